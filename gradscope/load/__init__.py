@@ -1,0 +1,1 @@
+"""A user's file, data and checkpoint become a `Problem`."""
