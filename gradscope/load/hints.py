@@ -10,8 +10,8 @@ _EXIT = (
     'under `if __name__ == "__main__":`.'
 )
 _TRACED = (
-    "gradscope traces the loss as `jax.jit` does, so no value is known in Python: use `jnp.where`, `lax.cond` "
-    "or `lax.scan` instead of `if`, `while` or `float()` on an array."
+    "gradscope traces the loss as `jax.jit` does, so no value is known in Python: use `jnp.where`, "
+    "`lax.cond` or `lax.scan` instead of `if`, `while` or `float()` on an array."
 )
 _NUMPY = "The loss is traced as under `jax.jit`: use `jax.numpy` instead of `numpy` on traced arrays."
 _STDIN = "Standard input is empty while gradscope loads a file: read from a file or use a constant."
@@ -31,16 +31,16 @@ def hint(error: BaseException) -> str:
 def _module(error: BaseException) -> str:
     name = getattr(error, "name", None) or "the module"
     return (
-        f"Install `{name.partition('.')[0]}` for {sys.executable}, or, if it is a file of yours, put its folder "
-        "on PYTHONPATH: only the folder of the file you name is searched."
+        f"Install `{name.partition('.')[0]}` for {sys.executable}, or, if it is a file of yours, put its "
+        "folder on PYTHONPATH: only the folder of the file you name is searched."
     )
 
 
 def _import(error: BaseException) -> str:
     if "relative import" in str(error):
         return (
-            "A file that is run by its path is no part of a package, in Python as here: start gradscope in the "
-            "folder above the package and name it as `package.module` or `package.module:name`."
+            "A file that is run by its path is no part of a package, in Python as here: start gradscope in "
+            "the folder above the package and name it as `package.module` or `package.module:name`."
         )
     return ""
 

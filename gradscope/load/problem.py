@@ -2,29 +2,183 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 
-@dataclass(frozen=True)
+from gradscope.errors import GradscopeError
+from gradscope.load.arguments import Arguments, arrange
+from gradscope.load.batches import BatchSource, One, Peeked, Rows, Stream, rows_of
+from gradscope.load.keys import prng_key
+from gradscope.load.leaves import conversion_notes, numeric, require_floating, require_rows
+from gradscope.load.shown import kind_of, shown
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Problem:
     """A scalar loss, the parameters it is differentiated by, and the batches it is measured on.
 
-    `loss_fn(params, batch)` returns a scalar or `(scalar, aux)`; with a third parameter it receives a
-    PRNG key. Only floating leaves of `params` are differentiated, the others are passed through.
+    Give one of `batch`, `batches` (an iterable, or a function that starts one) and `data` (arrays with a
+    common leading axis, cut into batches of `batch_size`), or none where the loss closes over its data.
+    Everything is checked here, so a `Problem` that exists can be measured: its first batch has been drawn.
     """
 
     loss_fn: Callable[..., Any]
+    """The user's function as it is; `loss` calls it."""
     params: Any
-    batches: Callable[[], Iterator[Any]]
-    """Starts a fresh pass over the batches; only as many as are measured are drawn."""
-    optimizer: Any = None
+    optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
-    validation_batch: Any = None
-    takes_key: bool = False
-    """`loss_fn` takes a third argument, a PRNG key."""
-    seed: int = 0
-    name: str = "loss_fn"
-    notes: tuple[str, ...] = ()
+    validation_batch: Any
+    seed: int
+    name: str
+    """The name of the loss function."""
+    notes: tuple[str, ...]
     """What loading decided and the user should know: float64 leaves that JAX makes float32, ..."""
+    _arguments: Arguments
+    _batches: Peeked
+
+    def __init__(
+        self,
+        loss_fn: Callable[..., Any],
+        params: Any = None,
+        batch: Any = None,
+        *,
+        batches: Any = None,
+        data: Any = None,
+        optimizer: Any = None,
+        validation_batch: Any = None,
+        batch_size: int | None = None,
+        seed: int = 0,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        name = _name_of(loss_fn)
+        params = _checked_params(params)
+        source = _source(batch, batches, data, seed, batch_size)
+        peeked = Peeked(source)
+        first = peeked.first()
+        arguments = arrange(loss_fn, first, name)
+        self._set(
+            loss_fn=loss_fn,
+            params=params,
+            optimizer=_checked_optimizer(optimizer),
+            validation_batch=_checked_batch(validation_batch, "validation_batch"),
+            seed=seed,
+            name=name,
+            notes=(
+                *notes,
+                *arguments.notes,
+                *conversion_notes(params, "params"),
+                *conversion_notes(first, "batch"),
+            ),
+            _arguments=arguments,
+            _batches=peeked,
+        )
+
+    def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+        """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
+
+        The value is what the user returned, unchecked. `aux` is `None` where the user returns the value
+        alone, and a tuple where more than two things are returned.
+        """
+        result = self._arguments.call(self.loss_fn, params, batch, key)
+        if not isinstance(result, tuple) or len(result) < 2:
+            return result, None
+        return result[0], result[1] if len(result) == 2 else tuple(result[1:])
+
+    def batches(self) -> Iterator[Any]:
+        """A fresh pass, reading no more than is drawn; it may have no end. `None` where there is no batch."""
+        return self._batches.start()
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the loss draws random numbers from the key that `loss` is given."""
+        return self._arguments.takes_key
+
+    def key(self, draw: int = 0) -> Any:
+        """The PRNG key of the batch number `draw`: the same for the same seed."""
+        return jax.random.fold_in(prng_key(self.seed), draw)
+
+    def with_options(self, *, seed: int, batch_size: int | None = None) -> Problem:
+        """This problem with the options of the command line, which win over those of the user's code."""
+        changed = copy.copy(self)
+        changed._set(seed=seed)
+        source = self._batches.source
+        if isinstance(source, Rows):
+            rows = source.with_options(seed, batch_size)
+            changed._set(_batches=Peeked(rows), notes=(*self.notes, rows.note))
+        elif batch_size is not None:
+            note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
+            changed._set(notes=(*self.notes, note))
+        return changed
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def _name_of(loss_fn: Any) -> str:
+    if not callable(loss_fn):
+        raise GradscopeError(
+            f"loss_fn is {shown(loss_fn)}, of type {kind_of(loss_fn)}: it cannot be called.",
+            why="gradscope traces it as `loss_fn(params, batch)`.",
+            fix="Give the function itself, not its result.",
+            slug="no-loss-function",
+        )
+    name = getattr(getattr(loss_fn, "func", loss_fn), "__name__", "loss_fn")
+    return name if str(name).isidentifier() else "loss_fn"
+
+
+def _checked_params(params: Any) -> Any:
+    if params is None:
+        raise GradscopeError(
+            "There are no params.",
+            why="The loss is differentiated with respect to them.",
+            fix="Give `params`, a pytree of arrays, or in a file a function `init(key)` that returns it.",
+            slug="no-params",
+        )
+    params = numeric(params, "params")
+    require_floating(params)
+    return params
+
+
+def _checked_batch(batch: Any, what: str) -> Any:
+    if batch is None:
+        return None
+    batch = numeric(batch, "batch" if what == "The batch" else what)
+    require_rows(batch, what)
+    return batch
+
+
+def _checked_optimizer(optimizer: Any) -> Any:
+    if optimizer is None or is_optimizer(optimizer):
+        return optimizer
+    raise GradscopeError(
+        f"optimizer is {shown(optimizer)}, of type {kind_of(optimizer)}.",
+        why="It has no functions `init` and `update`.",
+        fix="Give an `optax.GradientTransformation`: `optimizer = optax.adam(1e-3)`.",
+        slug="not-an-optimizer",
+    )
+
+
+def is_optimizer(value: Any) -> bool:
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
+
+
+def _source(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | None) -> BatchSource:
+    given = {"batch": batch, "batches": batches, "data": data}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise GradscopeError(
+            f"{' and '.join(names)} are given.",
+            why="They are ways to say the same thing.",
+            fix="Give one of them.",
+            slug="no-batches",
+        )
+    if batches is not None:
+        return Stream(batches)
+    if data is not None:
+        return rows_of(data, seed, batch_size)
+    return One(_checked_batch(batch, "The batch"))

@@ -1,0 +1,275 @@
+"""Which argument of a user's loss function receives what, read from names and from the batch's shape.
+
+Losses in the wild take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
+batch at all. A name decides where it can, the position where it cannot; what remains open is an error that
+shows the signature and the forms that work, because a wrong guess would be a wrong gradient.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.errors import GradscopeError
+from gradscope.load.keys import is_key_name, is_seed_name, seed_from
+from gradscope.load.shown import kind_of, listed
+
+PARAMETER_NAMES = (
+    "params", "parameters", "weights", "theta", "model", "variables", "net", "network", "module", "w", "p",
+)  # fmt: skip
+WHOLE_BATCH_NAMES = ("batch", "minibatch", "mini_batch", "batch_data")
+BATCH_NAMES = (*WHOLE_BATCH_NAMES, "data", "example", "examples", "sample", "samples", "inputs")
+_NOT_A_KEY = (
+    "x", "y", "xs", "ys", "z", "t", "input", "image", "images", "target", "targets", "label", "labels",
+    "train", "training", "is_training", "deterministic", "state", "model_state", "opt_state", "config", "cfg",
+    "mask", "step", "epoch", "apply_fn", "fn", *BATCH_NAMES, *PARAMETER_NAMES,
+)  # fmt: skip
+FORMS = """Forms that work, `key` being optional in each:
+  loss_fn(params, batch, key)
+  loss_fn(params, x, y, key)   the batch is a tuple of 2, or a dict with the keys 'x' and 'y'
+  loss_fn(params, key)         the data is closed over
+  loss_fn(key, params, batch)  any order, where the names tell: params, batch, key or rng"""
+
+
+class Role(StrEnum):
+    PARAMS = "params"
+    BATCH = "batch"
+    PART = "part"
+    REST = "rest"
+    """All parts of the batch, for `*batch`."""
+    KEY = "key"
+    SEED = "seed"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Filling:
+    role: Role
+    detail: Any = None
+    """PART: index or key into the batch. KEY: how many keys stand before. DEFAULT: the value."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The plan for calling a loss function, made once from its signature and its first batch."""
+
+    positional: tuple[Filling, ...]
+    keyword: Mapping[str, Filling]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def takes_key(self) -> bool:
+        return any(f.role in (Role.KEY, Role.SEED) for f in (*self.positional, *self.keyword.values()))
+
+    def call(self, function: Callable[..., Any], params: Any, batch: Any, key: Any) -> Any:
+        args: list[Any] = []
+        for filling in self.positional:
+            if filling.role is Role.REST:
+                args.extend(batch)
+            else:
+                args.append(_value(filling, params, batch, key))
+        return function(*args, **{n: _value(f, params, batch, key) for n, f in self.keyword.items()})
+
+
+def arrange(loss_fn: Callable[..., Any], batch: Any, name: str) -> Arguments:
+    """Plans the call of `loss_fn`, whose first batch is `batch` (`None`: there is none)."""
+    try:
+        signature = inspect.signature(loss_fn)
+    except (TypeError, ValueError):
+        return _positional(batch)
+    named = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    star = any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+    if not named and star:
+        return _positional(batch)
+    parts = _parts_by_name(batch)
+    found = _keys(named, parts)
+    params = _params(named, found, parts)
+    if params is None:
+        raise _unfillable(f"{name} takes no parameter that could be params", signature, name, batch)
+    found[params.name] = Filling(Role.PARAMS)
+    open_ones = [p for p in named if p.name not in found and p.default is p.empty]
+    if open_ones and batch is None:
+        raise _no_batch(open_ones, signature, name)
+    data = _fill_data(open_ones, batch, parts)
+    if data is None:
+        missing = listed([f"`{p.name}`" for p in open_ones])
+        raise _unfillable(
+            f"{name} takes {missing}, and gradscope cannot tell what from", signature, name, batch
+        )
+    found |= data
+    found |= _optional(named, found, batch, parts)
+    if star and isinstance(batch, tuple | list) and not _uses_batch(found):
+        found["*"] = Filling(Role.REST)
+    return _ordered(named, found, _notes(found, batch, name))
+
+
+def _keys(named: list[inspect.Parameter], parts: Mapping[str, Any]) -> dict[str, Filling]:
+    """Parameters named like a key, unless the batch has a part of that name (attention: query, key, value).
+
+    A default that is neither `None` nor an array says that the name means something else.
+    """
+    found: dict[str, Filling] = {}
+    for p in named:
+        given = p.default is not p.empty and p.default is not None and not isinstance(p.default, jax.Array)
+        if is_key_name(p.name) and p.name not in parts and not given:
+            role = Role.SEED if is_seed_name(p.name) else Role.KEY
+            found[p.name] = Filling(role, len(found))
+    return found
+
+
+def _params(
+    named: list[inspect.Parameter], found: Mapping[str, Filling], parts: Mapping[str, Any]
+) -> inspect.Parameter | None:
+    free = [p for p in named if p.name not in found]
+    required = [p for p in free if p.default is p.empty]
+    for group in (required, free):
+        by_name = [p for p in group if p.name.lower() in PARAMETER_NAMES and p.name not in parts]
+        if by_name:
+            return by_name[0] if by_name[0] is group[0] else min(by_name, key=_rank)
+        unlike_data = [p for p in group if p.name.lower() not in BATCH_NAMES and p.name not in parts]
+        if unlike_data or group:
+            return (unlike_data or group)[0]
+    return None
+
+
+def _rank(parameter: inspect.Parameter) -> int:
+    return PARAMETER_NAMES.index(parameter.name.lower())
+
+
+def _fill_data(
+    open_ones: list[inspect.Parameter], batch: Any, parts: Mapping[str, Any]
+) -> dict[str, Filling] | None:
+    """Fillings for the required parameters that are neither params nor named like a key, or `None`."""
+    if not open_ones:
+        return {}
+    last = open_ones[-1]
+    may_be_key = last.kind is not last.KEYWORD_ONLY and last.name.lower() not in _NOT_A_KEY
+    whole = _split(open_ones, batch, parts)
+    if whole is not None or len(open_ones) == 1 or not may_be_key:
+        return whole
+    front = _split(open_ones[:-1], batch, parts)
+    return None if front is None else front | {last.name: Filling(Role.KEY, 0)}
+
+
+def _split(
+    open_ones: list[inspect.Parameter], batch: Any, parts: Mapping[str, Any]
+) -> dict[str, Filling] | None:
+    names = [p.name for p in open_ones]
+    first_is_batch = names[0].lower() in WHOLE_BATCH_NAMES and names[0] not in parts
+    if all(name in parts for name in names):
+        return {name: Filling(Role.PART, parts[name]) for name in names}
+    if len(names) == 1:
+        return {names[0]: Filling(Role.BATCH)}
+    if isinstance(batch, tuple | list) and len(batch) == len(names) and not first_is_batch:
+        return {name: Filling(Role.PART, index) for index, name in enumerate(names)}
+    return None
+
+
+def _optional(
+    named: list[inspect.Parameter], found: Mapping[str, Filling], batch: Any, parts: Mapping[str, Any]
+) -> dict[str, Filling]:
+    """Parameters with a default that the batch has a value for."""
+    free = [p for p in named if p.name not in found]
+    if batch is None or any(f.role is Role.BATCH for f in found.values()):
+        return {}
+    by_name = {p.name: Filling(Role.PART, parts[p.name]) for p in free if p.name in parts}
+    if by_name or _uses_batch(found):
+        return by_name
+    return {p.name: Filling(Role.BATCH) for p in free if p.name.lower() in WHOLE_BATCH_NAMES}
+
+
+def _ordered(
+    named: list[inspect.Parameter], found: Mapping[str, Filling], notes: tuple[str, ...]
+) -> Arguments:
+    """By position up to the last positional parameter that is filled; defaults stand in the gaps."""
+    positional = [p for p in named if p.kind is not p.KEYWORD_ONLY]
+    while positional and positional[-1].name not in found:
+        positional.pop()
+    fillings = [found.get(p.name, Filling(Role.DEFAULT, p.default)) for p in positional]
+    if "*" in found:
+        fillings.append(found["*"])
+    keyword = {p.name: found[p.name] for p in named if p.kind is p.KEYWORD_ONLY and p.name in found}
+    return Arguments(tuple(fillings), keyword, notes)
+
+
+def _positional(batch: Any) -> Arguments:
+    """The usual form, for a function that does not tell its signature."""
+    fillings = (Filling(Role.PARAMS), Filling(Role.BATCH))
+    return Arguments(fillings[:1] if batch is None else fillings, {})
+
+
+def _parts_by_name(batch: Any) -> Mapping[str, Any]:
+    """Name of each part -> how to index it, for a dict or a named tuple."""
+    if isinstance(batch, Mapping):
+        return {key: key for key in batch if isinstance(key, str)}
+    fields: Sequence[str] = getattr(batch, "_fields", ()) if isinstance(batch, tuple) else ()
+    return {field: index for index, field in enumerate(fields)}
+
+
+def _uses_batch(found: Mapping[str, Filling]) -> bool:
+    return any(f.role in (Role.BATCH, Role.PART, Role.REST) for f in found.values())
+
+
+def _notes(found: Mapping[str, Filling], batch: Any, name: str) -> tuple[str, ...]:
+    if batch is None:
+        return ()
+    if not _uses_batch(found):
+        return (f"The batch is not used: {name} takes no parameter for it.",)
+    taken = {f.detail for f in found.values() if f.role is Role.PART}
+    left = [key for key in batch if key not in taken] if taken and isinstance(batch, Mapping) else []
+    return (f"{name} takes no parameter for {listed([repr(k) for k in left])} of the batch.",) if left else ()
+
+
+def _value(filling: Filling, params: Any, batch: Any, key: Any) -> Any:
+    match filling.role:
+        case Role.PARAMS:
+            return params
+        case Role.BATCH:
+            return batch
+        case Role.PART:
+            return batch[filling.detail]
+        case Role.KEY:
+            return jax.random.fold_in(key, filling.detail) if filling.detail else key
+        case Role.SEED:
+            return seed_from(key)
+        case _:
+            return filling.detail
+
+
+def _unfillable(what: str, signature: inspect.Signature, name: str, batch: Any) -> GradscopeError:
+    return GradscopeError(
+        f"{what}: `{name}{signature}`.",
+        why=f"The batch is {describe(batch)}.",
+        fix="Name the parameters as below, give the others defaults, or wrap the loss in a function of "
+        "`(params, batch)`.",
+        details=FORMS,
+        slug="wrong-number-of-arguments",
+    )
+
+
+def _no_batch(open_ones: list[inspect.Parameter], signature: inspect.Signature, name: str) -> GradscopeError:
+    return GradscopeError(
+        f"{name} takes {listed([f'`{p.name}`' for p in open_ones])}, and there is no batch.",
+        why=f"Its signature is `{name}{signature}`; neither `batch` nor `batches` nor `data` is given.",
+        fix="Give one of them, or close over the data: `loss_fn(params)` or `loss_fn(params, key)`.",
+        details=FORMS,
+        slug="no-batches",
+    )
+
+
+def describe(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"a dict with the keys {listed([repr(key) for key in batch])}"
+    if isinstance(batch, tuple | list):
+        return f"a {type(batch).__name__} of {len(batch)}"
+    return (
+        f"one {kind_of(batch)} of shape {np.shape(batch)}"
+        if hasattr(batch, "shape")
+        else f"a {kind_of(batch)}"
+    )

@@ -1,0 +1,249 @@
+"""From the names that a user's file defines to a `Problem`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from gradscope.errors import GradscopeError
+from gradscope.load.arguments import PARAMETER_NAMES
+from gradscope.load.frameworks import framework_of
+from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
+from gradscope.load.problem import Problem, is_optimizer
+from gradscope.load.shown import kind_of, listed, nearest, shown
+
+_LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
+_DATA_NAMES = ("batches", "batch", "data")
+_EXAMPLE = "def loss_fn(params, batch): ..."
+
+
+def problem_in(module: ModuleType, wanted: str | None, target: str, seed: int) -> Problem:
+    """The problem that `module` defines, under the name `wanted` or under the usual names.
+
+    `target` is the module as the user named it: candidates are shown as `target:name`.
+    """
+    names = vars(module)
+    if wanted is not None:
+        return _named(names, wanted, target, seed)
+    problem = names.get("problem")
+    if isinstance(problem, Problem):
+        return problem
+    if _is_function(problem) and takes_nothing_or_a_key(problem):
+        return _from_function(problem, "problem", seed)
+    if "loss_fn" in names:
+        return _from_loss(names["loss_fn"], names, seed)
+    raise _no_loss(names, target)
+
+
+def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Problem:
+    if wanted not in names:
+        raise GradscopeError(
+            f"{target} defines no `{wanted}`.",
+            why="The name after the colon is a function or a Problem in that file.",
+            fix=nearest(wanted, _public(names)) or "Choose one of the names below.",
+            details=_candidates(names, target),
+            slug="no-such-name",
+        )
+    value = names[wanted]
+    if isinstance(value, Problem):
+        return value
+    if callable(value) and (not _has_parameters(value) or "problem" in wanted.lower()):
+        return _from_function(value, wanted, seed)
+    if callable(value):
+        return _from_loss(value, names, seed)
+    raise GradscopeError(
+        f"{target}:{wanted} is {shown(value)}, of type {kind_of(value)}.",
+        why="gradscope needs a loss function, a function that returns a Problem, or a Problem.",
+        fix="Choose one of the names below." if _candidates(names, target) else f"Write `{_EXAMPLE}`.",
+        details=_candidates(names, target),
+        slug="no-loss-function",
+    )
+
+
+def _from_function(function: Callable[..., Any], name: str, seed: int) -> Problem:
+    problem = call_with_key(function, name, seed)
+    if isinstance(problem, Problem):
+        return problem
+    raise GradscopeError(
+        f"{name}() returned {shown(problem)}, of type {kind_of(problem)}.",
+        why="A function without parameters is taken for one that makes the problem.",
+        fix="End it with `return gradscope.Problem(loss_fn=..., params=..., batch=...)`.",
+        slug="no-problem",
+    )
+
+
+def _from_loss(loss_fn: Any, names: Mapping[str, Any], seed: int) -> Problem:
+    notes: list[str] = []
+    params = _params(names, seed)
+    given = _data(names, seed, notes)
+    optimizer = _optimizer(names, seed, notes)
+    validation = _usable(names, "validation_batch", seed)
+    try:
+        return Problem(
+            loss_fn,
+            params,
+            **given,
+            optimizer=optimizer,
+            validation_batch=validation,
+            seed=seed,
+            notes=tuple(notes),
+        )
+    except GradscopeError as error:
+        if error.slug != "no-batches" or given:
+            raise
+        raise _explain_missing_batch(error, names) from None
+
+
+def _params(names: Mapping[str, Any], seed: int) -> Any:
+    params = names.get("params")
+    if params is not None and not _is_function(params):
+        return params
+    if _is_function(names.get("init")):
+        made = call_with_key(names["init"], "init", seed)
+        if made is None:
+            raise GradscopeError(
+                "init returned None.",
+                why="Its result is the params.",
+                fix="End it with `return params`.",
+                slug="no-params",
+            )
+        return made
+    raise _no_params(names, params)
+
+
+def _no_params(names: Mapping[str, Any], params: Any) -> GradscopeError:
+    framework = framework_of(names.get("model"))
+    if params is not None:
+        what = f"params is a function: {shown(params)}."
+        fix = "Name it `init`, or call it: `params = ...`."
+    elif framework is not None:
+        what = f"The file gives `model`, a model of {framework[0]}, and neither `params` nor `init`."
+        fix = "gradscope does not open it by itself yet. Add these lines:"
+    else:
+        what = "The file gives neither `params` nor `init`."
+        close = _nearest_of(("params", *PARAMETER_NAMES[:3], "init"), names)
+        fix = f"{close} Write `params = ...`, a pytree of arrays, or `def init(key): return params`.".strip()
+    return GradscopeError(
+        what,
+        why="The loss is differentiated with respect to params.",
+        fix=fix,
+        details=framework[1] if framework is not None and params is None else "",
+        slug="no-params",
+    )
+
+
+def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, Any]:
+    """The first usable of `batches`, `batch` and `data`, as an argument of `Problem`."""
+    usable = [name for name in _DATA_NAMES if _is_usable(name, names.get(name))]
+    if not usable:
+        return {}
+    name = usable[0]
+    if len(usable) > 1:
+        notes.append(f"The file gives {' and '.join(usable)}: {name} is used.")
+    if name == "batches" and _is_function(names[name]):
+        return {name: partial(call_with_key, names[name], name, seed)}
+    return {name: _usable(names, name, seed)}
+
+
+def _is_usable(name: str, value: Any) -> bool:
+    """Scripts have helpers of the same names: `batches(x, size)`, `batches = 10`, `import data`."""
+    if value is None or isinstance(value, ModuleType | type):
+        return False
+    if _is_function(value):
+        return takes_nothing_or_a_key(value)
+    return name != "batches" or (isinstance(value, Iterable) and not isinstance(value, str))
+
+
+def _usable(names: Mapping[str, Any], name: str, seed: int) -> Any:
+    value = names.get(name)
+    if not _is_usable(name, value):
+        return None
+    if not _is_function(value):
+        return value
+    made = call_with_key(value, name, seed)
+    if made is None:
+        raise GradscopeError(
+            f"{name}() returned None.",
+            why="gradscope called it to get the data.",
+            fix="Return the arrays.",
+            slug="empty-batch",
+        )
+    return made
+
+
+def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
+    value = names.get("optimizer")
+    if value is None or is_optimizer(value):
+        return value
+    if _is_function(value) and takes_nothing_or_a_key(value):
+        return call_with_key(value, "optimizer", seed)
+    notes.append(f"optimizer is of type {kind_of(value)}, not an optax.GradientTransformation: not used.")
+    return None
+
+
+def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> GradscopeError:
+    helpers = [n for n in _DATA_NAMES if _is_function(names.get(n))]
+    others = [n for n in _DATA_NAMES if names.get(n) is not None and n not in helpers]
+    why = error.why
+    if helpers:
+        why += f" {' and '.join(f'`{n}{inspect.signature(names[n])}`' for n in helpers)} takes arguments."
+    if others:
+        why += f" {' and '.join(f'`{n}` is of type {kind_of(names[n])}' for n in others)}."
+    fix = f"{_nearest_of(_DATA_NAMES, names)} {error.fix}".strip()
+    return GradscopeError(error.what, why=why, fix=fix, details=error.details, slug=error.slug)
+
+
+def _no_loss(names: Mapping[str, Any], target: str) -> GradscopeError:
+    functions = _functions(names)
+    likely = [n for n in functions if any(word in n.lower() for word in _LOSS_LIKE)]
+    if likely:
+        fix = f"Rename `{likely[0]}`, or name it: `{target}:{likely[0]}`."
+    else:
+        fix = f"Write `{_EXAMPLE}` that returns a scalar, or name a function: `{target}:NAME`."
+    what = f"{target} defines no `loss_fn` and no `problem`."
+    public = _public(names)
+    why = f"It defines {listed([f'`{n}`' for n in public])}." if public else "It defines nothing."
+    framework = framework_of(names.get("model"))
+    details = _candidates(names, target) or (framework[1] if framework else "")
+    return GradscopeError(what, why=why, fix=fix, details=details, slug="no-loss-function")
+
+
+def _candidates(names: Mapping[str, Any], target: str) -> str:
+    problems = [n for n in _public(names) if isinstance(names[n], Problem)]
+    return "\n".join(f"  {target}:{n}" for n in [*problems, *_functions(names)][:10])
+
+
+def _functions(names: Mapping[str, Any]) -> list[str]:
+    """Functions defined in the file itself, those that look like a loss first."""
+    own = [
+        n
+        for n in _public(names)
+        if _is_function(names[n]) and getattr(names[n], "__module__", None) == names.get("__name__")
+    ]
+    return sorted(own, key=lambda n: not any(word in n.lower() for word in _LOSS_LIKE))
+
+
+def _public(names: Mapping[str, Any]) -> list[str]:
+    return [n for n, v in names.items() if not n.startswith("_") and not isinstance(v, ModuleType)]
+
+
+def _nearest_of(usual: Iterable[str], names: Mapping[str, Any]) -> str:
+    found = (nearest(name, [n for n in _public(names) if not isinstance(names[n], type)]) for name in usual)
+    return next((text for text in found if text), "")
+
+
+def _is_function(value: Any) -> bool:
+    """A function as written or as wrapped by `jit` or `partial`, but no model that can also be called."""
+    if inspect.isroutine(value) or isinstance(value, partial):
+        return True
+    return callable(value) and hasattr(value, "__wrapped__")
+
+
+def _has_parameters(function: Callable[..., Any]) -> bool:
+    try:
+        return bool(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return True

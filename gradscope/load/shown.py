@@ -1,0 +1,33 @@
+"""How values and names of the user stand in messages: short, and safe against a `__repr__` that fails."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable, Sequence
+
+_LISTED = 5
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def shown(value: object) -> str:
+    return f"`{' '.join(_repr.repr(value).split())}`"
+
+
+def kind_of(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names and how many there are beside them."""
+    text = ", ".join(names[:_LISTED])
+    return f"{text} and {len(names) - _LISTED} more" if names[_LISTED:] else text
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`Did you mean `x`?`, or an empty string where no name is near."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"Did you mean `{close[0]}`?" if close else ""
