@@ -1,0 +1,105 @@
+"""Lines of styled text, wrapped here and not by Rich.
+
+Rich lays out 2,000 rows of twelve cells in 1.8 s; lines of ready spans print in 0.05 s. Nothing is read as
+markup on the way, so a layer may be named `[bold]`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from rich.cells import cell_len, chop_cells
+from rich.segment import Segment
+from rich.style import Style
+
+Span = tuple[str, str]
+"""A text and the name of its style; the empty name is plain."""
+Line = list[Span]
+
+STYLES = {
+    "error": "bold red",
+    "warning": "bold yellow",
+    "note": "bold blue",
+    "healthy": "bold green",
+    "strong": "bold",
+    "quiet": "dim",
+    "bad": "red",
+    "bar": "cyan",
+    "remedy": "green",
+}
+
+
+def segments(lines: Iterable[Line]) -> Iterator[Segment]:
+    for line in lines:
+        for text, style in _without_trailing_blanks(line):
+            yield Segment(text, _style(style) if style else None)
+        yield Segment.line()
+
+
+def _without_trailing_blanks(line: Line) -> Line:
+    spans = list(line)
+    while spans and not spans[-1][0].strip():
+        spans.pop()
+    return [*spans[:-1], (spans[-1][0].rstrip(), spans[-1][1])] if spans else []
+
+
+@cache
+def _style(name: str) -> Style:
+    return Style.parse(STYLES[name])
+
+
+def width_of(text: str) -> int:
+    """Cells of a terminal: a Chinese character takes two."""
+    return cell_len(text)
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    blank = " " * max(0, width - cell_len(text))
+    return blank + text if right else text + blank
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break between words; a word that is too long for a line is folded, never cut off."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        elif cell_len(word) <= width:
+            lines.append(word)
+        else:
+            lines += fold(word, width)
+    return lines or [""]
+
+
+def fold(name: str, width: int) -> list[str]:
+    """Break a name after a dot, slash, bracket or underscore where that leaves no short first piece."""
+    width = max(1, width)
+    pieces: list[str] = []
+    while cell_len(name) > width:
+        head = chop_cells(name, width)[0] or name[0]
+        breaks = [m.end() for m in re.finditer(r"[./_\-\])]", head)]
+        at = breaks[-1] if breaks and breaks[-1] * 2 > len(head) else len(head)
+        pieces.append(name[:at])
+        name = name[at:]
+    return [*pieces, name]
+
+
+def crop(text: str, width: int, ellipsis: str) -> str:
+    """Only for lines of source code, which can be looked up: names are folded instead."""
+    if cell_len(text) <= width:
+        return text
+    room = max(1, width - cell_len(ellipsis))
+    return chop_cells(text, room)[0] + ellipsis
+
+
+def paragraph(text: str, width: int, indent: int, style: str = "", lead: Span | None = None) -> list[Line]:
+    """Wrapped text under an indent; `lead` stands before the first line and pushes the others in."""
+    hang = cell_len(lead[0]) if lead else 0
+    lines: list[Line] = [
+        [(" " * (indent + hang), ""), (piece, style)] for piece in wrap(text, max(20, width - indent - hang))
+    ]
+    if lead:
+        lines[0][0:1] = [(" " * indent, ""), lead]
+    return lines

@@ -1,0 +1,161 @@
+"""Everything around the layer table: the verdict, the findings, time, what was not judged, the last line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradscope.records import Finding, Recurrence, Report, Severity, Source
+from gradscope.report import units
+from gradscope.report.bars import BROKEN, sparkline
+from gradscope.report.glyphs import Glyphs
+from gradscope.report.lines import Line, crop, fold, paragraph, width_of
+
+INDENT = 2
+MOST_FINDINGS = 20
+"""Shown without `--all`; the gravest come first."""
+LONGEST_LINE = 110
+"""Prose is hard to read across a wide terminal."""
+
+
+def verdict(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
+    counts = [
+        units.counted(sum(f.severity is severity for f in report.findings), severity.value)
+        for severity in Severity
+        if any(f.severity is severity for f in report.findings)
+    ]
+    style = "healthy" if report.verdict == "healthy" else "error"
+    mark = glyphs.marks[style]
+    layers = units.counted(len(report.measurement.layers), "layer")
+    found = f"{', '.join(counts) if counts else 'nothing found'} in {layers}"
+    text = f"{glyphs.text(report.target)}: {found}"
+    return paragraph(text, width, 0, "strong", lead=(f"{mark} {report.verdict}  ", style))
+
+
+def findings(report: Report, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
+    ranked = sorted(report.findings, key=lambda finding: finding.severity.rank)
+    shown = ranked if show_all else ranked[:MOST_FINDINGS]
+    lines: list[Line] = []
+    for finding in shown:
+        lines += [[], *_finding(finding, min(width, LONGEST_LINE), glyphs)]
+    if len(ranked) > len(shown):
+        rest = units.counted(len(ranked) - len(shown), "more finding")
+        lines += [[], [(f"{glyphs.ellipsis} {rest}: --all shows every one", "quiet")]]
+    return lines
+
+
+def _finding(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
+    severity, rule = finding.severity.value, glyphs.text(finding.rule)
+    where = finding.layer or finding.parameter
+    head: Line = [(severity, severity), (" ", ""), (rule, "strong")]
+    lines: list[Line] = [head]
+    if where:
+        used = width_of(f"{severity} {rule} in ")
+        pieces = fold(glyphs.text(where), max(20, width - used))
+        inline = used + width_of(pieces[0]) <= width
+        if inline:
+            head += [(" in ", "quiet"), (pieces[0], "")]
+        lines += [[(" " * INDENT + piece, "")] for piece in pieces[1 if inline else 0 :]]
+    if finding.source is not None:
+        lines += source_line(finding.source, width, glyphs)
+    lines += paragraph(glyphs.text(finding.message), width, INDENT)
+    lead = (f"{glyphs.arrow} ", "remedy")
+    return lines + paragraph(glyphs.text(finding.remedy), width, INDENT, "", lead)
+
+
+def source_line(source: Source, width: int, glyphs: Glyphs) -> list[Line]:
+    """The place, never cut, and beside it as much of the line as fits."""
+    place, blank = glyphs.text(str(source)), " " * INDENT
+    pieces = fold(place, width - INDENT)
+    lines: list[Line] = [[(blank + piece, "quiet")] for piece in pieces]
+    room = width - INDENT - width_of(pieces[-1]) - 3
+    if source.text and room >= 20:
+        lines[-1].append((f"   {crop(glyphs.text(source.text), room, glyphs.ellipsis)}", ""))
+    elif source.text:
+        text = crop(glyphs.text(source.text), width - 2 * INDENT, glyphs.ellipsis)
+        lines.append([(blank * 2 + text, "")])
+    return lines
+
+
+def recurrences(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for recurrence in report.measurement.recurrences:
+        lines += [[], *_recurrence(recurrence, width, glyphs)]
+    return lines
+
+
+def _recurrence(recurrence: Recurrence, width: int, glyphs: Glyphs) -> list[Line]:
+    title = f"{glyphs.text(recurrence.name)}: {glyphs.delta} of the state over "
+    title += units.counted(recurrence.length, "time step")
+    lines = paragraph(title, width, 0, "strong")
+    if recurrence.source is not None:
+        lines += source_line(recurrence.source, width, glyphs)
+    deltas = recurrence.delta_norms
+    if not deltas:
+        return lines
+    first, last = f"first {units.cell(deltas[0])} ", f" last {units.cell(deltas[-1])}"
+    curve = sparkline(deltas, min(60, width - INDENT - len(first) - len(last)), glyphs)
+    style = "bad" if BROKEN in curve else "bar"
+    lines.append([(" " * INDENT + first, "quiet"), (curve, style), (last, "quiet")])
+    return lines
+
+
+def not_judged(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = []
+    for title, entries in (
+        ("not judged", report.skipped),
+        ("not seen: run as it is, without looking inside", report.measurement.unseen),
+    ):
+        if entries:
+            lines += [[], [(title, "strong")]]
+        for entry in entries:
+            text = f"{glyphs.text(entry.what)}: {glyphs.text(entry.reason)}"
+            lines += paragraph(text, min(width, LONGEST_LINE), INDENT, "quiet")
+    return lines
+
+
+def footer(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
+    measurement = report.measurement
+    loss = f"loss {units.cell(measurement.loss)}"
+    if measurement.loss_spread is not None:
+        loss += f" (spread {units.number(measurement.loss_spread)})"
+    params = sum(parameter.size for parameter in measurement.parameters)
+    facts = [
+        loss,
+        f"gradient norm {units.cell(measurement.gradient_norm)}",
+        units.counted(params, "parameter"),
+        f"{units.count(measurement.batches)} {'batch' if measurement.batches == 1 else 'batches'}",
+    ]
+    lines = [[], *_joined(facts, width, glyphs)]
+    lines += _joined([*_durations(report), f"jax {report.tool.jax} on {report.tool.backend}"], width, glyphs)
+    return lines + _hint(report.findings, width, glyphs)
+
+
+def _durations(report: Report) -> list[str]:
+    timing = report.timing
+    parts = (
+        ("load", timing.load_s),
+        ("trace", timing.trace_s),
+        ("compile", timing.compile_s),
+        ("run", timing.run_s),
+    )
+    return [f"{name} {units.seconds(spent)}" for name, spent in parts if spent]
+
+
+def _joined(facts: Sequence[str], width: int, glyphs: Glyphs) -> list[Line]:
+    """Facts beside each other, broken only between two of them."""
+    rows: list[str] = []
+    for fact in (glyphs.text(fact) for fact in facts):
+        longer = f"{rows[-1]} {glyphs.dot} {fact}" if rows else fact
+        if rows and width_of(longer) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(fact)
+    return [[(piece, "quiet")] for row in rows for piece in fold(row, width)]
+
+
+def _hint(found: Sequence[Finding], width: int, glyphs: Glyphs) -> list[Line]:
+    if not found:
+        return []
+    gravest = min(found, key=lambda finding: finding.severity.rank)
+    text = f"`gradscope explain {glyphs.text(gravest.rule)}` says what it means and how it is measured."
+    return paragraph(text, width, 0, "quiet")

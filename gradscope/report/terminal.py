@@ -1,0 +1,51 @@
+"""The report for people at a terminal: the verdict, the table, the findings, and what they rest on."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from rich.console import Console
+from rich.segment import Segments
+
+from gradscope.records import Report
+from gradscope.report import sections
+from gradscope.report.base import View
+from gradscope.report.glyphs import Glyphs, glyphs_for
+from gradscope.report.layer_table import layer_table
+from gradscope.report.lines import Line, segments
+
+
+class TerminalReporter:
+    def render(self, report: Report, out: TextIO, view: View) -> None:
+        lines = report_lines(report, view, glyphs_for(getattr(out, "encoding", None)))
+        print_lines(lines, out, view)
+
+
+def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
+    width = view.width
+    lines = sections.verdict(report, width, glyphs)
+    if not view.quiet:
+        table = layer_table(report, view, glyphs)
+        lines += [[], *table] if table else []
+        lines += sections.recurrences(report, width, glyphs)
+    lines += sections.findings(report, width, glyphs, view.show_all)
+    if not view.quiet:
+        lines += sections.not_judged(report, width, glyphs)
+        lines += sections.footer(report, width, glyphs)
+    return lines
+
+
+def print_lines(lines: list[Line], out: TextIO, view: View) -> None:
+    """Rich turns styles into colours, and into nothing where there are none."""
+    console = Console(
+        file=out,
+        width=view.width,
+        color_system="standard" if view.color else None,
+        force_terminal=view.color,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(Segments(segments(lines)), end="", soft_wrap=True)
+
+
+REPORTER = TerminalReporter()

@@ -1,0 +1,1 @@
+"""What a user sees, compared with golden text."""

@@ -1,0 +1,179 @@
+"""The reports that every format renders: healthy, deep and sick, and one with all that can go wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from gradscope.records import (
+    Connection,
+    Cut,
+    Finding,
+    Layer,
+    Measurement,
+    NonFiniteInput,
+    NonFiniteValue,
+    Parameter,
+    Recurrence,
+    Report,
+    Severity,
+    Skipped,
+    Source,
+    Timing,
+    Tool,
+)
+
+TOOL = Tool(gradscope="0.1.0", jax="0.10.2", backend="cpu")
+TIMING = Timing(load_s=0.42, trace_s=0.031, compile_s=2.4, run_s=0.0123)
+HOSTILE = "[red]enc\x1b[31m‮der/\n::error::"
+
+
+def layer(name: str, delta: float | None, **changes: object) -> Layer:
+    usual = Layer(
+        name=name,
+        parameters=(f"{name}.w", f"{name}.b"),
+        size=4160,
+        source=Source("model.py", 12, "h = jax.nn.sigmoid(h @ layer['w'] + layer['b'])"),
+        weight_rms=0.125,
+        gradient_rms=0.0 if delta is None else delta * 3.1,
+        gradient_norm=0.0 if delta is None else delta * 200,
+        gradient_max=0.0 if delta is None else delta * 12,
+        gradient_zero_share=0.0,
+        gradient_nonfinite_share=0.0,
+        activation_rms=0.734,
+        activation_max=2.5,
+        delta_rms=delta,
+        delta_max=None if delta is None else delta * 4,
+        delta_norm=None if delta is None else delta * 45.3,
+        depth=1,
+        op="dot_general",
+        fan_in=64,
+        activation="logistic",
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def parameter(of: Layer, leaf: str = "w") -> Parameter:
+    return Parameter(
+        name=f"{of.name}.{leaf}",
+        layer=of.name,
+        shape=(64, 65),
+        dtype="float32",
+        size=of.size,
+        connection=Connection.CONNECTED,
+        weight_rms=of.weight_rms,
+        weight_nonfinite=0,
+        gradient_rms=of.gradient_rms,
+        gradient_norm=of.gradient_norm,
+        gradient_max=of.gradient_max,
+    )
+
+
+def report(target: str, layers: tuple[Layer, ...], findings: tuple[Finding, ...] = ()) -> Report:
+    measurement = Measurement(2.302585, layers, tuple(parameter(of) for of in layers))
+    return Report(target, TOOL, measurement, findings, timing=TIMING)
+
+
+def healthy() -> Report:
+    deltas = (0.0213, 0.0198, 0.0251, 0.0307)
+    return report("model.py", tuple(layer(f"layers[{i}]", delta) for i, delta in enumerate(deltas)))
+
+
+def vanishing(of: Layer) -> Finding:
+    return Finding(
+        rule="vanishing-gradient",
+        severity=Severity.ERROR,
+        layer=of.name,
+        parameter=None,
+        source=of.source,
+        message=f"δ shrinks to 0.79 of itself at every layer, down to {of.delta_rms:.3g} at `{of.name}` "
+        "(limit: 0.5 over ten layers). The layers below learn next to nothing.",
+        evidence={"decay_per_layer": 0.79123456, "limit": 0.5},
+        remedy="Replace the sigmoid with `jax.nn.relu` and use `jax.nn.initializers.he_normal()`.",
+    )
+
+
+def deep(depth: int = 100) -> Report:
+    """δ falls by a fifth from each layer to the one below it."""
+    layers = tuple(layer(f"encoder.blocks[{i}].mlp", 0.02 * 0.79 ** (depth - i)) for i in range(depth))
+    return report("deep.py:loss_fn", layers, (vanishing(layers[0]),))
+
+
+def broken() -> Report:
+    """Recurrence, NaN, a cut gradient, hostile names, things not seen and not judged."""
+    layers = (
+        layer(
+            HOSTILE, 3e-9, source=Source("mo\x1b]8;;http://x\x07del.py", 3, "x = \x1b[2J [bold]table[/bold]")
+        ),
+        layer("embedding", 0.0004, op="gather", gradient_zero_share=0.9953, size=25_600_000),
+        layer("cell", 0.0017, uses=1, activation="tanh"),
+        layer("frozen.very_long_module_name.with_many_parts.attention.output_projection", None),
+        layer("head", math.nan, gradient_rms=math.nan, gradient_norm=math.nan, gradient_max=math.inf),
+        layer("日本語の層", math.inf, weight_rms=0.0, gradient_nonfinite_share=0.002),
+    )
+    findings = (
+        Finding(
+            "blocked-gradient",
+            Severity.WARNING,
+            layers[3].name,
+            None,
+            Source("model.py", 31, "return jax.lax.stop_gradient(x) @ w"),
+            "No gradient reaches `frozen`: every path to the loss goes through `stop_gradient`.",
+            {"op": "stop_gradient"},
+            "Take out the `stop_gradient`, or leave these parameters out of `params`.",
+        ),
+        Finding(
+            "non-finite",
+            Severity.ERROR,
+            "head",
+            "head.w",
+            Source("model.py", 44, "loss = -jnp.mean(jnp.log(probabilities) * labels)"),
+            "The gradient of `head` has 4160 of 4160 elements that are NaN.",
+            {"non_finite": 4160, "share": 1.0},
+            "Use `jax.nn.log_softmax` in place of `jnp.log(jax.nn.softmax(x))`.",
+        ),
+        Finding(
+            "exploding-through-time",
+            Severity.NOTE,
+            HOSTILE,
+            None,
+            layers[0].source,
+            f"Said of {HOSTILE}.",
+            {"ratio": math.inf},
+            "Clip with `optax.clip_by_global_norm(1.0)`.",
+        ),
+    )
+    base = report("weird dir/model.py:problem", layers, findings)
+    cell = Recurrence(
+        name="cell",
+        source=Source("model.py", 23, "_, hs = jax.lax.scan(step, h0, xs)"),
+        length=80,
+        layers=("cell",),
+        delta_norms=tuple(2e-7 * 1.2**t for t in range(80)),
+        state_rms=tuple(0.5 for _ in range(80)),
+        function="tanh",
+    )
+    burst = replace(cell, name="decoder", length=12, delta_norms=(math.inf, math.nan, *cell.delta_norms[:10]))
+    cut = Cut("stop_gradient", Source("model.py", 31), on_parameter=False)
+    first = replace(
+        base.measurement.parameters[3], connection=Connection.BLOCKED, cuts=(cut,), alive_later=False
+    )
+    measurement = replace(
+        base.measurement,
+        loss=math.nan,
+        loss_spread=0.03,
+        batches=4,
+        parameters=(*base.measurement.parameters[:3], first, *base.measurement.parameters[4:]),
+        recurrences=(cell, burst),
+        nonfinite_inputs=(NonFiniteInput("batch.x", 3, 640),),
+        nonfinite_values=(NonFiniteValue("head", False, Source("model.py", 44), step=7),),
+        unseen=(Skipped("custom_call at model.py:30", "no rule for this operation: `foo`\x07"),),
+    )
+    return replace(
+        base,
+        measurement=measurement,
+        skipped=(Skipped("zero-gradient", "it needs an optimizer step, and the loss is not finite"),),
+    )
+
+
+CANNED = {"healthy": healthy, "deep": deep, "broken": broken}
