@@ -1,0 +1,61 @@
+"""Every sample model gets the verdict that its index claims, by the right rule, at the right layer."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from gradscope import pipeline
+from gradscope.records import Finding, Report, Severity
+from tests.samples.expected import EXPECTED
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+
+
+@cache
+def check(file: str) -> Report:
+    return pipeline.check(str(SAMPLES / file))
+
+
+def of_severity(report: Report, severity: Severity) -> list[Finding]:
+    return [finding for finding in report.findings if finding.severity is severity]
+
+
+@pytest.mark.parametrize("file", sorted(EXPECTED))
+def test_sample_gets_its_verdict_rule_and_layer(file: str) -> None:
+    expected = EXPECTED[file]
+    report = check(file)
+    errors = of_severity(report, Severity.ERROR)
+    told = "\n".join(f"{f.severity} {f.rule} at {f.layer}: {f.message}" for f in report.findings)
+
+    assert report.verdict == expected.verdict, told
+    assert {finding.rule for finding in errors} == set(expected.rules), told
+    for finding in errors:
+        layers = expected.rules[finding.rule]
+        assert not layers or finding.layer in layers, told
+
+
+@pytest.mark.parametrize("file", sorted(f for f, e in EXPECTED.items() if e.verdict == "healthy"))
+def test_healthy_sample_is_not_even_warned_about(file: str) -> None:
+    findings = check(file).findings
+    assert {f.rule for f in findings} <= {EXPECTED[file].remark}, findings
+
+
+@pytest.mark.parametrize("file", sorted(f for f, e in EXPECTED.items() if e.verdict == "sick"))
+def test_finding_names_a_line_of_the_sample(file: str) -> None:
+    errors = of_severity(check(file), Severity.ERROR)
+    lines = (SAMPLES / file).read_text(encoding="utf-8").splitlines()
+    for finding in errors:
+        if finding.source is not None:
+            assert Path(finding.source.file).name == file
+            assert finding.source.text == lines[finding.source.line - 1].strip()
+    assert any(finding.source is not None for finding in errors)
+
+
+def test_table_and_index_name_every_sample() -> None:
+    files = {path.name for path in SAMPLES.glob("*.py")}
+    index = (SAMPLES / "README.md").read_text(encoding="utf-8")
+    assert files == set(EXPECTED)
+    assert [file for file in sorted(files) if f"`{file}`" not in index] == []
