@@ -1,0 +1,108 @@
+"""δ of a recurrent state grows at every step back in time: one early step can throw the whole run off.
+
+## What it does
+Follows δ = ∂L/∂h of the state h of a loop (an RNN through `lax.scan`) from the last step back to the first
+and reports a steady growth by a factor of a thousand or more.
+
+## Why is this bad
+The weights of a loop are shared, so their gradient is the sum over all steps: it is then made by the
+earliest steps alone. Its size changes by orders of magnitude from batch to batch; the loss shows cliffs,
+spikes and finally NaN. Longer sequences make it worse exponentially.
+
+## How it is measured
+By the norm of δ of the carried state at every step of the loop, in one backward pass; the largest against
+the one at the last step that the loss depends on.
+
+## Limits
+- `ratio = 1e3`: the largest δ over δ at the end, the same factor as over depth.
+- Steady: half of the factor (in powers) must be left without the largest single step, a quarter without
+  the two largest, and each half of the steps must grow by `ratio ** 0.25` = 5.6. Losses summed over T steps
+  grow in proportion to T even in a perfect memory, which only doubles δ over the earlier half.
+- `steps = 8`: as in `vanishing-through-time`.
+
+## Example
+    w = 2.0 * jax.random.normal(key, (64, 64)) / 8        # spectral radius about 2
+    h = h @ w + x @ u                                     # 60 steps
+
+Use instead:
+
+    w = jax.nn.initializers.orthogonal()(key, (64, 64))   # all singular values 1
+
+## What it does not say
+A steady growth of less than the limit, as by 1.1 a step over 60 steps (300), is left to clipping, which is
+usual for recurrent networks. A loop that is chaotic on purpose (a simulated physical system) explodes
+truly: shorten the window over which it is differentiated.
+
+## Source
+Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063 (cliffs, clipping); Saxe et al. 2014,
+arXiv:1312.6120 (orthogonal weights); Metz et al. 2021, *Gradients are not all you need*, arXiv:2111.05803.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from gradscope.records import Measurement, Recurrence, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.profile import TOLERANCE, Fall, steady_fall, time_profile
+from gradscope.rules.words import names_of, number
+
+
+@rule(
+    "exploding-through-time",
+    severity=Severity.ERROR,
+    symptom_of=("non-finite",),
+    ratio=1e3,
+    steps=8,
+)
+def exploding_through_time(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    growth = math.log(limits["ratio"])
+    for recurrence in measurement.recurrences:
+        steps = time_profile(recurrence)
+        if steps is None or steps.end + 1 < limits["steps"]:
+            continue
+        peak = steps.levels.index(max(steps.levels))
+        levels = [-level for level in steps.levels[peak:]]
+        rise = steady_fall(levels, growth)
+        if rise is not None and _in_both_halves(levels, growth / 4):
+            yield _hit(measurement, recurrence, rise, steps.start + peak, limits["ratio"])
+
+
+def _in_both_halves(levels: Sequence[float], least: float) -> bool:
+    middle = len(levels) // 2
+    return min(levels[middle] - levels[0], levels[-1] - levels[middle]) >= least - TOLERANCE
+
+
+def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int, limit: float) -> Hit:
+    per_step, total = 1 / rise.ratio, math.exp(min(rise.total, 700.0))
+    clip = measurement.gradient_norm / total
+    advice = (
+        f" Until then clip: `optax.clip_by_global_norm({number(float(f'{clip:.1g}'))})` leaves the size "
+        "that the end of the sequence asks for."
+        if math.isfinite(clip) and clip > 0
+        else ""
+    )
+    return Hit(
+        message=(
+            f"δ of the state of `{recurrence.name}` grows {number(per_step)} times a step back in time: at "
+            f"step {peak + 1} of {recurrence.length} it is {number(total)} times its last value (limit "
+            f"{number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
+        ),
+        remedy=(
+            f"Start the recurrent weights orthogonal, or divide them by {number(per_step)} so that their "
+            f"largest eigenvalue is about 1.{advice}"
+        ),
+        evidence={
+            "growth_per_step": per_step,
+            "total": total,
+            "limit": limit,
+            "step": peak + 1,
+            "length": recurrence.length,
+            "recurrence": recurrence.name,
+        },
+        layer=recurrence.layers[0] if recurrence.layers else None,
+        source=recurrence.source,
+        layers=recurrence.layers,
+        explains=recurrence.layers,
+    )

@@ -1,0 +1,109 @@
+"""δ of a recurrent state dies out within the sequence: early steps cannot be credited for the loss.
+
+## What it does
+Follows δ = ∂L/∂h of the state h of a loop (an RNN through `lax.scan`) from the last step back to the first
+and reports the step at which it has fallen below a thousandth of its value at the end and stays there.
+The number of steps in between is the *credit horizon*: what happened earlier has no say in the update.
+
+## Why is this bad
+The network cannot learn to remember anything for longer than its horizon, however long it trains: no
+gradient tells it to. It learns to use the last few steps and looks as if it had converged.
+
+## How it is measured
+By the norm of δ of the carried state at every step of the loop, in one backward pass. The reference is the
+largest δ of the last eighth of the steps. Steps after the last one that the loss depends on are left out;
+so is what lies before an exact zero that follows large values (truncated backpropagation, a state that is
+not used). It is an error where the horizon is under half of the sequence, else a warning.
+
+## Limits
+- `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER,
+  Zhang et al. 2021). One or two jumps are no decay, as there.
+- `steps = 8`: in a shorter loop the fall would need a factor below 0.37 a step, and such loops are mostly
+  iterations and no sequences.
+
+## Example
+    def step(h, x):                                  # 80 steps, loss on the last h
+        return jnp.tanh(h @ w + x @ u), None         # w = 0.05 * normal(...)
+
+Use instead a gated cell whose forget gate starts open, here for a memory of 80 steps:
+
+    f = jax.nn.sigmoid(x @ uf + h @ wf + 2.5)        # sigmoid(2.5) ** 80 = 0.002
+    c = f * c + (1 - f) * candidate
+
+## What it does not say
+An LSTM or GRU at initialization *does* vanish over 100 steps when the loss stands at the end only: with a
+forget bias of 0 the gate is 0.5 and 0.5 ** 100 = 1e-30 is left, with a bias of 1 it is 0.73 ** 100 = 2e-14.
+That is measured and reported. Gates can open in training, from whatever credit the last steps give, so such
+a network may learn in spite of it: look again after some steps of training.
+With a loss at every step the profile is level and the rule is silent: the steps near each loss hide how far
+each single loss reaches back. A task that needs no memory is healthy with a short horizon: ignore the rule.
+
+## Source
+Hochreiter 1991; Bengio et al. 1994, *Learning long-term dependencies with gradient descent is difficult*;
+Pascanu et al. 2013, arXiv:1211.5063. Forget bias: Jozefowicz et al. 2015 (ICML); Tallec and Ollivier 2018,
+*Can recurrent neural networks warp time?*, arXiv:1804.11188.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import takewhile
+
+from gradscope.records import Measurement, Recurrence, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.profile import TOLERANCE, Steps, steady_fall, time_profile
+from gradscope.rules.words import names_of, number
+
+
+@rule(
+    "vanishing-through-time",
+    severity=Severity.ERROR,
+    symptom_of=("non-finite",),
+    ratio=1e-3,
+    steps=8,
+)
+def vanishing_through_time(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    fall = -math.log(limits["ratio"])
+    for recurrence in measurement.recurrences:
+        steps = time_profile(recurrence)
+        if steps is None or steps.end + 1 < limits["steps"]:
+            continue
+        reference = max(steps.levels[-max(1, len(steps.levels) // 8) :])
+        if steady_fall([*steps.levels[:-1], reference], fall) is not None:
+            yield _hit(recurrence, steps, reference, limits["ratio"])
+
+
+def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -> Hit:
+    floor = reference + math.log(limit) + 2 * TOLERANCE
+    fallen = sum(1 for _ in takewhile(lambda level: level <= floor, steps.levels)) - 1
+    fallen_at = steps.start + fallen
+    horizon, length = steps.end - fallen_at, steps.end + 1
+    per_step = math.exp((steps.levels[fallen] - reference) / max(horizon, 1))
+    bias = max(1.0, math.log(length / -math.log(limit)))
+    return Hit(
+        message=(
+            f"δ of the state of `{recurrence.name}` falls under {number(limit)} of its last value at step "
+            f"{fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
+            f"{number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
+        ),
+        remedy=(
+            f"Use a gated cell (GRU or LSTM) with a forget bias of {number(bias)}, which keeps credit over "
+            f"{length} steps; or start the recurrent weights orthogonal and normalize the state. If "
+            f"{horizon} steps of memory are enough, ignore this rule."
+        ),
+        evidence={
+            "horizon": horizon,
+            "step": fallen_at + 1,
+            "length": length,
+            "decay_per_step": per_step,
+            "total": math.exp(steps.levels[0] - reference),
+            "limit": limit,
+            "recurrence": recurrence.name,
+        },
+        layer=recurrence.layers[0] if recurrence.layers else None,
+        source=recurrence.source,
+        severity=Severity.ERROR if 2 * horizon < length else Severity.WARNING,
+        layers=recurrence.layers,
+        explains=recurrence.layers,
+    )

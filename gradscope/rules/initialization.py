@@ -1,0 +1,81 @@
+"""How large the weights of some layers are beside the initialization that keeps δ level."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from gradscope.records import Layer, Measurement, Number, Parameter
+
+# He et al. 2015 (arXiv:1502.01852): a ReLU passes half of the units, so the variance doubles. The smooth
+# relatives pass nearly the same share.
+HALVING = frozenset({"relu", "relu6", "leaky_relu", "gelu", "silu", "swish", "softplus"})
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The weights of several layers against one rule of initialization."""
+
+    ratio: float
+    """Median over the layers of measured over wanted rms."""
+    scheme: str
+    """`He` or `LeCun`."""
+    layer: str
+    """The layer furthest from what is wanted."""
+    measured: float
+    wanted: float
+
+
+def common_activation(layers: Sequence[Layer]) -> str | None:
+    """The activation function that most of these layers go into."""
+    seen = Counter(layer.activation for layer in layers if layer.activation)
+    return seen.most_common(1)[0][0] if seen else None
+
+
+def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> Scale | None:
+    """`None` where no layer is a product with a known fan-in and weights that are finite and not zero."""
+    parameters = {parameter.name: parameter for parameter in measurement.parameters}
+    halving = common_activation(layers) in HALVING
+    found: list[tuple[float, str, float, float]] = []
+    for layer in layers:
+        if layer.op not in PRODUCTS or not layer.fan_in:
+            continue
+        measured = _kernel_rms(layer, parameters)
+        wanted = math.sqrt((2.0 if halving else 1.0) / layer.fan_in)
+        if math.isfinite(measured) and measured > 0:
+            found.append((measured / wanted, layer.name, measured, wanted))
+    if not found:
+        return None
+    worst = max(found, key=lambda one: abs(math.log(one[0])))
+    return Scale(median(one[0] for one in found), "He" if halving else "LeCun", *worst[1:])
+
+
+def _kernel_rms(layer: Layer, parameters: dict[str, Parameter]) -> float:
+    """rms of the largest matrix of the layer: biases, often zero, say nothing about its gain."""
+    kernels = [parameters[name] for name in layer.parameters if name in parameters]
+    kernels = [kernel for kernel in kernels if len(kernel.shape) >= 2]
+    return max(kernels, key=lambda kernel: kernel.size).weight_rms if kernels else layer.weight_rms
+
+
+def growth(layers: Sequence[Layer]) -> float | None:
+    """Geometric mean, per layer, of the growth of the outputs' rms on the way forward."""
+    seen = [layer.activation_rms for layer in layers if layer.activation_rms]
+    seen = [rms for rms in seen if math.isfinite(rms)]
+    if len(seen) < 2:
+        return None
+    return math.exp((math.log(seen[-1]) - math.log(seen[0])) / (len(seen) - 1))
+
+
+def stretch(layers: Sequence[Layer], scale: Scale | None) -> dict[str, Number]:
+    """What both depth rules tell about the layers between which δ moves."""
+    evidence: dict[str, Number] = {"first": layers[0].name, "last": layers[-1].name}
+    forward = growth(layers)
+    if forward is not None:
+        evidence["activation_growth_per_layer"] = forward
+    if scale is not None:
+        evidence["weights_to_initialization"] = scale.ratio
+    return evidence

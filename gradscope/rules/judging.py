@@ -1,0 +1,107 @@
+"""From a measurement to findings: run the rules, keep the causes, tell the symptoms beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gradscope.errors import GradscopeError
+from gradscope.records import Finding, Measurement, Skipped
+from gradscope.rules.base import Hit, Rule
+from gradscope.rules.registry import all_rules, get, unknown
+from gradscope.rules.words import names_of
+
+Judged = tuple[Rule, Hit]
+
+
+def judge(
+    measurement: Measurement,
+    *,
+    select: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    limits: Mapping[str, Mapping[str, float]] | None = None,
+) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    """Findings worst first, then in forward order, and what no rule could judge.
+
+    `select` leaves only those rules, `ignore` takes some away. A symptom is silenced only by a cause
+    that was asked for: whoever ignores a cause sees what it causes.
+    """
+    limits = _checked(limits or {})
+    hits: list[Judged] = []
+    skipped: list[Skipped] = []
+    for rule in _chosen(select, ignore):
+        for result in rule.run(measurement, limits.get(rule.name)):
+            if isinstance(result, Skipped):
+                skipped.append(result)
+            else:
+                hits.append((rule, result))
+    order = {layer.name: place for place, layer in enumerate(measurement.layers)}
+    findings = [rule.finding(hit) for rule, hit in _without_symptoms(hits)]
+    findings.sort(key=lambda f: (f.severity.rank, order.get(f.layer or "", -1), f.rule))
+    return tuple(findings), tuple(skipped)
+
+
+def _chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Rule]:
+    wanted = {get(name).name for name in select} or {rule.name for rule in all_rules()}
+    wanted -= {get(name).name for name in ignore}
+    return [rule for rule in all_rules() if rule.name in wanted]
+
+
+def _checked(limits: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[str, float]]:
+    for name, values in limits.items():
+        known = get(name).limits
+        for key, value in values.items():
+            if key not in known:
+                raise unknown(f"limit of {name!r}", key, known)
+            if not (math.isfinite(value) and value > 0):
+                raise GradscopeError(
+                    f"The limit {key} = {value} of {name!r} cannot be used.",
+                    why="A limit is a finite number above zero.",
+                    fix=f"The default is {known[key]:g}.",
+                    slug="unusable-limit",
+                )
+    return limits
+
+
+def _without_symptoms(hits: list[Judged]) -> list[Judged]:
+    """Drop each hit that another rule's hits explain, and name it in the first of those."""
+    causes = {id(hit): cause for rule, hit in hits if (cause := _cause(rule, hit, hits)) is not None}
+    kept: list[Judged] = []
+    for rule, hit in hits:
+        if id(hit) not in causes:
+            symptoms = [(r, h) for r, h in hits if id(h) in causes and _root(id(h), causes) == id(hit)]
+            kept.append((rule, _with_symptoms(hit, symptoms)))
+    return kept
+
+
+def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
+    """The first hit that explains this one, where the hits of its rule explain half of its layers."""
+    for name in rule.symptom_of:
+        roots = [root for root_rule, root in hits if root_rule.name == name]
+        for root in roots:
+            if root.explains is None:
+                return root
+        explained = {layer for root in roots for layer in root.explains or ()}
+        sick = hit.layers or ((hit.layer,) if hit.layer else ())
+        if sick and 2 * sum(layer in explained for layer in sick) >= len(sick):
+            return next(root for root in roots if set(sick) & set(root.explains or ()))
+    return None
+
+
+def _root(hit: int, causes: Mapping[int, Hit]) -> int:
+    while hit in causes:
+        hit = id(causes[hit])
+    return hit
+
+
+def _with_symptoms(hit: Hit, symptoms: list[Judged]) -> Hit:
+    if not symptoms:
+        return hit
+    told = [f"{rule.name} at {names_of([h.layer])}" if h.layer else rule.name for rule, h in symptoms]
+    rules = ", ".join(sorted({rule.name for rule, _ in symptoms}))
+    return replace(
+        hit,
+        message=f"{hit.message} Seen with it, and not reported apart: {'; '.join(told)}.",
+        evidence={**hit.evidence, "silenced": rules},
+    )

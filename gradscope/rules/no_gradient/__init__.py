@@ -1,0 +1,1 @@
+"""Parameters whose gradient is exactly zero, and why."""

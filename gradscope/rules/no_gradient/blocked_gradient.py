@@ -1,0 +1,150 @@
+"""An operation without a gradient stands between a parameter and the loss.
+
+## What it does
+Reports each operation that cuts every path from some parameters to the loss, with its source line and the
+layers that it starves: `stop_gradient`, `argmax`, `round`, `floor`, `sign`, a comparison, a conversion to
+integers.
+
+## Why is this bad
+Below the cut nothing learns, while the loss may still fall, because what stands above it trains on features
+that never change. No error is raised: the gradient is just zero.
+
+## How it is measured
+Not by a number: the program of the loss (its jaxpr) is walked from each leaf to the loss; where all paths
+are cut, the cuts are reported, the one that starves most first.
+
+`stop_gradient` is often meant. It is a note, and no error, where it takes the parameter itself, or where it
+freezes whole parts that are unlike the others: every part of one kind is frozen or none of it. Parts are the
+first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`, `dense_1` and
+`w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where nothing trains at all, it is an
+error whatever cut it.
+
+## Limits
+None: a path is cut or it is not. The line between meant and misplaced is the naming rule above; it was set by
+the healthy networks named below.
+
+## Example
+    for layer in layers[:3]:
+        x = jax.nn.relu(x @ layer["w"])
+    x = jax.lax.stop_gradient(x)               # layers 0 to 2 never learn
+    token = jnp.argmax(scores)                 # and so does what computes the scores
+
+Use instead no `stop_gradient` between layers that shall learn, and a soft or straight-through choice:
+
+    soft = jax.nn.softmax(scores)
+    hard = jax.nn.one_hot(jnp.argmax(scores), scores.shape[-1])
+    choice = soft + jax.lax.stop_gradient(hard - soft)
+
+## What it does not say
+A frozen backbone under a new head, a target network, a straight-through estimator and a momentum encoder are
+healthy: the first two are notes, the others have a second path or none. If you freeze `dense_0` on purpose
+and train `dense_1`, freeze the parameter itself, `stop_gradient(params["dense_0"])`, and the rule knows.
+
+## Source
+Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*, arXiv:1308.3432
+(straight-through); Jang et al. 2017, arXiv:1611.01144 (Gumbel softmax).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gradscope.records import Connection, Cut, Measurement, Parameter, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.parts import by_layer, kind_of, names, only, paths
+from gradscope.rules.words import count, names_of
+
+Place = tuple[str, str]
+REMEDY = {
+    "round": "Round with a straight-through estimator: `x + stop_gradient(jnp.round(x) - x)`.",
+    "floor": "Floor with a straight-through estimator: `x + stop_gradient(jnp.floor(x) - x)`.",
+    "ceil": "Round up with a straight-through estimator: `x + stop_gradient(jnp.ceil(x) - x)`.",
+    "sign": "Use `jnp.tanh`, or `tanh(x) + stop_gradient(jnp.sign(x) - tanh(x))`.",
+    "argmax": "Use `jax.nn.softmax` or a straight-through choice: `soft + stop_gradient(hard - soft)`.",
+    "argmin": "Use `jax.nn.softmax(-x)` or a straight-through choice: `soft + stop_gradient(hard - soft)`.",
+    "convert_element_type": "Keep the value floating up to the loss; convert to integers for metrics only.",
+}
+COMPARISON = "Replace the hard comparison by a soft one, `jax.nn.sigmoid(x - y)`, or take it out of the path."
+REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
+
+
+@rule("blocked-gradient", severity=Severity.ERROR)
+def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    blocked = [p for p in measurement.parameters if p.connection is Connection.BLOCKED and p.size > 0]
+    trains = any(p.connection is Connection.CONNECTED and p.size > 0 for p in measurement.parameters)
+    meant = _follows_parts(measurement)
+    while blocked:
+        cut, starved = _widest(blocked)
+        blocked = [p for p in blocked if p not in starved]
+        yield _hit(measurement, cut, starved, trains, meant)
+
+
+def _place(cut: Cut) -> Place:
+    return cut.op, str(cut.source)
+
+
+def _widest(blocked: Sequence[Parameter]) -> tuple[Cut | None, list[Parameter]]:
+    """The cut that starves most leaves (an accidental one before a `stop_gradient`), and those leaves."""
+    starved: dict[Place, list[Parameter]] = {}
+    cuts: dict[Place, Cut] = {}
+    for parameter in blocked:
+        for place, cut in {_place(cut): cut for cut in parameter.cuts}.items():
+            starved.setdefault(place, []).append(parameter)
+            cuts.setdefault(place, cut)
+    if not cuts:
+        return None, list(blocked)
+    widest = max(starved, key=lambda place: (len(starved[place]), place[0] != "stop_gradient"))
+    return cuts[widest], starved[widest]
+
+
+def _follows_parts(measurement: Measurement) -> bool:
+    """Whether parts of one kind are all blocked or all not."""
+    leaves = [
+        p
+        for p in measurement.parameters
+        if p.size > 0 and p.connection in (Connection.BLOCKED, Connection.CONNECTED)
+    ]
+    steps = paths(names(leaves))
+    states: dict[str, set[Connection]] = {}
+    for leaf in leaves:
+        states.setdefault(kind_of(steps[leaf.name]), set()).add(leaf.connection)
+    return all(len(state) == 1 for state in states.values())
+
+
+def _named(cut: Cut | None, parameter: Parameter) -> bool:
+    """Whether this cut takes the parameter itself."""
+    return cut is not None and any(_place(one) == _place(cut) and one.on_parameter for one in parameter.cuts)
+
+
+def _hit(
+    measurement: Measurement, cut: Cut | None, starved: list[Parameter], trains: bool, meant: bool
+) -> Hit:
+    layers = list(by_layer(measurement, starved))
+    op = cut.op if cut else "an operation without a gradient"
+    note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in starved))
+    rest = "" if trains else " No parameter is left that trains."
+    what = f"`{op}`" if cut else op
+    line = f" (`{cut.source.text}`)" if cut and cut.source and cut.source.text else ""
+    if note:
+        leaves = count(len(starved), "parameter")
+        frozen = "is frozen" if len(layers) == 1 else "are frozen"
+        message = f"{names_of(layers)} {frozen} by {what}{line}: no gradient for {leaves}."
+        remedy = "Nothing to do if these parts are meant to be frozen."
+    else:
+        message = f"{what}{line} cuts every path from {names_of(layers)} to the loss.{rest}"
+        remedy = REMEDY.get(
+            op, f"Take {what} out of the path, or give the parameter a second path to the loss."
+        )
+        if op == "stop_gradient":
+            remedy = "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
+    return Hit(
+        message=message,
+        remedy=remedy,
+        evidence={"op": op, "layers": len(layers), "parameters": len(starved)},
+        layer=layers[-1],
+        parameter=only(starved),
+        source=cut.source if cut else None,
+        severity=Severity.NOTE if note else None,
+        layers=tuple(layers),
+        explains=tuple(layers),
+    )

@@ -1,0 +1,113 @@
+"""A parameter that no operation connects to the loss: it can never learn.
+
+## What it does
+Reports every layer with a leaf from which no path of operations leads to the loss. A part of the model of
+which no leaf is connected is one finding.
+
+## Why is this bad
+The parameter keeps its first value for ever, and nothing says so: its gradient is a block of zeros, and
+Adam with weight decay even lets it shrink. The usual causes are a layer that is created and not called, a
+result that is computed and not returned, a variable overwritten by the wrong name, a branch that a
+configuration left out.
+
+## How it is measured
+Not by a number: the program of the loss (its jaxpr) is walked from each leaf. A gradient that is zero while
+a path exists belongs to `zero-gradient`, a path that is cut to `blocked-gradient`.
+
+## Limits
+None: a path exists or it does not. Source: reachability in the jaxpr, as JAX differentiates it.
+
+## Example
+    h = jax.nn.relu(x @ params["encoder"])
+    h2 = jax.nn.relu(h @ params["middle"])
+    return jnp.mean((h @ params["head"] - y) ** 2)      # h, where h2 was meant
+
+Use instead:
+
+    return jnp.mean((h2 @ params["head"] - y) ** 2)
+
+## What it does not say
+A leaf that reaches the auxiliary output only (running statistics of BatchNorm, the parameters of a target
+network) is updated there and not by its gradient: a note. Unused rows of an embedding table are connected.
+A head for a task that this batch does not hold may be disconnected on purpose: ignore the rule, or check a
+loss that holds all tasks.
+
+## Source
+The class of fault is "missing layer" and "wrong tensor" in Humbatova et al. 2020, *Taxonomy of Real Faults in
+Deep Learning Systems* (ICSE), arXiv:1910.11015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gradscope.records import Connection, Measurement, Parameter, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.parts import by_layer, names, only, part_of, paths, source_of, whole
+from gradscope.rules.words import count, names_of
+
+Groups = Mapping[str, Sequence[Parameter]]
+
+
+@rule("disconnected-parameter", severity=Severity.ERROR)
+def disconnected_parameter(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    filled = [parameter for parameter in measurement.parameters if parameter.size > 0]
+    for kind in (Connection.DISCONNECTED, Connection.STATE):
+        groups = by_layer(measurement, (p for p in filled if p.connection is kind))
+        if kind is Connection.DISCONNECTED and _covers(groups, filled):
+            yield _nothing_connected(groups)
+            continue
+        for leaves in _by_part(groups, filled):
+            yield _hit(measurement, leaves, kind)
+
+
+def _covers(groups: Groups, filled: Sequence[Parameter]) -> bool:
+    return bool(filled) and sum(len(leaves) for leaves in groups.values()) == len(filled)
+
+
+def _by_part(groups: Groups, filled: Sequence[Parameter]) -> list[list[Parameter]]:
+    """One list per layer, or per part where the whole part is in `groups`."""
+    steps, entire = paths(names(filled)), whole(groups, filled)
+    merged: dict[tuple[str, str], list[Parameter]] = {}
+    for layer, leaves in groups.items():
+        for leaf in leaves:
+            part = part_of(steps[leaf.name])
+            key = ("part", part) if entire[part] and len(steps[leaf.name]) > 1 else ("layer", layer)
+            merged.setdefault(key, []).append(leaf)
+    return list(merged.values())
+
+
+def _hit(measurement: Measurement, leaves: Sequence[Parameter], kind: Connection) -> Hit:
+    layers = list(dict.fromkeys(leaf.layer for leaf in leaves))
+    told = names_of(names(leaves))
+    verb = "does" if len(leaves) == 1 else "do"
+    state = kind is Connection.STATE
+    if state:
+        message = f"{told} {verb} not reach the loss: updated through the auxiliary output, not by gradient."
+        remedy = "Nothing to do if this is state (running statistics, a target network)."
+    else:
+        message = f"{told} {verb} not reach the loss: no operation leads from there to its value."
+        remedy = "Use the result of this layer in what the loss returns, or remove the parameter."
+    if len(layers) > 1:
+        message += f" {count(len(layers), 'layer')}: {names_of(layers)}."
+    return Hit(
+        message=message,
+        remedy=remedy,
+        evidence={"parameters": len(leaves), "elements": sum(leaf.size for leaf in leaves)},
+        layer=layers[0],
+        parameter=only(leaves),
+        source=source_of(measurement, layers[0]),
+        severity=Severity.NOTE if state else None,
+        layers=tuple(layers),
+        explains=tuple(layers),
+    )
+
+
+def _nothing_connected(groups: Groups) -> Hit:
+    leaves = [leaf for leaves in groups.values() for leaf in leaves]
+    return Hit(
+        message=f"No parameter reaches the loss: {count(len(leaves), 'parameter')} without a path to it.",
+        remedy="Compute the loss from the parameters that are passed to it, not from a copy it closes over.",
+        evidence={"parameters": len(leaves), "elements": sum(leaf.size for leaf in leaves)},
+        explains=None,
+    )

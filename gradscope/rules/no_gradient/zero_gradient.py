@@ -1,0 +1,166 @@
+"""A layer is connected to the loss, yet its gradient is exactly zero and stays so.
+
+## What it does
+Reports layers whose gradient is exactly 0 in every element although a path to the loss exists and nothing
+cuts it. Of several such layers in a row the one nearest to the loss is named, as the root.
+
+## Why is this bad
+The layer does not learn. Common causes: a ReLU whose units are all dead (its input is negative for every
+sample, often after a large negative bias or a step that was too large), an input that is all zeros, a
+multiplication by zero, a loss that is clipped or saturated, underflow in half precision.
+
+## How it is measured
+By the largest absolute value of the gradient of each leaf, over the whole batch. Before a zero is judged,
+some optimizer steps are taken: what has a gradient then was zero by construction (a zero-initialized head
+or residual gain) and is not reported. Where that was not looked at, it is a warning.
+
+Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the *input* is zero: the sickness
+lies below, and the layer is told as a symptom of the dead layer beneath it, if there is one.
+
+## Limits
+None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
+exactly; a gradient that is merely small is the matter of `vanishing-gradient`.
+
+## Example
+    h = jax.nn.relu(x @ w - 100.0)          # never positive: no unit ever passes a gradient
+
+Use instead:
+
+    h = jax.nn.leaky_relu(x @ w)            # or a bias of 0 with He initialization
+
+## What it does not say
+Healthy and silent: a bias before a normalization and a key bias under a softmax (the loss does not depend on
+them; any vector is passed over where another leaf of its layer has a gradient), everything below a
+zero-initialized head, unused rows of an embedding table. An expert that this batch was not routed to, beside
+alike layers that have a gradient, is a note. A vector on its own (a gain, a temperature) is a warning.
+
+## Source
+Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
+al. 2017, arXiv:1706.02677; Dosovitskiy et al. 2020, arXiv:2010.11929.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initialization import common_activation
+from gradscope.rules.parts import by_layer, only
+from gradscope.rules.words import count, names_of
+
+Dead = Mapping[str, Sequence[Parameter]]
+
+
+@rule(
+    "zero-gradient",
+    severity=Severity.ERROR,
+    symptom_of=("non-finite", "blocked-gradient", "disconnected-parameter", "vanishing-gradient"),
+)
+def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    dead = _dead(measurement)
+    for run in _runs(measurement, dead):
+        starved = [layer for layer in run if not _has_delta(layer)]
+        root = (starved or run[:1])[-1]
+        below = [layer for layer in run if layer is not root]
+        yield _hit(measurement, root, below, dead)
+
+
+def _dead(measurement: Measurement) -> Dead:
+    """The leaves, by layer, whose zero is neither by construction nor by an invariance of the loss."""
+    connected = [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    dead: dict[str, list[Parameter]] = {}
+    for layer, leaves in by_layer(measurement, connected).items():
+        alive = any(leaf.gradient_max != 0 for leaf in leaves)
+        zero = [leaf for leaf in leaves if leaf.gradient_max == 0 and leaf.alive_later is not True]
+        zero = [leaf for leaf in zero if not alive or len(leaf.shape) > 1]
+        if zero:
+            dead[layer] = zero
+    return dead
+
+
+def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:
+    """Dead layers that follow each other, in forward order; layers without a path stand in no run's way."""
+    connected = {
+        p.layer for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0
+    }
+    run: list[Layer] = []
+    for layer in measurement.layers:
+        if layer.name in dead:
+            run.append(layer)
+        elif layer.name in connected and run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _has_delta(layer: Layer) -> bool:
+    return layer.delta_norm is not None and layer.delta_norm > 0
+
+
+def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
+    """Whether alike layers at the same depth have a gradient: experts that this batch did not use."""
+    kind = re.sub(r"\d+", "", layer.name)
+    return layer.depth is not None and any(
+        other.depth == layer.depth and other.name not in dead and re.sub(r"\d+", "", other.name) == kind
+        for other in measurement.layers
+        if other.name != layer.name and other.gradient_max > 0
+    )
+
+
+def _severity(root: Layer, leaves: Sequence[Parameter], unrouted: bool) -> Severity:
+    if unrouted:
+        return Severity.NOTE
+    looked = all(leaf.alive_later is False for leaf in leaves)
+    matrix = any(len(leaf.shape) > 1 for leaf in leaves)
+    return Severity.ERROR if looked and matrix else Severity.WARNING
+
+
+def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: Dead) -> Hit:
+    leaves = dead[root.name]
+    unrouted = _unrouted(measurement, root, dead)
+    later = (
+        " and stays so after some optimizer steps"
+        if all(leaf.alive_later is False for leaf in leaves)
+        else "; whether it stays so after an optimizer step was not looked at"
+    )
+    message = f"The gradient of {names_of([leaf.name for leaf in leaves])} is exactly zero{later}."
+    if others:
+        message += (
+            f" So is that of {count(len(others), 'layer')} next to it: {names_of([o.name for o in others])}."
+        )
+    cause, remedy = _cause(root, unrouted)
+    return Hit(
+        message=f"{message} {cause}",
+        remedy=remedy,
+        evidence={"gradient_max": 0.0, "layers": 1 + len(others), "parameters": len(leaves)},
+        layer=root.name,
+        parameter=only(leaves),
+        source=root.source,
+        severity=_severity(root, leaves, unrouted),
+        layers=(root.name, *(other.name for other in others)),
+    )
+
+
+def _cause(root: Layer, unrouted: bool) -> tuple[str, str]:
+    if unrouted:
+        return (
+            "Alike layers beside it have a gradient: this batch does not use it.",
+            "Nothing to do if it is an expert or a branch; check over more batches to be sure.",
+        )
+    if _has_delta(root):
+        return (
+            "δ at its output is not zero, so its input is: every value that goes into it is exactly 0.",
+            "Look at what produces the input of this layer: dead units, a mask, or data that is all zeros.",
+        )
+    if common_activation([root]) in ("relu", "relu6"):
+        return (
+            "It goes into a ReLU, which is probably dead: negative for every sample.",
+            "Start its bias at 0 and its weights from He initialization, or use `jax.nn.leaky_relu` or GELU.",
+        )
+    return (
+        "δ at its output is exactly zero: what follows passes no gradient on.",
+        "Look at what stands between it and the loss: a product with zero, a clip, a saturated function.",
+    )

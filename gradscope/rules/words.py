@@ -1,0 +1,37 @@
+"""How rules write numbers and names, so that every message reads alike.
+
+Names come from the user's model and are passed on raw: the reporter that knows the medium escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def number(value: float) -> str:
+    """Three significant digits: `0.0312`, `1.2e-07`, `4100`, `NaN`."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "infinity" if value > 0 else "-infinity"
+    if 1000 <= abs(value) < 1e5:
+        return f"{float(f'{value:.3g}'):.0f}"
+    return f"{value:.3g}"
+
+
+def names_of(names: Sequence[str], show: int = 3) -> str:
+    """`a`, `b`, `c` and 4 more."""
+    shown = [f"`{name}`" for name in names[:show]]
+    rest = len(names) - len(shown)
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 layer`, `3 layers`."""
+    return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
+
+
+def article(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
