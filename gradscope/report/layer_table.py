@@ -16,8 +16,8 @@ from gradscope.report.lines import Line, fold, pad, paragraph, width_of, wrap
 
 BAR_WIDTH = 10
 MARK = 2
-NARROWEST_NAME = 16
-"""A name is folded at this width before a column is given up ..."""
+FOLDED_NAME = (16, 24)
+"""A name is folded, at 30% of the width and within these bounds, before a column is given up ..."""
 LAST_RESORT_NAME = 6
 """... and at this one where nothing is left to give up."""
 
@@ -81,7 +81,8 @@ def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
     columns = [(column, _column_width(column, shown, sheet)) for column in COLUMNS]
     columns = [(column, size) for column, size in columns if size]
     bar_width = BAR_WIDTH if sheet.scale or any(_broken(layer) for layer in shown) else 0
-    folded = min(name, NARROWEST_NAME)
+    low, high = FOLDED_NAME
+    folded = min(name, max(low, min(high, width * 3 // 10)))
     while True:
         layout = Layout(name, "  ", bar_width, flags, tuple(columns))
         for gap, least in (("  ", name), (" ", name), (" ", folded)):

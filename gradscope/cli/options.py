@@ -1,0 +1,67 @@
+"""The options that several commands share: one name, one meaning, one help text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gradscope.errors import GradscopeError
+from gradscope.report import FORMATS
+
+RENDERING = "What is shown"
+
+
+class Color(StrEnum):
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+FailOn = Annotated[
+    str,
+    typer.Option(
+        metavar="WHAT",
+        help="Answer exit code 1 on these: error, warning, note, or names of rules, with commas; or never.",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(metavar="|".join(FORMATS), help="How to write the report.", rich_help_panel=RENDERING),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help="Where to write the report; - is the screen.", rich_help_panel=RENDERING
+    ),
+]
+ShowAll = Annotated[
+    bool,
+    typer.Option("--all", help="Show every layer and every finding.", rich_help_panel=RENDERING),
+]
+ColorMode = Annotated[
+    Color,
+    typer.Option("--color", help="auto: only on a terminal.", rich_help_panel=RENDERING),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Only the verdict and the findings.", rich_help_panel=RENDERING),
+]
+
+
+def names_in(values: Iterable[str]) -> tuple[str, ...]:
+    """The names given by repeated options, with commas, or both."""
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def check_format(name: str, known: Iterable[str]) -> None:
+    formats = list(known)
+    if name not in formats:
+        raise GradscopeError(
+            f'There is no format "{name}".',
+            fix=f"Use one of: {', '.join(formats)}.",
+            slug="unknown-format-name",
+        )

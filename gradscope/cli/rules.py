@@ -1,0 +1,59 @@
+"""`gradscope rules`: what is looked for, one line each."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+from gradscope.cli import screen
+from gradscope.cli.options import Color, ColorMode, Format, check_format
+from gradscope.recording import FORMAT
+from gradscope.report import View
+from gradscope.report.glyphs import Glyphs, glyphs_for
+from gradscope.report.lines import Line, pad, width_of, wrap
+from gradscope.report.terminal import print_lines
+from gradscope.rules import Rule, all_rules
+
+
+def rules(format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:
+    """List the rules."""
+    check_format(format, ("terminal", "json"))
+    if format == "json":
+        entries = [described(rule) for rule in all_rules()]
+        screen.emit(json.dumps({"format": FORMAT, "rules": entries}, indent=1, allow_nan=False) + "\n")
+        return
+    view = View(screen.width(to_file=False), screen.colored(sys.stdout, color))
+    page = io.StringIO()
+    print_lines(listing(all_rules(), view.width, glyphs_for(sys.stdout.encoding)), page, view)
+    screen.emit(page.getvalue())
+
+
+def described(rule: Rule) -> dict[str, object]:
+    """One rule as JSON has it."""
+    return {
+        "name": rule.name,
+        "family": rule.family,
+        "severity": rule.severity.value,
+        "summary": rule.summary,
+        "limits": dict(rule.limits),
+    }
+
+
+def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
+    """By family, names in one column, what each says beside it."""
+    names = max([0, *(width_of(rule.name) for rule in known)])
+    left = 2 + names + 2 + len("warning") + 2
+    beside = width - left >= 30
+    lines: list[Line] = []
+    family = ""
+    for rule in known:
+        if rule.family != family:
+            family = rule.family
+            lines += [[], [(glyphs.text(family), "quiet")]] if lines else [[(glyphs.text(family), "quiet")]]
+        summary = wrap(glyphs.text(rule.summary), width - left if beside else width - 4)
+        head: Line = [(f"  {pad(rule.name, names)}  ", "strong")]
+        head.append((pad(rule.severity.value, len("warning")), rule.severity.value))
+        lines.append([*head, (f"  {summary.pop(0)}", "")] if beside else head)
+        lines += [[(" " * (left if beside else 4) + piece, "")] for piece in summary]
+    return [*lines, [], [("`gradscope explain RULE` shows the page of one.", "quiet")]]

@@ -1,0 +1,53 @@
+"""What the streams of this process are: their width, their colours, and whether anyone still reads them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+from gradscope.cli.options import Color
+
+OFF_TERMINAL = 120
+NARROWEST = 30
+
+
+def width(to_file: bool) -> int:
+    """Of the terminal; `COLUMNS` or 120 where the output goes elsewhere."""
+    if not to_file:
+        return max(NARROWEST, shutil.get_terminal_size((OFF_TERMINAL, 40)).columns)
+    columns = os.environ.get("COLUMNS", "")
+    return max(NARROWEST, int(columns)) if columns.isascii() and columns.isdigit() else OFF_TERMINAL
+
+
+def colored(stream: TextIO | None, mode: Color) -> bool:
+    """`stream` is `None` for a file. NO_COLOR wins over FORCE_COLOR, as no-color.org asks."""
+    if mode is not Color.AUTO:
+        return mode is Color.ALWAYS
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+
+
+def show_what_cannot_be_encoded() -> None:
+    """A name that the terminal has no character for must not end the run."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def emit(text: str) -> None:
+    """Write to stdout; where the reader has left (`| head`) nothing more is said, and the run goes on."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at exit, and would complain and answer 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """A message beside the result."""
+    sys.stderr.write(f"{text}\n")
