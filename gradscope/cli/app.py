@@ -52,7 +52,9 @@ def _jax_version() -> str:
 def _gradscope(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit."),
+        typer.Option(
+            "--version", metavar="", callback=_show_version, is_eager=True, help="Show the versions and exit."
+        ),
     ] = False,
 ) -> None:
     """Tell why a JAX network does not learn: at which layer, at which source line, and what to do."""

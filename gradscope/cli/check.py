@@ -19,22 +19,25 @@ from gradscope.cli.options import (
     Output,
     Quiet,
     ShowAll,
+    examples,
     names_in,
 )
 from gradscope.cli.progress import StageLine
 from gradscope.errors import GradscopeError
 
-EPILOG = (
-    "Examples: **gradscope check model.py** · **gradscope check model.py:make_problem --batches 4** · "
-    "**gradscope check package.module --fail-on warning --format json --output report.json**"
+EPILOG = examples(
+    "gradscope check model.py",
+    "gradscope check model.py:tiny --batches 4 --batch-size 32",
+    "gradscope check model.py --fail-on exploding-gradient,non-finite",
+    "gradscope check model.py --format json --output report.json",
 )
 
 Target = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="Your file with loss_fn, params and batch in it: model.py, model.py:name or package.module:name. "
-        "It is run, as Python runs it.",
+        help="Your file with loss_fn, params and batch in it: model.py, model.py:name or "
+        "package.module:name. It is run, as Python runs it.",
         show_default=False,
     ),
 ]
@@ -67,7 +70,9 @@ Save = Annotated[
 ]
 NoProgress = Annotated[
     bool,
-    typer.Option("--no-progress", help="No line that says what is being done.", rich_help_panel=RENDERING),
+    typer.Option(
+        "--no-progress", metavar="", help="No line that says what is being done.", rich_help_panel=RENDERING
+    ),
 ]
 
 
@@ -93,7 +98,9 @@ def check(
     policy = delivery.prepare(target.rpartition(":")[0] or target)
     selected, ignored = known_rules(select), known_rules(ignore)
     if timeout is not None and not 0 < timeout < float("inf"):
-        raise GradscopeError(f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.")
+        raise GradscopeError(
+            f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
+        )
 
     from gradscope import pipeline
 

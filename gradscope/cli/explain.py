@@ -11,13 +11,16 @@ import typer
 
 from gradscope import rules
 from gradscope.cli import screen
-from gradscope.cli.options import Color, ColorMode, Format, check_format
+from gradscope.cli.options import Color, ColorMode, Format, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.recording import FORMAT
+from gradscope.report.glyphs import glyphs_for
 
-EPILOG = "Example: **gradscope explain vanishing-gradient**"
+EPILOG = examples("gradscope explain vanishing-gradient", "gradscope explain non-finite > non-finite.md")
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
+HEADINGS = ("markdown.h1", "markdown.h2", "markdown.h3")
+CODE = ("markdown.code", "markdown.code_block")
 
 Name = Annotated[
     str,
@@ -39,14 +42,25 @@ def explain(rule: Name, format: Format = "terminal", color: ColorMode = Color.AU
 def page(name: str, text: str, color: bool) -> str:
     """Laid out on a terminal; the Markdown itself anywhere else, to be piped into a file."""
     source = f"# {name}\n\n{text}\n"
+    glyphs = glyphs_for(sys.stdout.encoding)
+    if glyphs.encoding:
+        return "\n".join(glyphs.text(line) for line in source.split("\n"))
     if not (color or sys.stdout.isatty()):
         return source
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
-    width = min(WIDEST, screen.width(to_file=False))
-    system = "standard" if color else None
-    console = Console(file=io.StringIO(), width=width, color_system=system, force_terminal=color, _environ={})
-    with console.capture() as captured:
-        console.print(Markdown(source, code_theme="ansi_dark", hyperlinks=False))
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=min(WIDEST, screen.width(to_file=False)),
+        color_system="standard" if color else None,
+        force_terminal=color,
+        theme=Theme(dict.fromkeys(HEADINGS, "bold") | dict.fromkeys(CODE, "cyan")),
+        _environ={},
+    )
+    console.print(name, style="bold", markup=False, highlight=False)
+    console.print()
+    console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

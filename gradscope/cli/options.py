@@ -39,7 +39,7 @@ Output = Annotated[
 ]
 ShowAll = Annotated[
     bool,
-    typer.Option("--all", help="Show every layer and every finding.", rich_help_panel=RENDERING),
+    typer.Option("--all", metavar="", help="Show every layer and every finding.", rich_help_panel=RENDERING),
 ]
 ColorMode = Annotated[
     Color,
@@ -47,8 +47,15 @@ ColorMode = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Only the verdict and the findings.", rich_help_panel=RENDERING),
+    typer.Option(
+        "--quiet", "-q", metavar="", help="Only the verdict and the findings.", rich_help_panel=RENDERING
+    ),
 ]
+
+
+def examples(*commands: str) -> str:
+    """The end of a help page; blank lines keep the commands on lines of their own."""
+    return "\n\n".join(["Examples:", *(f"**{command}**" for command in commands)])
 
 
 def names_in(values: Iterable[str]) -> tuple[str, ...]:

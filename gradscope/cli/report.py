@@ -8,9 +8,9 @@ import typer
 
 from gradscope import recording
 from gradscope.cli.delivery import SCREEN, Delivery
-from gradscope.cli.options import Color, ColorMode, FailOn, Format, Output, Quiet, ShowAll
+from gradscope.cli.options import Color, ColorMode, FailOn, Format, Output, Quiet, ShowAll, examples
 
-EPILOG = "Examples: **gradscope report run.json --all** · **gradscope report run.json --fail-on warning**"
+EPILOG = examples("gradscope report run.json --all", "gradscope report run.json --fail-on warning")
 
 Run = Annotated[
     str,
