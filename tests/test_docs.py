@@ -1,0 +1,49 @@
+"""The documents name what exists: error slugs, links, and the two commands of the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "sample_models/README.md")]
+
+
+def dead_links(page: Path) -> list[str]:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    return [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+
+
+def slugs(source: Path) -> set[str]:
+    texts = (file.read_text(encoding="utf-8") for file in source.rglob("*.py"))
+    return {slug for text in texts for slug in re.findall(r'slug="([^"]+)"', text)}
+
+
+def headings(page: Path) -> set[str]:
+    return set(re.findall(r"^#+ (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_every_error_has_its_heading() -> None:
+    assert slugs(ROOT / "gradscope") - headings(ROOT / "docs/errors.md") == set()
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    pages = [*PAGES, *(ROOT / "docs").rglob("*.md")]
+    assert {str(page.relative_to(ROOT)): dead for page in pages if (dead := dead_links(page))} == {}
+
+
+def test_readme_has_one_command_to_try_and_one_to_test() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("python3 -m venv")]
+    assert len(commands) == 2
+    sample = commands[0].split()[-1]
+    assert (ROOT / sample).is_file()
+    assert commands[1].endswith("pytest -n 2")
+
+
+def test_a_dead_link_and_a_missing_heading_are_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("[a](gone.md) [b](page.md#x) [c](https://example.org/d)\n### known\n", encoding="utf-8")
+    (tmp_path / "code.py").write_text('raise E(slug="known")\nraise E(slug="unknown")\n', encoding="utf-8")
+    assert dead_links(page) == ["gone.md"]
+    assert slugs(tmp_path) - headings(page) == {"unknown"}
