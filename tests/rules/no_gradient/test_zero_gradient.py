@@ -1,0 +1,114 @@
+"""zero-gradient: dead, and zero by construction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gradscope.records import Connection, Severity
+from gradscope.rules import judge
+from tests.rules.made import decay, found, layer, measured, parameter, zero
+
+RULE = "zero-gradient"
+
+
+def net(*zeros, layers=6, alive_later=False, **fields):
+    """Layers `layers[i]` with `w` and `b`; those in `zeros` have no gradient and no δ."""
+    made, leaves = [], []
+    for i in range(layers):
+        name, dead = f"layers[{i}]", i in zeros
+        numbers = zero(alive_later=alive_later) if dead else {}
+        made.append(layer(name, i + 1, 0.0 if dead else 1.0, **(zero() if dead else {}) | fields))
+        leaves.append(parameter(f"{name}.w", **numbers))
+        leaves.append(parameter(f"{name}.b", shape=(32,), size=32, **numbers))
+    return measured(made, leaves)
+
+
+def test_a_dead_layer_that_stays_dead_is_an_error():
+    (finding,) = found(net(2), RULE)
+    assert finding.severity is Severity.ERROR
+    assert finding.layer == "layers[2]"
+    assert "dead" in finding.message
+
+
+def test_dead_layers_in_a_row_are_one_finding_at_the_root():
+    (finding,) = found(net(0, 1, 2), RULE)
+    assert finding.layer == "layers[2]"
+    assert "2 layers next to it: `layers[0]` and `layers[1]`" in finding.message
+
+
+def test_the_layer_above_a_dead_relu_is_its_symptom():
+    dead = net(0, 1, 2)
+    leaves = [
+        replace(leaf, **zero(alive_later=False)) if leaf.name == "layers[3].w" else leaf
+        for leaf in dead.parameters
+    ]
+    (finding,) = found(measured(dead.layers, leaves), RULE)
+    assert finding.layer == "layers[2]"
+    assert "`layers[3]`" in finding.message
+
+
+def test_two_dead_places_are_two_findings():
+    assert [finding.layer for finding in found(net(1, 4), RULE)] == ["layers[1]", "layers[4]"]
+
+
+def test_a_matrix_with_a_delta_and_no_gradient_has_a_zero_input():
+    leaves = [
+        replace(leaf, **zero(alive_later=False)) if leaf.name == "layers[0].w" else leaf
+        for leaf in net().parameters
+    ]
+    (finding,) = found(measured(net().layers, leaves), RULE)
+    assert finding.parameter == "layers[0].w"
+    assert "its input is" in finding.message
+
+
+def test_what_comes_alive_after_some_steps_is_silent():
+    assert not found(net(0, 1, 2, 3, 4, alive_later=True), RULE)
+
+
+def test_where_nobody_looked_ahead_it_is_a_warning_that_says_so():
+    (finding,) = found(net(2, alive_later=None), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "was not looked at" in finding.message
+
+
+def test_a_bias_that_the_loss_does_not_depend_on_is_silent():
+    leaves = [
+        replace(leaf, **zero(alive_later=False)) if leaf.name.endswith(".b") else leaf
+        for leaf in net().parameters
+    ]
+    assert not found(measured(net().layers, leaves), RULE)
+
+
+def test_a_vector_on_its_own_is_a_warning():
+    leaves = [parameter("gain.g", shape=(32,), size=32, **zero(alive_later=False)), parameter("head.w")]
+    (finding,) = found(measured([layer("gain", 1, 0.0), layer("head", 2)], leaves), RULE)
+    assert finding.severity is Severity.WARNING
+
+
+def test_an_expert_that_the_batch_was_not_routed_to_is_a_note():
+    layers = [
+        layer(f"experts[{i}]", 3, 0.0 if i == 1 else 1.0, **(zero() if i == 1 else {})) for i in range(4)
+    ]
+    leaves = [parameter(f"experts[{i}].w", **(zero(alive_later=False) if i == 1 else {})) for i in range(4)]
+    (finding,) = found(measured(layers, leaves), RULE)
+    assert finding.severity is Severity.NOTE
+    assert "does not use it" in finding.message
+
+
+def test_blocked_disconnected_and_empty_leaves_belong_to_other_rules():
+    leaves = [
+        parameter("a.w", connection=Connection.BLOCKED, **zero()),
+        parameter("b.w", connection=Connection.DISCONNECTED, **zero()),
+        parameter("c.w", size=0, shape=(0,), **zero()),
+        parameter("d.w"),
+    ]
+    assert not found(measured([layer(name, 1) for name in "abcd"], leaves), RULE)
+
+
+def test_underflow_below_a_vanishing_gradient_is_told_with_its_cause():
+    dead = net(0, 1, layers=12)
+    deltas = decay(10, 1e-4)
+    layers = [one if i < 2 else replace(one, delta_norm=deltas[i - 2]) for i, one in enumerate(dead.layers)]
+    (finding,) = judge(measured(layers, dead.parameters))[0]
+    assert finding.rule == "vanishing-gradient"
+    assert finding.evidence["silenced"] == "zero-gradient"

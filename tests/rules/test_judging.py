@@ -1,0 +1,110 @@
+"""Choosing rules, their limits, their order, and what is told of symptoms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gradscope.errors import GradscopeError
+from gradscope.records import Connection, Measurement
+from gradscope.rules import all_rules, get, judge
+from gradscope.rules.words import names_of, number
+from tests.rules.made import chain, decay, layer, measured, parameter
+
+NAMES = [
+    "exploding-gradient",
+    "exploding-through-time",
+    "vanishing-gradient",
+    "vanishing-through-time",
+    "blocked-gradient",
+    "disconnected-parameter",
+    "zero-gradient",
+    "non-finite",
+]
+
+
+def test_the_rules_are_these_in_this_order():
+    assert [rule.name for rule in all_rules()] == NAMES
+
+
+def test_every_cause_that_a_rule_names_is_a_rule():
+    assert {cause for rule in all_rules() for cause in rule.symptom_of} <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("vanishing_gradient", "vanishing-gradient"), ("nonfinite", "non-finite")]
+)
+def test_an_unknown_rule_names_the_nearest(typed, meant):
+    with pytest.raises(GradscopeError, match=meant) as raised:
+        get(typed)
+    assert raised.value.exit_code == 2
+    assert repr(typed) in raised.value.what
+
+
+@pytest.mark.parametrize("how", ["select", "ignore"])
+def test_unknown_names_are_errors_in_either_list(how):
+    with pytest.raises(GradscopeError):
+        judge(Measurement(1.0, (), ()), **{how: ("no-such-rule",)})
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"no-such-rule": {"ratio": 1.0}},
+        {"vanishing-gradient": {"rato": 1.0}},
+        {"vanishing-gradient": {"ratio": math.nan}},
+        {"vanishing-gradient": {"ratio": 0.0}},
+    ],
+)
+def test_limits_that_cannot_be_used_are_errors(limits):
+    with pytest.raises(GradscopeError):
+        judge(Measurement(1.0, (), ()), limits=limits)
+
+
+def test_select_leaves_only_those_and_ignore_takes_away():
+    sick = chain(decay(8, 0.1))
+    assert judge(sick, select=("vanishing-gradient",))[0]
+    assert not judge(sick, select=("exploding-gradient",))[0]
+    assert not judge(sick, ignore=("vanishing-gradient",))[0]
+    assert not judge(sick, select=("vanishing-gradient",), ignore=("vanishing-gradient",))[0]
+
+
+def test_whoever_ignores_a_cause_sees_its_symptom():
+    sick = chain(decay(8, 0.1))
+    sick = measured(sick.layers, sick.parameters, loss=math.nan)
+    assert [one.rule for one in judge(sick)[0]] == ["non-finite"]
+    assert [one.rule for one in judge(sick, ignore=("non-finite",))[0]] == ["vanishing-gradient"]
+
+
+def test_findings_stand_worst_first_and_then_in_forward_order():
+    leaves = [
+        parameter("a.w", connection=Connection.STATE),
+        parameter("b.w"),
+        parameter("d.w", connection=Connection.DISCONNECTED),
+        parameter("c.w", connection=Connection.DISCONNECTED),
+    ]
+    findings, _ = judge(measured([layer(name, i) for i, name in enumerate("abcd")], leaves))
+    assert [one.layer for one in findings] == ["c", "d", "a"]
+
+
+def test_an_empty_measurement_is_healthy():
+    assert judge(Measurement(1.0, (), ())) == ((), ())
+
+
+def test_names_of_a_model_are_passed_on_raw_and_only_so_many():
+    assert names_of(["a"]) == "`a`"
+    assert names_of(["a", "b"]) == "`a` and `b`"
+    assert names_of(["a", "b", "c", "d", "e"]) == "`a`, `b`, `c` and 2 more"
+    assert names_of([]) == ""
+
+
+def test_numbers_have_three_digits():
+    assert [number(x) for x in (0.03123, 1.234e-7, 4123.0, math.nan, -math.inf, 2.0)] == [
+        "0.0312",
+        "1.23e-07",
+        "4120",
+        "NaN",
+        "-infinity",
+        "2",
+    ]
