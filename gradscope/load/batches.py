@@ -108,9 +108,13 @@ class Rows:
         return min(self.batch_size or DEFAULT_BATCH_SIZE, self.count)
 
     @property
-    def note(self) -> str:
-        cut = f"data has {self.count} rows: shuffled and cut into batches of {self.size}"
-        return cut if self.batch_size else f"{cut} (--batch-size changes it)"
+    def notes(self) -> tuple[str, ...]:
+        if self.count > self.size:
+            how = "" if self.batch_size else "; --batch-size changes it"
+            return (f"data has {self.count} rows, cut into batches of {self.size} after a shuffle{how}.",)
+        if self.batch_size and self.batch_size > self.count:
+            return (f"data has {self.count} rows, fewer than the batch size {self.batch_size}.",)
+        return ()
 
     def with_options(self, seed: int, batch_size: int | None) -> Rows:
         return replace(self, seed=seed, batch_size=batch_size or self.batch_size)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import PARAMETER_NAMES
@@ -235,7 +235,7 @@ def _nearest_of(usual: Iterable[str], names: Mapping[str, Any]) -> str:
     return next((text for text in found if text), "")
 
 
-def _is_function(value: Any) -> bool:
+def _is_function(value: Any) -> TypeGuard[Callable[..., Any]]:
     """A function as written or as wrapped by `jit` or `partial`, but no model that can also be called."""
     if inspect.isroutine(value) or isinstance(value, partial):
         return True

@@ -22,10 +22,8 @@ _KEY_NAME = re.compile(r"(?:^|_)(?:prng_?key|key|rngs?|prng|seed)$")
 
 def prng_key(seed: int) -> Any:
     """A raw key, or a typed one where the user's file forbids raw keys by JAX's configuration."""
-    try:
-        return jax.random.PRNGKey(seed)
-    except ValueError:
-        return jax.random.key(seed)
+    allowed = str(getattr(jax.config, "jax_legacy_prng_key", "allow")).lower().endswith("allow")
+    return jax.random.PRNGKey(seed) if allowed else jax.random.key(seed)
 
 
 def is_key_name(name: str) -> bool:

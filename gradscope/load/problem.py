@@ -70,6 +70,7 @@ class Problem:
             notes=(
                 *notes,
                 *arguments.notes,
+                *(source.notes if isinstance(source, Rows) else ()),
                 *conversion_notes(params, "params"),
                 *conversion_notes(first, "batch"),
             ),
@@ -108,7 +109,8 @@ class Problem:
         source = self._batches.source
         if isinstance(source, Rows):
             rows = source.with_options(seed, batch_size)
-            changed._set(_batches=Peeked(rows), notes=(*self.notes, rows.note))
+            kept = (note for note in self.notes if note not in source.notes)
+            changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
             changed._set(notes=(*self.notes, note))

@@ -28,28 +28,37 @@ def time_limit(seconds: float | None, doing: str) -> Iterator[None]:
     if seconds is None or not _can_interrupt():
         yield
         return
-    before = signal.signal(signal.SIGALRM, _raise)
+    fired: list[bool] = []
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        fired.append(True)
+        raise _TimeUp
+
+    before = signal.signal(signal.SIGALRM, stop)
     try:
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6), _AGAIN_S)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except _TimeUp as stop:
-        raise GradscopeError(
-            f"{doing} took longer than {seconds:g} s.",
-            why="It was stopped at the line below.",
-            fix='Put training loops under `if __name__ == "__main__":`, or give more time with --timeout.',
-            details=show_frames(user_frames(stop)),
-            slug="timeout",
-        ) from None
+        if fired:
+            raise _too_long(doing, seconds, "It ended only because it caught the interruption.")
+    except _TimeUp as up:
+        lines = show_frames(user_frames(up))
+        raise _too_long(doing, seconds, "It was stopped at the line below." if lines else "", lines) from None
     finally:
         signal.signal(signal.SIGALRM, before)
 
 
+def _too_long(doing: str, seconds: float, why: str, details: str = "") -> GradscopeError:
+    return GradscopeError(
+        f"{doing} took longer than {seconds:g} s.",
+        why=why,
+        fix='Put training loops under `if __name__ == "__main__":`, or give more time with --timeout.',
+        details=details,
+        slug="timeout",
+    )
+
+
 def _can_interrupt() -> bool:
     return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
-
-
-def _raise(_signal: int, _frame: FrameType | None) -> None:
-    raise _TimeUp

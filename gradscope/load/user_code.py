@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -39,7 +40,7 @@ def user_code(doing: str) -> Iterator[None]:
 
 def as_gradscope_error(error: BaseException, doing: str) -> GradscopeError:
     kind = type(error).__name__
-    first, _, rest = str(error).strip().partition("\n")
+    first, _, rest = _message(error).partition("\n")
     if isinstance(error, SystemExit):
         what = f"While {doing}, your code called sys.exit({'' if error.code is None else repr(error.code)})."
     else:
@@ -98,6 +99,20 @@ def _library_roots() -> tuple[str, ...]:
 _LIBRARY_ROOTS = _library_roots()
 
 
+_OUR_FOLDER = str(Path(__file__).parents[1]) + os.sep
+_JAX_NAMES_US = re.compile(
+    rf"The error occurred while tracing the function \S+ at {re.escape(_OUR_FOLDER)}\S*:\d+ for \w+\. ?"
+)
+
+
+def _message(error: BaseException) -> str:
+    """The message less what JAX says of our function around the user's, which is what it traced."""
+    try:
+        return _JAX_NAMES_US.sub("", str(error)).strip()
+    except Exception:
+        return "(its message cannot be shown)"
+
+
 def _own_frames(error: BaseException | None) -> list[tuple[Source, str]]:
     if error is None:
         return []
@@ -127,7 +142,7 @@ def _causes(error: BaseException) -> list[str]:
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         if not _is_jax_origin(cause):
-            lines.append(f"caused by {type(cause).__name__}: {str(cause).strip()}".rstrip(": "))
+            lines.append(f"caused by {type(cause).__name__}: {_message(cause)}".rstrip(": "))
             lines.append(show_frames(_own_frames(cause)))
         cause = cause.__cause__
     return lines

@@ -36,6 +36,7 @@ def run_file(path: Path) -> ModuleType:
     code = _compiled(path)
     module = ModuleType(_module_name(path.stem))
     module.__file__ = str(path)
+    module.__package__ = ""
     setattr(module, _MARK, True)
     _first_on_path(str(path.parent))
     sys.modules[module.__name__] = module
