@@ -14,8 +14,10 @@ from gradscope.report.folding import Folded, fold_layers
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.lines import Line, fold, pad, paragraph, width_of, wrap
 
-BAR_WIDTH = 10
+BAR_WIDTH = 8
 MARK = 2
+EVERYTHING = 120
+"""From this width on no column is given up before names are as narrow as can be read."""
 FOLDED_NAME = (16, 24)
 """A name is folded, at 30% of the width and within these bounds, before a column is given up ..."""
 LAST_RESORT_NAME = 6
@@ -82,7 +84,7 @@ def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
     columns = [(column, size) for column, size in columns if size]
     bar_width = BAR_WIDTH if sheet.scale or any(_broken(layer) for layer in shown) else 0
     low, high = FOLDED_NAME
-    folded = min(name, max(low, min(high, width * 3 // 10)))
+    folded = min(name, low if width >= EVERYTHING else max(low, min(high, width * 3 // 10)))
     while True:
         layout = Layout(name, "  ", bar_width, flags, tuple(columns))
         for gap, least in (("  ", name), (" ", name), (" ", folded)):

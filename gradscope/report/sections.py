@@ -106,7 +106,7 @@ def not_judged(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
         ("not seen: run as it is, without looking inside", report.measurement.unseen),
     ):
         if entries:
-            lines += [[], [(title, "strong")]]
+            lines += [[], *paragraph(title, width, 0, "strong")]
         for entry in entries:
             text = f"{glyphs.text(entry.what)}: {glyphs.text(entry.reason)}"
             lines += paragraph(text, min(width, LONGEST_LINE), INDENT, "quiet")

@@ -1,0 +1,151 @@
+"""The report at a terminal, compared with golden text; run with `UPDATE_GOLDEN=1` to write it anew."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradscope.records import Report
+from gradscope.report import FORMATS, View, reporter
+from gradscope.report.folding import FOLDED_ABOVE
+from gradscope.report.lines import fold, width_of, wrap
+from tests.report.canned import CANNED, HOSTILE, broken, deep, healthy, layer, vanishing
+from tests.report.canned import report as report_of
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def shown(report: Report, encoding: str = "utf-8", name: str = "terminal", **view: object) -> str:
+    page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    reporter(name).render(report, page, View(**view))  # type: ignore[arg-type]
+    page.seek(0)
+    return page.read()
+
+
+def compare(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", CANNED)
+def test_the_report_reads_as_the_golden_file_does(name: str, width: int) -> None:
+    compare(f"terminal_{name}_{width}.txt", shown(CANNED[name](), width=width))
+
+
+def test_a_terminal_without_unicode_gets_plain_letters() -> None:
+    text = shown(broken(), encoding="ascii", width=120)
+    assert text.isascii()
+    compare("terminal_broken_ascii.txt", text)
+
+
+@pytest.mark.parametrize("format", sorted(set(FORMATS) - {"terminal"}))
+@pytest.mark.parametrize("name", CANNED)
+def test_every_other_format_has_a_golden_file_too(name: str, format: str) -> None:
+    compare(f"{format}_{name}.txt", shown(CANNED[name](), name=format))
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120, 200])
+@pytest.mark.parametrize("name", CANNED)
+def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
+    lines = shown(CANNED[name](), width=width, show_all=True).splitlines()
+    assert [line for line in lines if width_of(line) > width] == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_no_layer_name_is_cut(width: int) -> None:
+    page = shown(broken(), width=width)
+    rows = page.split("\n\n")[1].splitlines()
+    start, end = 2, max(len(fold(row[2:].partition("  ")[0], 999)[0]) for row in rows)
+    column = "".join(row[start : start + max(24, end)].split(" ")[0] for row in rows)
+    for name in ("frozen.very_long_module_name.with_many_parts.attention.output_projection", "embedding"):
+        assert name in column
+
+
+def test_columns_go_one_by_one_and_delta_stays() -> None:
+    heads = [
+        shown(healthy(), width=width).split("\n\n")[1].splitlines()[1].split() for width in range(120, 29, -1)
+    ]
+    counts = [len(head) for head in heads]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 8
+    assert all(head[-1] == "rms" for head in heads)
+
+
+def test_everything_is_shown_at_120_columns() -> None:
+    head = " ".join(shown(broken(), width=120).split("\n\n")[1].splitlines()[1].split())
+    assert head == "layer params rms norm rms weight grad finite rms rms"
+
+
+def test_colour_is_added_and_nothing_else() -> None:
+    plain, colored = shown(broken()), shown(broken(), color=True)
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == plain
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_what_a_model_is_named_does_nothing_to_the_terminal(color: bool) -> None:
+    report = replace(broken(), target=HOSTILE)
+    for view in ({}, {"quiet": True}, {"show_all": True}):
+        text = re.sub(r"\x1b\[[0-9;]*m", "", shown(report, color=color, **view)).replace("\n", "")
+        assert text.isprintable()
+        assert "[red]enc\\x1b[31m" in text
+
+
+def test_a_deep_model_is_folded_and_its_worst_layers_are_not() -> None:
+    report = deep(100)
+    report = replace(report, findings=(vanishing(report.measurement.layers[50]),))
+    page = shown(report)
+    assert "encoder.blocks[50].mlp" in page
+    assert "… 47 more layers (δ 2.35e-12 to" in page
+    assert "encoder.blocks[20].mlp" not in page
+    assert "encoder.blocks[20].mlp" in shown(report, show_all=True)
+
+
+def test_layers_that_are_alike_are_called_so() -> None:
+    report = report_of("m.py", tuple(layer(f"b[{i}]", 1e-3 * (1 + i / 99)) for i in range(100)))
+    assert "… 94 layers alike (δ 0.00103 to 0.00197)" in shown(report)
+
+
+def test_a_model_is_folded_only_where_that_saves_rows() -> None:
+    for depth in (FOLDED_ABOVE, FOLDED_ABOVE + 1):
+        assert ("--all shows every layer" in shown(deep(depth))) == (depth > FOLDED_ABOVE)
+    every_other = deep(30)
+    flagged = tuple(vanishing(of) for of in every_other.measurement.layers[::2])
+    assert "… 1 " not in shown(replace(every_other, findings=flagged))
+
+
+def test_many_findings_are_cut_short_and_counted() -> None:
+    report = deep(100)
+    report = replace(report, findings=tuple(vanishing(of) for of in report.measurement.layers))
+    page = shown(report)
+    assert page.count("error vanishing-gradient in") == 20
+    assert "… 80 more findings: --all shows every one" in page
+    assert shown(report, show_all=True).count("error vanishing-gradient in") == 100
+
+
+def test_quiet_shows_the_verdict_and_the_findings() -> None:
+    page = shown(deep(), quiet=True)
+    assert page.startswith("✗ sick  deep.py:loss_fn: 1 error in 100 layers\n\nerror vanishing-gradient")
+    assert "grad" not in page.splitlines()[1]
+    assert "loss 2.30" not in page
+    assert shown(healthy(), quiet=True) == "✓ healthy  model.py: nothing found in 4 layers\n"
+
+
+def test_a_report_without_layers_is_a_report() -> None:
+    assert "nothing found in 0 layers" in shown(report_of("m.py", ()))
+
+
+def test_words_are_wrapped_and_names_are_folded_whole() -> None:
+    assert wrap("to be or not to be", 6) == ["to be", "or not", "to be"]
+    assert "".join(fold("encoder.layers[3].attention", 10)) == "encoder.layers[3].attention"
+    assert fold("encoder.layers[3].attention", 12) == ["encoder.", "layers[3].", "attention"]
+    assert [width_of(piece) for piece in fold("日本語の層", 4)] == [4, 4, 2]
