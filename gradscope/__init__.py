@@ -1,3 +1,41 @@
-"""gradscope tells JAX users why their network does not learn."""
+"""gradscope tells JAX users why their network does not learn.
+
+    report = gradscope.check(loss_fn, params, batch)
+
+The names below load what they need when they are first used: `import gradscope` does not import JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gradscope.errors import GradscopeError as GradscopeError
+    from gradscope.load.problem import Problem as Problem
+    from gradscope.pipeline import check_loss as check
+    from gradscope.records import Finding as Finding
+    from gradscope.records import Report as Report
+    from gradscope.records import Severity as Severity
+
+_HOME = {
+    "check": ("gradscope.pipeline", "check_loss"),
+    "Problem": ("gradscope.load.problem", "Problem"),
+    "Report": ("gradscope.records", "Report"),
+    "Finding": ("gradscope.records", "Finding"),
+    "Severity": ("gradscope.records", "Severity"),
+    "GradscopeError": ("gradscope.errors", "GradscopeError"),
+}
+
+__all__ = ["Finding", "GradscopeError", "Problem", "Report", "Severity", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gradscope' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,1 +1,1 @@
-""""""
+"""From a problem to its jaxpr: sites, layers, dataflow, and the tapped program."""

@@ -1,0 +1,61 @@
+"""Looks a few optimizer steps ahead: is a gradient of exactly zero alive by then?
+
+Everything below a zero-initialised head or a zero residual gain has a zero gradient at first and is
+alive one step later, by construction. Only where a zero is seen is this program compiled and run.
+
+The steps are Adam's, whatever the user's optimizer: every weight that has a gradient moves by the same
+1e-3 (Kingma and Ba 2015, their default), while a warm-up may begin at a learning rate of zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax import Array
+
+from gradscope.measure.compiling import compile_program
+from gradscope.measure.flow import FlowPass, Sample
+from gradscope.records import Connection
+from gradscope.trace.program import Inputs, Program
+
+STEPS = 3
+"""A zero gain on a branch below a zero head needs two steps to come alive; one more is kept in hand."""
+
+
+def zero_leaves(program: Program, samples: list[Sample]) -> list[int]:
+    """Leaves that are connected to the loss and whose gradient is exactly zero on every batch."""
+    return [
+        leaf
+        for leaf, about in enumerate(program.leaves)
+        if program.connections[leaf] is Connection.CONNECTED
+        and about.size
+        and all(np.all(sample.gradients[leaf].largest == 0) for sample in samples)
+    ]
+
+
+def alive_later(program: Program, flow: FlowPass, inputs: Inputs, leaves: list[int]) -> dict[int, bool]:
+    """For each of `leaves`: does its gradient become non-zero within `STEPS` steps on the same batch?"""
+    found = dict.fromkeys(leaves, False)
+    adam = optax.adam(1e-3)
+    weights = [jax.numpy.asarray(weight) for weight in inputs.weights]
+    state = adam.init(weights)
+    consts = list(program.body.consts)
+
+    def step(weights: list[Array], state: Any, others: list[Array], consts: list[Array]) -> Any:
+        gradients = jax.grad(program.loss)(weights, others, consts)
+        updates, state = adam.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+    run = compile_program(step, (weights, state, inputs.others, consts), runs=STEPS)
+    for _ in range(STEPS):
+        weights, state = run(weights, state, inputs.others, consts)
+        sample = flow(replace(inputs, weights=weights))
+        for leaf in leaves:
+            found[leaf] = found[leaf] or bool(np.any(sample.gradients[leaf].largest != 0))
+        if all(found.values()):
+            break
+    return found

@@ -1,0 +1,241 @@
+"""From the samples of the flow pass to the records: layers, parameters, recurrences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradscope.measure.flow import Sample
+from gradscope.measure.statistics import Floats, Moments, largest, norm, rms
+from gradscope.records import (
+    Layer,
+    Measurement,
+    NonFiniteInput,
+    NonFiniteValue,
+    Parameter,
+    Recurrence,
+)
+from gradscope.trace.layers import LayerGroup
+from gradscope.trace.program import Loop, Program, source_of
+from gradscope.trace.sites import Site
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Everything measured of one problem: the parameters, and one sample per batch."""
+
+    program: Program
+    weights: Sequence[Moments]
+    nonfinite_weights: Sequence[int]
+    """By leaf: elements that are NaN or infinite."""
+    nonfinite_inputs: tuple[NonFiniteInput, ...]
+    nonfinite_gradients: Sequence[Floats] | None
+    """By leaf, for the first batch with a non-finite value: elements that are NaN or infinite."""
+    samples: Sequence[Sample]
+    alive_later: dict[int, bool]
+    """By leaf with a gradient of exactly zero: was it non-zero after a few optimizer steps?"""
+    optimizer_given: bool
+
+    def gradient(self, leaf: int) -> list[Moments]:
+        return [sample.gradients[leaf] for sample in self.samples]
+
+
+def measurement(taken: Taken) -> Measurement:
+    losses = [sample.loss for sample in taken.samples]
+    layers = [layer for group in taken.program.layers for layer in _layers(taken, group)]
+    return Measurement(
+        loss=float(np.mean(losses)),
+        layers=tuple(layers),
+        parameters=tuple(_parameter(taken, group, leaf) for group, leaf in _by_leaf(taken.program)),
+        recurrences=tuple(r for loop in taken.program.loops for r in _recurrences(taken, loop)),
+        nonfinite_inputs=taken.nonfinite_inputs,
+        nonfinite_values=tuple(_nonfinite_values(taken)),
+        batches=len(losses),
+        loss_spread=float(np.std(losses)) if len(losses) > 1 else None,
+        optimizer_given=taken.optimizer_given,
+        unseen=taken.program.unseen,
+    )
+
+
+def _by_leaf(program: Program) -> list[tuple[LayerGroup, int]]:
+    pairs = [(group, leaf) for group in program.layers for leaf in group.leaves]
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
+    about, found = taken.program.leaves[leaf], taken.gradient(leaf)
+    return Parameter(
+        name=about.name,
+        layer=group.name,
+        shape=about.shape,
+        dtype=about.dtype,
+        size=about.size,
+        connection=taken.program.connections[leaf],
+        weight_rms=rms([taken.weights[leaf]]),
+        weight_nonfinite=taken.nonfinite_weights[leaf],
+        gradient_rms=rms(found),
+        gradient_norm=_mean_norm(found),
+        gradient_max=largest(found),
+        cuts=taken.program.cuts[leaf],
+        alive_later=taken.alive_later.get(leaf),
+    )
+
+
+def _mean_norm(parts: list[Moments]) -> float:
+    """Root mean square over the batches of the norm."""
+    return float(norm(np.array([part.norm for part in parts])) / np.sqrt(len(parts)))
+
+
+def _layers(taken: Taken, group: LayerGroup) -> list[Layer]:
+    if group.rows is None:
+        return [_layer(taken, group, None)]
+    return [_layer(taken, group, row) for row in range(group.rows)]
+
+
+def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
+    def of_leaf(moments: Moments) -> Moments:
+        return moments if row is None else moments.row(0, row)
+
+    leaves = [taken.program.leaves[leaf] for leaf in group.leaves]
+    weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
+    by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
+    gradients = [moments for batch in by_batch for moments in batch]
+    norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
+    first = min(group.sites, key=lambda site: site.depth) if group.sites else None
+    return Layer(
+        name=group.name if row is None else f"{group.name}[{row}]",
+        parameters=tuple(leaf.name for leaf in leaves),
+        size=sum(weight.count for weight in weights),
+        source=source_of(group.sites[0].eqn) if group.sites else None,
+        weight_rms=rms(weights),
+        gradient_rms=rms(gradients),
+        gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
+        gradient_max=largest(gradients),
+        gradient_zero_share=_zero_share(taken, group, row),
+        gradient_nonfinite_share=_nonfinite_share(taken, group, row),
+        **_output(taken, group, row),
+        depth=first.depth + first.stride * (row or 0) if first else None,
+        op=first.op if first else None,
+        fan_in=first.fan_in if first else None,
+        activation=next((site.activation for site in group.sites if site.activation), None),
+        uses=max(len(group.sites), 1),
+        gradient_norm_spread=_spread(norms),
+    )
+
+
+def _spread(norms: Floats) -> float | None:
+    if len(norms) < 2:
+        return None
+    mean = float(np.mean(norms))
+    return float(np.std(norms)) / mean if mean else 0.0
+
+
+def _zero_share(taken: Taken, group: LayerGroup, row: int | None) -> float | None:
+    counts = [
+        sample.nonzero[leaf] if row is None else sample.nonzero[leaf][row]
+        for sample in taken.samples
+        for leaf in group.leaves
+    ]
+    size = sum(taken.program.leaves[leaf].size for leaf in group.leaves) // (group.rows or 1)
+    total = float(np.sum(counts))
+    if not size or not np.isfinite(total):
+        return None
+    return 1.0 - total / (size * len(taken.samples))
+
+
+def _nonfinite_share(taken: Taken, group: LayerGroup, row: int | None) -> float:
+    """On the first batch that had any."""
+    if taken.nonfinite_gradients is None:
+        return 0.0
+    found = [taken.nonfinite_gradients[leaf] for leaf in group.leaves]
+    bad = sum(float(np.sum(counts if row is None else counts[row])) for counts in found)
+    size = sum(taken.program.leaves[leaf].size for leaf in group.leaves) // (group.rows or 1)
+    return bad / size if size else 0.0
+
+
+def _output(taken: Taken, group: LayerGroup, row: int | None) -> dict[str, float]:
+    """The value that the layer produces and its δ, pooled over its uses, steps and batches."""
+    if not group.sites:
+        return {}
+
+    def of_site(site: Site, moments: Moments) -> Moments:
+        return moments if row is None or site.axis is None else moments.row(site.axis, row)
+
+    forward = [of_site(site, sample.forward[site.id]) for sample in taken.samples for site in group.sites]
+    delta = [of_site(site, sample.delta[site.id]) for sample in taken.samples for site in group.sites]
+    return {
+        "activation_rms": rms(forward),
+        "activation_max": largest(forward),
+        "delta_rms": rms(delta),
+        "delta_max": largest(delta),
+        "delta_norm": _mean_norm(delta),
+    }
+
+
+def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
+    source = source_of(loop.eqn)
+    turn = slice(None, None, -1 if loop.reverse else 1)
+    found = []
+    for state in loop.states:
+        deltas = _over_batches([sample.delta[state.id].along(loop.position) for sample in taken.samples])
+        values = _over_batches([sample.forward[state.id].along(loop.position) for sample in taken.samples])
+        if np.all(deltas == 0):
+            continue
+        count = taken.samples[0].forward[state.id].count / len(values)
+        found.append(
+            Recurrence(
+                name="",
+                source=source,
+                length=len(deltas),
+                layers=tuple(group.name for group in taken.program.layers if _inside(group, loop)),
+                delta_norms=tuple(deltas[turn].tolist()),
+                state_rms=tuple((values[turn] / count**0.5).tolist()),
+                function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
+            )
+        )
+    return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]
+
+
+def _over_batches(norms: list[Floats]) -> Floats:
+    return np.asarray(norm(np.stack(norms), (0,)) / len(norms) ** 0.5, np.float64)
+
+
+def _inside(group: LayerGroup, loop: Loop) -> bool:
+    inside = {site.id for site in loop.sites}
+    return any(site.id in inside for site in group.sites)
+
+
+def _named(recurrence: Recurrence, number: int, of: int) -> Recurrence:
+    where = f"scan at {recurrence.source}" if recurrence.source else "scan"
+    return replace(recurrence, name=where if of == 1 else f"{where}, state {number}")
+
+
+def _nonfinite_values(taken: Taken) -> list[NonFiniteValue]:
+    """Outputs in the order of execution, then δ from the loss back."""
+    owner = {site.id: (group, site) for group in taken.program.layers for site in group.sites}
+    found = []
+    for forward in (True, False):
+        order = taken.program.sites if forward else tuple(reversed(taken.program.sites))
+        for site in order:
+            if site.id in owner:
+                found.extend(_nonfinite_value(taken, *owner[site.id], forward))
+    return found
+
+
+def _nonfinite_value(taken: Taken, group: LayerGroup, site: Site, forward: bool) -> list[NonFiniteValue]:
+    parts = [(sample.forward if forward else sample.delta)[site.id].largest for sample in taken.samples]
+    bad = ~np.isfinite(np.stack(parts)).all(axis=0)
+    if not bad.any():
+        return []
+    where = np.argwhere(bad)
+    step = None
+    name = group.name
+    if site.lead:
+        axis = len(site.lead) - 1 if site.axis is None else site.axis
+        steps = where[:, axis]
+        step = int(steps.min() if forward else steps.max())
+        if group.rows is not None and site.axis is not None:
+            name, step = f"{name}[{step}]", None
+    return [NonFiniteValue(name, forward, source_of(site.eqn), step)]

@@ -1,0 +1,102 @@
+"""Runs the passes on a problem, in the order in which one decides about the next."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.load.user_code import user_code
+from gradscope.measure import nonfinite
+from gradscope.measure.flow import FlowPass, weight_stats
+from gradscope.measure.lookahead import alive_later, zero_leaves
+from gradscope.measure.measurement import Taken, measurement
+from gradscope.records import Measurement, Skipped
+from gradscope.trace.program import Tracer
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    measurement: Measurement
+    skipped: tuple[Skipped, ...]
+    trace_s: float
+    compile_s: float
+    run_s: float
+
+
+def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measured:
+    """The flow pass over `batches` batches, and what its numbers call for: nothing, for a healthy problem."""
+    with user_code("drawing batches"):
+        drawn = list(itertools.islice(problem.batches(), batches))
+    start = time.perf_counter()
+    progress("tracing")
+    tracer = Tracer(problem)
+    program = tracer.trace(drawn[0])
+    traced = time.perf_counter()
+    used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
+    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
+    progress("compiling")
+    flow = FlowPass(program, inputs[0], runs=len(inputs))
+    samples = []
+    running = time.perf_counter()
+    for number, each in enumerate(inputs, 1):
+        progress(f"measuring batch {number} of {len(inputs)}" if len(inputs) > 1 else "measuring")
+        samples.append(flow(each))
+    run_s = time.perf_counter() - running
+    weights = weight_stats(program, inputs[0].weights)
+    bad = [number for number, sample in enumerate(samples) if nonfinite.seen(sample)]
+    zeros = [] if bad else zero_leaves(program, samples)
+    if zeros:
+        progress("looking a few steps ahead")
+    if bad:
+        progress("counting what is not finite")
+    taken = Taken(
+        program=program,
+        weights=weights,
+        nonfinite_weights=nonfinite.in_weights(inputs[0].weights, weights),
+        nonfinite_inputs=nonfinite.in_batch(used[bad[0]]) if bad else (),
+        nonfinite_gradients=nonfinite.in_gradients(program, inputs[bad[0]]) if bad else None,
+        samples=samples,
+        alive_later=alive_later(program, flow, inputs[0], zeros) if zeros else {},
+        optimizer_given=problem.optimizer is not None,
+    )
+    return Measured(
+        measurement=measurement(taken),
+        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
+        trace_s=traced - start + flow.compiled.trace_s,
+        compile_s=flow.compiled.compile_s,
+        run_s=run_s,
+    )
+
+
+def _shapes(batch: Any) -> list[Any]:
+    return [(np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in jax.tree_util.tree_leaves(batch)]
+
+
+def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
+    found = [Skipped("note", note) for note in problem.notes]
+    if drawn < asked:
+        found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
+    if used < drawn:
+        reason = "their shapes differ from the first batch's, and the pass is compiled for one shape"
+        found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
+    return found
+
+
+def require_batches(count: int) -> None:
+    if count < 1:
+        raise GradscopeError(
+            f"--batches is {count}.",
+            why="At least one batch has to be measured.",
+            fix="Give a number of 1 or more.",
+            slug="bad-option",
+        )

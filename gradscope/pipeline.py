@@ -1,0 +1,120 @@
+"""Load, trace, measure, judge, report: the one file that knows all layers.
+
+JAX is imported inside the functions, after `prepare_process` has set what JAX reads at its import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gradscope import __version__
+from gradscope.records import Report, Timing, Tool
+from gradscope.rules import get, judge
+
+if TYPE_CHECKING:
+    from gradscope.load.problem import Problem
+
+Progress = Callable[[str], None]
+Limits = Mapping[str, Mapping[str, float]]
+
+
+def silent(stage: str) -> None:
+    del stage
+
+
+def prepare_process() -> None:
+    """Set up JAX for a process that runs each program once; what the user has set wins.
+
+    Must run before JAX is imported. Programs that run once are dominated by XLA's compile time: no
+    backend optimization (`docs/performance.md`), and a compilation cache that outlives the process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_backend_optimization_level" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gradscope" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def check(
+    target: str,
+    *,
+    batch_size: int | None = None,
+    batches: int = 1,
+    seed: int = 0,
+    timeout: float | None = None,
+    select: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    progress: Progress = silent,
+) -> Report:
+    """Load a target and measure it. Raises `GradscopeError` where it cannot be judged."""
+    for name in (*select, *ignore):
+        get(name)
+    start = perf_counter()
+    progress(f"loading {target}")
+    from gradscope.load.target import load
+
+    problem = load(target, batch_size=batch_size, seed=seed, timeout=timeout)
+    loaded = perf_counter() - start
+    return check_problem(
+        problem,
+        target=target,
+        batches=batches,
+        select=select,
+        ignore=ignore,
+        progress=progress,
+        load_s=loaded,
+    )
+
+
+def check_problem(
+    problem: Problem,
+    *,
+    target: str,
+    batches: int = 1,
+    select: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    progress: Progress = silent,
+    load_s: float = 0.0,
+) -> Report:
+    """Measure and judge a problem that is at hand."""
+    from gradscope.measure.run import measure, require_batches
+
+    require_batches(batches)
+    measured = measure(problem, batches=batches, progress=progress)
+    findings, skipped = judge(measured.measurement, select=select, ignore=ignore, limits=limits or {})
+    return Report(
+        target=target,
+        tool=_tool(),
+        measurement=measured.measurement,
+        findings=findings,
+        skipped=(*measured.skipped, *skipped),
+        timing=Timing(load_s, measured.trace_s, measured.compile_s, measured.run_s),
+    )
+
+
+def _tool() -> Tool:
+    import jax
+
+    return Tool(__version__, jax.__version__, jax.default_backend())
+
+
+def check_loss(loss_fn: Callable[..., Any], params: Any, batch: Any = None, **options: Any) -> Report:
+    """`gradscope.check`: measure a loss function, its parameters and a batch.
+
+    Options are those of `Problem` (`batches`, `data`, `optimizer`, `batch_size`, `seed`) and of a check
+    (`select`, `ignore`, `limits`, `count` for the number of batches). Returns the `Report`; raises
+    `GradscopeError` where the loss cannot be judged.
+    """
+    from gradscope.load.problem import Problem
+
+    chosen = {name: options.pop(name) for name in ("select", "ignore", "limits") if name in options}
+    count = options.pop("count", 1)
+    problem = Problem(loss_fn, params, batch, **options)
+    return check_problem(problem, target=problem.name, batches=count, **chosen)

@@ -1,0 +1,254 @@
+"""Follows every parameter leaf from the inputs to the equations that consume it, and on to the loss.
+
+One abstract run of the program with sets of bits for values: which leaves, sites and cuts a value
+depends on, with and without a gradient. From it come the layers' sites (an equation in which a weight
+meets data), and whether each leaf reaches the loss, by what, or where its gradient is cut.
+
+A site moves on through a bias or a scale of the same parent (`x @ w` becomes `x @ w + b`) and through
+the sum of two products of the same parent (`x @ wx + h @ wh`), so that one layer has one output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace import jax_compat
+from gradscope.trace.jax_compat import Body
+from gradscope.trace.sites import Kind, Plan, Site, Value, join
+from gradscope.trace.vocabulary import (
+    CUSTOM,
+    ELEMENTWISE,
+    NO_GRADIENT,
+    PARTS,
+    VIEWS,
+    activation,
+    is_real,
+    keeps_rows,
+    reduces,
+    scales,
+)
+
+
+@dataclass(frozen=True)
+class CutSite:
+    """An equation that passes values of `leaves` on without their gradient."""
+
+    bit: int
+    eqn: JaxprEqn
+    leaves: int
+    on_weight: bool
+
+
+class FlowRule(Protocol):
+    """How values pass through a primitive that carries a jaxpr; one file each in `prims/`."""
+
+    def __call__(
+        self, flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int, /
+    ) -> list[Value]: ...
+
+
+FLOW_RULES: dict[str, FlowRule] = {}
+
+
+class Flow:
+    """The state of one abstract run: the bits handed out, the sites and cuts found so far."""
+
+    def __init__(self, leaves: int, same_parent: Callable[[int, int], bool]) -> None:
+        self.leaf_bits = (1 << leaves) - 1
+        self.batch = 1 << leaves
+        self.backward = 1 << (leaves + 1)
+        self._next = leaves + 2
+        self._same_parent = same_parent
+        self._sites: dict[tuple[int, int], Site] = {}
+        self.cuts: dict[tuple[int, int], CutSite] = {}
+        self.opaque: dict[tuple[int, int], JaxprEqn] = {}
+
+    def new_bit(self) -> int:
+        self._next += 1
+        return 1 << (self._next - 1)
+
+    def walk(
+        self, body: Body, values: Sequence[Value], plan: Plan, consts: Value | None = None
+    ) -> list[Value]:
+        """Values of the outputs of `body`, given those of its inputs; sites are written into `plan`."""
+        known: dict[Any, Value] = {}
+        for var in body.jaxpr.constvars:
+            known[var] = consts or Value(Kind.DATA)
+        known.update(zip(body.jaxpr.invars, values, strict=True))
+
+        def read(atom: Any) -> Value:
+            return Value() if jax_compat.is_literal(atom) else known[atom]
+
+        for index, eqn in enumerate(body.eqns):
+            ins = [read(atom) for atom in eqn.invars]
+            rule = FLOW_RULES.get(eqn.primitive.name)
+            self._note_activation(eqn, ins)
+            outs = rule(self, eqn, ins, plan, index) if rule else self.plain(eqn, ins, plan, index)
+            known.update(zip(eqn.outvars, outs, strict=True))
+        return [read(atom) for atom in body.jaxpr.outvars]
+
+    def plain(self, eqn: JaxprEqn, ins: list[Value], plan: Plan, index: int) -> list[Value]:
+        """An equation that is run as it is: a view, a consumer of weights, or anything else."""
+        base = join(ins)
+        name = eqn.primitive.name
+        if jax_compat.in_backward(eqn):
+            base = replace(base, reads=base.reads | self.backward)
+        passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
+        base = self._cut(eqn, ins, base, any(passes), plan, index)
+        if base.reads & self.leaf_bits and name not in CUSTOM and any(jax_compat.inner_bodies(eqn)):
+            self.opaque[id(plan), index] = eqn
+        outs = [
+            replace(base, grad=base.grad if ok else 0, reduced=base.reduced or reduces(base, var.aval))
+            for ok, var in zip(passes, eqn.outvars, strict=True)
+        ]
+        if any(passes):
+            first = passes.index(True)
+            outs[first] = self._place(eqn, ins, outs[first], plan, index, first)
+        return outs
+
+    def _cut(
+        self, eqn: JaxprEqn, ins: list[Value], base: Value, passes: bool, plan: Plan, index: int
+    ) -> Value:
+        """Note a cut where a gradient that came in does not go out."""
+        lost = base.grad & self.leaf_bits
+        if passes or not lost:
+            return base
+        key = (id(plan), index)
+        bit = self.cuts[key].bit if key in self.cuts else self.new_bit()
+        on_weight = any(v.kind is Kind.WEIGHT and v.grad & lost for v in ins)
+        self.cuts[key] = CutSite(bit, eqn, lost, on_weight)
+        return replace(base, reads=base.reads | bit)
+
+    def _place(
+        self, eqn: JaxprEqn, ins: list[Value], out: Value, plan: Plan, index: int, position: int
+    ) -> Value:
+        name = eqn.primitive.name
+        aval: Any = eqn.outvars[position].aval
+        if out.kind is not Kind.DATA:
+            return replace(out, rows=out.rows and keeps_rows(eqn), site=None)
+        weights = [v for v in ins if v.is_weight()]
+        sited = [v for v in ins if v.site is not None]
+        if weights:
+            adapted = self._adapted(eqn, ins, weights, aval)
+            if adapted is not None:
+                return replace(
+                    out, kind=Kind.WEIGHT, leaves=adapted.leaves, dims=adapted.dims, axis=adapted.axis
+                )
+            return self._consume(eqn, weights, sited, out, plan, index, aval)
+        if name in VIEWS and sited:
+            return replace(out, site=sited[0].site, whole=sited[0].whole)
+        if name in PARTS and sited:
+            return replace(out, site=sited[0].site, whole=False)
+        if name in ("mul", "div") and len(sited) == 1 and scales(eqn, ins):
+            return replace(out, site=sited[0].site, whole=sited[0].whole)
+        if name in ("add", "add_any") and len(sited) == 2:
+            return self._sum(eqn, sited[0], sited[1], out, plan, index, aval)
+        return out
+
+    def _adapted(self, eqn: JaxprEqn, ins: list[Value], weights: list[Value], aval: Any) -> Value | None:
+        """The weight itself, masked by something that is no data or moved by its own gradient (MAML)."""
+        full = max(weights, key=lambda v: v.dims)
+        shapes = [getattr(var.aval, "shape", ()) for var, v in zip(eqn.invars, ins, strict=True) if v is full]
+        if eqn.primitive.name not in ELEMENTWISE or full.dims < 2 or aval.shape not in shapes:
+            return None
+        others = [v for v in ins if v.kind is Kind.DATA]
+        masked = all(not v.reads & (self.batch | self.leaf_bits) for v in others)
+        moved = all(v.reads & self.backward and v.reads & full.leaves for v in others)
+        return full if masked or moved else None
+
+    def _consume(
+        self,
+        eqn: JaxprEqn,
+        weights: list[Value],
+        sited: list[Value],
+        out: Value,
+        plan: Plan,
+        index: int,
+        aval: Any,
+    ) -> Value:
+        leaves = 0
+        for weight in weights:
+            leaves |= weight.leaves
+        largest = max(weights, key=lambda v: v.dims)
+        carried = [
+            v for v in sited if v.whole and v.site is not None and self._extends(eqn, largest, v.site, leaves)
+        ]
+        if carried and carried[0].site is not None:
+            return self._move([carried[0].site], leaves, out, plan, index, aval)
+        site = self._site(plan, index, eqn, leaves)
+        site.depth = 1 + out.depth
+        site.op, site.fan_in = eqn.primitive.name, jax_compat.fan_in(eqn)
+        site.axis, site.weight_dims = largest.axis, largest.dims
+        return self._settle(site, out, plan, index, aval)
+
+    def _extends(self, eqn: JaxprEqn, weight: Value, site: Site, leaves: int) -> bool:
+        """A bias or a scale that belongs to the layer whose output it meets."""
+        vector = eqn.primitive.name in ELEMENTWISE and weight.dims <= 1
+        return vector and self._same_parent(site.leaves, leaves) and not site.leaves & leaves
+
+    def _sum(self, eqn: JaxprEqn, a: Value, b: Value, out: Value, plan: Plan, index: int, aval: Any) -> Value:
+        first, second = a.site, b.site
+        assert first is not None
+        assert second is not None
+        apart = not (a.local & second.bit or b.local & first.bit) or first is second
+        if first is second or not (apart and a.whole and b.whole):
+            return out
+        if not self._same_parent(first.leaves, second.leaves) or first.lead != second.lead:
+            return out
+        return self._move([first, second], 0, out, plan, index, aval)
+
+    def _move(self, sites: list[Site], leaves: int, out: Value, plan: Plan, index: int, aval: Any) -> Value:
+        """One site further on takes the place of these."""
+        first = sites[0]
+        if first.lead != plan.lead:
+            return out
+        site = self._site(plan, index, first.eqn, leaves)
+        for old in sites:
+            site.leaves |= old.leaves
+            if old.home is not None:
+                old.home[0].taps.pop(old.home[1], None)
+        site.op, site.axis = first.op, first.axis
+        site.fan_in = sum(old.fan_in or 0 for old in sites) or None
+        site.weight_dims = max(old.weight_dims for old in sites)
+        site.depth = max(old.depth for old in sites)
+        return self._settle(site, out, plan, index, aval)
+
+    def _site(self, plan: Plan, index: int, eqn: JaxprEqn | None, leaves: int) -> Site:
+        key = (id(plan), index)
+        if key not in self._sites:
+            self._sites[key] = Site(len(self._sites), self.new_bit(), eqn, leaves, "", 0, plan.lead)
+        site = self._sites[key]
+        site.eqn, site.leaves, site.activation = eqn, leaves, None
+        return site
+
+    def _settle(self, site: Site, out: Value, plan: Plan, index: int, aval: Any) -> Value:
+        site.home, site.size, site.dtype = (plan, index), aval.size, aval.dtype
+        site.backward = site.eqn is not None and jax_compat.in_backward(site.eqn)
+        plan.taps[index] = site
+        bit = site.bit
+        return replace(
+            out,
+            reads=out.reads | bit,
+            grad=out.grad | bit,
+            local=out.local | bit,
+            site=site,
+            whole=True,
+            depth=site.depth,
+        )
+
+    def state_site(self, plan: Plan, position: int, aval: Any) -> Site:
+        """A site at a loop's carried state, as it enters a step."""
+        site = self._site(plan, -1 - position, None, 0)
+        site.op, site.size, site.dtype = "state", aval.size, aval.dtype
+        plan.entry[position] = site
+        return site
+
+    def _note_activation(self, eqn: JaxprEqn, ins: list[Value]) -> None:
+        sited = [v.site for v in ins if v.site is not None and v.site.activation is None]
+        name = activation(eqn) if sited else None
+        for site in sited:
+            site.activation = name

@@ -1,0 +1,107 @@
+"""Runs a jaxpr with taps at the sites of its plan.
+
+An equation that carries sites is rebuilt by the rule of its primitive from public JAX functions; runs
+of other equations are evaluated by JAX itself, as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn, Var
+
+from gradscope.trace import jax_compat
+from gradscope.trace.jax_compat import Body
+from gradscope.trace.sites import Plan, Site
+from gradscope.trace.tap import forward_stats, tap
+from gradscope.trace.vocabulary import is_real
+
+Slots = dict[int, tuple[Array, Array]]
+"""By site: its zero sink, and the gains for the value and for δ; both f[lead..., 2], with one leading axis
+for each loop still to be entered."""
+
+
+class RunRule(Protocol):
+    """How a primitive that carries a jaxpr runs with taps inside; one file each in `prims/`."""
+
+    def __call__(
+        self, taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int, /
+    ) -> list[Any]: ...
+
+
+RUN_RULES: dict[str, RunRule] = {}
+
+
+class Taps:
+    """The slots of one level of nesting, and the forward statistics gathered on it."""
+
+    def __init__(self, slots: Slots, varying: tuple[str, ...] = ()) -> None:
+        self.slots = slots
+        self.forward: dict[int, Array] = {}
+        self._varying = varying
+
+    def below(self, slots: Slots, varying: tuple[str, ...] = ()) -> Taps:
+        """The taps of one step, branch or device of a carried jaxpr."""
+        return Taps(slots, self._varying + varying)
+
+    def slots_of(self, plan: Plan) -> Slots:
+        return {site.id: self.slots[site.id] for site in plan.sites()}
+
+    def nothing(self, slot: tuple[Array, Array]) -> Array:
+        """Statistics of a site that was not reached."""
+        return self._typed(jnp.zeros(slot[0].shape, slot[0].dtype))
+
+    def tap(self, site: Site, value: Array) -> Array:
+        sink, gains = self.slots[site.id]
+        self.forward[site.id] = self._typed(forward_stats(value, gains[0]))
+        return tap(value, sink, gains[1], self._varying)
+
+    def _typed(self, value: Array) -> Array:
+        return jax_compat.make_varying(value, self._varying) if self._varying else value
+
+
+def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[Any]:
+    """The outputs of `body` at `args`; statistics of its sites go to `taps.forward` and the sinks."""
+    env: dict[Any, Any] = dict(zip(body.jaxpr.constvars, body.consts, strict=True))
+    env.update(zip(body.jaxpr.invars, args, strict=True))
+
+    def read(atom: Any) -> Any:
+        return atom.val if jax_compat.is_literal(atom) else env[atom]
+
+    busy = {index for (index, _), inner in plan.inner.items() if not inner.empty}
+    waiting: list[JaxprEqn] = []
+    for index, eqn in enumerate(body.eqns):
+        if index in busy:
+            _run_plain(body, waiting, env)
+            waiting = []
+            rule = RUN_RULES[eqn.primitive.name]
+            outs = rule(taps, eqn, [read(atom) for atom in eqn.invars], plan, index)
+            env.update(zip(eqn.outvars, outs, strict=True))
+        else:
+            waiting.append(eqn)
+        if index in plan.taps:
+            _run_plain(body, waiting, env)
+            waiting = []
+            var = eqn.outvars[site_position(eqn)]
+            env[var] = taps.tap(plan.taps[index], env[var])
+    _run_plain(body, waiting, env)
+    return [read(atom) for atom in body.jaxpr.outvars]
+
+
+def site_position(eqn: JaxprEqn) -> int:
+    """Which output of an equation is its site: the first that is a real number."""
+    return next(i for i, var in enumerate(eqn.outvars) if is_real(var.aval))
+
+
+def _run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:
+    if not eqns:
+        return
+    made: dict[Var, None] = {var: None for eqn in eqns for var in eqn.outvars}
+    read = {atom: None for eqn in eqns for atom in eqn.invars if isinstance(atom, Var)}
+    reads = [var for var in read if var not in made]
+    writes = list(made)
+    run = jax_compat.as_function(body, eqns, reads, writes)
+    env.update(zip(writes, run(*[env[var] for var in reads]), strict=True))

@@ -1,0 +1,82 @@
+"""Names of the parameter leaves, as the user writes them, and which leaves are differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One floating leaf of the params pytree."""
+
+    name: str
+    """`encoder.layers[3].w`; `params` where the params are a single array."""
+    parent: str
+    """The name less its last step; empty at the root."""
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A pytree cut into what is traced as an argument and what stays Python."""
+
+    structure: Any
+    traced: dict[int, Any]
+    static: dict[int, Any]
+
+    def join(self, traced: Sequence[Any]) -> Any:
+        leaves = {**self.static, **dict(zip(self.traced, traced, strict=True))}
+        return jax.tree_util.tree_unflatten(self.structure, [leaves[i] for i in range(len(leaves))])
+
+
+def split(tree: Any) -> Split:
+    """Arrays are traced; Python integers, booleans and what is no number stay as they are.
+
+    A Python `int` in params (`{"heads": 4}`) is a setting of the program, which may shape arrays by it.
+    """
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    traced = {i: leaf for i, leaf in enumerate(leaves) if is_array(leaf)}
+    static = {i: leaf for i, leaf in enumerate(leaves) if i not in traced}
+    return Split(structure, traced, static)
+
+
+def is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex)
+
+
+def is_differentiated(leaf: Any) -> bool:
+    return is_array(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def leaves_of(params: Any) -> dict[int, Leaf]:
+    """The differentiated leaves by their position among all leaves."""
+    found = {}
+    for position, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(params)[0]):
+        if is_differentiated(leaf):
+            dtype = str(jnp.result_type(leaf))
+            found[position] = Leaf(path_name(path) or "params", path_name(path[:-1]), np.shape(leaf), dtype)
+    return found
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """A path as code: keys and attributes with dots, positions in brackets."""
+    name = ""
+    for step in path:
+        key = getattr(step, "key", getattr(step, "name", None))
+        if isinstance(key, str) and not key.isdigit():
+            name += f".{key}" if name else key
+        else:
+            index = getattr(step, "idx", key)
+            name += f"[{index if index is not None else step}]"
+    return name

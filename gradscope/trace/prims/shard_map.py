@@ -1,0 +1,54 @@
+"""`jax.shard_map`: each device keeps the statistics of its own shard, side by side on one leading axis.
+
+A sink enters as one row per device, so no collective runs for it; rows are put together afterwards.
+Typing a sink as varying over the whole mesh is what keeps JAX from summing its gradient over devices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace import jax_compat
+from gradscope.trace.dataflow import FLOW_RULES, Flow
+from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
+from gradscope.trace.jax_compat import shard_map_params
+from gradscope.trace.sites import Plan, Value
+
+
+def flow_shard_map(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
+    p = shard_map_params(eqn)
+    inner = plan.enter(index, lead=(math.prod(p.devices),))
+    return [out.across() for out in flow.walk(p.body, [v.across(rows=False) for v in values], inner)]
+
+
+def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
+    p = shard_map_params(eqn)
+    inner = plan.inner[index, 0]
+    per_device = jax_compat.sharded_along(p.axes)
+
+    def body(args: list[Any], slots: Slots) -> Any:
+        below = taps.below({key: (sink[0], gain[0]) for key, (sink, gain) in slots.items()}, p.axes)
+        outs = evaluate(p.body, args, inner, below)
+        rows = {key: jax_compat.make_varying(stats, p.axes)[None] for key, stats in below.forward.items()}
+        return outs, rows
+
+    slots = taps.slots_of(inner)
+    mapped = jax.shard_map(
+        body,
+        mesh=p.mesh,
+        in_specs=(list(p.in_specs), dict.fromkeys(slots, (per_device, per_device))),
+        out_specs=(list(p.out_specs), dict.fromkeys(slots, per_device)),
+        check_vma=p.check_vma,
+        axis_names=frozenset(p.axes),
+    )
+    outs, forward = mapped(args, slots)
+    taps.forward.update(forward)
+    return list(outs)
+
+
+FLOW_RULES["shard_map"] = flow_shard_map
+RUN_RULES["shard_map"] = run_shard_map

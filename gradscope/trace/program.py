@@ -1,0 +1,267 @@
+"""A problem becomes a program: its jaxpr, its sites and layers, and how each leaf reaches the loss."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+import gradscope.trace.prims  # noqa: F401  (registers the rules)
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.load.user_code import user_code
+from gradscope.records import Connection, Cut, Skipped, Source
+from gradscope.trace import jax_compat
+from gradscope.trace.dataflow import Flow
+from gradscope.trace.interpret import Taps, evaluate
+from gradscope.trace.jax_compat import Body
+from gradscope.trace.layers import LayerGroup, group
+from gradscope.trace.leaves import Leaf, Split, leaves_of, split
+from gradscope.trace.sites import Kind, Plan, Site, Value, join
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The arrays of one batch in the order in which the program takes them."""
+
+    weights: list[Any]
+    """The differentiated leaves."""
+    others: list[Any]
+    """The other arrays of params, those of the batch, and the key."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over time: its carried state, and the sites of the layers inside it."""
+
+    eqn: JaxprEqn
+    position: int
+    """Its leading axis in the statistics of the sites inside."""
+    reverse: bool
+    states: tuple[Site, ...]
+    sites: tuple[Site, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """The traced loss. `loss_at` runs it with taps; the plan says where they are."""
+
+    body: Body
+    plan: Plan
+    leaves: tuple[Leaf, ...]
+    layers: tuple[LayerGroup, ...]
+    sites: tuple[Site, ...]
+    """Every site that is tapped, in the order of execution."""
+    connections: tuple[Connection, ...]
+    cuts: tuple[tuple[Cut, ...], ...]
+    loops: tuple[Loop, ...]
+    unseen: tuple[Skipped, ...]
+
+    def tapped(
+        self,
+        weights: list[Array],
+        sinks: dict[int, Array],
+        gains: dict[int, Array],
+        others: list[Array],
+        consts: list[Array],
+    ) -> tuple[Array, dict[int, Array]]:
+        """The loss, and the statistics of the value at each site."""
+        taps = Taps({site.id: (sinks[site.id], gains[site.id]) for site in self.sites})
+        outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], self.plan, taps)
+        return outs[0], taps.forward
+
+    def loss(self, weights: list[Array], others: list[Array], consts: list[Array]) -> Array:
+        """The loss alone, without taps."""
+        outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], Plan(), Taps({}))
+        return jnp.asarray(outs[0])
+
+
+class Tracer:
+    """Holds what is static of a problem, so that its batches can be turned into inputs again and again."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._params = split(problem.params)
+        self._leaves = leaves_of(problem.params)
+
+    def inputs(self, batch: Any, draw: int = 0, params: Any = None) -> Inputs:
+        traced = (self._params if params is None else split(params)).traced
+        weights = [leaf for position, leaf in traced.items() if position in self._leaves]
+        rest = [leaf for position, leaf in traced.items() if position not in self._leaves]
+        return Inputs(weights, [*rest, *split(batch).traced.values(), self._problem.key(draw)])
+
+    def params_with(self, weights: list[Any]) -> Any:
+        """The params pytree with other values in its differentiated leaves."""
+        values = dict(self._params.traced) | dict(zip(self._leaves, weights, strict=True))
+        return self._params.join(list(values.values()))
+
+    def trace(self, batch: Any) -> Program:
+        """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
+        inputs, cut = self.inputs(batch), split(batch)
+        weights = len(inputs.weights)
+
+        def loss(*args: Any) -> tuple[Any, list[Any]]:
+            params = self._join(args[:weights], args[weights : weights + self._rest])
+            value, aux = self._problem.loss(params, cut.join(args[weights + self._rest : -1]), args[-1])
+            return _scalar(value, self._problem.name), _arrays(aux)
+
+        with user_code(f"tracing {self._problem.name}"):
+            closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
+        return _program(jax_compat.body_of(closed), tuple(self._leaves.values()), self._rest, cut)
+
+    @property
+    def _rest(self) -> int:
+        return len(self._params.traced) - len(self._leaves)
+
+    def _join(self, weights: Any, rest: Any) -> Any:
+        parts = iter(weights), iter(rest)
+        return self._params.join(
+            [next(parts[0] if i in self._leaves else parts[1]) for i in self._params.traced]
+        )
+
+
+def _arrays(aux: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree_util.tree_leaves(aux) if isinstance(leaf, jax.Array)]
+
+
+def _scalar(value: Any, name: str) -> Array:
+    """The loss as a real scalar, or an error that shows what was returned instead."""
+    if not isinstance(value, jax.Array | float | int) and not hasattr(value, "dtype"):
+        raise GradscopeError(
+            f"{name} returned {type(value).__name__}, which is no number.",
+            why="The gradient is that of one real number.",
+            fix=f"Let {name} return a scalar, or (scalar, aux).",
+            slug="loss-not-scalar",
+        )
+    array = jnp.asarray(value)
+    if array.shape != ():
+        hint = "jnp.mean(...)" if array.ndim else ""
+        raise GradscopeError(
+            f"{name} returned an array of shape {array.shape}, not a scalar.",
+            why="The gradient is that of one number; a loss per example has to be averaged or summed.",
+            fix=f"Return {hint} of it, or (scalar, aux).",
+            slug="loss-not-scalar",
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        kind = "complex" if jnp.issubdtype(array.dtype, jnp.complexfloating) else "not floating"
+        raise GradscopeError(
+            f"{name} returned a scalar of dtype {array.dtype}, which is {kind}.",
+            why="Only a real floating loss can be lowered by gradients.",
+            fix="Return its real part or its absolute value."
+            if kind == "complex"
+            else "Compute it in floats.",
+            slug="loss-not-floating",
+        )
+    return array
+
+
+def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> Program:
+    flow = Flow(len(leaves), lambda a, b: _share_parent(leaves, a, b))
+    plan = Plan()
+    outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
+    loss, aux = outs[0], join(outs[1:])
+    reaching = [site for site in plan.sites() if site.op == "state" or site.bit & loss.reads]
+    layers = group(leaves, [site for site in reaching if site.op != "state"])
+    kept = {site.id for layer in layers for site in layer.sites}
+    plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
+    _drop_idle_states(plan)
+    connections = tuple(_connection(1 << i, loss, aux) for i in range(len(leaves)))
+    return Program(
+        body=body,
+        plan=plan,
+        leaves=leaves,
+        layers=tuple(layers),
+        sites=tuple(plan.sites()),
+        connections=connections,
+        cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
+        loops=tuple(_loops(plan)),
+        unseen=_unseen(flow),
+    )
+
+
+def _share_parent(leaves: tuple[Leaf, ...], a: int, b: int) -> bool:
+    parents = [{leaf.parent for i, leaf in enumerate(leaves) if bits >> i & 1} for bits in (a, b)]
+    return bool(parents[0] & parents[1])
+
+
+def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> list[Value]:
+    weights = []
+    for i, leaf in enumerate(leaves):
+        bit, dims = 1 << i, sum(size > 1 for size in leaf.shape)
+        weights.append(Value(Kind.WEIGHT, bit, bit, bit, dims, rows=bool(leaf.shape)))
+    data = Value(Kind.DATA, flow.batch, flow.batch)
+    return [*weights, *[Value(Kind.DATA)] * rest, *[data] * len(batch.traced), Value(Kind.DATA)]
+
+
+def _closed_over(flow: Flow, batch: Split) -> Value:
+    """Constants of the user's closure: the data itself, where no batch is given."""
+    return Value(Kind.DATA) if batch.traced else Value(Kind.DATA, flow.batch, flow.batch)
+
+
+def _drop_idle_states(plan: Plan) -> None:
+    """The state of a loop is measured only where a layer inside the loop is."""
+    for inner in plan.inner.values():
+        _drop_idle_states(inner)
+    if plan.entry and all(site.op == "state" for site in plan.sites()):
+        plan.clear()
+
+
+def _connection(bit: int, loss: Value, aux: Value) -> Connection:
+    if loss.grad & bit:
+        return Connection.CONNECTED
+    if loss.reads & bit:
+        return Connection.BLOCKED
+    return Connection.STATE if aux.reads & bit else Connection.DISCONNECTED
+
+
+def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cut, ...]:
+    if connection is not Connection.BLOCKED:
+        return ()
+    found = [cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads]
+    return tuple(
+        dict.fromkeys(Cut(cut.eqn.primitive.name, source_of(cut.eqn), cut.on_weight) for cut in found)
+    )
+
+
+def _loops(plan: Plan) -> Iterator[Loop]:
+    if plan.entry:
+        states = tuple(plan.entry.values())
+        inside = tuple(site for site in plan.sites() if site.op != "state")
+        eqn = states[0].eqn
+        assert eqn is not None
+        yield Loop(eqn, len(plan.lead) - 1, jax_compat.scan_params(eqn).reverse, states, inside)
+    for inner in plan.inner.values():
+        yield from _loops(inner)
+
+
+def _unseen(flow: Flow) -> tuple[Skipped, ...]:
+    found = []
+    for eqn in flow.opaque.values():
+        source = source_of(eqn)
+        where = f" at {source}" if source else ""
+        found.append(
+            Skipped(
+                f"{eqn.primitive.name}{where}",
+                "gradscope has no rule for this operation: it ran as it is, and the layers inside it were "
+                "not measured one by one",
+            )
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def source_of(eqn: JaxprEqn | None) -> Source | None:
+    """The user's file (relative to the working directory where it is below it), line and text."""
+    found = jax_compat.user_location(eqn) if eqn is not None else None
+    if found is None:
+        return None
+    file, line = found
+    text = linecache.getline(file, line).strip()
+    relative = os.path.relpath(file)
+    return Source(file if relative.startswith("..") else relative, line, text)

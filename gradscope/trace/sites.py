@@ -1,0 +1,151 @@
+"""What the dataflow analysis says of a program: values, sites, and the plan of where to tap.
+
+A `Plan` mirrors the nesting of the program: one plan for each place from which a jaxpr is entered, so a
+function called twice has two plans and its sites are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from jax.extend.core import JaxprEqn
+
+
+@dataclass(eq=False)
+class Site:
+    """A value of the forward computation at which the value and its δ are measured."""
+
+    id: int
+    bit: int
+    eqn: JaxprEqn | None
+    """Where the parameters are multiplied in: names the line; `None` for a loop's carried state."""
+    leaves: int
+    """Bits of the parameter leaves that are consumed here."""
+    op: str
+    depth: int
+    lead: tuple[int, ...]
+    """Lengths of the loops and meshes around it: the leading axes of its statistics."""
+    axis: int | None = None
+    """The leading axis that counts layers of a stack, where the leaves are scanned over."""
+    stride: int = 0
+    """Depth added by each step along `axis`."""
+    backward: bool = False
+    """Inside a gradient that the user's loss itself takes."""
+    weight_dims: int = 0
+    fan_in: int | None = None
+    activation: str | None = None
+    size: int = 0
+    """Elements of one use at one step."""
+    dtype: Any = None
+    home: tuple[Plan, int] | None = None
+
+
+@dataclass(eq=False)
+class Plan:
+    """Where to tap in one jaxpr, and the plans of the jaxprs that its equations carry."""
+
+    lead: tuple[int, ...] = ()
+    taps: dict[int, Site] = field(default_factory=dict)
+    """Equation index to the site at its first floating output."""
+    entry: dict[int, Site] = field(default_factory=dict)
+    """Carry index to the site at the state that enters a loop's step."""
+    inner: dict[tuple[int, int], Plan] = field(default_factory=dict)
+    """(equation index, number of the jaxpr in it) to its plan."""
+
+    def enter(self, index: int, number: int = 0, lead: tuple[int, ...] = ()) -> Plan:
+        """The plan of a carried jaxpr, made on the first visit; its taps are planned afresh."""
+        plan = self.inner.setdefault((index, number), Plan(self.lead + lead))
+        plan.clear()
+        return plan
+
+    def clear(self) -> None:
+        self.taps.clear()
+        self.entry.clear()
+        for plan in self.inner.values():
+            plan.clear()
+
+    def sites(self) -> Iterator[Site]:
+        """Every site in and below this plan, in the order of execution."""
+        yield from self.entry.values()
+        places = {(index, len(self.inner)): [site] for index, site in self.taps.items()}
+        nested = {place: plan.sites() for place, plan in self.inner.items()}
+        for place in sorted({*places, *nested}):
+            yield from nested.get(place, ())
+            yield from places.get(place, ())
+
+    def keep_only(self, wanted: set[int]) -> None:
+        """Drop the sites whose id is not wanted."""
+        self.taps = {index: site for index, site in self.taps.items() if site.id in wanted}
+        self.entry = {index: site for index, site in self.entry.items() if site.id in wanted}
+        for plan in self.inner.values():
+            plan.keep_only(wanted)
+
+    @property
+    def empty(self) -> bool:
+        return next(self.sites(), None) is None
+
+
+class Kind(Enum):
+    """What a value is made of."""
+
+    CONSTANT = "constant"
+    """Literals and what is computed from them alone."""
+    WEIGHT = "weight"
+    """A function of parameter leaves (and constants) alone: a view, a cast, a normalized weight."""
+    DATA = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What the analysis knows of one variable. Sets are bits of Python integers."""
+
+    kind: Kind = Kind.CONSTANT
+    reads: int = 0
+    """Leaves, sites, cuts and inputs that the value depends on in any way."""
+    grad: int = 0
+    """The same, through operations that pass a gradient on."""
+    leaves: int = 0
+    """For a weight: the leaves it is a function of."""
+    dims: int = 0
+    """For a weight: axes longer than one of its largest leaf."""
+    reduced: bool = False
+    """A scalar made of a larger leaf, as in a penalty: no longer a weight that a layer applies."""
+    rows: bool = False
+    """For a weight: its axis 0 is axis 0 of its leaves."""
+    axis: int | None = None
+    """For a weight: the surrounding loop (position among the leading axes) that takes one row a step."""
+    site: Site | None = None
+    """The site whose value this is, up to reshaping and casting."""
+    whole: bool = True
+    """All of the site's elements, not a slice of them."""
+    local: int = 0
+    """Sites upstream within the same step of the loop."""
+    depth: int = 0
+
+    def is_weight(self) -> bool:
+        return self.kind is Kind.WEIGHT and not self.reduced
+
+    def across(self, **changes: Any) -> Value:
+        """The value seen from the other side of a loop or a branch: no longer the site itself."""
+        return replace(self, site=None, **changes)
+
+
+def join(values: list[Value]) -> Value:
+    """What is known of a value that may be any of these, or is made of all of them."""
+    kinds = {v.kind for v in values}
+    kind = Kind.DATA if Kind.DATA in kinds else Kind.WEIGHT if Kind.WEIGHT in kinds else Kind.CONSTANT
+    reads = grad = leaves = local = depth = dims = 0
+    for v in values:
+        reads, grad, leaves, local = reads | v.reads, grad | v.grad, leaves | v.leaves, local | v.local
+        depth, dims = max(depth, v.depth), max(dims, v.dims)
+    axes = {v.axis for v in values if v.kind is Kind.WEIGHT}
+    return Value(
+        kind, reads, grad, leaves if kind is Kind.WEIGHT else 0, dims,
+        reduced=any(v.reduced for v in values),
+        rows=any(v.rows for v in values) and all(v.rows for v in values if v.kind is Kind.WEIGHT),
+        axis=axes.pop() if len(axes) == 1 else None,
+        local=local, depth=depth,
+    )  # fmt: skip

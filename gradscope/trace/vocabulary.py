@@ -1,0 +1,80 @@
+"""What the analysis knows of plain primitives: which are views, which have no gradient, which activate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace import jax_compat
+from gradscope.trace.sites import Kind, Value
+
+NO_GRADIENT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
+"""Real-valued operations whose derivative JAX defines as zero; integer and boolean results need no list."""
+
+VIEWS = frozenset(
+    {"reshape", "transpose", "convert_element_type", "squeeze", "expand_dims", "copy", "copy_p"}
+    | {"optimization_barrier", "name", "sharding_constraint", "reduce_precision", "pvary", "pcast"}
+    | {"broadcast_in_dim", "rev", "device_put", "reshard"}
+)
+"""Operations whose result is its operand in another arrangement."""
+
+PARTS = frozenset({"slice", "dynamic_slice", "split", "gather"})
+
+ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})
+
+CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+"""Opaque because their derivative is the user's own: tapped at their outputs, and not listed as unseen."""
+
+_ACTIVATIONS = frozenset(
+    {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "soft_sign"}
+    | {
+        "tanh",
+        "logistic",
+        "log_sigmoid",
+        "hard_tanh",
+        "hard_sigmoid",
+        "hard_silu",
+        "squareplus",
+        "glu",
+        "sin",
+    }
+)
+_ALIASES = {"sigmoid": "logistic", "swish": "silu", "softsign": "soft_sign"}
+
+
+def activation(eqn: JaxprEqn) -> str | None:
+    """The activation function that the equation applies or calls, under one name each."""
+    name = jax_compat.function_name(eqn) or eqn.primitive.name
+    if name == "max" and any(jax_compat.is_literal(atom) for atom in eqn.invars):
+        return "relu"
+    name = _ALIASES.get(name, name)
+    return name if name in _ACTIVATIONS else None
+
+
+def is_real(aval: Any) -> bool:
+    """A floating or complex array: something that can carry a gradient."""
+    return hasattr(aval, "dtype") and jnp.issubdtype(aval.dtype, jnp.inexact)
+
+
+def scales(eqn: JaxprEqn, ins: list[Value]) -> bool:
+    """A site times numbers that are fewer than its elements: a temperature, a norm of each row."""
+    sited, other = eqn.invars if ins[0].site is not None else reversed(eqn.invars)
+    return bool(getattr(other.aval, "size", 1) < getattr(sited.aval, "size", 1))
+
+
+def reduces(base: Value, aval: Any) -> bool:
+    """A larger weight becomes a scalar, as in a penalty."""
+    return base.kind is Kind.WEIGHT and base.dims > 0 and getattr(aval, "ndim", 0) == 0
+
+
+def keeps_rows(eqn: JaxprEqn) -> bool:
+    """Axis 0 of the result is axis 0 of the operand."""
+    before, after = (getattr(v.aval, "shape", ()) for v in (eqn.invars[0], eqn.outvars[0]))
+    if not before or not after or before[0] != after[0]:
+        return False
+    name = eqn.primitive.name
+    if name == "transpose":
+        return jax_compat.permutation(eqn)[0] == 0
+    return name in ELEMENTWISE | {"reshape", "convert_element_type", "copy", "copy_p", "stop_gradient"}
