@@ -26,7 +26,7 @@ LAST_RESORT_NAME = 6
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The widths in which one table is drawn; no width means that the column is left out."""
+    """The widths in which one table is drawn; without a width for the flags they stand below their row."""
 
     name: int
     gap: str
@@ -77,7 +77,7 @@ def flags_by_layer(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
 
 
 def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
-    """Fold names first, then leave out columns, the least telling one first."""
+    """Fold names, then put flags on lines of their own, then leave out columns, the least telling first."""
     name = max([5, *(width_of(sheet.names[layer.name]) for layer in shown)])
     flags = max([0, *(width_of(rule) for layer in shown for rule in sheet.rules_of(layer))])
     columns = [(column, _column_width(column, shown, sheet)) for column in COLUMNS]
@@ -91,10 +91,10 @@ def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
             room = width - _fixed_width(layout, len(gap))
             if room >= least:
                 return Layout(min(name, room), gap, bar_width, flags, tuple(columns))
-        if columns and len(columns) > 1:
-            columns.remove(max(columns, key=lambda entry: entry[0].priority))
-        elif flags:
+        if flags:
             flags = 0
+        elif len(columns) > 1:
+            columns.remove(max(columns, key=lambda entry: entry[0].priority))
         elif bar_width:
             bar_width = 0
         else:
@@ -146,6 +146,8 @@ def _row(layer: Layer, layout: Layout, sheet: Sheet) -> list[Line]:
         if index < len(rules):
             line += [(layout.gap, ""), (rules[index], style)]
         lines.append(line)
+    if not layout.flags:
+        lines += [[(" " * MARK * 2 + rule, style)] for rule in sheet.rules_of(layer)]
     return lines
 
 
