@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from gradscope.records import Layer, Measurement, Number, Parameter
+from gradscope.rules.profile import factor
 
 # He et al. 2015 (arXiv:1502.01852): a ReLU passes half of the units, so the variance doubles. The smooth
 # relatives pass nearly the same share.
@@ -67,7 +68,7 @@ def growth(layers: Sequence[Layer]) -> float | None:
     seen = [rms for rms in seen if math.isfinite(rms)]
     if len(seen) < 2:
         return None
-    return math.exp((math.log(seen[-1]) - math.log(seen[0])) / (len(seen) - 1))
+    return factor((math.log(seen[-1]) - math.log(seen[0])) / (len(seen) - 1))
 
 
 def stretch(layers: Sequence[Layer], scale: Scale | None) -> dict[str, Number]:

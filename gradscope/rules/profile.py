@@ -30,6 +30,11 @@ class Fall:
     """Geometric mean over the steps of that stretch, < 1."""
 
 
+def factor(level: float) -> float:
+    """exp, held within what a float can say: δ may run from the smallest double to the largest."""
+    return math.exp(max(-700.0, min(level, 700.0)))
+
+
 def lasting_falls(levels: Sequence[float]) -> list[float]:
     """How far δ falls at each step for good; entry i is the step from i + 1 back to i.
 
@@ -60,7 +65,7 @@ def steady_fall(levels: Sequence[float], limit: float) -> Fall | None:
         return None
     steep = [step for step, fall in enumerate(falls) if fall >= 0.5 * total / len(falls)]
     first, last = steep[0], steep[-1] + 1
-    return Fall(total, first, last, math.exp(-sum(falls[first:last]) / (last - first)))
+    return Fall(total, first, last, factor(-sum(falls[first:last]) / (last - first)))
 
 
 def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:

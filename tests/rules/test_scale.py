@@ -66,6 +66,9 @@ def test_no_verdict_moves_with_the_scale_of_the_loss(measurement, by):
 
 
 @given(runs(wild), wild)
+@example(chain([1e308, 1e100, 1e-100, 5e-324]), 1.0)
+@example(chain([5e-324, 1e-100, 1e100, 1e308]), 1.0)
+@example(loop([1e308, 1e300, 1e290, *decay(6, 10.0), 5e-324]), 1.0)
 def test_no_number_makes_a_rule_crash(measurement, loss):
     judge(replace(measurement, loss=1.0 if loss is None else loss))
 

@@ -50,8 +50,8 @@ from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import Scale, stretch, weight_scale
-from gradscope.rules.profile import depth_profile, steady_fall, unmeasured
+from gradscope.rules.initialization import Scale, growth, stretch, weight_scale
+from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 
 LARGE = 1.25
@@ -76,18 +76,20 @@ def exploding_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
     if rise is None:
         return
     layers = [layer for layer, _ in profile[peak + rise.first : peak + rise.last + 1]]
-    first, last, total = layers[0], layers[-1], math.exp(rise.total)
+    first, last, total = layers[0], layers[-1], factor(rise.total)
     # The weights of `first` itself come after its δ: those above it made the growth.
     scale = weight_scale(measurement, layers[1:])
     cause, remedy = _cause(scale)
-    clip = _level_norm(measurement, levels[-1])
-    advice = f" Clipping, `optax.clip_by_global_norm({clip})`, treats the symptom only." if clip else ""
+    forward = growth(layers)
+    clip = _level_norm(measurement, levels[-1]) if forward is None or forward <= LARGE else ""
+    how = f", `optax.clip_by_global_norm({clip})`," if clip else ""
     yield Hit(
         message=(
-            f"δ grows {number(1 / rise.ratio)} times a layer from `{last.name}` back to `{first.name}`, "
+            f"The gradient at a layer's output (δ) grows {number(1 / rise.ratio)} times a layer from "
+            f"`{last.name}` back to `{first.name}`, "
             f"{number(total)} times in all (limit {number(limits['ratio'])}). {cause}"
         ),
-        remedy=remedy + advice,
+        remedy=f"{remedy} Clipping{how} treats the symptom only.",
         evidence={
             "growth_per_layer": 1 / rise.ratio,
             "total": total,
@@ -117,10 +119,14 @@ def _cause(scale: Scale | None) -> tuple[str, str]:
 
 
 def _level_norm(measurement: Measurement, level: float) -> str:
-    """The global gradient norm that would be left if δ were level, in one digit; empty where unknown."""
-    squares = 0.0
+    """The global gradient norm that would be left if δ were level, in one digit; empty where unknown.
+
+    Where the activations grow as well it means nothing: the gradient carries their size, too.
+    """
+    parts = [0.0]
     for layer in measurement.layers:
         if layer.delta_norm and math.isfinite(layer.delta_norm) and math.isfinite(layer.gradient_norm):
             excess = max(0.0, math.log(layer.delta_norm) - level)
-            squares += (layer.gradient_norm * math.exp(-excess)) ** 2
-    return number(float(f"{math.sqrt(squares):.1g}")) if 0 < squares < math.inf else ""
+            parts.append(layer.gradient_norm * factor(-excess))
+    norm = math.hypot(*parts)
+    return number(float(f"{norm:.1g}")) if 0 < norm < math.inf else ""

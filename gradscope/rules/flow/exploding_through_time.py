@@ -45,7 +45,7 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.profile import TOLERANCE, Fall, steady_fall, time_profile
+from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile
 from gradscope.rules.words import names_of, number
 
 
@@ -74,9 +74,22 @@ def _in_both_halves(levels: Sequence[float], least: float) -> bool:
     return min(levels[middle] - levels[0], levels[-1] - levels[middle]) >= least - TOLERANCE
 
 
+def _settled_norm(measurement: Measurement, recurrence: Recurrence, total: float) -> float:
+    """The global gradient norm without the growth: layers above the loop as they are, others divided."""
+    inside = [
+        one.depth for one in measurement.layers if one.name in recurrence.layers and one.depth is not None
+    ]
+    top = max(inside, default=-1)
+    parts = [
+        one.gradient_norm if one.depth is not None and one.depth > top else one.gradient_norm / total
+        for one in measurement.layers
+    ]
+    return math.hypot(*parts)
+
+
 def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int, limit: float) -> Hit:
-    per_step, total = 1 / rise.ratio, math.exp(min(rise.total, 700.0))
-    clip = measurement.gradient_norm / total
+    per_step, total = 1 / rise.ratio, factor(rise.total)
+    clip = _settled_norm(measurement, recurrence, total)
     advice = (
         f" Until then clip: `optax.clip_by_global_norm({number(float(f'{clip:.1g}'))})` leaves the size "
         "that the end of the sequence asks for."
@@ -85,9 +98,9 @@ def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int
     )
     return Hit(
         message=(
-            f"δ of the state of `{recurrence.name}` grows {number(per_step)} times a step back in time: at "
-            f"step {peak + 1} of {recurrence.length} it is {number(total)} times its last value (limit "
-            f"{number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
+            f"The gradient at the state of `{recurrence.name}` (δ) grows {number(per_step)} times a step "
+            f"back in time: at step {peak + 1} of {recurrence.length} it is {number(total)} times its last "
+            f"value (limit {number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
         remedy=(
             f"Start the recurrent weights orthogonal, or divide them by {number(per_step)} so that their "

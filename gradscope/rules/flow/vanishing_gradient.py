@@ -59,7 +59,7 @@ from collections.abc import Iterator, Sequence
 from gradscope.records import Layer, Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.initialization import Scale, common_activation, stretch, weight_scale
-from gradscope.rules.profile import depth_profile, steady_fall, unmeasured
+from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 
 # Below 0.8 of its scale a weight matrix loses a factor 1000 in 31 layers; estimates of rms from small
@@ -85,13 +85,13 @@ def vanishing_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
     if fall is None:
         return
     layers = [layer for layer, _ in profile[fall.first : fall.last + 1]]
-    first, last, total = layers[0], layers[-1], math.exp(-fall.total)
+    first, last, total = layers[0], layers[-1], factor(-fall.total)
     scale = weight_scale(measurement, layers[1:])
     cause, remedy = _cause(layers, scale)
     yield Hit(
         message=(
-            f"δ shrinks to {number(fall.ratio)} of itself at each layer from `{last.name}` back to "
-            f"`{first.name}`: at the first layer {number(total)} of it is left "
+            f"The gradient at a layer's output (δ) shrinks to {number(fall.ratio)} of itself at each "
+            f"layer from `{last.name}` back to `{first.name}`: {number(total)} of it is left there "
             f"(limit {number(limits['ratio'])}). {cause}"
         ),
         remedy=remedy,

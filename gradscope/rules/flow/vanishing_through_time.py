@@ -52,7 +52,7 @@ from itertools import takewhile
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.profile import TOLERANCE, Steps, steady_fall, time_profile
+from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile
 from gradscope.rules.words import names_of, number
 
 
@@ -79,12 +79,12 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
     fallen = sum(1 for _ in takewhile(lambda level: level <= floor, steps.levels)) - 1
     fallen_at = steps.start + fallen
     horizon, length = steps.end - fallen_at, steps.end + 1
-    per_step = math.exp((steps.levels[fallen] - reference) / max(horizon, 1))
+    per_step = factor((steps.levels[fallen] - reference) / max(horizon, 1))
     bias = max(1.0, math.log(length / -math.log(limit)))
     return Hit(
         message=(
-            f"δ of the state of `{recurrence.name}` falls under {number(limit)} of its last value at step "
-            f"{fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
+            f"The gradient at the state of `{recurrence.name}` (δ) falls under {number(limit)} of its last "
+            f"value at step {fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
             f"{number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
         remedy=(
@@ -97,7 +97,7 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
             "step": fallen_at + 1,
             "length": length,
             "decay_per_step": per_step,
-            "total": math.exp(steps.levels[0] - reference),
+            "total": factor(steps.levels[0] - reference),
             "limit": limit,
             "recurrence": recurrence.name,
         },

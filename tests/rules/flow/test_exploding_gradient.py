@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gradscope.records import Severity
 from tests.rules.healthy import HEALTHY
-from tests.rules.made import chain, decay, found, log_line
+from tests.rules.made import chain, decay, found, log_line, measured
 
 RULE = "exploding-gradient"
 SICK = {
@@ -53,3 +55,11 @@ def test_the_clipping_number_is_the_norm_of_a_level_network():
     (finding,) = found(chain(decay(8, 4.0), gradient_norm=2.0), RULE)
     assert "`optax.clip_by_global_norm(2)`" in finding.remedy
     assert "symptom" in finding.remedy
+
+
+def test_where_the_activations_explode_too_no_clipping_number_is_made_up():
+    net = chain(decay(8, 4.0))
+    layers = [replace(one, activation_rms=4.0**i) for i, one in enumerate(net.layers)]
+    (finding,) = found(measured(layers), RULE)
+    assert "Clipping treats the symptom only" in finding.remedy
+    assert finding.evidence["activation_growth_per_layer"] == pytest.approx(4.0)
