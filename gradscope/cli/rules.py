@@ -11,7 +11,7 @@ from gradscope.cli.options import Color, ColorMode, Format, check_format
 from gradscope.recording import FORMAT
 from gradscope.report import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
-from gradscope.report.lines import Line, pad, width_of, wrap
+from gradscope.report.lines import Line, pad, paragraph, width_of, wrap
 from gradscope.report.terminal import print_lines
 from gradscope.rules import Rule, all_rules
 
@@ -56,4 +56,4 @@ def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
         head.append((pad(rule.severity.value, len("warning")), rule.severity.value))
         lines.append([*head, (f"  {summary.pop(0)}", "")] if beside else head)
         lines += [[(" " * (left if beside else 4) + piece, "")] for piece in summary]
-    return [*lines, [], [("`gradscope explain RULE` shows the page of one.", "quiet")]]
+    return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of one.", width, 0, "quiet")]
