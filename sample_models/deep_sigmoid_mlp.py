@@ -1,7 +1,7 @@
 """Ten sigmoid layers in a row: the classic vanishing gradient.
 
-Sick: a sigmoid's slope is at most 1/4, so δ loses a factor of ten at every layer on its way back and
-the first layers stand still. Remedy: ReLU with He initialization, as in `deep_relu_mlp.py`.
+Sick: a sigmoid's slope is at most 1/4, so δ keeps less than a quarter at every layer on its way
+back and the first layers stand still. Remedy: ReLU with He initialization, as in `deep_relu_mlp.py`.
 """
 
 import jax
