@@ -22,7 +22,6 @@ from gradscope.cli.options import (
     examples,
     names_in,
 )
-from gradscope.cli.progress import StageLine
 from gradscope.errors import GradscopeError
 
 EPILOG = examples(
@@ -102,7 +101,9 @@ def check(
             f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
         )
 
+    # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline
+    from gradscope.cli.progress import StageLine
 
     # What the user's file prints must not end up inside the JSON.
     with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:

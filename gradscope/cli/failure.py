@@ -8,35 +8,33 @@ import traceback
 from gradscope.cli import screen
 from gradscope.cli.options import Color
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.report import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
-from gradscope.report.lines import Line, paragraph
-from gradscope.report.terminal import print_lines
+from gradscope.report.lines import Line, paragraph, print_lines
 
 
 def show_error(error: GradscopeError) -> int:
     """What, why, the details as they are, and what to do."""
     glyphs = glyphs_for(sys.stderr.encoding)
-    view = View(screen.width(to_file=False), screen.colored(sys.stderr, Color.AUTO))
-    lines = paragraph(glyphs.text(error.what), view.width, 0, "strong", ("error: ", "error"))
+    width = screen.width(to_file=False)
+    lines = paragraph(glyphs.text(error.what), width, 0, "strong", ("error: ", "error"))
     if error.why:
-        lines += paragraph(glyphs.text(error.why), view.width, 2)
+        lines += paragraph(glyphs.text(error.why), width, 2)
     lines += as_they_are(error.details, glyphs)
     if error.fix:
-        lines += paragraph(glyphs.text(error.fix), view.width, 2, "", (f"{glyphs.arrow} ", "remedy"))
-    print_lines(lines, sys.stderr, view)
+        lines += paragraph(glyphs.text(error.fix), width, 2, "", (f"{glyphs.arrow} ", "remedy"))
+    print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
     return error.exit_code
 
 
 def show_bug(error: Exception) -> int:
     """The one place where a traceback of ours is shown."""
     glyphs = glyphs_for(sys.stderr.encoding)
-    view = View(screen.width(to_file=False), screen.colored(sys.stderr, Color.AUTO))
+    width = screen.width(to_file=False)
     lines: list[Line] = as_they_are("".join(traceback.format_exception(error)), glyphs)
     said = "gradscope failed, and your model is not to blame: nothing is said about it."
-    lines += paragraph(said, view.width, 0, "strong", ("sorry: ", "error"))
-    lines += paragraph("Please report it with the lines above.", view.width, 2)
-    print_lines(lines, sys.stderr, view)
+    lines += paragraph(said, width, 0, "strong", ("sorry: ", "error"))
+    lines += paragraph("Please report it with the lines above.", width, 2)
+    print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
     return ExitCode.INTERNAL
 
 

@@ -9,10 +9,8 @@ import sys
 from gradscope.cli import screen
 from gradscope.cli.options import Color, ColorMode, Format, check_format
 from gradscope.recording import FORMAT
-from gradscope.report import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
-from gradscope.report.lines import Line, pad, paragraph, width_of, wrap
-from gradscope.report.terminal import print_lines
+from gradscope.report.lines import Line, pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
 
 
@@ -23,9 +21,9 @@ def rules(format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:
         entries = [described(rule) for rule in all_rules()]
         screen.emit(json.dumps({"format": FORMAT, "rules": entries}, indent=1, allow_nan=False) + "\n")
         return
-    view = View(screen.width(to_file=False), screen.colored(sys.stdout, color))
     page = io.StringIO()
-    print_lines(listing(all_rules(), view.width, glyphs_for(sys.stdout.encoding)), page, view)
+    lines = listing(all_rules(), screen.width(to_file=False), glyphs_for(sys.stdout.encoding))
+    print_lines(lines, page, screen.colored(sys.stdout, color))
     screen.emit(page.getvalue())
 
 

@@ -1,17 +1,17 @@
-"""Lines of styled text, wrapped here and not by Rich.
+"""Lines of styled text, wrapped and printed here; of Rich only widths and colours are used.
 
-Rich lays out 2,000 rows of twelve cells in 1.8 s; lines of ready spans print in 0.05 s. Nothing is read as
-markup on the way, so a layer may be named `[bold]`.
+Rich lays out 2,000 rows of twelve cells in 1.8 s, these lines take 0.05 s, and a process that shows a saved
+report starts without `rich.console`. Nothing is read as markup on the way: a layer may be named `[bold]`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
+from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
-from rich.segment import Segment
 from rich.style import Style
 
 Span = tuple[str, str]
@@ -31,11 +31,12 @@ STYLES = {
 }
 
 
-def segments(lines: Iterable[Line]) -> Iterator[Segment]:
+def print_lines(lines: Iterable[Line], out: TextIO, color: bool) -> None:
+    """In the sixteen colours that every theme of a terminal defines, or in none."""
     for line in lines:
-        for text, style in _without_trailing_blanks(line):
-            yield Segment(text, _style(style) if style else None)
-        yield Segment.line()
+        spans = _without_trailing_blanks(line)
+        out.write("".join(_style(style).render(text) if color and style else text for text, style in spans))
+        out.write("\n")
 
 
 def _without_trailing_blanks(line: Line) -> Line:

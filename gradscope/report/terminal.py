@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from rich.console import Console
-from rich.segment import Segments
-
 from gradscope.records import Report
 from gradscope.report import sections
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
 from gradscope.report.layer_table import layer_table
-from gradscope.report.lines import Line, segments
+from gradscope.report.lines import Line, print_lines
 
 
 class TerminalReporter:
     def render(self, report: Report, out: TextIO, view: View) -> None:
         lines = report_lines(report, view, glyphs_for(getattr(out, "encoding", None)))
-        print_lines(lines, out, view)
+        print_lines(lines, out, view.color)
 
 
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
@@ -33,19 +30,6 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
         lines += sections.not_judged(report, width, glyphs)
         lines += sections.footer(report, width, glyphs)
     return lines
-
-
-def print_lines(lines: list[Line], out: TextIO, view: View) -> None:
-    """Rich turns styles into colours, and into nothing where there are none."""
-    console = Console(
-        file=out,
-        width=view.width,
-        color_system="standard" if view.color else None,
-        force_terminal=view.color,
-        legacy_windows=False,
-        _environ={},
-    )
-    console.print(Segments(segments(lines)), end="", soft_wrap=True)
 
 
 REPORTER = TerminalReporter()
