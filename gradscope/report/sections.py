@@ -87,8 +87,12 @@ def _recurrence(recurrence: Recurrence, width: int, glyphs: Glyphs) -> list[Line
     title = f"{glyphs.text(recurrence.name)}: {glyphs.delta} of the state over "
     title += units.counted(recurrence.length, "time step")
     lines = paragraph(title, width, 0, "strong")
-    if recurrence.source is not None:
-        lines += source_line(recurrence.source, width, glyphs)
+    source = recurrence.source
+    if source is not None and str(source) in recurrence.name:
+        text = crop(glyphs.text(source.text), width - INDENT, glyphs.ellipsis)
+        lines += [[(" " * INDENT + text, "")]] if text else []
+    elif source is not None:
+        lines += source_line(source, width, glyphs)
     deltas = recurrence.delta_norms
     if not deltas:
         return lines

@@ -140,6 +140,15 @@ def test_quiet_shows_the_verdict_and_the_findings() -> None:
     assert shown(healthy(), quiet=True) == "✓ healthy  model.py: nothing found in 4 layers\n"
 
 
+def test_a_loop_that_is_named_after_its_place_says_it_once() -> None:
+    (cell, _) = broken().measurement.recurrences
+    named = replace(cell, name="scan at model.py:23")
+    report = replace(healthy(), measurement=replace(healthy().measurement, recurrences=(named,)))
+    page = shown(report)
+    assert page.count("model.py:23") == 1
+    assert "  _, hs = jax.lax.scan(step, h0, xs)\n" in page
+
+
 def test_a_report_without_layers_is_a_report() -> None:
     assert "nothing found in 0 layers" in shown(report_of("m.py", ()))
 
