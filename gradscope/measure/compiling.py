@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.user_code import user_code
+from gradscope.load.user_code import as_gradscope_error
 
 FEW_RUNS = 20
 """Up to so many runs XLA's own optimizations cost more time than they save: a 12-layer transformer's pass
@@ -31,12 +32,30 @@ class Compiled:
 def compile_program(function: Callable[..., Any], args: tuple[Any, ...], *, runs: int) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times."""
     start = time.perf_counter()
-    with user_code("differentiating the loss"):
-        lowered = jax.jit(function, keep_unused=True).lower(*args)
+    lowered = _lower(function, args)
     traced = time.perf_counter()
     compiled = lowered.compile(compiler_options=_options(runs))
     _require_memory(compiled)
     return Compiled(compiled, traced - start, time.perf_counter() - traced)
+
+
+def _lower(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Differentiating may raise for a reason of the user's: a loop without a gradient, a rule that fails."""
+    try:
+        return jax.jit(function, keep_unused=True).lower(*args)
+    except Exception as error:
+        if _raised_here(error):
+            raise
+        raise as_gradscope_error(error, "differentiating the loss") from error
+
+
+def _raised_here(error: BaseException) -> bool:
+    """The innermost frame is one of gradscope: a bug of ours."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    file = frame.tb_frame.f_code.co_filename if frame is not None else ""
+    return file.startswith(str(Path(__file__).parents[1]))
 
 
 def _options(runs: int) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
 
 
 def _row(v: Value, position: int) -> Value:
-    return v.across(axis=position if v.kind is Kind.WEIGHT and v.rows else v.axis, rows=False)
+    if v.kind is not Kind.WEIGHT or not v.rows:
+        return v.across(rows=False)
+    return v.across(axis=position, rows=False, dims=max(v.dims - 1, 0))
 
 
 def _start(v: Value) -> Value:
