@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 
-
 class GradscopeError(Exception):
     """The input could not be judged. Caught once, in `cli/app.py`, and shown without a traceback.
 
@@ -31,5 +30,3 @@ class ExitCode:
     NOT_JUDGED = 2
     INTERNAL = 3
     INTERRUPTED = 130
-
-

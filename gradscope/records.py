@@ -6,6 +6,7 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -195,7 +196,7 @@ class Measurement:
     @property
     def gradient_norm(self) -> float:
         """Global norm: what `optax.global_norm` and clipping see."""
-        return float(sum(p.gradient_norm**2 for p in self.parameters) ** 0.5)
+        return math.hypot(*(p.gradient_norm for p in self.parameters))
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ def check(
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline
+
+    pipeline.prepare_process()
     from gradscope.cli.progress import StageLine
 
     # What the user's file prints must not end up inside the JSON.

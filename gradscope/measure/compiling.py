@@ -20,13 +20,13 @@ compiled in 7.6 s instead of 34 s without them and ran as fast, since matrix pro
 class Compiled:
     """A compiled program and the seconds it took to trace and to compile."""
 
-    def __init__(self, run: Callable[..., Any], trace_s: float, compile_s: float) -> None:
-        self._run = run
+    def __init__(self, executable: Any, trace_s: float, compile_s: float) -> None:
+        self.executable = executable
         self.trace_s = trace_s
         self.compile_s = compile_s
 
     def __call__(self, *args: Any) -> Any:
-        return self._run(*args)
+        return self.executable(*args)
 
 
 def compile_program(function: Callable[..., Any], args: tuple[Any, ...], *, runs: int) -> Compiled:

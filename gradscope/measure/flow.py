@@ -45,7 +45,7 @@ class FlowPass:
             site.id: np.zeros((*site.lead, WIDTH), stats_dtype(site.dtype)) for site in program.sites
         }
         self._consts = list(program.body.consts)
-        args = self._arguments(inputs, self._unit_gains(), self._unit_leaf_gains())
+        args = self.arguments(inputs, self._unit_gains(), self._unit_leaf_gains())
         self.compiled: Compiled = compile_program(self._step, args, runs=runs)
 
     def __call__(self, inputs: Inputs) -> Sample:
@@ -72,11 +72,11 @@ class FlowPass:
         ]
         return loss, forward, delta, found
 
-    def _arguments(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> tuple[Any, ...]:
+    def arguments(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> tuple[Any, ...]:
         return inputs.weights, self._sinks, gains, leaf_gains, inputs.others, self._consts
 
     def _run(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> Any:
-        return jax.device_get(self.compiled(*self._arguments(inputs, gains, leaf_gains)))
+        return jax.device_get(self.compiled(*self.arguments(inputs, gains, leaf_gains)))
 
     def _unit_gains(self) -> dict[int, Any]:
         return {key: np.ones_like(sink) for key, sink in self._sinks.items()}

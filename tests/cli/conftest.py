@@ -64,6 +64,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     stand_in = Pipeline()
     module = ModuleType("gradscope.pipeline")
     module.check = stand_in.check  # type: ignore[attr-defined]
+    module.prepare_process = lambda: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gradscope.pipeline", module)
     monkeypatch.setattr(gradscope, "pipeline", module, raising=False)
     return stand_in

@@ -1,0 +1,45 @@
+"""JAX's persistent compilation cache, so that a second check of the same file need not compile again.
+
+JAX's own limit on its size needs a package that nothing else here does, so old entries are removed here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+LIMIT = 512 * 2**20
+"""Bytes; an entry is 10 KB to a few MB, so this holds hundreds of models."""
+
+
+def folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradscope" / "xla"
+
+
+def use() -> None:
+    """Point JAX to our folder, unless the user has set one (an empty string turns the cache off).
+
+    Entries from 0.05 s of compile time on are kept: below that, reading one back costs as much.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder())
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+    prune(folder(), LIMIT)
+
+
+def prune(where: Path, limit: int) -> None:
+    """Remove the entries used longest ago until `limit` bytes are left. What cannot be removed stays."""
+    try:
+        entries = [(e.stat().st_atime, e.stat().st_size, e.path) for e in os.scandir(where) if e.is_file()]
+    except OSError:
+        return
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= limit:
+            return
+        try:
+            os.unlink(path)
+        except OSError:
+            continue
+        total -= size

@@ -1,0 +1,34 @@
+"""The compilation cache: ours by default, the user's where set, and never without bound."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gradscope import compilation_cache
+
+
+def test_the_users_own_cache_folder_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    compilation_cache.use()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "elsewhere"
+
+
+def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", raising=False)
+    compilation_cache.use()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "gradscope" / "xla")
+
+
+def test_the_entries_used_longest_ago_go_first(tmp_path: Path) -> None:
+    for age, name in enumerate(["new", "older", "oldest"]):
+        (tmp_path / name).write_bytes(b"x" * 100)
+        os.utime(tmp_path / name, (1_000_000 - age, 1_000_000))
+    compilation_cache.prune(tmp_path, 250)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "older"]
+
+
+def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    compilation_cache.prune(tmp_path / "none", 1)
