@@ -19,7 +19,8 @@ class GradscopeError(Exception):
         self.fix = fix
         self.details = details
         self.slug = slug
-        super().__init__(" ".join(part for part in (what, why, fix) if part))
+        sentences = " ".join(part for part in (what, why, fix) if part)
+        super().__init__("\n".join(part for part in (sentences, details) if part))
 
 
 class ExitCode:

@@ -42,7 +42,7 @@ class FlowPass:
         self._program = program
         self._rows = rows_of_leaves(program)
         self._sinks = {
-            site.id: np.zeros((*site.lead, WIDTH), stats_dtype(site.dtype)) for site in program.sites
+            site.id: np.zeros((*site.shape, WIDTH), stats_dtype(site.dtype)) for site in program.sites
         }
         self._consts = list(program.body.consts)
         args = self.arguments(inputs, self._unit_gains(), self._unit_leaf_gains())
@@ -99,21 +99,18 @@ class FlowPass:
 
     def _read(self, raw: Any, gains: dict[int, Any], leaf_gains: list[Any]) -> Sample:
         loss, forward, delta, found = raw
-        sizes = {site.id: site.size for site in self._program.sites}
+        values = {key: Moments.read(raw, gains[key][..., 0]) for key, raw in forward.items()}
         return Sample(
             loss=float(loss),
-            forward={k: Moments.read(v, gains[k][..., 0], sizes[k]) for k, v in forward.items()},
-            delta={k: Moments.read(v, gains[k][..., 1], sizes[k]) for k, v in delta.items()},
-            gradients=[
-                Moments.read(v[..., :WIDTH], gain, leaf.size // max(gain.size, 1))
-                for v, gain, leaf in zip(found, leaf_gains, self._program.leaves, strict=True)
-            ],
+            forward=values,
+            delta={k: Moments.read(v, gains[k][..., 1], values[k].counts) for k, v in delta.items()},
+            gradients=[Moments.read(v[..., :WIDTH], gain) for v, gain in zip(found, leaf_gains, strict=True)],
             nonzero=[np.asarray(v[..., WIDTH], np.float64) for v in found],
         )
 
 
 def leaf_stats(value: Array, gain: Array, rows: int | None) -> Array:
-    """f[3], or f[rows, 3]: the statistics of a leaf and the number of its elements that are not zero."""
+    """f[4], or f[rows, 4]: the statistics of a leaf and the number of its elements that are not zero."""
     if rows is not None:
         return jax.vmap(lambda row, g: leaf_stats(row, g, None))(value, gain)
     nonzero = jnp.sum(jnp.abs(jnp.sign(value.astype(gain.dtype))))
@@ -142,7 +139,4 @@ def weight_stats(program: Program, weights: Sequence[Any]) -> list[Moments]:
 
     run: Callable[..., Any] = compile_program(step, (list(weights), units), runs=1)
     raw = jax.device_get(run(list(weights), units))
-    return [
-        Moments.read(v[..., :WIDTH], unit, leaf.size // max(unit.size, 1))
-        for v, unit, leaf in zip(raw, units, program.leaves, strict=True)
-    ]
+    return [Moments.read(v[..., :WIDTH], unit) for v, unit in zip(raw, units, strict=True)]

@@ -85,13 +85,17 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
 
 def _mean_norm(parts: list[Moments]) -> float:
     """Root mean square over the batches of the norm."""
-    return float(norm(np.array([part.norm for part in parts])) / np.sqrt(len(parts)))
+    return float(norm(np.array([part.norm for part in parts])) / np.sqrt(max(len(parts), 1)))
 
 
 def _layers(taken: Taken, group: LayerGroup) -> list[Layer]:
     if group.rows is None:
         return [_layer(taken, group, None)]
     return [_layer(taken, group, row) for row in range(group.rows)]
+
+
+def _sites(group: LayerGroup, row: int | None) -> list[Site]:
+    return [site for site in group.sites if row is None or site.axis is not None or site.row == row]
 
 
 def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
@@ -103,12 +107,13 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [moments for batch in by_batch for moments in batch]
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
-    first = min(group.sites, key=lambda site: site.depth) if group.sites else None
+    sites = _sites(group, row)
+    first = min(sites, key=lambda site: site.depth) if sites else None
     return Layer(
         name=group.name if row is None else f"{group.name}[{row}]",
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
-        source=source_of(group.sites[0].eqn) if group.sites else None,
+        source=source_of(sites[0].eqn) if sites else None,
         weight_rms=rms(weights),
         gradient_rms=rms(gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
@@ -119,8 +124,8 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
         depth=first.depth + first.stride * (row or 0) if first else None,
         op=first.op if first else None,
         fan_in=first.fan_in if first else None,
-        activation=next((site.activation for site in group.sites if site.activation), None),
-        uses=max(len(group.sites), 1),
+        activation=next((site.activation for site in sites if site.activation), None),
+        uses=max(len(sites), 1),
         gradient_norm_spread=_spread(norms),
     )
 
@@ -156,21 +161,27 @@ def _nonfinite_share(taken: Taken, group: LayerGroup, row: int | None) -> float:
 
 
 def _output(taken: Taken, group: LayerGroup, row: int | None) -> dict[str, float]:
-    """The value that the layer produces and its δ, pooled over its uses, steps and batches."""
-    if not group.sites:
-        return {}
+    """The value that the layer produces and its δ, pooled over its uses, steps and batches.
+
+    Nothing where it was never computed. Uses to which no gradient comes back (a teacher that shares the
+    weights) do not dilute δ.
+    """
+    sites = _sites(group, row)
 
     def of_site(site: Site, moments: Moments) -> Moments:
         return moments if row is None or site.axis is None else moments.row(site.axis, row)
 
-    forward = [of_site(site, sample.forward[site.id]) for sample in taken.samples for site in group.sites]
-    delta = [of_site(site, sample.delta[site.id]) for sample in taken.samples for site in group.sites]
+    live = [site for site in sites if site.live] or sites
+    forward = [of_site(site, sample.forward[site.id]) for sample in taken.samples for site in sites]
+    delta = [of_site(site, sample.delta[site.id]) for sample in taken.samples for site in live]
+    if not any(part.count for part in forward):
+        return {}
     return {
         "activation_rms": rms(forward),
         "activation_max": largest(forward),
         "delta_rms": rms(delta),
         "delta_max": largest(delta),
-        "delta_norm": _mean_norm(delta),
+        "delta_norm": _mean_norm([part for part in delta if part.count]),
     }
 
 
@@ -232,10 +243,14 @@ def _nonfinite_value(taken: Taken, group: LayerGroup, site: Site, forward: bool)
     where = np.argwhere(bad)
     step = None
     name = group.name
-    if site.lead:
-        axis = len(site.lead) - 1 if site.axis is None else site.axis
-        steps = where[:, axis]
-        step = int(steps.min() if forward else steps.max())
+    loops = [i for i, axis in enumerate(site.lead) if not axis.devices]
+    if loops:
+        axis = loops[-1] if site.axis is None else site.axis
+        turned = site.lead[axis].length - 1 - where[:, axis] if site.lead[axis].reverse else where[:, axis]
+        step = int(turned.min() if forward else turned.max())
         if group.rows is not None and site.axis is not None:
-            name, step = f"{name}[{step}]", None
+            row = int(where[:, axis][np.argmin(turned) if forward else np.argmax(turned)])
+            name, step = f"{name}[{row}]", None
+    if site.row is not None and group.rows is not None:
+        name = f"{name}[{site.row}]"
     return [NonFiniteValue(name, forward, source_of(site.eqn), step)]

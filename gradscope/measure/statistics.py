@@ -18,18 +18,22 @@ class Moments:
     root: Floats
     """Square root of the sum of squares over the value's elements."""
     largest: Floats
-    size: int
-    """Elements of the value at one step."""
+    counts: Floats
+    """Elements of the value; 0 at steps where its branch was not taken."""
 
     @staticmethod
-    def read(raw: Any, gain: Any, size: int) -> Moments:
-        """`raw` f[..., 2] as `trace.tap.stats` makes it, at gain f[...]."""
+    def read(raw: Any, gain: Any, counts: Floats | None = None) -> Moments:
+        """`raw` f[..., 3] as `trace.tap.stats` makes it, at gain f[...].
+
+        δ is given the counts of its value: where no gradient comes back there is nothing to count it by.
+        """
         raw = np.asarray(raw, np.float64)
-        return Moments(np.sqrt(raw[..., 0]) / np.asarray(gain, np.float64), raw[..., 1], size)
+        root = np.sqrt(raw[..., 0]) / np.asarray(gain, np.float64)
+        return Moments(root, raw[..., 1], raw[..., 2] if counts is None else counts)
 
     def row(self, axis: int, index: int) -> Moments:
-        root = np.asarray(self.root.take(index, axis))
-        return Moments(root, np.asarray(self.largest.take(index, axis)), self.size)
+        parts = [np.asarray(part.take(index, axis)) for part in (self.root, self.largest, self.counts)]
+        return Moments(*parts)
 
     def along(self, axis: int) -> Floats:
         """The norm at each position of `axis`, over all others."""
@@ -42,7 +46,7 @@ class Moments:
 
     @property
     def count(self) -> int:
-        return self.size * self.root.size
+        return round(float(self.counts.sum()))
 
 
 def norm(values: Floats, axes: tuple[int, ...] | None = None) -> Any:

@@ -10,6 +10,7 @@ the sum of two products of the same parent (`x @ wx + h @ wh`), so that one laye
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -22,8 +23,11 @@ from gradscope.trace.sites import Kind, Plan, Site, Value, join
 from gradscope.trace.vocabulary import (
     CUSTOM,
     ELEMENTWISE,
+    INDEXED,
     NO_GRADIENT,
     PARTS,
+    SIDE_BY_SIDE,
+    SUMS_OVER_DEVICES,
     VIEWS,
     activation,
     is_real,
@@ -57,7 +61,9 @@ FLOW_RULES: dict[str, FlowRule] = {}
 class Flow:
     """The state of one abstract run: the bits handed out, the sites and cuts found so far."""
 
-    def __init__(self, leaves: int, same_parent: Callable[[int, int], bool]) -> None:
+    def __init__(self, leaves: int, same_parent: Callable[[int, int], bool], *, made_inputs: bool) -> None:
+        """`made_inputs`: the loss takes no batch, so what it counts out itself (`linspace`) is its data."""
+        self._made_inputs = made_inputs
         self.leaf_bits = (1 << leaves) - 1
         self.batch = 1 << leaves
         self.backward = 1 << (leaves + 1)
@@ -66,6 +72,7 @@ class Flow:
         self._sites: dict[tuple[int, int], Site] = {}
         self.cuts: dict[tuple[int, int], CutSite] = {}
         self.opaque: dict[tuple[int, int], JaxprEqn] = {}
+        self.pooled: dict[tuple[int, int], JaxprEqn] = {}
 
     def new_bit(self) -> int:
         self._next += 1
@@ -93,18 +100,25 @@ class Flow:
 
     def plain(self, eqn: JaxprEqn, ins: list[Value], plan: Plan, index: int) -> list[Value]:
         """An equation that is run as it is: a view, a consumer of weights, or anything else."""
-        base = join(ins)
         name = eqn.primitive.name
+        if name in SIDE_BY_SIDE and len(ins) == len(eqn.outvars) > 1:
+            return [replace(v, rows=False) for v in ins]
+        base = join(ins)
+        if name == "iota" and self._made_inputs:
+            base = Value(Kind.DATA, self.batch, self.batch)
         if jax_compat.in_backward(eqn):
             base = replace(base, reads=base.reads | self.backward)
         passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
         base = self._cut(eqn, ins, base, any(passes), plan, index)
-        if base.reads & self.leaf_bits and name not in CUSTOM and any(jax_compat.inner_bodies(eqn)):
+        takes_weights = any(v.is_weight() for v in ins)
+        if takes_weights and name not in CUSTOM and jax_compat.carries_program(eqn):
             self.opaque[id(plan), index] = eqn
         outs = [
             replace(base, grad=base.grad if ok else 0, reduced=base.reduced or reduces(base, var.aval))
             for ok, var in zip(passes, eqn.outvars, strict=True)
         ]
+        if base.kind is Kind.WEIGHT and base.rows:
+            outs = [_row_of(out, jax_compat.single_row(eqn, i)) for i, out in enumerate(outs)]
         if any(passes):
             first = passes.index(True)
             outs[first] = self._place(eqn, ins, outs[first], plan, index, first)
@@ -131,18 +145,21 @@ class Flow:
         if out.kind is not Kind.DATA:
             return replace(out, rows=out.rows and keeps_rows(eqn), site=None)
         weights = [v for v in ins if v.is_weight()]
+        if name in INDEXED and ins[0].is_weight() and not _reads_data(self, ins[1:]):
+            plan.indexes_weights = True
+            return replace(ins[0], rows=False, grad=out.grad, reads=out.reads)
         sited = [v for v in ins if v.site is not None]
         if weights:
             adapted = self._adapted(eqn, ins, weights, aval)
             if adapted is not None:
-                return replace(
-                    out, kind=Kind.WEIGHT, leaves=adapted.leaves, dims=adapted.dims, axis=adapted.axis
-                )
+                return replace(adapted, reads=out.reads, grad=out.grad, rows=False)
             return self._consume(eqn, weights, sited, out, plan, index, aval)
         if name in VIEWS and sited:
             return replace(out, site=sited[0].site, whole=sited[0].whole)
         if name in PARTS and sited:
             return replace(out, site=sited[0].site, whole=False)
+        if name in SUMS_OVER_DEVICES and sited and sited[0].site is not None:
+            return self._move([sited[0].site], 0, out, plan, index, aval)
         if name in ("mul", "div") and len(sited) == 1 and scales(eqn, ins):
             return replace(out, site=sited[0].site, whole=sited[0].whole)
         if name in ("add", "add_any") and len(sited) == 2:
@@ -151,9 +168,9 @@ class Flow:
 
     def _adapted(self, eqn: JaxprEqn, ins: list[Value], weights: list[Value], aval: Any) -> Value | None:
         """The weight itself, masked by something that is no data or moved by its own gradient (MAML)."""
-        full = max(weights, key=lambda v: v.dims)
+        full = max(weights, key=lambda v: len(v.shape))
         shapes = [getattr(var.aval, "shape", ()) for var, v in zip(eqn.invars, ins, strict=True) if v is full]
-        if eqn.primitive.name not in ELEMENTWISE or full.dims < 2 or aval.shape not in shapes:
+        if eqn.primitive.name not in ELEMENTWISE or len(full.shape) < 2 or aval.shape not in shapes:
             return None
         others = [v for v in ins if v.kind is Kind.DATA]
         masked = all(not v.reads & (self.batch | self.leaf_bits) for v in others)
@@ -173,7 +190,7 @@ class Flow:
         leaves = 0
         for weight in weights:
             leaves |= weight.leaves
-        largest = max(weights, key=lambda v: v.dims)
+        largest = max(weights, key=lambda v: len(v.shape))
         carried = [
             v for v in sited if v.whole and v.site is not None and self._extends(eqn, largest, v.site, leaves)
         ]
@@ -182,13 +199,16 @@ class Flow:
         site = self._site(plan, index, eqn, leaves)
         site.depth = 1 + out.depth
         site.op, site.fan_in = eqn.primitive.name, jax_compat.fan_in(eqn)
-        site.axis, site.weight_dims = largest.axis, largest.dims
+        site.axis, site.row, site.weight = largest.axis, largest.row, largest.shape
         return self._settle(site, out, plan, index, aval)
 
     def _extends(self, eqn: JaxprEqn, weight: Value, site: Site, leaves: int) -> bool:
-        """A bias or a scale that belongs to the layer whose output it meets."""
-        vector = eqn.primitive.name in ELEMENTWISE and weight.dims <= 1
-        return vector and self._same_parent(site.leaves, leaves) and not site.leaves & leaves
+        """A bias or a scale of the layer whose output it meets: a vector, or axes of its weight."""
+        bias = len(weight.shape) <= 1 or (
+            len(weight.shape) < len(site.weight) and not Counter(weight.shape) - Counter(site.weight)
+        )
+        mine = self._same_parent(site.leaves, leaves) and not site.leaves & leaves
+        return eqn.primitive.name in ELEMENTWISE and bias and mine
 
     def _sum(self, eqn: JaxprEqn, a: Value, b: Value, out: Value, plan: Plan, index: int, aval: Any) -> Value:
         first, second = a.site, b.site
@@ -197,7 +217,8 @@ class Flow:
         apart = not (a.local & second.bit or b.local & first.bit) or first is second
         if first is second or not (apart and a.whole and b.whole):
             return out
-        if not self._same_parent(first.leaves, second.leaves) or first.lead != second.lead:
+        alike = first.lead == second.lead and first.row == second.row
+        if not alike or not self._same_parent(first.leaves, second.leaves):
             return out
         return self._move([first, second], 0, out, plan, index, aval)
 
@@ -211,9 +232,9 @@ class Flow:
             site.leaves |= old.leaves
             if old.home is not None:
                 old.home[0].taps.pop(old.home[1], None)
-        site.op, site.axis = first.op, first.axis
+        site.op, site.axis, site.row = first.op, first.axis, first.row
         site.fan_in = sum(old.fan_in or 0 for old in sites) or None
-        site.weight_dims = max(old.weight_dims for old in sites)
+        site.weight = max((old.weight for old in sites), key=len)
         site.depth = max(old.depth for old in sites)
         return self._settle(site, out, plan, index, aval)
 
@@ -226,7 +247,7 @@ class Flow:
         return site
 
     def _settle(self, site: Site, out: Value, plan: Plan, index: int, aval: Any) -> Value:
-        site.home, site.size, site.dtype = (plan, index), aval.size, aval.dtype
+        site.home, site.dtype = (plan, index), aval.dtype
         site.backward = site.eqn is not None and jax_compat.in_backward(site.eqn)
         plan.taps[index] = site
         bit = site.bit
@@ -243,7 +264,7 @@ class Flow:
     def state_site(self, plan: Plan, position: int, aval: Any) -> Site:
         """A site at a loop's carried state, as it enters a step."""
         site = self._site(plan, -1 - position, None, 0)
-        site.op, site.size, site.dtype = "state", aval.size, aval.dtype
+        site.op, site.dtype = "state", aval.dtype
         plan.entry[position] = site
         return site
 
@@ -252,3 +273,12 @@ class Flow:
         name = activation(eqn) if sited else None
         for site in sited:
             site.activation = name
+
+
+def _reads_data(flow: Flow, values: list[Value]) -> bool:
+    """An index that comes from the batch or from the parameters, as in an embedding or a router."""
+    return any(v.reads & (flow.batch | flow.leaf_bits) for v in values)
+
+
+def _row_of(stack: Value, row: int | None) -> Value:
+    return stack if row is None else replace(stack, rows=False, row=row, shape=stack.shape[1:])

@@ -14,7 +14,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn, Var
 
 from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Body
+from gradscope.trace.jax_compat import Body, MeshAxes
 from gradscope.trace.sites import Plan, Site
 from gradscope.trace.tap import forward_stats, tap
 from gradscope.trace.vocabulary import is_real
@@ -38,14 +38,14 @@ RUN_RULES: dict[str, RunRule] = {}
 class Taps:
     """The slots of one level of nesting, and the forward statistics gathered on it."""
 
-    def __init__(self, slots: Slots, varying: tuple[str, ...] = ()) -> None:
+    def __init__(self, slots: Slots, axes: MeshAxes = ()) -> None:
         self.slots = slots
         self.forward: dict[int, Array] = {}
-        self._varying = varying
+        self._axes = axes
 
-    def below(self, slots: Slots, varying: tuple[str, ...] = ()) -> Taps:
+    def below(self, slots: Slots, axes: MeshAxes = ()) -> Taps:
         """The taps of one step, branch or device of a carried jaxpr."""
-        return Taps(slots, self._varying + varying)
+        return Taps(slots, self._axes + axes)
 
     def slots_of(self, plan: Plan) -> Slots:
         return {site.id: self.slots[site.id] for site in plan.sites()}
@@ -56,11 +56,11 @@ class Taps:
 
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
-        self.forward[site.id] = self._typed(forward_stats(value, gains[0]))
-        return tap(value, sink, gains[1], self._varying)
+        self.forward[site.id] = self._typed(forward_stats(value, gains[0], self._axes))
+        return tap(value, sink, gains[1], self._axes)
 
     def _typed(self, value: Array) -> Array:
-        return jax_compat.make_varying(value, self._varying) if self._varying else value
+        return jax_compat.make_varying(value, self._axes) if self._axes else value
 
 
 def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[Any]:

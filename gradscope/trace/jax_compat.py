@@ -22,6 +22,9 @@ from jax.sharding import PartitionSpec
 
 Atom = Var | Literal
 
+MeshAxes = tuple[tuple[str, int], ...]
+"""Names and sizes of mesh axes."""
+
 
 @dataclass(frozen=True)
 class Body:
@@ -94,18 +97,14 @@ class ShardMapParams:
     in_specs: tuple[Any, ...]
     out_specs: tuple[Any, ...]
     check_vma: bool
-    axes: tuple[str, ...]
+    axes: MeshAxes
     """Mesh axes that the body sees as manual, in the mesh's order."""
-
-    @property
-    def devices(self) -> tuple[int, ...]:
-        return tuple(self.mesh.shape[axis] for axis in self.axes)
 
 
 def shard_map_params(eqn: JaxprEqn) -> ShardMapParams:
     p = eqn.params
     manual = p["newly_manual_axes"]
-    axes = tuple(axis for axis in p["mesh"].axis_names if axis in manual)
+    axes = tuple((axis, p["mesh"].shape[axis]) for axis in p["mesh"].axis_names if axis in manual)
     specs = (tuple(p["in_specs"]), tuple(p["out_specs"]))
     return ShardMapParams(body_of(p["jaxpr"]), p["mesh"], *specs, p["check_vma"], axes)
 
@@ -121,9 +120,14 @@ def sharded_along(axes: tuple[str, ...]) -> PartitionSpec:
     return PartitionSpec(axes)  # type: ignore[no-untyped-call]
 
 
-def make_varying(value: Any, axes: tuple[str, ...]) -> Any:
+def replicas(value: Any, axes: MeshAxes) -> int:
+    """Devices along `axes` that hold the same value."""
+    return _product(size for axis, size in axes if axis not in varying_axes(value))
+
+
+def make_varying(value: Any, axes: MeshAxes) -> Any:
     """Type a replicated value as one that differs along `axes`; already varying axes are left out."""
-    missing = tuple(axis for axis in axes if axis not in varying_axes(value))
+    missing = tuple(axis for axis, _ in axes if axis not in varying_axes(value))
     if not missing:
         return value
     return jax.lax.pcast(value, missing, to="varying")
@@ -139,7 +143,12 @@ def function_name(eqn: JaxprEqn) -> str:
     return ""
 
 
-def inner_bodies(eqn: JaxprEqn) -> Iterator[Body]:
+def carries_program(eqn: JaxprEqn) -> bool:
+    """The equation carries a jaxpr over arrays; one over scalars only says how to combine two elements."""
+    return any(getattr(v.aval, "ndim", 0) for body in _inner_bodies(eqn) for v in body.jaxpr.invars)
+
+
+def _inner_bodies(eqn: JaxprEqn) -> Iterator[Body]:
     """Every jaxpr that an equation carries, known or not."""
     for value in eqn.params.values():
         for part in value if isinstance(value, tuple | list) else (value,):
@@ -185,6 +194,17 @@ def as_function(
     info = body.jaxpr.debug_info._replace(arg_names=names, result_paths=("",) * len(writes))
     jaxpr = Jaxpr([], reads, writes, list(eqns), effects, info)
     return jaxpr_as_fun(ClosedJaxpr(jaxpr, []))  # type: ignore[no-any-return]
+
+
+def single_row(eqn: JaxprEqn, result: int) -> int | None:
+    """The index along axis 0 of the operand that the result is: `w[3]`, or one of `for row in w`."""
+    if eqn.primitive.name == "unstack":
+        return result if eqn.params["axis"] == 0 else None
+    if eqn.primitive.name != "slice":
+        return None
+    start, stop = eqn.params["start_indices"], eqn.params["limit_indices"]
+    whole = tuple(start[1:]) == (0,) * len(start[1:]) and tuple(stop[1:]) == _shape(eqn, 0)[1:]
+    return int(start[0]) if whole and stop[0] == start[0] + 1 else None
 
 
 def permutation(eqn: JaxprEqn) -> tuple[int, ...]:

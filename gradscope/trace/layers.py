@@ -49,8 +49,9 @@ def _group(leaves: Sequence[Leaf], members: list[int], sites: Sequence[Site], na
     seen = 0
     for site in mine:
         seen |= site.leaves
-    stacked = bool(mine) and all(site.axis is not None for site in mine) and not bits & ~seen
-    lengths = {site.lead[site.axis] for site in mine if site.axis is not None}
+    told_apart = all(site.axis is not None or site.row is not None for site in mine)
+    stacked = bool(mine) and told_apart and not bits & ~seen
+    lengths = {site.shape[site.axis] for site in mine if site.axis is not None}
     lengths |= {leaves[leaf].shape[0] if leaves[leaf].shape else 0 for leaf in members}
     rows = lengths.pop() if stacked and len(lengths) == 1 else None
     return LayerGroup(name, tuple(members), mine, rows)

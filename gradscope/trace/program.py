@@ -26,6 +26,15 @@ from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.sites import Kind, Plan, Site, Value, join
 
+OPAQUE = (
+    "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
+    "one by one"
+)
+POOLED = (
+    "a loop over layers whose weights are stacked or indexed inside the loss: its layers are measured "
+    "together, not one by one; scan over the stacked parameters themselves to tell them apart"
+)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -163,13 +172,15 @@ def _scalar(value: Any, name: str) -> Array:
 
 
 def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> Program:
-    flow = Flow(len(leaves), lambda a, b: _share_parent(leaves, a, b))
+    flow = Flow(len(leaves), lambda a, b: _share_parent(leaves, a, b), made_inputs=not batch.traced)
     plan = Plan()
     outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
     loss, aux = outs[0], join(outs[1:])
     reaching = [site for site in plan.sites() if site.op == "state" or site.bit & loss.reads]
     layers = group(leaves, [site for site in reaching if site.op != "state"])
     kept = {site.id for layer in layers for site in layer.sites}
+    for site in reaching:
+        site.live = site.op == "state" or bool(site.bit & loss.grad)
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
     connections = tuple(_connection(1 << i, loss, aux) for i in range(len(leaves)))
@@ -194,8 +205,10 @@ def _share_parent(leaves: tuple[Leaf, ...], a: int, b: int) -> bool:
 def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> list[Value]:
     weights = []
     for i, leaf in enumerate(leaves):
-        bit, dims = 1 << i, sum(size > 1 for size in leaf.shape)
-        weights.append(Value(Kind.WEIGHT, bit, bit, bit, dims, rows=bool(leaf.shape)))
+        bit, shape = 1 << i, tuple(size for size in leaf.shape if size > 1)
+        weights.append(
+            Value(Kind.WEIGHT, bit, bit, bit, shape, rows=len(leaf.shape) > 0 and leaf.shape[0] > 1)
+        )
     data = Value(Kind.DATA, flow.batch, flow.batch)
     return [*weights, *[Value(Kind.DATA)] * rest, *[data] * len(batch.traced), Value(Kind.DATA)]
 
@@ -243,16 +256,10 @@ def _loops(plan: Plan) -> Iterator[Loop]:
 
 def _unseen(flow: Flow) -> tuple[Skipped, ...]:
     found = []
-    for eqn in flow.opaque.values():
-        source = source_of(eqn)
-        where = f" at {source}" if source else ""
-        found.append(
-            Skipped(
-                f"{eqn.primitive.name}{where}",
-                "gradscope has no rule for this operation: it ran as it is, and the layers inside it were "
-                "not measured one by one",
-            )
-        )
+    for eqns, reason in ((flow.opaque.values(), OPAQUE), (flow.pooled.values(), POOLED)):
+        for eqn in eqns:
+            source = source_of(eqn)
+            found.append(Skipped(f"{eqn.primitive.name}{f' at {source}' if source else ''}", reason))
     return tuple(dict.fromkeys(found))
 
 

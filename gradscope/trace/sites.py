@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
+
+
+class Axis(NamedTuple):
+    """A leading axis of a site's statistics: the steps of a loop around it, or the devices of a mesh."""
+
+    length: int
+    reverse: bool = False
+    devices: bool = False
 
 
 @dataclass(eq=False)
@@ -26,44 +34,55 @@ class Site:
     """Bits of the parameter leaves that are consumed here."""
     op: str
     depth: int
-    lead: tuple[int, ...]
-    """Lengths of the loops and meshes around it: the leading axes of its statistics."""
+    lead: tuple[Axis, ...]
+    """The loops and meshes around it, from the outermost."""
     axis: int | None = None
     """The leading axis that counts layers of a stack, where the leaves are scanned over."""
+    row: int | None = None
+    """The one layer of a stack that it belongs to, where the leaves are indexed one by one."""
     stride: int = 0
     """Depth added by each step along `axis`."""
+    live: bool = True
+    """A gradient of the loss comes back to it."""
     backward: bool = False
     """Inside a gradient that the user's loss itself takes."""
-    weight_dims: int = 0
+    weight: tuple[int, ...] = ()
+    """Shape of its largest weight, less axes of length one."""
     fan_in: int | None = None
     activation: str | None = None
-    size: int = 0
-    """Elements of one use at one step."""
     dtype: Any = None
     home: tuple[Plan, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(axis.length for axis in self.lead)
 
 
 @dataclass(eq=False)
 class Plan:
     """Where to tap in one jaxpr, and the plans of the jaxprs that its equations carry."""
 
-    lead: tuple[int, ...] = ()
+    lead: tuple[Axis, ...] = ()
     taps: dict[int, Site] = field(default_factory=dict)
     """Equation index to the site at its first floating output."""
     entry: dict[int, Site] = field(default_factory=dict)
     """Carry index to the site at the state that enters a loop's step."""
+    indexes_weights: bool = False
+    """A weight is taken apart by a running index: a loop over layers, not over time."""
     inner: dict[tuple[int, int], Plan] = field(default_factory=dict)
     """(equation index, number of the jaxpr in it) to its plan."""
 
-    def enter(self, index: int, number: int = 0, lead: tuple[int, ...] = ()) -> Plan:
+    def enter(self, index: int, number: int = 0, axis: Axis | None = None) -> Plan:
         """The plan of a carried jaxpr, made on the first visit; its taps are planned afresh."""
-        plan = self.inner.setdefault((index, number), Plan(self.lead + lead))
+        lead = self.lead if axis is None else (*self.lead, axis)
+        plan = self.inner.setdefault((index, number), Plan(lead))
         plan.clear()
         return plan
 
     def clear(self) -> None:
         self.taps.clear()
         self.entry.clear()
+        self.indexes_weights = False
         for plan in self.inner.values():
             plan.clear()
 
@@ -109,14 +128,16 @@ class Value:
     """The same, through operations that pass a gradient on."""
     leaves: int = 0
     """For a weight: the leaves it is a function of."""
-    dims: int = 0
-    """For a weight: axes longer than one of its largest leaf."""
+    shape: tuple[int, ...] = ()
+    """For a weight: the shape of its largest leaf, less axes of length one."""
     reduced: bool = False
     """A scalar made of a larger leaf, as in a penalty: no longer a weight that a layer applies."""
     rows: bool = False
     """For a weight: its axis 0 is axis 0 of its leaves."""
     axis: int | None = None
     """For a weight: the surrounding loop (position among the leading axes) that takes one row a step."""
+    row: int | None = None
+    """For a weight: the one index along axis 0 of its leaves that it was taken from."""
     site: Site | None = None
     """The site whose value this is, up to reshaping and casting."""
     whole: bool = True
@@ -137,15 +158,18 @@ def join(values: list[Value]) -> Value:
     """What is known of a value that may be any of these, or is made of all of them."""
     kinds = {v.kind for v in values}
     kind = Kind.DATA if Kind.DATA in kinds else Kind.WEIGHT if Kind.WEIGHT in kinds else Kind.CONSTANT
-    reads = grad = leaves = local = depth = dims = 0
+    reads = grad = leaves = local = depth = 0
     for v in values:
         reads, grad, leaves, local = reads | v.reads, grad | v.grad, leaves | v.leaves, local | v.local
-        depth, dims = max(depth, v.depth), max(dims, v.dims)
-    axes = {v.axis for v in values if v.kind is Kind.WEIGHT}
+        depth = max(depth, v.depth)
+    weights = [v for v in values if v.kind is Kind.WEIGHT]
+    axes, taken = {v.axis for v in weights}, {v.row for v in weights}
     return Value(
-        kind, reads, grad, leaves if kind is Kind.WEIGHT else 0, dims,
-        reduced=any(v.reduced for v in values),
-        rows=any(v.rows for v in values) and all(v.rows for v in values if v.kind is Kind.WEIGHT),
+        kind, reads, grad, leaves if kind is Kind.WEIGHT else 0,
+        shape=max((v.shape for v in weights), key=len, default=()),
+        reduced=bool(weights) and all(v.reduced for v in weights),
+        rows=bool(weights) and all(v.rows for v in weights),
         axis=axes.pop() if len(axes) == 1 else None,
+        row=taken.pop() if len(taken) == 1 else None,
         local=local, depth=depth,
     )  # fmt: skip

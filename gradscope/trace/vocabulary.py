@@ -22,6 +22,17 @@ VIEWS = frozenset(
 
 PARTS = frozenset({"slice", "dynamic_slice", "split", "gather"})
 
+INDEXED = frozenset({"dynamic_slice", "gather"})
+
+SUMS_OVER_DEVICES = frozenset({"psum", "psum_invariant", "psum2"})
+"""A product whose summed axis is spread over devices is complete only after these."""
+
+SIDE_BY_SIDE = frozenset(
+    {"optimization_barrier", "psum", "psum_invariant", "pmax", "pmin", "pvary", "pcast", "all_gather"}
+    | {"all_gather_invariant", "ppermute", "pbroadcast"}
+)
+"""Operations on several operands at once, each of which gives the result at its own position."""
+
 ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})
 
 CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
@@ -66,7 +77,7 @@ def scales(eqn: JaxprEqn, ins: list[Value]) -> bool:
 
 def reduces(base: Value, aval: Any) -> bool:
     """A larger weight becomes a scalar, as in a penalty."""
-    return base.kind is Kind.WEIGHT and base.dims > 0 and getattr(aval, "ndim", 0) == 0
+    return base.kind is Kind.WEIGHT and bool(base.shape) and getattr(aval, "ndim", 0) == 0
 
 
 def keeps_rows(eqn: JaxprEqn) -> bool:

@@ -17,7 +17,7 @@ from jax.extend.core import JaxprEqn
 from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Taps, evaluate
 from gradscope.trace.jax_compat import ScanParams, scan_params
-from gradscope.trace.sites import Kind, Plan, Value, join
+from gradscope.trace.sites import Axis, Kind, Plan, Value, join
 from gradscope.trace.vocabulary import is_real
 
 
@@ -29,7 +29,7 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
     rows = [_row(v, position) for v in values[last:]]
     carry = [_start(v) for v in values[first:last]]
     while True:
-        inner = plan.enter(index, lead=(p.length,))
+        inner = plan.enter(index, axis=Axis(p.length, p.reverse))
         outs = flow.walk(p.body, [*consts, *carry, *rows], inner)
         merged = [_merge(before, after) for before, after in zip(carry, outs[: p.carry], strict=True)]
         if [_settled(v) for v in merged] == [_settled(v) for v in carry]:
@@ -39,7 +39,10 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
     stacked = [site for site in inner.sites() if site.axis == position]
     for site in stacked:
         site.stride = max(growth, 0)
-    if not stacked:
+    flow.pooled.pop((id(plan), index), None)
+    if not stacked and (inner.indexes_weights or any(v.is_weight() for v in rows)):
+        flow.pooled[id(plan), index] = eqn
+    elif not stacked:
         _watch_state(flow, eqn, p, inner, carry)
     deeper = max(growth, 0) * (p.length - 1) if stacked else 0
     return [out.across(depth=out.depth + deeper, rows=False, axis=None) for out in outs]
@@ -47,8 +50,8 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
 
 def _row(v: Value, position: int) -> Value:
     if v.kind is not Kind.WEIGHT or not v.rows:
-        return v.across(rows=False)
-    return v.across(axis=position, rows=False, dims=max(v.dims - 1, 0))
+        return v.across(rows=False, kind=Kind.DATA if v.kind is Kind.CONSTANT else v.kind)
+    return v.across(axis=position, rows=False, shape=v.shape[1:])
 
 
 def _start(v: Value) -> Value:

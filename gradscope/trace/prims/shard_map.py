@@ -16,34 +16,37 @@ from gradscope.trace import jax_compat
 from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jax_compat import shard_map_params
-from gradscope.trace.sites import Plan, Value
+from gradscope.trace.sites import Axis, Plan, Value
 
 
 def flow_shard_map(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
     p = shard_map_params(eqn)
-    inner = plan.enter(index, lead=(math.prod(p.devices),))
-    return [out.across() for out in flow.walk(p.body, [v.across(rows=False) for v in values], inner)]
+    inner = plan.enter(index, axis=Axis(math.prod(size for _, size in p.axes), devices=True))
+    ins = [v.across(rows=v.rows and not any(spec[:1])) for v, spec in zip(values, p.in_specs, strict=True)]
+    return [out.across() for out in flow.walk(p.body, ins, inner)]
 
 
 def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
     p = shard_map_params(eqn)
     inner = plan.inner[index, 0]
-    per_device = jax_compat.sharded_along(p.axes)
+    names = tuple(name for name, _ in p.axes)
+    per_device = jax_compat.sharded_along(names)
 
     def body(args: list[Any], slots: Slots) -> Any:
-        below = taps.below({key: (sink[0], gain[0]) for key, (sink, gain) in slots.items()}, p.axes)
+        below = taps.below({key: (sink[0], gain[0]) for key, (sink, gain) in slots.items()}, typed)
         outs = evaluate(p.body, args, inner, below)
-        rows = {key: jax_compat.make_varying(stats, p.axes)[None] for key, stats in below.forward.items()}
+        rows = {key: jax_compat.make_varying(stats, typed)[None] for key, stats in below.forward.items()}
         return outs, rows
 
     slots = taps.slots_of(inner)
+    typed = p.axes if p.check_vma else ()
     mapped = jax.shard_map(
         body,
         mesh=p.mesh,
         in_specs=(list(p.in_specs), dict.fromkeys(slots, (per_device, per_device))),
         out_specs=(list(p.out_specs), dict.fromkeys(slots, per_device)),
         check_vma=p.check_vma,
-        axis_names=frozenset(p.axes),
+        axis_names=frozenset(names),
     )
     outs, forward = mapped(args, slots)
     taps.forward.update(forward)
