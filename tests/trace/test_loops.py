@@ -1,4 +1,4 @@
-"""Loops: over time, over layers, and each in the other. The slow way is a Python loop that perturbs every step."""
+"""Loops over time, over layers, and each in the other, against a Python loop that perturbs every step."""
 
 from __future__ import annotations
 
