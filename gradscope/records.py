@@ -196,7 +196,8 @@ class Measurement:
     @property
     def gradient_norm(self) -> float:
         """Global norm: what `optax.global_norm` and clipping see."""
-        return math.hypot(*(p.gradient_norm for p in self.parameters))
+        norms = [p.gradient_norm for p in self.parameters]
+        return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
 
 
 @dataclass(frozen=True, slots=True)

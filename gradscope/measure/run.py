@@ -19,6 +19,7 @@ from gradscope.measure.flow import FlowPass, weight_stats
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.records import Measurement, Skipped
+from gradscope.trace.leaves import is_array
 from gradscope.trace.program import Tracer
 
 Progress = Callable[[str], None]
@@ -79,7 +80,9 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
 
 
 def _shapes(batch: Any) -> list[Any]:
-    return [(np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in jax.tree_util.tree_leaves(batch)]
+    """What a batch must share with the first: the shapes of its arrays, and all that is no array."""
+    leaves = jax.tree_util.tree_leaves(batch)
+    return [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
 
 
 def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
@@ -87,7 +90,7 @@ def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skippe
     if drawn < asked:
         found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
     if used < drawn:
-        reason = "their shapes differ from the first batch's, and the pass is compiled for one shape"
+        reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
         found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
     return found
 

@@ -43,6 +43,7 @@ class CutSite:
 
     bit: int
     eqn: JaxprEqn
+    calls: tuple[JaxprEqn, ...]
     leaves: int
     on_weight: bool
 
@@ -69,6 +70,7 @@ class Flow:
         self.backward = 1 << (leaves + 1)
         self._next = leaves + 2
         self._same_parent = same_parent
+        self._calls: list[JaxprEqn] = []
         self._sites: dict[tuple[int, int], Site] = {}
         self.cuts: dict[tuple[int, int], CutSite] = {}
         self.opaque: dict[tuple[int, int], JaxprEqn] = {}
@@ -94,7 +96,9 @@ class Flow:
             ins = [read(atom) for atom in eqn.invars]
             rule = FLOW_RULES.get(eqn.primitive.name)
             self._note_activation(eqn, ins)
+            self._calls.insert(0, eqn)
             outs = rule(self, eqn, ins, plan, index) if rule else self.plain(eqn, ins, plan, index)
+            self._calls.pop(0)
             known.update(zip(eqn.outvars, outs, strict=True))
         return [read(atom) for atom in body.jaxpr.outvars]
 
@@ -134,7 +138,7 @@ class Flow:
         key = (id(plan), index)
         bit = self.cuts[key].bit if key in self.cuts else self.new_bit()
         on_weight = any(v.kind is Kind.WEIGHT and v.grad & lost for v in ins)
-        self.cuts[key] = CutSite(bit, eqn, lost, on_weight)
+        self.cuts[key] = CutSite(bit, eqn, tuple(self._calls), lost, on_weight)
         return replace(base, reads=base.reads | bit)
 
     def _place(
@@ -217,7 +221,7 @@ class Flow:
         apart = not (a.local & second.bit or b.local & first.bit) or first is second
         if first is second or not (apart and a.whole and b.whole):
             return out
-        alike = first.lead == second.lead and first.row == second.row
+        alike = first.lead == second.lead and first.row == second.row and not first.leaves & second.leaves
         if not alike or not self._same_parent(first.leaves, second.leaves):
             return out
         return self._move([first, second], 0, out, plan, index, aval)
@@ -232,6 +236,7 @@ class Flow:
             site.leaves |= old.leaves
             if old.home is not None:
                 old.home[0].taps.pop(old.home[1], None)
+        site.calls = first.calls
         site.op, site.axis, site.row = first.op, first.axis, first.row
         site.fan_in = sum(old.fan_in or 0 for old in sites) or None
         site.weight = max((old.weight for old in sites), key=len)
@@ -241,9 +246,10 @@ class Flow:
     def _site(self, plan: Plan, index: int, eqn: JaxprEqn | None, leaves: int) -> Site:
         key = (id(plan), index)
         if key not in self._sites:
-            self._sites[key] = Site(len(self._sites), self.new_bit(), eqn, leaves, "", 0, plan.lead)
+            self._sites[key] = Site(len(self._sites), self.new_bit(), eqn, (), leaves, "", 0, plan.lead)
         site = self._sites[key]
         site.eqn, site.leaves, site.activation = eqn, leaves, None
+        site.calls = tuple(self._calls)
         return site
 
     def _settle(self, site: Site, out: Value, plan: Plan, index: int, aval: Any) -> Value:

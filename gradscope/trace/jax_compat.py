@@ -178,11 +178,23 @@ def is_user_file(name: str) -> bool:
 
 
 def user_location(eqn: JaxprEqn) -> tuple[str, int] | None:
-    """File and line of the innermost frame in the user's own code, or `None`."""
-    for frame in source_info_util.user_frames(eqn.source_info.traceback):
-        if is_user_file(frame.file_name):
-            return frame.file_name, frame.start_line
+    """File and line of the innermost frame in the user's own code, or `None`.
+
+    Frames beyond a `jit` belong to whoever called it first: JAX traces a function once for all its calls.
+    So a line found only there is none of this equation's, and the call's own line is to be asked.
+    """
+    traceback: Any = eqn.source_info.traceback
+    if traceback is None:
+        return None
+    for code, position in zip(*traceback.raw_frames(), strict=True):
+        if is_user_file(code.co_filename):
+            return code.co_filename, source_info_util.raw_frame_to_frame(code, position).start_line
+        if code.co_filename.endswith(_JIT_FILE):
+            return None
     return None
+
+
+_JIT_FILE = os.path.join("jax", "_src", "pjit.py")
 
 
 def as_function(

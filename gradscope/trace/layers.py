@@ -53,7 +53,7 @@ def _group(leaves: Sequence[Leaf], members: list[int], sites: Sequence[Site], na
     stacked = bool(mine) and told_apart and not bits & ~seen
     lengths = {site.shape[site.axis] for site in mine if site.axis is not None}
     lengths |= {leaves[leaf].shape[0] if leaves[leaf].shape else 0 for leaf in members}
-    rows = lengths.pop() if stacked and len(lengths) == 1 else None
+    rows = lengths.pop() or None if stacked and len(lengths) == 1 else None
     return LayerGroup(name, tuple(members), mine, rows)
 
 
@@ -69,8 +69,6 @@ def _components(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[tuple[lis
         unused = [leaf for part in parts if part not in used for leaf in part]
         if len(used) <= 1 and parent:
             found.append((members, parent))
-        elif len(used) == 1 or not used:
-            found.append((members, _largest(leaves, members)))
         else:
             found.extend((part, _largest(leaves, part)) for part in [*used, *([leaf] for leaf in unused)])
     return found

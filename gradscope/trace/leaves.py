@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,13 +70,19 @@ def leaves_of(params: Any) -> dict[int, Leaf]:
     return found
 
 
+_AMBIGUOUS = re.compile(r"[.\[\]\s]|^\d*$")
+"""Keys that would read as something else without quotes."""
+
+
 def path_name(path: Sequence[Any]) -> str:
     """A path as code: keys and attributes with dots, positions in brackets."""
     name = ""
     for step in path:
         key = getattr(step, "key", getattr(step, "name", None))
-        if isinstance(key, str) and not key.isdigit():
+        if isinstance(key, str) and not _AMBIGUOUS.search(key):
             name += f".{key}" if name else key
+        elif isinstance(key, str):
+            name += f"[{key!r}]"
         else:
             index = getattr(step, "idx", key)
             name += f"[{index if index is not None else step}]"

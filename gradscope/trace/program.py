@@ -239,7 +239,9 @@ def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cu
         return ()
     found = [cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads]
     return tuple(
-        dict.fromkeys(Cut(cut.eqn.primitive.name, source_of(cut.eqn), cut.on_weight) for cut in found)
+        dict.fromkeys(
+            Cut(cut.eqn.primitive.name, source_of(cut.eqn, *cut.calls), cut.on_weight) for cut in found
+        )
     )
 
 
@@ -263,12 +265,13 @@ def _unseen(flow: Flow) -> tuple[Skipped, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def source_of(eqn: JaxprEqn | None) -> Source | None:
-    """The user's file (relative to the working directory where it is below it), line and text."""
-    found = jax_compat.user_location(eqn) if eqn is not None else None
-    if found is None:
+def source_of(*eqns: JaxprEqn | None) -> Source | None:
+    """File (relative to the working directory where it is below it), line and text of the first equation
+    that has a line of the user's; an equation inside a library's function has none, its call has."""
+    found = [location for eqn in eqns if eqn is not None and (location := jax_compat.user_location(eqn))]
+    if not found:
         return None
-    file, line = found
+    file, line = found[0]
     text = linecache.getline(file, line).strip()
     relative = os.path.relpath(file)
     return Source(file if relative.startswith("..") else relative, line, text)

@@ -30,6 +30,8 @@ class Site:
     bit: int
     eqn: JaxprEqn | None
     """Where the parameters are multiplied in: names the line; `None` for a loop's carried state."""
+    calls: tuple[JaxprEqn, ...]
+    """The equations around it, innermost first."""
     leaves: int
     """Bits of the parameter leaves that are consumed here."""
     op: str

@@ -33,6 +33,8 @@ SIDE_BY_SIDE = frozenset(
 )
 """Operations on several operands at once, each of which gives the result at its own position."""
 
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+
 ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})
 
 CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})

@@ -18,7 +18,7 @@ from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Taps, evaluate
 from gradscope.trace.jax_compat import ScanParams, scan_params
 from gradscope.trace.sites import Axis, Kind, Plan, Value, join
-from gradscope.trace.vocabulary import is_real
+from gradscope.trace.vocabulary import PRODUCTS, is_real
 
 
 def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
@@ -36,15 +36,17 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
             break
         carry = merged
     growth = max((out.depth for out in outs[: p.carry]), default=0) - max((v.depth for v in carry), default=0)
-    stacked = [site for site in inner.sites() if site.axis == position]
-    for site in stacked:
-        site.stride = max(growth, 0)
     flow.pooled.pop((id(plan), index), None)
-    if not stacked and (inner.indexes_weights or any(v.is_weight() for v in rows)):
+    stacked = [site for site in inner.sites() if site.axis == position]
+    recurrent = any(site.op in PRODUCTS and site.axis != position for site in inner.sites())
+    if stacked and not recurrent:
+        for site in stacked:
+            site.stride = max(growth, 0)
+    elif not stacked and (inner.indexes_weights or any(v.is_weight() for v in rows)):
         flow.pooled[id(plan), index] = eqn
-    elif not stacked:
+    else:
         _watch_state(flow, eqn, p, inner, carry)
-    deeper = max(growth, 0) * (p.length - 1) if stacked else 0
+    deeper = max(growth, 0) * (p.length - 1) if stacked and not recurrent else 0
     return [out.across(depth=out.depth + deeper, rows=False, axis=None) for out in outs]
 
 
