@@ -18,8 +18,9 @@ from gradscope.records import (
     Recurrence,
 )
 from gradscope.trace.layers import LayerGroup
-from gradscope.trace.program import Loop, Program, source_of
+from gradscope.trace.program import Loop, Program
 from gradscope.trace.sites import Site
+from gradscope.trace.sources import source_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
         name=group.name if row is None else f"{group.name}[{row}]",
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
-        source=source_of(sites[0].eqn, *sites[0].calls) if sites else None,
+        source=taken.program.sources[taken.program.layers.index(group)],
         weight_rms=rms(weights),
         gradient_rms=rms(gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
@@ -253,4 +254,4 @@ def _nonfinite_value(taken: Taken, group: LayerGroup, site: Site, forward: bool)
             name, step = f"{name}[{row}]", None
     if site.row is not None and group.rows is not None:
         name = f"{name}[{site.row}]"
-    return [NonFiniteValue(name, forward, source_of(site.eqn, *site.calls), step)]
+    return [NonFiniteValue(name, forward, source_of(site.eqn, site.calls), step)]

@@ -7,6 +7,7 @@ version whose end makes the other one dead.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
@@ -177,21 +178,37 @@ def is_user_file(name: str) -> bool:
     return not os.path.realpath(name).startswith(_library_roots())
 
 
-def user_location(eqn: JaxprEqn) -> tuple[str, int] | None:
-    """File and line of the innermost frame in the user's own code, or `None`.
+def user_locations(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[tuple[str, int]]:
+    """File and line of the frames in the user's own code, innermost first.
 
-    Frames beyond a `jit` belong to whoever called it first: JAX traces a function once for all its calls.
-    So a line found only there is none of this equation's, and the call's own line is to be asked.
+    `calls` are the equations around it, innermost first. JAX traces a function once for all its calls, so
+    frames beyond the `jit` are those of whoever called it first: from there on those of the call are given.
     """
+    found: list[tuple[str, int]] = []
+    for index, each in enumerate((eqn, *calls)):
+        outermost = index == len(calls)
+        frames = _frames(each, beyond_jit=outermost or _is_users_function(calls[index]))
+        found.extend(frames if outermost else frames[:1])
+    return found
+
+
+def _frames(eqn: JaxprEqn, *, beyond_jit: bool) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
     traceback: Any = eqn.source_info.traceback
     if traceback is None:
-        return None
+        return found
     for code, position in zip(*traceback.raw_frames(), strict=True):
         if is_user_file(code.co_filename):
-            return code.co_filename, source_info_util.raw_frame_to_frame(code, position).start_line
-        if code.co_filename.endswith(_JIT_FILE):
-            return None
-    return None
+            found.append((code.co_filename, source_info_util.raw_frame_to_frame(code, position).start_line))
+        elif code.co_filename.endswith(_JIT_FILE) and not beyond_jit:
+            break
+    return found
+
+
+def _is_users_function(call: JaxprEqn) -> bool:
+    info = next((body.jaxpr.debug_info for body in _inner_bodies(call)), None)
+    found = re.search(r" at (.+):\d+$", str(info.func_src_info)) if info is not None else None
+    return found is not None and is_user_file(found[1])
 
 
 _JIT_FILE = os.path.join("jax", "_src", "pjit.py")

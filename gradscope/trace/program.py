@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +23,7 @@ from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.sites import Kind, Plan, Site, Value, join
+from gradscope.trace.sources import source_of, sources_of
 
 OPAQUE = (
     "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
@@ -66,6 +65,8 @@ class Program:
     plan: Plan
     leaves: tuple[Leaf, ...]
     layers: tuple[LayerGroup, ...]
+    sources: tuple[Source | None, ...]
+    """The user's line of each layer."""
     sites: tuple[Site, ...]
     """Every site that is tapped, in the order of execution."""
     connections: tuple[Connection, ...]
@@ -189,6 +190,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         plan=plan,
         leaves=leaves,
         layers=tuple(layers),
+        sources=tuple(sources_of(layers)),
         sites=tuple(plan.sites()),
         connections=connections,
         cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
@@ -240,7 +242,7 @@ def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cu
     found = [cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads]
     return tuple(
         dict.fromkeys(
-            Cut(cut.eqn.primitive.name, source_of(cut.eqn, *cut.calls), cut.on_weight) for cut in found
+            Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in found
         )
     )
 
@@ -263,15 +265,3 @@ def _unseen(flow: Flow) -> tuple[Skipped, ...]:
             source = source_of(eqn)
             found.append(Skipped(f"{eqn.primitive.name}{f' at {source}' if source else ''}", reason))
     return tuple(dict.fromkeys(found))
-
-
-def source_of(*eqns: JaxprEqn | None) -> Source | None:
-    """File (relative to the working directory where it is below it), line and text of the first equation
-    that has a line of the user's; an equation inside a library's function has none, its call has."""
-    found = [location for eqn in eqns if eqn is not None and (location := jax_compat.user_location(eqn))]
-    if not found:
-        return None
-    file, line = found[0]
-    text = linecache.getline(file, line).strip()
-    relative = os.path.relpath(file)
-    return Source(file if relative.startswith("..") else relative, line, text)
