@@ -93,7 +93,10 @@ def deltas(network: Callable[..., Any], params: Tree, batch: Tree) -> dict[str, 
 
 
 def norm(value: Any) -> float:
-    return float(np.linalg.norm(np.abs(np.asarray(value).astype(np.complex128)).ravel()))
+    """Scaled by the largest element, so that squares of 1e-200 do not vanish."""
+    flat = np.abs(np.asarray(value).astype(np.complex128)).ravel()
+    top = np.max(flat, initial=0.0) or 1.0
+    return float(np.linalg.norm(flat / top) * top)
 
 
 def pooled_rms(values: list[Any]) -> float:
