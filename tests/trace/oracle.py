@@ -169,3 +169,13 @@ def block(h: Any, p: Any) -> tuple[Any, None]:
 
 def step(cell: Any, h: Any, x: Any) -> Any:
     return jnp.tanh(x @ cell["wx"] + h @ cell["wh"] + cell["b"])
+
+
+def loss_of_two(p: Any, b: Any) -> Any:
+    return error(two_layers(p, b[0]), b[1])
+
+
+def bumped_two(p: Any, b: Any, bump: Bump) -> Any:
+    """`loss_of_two` with a perturbation at the output of each layer."""
+    h = jnp.tanh(bump("first", apply(p["first"], b[0])))
+    return error(bump("second", apply(p["second"], h)), b[1])

@@ -118,6 +118,14 @@ def test_a_layer_used_twice_pools_both_uses() -> None:
     assert first.delta_rms == pytest.approx(oracle.pooled_rms(list(slow.values())), rel=1e-5)
 
 
+def test_the_sum_of_two_uses_of_a_layer_stays_two_uses() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        return error(apply(p["second"], apply(p["first"], b[0]) + apply(p["first"], b[1])), b[1])
+
+    first = oracle.layer(agreeing(loss, TWO, BATCH), "first")
+    assert (first.uses, first.fan_in) == (2, 4)
+
+
 def test_an_ensemble_under_vmap_is_one_layer_each_with_its_bias() -> None:
     stacked = jax.tree.map(lambda leaf: np.stack([leaf, 0.9 * leaf, 0.8 * leaf]), TWO)
 
