@@ -111,13 +111,14 @@ def test_a_branch_that_is_not_taken_is_no_error() -> None:
         h = lax.cond(b[0][0, 0] > 1e9, lambda h: apply(p["l1"], h), lambda h: apply(p["l2"], h), h)
         return error(apply(p["l3"], h), b[1])
 
-    found = agreeing(loss, FOUR, BATCH)
+    report = check_loss(loss, FOUR, BATCH)
+    found = report.measurement
     assert sorted(oracle.names(found)) == ["l0", "l1", "l2", "l3"]
     assert oracle.layer(found, "l1").gradient_norm == 0
     assert oracle.parameter(found, "l1.w").connection is Connection.CONNECTED
     assert oracle.layer(found, "l1").depth == oracle.layer(found, "l2").depth == 2
     assert oracle.layer(found, "l3").depth == 3
-    report = check_loss(loss, FOUR, BATCH)
+    assert (oracle.layer(found, "l1").activation_rms, oracle.layer(found, "l1").delta_rms) == (None, None)
     assert not [f for f in report.findings if f.severity is Severity.ERROR]
 
 
@@ -132,6 +133,27 @@ def test_the_branches_of_a_switch_are_layers_of_their_own() -> None:
     assert oracle.names(found) == ["l0", "l1", "l2", "l3"]
     assert [layer.depth for layer in found.layers] == [1, 1, 1, 2]
     assert [layer.gradient_norm > 0 for layer in found.layers] == [False, True, False, True]
+
+
+def test_a_branch_taken_at_one_step_is_pooled_over_that_step_alone() -> None:
+    ways = [lambda p, h, i=i: jnp.tanh(apply(p[f"l{i}"], h)) for i in range(4)]
+
+    def loss(p: Any, b: Any) -> Any:
+        return error(
+            lax.scan(lambda h, i: (lax.switch(i, ways, p, h), None), b[0], np.array([0, 1, 2, 1]))[0], b[1]
+        )
+
+    def slowly(p: Any, b: Any, bump: Any) -> Any:
+        h = b[0]
+        for t, i in enumerate([0, 1, 2, 1]):
+            h = jnp.tanh(bump(f"{t}", apply(p[f"l{i}"], h)))
+        return error(h, b[1])
+
+    found, slow = oracle.measured(loss, FOUR, BATCH), oracle.deltas(slowly, FOUR, BATCH)
+    for name, steps in {"l0": "0", "l1": "13", "l2": "2"}.items():
+        expected = oracle.pooled_rms([slow[t] for t in steps])
+        assert oracle.layer(found, name).delta_rms == pytest.approx(expected, rel=1e-5)
+    assert oracle.layer(found, "l3").delta_rms is None
 
 
 def test_a_while_loop_that_takes_parameters_is_told_as_unseen() -> None:
