@@ -42,7 +42,7 @@ def test_every_number_of_a_layer_is_that_of_numpy() -> None:
     assert first.gradient_nonfinite_share == 0
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_scaling_the_loss_scales_delta_and_gradients_and_nothing_else(scale: float) -> None:
     found = agreeing(lambda p, b: scale * loss_of_two(p, b), TWO, BATCH)
     slow = oracle.deltas(bumped_two, TWO, BATCH)

@@ -27,15 +27,9 @@ def by_jvp(p: Any, t: Any) -> Any:
     return jax.jvp(lambda t: field(p, t), (t,), (1.0,))[1]
 
 
-def by_linearize(p: Any, t: Any) -> Any:
-    return jax.linearize(lambda t: field(p, t), t)[1](1.0)
-
-
 DERIVATIVES: dict[str, Callable[[Any, Any], Any]] = {
-    "grad": jax.grad(field, 1),
     "grad of grad": jax.grad(jax.grad(field, 1), 1),
     "jvp": by_jvp,
-    "linearize": by_linearize,
     "hessian": jax.hessian(field, 1),
 }
 

@@ -178,8 +178,6 @@ def test_running_statistics_in_the_auxiliary_output_are_state() -> None:
 CUTS = {
     "stop_gradient": lax.stop_gradient,
     "round": jnp.round,
-    "sign": jnp.sign,
-    "floor": jnp.floor,
     "gt": lambda w: (w > 0).astype(jnp.float32),
     "convert_element_type": lambda w: w.astype(jnp.int32).astype(jnp.float32),
     "argmax": lambda w: jnp.broadcast_to(jnp.argmax(w, 0).astype(jnp.float32), w.shape),

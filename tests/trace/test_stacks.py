@@ -68,11 +68,10 @@ def test_layers_stacked_in_a_scan_are_a_row_each() -> None:
     "wrap",
     [
         jax.checkpoint,
-        lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.dots_saveable),
         lambda f: jax.checkpoint(f, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False),
         jax.jit,
     ],
-    ids=["remat", "dots saveable", "nothing saveable", "jit"],
+    ids=["remat", "nothing saveable", "jit"],
 )
 def test_wrapping_the_block_of_a_stack_changes_no_row(wrap: Any) -> None:
     def loss(p: Any, b: Any) -> Any:
