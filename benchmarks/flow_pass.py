@@ -31,7 +31,7 @@ def measure(model: models.Model) -> dict[str, Any]:
     problem = Problem(model.loss_fn, model.params, model.batch)
     tracer = Tracer(problem)
     program = tracer.trace(model.batch)
-    inputs = jax.device_put(tracer.inputs(model.batch))
+    inputs = tracer.inputs(model.batch)
     flow = FlowPass(program, inputs, runs=1000)
     args = jax.device_put(flow.arguments(inputs))
     params, batch = jax.device_put((model.params, model.batch))

@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "optimizers": DATA | {"load", "trace", "measure"},
     "rules": DATA,
     "report": DATA | {"recording"},
-    "pipeline": DATA | {"load", "trace", "measure", "optimizers", "rules", "gate", "recording", "config"},
+    "compilation_cache": set(),
+    "pipeline": DATA
+    | {"compilation_cache"}
+    | {"load", "trace", "measure", "optimizers", "rules", "gate", "recording", "config"},
     "cli": DATA | {"pipeline", "report", "rules", "gate", "recording", "config"},
     "__init__": DATA | {"load", "pipeline"},
     "__main__": {"cli"},

@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 
 from gradscope.measure.compiling import compile_program
-from gradscope.measure.flow import Sample, rows_of_leaves
+from gradscope.measure.flow import Sample
+from gradscope.measure.leaf_statistics import rows_of_leaves
 from gradscope.measure.statistics import Floats, Moments
 from gradscope.records import NonFiniteInput
 from gradscope.trace.leaves import path_name

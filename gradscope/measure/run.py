@@ -15,11 +15,12 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.user_code import user_code
 from gradscope.measure import nonfinite
-from gradscope.measure.flow import FlowPass, weight_stats
+from gradscope.measure.flow import FlowPass
+from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.records import Measurement, Skipped
-from gradscope.trace.leaves import is_array
+from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Tracer
 
 Progress = Callable[[str], None]
@@ -53,7 +54,7 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
         progress(f"measuring batch {number} of {len(inputs)}" if len(inputs) > 1 else "measuring")
         samples.append(flow(each))
     run_s = time.perf_counter() - running
-    weights = weight_stats(program, inputs[0].weights)
+    weights = weight_statistics(program, inputs[0].weights)
     bad = [number for number, sample in enumerate(samples) if nonfinite.seen(sample)]
     zeros = [] if bad else zero_leaves(program, samples)
     if zeros:
@@ -87,6 +88,10 @@ def _shapes(batch: Any) -> list[Any]:
 
 def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
     found = [Skipped("note", note) for note in problem.notes]
+    found += [
+        Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
+        for name in complex_leaves(problem.params)
+    ]
     if drawn < asked:
         found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
     if used < drawn:

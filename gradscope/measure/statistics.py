@@ -22,14 +22,11 @@ class Moments:
     """Elements of the value; 0 at steps where its branch was not taken."""
 
     @staticmethod
-    def read(raw: Any, gain: Any, counts: Floats | None = None) -> Moments:
-        """`raw` f[..., 3] as `trace.tap.stats` makes it, at gain f[...].
-
-        δ is given the counts of its value: where no gradient comes back there is nothing to count it by.
-        """
-        raw = np.asarray(raw, np.float64)
-        root = np.sqrt(raw[..., 0]) / np.asarray(gain, np.float64)
-        return Moments(root, raw[..., 1], raw[..., 2] if counts is None else counts)
+    def read(squares: Any, top: Any, gain: Any, counts: Any) -> Moments:
+        """From the sum of squares at a gain and the largest value, as `trace.tap.stats` gives them."""
+        root = np.sqrt(np.asarray(squares, np.float64)) / np.asarray(gain, np.float64)
+        counts = np.broadcast_to(np.asarray(counts, np.float64), root.shape)
+        return Moments(root, np.asarray(top, np.float64), counts)
 
     def row(self, axis: int, index: int) -> Moments:
         parts = [np.asarray(part.take(index, axis)) for part in (self.root, self.largest, self.counts)]

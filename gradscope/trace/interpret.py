@@ -16,12 +16,15 @@ from jax.extend.core import JaxprEqn, Var
 from gradscope.trace import jax_compat
 from gradscope.trace.jax_compat import Body, MeshAxes
 from gradscope.trace.sites import Plan, Site
-from gradscope.trace.tap import forward_stats, tap
+from gradscope.trace.tap import Sink, forward_stats, tap
 from gradscope.trace.vocabulary import is_real
 
-Slots = dict[int, tuple[Array, Array]]
-"""By site: its zero sink, and the gains for the value and for δ; both f[lead..., 2], with one leading axis
-for each loop still to be entered."""
+Slots = dict[int, tuple[Sink, Array]]
+"""By site: its sink, a pair of f[lead...], and the gains for the value and for δ, f[lead..., 2]; each with
+one leading axis for each loop still to be entered."""
+
+Found = tuple[Array, Array, Array]
+"""Of a value at a site: sum of squares, largest absolute value, number of elements; each f[lead...]."""
 
 
 class RunRule(Protocol):
@@ -40,7 +43,7 @@ class Taps:
 
     def __init__(self, slots: Slots, axes: MeshAxes = ()) -> None:
         self.slots = slots
-        self.forward: dict[int, Array] = {}
+        self.forward: dict[int, Found] = {}
         self._axes = axes
 
     def below(self, slots: Slots, axes: MeshAxes = ()) -> Taps:
@@ -50,13 +53,15 @@ class Taps:
     def slots_of(self, plan: Plan) -> Slots:
         return {site.id: self.slots[site.id] for site in plan.sites()}
 
-    def nothing(self, slot: tuple[Array, Array]) -> Array:
+    def nothing(self, slot: tuple[Sink, Array]) -> Found:
         """Statistics of a site that was not reached."""
-        return self._typed(jnp.zeros(slot[0].shape, slot[0].dtype))
+        zero = self._typed(jnp.zeros(slot[0][0].shape, slot[0][0].dtype))
+        return zero, zero, zero
 
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
-        self.forward[site.id] = self._typed(forward_stats(value, gains[0], self._axes))
+        squares, top, count = forward_stats(value, gains[0], self._axes)
+        self.forward[site.id] = self._typed(squares), self._typed(top), self._typed(count)
         return tap(value, sink, gains[1], self._axes)
 
     def _typed(self, value: Array) -> Array:

@@ -74,6 +74,16 @@ _AMBIGUOUS = re.compile(r"[.\[\]\s]|^\d*$")
 """Keys that would read as something else without quotes."""
 
 
+def complex_leaves(params: Any) -> list[str]:
+    """Names of the leaves that stay as they are because a gradient step is defined for real ones only."""
+    found = jax.tree_util.tree_flatten_with_path(params)[0]
+    return [
+        path_name(path)
+        for path, leaf in found
+        if is_array(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating)
+    ]
+
+
 def path_name(path: Sequence[Any]) -> str:
     """A path as code: keys and attributes with dots, positions in brackets."""
     name = ""

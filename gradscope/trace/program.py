@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn
 
@@ -18,12 +19,13 @@ from gradscope.load.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jax_compat
 from gradscope.trace.dataflow import Flow
-from gradscope.trace.interpret import Taps, evaluate
+from gradscope.trace.interpret import Found, Taps, evaluate
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.sites import Kind, Plan, Site, Value, join
 from gradscope.trace.sources import source_of, sources_of
+from gradscope.trace.tap import Sink, stats_dtype
 
 OPAQUE = (
     "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
@@ -74,14 +76,23 @@ class Program:
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
 
+    def sinks(self) -> dict[int, Sink]:
+        """Zeros, one pair for each site and step."""
+        zeros = {site.id: jnp.zeros(site.shape, stats_dtype(site.dtype)) for site in self.sites}
+        return {key: (zero, zero) for key, zero in zeros.items()}
+
+    def gains(self) -> dict[int, Any]:
+        """Ones, for the value and for δ at each site and step."""
+        return {site.id: np.ones((*site.shape, 2), stats_dtype(site.dtype)) for site in self.sites}
+
     def tapped(
         self,
         weights: list[Array],
-        sinks: dict[int, Array],
+        sinks: dict[int, Sink],
         gains: dict[int, Array],
         others: list[Array],
         consts: list[Array],
-    ) -> tuple[Array, dict[int, Array]]:
+    ) -> tuple[Array, dict[int, Found]]:
         """The loss, and the statistics of the value at each site."""
         taps = Taps({site.id: (sinks[site.id], gains[site.id]) for site in self.sites})
         outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], self.plan, taps)

@@ -17,52 +17,58 @@ from jax import Array, lax
 
 from gradscope.trace.jax_compat import MeshAxes, make_varying, replicas
 
-WIDTH = 3
-"""Statistics of one value: sum of squares of gain · value, largest absolute value, number of elements."""
-
 
 def stats_dtype(dtype: Any) -> Any:
     """float64 for float64 (and complex128) values, else float32, whatever the model computes in."""
     return np.float64 if np.dtype(dtype) in (np.float64, np.complex128) else np.float32
 
 
-def stats(value: Array, gain: Array, axes: MeshAxes = ()) -> Array:
-    """f[3]: the sum of squares of `gain * value`, the largest |value|, the number of elements.
+def stats(value: Array, gain: Array, axes: MeshAxes = (), *, rows: bool = False) -> tuple[Array, Array]:
+    """The sum of squares of `gain * value`, and the largest |value|: scalars, or f[rows] along axis 0.
 
     `gain` is a power of two that keeps squares of very small or very large values in range. A value that
     devices along `axes` hold in common counts once in all.
     """
     wide = stats_dtype(value.dtype)
+    over = tuple(range(1 if rows else 0, value.ndim))
     if value.size == 0:
-        return jnp.zeros(WIDTH, wide)
+        zeros = jnp.zeros(value.shape[:1] if rows else (), wide)
+        return zeros, zeros
     if jnp.iscomplexobj(value):
         value = jnp.abs(value)
     value = value.astype(wide)
-    scaled = value * gain.astype(wide)
+    scaled = value * lax.expand_dims(gain.astype(wide), over) if rows else value * gain.astype(wide)
+    squares = jnp.sum(scaled * scaled, over)
     copies = replicas(value, axes)
-    squares = jnp.sum(scaled * scaled) / copies if copies > 1 else jnp.sum(scaled * scaled)
-    return jnp.stack([squares, jnp.max(jnp.abs(value)), jnp.asarray(value.size / copies, wide)])
+    return squares / copies if copies > 1 else squares, jnp.max(jnp.abs(value), over)
+
+
+Sink = tuple[Array, Array]
+"""Two zeros whose gradients are the sum of squares and the largest |δ|."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def tap(x: Array, sink: Array, gain: Array, axes: MeshAxes) -> Array:
+def tap(x: Array, sink: Sink, gain: Array, axes: MeshAxes) -> Array:
     """`x`. `axes` are the mesh axes of the `shard_map`s around: the statistics differ along them."""
     del sink, gain, axes
     return x
 
 
-def _forward(x: Array, sink: Array, gain: Array, axes: MeshAxes) -> tuple[Array, Array]:
+def _forward(x: Array, sink: Sink, gain: Array, axes: MeshAxes) -> tuple[Array, Array]:
     del sink, axes
     return x, gain
 
 
-def _backward(axes: MeshAxes, gain: Array, cotangent: Array) -> tuple[Array, Array, Array]:
-    return cotangent, make_varying(stats(cotangent, gain, axes), axes), jnp.zeros_like(gain)
+def _backward(axes: MeshAxes, gain: Array, cotangent: Array) -> tuple[Array, Sink, Array]:
+    squares, top = stats(cotangent, gain, axes)
+    return cotangent, (make_varying(squares, axes), make_varying(top, axes)), jnp.zeros_like(gain)
 
 
 tap.defvjp(_forward, _backward)
 
 
-def forward_stats(x: Array, gain: Array, axes: MeshAxes) -> Array:
-    """Statistics of the value itself, kept out of every gradient."""
-    return lax.stop_gradient(stats(lax.stop_gradient(x), gain, axes))
+def forward_stats(x: Array, gain: Array, axes: MeshAxes) -> tuple[Array, Array, Array]:
+    """Statistics of the value itself and its number of elements, kept out of every gradient."""
+    squares, top = stats(lax.stop_gradient(x), gain, axes)
+    count = jnp.asarray(x.size / replicas(x, axes), squares.dtype)
+    return lax.stop_gradient(squares), lax.stop_gradient(top), count

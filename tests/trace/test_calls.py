@@ -253,3 +253,15 @@ def test_an_equilibrium_layer_with_its_own_backward_pass_is_tapped_at_its_result
     found = agreeing(lambda p, b: network(p, b, oracle.unbumped), TWO, BATCH)
     slow = oracle.deltas(network, TWO, BATCH)
     assert oracle.layer(found, "first").delta_norm == pytest.approx(oracle.norm(slow["s"]), rel=1e-5)
+
+
+def test_a_branch_for_each_example_leaves_its_weights_weights() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        def one(x: Any, y: Any) -> Any:
+            return error(lax.cond(x[0] > 0, lambda x: apply(p["l0"], x), lambda x: apply(p["l1"], x), x), y)
+
+        return jnp.mean(jax.vmap(one)(*b))
+
+    found = agreeing(loss, {"l0": FOUR["l0"], "l1": FOUR["l1"]}, BATCH)
+    assert sorted(oracle.names(found)) == ["l0", "l1"]
+    assert {layer.op for layer in found.layers} == {"dot_general"}

@@ -14,7 +14,6 @@ from gradscope.load.problem import Problem
 from gradscope.pipeline import check_loss
 from gradscope.records import Connection, Severity
 from gradscope.trace.program import Tracer
-from gradscope.trace.tap import WIDTH
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, dense, error, normal, two_layers
 
@@ -183,8 +182,7 @@ def tapped_and_plain(depth: int) -> tuple[int, int]:
     tracer = Tracer(Problem(loss, params, BATCH))
     program, inputs = tracer.trace(BATCH), tracer.inputs(BATCH)
     assert len(program.sites) == depth
-    sinks = {site.id: np.zeros(WIDTH, np.float32) for site in program.sites}
-    gains = {site.id: np.ones(WIDTH, np.float32) for site in program.sites}
+    sinks, gains = program.sinks(), program.gains()
     step = jax.value_and_grad(program.tapped, argnums=(0, 1), has_aux=True)
     tapped = jax.make_jaxpr(step)(inputs.weights, sinks, gains, inputs.others, list(program.body.consts))
     plain = jax.make_jaxpr(jax.value_and_grad(loss))(params, BATCH)

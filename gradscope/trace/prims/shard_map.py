@@ -33,17 +33,16 @@ def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index:
     per_device = jax_compat.sharded_along(names)
 
     def body(args: list[Any], slots: Slots) -> Any:
-        below = taps.below({key: (sink[0], gain[0]) for key, (sink, gain) in slots.items()}, typed)
+        below = taps.below(jax.tree.map(lambda rows: rows[0], slots), typed)
         outs = evaluate(p.body, args, inner, below)
-        rows = {key: jax_compat.make_varying(stats, typed)[None] for key, stats in below.forward.items()}
-        return outs, rows
+        return outs, jax.tree.map(lambda stats: jax_compat.make_varying(stats, typed)[None], below.forward)
 
     slots = taps.slots_of(inner)
     typed = p.axes if p.check_vma else ()
     mapped = jax.shard_map(
         body,
         mesh=p.mesh,
-        in_specs=(list(p.in_specs), dict.fromkeys(slots, (per_device, per_device))),
+        in_specs=(list(p.in_specs), dict.fromkeys(slots, per_device)),
         out_specs=(list(p.out_specs), dict.fromkeys(slots, per_device)),
         check_vma=p.check_vma,
         axis_names=frozenset(names),

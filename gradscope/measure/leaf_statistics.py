@@ -1,0 +1,107 @@
+"""Statistics of parameter leaves and of their gradients: rms, largest value, share of zeros.
+
+A large leaf is reduced where it lies. A small one is handed out whole and reduced by NumPy: each reduction
+is one more kernel for XLA to compile, and most leaves of a deep network are small (biases, norms): without
+this the pass of a 12-layer transformer has 2.6 times the kernels of its plain gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gradscope.measure.compiling import compile_program
+from gradscope.measure.statistics import Floats, Moments
+from gradscope.trace.program import Program
+from gradscope.trace.tap import stats, stats_dtype
+
+SMALL = 2**16
+"""Elements up to which a leaf leaves the program: 256 KiB of float32, copied in well under a millisecond."""
+
+
+class LeafStatistics:
+    """How the leaves of a program are reduced; stacked leaves keep one number per layer."""
+
+    def __init__(self, program: Program) -> None:
+        self._leaves = program.leaves
+        self._rows = rows_of_leaves(program)
+        # With several processes no one of them holds the whole of a leaf.
+        small = SMALL if jax.process_count() == 1 else 0
+        self._large = [i for i, leaf in enumerate(program.leaves) if leaf.size > small]
+
+    def gains(self) -> dict[int, Any]:
+        """Ones, for each leaf that is reduced on the device."""
+        return {
+            leaf: np.ones(self._lead(leaf), stats_dtype(self._leaves[leaf].dtype)) for leaf in self._large
+        }
+
+    def reduced(self, values: Sequence[Array], gains: dict[int, Array]) -> list[Any]:
+        """Traceable: for a large leaf its sum of squares, largest value and non-zero elements."""
+        return [
+            self._reduced(value, gains[leaf], self._rows[leaf] is not None) if leaf in gains else value
+            for leaf, value in enumerate(values)
+        ]
+
+    def _reduced(self, value: Array, gain: Array, rows: bool) -> tuple[Array, Array, Array]:
+        over = tuple(range(1 if rows else 0, value.ndim))
+        signs = jnp.abs(jnp.sign(value.astype(gain.dtype)))
+        return *stats(value, gain, rows=rows), jnp.sum(signs, over)
+
+    def read(self, found: Sequence[Any], gains: dict[int, Any]) -> list[tuple[Moments, Floats]]:
+        """Moments and the number of non-zero elements of each leaf."""
+        return [
+            self._read_reduced(leaf, value, gains[leaf]) if leaf in gains else self._read_whole(leaf, value)
+            for leaf, value in enumerate(found)
+        ]
+
+    def _read_reduced(self, leaf: int, found: Any, gain: Any) -> tuple[Moments, Floats]:
+        squares, top, nonzero = found
+        size = self._leaves[leaf].size // (self._rows[leaf] or 1)
+        return Moments.read(squares, top, gain, size), np.asarray(nonzero, np.float64)
+
+    def _read_whole(self, leaf: int, value: Any) -> tuple[Moments, Floats]:
+        lead = self._lead(leaf)
+        flat = np.abs(np.asarray(value)).astype(np.float64).reshape(*lead, -1)
+        top = flat.max(axis=-1, initial=0.0)
+        scale = np.where(np.isfinite(top) & (top > 0), top, 1.0)
+        squares = np.square(flat / scale[..., None]).sum(axis=-1)
+        nonzero = np.asarray((flat != 0).sum(axis=-1), np.float64)
+        return Moments.read(squares, top, 1 / scale, flat.shape[-1]), nonzero
+
+    def _lead(self, leaf: int) -> tuple[int, ...]:
+        rows = self._rows[leaf]
+        return () if rows is None else (rows,)
+
+
+def rows_of_leaves(program: Program) -> list[int | None]:
+    """Number of layers stacked along axis 0 of each leaf, or `None`."""
+    rows: list[int | None] = [None] * len(program.leaves)
+    for layer in program.layers:
+        for leaf in layer.leaves:
+            rows[leaf] = layer.rows
+    return rows
+
+
+def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Moments]:
+    """Moments of the parameters themselves, at a gain of one: they lie within the range of a float."""
+    leaves = LeafStatistics(program)
+    gains = leaves.gains()
+    large = [weights[leaf] for leaf in gains]
+    units = jnp.ones(())
+    found = list(weights)
+    if large:
+
+        def step(large: list[Array], gains: dict[int, Array]) -> list[Any]:
+            values = dict(zip(gains, large, strict=True))
+            found = leaves.reduced([values.get(leaf, units) for leaf in range(len(weights))], gains)
+            return [found[leaf] for leaf in gains]
+
+        reduced = compile_program(step, (large, gains), runs=1)(large, gains)
+        for leaf, value in zip(gains, jax.device_get(reduced), strict=True):
+            found[leaf] = value
+    return [moments for moments, _ in leaves.read(found, gains)]
