@@ -246,8 +246,8 @@ def _unfillable(what: str, signature: inspect.Signature, name: str, batch: Any) 
     return GradscopeError(
         f"{what}: `{name}{signature}`.",
         why=f"The batch is {describe(batch)}.",
-        fix="Name the parameters as below, give the others defaults, or wrap the loss in a function of "
-        "`(params, batch)`.",
+        fix="Name the parameters as in one of these forms, give the others defaults, or wrap the loss in a "
+        "function of `(params, batch)`.",
         details=FORMS,
         slug="wrong-number-of-arguments",
     )

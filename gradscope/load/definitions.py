@@ -43,7 +43,7 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
         raise GradscopeError(
             f"{target} defines no `{wanted}`.",
             why="The name after the colon is a function or a Problem in that file.",
-            fix=nearest(wanted, _public(names)) or "Choose one of the names below.",
+            fix=nearest(wanted, _public(names)) or "Choose one of the names shown.",
             details=_candidates(names, target),
             slug="no-such-name",
         )
@@ -57,7 +57,7 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
     raise GradscopeError(
         f"{target}:{wanted} is {shown(value)}, of type {kind_of(value)}.",
         why="gradscope needs a loss function, a function that returns a Problem, or a Problem.",
-        fix="Choose one of the names below." if _candidates(names, target) else f"Write `{_EXAMPLE}`.",
+        fix="Choose one of the names shown." if _candidates(names, target) else f"Write `{_EXAMPLE}`.",
         details=_candidates(names, target),
         slug="no-loss-function",
     )

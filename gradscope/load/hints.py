@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable
 
 _EXIT = (
-    "gradscope imports the file and must be able to read it to its end: put the part that runs a program "
-    'under `if __name__ == "__main__":`.'
+    'Put the part that runs a program under `if __name__ == "__main__":`; elsewhere raise an exception that '
+    "says what is wrong."
 )
 _TRACED = (
     "gradscope traces the loss as `jax.jit` does, so no value is known in Python: use `jnp.where`, "
@@ -16,7 +16,20 @@ _TRACED = (
 _NUMPY = "The loss is traced as under `jax.jit`: use `jax.numpy` instead of `numpy` on traced arrays."
 _STDIN = "Standard input is empty while gradscope loads a file: read from a file or use a constant."
 _LEAK = "A traced value was kept from an earlier call, in a global or an attribute: return it instead."
+_SHAPES = (
+    "The shapes in the message do not fit together: compare those of params and batch with what the line "
+    "shown expects of them."
+)
 _MEMORY = "Use a smaller batch or a smaller model: gradients are judged as well on a few rows."
+_ABOUT_SHAPES = (
+    "contracting dimensions",
+    "ncompatible shapes",
+    "cannot reshape array",
+    "same number of dimensions",
+    "Cannot concatenate",
+    "conv_general_dilated",
+    "Size of label",
+)
 
 
 def hint(error: BaseException) -> str:
@@ -48,7 +61,11 @@ def _import(error: BaseException) -> str:
 def _type(error: BaseException) -> str:
     if "PRNGKey accepts a scalar seed" in str(error):
         return "The argument already is a PRNG key: use it, or `jax.random.split` it, as it is."
-    return ""
+    return _shapes(error)
+
+
+def _shapes(error: BaseException) -> str:
+    return _SHAPES if any(words in str(error) for words in _ABOUT_SHAPES) else ""
 
 
 def _fixed(text: str) -> Callable[[BaseException], str]:
@@ -65,4 +82,5 @@ _ADVICE: dict[str, Callable[[BaseException], str]] = {
     "UnexpectedTracerError": _fixed(_LEAK),
     "MemoryError": _fixed(_MEMORY),
     "TypeError": _type,
+    "ValueError": _shapes,
 }

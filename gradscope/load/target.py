@@ -83,7 +83,7 @@ def _python_file(path: Path) -> Path:
         raise GradscopeError(
             f"{path} is a folder.",
             why="gradscope checks one file at a time.",
-            fix="Choose one of the files below." if found else "Give a Python file.",
+            fix="Choose one of the files shown." if found else "Give a Python file.",
             details="\n".join(f"  {p}" for p in found[:10]),
             slug="no-such-file",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import linecache
 import os
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ def run_file(path: Path) -> ModuleType:
             slug="taken-name",
         )
     code = _compiled(path)
+    # Messages quote its lines: they must be those of now, where an earlier state was quoted before.
+    linecache.checkcache(str(path))
     module = ModuleType(_module_name(path.stem))
     module.__file__ = str(path)
     module.__package__ = ""
@@ -102,7 +105,7 @@ def _syntax_error(error: SyntaxError, file: str) -> GradscopeError:
     return GradscopeError(
         f"{file}:{error.lineno or 1} is not valid Python: {error.msg}.",
         why=f"Python {sys.version_info.major}.{sys.version_info.minor} cannot parse it.",
-        fix="Correct the line below.",
+        fix="Correct the line shown.",
         details="\n".join(lines),
         slug="syntax-error",
     )

@@ -156,3 +156,8 @@ def test_a_module_that_is_missing_names_what_to_install(write, refused):
     assert "ModuleNotFoundError" in error.what
     assert "Install `tensorflow_of_mars`" in error.fix
     assert "model.py:1" in error.details
+
+
+@pytest.mark.parametrize("text", ["jnp.ones((4, 3)) @ jnp.ones(5)", "jnp.ones((4, 3)) + jnp.ones(5)"])
+def test_shapes_that_do_not_fit_are_called_so(text, given, refused):
+    assert "do not fit together" in refused(given, f"import jax.numpy as jnp\nx = {text}").fix

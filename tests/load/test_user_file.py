@@ -215,3 +215,8 @@ def test_a_timeout_outside_the_main_thread_is_left_out(write):
     thread.start()
     thread.join()
     assert loaded[0].name == "loss_fn"
+
+
+def test_a_file_changed_since_the_last_run_is_quoted_as_it_is_now(write, refused):
+    refused(load, write("first = 1 / 0"))
+    assert "second = 1 / 0" in refused(load, write("second = 1 / 0  # longer than before")).details
