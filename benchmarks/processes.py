@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROUNDS = 5
+ROUNDS = 3
 
 PLAIN = """
 import sys, runpy, jax

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,31 +27,38 @@ class Compiled:
         self.compile_s = compile_s
 
     def __call__(self, *args: Any) -> Any:
-        return self.executable(*args)
+        """The results, computed; what a callback of the user's raises while it runs is the user's error."""
+        with _users_errors("running the loss"):
+            return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
 
 
 def compile_program(function: Callable[..., Any], args: tuple[Any, ...], *, runs: int) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times."""
     start = time.perf_counter()
-    lowered = _lower(function, args)
+    with _users_errors("differentiating the loss"):
+        lowered = jax.jit(function, keep_unused=True).lower(*args)
     traced = time.perf_counter()
     compiled = lowered.compile(compiler_options=_options(runs))
     _require_memory(compiled)
     return Compiled(compiled, traced - start, time.perf_counter() - traced)
 
 
-def _lower(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Differentiating may raise for a reason of the user's: a loop without a gradient, a rule that fails."""
+_BUGS = (AssertionError, AttributeError, LookupError, NameError, StopIteration)
+"""What a mistake in our own code raises; JAX raises other types at what it cannot do with the user's."""
+
+
+@contextmanager
+def _users_errors(doing: str) -> Iterator[None]:
+    """Differentiating may fail for a reason of the user's: a loop without a gradient, a rule that raises."""
     try:
-        return jax.jit(function, keep_unused=True).lower(*args)
+        yield
     except Exception as error:
-        if _raised_here(error):
+        if isinstance(error, _BUGS) and _innermost_is_ours(error):
             raise
-        raise as_gradscope_error(error, "differentiating the loss") from error
+        raise as_gradscope_error(error, doing) from error
 
 
-def _raised_here(error: BaseException) -> bool:
-    """The innermost frame is one of gradscope: a bug of ours."""
+def _innermost_is_ours(error: BaseException) -> bool:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next

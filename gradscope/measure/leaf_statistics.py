@@ -7,6 +7,7 @@ this the pass of a 12-layer transformer has 2.6 times the kernels of its plain g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,11 +28,11 @@ SMALL = 2**16
 class LeafStatistics:
     """How the leaves of a program are reduced; stacked leaves keep one number per layer."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, small: float = SMALL) -> None:
         self._leaves = program.leaves
         self._rows = rows_of_leaves(program)
-        # With several processes no one of them holds the whole of a leaf.
-        small = SMALL if jax.process_count() == 1 else 0
+        if jax.process_count() > 1:
+            small = 0  # no one process holds the whole of a leaf
         self._large = [i for i, leaf in enumerate(program.leaves) if leaf.size > small]
 
     def gains(self) -> dict[int, Any]:
@@ -66,12 +67,17 @@ class LeafStatistics:
 
     def _read_whole(self, leaf: int, value: Any) -> tuple[Moments, Floats]:
         lead = self._lead(leaf)
-        flat = np.abs(np.asarray(value)).astype(np.float64).reshape(*lead, -1)
-        top = flat.max(axis=-1, initial=0.0)
-        scale = np.where(np.isfinite(top) & (top > 0), top, 1.0)
-        squares = np.square(flat / scale[..., None]).sum(axis=-1)
-        nonzero = np.asarray((flat != 0).sum(axis=-1), np.float64)
-        return Moments.read(squares, top, 1 / scale, flat.shape[-1]), nonzero
+        flat = np.asarray(value).reshape(*lead, -1)
+        if flat.dtype not in (np.float32, np.float64):
+            flat = flat.astype(np.float32)
+        size = np.abs(flat)
+        top = size.max(axis=-1, initial=0.0).astype(np.float64)
+        usable = np.isfinite(top) & (top > 0)
+        gain = np.exp2(-np.round(np.log2(np.where(usable, top, 1.0))))
+        size *= gain[..., None].astype(size.dtype)
+        squares = np.square(size, out=size).sum(axis=-1, dtype=np.float64)
+        nonzero = np.count_nonzero(flat, axis=-1)
+        return Moments.read(squares, top, gain, flat.shape[-1]), np.asarray(nonzero, np.float64)
 
     def _lead(self, leaf: int) -> tuple[int, ...]:
         rows = self._rows[leaf]
@@ -88,8 +94,8 @@ def rows_of_leaves(program: Program) -> list[int | None]:
 
 
 def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Moments]:
-    """Moments of the parameters themselves, at a gain of one: they lie within the range of a float."""
-    leaves = LeafStatistics(program)
+    """Moments of the parameters themselves; on a CPU NumPy reads them where they lie."""
+    leaves = LeafStatistics(program, math.inf if jax.default_backend() == "cpu" else SMALL)
     gains = leaves.gains()
     large = [weights[leaf] for leaf in gains]
     units = jnp.ones(())

@@ -16,6 +16,7 @@ from gradscope.records import (
     NonFiniteValue,
     Parameter,
     Recurrence,
+    Source,
 )
 from gradscope.trace.layers import LayerGroup
 from gradscope.trace.program import Loop, Program
@@ -45,7 +46,8 @@ class Taken:
 
 def measurement(taken: Taken) -> Measurement:
     losses = [sample.loss for sample in taken.samples]
-    layers = [layer for group in taken.program.layers for layer in _layers(taken, group)]
+    named = zip(taken.program.layers, taken.program.sources, strict=True)
+    layers = [layer for group, source in named for layer in _layers(taken, group, source)]
     return Measurement(
         loss=float(np.mean(losses)),
         layers=tuple(layers),
@@ -89,17 +91,17 @@ def _mean_norm(parts: list[Moments]) -> float:
     return float(norm(np.array([part.norm for part in parts])) / np.sqrt(max(len(parts), 1)))
 
 
-def _layers(taken: Taken, group: LayerGroup) -> list[Layer]:
+def _layers(taken: Taken, group: LayerGroup, source: Source | None) -> list[Layer]:
     if group.rows is None:
-        return [_layer(taken, group, None)]
-    return [_layer(taken, group, row) for row in range(group.rows)]
+        return [_layer(taken, group, None, source)]
+    return [_layer(taken, group, row, source) for row in range(group.rows)]
 
 
 def _sites(group: LayerGroup, row: int | None) -> list[Site]:
     return [site for site in group.sites if row is None or site.axis is not None or site.row == row]
 
 
-def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
+def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | None) -> Layer:
     def of_leaf(moments: Moments) -> Moments:
         return moments if row is None else moments.row(0, row)
 
@@ -114,7 +116,7 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None) -> Layer:
         name=group.name if row is None else f"{group.name}[{row}]",
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
-        source=taken.program.sources[taken.program.layers.index(group)],
+        source=source,
         weight_rms=rms(weights),
         gradient_rms=rms(gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,

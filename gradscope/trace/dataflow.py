@@ -151,9 +151,11 @@ class Flow:
         weights = [v for v in ins if v.is_weight()]
         if name == "select_n" and all(v.kind is not Kind.DATA for v in ins[1:]):
             return replace(join(ins[1:]), reads=out.reads, grad=out.grad, rows=False)
-        if name in INDEXED and ins[0].is_weight() and not _reads_data(self, ins[1:]):
-            plan.indexes_weights = True
-            return replace(ins[0], rows=False, grad=out.grad, reads=out.reads)
+        if name in INDEXED and not _reads_data(self, ins[1:]):
+            plan.indexes_data |= ins[0].kind is Kind.DATA
+            if ins[0].is_weight():
+                plan.indexes_weights = True
+                return replace(ins[0], rows=False, grad=out.grad, reads=out.reads)
         sited = [v for v in ins if v.site is not None]
         if weights:
             adapted = self._adapted(eqn, ins, weights, aval)

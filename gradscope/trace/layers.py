@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradscope.trace.leaves import Leaf
-from gradscope.trace.sites import Site
+from gradscope.trace.sites import Site, members_of
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,29 @@ class LayerGroup:
 
 def group(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[LayerGroup]:
     """Layers in forward order; those without a site stand last, in the order of the pytree."""
-    sites = primary_sites(len(leaves), sites)
-    found = [_group(leaves, members, sites, name) for members, name in _components(leaves, sites)]
-    order = {site.id: position for position, site in enumerate(sites)}
-    last = len(order)
-    return sorted(found, key=lambda g: (order[g.sites[0].id] if g.sites else last, g.leaves[0]))
+    consumers = Consumers(primary_sites(len(leaves), sites))
+    found = [_group(leaves, members, consumers, name) for members, name in _components(leaves, consumers)]
+    return sorted(found, key=lambda g: (consumers.place(g.sites), g.leaves[0]))
+
+
+class Consumers:
+    """The sites that consume each leaf."""
+
+    def __init__(self, sites: Sequence[Site]) -> None:
+        self._sites = sites
+        self._order = {site.id: place for place, site in enumerate(sites)}
+        self._by_leaf: dict[int, list[int]] = {}
+        for place, site in enumerate(sites):
+            for leaf in members_of(site.leaves):
+                self._by_leaf.setdefault(leaf, []).append(place)
+
+    def of(self, members: Sequence[int]) -> tuple[Site, ...]:
+        """Each once, in the order of execution."""
+        places = {place for leaf in members for place in self._by_leaf.get(leaf, ())}
+        return tuple(self._sites[place] for place in sorted(places))
+
+    def place(self, sites: Sequence[Site]) -> int:
+        return self._order[sites[0].id] if sites else len(self._order)
 
 
 def primary_sites(count: int, sites: Sequence[Site]) -> list[Site]:
@@ -43,9 +61,9 @@ def primary_sites(count: int, sites: Sequence[Site]) -> list[Site]:
     return [site for site in sites if site.leaves and (not site.backward or site.leaves & ~forward)]
 
 
-def _group(leaves: Sequence[Leaf], members: list[int], sites: Sequence[Site], name: str) -> LayerGroup:
+def _group(leaves: Sequence[Leaf], members: list[int], consumers: Consumers, name: str) -> LayerGroup:
     bits = sum(1 << leaf for leaf in members)
-    mine = tuple(site for site in sites if site.leaves & bits)
+    mine = consumers.of(members)
     seen = 0
     for site in mine:
         seen |= site.leaves
@@ -57,15 +75,15 @@ def _group(leaves: Sequence[Leaf], members: list[int], sites: Sequence[Site], na
     return LayerGroup(name, tuple(members), mine, rows)
 
 
-def _components(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[tuple[list[int], str]]:
+def _components(leaves: Sequence[Leaf], consumers: Consumers) -> list[tuple[list[int], str]]:
     """Leaves of one parent that are linked by a site, with the layer's name."""
     by_parent: dict[str, list[int]] = {}
     for number, leaf in enumerate(leaves):
         by_parent.setdefault(leaf.parent, []).append(number)
     found = []
     for parent, members in by_parent.items():
-        parts = _linked(members, sites)
-        used = [part for part in parts if any(site.leaves >> part[0] & 1 for site in sites)]
+        parts = _linked(members, consumers)
+        used = [part for part in parts if consumers.of(part)]
         unused = [leaf for part in parts if part not in used for leaf in part]
         if len(used) <= 1 and parent:
             found.append((members, parent))
@@ -74,9 +92,9 @@ def _components(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[tuple[lis
     return found
 
 
-def _linked(members: list[int], sites: Sequence[Site]) -> list[list[int]]:
+def _linked(members: list[int], consumers: Consumers) -> list[list[int]]:
     parts = [{leaf} for leaf in members]
-    for site in sites:
+    for site in consumers.of(members):
         joined = [part for part in parts if any(site.leaves >> leaf & 1 for leaf in part)]
         if len(joined) > 1:
             parts = [part for part in parts if part not in joined] + [set().union(*joined)]

@@ -23,7 +23,7 @@ from gradscope.trace.interpret import Found, Taps, evaluate
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
-from gradscope.trace.sites import Kind, Plan, Site, Value, join
+from gradscope.trace.sites import Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
 from gradscope.trace.tap import Sink, stats_dtype
 
@@ -211,8 +211,11 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
 
 
 def _share_parent(leaves: tuple[Leaf, ...], a: int, b: int) -> bool:
-    parents = [{leaf.parent for i, leaf in enumerate(leaves) if bits >> i & 1} for bits in (a, b)]
-    return bool(parents[0] & parents[1])
+    return not _parents(leaves, a).isdisjoint(_parents(leaves, b))
+
+
+def _parents(leaves: tuple[Leaf, ...], bits: int) -> set[str]:
+    return {leaves[leaf].parent for leaf in members_of(bits)}
 
 
 def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> list[Value]:

@@ -14,6 +14,14 @@ from typing import Any, NamedTuple
 from jax.extend.core import JaxprEqn
 
 
+def members_of(bits: int) -> Iterator[int]:
+    """The numbers in a set of bits, ascending."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
 class Axis(NamedTuple):
     """A leading axis of a site's statistics: the steps of a loop around it, or the devices of a mesh."""
 
@@ -71,6 +79,8 @@ class Plan:
     """Carry index to the site at the state that enters a loop's step."""
     indexes_weights: bool = False
     """A weight is taken apart by a running index: a loop over layers, not over time."""
+    indexes_data: bool = False
+    """Data is taken apart by a running index: each step of the loop has an input of its own."""
     inner: dict[tuple[int, int], Plan] = field(default_factory=dict)
     """(equation index, number of the jaxpr in it) to its plan."""
 
@@ -84,7 +94,7 @@ class Plan:
     def clear(self) -> None:
         self.taps.clear()
         self.entry.clear()
-        self.indexes_weights = False
+        self.indexes_weights = self.indexes_data = False
         for plan in self.inner.values():
             plan.clear()
 

@@ -34,13 +34,13 @@ def stats(value: Array, gain: Array, axes: MeshAxes = (), *, rows: bool = False)
     if value.size == 0:
         zeros = jnp.zeros(value.shape[:1] if rows else (), wide)
         return zeros, zeros
-    if jnp.iscomplexobj(value):
-        value = jnp.abs(value)
-    value = value.astype(wide)
-    scaled = value * lax.expand_dims(gain.astype(wide), over) if rows else value * gain.astype(wide)
-    squares = jnp.sum(scaled * scaled, over)
     copies = replicas(value, axes)
-    return squares / copies if copies > 1 else squares, jnp.max(jnp.abs(value), over)
+    # `lax` and not `jnp`: a `jnp` function is a jit of its own, and a deep network has thousands of these.
+    size = lax.convert_element_type(lax.abs(value), wide)
+    gain = lax.convert_element_type(gain, wide)
+    scaled = size * lax.broadcast_in_dim(gain, size.shape, (0,) if rows else ())
+    squares = lax.reduce_sum(scaled * scaled, over)
+    return squares / copies if copies > 1 else squares, lax.reduce_max(size, over)
 
 
 Sink = tuple[Array, Array]

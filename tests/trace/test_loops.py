@@ -209,3 +209,23 @@ def test_an_associative_scan_is_plain_arithmetic() -> None:
     found = agreeing(loss, params, SEQUENCE)
     assert oracle.names(found) == ["inward", "decay"]
     assert found.unseen == ()
+
+
+def fixed_point(p: Any, b: Any, start: Any) -> Any:
+    z = lax.fori_loop(0, 12, lambda _, z: jnp.tanh(apply(p["first"], z) + b[0]), start)
+    return error(apply(p["second"], z), b[1])
+
+
+def test_a_search_for_a_fixed_point_has_no_time_to_forget() -> None:
+    found = agreeing(lambda p, b: fixed_point(p, b, jnp.zeros_like(b[0])), TWO, BATCH)
+    assert found.recurrences == ()
+    assert len(agreeing(lambda p, b: fixed_point(p, b, b[0]), TWO, BATCH).recurrences) == 1
+
+
+def test_a_loop_that_picks_its_input_by_a_counter_is_over_time() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        start = jnp.zeros(b[1].shape)
+        h = lax.fori_loop(0, STEPS, lambda t, h: step(p["cell"], h, b[0][t]), start)
+        return error(apply(p["head"], h), b[1])
+
+    assert len(agreeing(loss, RECURRENT, SEQUENCE).recurrences) == 1

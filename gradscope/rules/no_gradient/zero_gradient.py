@@ -101,13 +101,19 @@ def _has_delta(layer: Layer) -> bool:
 
 
 def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
-    """Whether alike layers at the same depth have a gradient: experts that this batch did not use."""
-    kind = re.sub(r"\d+", "", layer.name)
+    """Whether a sibling at the same depth has a gradient: experts, or heads, that this batch did not use."""
+    kind = _siblings(layer.name)
     return layer.depth is not None and any(
-        other.depth == layer.depth and other.name not in dead and re.sub(r"\d+", "", other.name) == kind
+        other.depth == layer.depth and other.name not in dead and _siblings(other.name) == kind
         for other in measurement.layers
         if other.name != layer.name and other.gradient_max > 0
     )
+
+
+def _siblings(name: str) -> str:
+    """`expert_3` and `expert_7` are siblings, and so are `heads.box` and `heads.class`."""
+    parent, dot, _ = name.rpartition(".")
+    return re.sub(r"\d+", "", parent if dot else name)
 
 
 def _severity(root: Layer, leaves: Sequence[Parameter], unrouted: bool) -> Severity:

@@ -44,7 +44,7 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
             site.stride = max(growth, 0)
     elif not stacked and (inner.indexes_weights or any(v.is_weight() for v in rows)):
         flow.pooled[id(plan), index] = eqn
-    else:
+    elif _has_history(values[first:last], values[last:], inner):
         _watch_state(flow, eqn, p, inner, carry)
     deeper = max(growth, 0) * (p.length - 1) if stacked and not recurrent else 0
     return [out.across(depth=out.depth + deeper, rows=False, axis=None) for out in outs]
@@ -67,6 +67,15 @@ def _merge(before: Value, after: Value) -> Value:
 
 def _settled(v: Value) -> tuple[Any, ...]:
     return v.kind, v.reads, v.grad, v.leaves, v.reduced, v.axis
+
+
+def _has_history(starts: list[Value], rows: list[Value], inner: Plan) -> bool:
+    """The steps differ in what they are told, so that an early one can matter later.
+
+    A loop that starts from constants and takes the same inputs at every step looks for a fixed point (deep
+    equilibrium, power iteration, an unrolled solver): forgetting where it began is what it is for.
+    """
+    return inner.indexes_data or any(v.kind is not Kind.CONSTANT for v in [*starts, *rows])
 
 
 def _watch_state(flow: Flow, eqn: JaxprEqn, p: ScanParams, inner: Plan, carry: list[Value]) -> None:

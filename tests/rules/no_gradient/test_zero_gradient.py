@@ -112,3 +112,11 @@ def test_underflow_below_a_vanishing_gradient_is_told_with_its_cause():
     (finding,) = judge(measured(layers, dead.parameters))[0]
     assert finding.rule == "vanishing-gradient"
     assert finding.evidence["silenced"] == "zero-gradient"
+
+
+def test_a_head_whose_targets_this_batch_lacks_is_a_note():
+    heads = [layer("heads.box", 3, 1.0), layer("heads.class", 3, 0.0, **zero())]
+    leaves = [parameter("heads.box.w"), parameter("heads.class.w", **zero(alive_later=False))]
+    (finding,) = found(measured(heads, leaves), RULE)
+    assert finding.severity is Severity.NOTE
+    assert finding.layer == "heads.class"
