@@ -11,6 +11,9 @@ from gradscope.report.glyphs import Glyphs
 from gradscope.report.lines import Line, crop, fold, paragraph, width_of
 
 INDENT = 2
+NOTE = "note"
+"""`Skipped.what` of a remark: nothing was skipped."""
+UNSEEN = "not seen: run as it is, without looking inside"
 MOST_FINDINGS = 20
 """Shown without `--all`; the gravest come first."""
 LONGEST_LINE = 110
@@ -104,16 +107,21 @@ def _recurrence(recurrence: Recurrence, width: int, glyphs: Glyphs) -> list[Line
 
 
 def not_judged(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
-    lines: list[Line] = []
-    for title, entries in (
-        ("not judged", report.skipped),
-        ("not seen: run as it is, without looking inside", report.measurement.unseen),
-    ):
-        if entries:
-            lines += [[], *paragraph(title, width, 0, "strong")]
-        for entry in entries:
-            text = f"{glyphs.text(entry.what)}: {glyphs.text(entry.reason)}"
-            lines += paragraph(text, min(width, LONGEST_LINE), INDENT, "quiet")
+    """What was left out and why, and apart from it the notes: what was done, and may surprise."""
+    notes = [entry for entry in report.skipped if entry.what == NOTE]
+    skipped = [entry for entry in report.skipped if entry.what != NOTE]
+    unseen = report.measurement.unseen
+    return [
+        *_entries("notes", [entry.reason for entry in notes], width, glyphs),
+        *_entries("not judged", [f"{entry.what}: {entry.reason}" for entry in skipped], width, glyphs),
+        *_entries(UNSEEN, [f"{entry.what}: {entry.reason}" for entry in unseen], width, glyphs),
+    ]
+
+
+def _entries(title: str, texts: Sequence[str], width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = [[], *paragraph(title, width, 0, "strong")] if texts else []
+    for text in texts:
+        lines += paragraph(glyphs.text(text), min(width, LONGEST_LINE), INDENT, "quiet")
     return lines
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.records import Report
+from gradscope.records import Report, Skipped
 from gradscope.report import FORMATS, View, reporter
 from gradscope.report.folding import FOLDED_ABOVE
 from gradscope.report.lines import fold, width_of, wrap
@@ -158,3 +158,12 @@ def test_words_are_wrapped_and_names_are_folded_whole() -> None:
     assert "".join(fold("encoder.layers[3].attention", 10)) == "encoder.layers[3].attention"
     assert fold("encoder.layers[3].attention", 12) == ["encoder.", "layers[3].", "attention"]
     assert [width_of(piece) for piece in fold("日本語の層", 4)] == [4, 4, 2]
+
+
+def test_a_note_is_not_listed_as_something_that_was_not_judged() -> None:
+    note, left_out = Skipped("note", "params are float64"), Skipped("2 of 5 batches", "the data ended")
+    lines = shown(replace(healthy(), skipped=(left_out, note)), width=80).splitlines()
+    notes, others = lines.index("notes"), lines.index("not judged")
+    assert lines[notes + 1] == "  params are float64"
+    assert lines[others + 1] == "  2 of 5 batches: the data ended"
+    assert "note:" not in "".join(lines)
