@@ -152,9 +152,9 @@ class Flow:
         if name == "select_n" and all(v.kind is not Kind.DATA for v in ins[1:]):
             return replace(join(ins[1:]), reads=out.reads, grad=out.grad, rows=False)
         if name in INDEXED and not _reads_data(self, ins[1:]):
-            plan.indexes_data |= ins[0].kind is Kind.DATA
+            if plan.indexed is not Kind.WEIGHT:
+                plan.indexed = ins[0].kind
             if ins[0].is_weight():
-                plan.indexes_weights = True
                 return replace(ins[0], rows=False, grad=out.grad, reads=out.reads)
         sited = [v for v in ins if v.site is not None]
         if weights:
@@ -222,8 +222,8 @@ class Flow:
         first, second = a.site, b.site
         assert first is not None
         assert second is not None
-        apart = not (a.local & second.bit or b.local & first.bit) or first is second
-        if first is second or not (apart and a.whole and b.whole):
+        upstream = a.local & second.bit or b.local & first.bit
+        if upstream or not (a.whole and b.whole):
             return out
         alike = first.lead == second.lead and first.row == second.row and not first.leaves & second.leaves
         if not alike or not self._same_parent(first.leaves, second.leaves):

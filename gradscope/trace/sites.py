@@ -30,6 +30,16 @@ class Axis(NamedTuple):
     devices: bool = False
 
 
+class Kind(Enum):
+    """What a value is made of."""
+
+    CONSTANT = "constant"
+    """Literals and what is computed from them alone."""
+    WEIGHT = "weight"
+    """A function of parameter leaves (and constants) alone: a view, a cast, a normalized weight."""
+    DATA = "data"
+
+
 @dataclass(eq=False)
 class Site:
     """A value of the forward computation at which the value and its δ are measured."""
@@ -77,10 +87,8 @@ class Plan:
     """Equation index to the site at its first floating output."""
     entry: dict[int, Site] = field(default_factory=dict)
     """Carry index to the site at the state that enters a loop's step."""
-    indexes_weights: bool = False
-    """A weight is taken apart by a running index: a loop over layers, not over time."""
-    indexes_data: bool = False
-    """Data is taken apart by a running index: each step of the loop has an input of its own."""
+    indexed: Kind | None = None
+    """What is taken apart by a running index: weights in a loop over layers, data in a loop over time."""
     inner: dict[tuple[int, int], Plan] = field(default_factory=dict)
     """(equation index, number of the jaxpr in it) to its plan."""
 
@@ -94,7 +102,7 @@ class Plan:
     def clear(self) -> None:
         self.taps.clear()
         self.entry.clear()
-        self.indexes_weights = self.indexes_data = False
+        self.indexed = None
         for plan in self.inner.values():
             plan.clear()
 
@@ -107,6 +115,10 @@ class Plan:
             yield from nested.get(place, ())
             yield from places.get(place, ())
 
+    def indexes(self, kind: Kind) -> bool:
+        """Here, or in a function that is called from here."""
+        return self.indexed is kind or any(plan.indexes(kind) for plan in self.inner.values())
+
     def keep_only(self, wanted: set[int]) -> None:
         """Drop the sites whose id is not wanted."""
         self.taps = {index: site for index, site in self.taps.items() if site.id in wanted}
@@ -117,16 +129,6 @@ class Plan:
     @property
     def empty(self) -> bool:
         return next(self.sites(), None) is None
-
-
-class Kind(Enum):
-    """What a value is made of."""
-
-    CONSTANT = "constant"
-    """Literals and what is computed from them alone."""
-    WEIGHT = "weight"
-    """A function of parameter leaves (and constants) alone: a view, a cast, a normalized weight."""
-    DATA = "data"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def flow_scan(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index:
     if stacked and not recurrent:
         for site in stacked:
             site.stride = max(growth, 0)
-    elif not stacked and (inner.indexes_weights or any(v.is_weight() for v in rows)):
+    elif not stacked and (inner.indexes(Kind.WEIGHT) or any(v.is_weight() for v in rows)):
         flow.pooled[id(plan), index] = eqn
     elif _has_history(values[first:last], values[last:], inner):
         _watch_state(flow, eqn, p, inner, carry)
@@ -75,7 +75,7 @@ def _has_history(starts: list[Value], rows: list[Value], inner: Plan) -> bool:
     A loop that starts from constants and takes the same inputs at every step looks for a fixed point (deep
     equilibrium, power iteration, an unrolled solver): forgetting where it began is what it is for.
     """
-    return inner.indexes_data or any(v.kind is not Kind.CONSTANT for v in [*starts, *rows])
+    return inner.indexes(Kind.DATA) or any(v.kind is not Kind.CONSTANT for v in [*starts, *rows])
 
 
 def _watch_state(flow: Flow, eqn: JaxprEqn, p: ScanParams, inner: Plan, carry: list[Value]) -> None:
