@@ -6,7 +6,7 @@ JAX is imported inside the functions, after `prepare_process` has set what JAX r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -102,16 +102,53 @@ def _tool() -> Tool:
     return Tool(__version__, jax.__version__, jax.default_backend())
 
 
-def check_loss(loss_fn: Callable[..., Any], params: Any, batch: Any = None, **options: Any) -> Report:
-    """`gradscope.check`: measure a loss function, its parameters and a batch.
+def check_loss(
+    loss_fn: Callable[..., Any] | Problem,
+    params: Any = None,
+    batch: Any = None,
+    *,
+    batches: Any = None,
+    data: Any = None,
+    optimizer: Any = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    count: int = 1,
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    limits: Limits | None = None,
+) -> Report:
+    """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
-    Options are those of `Problem` (`batches`, `data`, `optimizer`, `batch_size`, `seed`) and of a check
-    (`select`, `ignore`, `limits`, `count` for the number of batches). Returns the `Report`; raises
-    `GradscopeError` where the loss cannot be judged.
+    `batches`, `data`, `optimizer`, `batch_size` and `seed` are those of `Problem`; `count` is the number of
+    batches that are measured. `select` leaves only those rules, `ignore` takes some away, and `limits`
+    replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. Raises `GradscopeError` where the
+    loss cannot be judged.
     """
     from gradscope.load.problem import Problem
 
-    chosen = {name: options.pop(name) for name in ("select", "ignore", "limits") if name in options}
-    count = options.pop("count", 1)
-    problem = Problem(loss_fn, params, batch, **options)
-    return check_problem(problem, target=problem.name, batches=count, **chosen)
+    problem = (
+        loss_fn
+        if isinstance(loss_fn, Problem)
+        else Problem(
+            loss_fn,
+            params,
+            batch,
+            batches=batches,
+            data=data,
+            optimizer=optimizer,
+            batch_size=batch_size,
+            seed=seed,
+        )
+    )
+    return check_problem(
+        problem,
+        target=problem.name,
+        batches=count,
+        select=_names(select),
+        ignore=_names(ignore),
+        limits=limits,
+    )
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -34,3 +35,29 @@ def test_the_users_optimization_level_wins(monkeypatch: pytest.MonkeyPatch) -> N
 def test_importing_does_not_import_jax(module: str) -> None:
     code = f"import sys, {module}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_library_call_takes_a_problem_and_one_rule_as_a_word() -> None:
+    import jax.numpy as jnp
+
+    import gradscope
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        return jnp.mean((batch @ params["w"] - 1) ** 2)
+
+    problem = gradscope.Problem(loss_fn, {"w": jnp.ones((3, 1))}, jnp.ones((4, 3)))
+    assert gradscope.check(problem, select="non-finite").verdict == "healthy"
+    assert (
+        gradscope.check(problem).measurement
+        == gradscope.check(loss_fn, problem.params, jnp.ones((4, 3))).measurement
+    )
+    with pytest.raises(gradscope.GradscopeError, match="vanishing-gradient"):
+        gradscope.check(problem, ignore="vanishing-gradients")
+
+
+@pytest.mark.parametrize("value", [None, "text"])
+def test_a_loss_that_returns_no_number_is_told_so(value: Any) -> None:
+    import gradscope
+
+    with pytest.raises(gradscope.GradscopeError, match="which is no number"):
+        gradscope.check(lambda params, batch: value, {"w": 1.0}, 1.0)

@@ -10,8 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from gradscope.records import Layer, Measurement, Recurrence
+
+T = TypeVar("T")
 
 # Logarithms of a ratio that sits exactly on its limit may round to either side of it.
 TOLERANCE = 1e-9
@@ -103,6 +106,16 @@ class Steps:
     end: int
     """Steps `start` to `end`, both included, counted from 0."""
     levels: tuple[float, ...]
+
+
+def worst_of_each_loop(found: Sequence[tuple[Recurrence, float, T]]) -> list[T]:
+    """One for a loop that carries several states, as an LSTM does: the one of the smallest level."""
+    worst: dict[object, tuple[float, T]] = {}
+    for recurrence, level, each in found:
+        loop = recurrence.source, recurrence.layers
+        if loop not in worst or level < worst[loop][0]:
+            worst[loop] = level, each
+    return [each for _, each in worst.values()]
 
 
 def time_profile(recurrence: Recurrence) -> Steps | None:

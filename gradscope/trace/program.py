@@ -154,10 +154,12 @@ def _arrays(aux: Any) -> list[Any]:
 
 def _scalar(value: Any, name: str) -> Array:
     """The loss as a real scalar, or an error that shows what was returned instead."""
-    if not isinstance(value, jax.Array | float | int) and not hasattr(value, "dtype"):
+    numeric = getattr(getattr(value, "dtype", None), "kind", "O") not in "OUSMm"
+    if not isinstance(value, jax.Array | float | int) and not numeric:
+        forgotten = value is None
         raise GradscopeError(
             f"{name} returned {type(value).__name__}, which is no number.",
-            why="The gradient is that of one real number.",
+            why="The function ends without `return`." if forgotten else "The gradient is of one real number.",
             fix=f"Let {name} return a scalar, or (scalar, aux).",
             slug="loss-not-scalar",
         )

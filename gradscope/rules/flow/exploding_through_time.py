@@ -45,7 +45,7 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile
+from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
 
 
@@ -58,6 +58,7 @@ from gradscope.rules.words import names_of, number
 )
 def exploding_through_time(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     growth = math.log(limits["ratio"])
+    found: list[tuple[Recurrence, float, Hit]] = []
     for recurrence in measurement.recurrences:
         steps = time_profile(recurrence)
         if steps is None or steps.end + 1 < limits["steps"]:
@@ -66,7 +67,9 @@ def exploding_through_time(measurement: Measurement, limits: Limits) -> Iterator
         levels = [-level for level in steps.levels[peak:]]
         rise = steady_fall(levels, growth)
         if rise is not None and _in_both_halves(levels, growth / 4):
-            yield _hit(measurement, recurrence, rise, steps.start + peak, limits["ratio"])
+            hit = _hit(measurement, recurrence, rise, steps.start + peak, limits["ratio"])
+            found.append((recurrence, 1 / float(hit.evidence["total"]), hit))
+    yield from worst_of_each_loop(found)
 
 
 def _in_both_halves(levels: Sequence[float], least: float) -> bool:

@@ -52,7 +52,7 @@ from itertools import takewhile
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile
+from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
 
 
@@ -65,13 +65,16 @@ from gradscope.rules.words import names_of, number
 )
 def vanishing_through_time(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     fall = -math.log(limits["ratio"])
+    found: list[tuple[Recurrence, float, Hit]] = []
     for recurrence in measurement.recurrences:
         steps = time_profile(recurrence)
         if steps is None or steps.end + 1 < limits["steps"]:
             continue
         reference = max(steps.levels[-max(1, len(steps.levels) // 8) :])
         if steady_fall([*steps.levels[:-1], reference], fall) is not None:
-            yield _hit(recurrence, steps, reference, limits["ratio"])
+            hit = _hit(recurrence, steps, reference, limits["ratio"])
+            found.append((recurrence, float(hit.evidence["total"]), hit))
+    yield from worst_of_each_loop(found)
 
 
 def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -> Hit:

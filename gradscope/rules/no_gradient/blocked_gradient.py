@@ -124,14 +124,13 @@ def _hit(
     note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in starved))
     rest = "" if trains else " No parameter is left that trains."
     what = f"`{op}`" if cut else op
-    line = f" (`{cut.source.text}`)" if cut and cut.source and cut.source.text else ""
     if note:
         leaves = count(len(starved), "parameter")
         frozen = "is frozen" if len(layers) == 1 else "are frozen"
-        message = f"{names_of(layers)} {frozen} by {what}{line}: no gradient for {leaves}."
+        message = f"{names_of(layers)} {frozen} by {what}: no gradient for {leaves}."
         remedy = "Nothing to do if these parts are meant to be frozen."
     else:
-        message = f"{what}{line} cuts every path from {names_of(layers)} to the loss.{rest}"
+        message = f"{what} cuts every path from {names_of(layers)} to the loss.{rest}"
         remedy = REMEDY.get(
             op, f"Take {what} out of the path, or give the parameter a second path to the loss."
         )

@@ -88,12 +88,16 @@ def _in_parameters(measurement: Measurement, broken: Sequence[Parameter], tail: 
     )
 
 
+def _of_batch(name: str) -> str:
+    return "batch" if name == "batch" else f"batch{'' if name.startswith('[') else '.'}{name}"
+
+
 def _in_batch(measurement: Measurement, tail: str, harmful: bool) -> Hit:
     first, *others = measurement.nonfinite_inputs
-    more = _so_do([leaf.name for leaf in others])
+    more = _so_do([_of_batch(leaf.name) for leaf in others])
     masked = "" if harmful else " It reaches neither the loss nor a gradient, so it is masked."
     return Hit(
-        message=f"{_holds(first.name, first.count, first.size)} in the batch.{more}{masked}{tail}",
+        message=f"{_holds(_of_batch(first.name), first.count, first.size)}.{more}{masked}{tail}",
         remedy=(
             "Clean the data: drop or fill these values, for instance with `jnp.nan_to_num` before training."
             if harmful

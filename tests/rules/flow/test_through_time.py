@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -114,3 +115,11 @@ def test_an_explosion_elsewhere_is_told_on_its_own():
     layers = [*chain(decay(6, 16.0)).layers, layer("rnn", 8)]
     findings, _ = judge(measured(layers, recurrences=one))
     assert {finding.rule for finding in findings} == {EXPLODING, "exploding-gradient"}
+
+
+@pytest.mark.parametrize(("rule", "mild", "grave"), [(VANISHING, 0.8, 0.7), (EXPLODING, 1.3, 1.5)])
+def test_a_loop_with_two_states_is_one_finding_about_the_worse_one(rule, mild, grave):
+    first, second = loop(decay(80, mild)), loop(decay(80, grave))
+    (a,), (b,) = first.recurrences, second.recurrences
+    (finding,) = found(replace(first, recurrences=(replace(a, name="h"), replace(b, name="c"))), rule)
+    assert finding.evidence["recurrence"] == "c"

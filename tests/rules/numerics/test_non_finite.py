@@ -47,8 +47,8 @@ def test_the_batch_comes_next():
     )
     (finding,) = found(measurement, RULE)
     assert finding.severity is Severity.ERROR
-    assert "`x` holds 1 value of 9" in finding.message
-    assert "So does `y`" in finding.message
+    assert "`batch.x` holds 1 value of 9" in finding.message
+    assert "So does `batch.y`" in finding.message
 
 
 def test_the_first_forward_value_comes_next_with_its_step_and_line():
