@@ -40,12 +40,13 @@ def user_code(doing: str) -> Iterator[None]:
 
 def as_gradscope_error(error: BaseException, doing: str) -> GradscopeError:
     kind = type(error).__name__
-    first, _, rest = _message(error).partition("\n")
+    message, quoted = _without_traceback(_message(error))
+    first, _, rest = message.partition("\n")
     if isinstance(error, SystemExit):
         what = f"While {doing}, your code called sys.exit({'' if error.code is None else repr(error.code)})."
     else:
         what = f"While {doing}, your code raised {kind}{': ' + first if first else ''}"
-    frames = user_frames(error)
+    frames = user_frames(error) or quoted
     why = "" if frames else "No line of your own files is in the traceback: a library raised it."
     parts = [rest.rstrip(), *_notes(error), show_frames(frames), *_causes(error)]
     details = "\n".join(part for part in parts if part)
@@ -104,6 +105,8 @@ _JAX_NAMES_US = re.compile(
     rf"The error occurred while tracing the function \S+ at {re.escape(_OUR_FOLDER)}\S*:\d+ for \w+\. ?"
 )
 
+_QUOTED_FRAME = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+
 
 def _message(error: BaseException) -> str:
     """The message less what JAX says of our function around the user's, which is what it traced."""
@@ -111,6 +114,21 @@ def _message(error: BaseException) -> str:
         return _JAX_NAMES_US.sub("", str(error)).strip()
     except Exception:
         return "(its message cannot be shown)"
+
+
+def _without_traceback(message: str) -> tuple[str, list[tuple[Source, str]]]:
+    """What a callback raises reaches us as the text of a whole traceback: its end, and the user's frames."""
+    head, quotes, text = message.partition("Traceback (most recent call last):\n")
+    if not quotes:
+        return message, []
+    called = text.rpartition(f'  File "{_OUR_FOLDER}')[2]
+    frames = [
+        (Source(shown_path(file), int(line), linecache.getline(file, int(line)).strip()), function)
+        for file, line, function in _QUOTED_FRAME.findall(called)
+        if not is_library(file)
+    ]
+    raised = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    return head + "\n".join(raised), frames
 
 
 def _own_frames(error: BaseException | None) -> list[tuple[Source, str]]:
