@@ -91,7 +91,14 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 
 
 def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) -> str:
-    """Why a profile is too short to judge, where that is for want of measuring; else empty."""
+    """Why a profile is too short to judge, where that is no property of the network; else empty."""
+    asleep = {p.layer for p in measurement.parameters if p.alive_later}
+    zero = sum(layer.delta_norm == 0 and layer.name in asleep for layer in measurement.layers)
+    if len(profile) < least <= len(profile) + zero:
+        return (
+            f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain) and "
+            "alive a few steps later: check again with parameters from there"
+        )
     blank = sum(layer.delta_norm is None and layer.gradient_max > 0 for layer in measurement.layers)
     if len(profile) >= least or len(profile) + blank < least:
         return ""

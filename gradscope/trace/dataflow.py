@@ -31,8 +31,10 @@ from gradscope.trace.vocabulary import (
     VIEWS,
     activation,
     is_real,
+    is_scale,
     keeps_rows,
     reduces,
+    row_of,
     scales,
 )
 
@@ -122,7 +124,7 @@ class Flow:
             for ok, var in zip(passes, eqn.outvars, strict=True)
         ]
         if base.kind is Kind.WEIGHT and base.rows:
-            outs = [_row_of(out, jax_compat.single_row(eqn, i)) for i, out in enumerate(outs)]
+            outs = [row_of(out, jax_compat.single_row(eqn, i)) for i, out in enumerate(outs)]
         if any(passes):
             first = passes.index(True)
             outs[first] = self._place(eqn, ins, outs[first], plan, index, first)
@@ -168,8 +170,11 @@ class Flow:
             return replace(out, site=sited[0].site, whole=False)
         if name in SUMS_OVER_DEVICES and sited and sited[0].site is not None:
             return self._move([sited[0].site], 0, out, plan, index, aval)
-        if name in ("mul", "div") and len(sited) == 1 and scales(eqn, ins):
-            return replace(out, site=sited[0].site, whole=sited[0].whole)
+        if name in ("mul", "div") and len(sited) == 1 and sited[0].site is not None:
+            if scales(eqn, ins):
+                return replace(out, site=sited[0].site, whole=sited[0].whole)
+            if sited[0].whole and is_scale(sited[0].site):
+                return self._move([sited[0].site], 0, out, plan, index, aval)
         if name in ("add", "add_any") and len(sited) == 2:
             return self._sum(eqn, sited[0], sited[1], out, plan, index, aval)
         return out
@@ -240,7 +245,7 @@ class Flow:
             site.leaves |= old.leaves
             if old.home is not None:
                 old.home[0].taps.pop(old.home[1], None)
-        site.calls = first.calls
+        site.calls, site.moved = first.calls, True
         site.op, site.axis, site.row = first.op, first.axis, first.row
         site.fan_in = sum(old.fan_in or 0 for old in sites) or None
         site.weight = max((old.weight for old in sites), key=len)
@@ -252,7 +257,7 @@ class Flow:
         if key not in self._sites:
             self._sites[key] = Site(len(self._sites), self.new_bit(), eqn, (), leaves, "", 0, plan.lead)
         site = self._sites[key]
-        site.eqn, site.leaves, site.activation = eqn, leaves, None
+        site.eqn, site.leaves, site.activation, site.moved = eqn, leaves, None, False
         site.calls = tuple(self._calls)
         return site
 
@@ -288,7 +293,3 @@ class Flow:
 def _reads_data(flow: Flow, values: list[Value]) -> bool:
     """An index that comes from the batch or from the parameters, as in an embedding or a router."""
     return any(v.reads & (flow.batch | flow.leaf_bits) for v in values)
-
-
-def _row_of(stack: Value, row: int | None) -> Value:
-    return stack if row is None else replace(stack, rows=False, row=row, shape=stack.shape[1:])

@@ -71,6 +71,8 @@ class Site:
     fan_in: int | None = None
     activation: str | None = None
     dtype: Any = None
+    moved: bool = False
+    """Taken on from where the weight met the data: past a bias, a sum, a collective."""
     home: tuple[Plan, int] | None = None
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jax_compat
-from gradscope.trace.sites import Kind, Value
+from gradscope.trace.sites import Kind, Site, Value
 
 NO_GRADIENT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
 """Real-valued operations whose derivative JAX defines as zero; integer and boolean results need no list."""
@@ -91,3 +92,13 @@ def keeps_rows(eqn: JaxprEqn) -> bool:
     if name == "transpose":
         return jax_compat.permutation(eqn)[0] == 0
     return name in ELEMENTWISE | {"reshape", "convert_element_type", "copy", "copy_p", "stop_gradient"}
+
+
+def row_of(stack: Value, row: int | None) -> Value:
+    """One layer's weight, taken from a stack of them; the stack itself where no row is."""
+    return stack if row is None else replace(stack, rows=False, row=row, shape=stack.shape[1:])
+
+
+def is_scale(site: Site) -> bool:
+    """A vector times numbers that still have to meet the data: `rsqrt(variance) * scale`."""
+    return site.op == "mul" and len(site.weight) <= 1 and not site.moved

@@ -214,3 +214,18 @@ def test_a_penalty_over_all_parameters_moves_no_layer() -> None:
     assert (extra.activation_rms, extra.delta_rms, extra.depth) == (None, None, None)
     assert oracle.parameter(found, "extra.w").connection is Connection.CONNECTED
     assert extra.gradient_norm == pytest.approx(2e-3 * oracle.norm(params["extra"]["w"]), rel=1e-5)
+
+
+def test_a_normalization_that_scales_its_own_divisor_is_one_layer() -> None:
+    """Flax and Haiku multiply the scale into `rsqrt(variance)`, and that into the data."""
+
+    def loss(p: Any, b: Any) -> Any:
+        h = apply(p["first"], b[0])
+        factor = lax.rsqrt(h.var(-1, keepdims=True) + 1e-5) * p["norm"]["scale"]
+        h = (h - h.mean(-1, keepdims=True)) * factor + p["norm"]["bias"]
+        return error(apply(p["second"], jnp.tanh(h)), b[1])
+
+    params = {**TWO, "norm": {"scale": jnp.ones(oracle.WIDTH), "bias": jnp.zeros(oracle.WIDTH)}}
+    found = agreeing(loss, params, BATCH)
+    assert oracle.names(found) == ["first", "norm", "second"]
+    assert oracle.layer(found, "norm").activation_rms == pytest.approx(1.0, abs=1e-2)

@@ -48,6 +48,7 @@ Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neur
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from gradscope.records import Connection, Cut, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
@@ -70,13 +71,21 @@ REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
 
 @rule("blocked-gradient", severity=Severity.ERROR)
 def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
-    blocked = [p for p in measurement.parameters if p.connection is Connection.BLOCKED and p.size > 0]
+    blocked = [
+        _as_chosen(p) for p in measurement.parameters if p.connection is Connection.BLOCKED and p.size > 0
+    ]
     trains = any(p.connection is Connection.CONNECTED and p.size > 0 for p in measurement.parameters)
     meant = _follows_parts(measurement)
     while blocked:
         cut, starved = _widest(blocked)
         blocked = [p for p in blocked if p not in starved]
         yield _hit(measurement, cut, starved, trains, meant)
+
+
+def _as_chosen(parameter: Parameter) -> Parameter:
+    """Frozen by name somewhere, it is meant to be: a codebook that is looked up by argmin, too."""
+    named = tuple(cut for cut in parameter.cuts if cut.op == "stop_gradient" and cut.on_parameter)
+    return replace(parameter, cuts=named) if named else parameter
 
 
 def _place(cut: Cut) -> Place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gradscope.records import Cut, Severity
@@ -101,3 +103,10 @@ def test_a_blocked_leaf_without_a_known_cut_is_still_told():
 
 def test_connected_parameters_are_silent():
     assert not found(net(parameter("a.w"), parameter("b.w")), RULE)
+
+
+def test_a_codebook_frozen_by_name_and_looked_up_by_argmin_is_meant():
+    cuts = (Cut("argmin", source(3), on_parameter=False), NAMED)
+    codebook = replace(blocked("codebook", NAMED), cuts=cuts)
+    (finding,) = found(net(codebook, parameter("encoder.w")), RULE)
+    assert finding.severity is Severity.NOTE
