@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from gradscope import recording
+from tests.report.canned import broken
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "sample_models/README.md")]
 
@@ -39,6 +44,29 @@ def test_readme_has_one_command_to_try_and_one_to_test() -> None:
     sample = commands[0].split()[-1]
     assert (ROOT / sample).is_file()
     assert commands[1].endswith("pytest -n 2")
+
+
+def keys_of(section: str) -> set[str]:
+    """What stands in the first column of a table of the page on JSON."""
+    body = (ROOT / "docs/json.md").read_text(encoding="utf-8").partition(f"## {section}\n")[2]
+    rows = [line for line in body.partition("\n## ")[0].splitlines() if line.startswith("| `")]
+    return {key for row in rows for key in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+
+
+@pytest.mark.parametrize(
+    ("section", "part"), [("A layer", "layers"), ("A parameter", "parameters"), ("A finding", "findings")]
+)
+def test_the_page_on_json_has_every_key(section: str, part: str) -> None:
+    report = recording.to_json(broken())
+    assert keys_of("The object") == set(report)
+    assert keys_of(section) == set(report[part][0])
+
+
+def test_the_page_on_json_has_every_key_of_a_recurrence() -> None:
+    page = (ROOT / "docs/json.md").read_text(encoding="utf-8")
+    text = page.partition("## A recurrence")[2].partition("\n## ")[0]
+    (*_, recurrence) = recording.to_json(broken())["recurrences"]
+    assert {key for key in recurrence if f"`{key}`" not in text} == set()
 
 
 def test_a_dead_link_and_a_missing_heading_are_seen(tmp_path: Path) -> None:
