@@ -214,6 +214,11 @@ def test_a_file_that_reads_stdin(check: Check) -> None:
     refused(result, "EOFError", "model.py:14", "Standard input is empty")
 
 
+def test_a_file_that_reads_all_of_stdin_finds_it_empty(check: Check) -> None:
+    text = "import sys\nassert (sys.stdin.read(), sys.stdin.buffer.read()) == ('', b'')\n"
+    assert check(text).code == 0
+
+
 def test_a_file_that_runs_forever(check: Check) -> None:
     result = check("import time\nwhile True:\n    time.sleep(0.01)\n", "--timeout", "1")
     refused(result, "took longer than 1 s", "model.py:16", "time.sleep(0.01)", "--timeout")

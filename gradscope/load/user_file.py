@@ -63,7 +63,7 @@ def import_named(name: str) -> ModuleType:
 def surroundings(argument: str) -> Iterator[None]:
     """What user code sees of the process: an empty standard input, and itself as the only argument."""
     stdin, argv = sys.stdin, sys.argv
-    sys.stdin, sys.argv = io.StringIO(), [argument]
+    sys.stdin, sys.argv = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), [argument]
     try:
         yield
     finally:
