@@ -204,11 +204,11 @@ class Loop(Block):
 
         def step(h: Array, u: Any) -> tuple[Array, Array]:
             h = self.part.fast(params, h if u is None else h + u)
-            return h, h.mean()
+            return h, h.mean(axis=-1, keepdims=True)
 
         reverse = self.kind == "reverse"
         h, means = lax.scan(step, x, inputs, self.length, reverse=reverse)
-        return h + means.mean()
+        return h + means.mean(axis=0)
 
     def slow(self, params: Any, x: Array, notes: Notes) -> Array:
         order = range(self.length)
@@ -218,8 +218,8 @@ class Loop(Block):
         for t in reversed(order) if self.kind == "reverse" else order:
             h = notes.at(self.name, h)
             h = self.part.slow(params, h if self.kind in ("fori", "no-input") else h + inputs[t], notes)
-            means.append(h.mean())
-        return h if self.kind == "fori" else h + jnp.stack(means).mean()
+            means.append(h.mean(axis=-1, keepdims=True))
+        return h if self.kind == "fori" else h + jnp.stack(means).mean(axis=0)
 
     def denses(self) -> list[Dense]:
         return self.part.denses()

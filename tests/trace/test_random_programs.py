@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from gradscope.load.problem import Problem
 from gradscope.measure.compiling import _options
@@ -14,7 +14,11 @@ from gradscope.pipeline import check_loss
 from gradscope.trace.program import Tracer
 from tests.trace.programs import Sample, samples
 
-EXAMPLES = settings(max_examples=25, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(
+    max_examples=25,
+    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
 
 
 def rms(parts) -> float:
