@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jax_compat
 from gradscope.trace.jax_compat import Body
-from gradscope.trace.sites import Kind, Plan, Site, Value, join
+from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join
 from gradscope.trace.vocabulary import (
     CUSTOM,
     ELEMENTWISE,
@@ -37,17 +37,6 @@ from gradscope.trace.vocabulary import (
     row_of,
     scales,
 )
-
-
-@dataclass(frozen=True)
-class CutSite:
-    """An equation that passes values of `leaves` on without their gradient."""
-
-    bit: int
-    eqn: JaxprEqn
-    calls: tuple[JaxprEqn, ...]
-    leaves: int
-    on_weight: bool
 
 
 class FlowRule(Protocol):
@@ -116,8 +105,9 @@ class Flow:
             base = replace(base, reads=base.reads | self.backward)
         passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
         base = self._cut(eqn, ins, base, any(passes), plan, index)
-        takes_weights = any(v.is_weight() for v in ins)
-        if takes_weights and name not in CUSTOM and jax_compat.carries_program(eqn):
+        taken = [v for v in ins if v.is_weight()]
+        layers_inside = len(taken) > (2 if name in CUSTOM else 0)
+        if layers_inside and jax_compat.carries_program(eqn):
             self.opaque[id(plan), index] = eqn
         outs = [
             replace(base, grad=base.grad if ok else 0, reduced=base.reduced or reduces(base, var.aval))
@@ -128,7 +118,17 @@ class Flow:
         if any(passes):
             first = passes.index(True)
             outs[first] = self._place(eqn, ins, outs[first], plan, index, first)
+            site = plan.taps.get(index)
+            if site is not None:
+                site.position = first
+                self._offer_outputs(site, outs, [i for i, ok in enumerate(passes) if ok and i != first])
         return outs
+
+    def _offer_outputs(self, site: Site, outs: list[Value], others: list[int]) -> None:
+        """An opaque call may hand on its layers' value at any of its outputs: the loss decides which."""
+        for i in others:
+            bit = site.outputs.setdefault(i, self.new_bit())
+            outs[i] = replace(outs[i], reads=outs[i].reads | bit, grad=outs[i].grad | bit, depth=site.depth)
 
     def _cut(
         self, eqn: JaxprEqn, ins: list[Value], base: Value, passes: bool, plan: Plan, index: int

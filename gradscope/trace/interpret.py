@@ -17,7 +17,6 @@ from gradscope.trace import jax_compat
 from gradscope.trace.jax_compat import Body, MeshAxes
 from gradscope.trace.sites import Plan, Site
 from gradscope.trace.tap import Sink, forward_stats, tap
-from gradscope.trace.vocabulary import is_real
 
 Slots = dict[int, tuple[Sink, Array]]
 """By site: its sink, a pair of f[lead...], and the gains for the value and for δ, f[lead..., 2]; each with
@@ -90,15 +89,10 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
         if index in plan.taps:
             _run_plain(body, waiting, env)
             waiting = []
-            var = eqn.outvars[site_position(eqn)]
+            var = eqn.outvars[plan.taps[index].position]
             env[var] = taps.tap(plan.taps[index], env[var])
     _run_plain(body, waiting, env)
     return [read(atom) for atom in body.jaxpr.outvars]
-
-
-def site_position(eqn: JaxprEqn) -> int:
-    """Which output of an equation is its site: the first that is a real number."""
-    return next(i for i, var in enumerate(eqn.outvars) if is_real(var.aval))
 
 
 def _run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:

@@ -26,11 +26,13 @@ from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.sites import Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
 from gradscope.trace.tap import Sink, stats_dtype
+from gradscope.trace.vocabulary import CUSTOM
 
 OPAQUE = (
     "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
     "one by one"
 )
+OWN_RULE = "its derivative is a rule of its own: the layers inside it were not measured one by one"
 POOLED = (
     "a loop over layers whose weights are stacked or indexed inside the loss: its layers are measured "
     "together, not one by one; scan over the stacked parameters themselves to tell them apart"
@@ -190,11 +192,12 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
     plan = Plan()
     outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
     loss, aux = outs[0], join(outs[1:])
-    reaching = [site for site in plan.sites() if site.op == "state" or site.bit & loss.reads]
+    reaching = [site for site in plan.sites() if site.op == "state" or site.reaches(loss.reads)]
     layers = group(leaves, [site for site in reaching if site.op != "state"])
     kept = {site.id for layer in layers for site in layer.sites}
     for site in reaching:
-        site.live = site.op == "state" or bool(site.bit & loss.grad)
+        site.live = site.op == "state" or site.reaches(loss.grad)
+        site.settle_on(loss.grad if site.live else loss.reads)
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
     connections = tuple(_connection(1 << i, loss, aux) for i in range(len(leaves)))
@@ -278,6 +281,8 @@ def _unseen(flow: Flow) -> tuple[Skipped, ...]:
     found = []
     for eqns, reason in ((flow.opaque.values(), OPAQUE), (flow.pooled.values(), POOLED)):
         for eqn in eqns:
+            if eqn.primitive.name in CUSTOM:
+                reason = OWN_RULE
             source = source_of(eqn)
             found.append(Skipped(f"{eqn.primitive.name}{f' at {source}' if source else ''}", reason))
     return tuple(dict.fromkeys(found))

@@ -71,13 +71,36 @@ class Site:
     fan_in: int | None = None
     activation: str | None = None
     dtype: Any = None
+    position: int = 0
+    """Which output of its equation it is."""
+    outputs: dict[int, int] = field(default_factory=dict)
+    """Bits of the other outputs it could be, for an opaque equation with several."""
     moved: bool = False
     """Taken on from where the weight met the data: past a bias, a sum, a collective."""
     home: tuple[Plan, int] | None = None
 
+    def reaches(self, bits: int) -> bool:
+        return any(bit & bits for bit in (self.bit, *self.outputs.values()))
+
+    def settle_on(self, bits: int) -> None:
+        """Stand at the first output that is among these bits, where the one it has is not."""
+        if not self.bit & bits:
+            self.position = next((p for p, bit in self.outputs.items() if bit & bits), self.position)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(axis.length for axis in self.lead)
+
+
+@dataclass(frozen=True)
+class CutSite:
+    """An equation that passes values of `leaves` on without their gradient."""
+
+    bit: int
+    eqn: JaxprEqn
+    calls: tuple[JaxprEqn, ...]
+    leaves: int
+    on_weight: bool
 
 
 @dataclass(eq=False)

@@ -39,7 +39,8 @@ PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})
 
 CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
-"""Opaque because their derivative is the user's own: tapped at their outputs, and not listed as unseen."""
+"""Opaque because their derivative is the user's own: tapped at their outputs. One that takes no more than a
+weight and a bias is a layer, and is not listed as unseen."""
 
 _ACTIVATIONS = frozenset(
     {"relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "soft_sign"}

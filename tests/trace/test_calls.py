@@ -265,3 +265,25 @@ def test_a_branch_for_each_example_leaves_its_weights_weights() -> None:
     found = agreeing(loss, {"l0": FOUR["l0"], "l1": FOUR["l1"]}, BATCH)
     assert sorted(oracle.names(found)) == ["l0", "l1"]
     assert {layer.op for layer in found.layers} == {"dot_general"}
+
+
+def test_an_opaque_net_stands_at_the_output_that_the_loss_uses() -> None:
+    @jax.custom_vjp
+    def net(weights: Any, x: Any) -> Any:
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return x.sum(), x
+
+    def plain_net(weights: Any, x: Any) -> Any:
+        for w in weights:
+            x = jnp.tanh(x @ w)
+        return x.sum(), x
+
+    net.defvjp(lambda w, x: (net(w, x), (w, x)), lambda kept, ct: jax.vjp(plain_net, *kept)[1](ct))
+    params = {"net": [FOUR[f"l{i}"]["w"] for i in range(3)]}
+    found = agreeing(lambda p, b: error(net(p["net"], b[0])[1], b[1]), params, BATCH)
+    (layer,) = found.layers
+    eps = jnp.zeros_like(BATCH[0])
+    delta = jax.grad(lambda e: error(plain_net(params["net"], BATCH[0])[1] + e, BATCH[1]))(eps)
+    assert layer.delta_norm == pytest.approx(float(jnp.linalg.norm(delta)), rel=1e-5)
+    assert [one.what.split(" ")[0] for one in found.unseen] == ["custom_vjp_call"]

@@ -68,6 +68,10 @@ SMALL, LARGE = 0.8, 1.25
 SQUASHING = frozenset({"logistic", "tanh"})
 
 
+# PyTorch's default for sigmoid networks is 0.58 of LeCun, so below half it is the weights, not the sigmoid.
+FAR_TOO_SMALL = 0.5
+
+
 @rule(
     "vanishing-gradient",
     severity=Severity.ERROR,
@@ -110,7 +114,7 @@ def vanishing_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
 
 def _cause(layers: Sequence[Layer], scale: Scale | None) -> tuple[str, str]:
     function = common_activation(layers)
-    if function == "logistic":
+    if function == "logistic" and (scale is None or scale.ratio >= FAR_TOO_SMALL):
         return (
             "The sigmoid function passes at most a quarter of δ.",
             "Replace the sigmoid by ReLU or GELU and initialize with He (standard deviation sqrt(2/fan_in)), "

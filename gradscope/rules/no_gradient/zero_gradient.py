@@ -103,6 +103,8 @@ def _has_delta(layer: Layer) -> bool:
 def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     """Whether a sibling at the same depth has a gradient: experts, or heads, that this batch did not use."""
     kind = _siblings(layer.name)
+    if _has_delta(layer):
+        return False
     return layer.depth is not None and any(
         other.depth == layer.depth and other.name not in dead and _siblings(other.name) == kind
         for other in measurement.layers
