@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from jax import Array
 
 from gradscope.measure.compiling import compile_program
@@ -39,6 +38,8 @@ def zero_leaves(program: Program, samples: list[Sample]) -> list[int]:
 
 def alive_later(program: Program, flow: FlowPass, inputs: Inputs, leaves: list[int]) -> dict[int, bool]:
     """For each of `leaves`: does its gradient become non-zero within `STEPS` steps on the same batch?"""
+    import optax  # here, because few runs need it and it takes 80 ms to import
+
     found = dict.fromkeys(leaves, False)
     adam = optax.adam(1e-3)
     weights = [jax.numpy.asarray(weight) for weight in inputs.weights]
