@@ -15,13 +15,13 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.user_code import user_code
 from gradscope.measure import nonfinite
-from gradscope.measure.flow import FlowPass
+from gradscope.measure.flow import FlowPass, Sample
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.records import Measurement, Skipped
 from gradscope.trace.leaves import complex_leaves, is_array
-from gradscope.trace.program import Tracer
+from gradscope.trace.program import Inputs, Program, Tracer
 
 Progress = Callable[[str], None]
 
@@ -33,6 +33,15 @@ class Measured:
     trace_s: float
     compile_s: float
     run_s: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """The batches that were measured, as given and as the program takes them, and what each measured."""
+
+    batches: list[Any]
+    inputs: list[Inputs]
+    samples: list[Sample]
 
 
 def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measured:
@@ -54,29 +63,35 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
         progress(f"measuring batch {number} of {len(inputs)}" if len(inputs) > 1 else "measuring")
         samples.append(flow(each))
     run_s = time.perf_counter() - running
-    weights = weight_statistics(program, inputs[0].weights)
-    bad = [number for number, sample in enumerate(samples) if nonfinite.seen(sample)]
-    zeros = [] if bad else zero_leaves(program, samples)
-    if zeros:
-        progress("looking a few steps ahead")
-    if bad:
-        progress("counting what is not finite")
-    taken = Taken(
-        program=program,
-        weights=weights,
-        nonfinite_weights=nonfinite.in_weights(inputs[0].weights, weights),
-        nonfinite_inputs=nonfinite.in_batch(used[bad[0]]) if bad else (),
-        nonfinite_gradients=nonfinite.in_gradients(program, inputs[bad[0]]) if bad else None,
-        samples=samples,
-        alive_later=alive_later(program, flow, inputs[0], zeros) if zeros else {},
-        optimizer_given=problem.optimizer is not None,
-    )
+    taken = _taken(problem, program, flow, Run(used, inputs, samples), progress)
     return Measured(
         measurement=measurement(taken),
         skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
         trace_s=traced - start + flow.compiled.trace_s,
         compile_s=flow.compiled.compile_s,
         run_s=run_s,
+    )
+
+
+def _taken(problem: Problem, program: Program, flow: FlowPass, run: Run, progress: Progress) -> Taken:
+    """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
+    first = run.inputs[0]
+    bad = next((i for i, sample in enumerate(run.samples) if nonfinite.seen(sample)), None)
+    zeros = zero_leaves(program, run.samples) if bad is None else []
+    if zeros:
+        progress("looking a few steps ahead")
+    if bad is not None:
+        progress("counting what is not finite")
+    weights = weight_statistics(program, first.weights)
+    return Taken(
+        program=program,
+        weights=weights,
+        nonfinite_weights=nonfinite.in_weights(first.weights, weights),
+        nonfinite_inputs=() if bad is None else nonfinite.in_batch(run.batches[bad]),
+        nonfinite_gradients=None if bad is None else nonfinite.in_gradients(program, run.inputs[bad]),
+        samples=run.samples,
+        alive_later=alive_later(program, flow, first, zeros) if zeros else {},
+        optimizer_given=problem.optimizer is not None,
     )
 
 
