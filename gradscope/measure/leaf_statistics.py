@@ -96,18 +96,7 @@ def rows_of_leaves(program: Program) -> list[int | None]:
 def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Moments]:
     """Moments of the parameters themselves; on a CPU NumPy reads them where they lie."""
     leaves = LeafStatistics(program, math.inf if jax.default_backend() == "cpu" else SMALL)
-    gains = leaves.gains()
-    large = [weights[leaf] for leaf in gains]
-    units = jnp.ones(())
-    found = list(weights)
-    if large:
-
-        def step(large: list[Array], gains: dict[int, Array]) -> list[Any]:
-            values = dict(zip(gains, large, strict=True))
-            found = leaves.reduced([values.get(leaf, units) for leaf in range(len(weights))], gains)
-            return [found[leaf] for leaf in gains]
-
-        reduced = compile_program(step, (large, gains), runs=1)(large, gains)
-        for leaf, value in zip(gains, jax.device_get(reduced), strict=True):
-            found[leaf] = value
+    found, gains = list(weights), leaves.gains()
+    if gains:
+        found = jax.device_get(compile_program(leaves.reduced, (found, gains), runs=1)(found, gains))
     return [moments for moments, _ in leaves.read(found, gains)]

@@ -31,7 +31,3 @@ def names_of(names: Sequence[str], show: int = 3) -> str:
 def count(amount: int, noun: str) -> str:
     """`1 layer`, `3 layers`."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"
-
-
-def article(noun: str) -> str:
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -21,8 +21,6 @@ from jax._src import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 from jax.sharding import PartitionSpec
 
-Atom = Var | Literal
-
 MeshAxes = tuple[tuple[str, int], ...]
 """Names and sizes of mesh axes."""
 
@@ -79,12 +77,6 @@ def called_body(eqn: JaxprEqn) -> Body:
 
 def branches(eqn: JaxprEqn) -> tuple[Body, ...]:
     return tuple(body_of(branch) for branch in eqn.params["branches"])
-
-
-def while_bodies(eqn: JaxprEqn) -> tuple[Body, int, Body, int]:
-    """Condition, number of its constants, body, number of its constants."""
-    p = eqn.params
-    return body_of(p["cond_jaxpr"]), p["cond_nconsts"], body_of(p["body_jaxpr"]), p["body_nconsts"]
 
 
 def checkpoint_options(eqn: JaxprEqn) -> dict[str, Any]:

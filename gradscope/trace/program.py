@@ -63,7 +63,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Program:
-    """The traced loss. `loss_at` runs it with taps; the plan says where they are."""
+    """The traced loss. `tapped` runs it with taps; the plan says where they are."""
 
     body: Body
     plan: Plan
@@ -114,16 +114,11 @@ class Tracer:
         self._params = split(problem.params)
         self._leaves = leaves_of(problem.params)
 
-    def inputs(self, batch: Any, draw: int = 0, params: Any = None) -> Inputs:
-        traced = (self._params if params is None else split(params)).traced
+    def inputs(self, batch: Any, draw: int = 0) -> Inputs:
+        traced = self._params.traced
         weights = [leaf for position, leaf in traced.items() if position in self._leaves]
         rest = [leaf for position, leaf in traced.items() if position not in self._leaves]
         return Inputs(weights, [*rest, *split(batch).traced.values(), self._problem.key(draw)])
-
-    def params_with(self, weights: list[Any]) -> Any:
-        """The params pytree with other values in its differentiated leaves."""
-        values = dict(self._params.traced) | dict(zip(self._leaves, weights, strict=True))
-        return self._params.join(list(values.values()))
 
     def trace(self, batch: Any) -> Program:
         """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
