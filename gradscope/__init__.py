@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from gradscope.errors import GradscopeError as GradscopeError
     from gradscope.load.problem import Problem as Problem
     from gradscope.pipeline import check_loss as check
-    from gradscope.records import Finding as Finding
-    from gradscope.records import Report as Report
-    from gradscope.records import Severity as Severity
+    from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
 
 _HOME = {
     "check": ("gradscope.pipeline", "check_loss"),

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__, compilation_cache
+from gradscope.options import LoadOptions
 from gradscope.records import Report, Timing, Tool
 from gradscope.rules import get, judge
 
@@ -40,11 +41,9 @@ def prepare_process() -> None:
 
 def check(
     target: str,
+    options: LoadOptions | None = None,
     *,
-    batch_size: int | None = None,
     batches: int = 1,
-    seed: int = 0,
-    timeout: float | None = None,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     progress: Progress = silent,
@@ -56,7 +55,7 @@ def check(
     progress(f"loading {target}")
     from gradscope.load.target import load
 
-    problem = load(target, batch_size=batch_size, seed=seed, timeout=timeout)
+    problem = load(target, options)
     loaded = perf_counter() - start
     return check_problem(
         problem,

@@ -11,10 +11,11 @@ import pytest
 SRC = Path(__file__).parents[1] / "gradscope"
 LONGEST = 300
 
-DATA = {"errors", "records", "encoding"}
+DATA = {"errors", "records", "encoding", "options"}
 MAY_IMPORT = {
     "errors": set(),
     "records": set(),
+    "options": set(),
     "encoding": set(),
     "recording": DATA,
     "gate": DATA | {"rules"},
@@ -41,7 +42,7 @@ ONLY_IN = {
     "numpy": ("load/", "trace/", "measure/", "optimizers/"),
     "jax": ("load/", "trace/", "measure/", "optimizers/", "pipeline.py (late)"),
 }
-INTERNALS = "trace/jax_compat.py"
+INTERNALS = "trace/jax_compat/"
 
 Import = tuple[str, bool]
 """The full name, and whether it is imported late: inside a function."""
@@ -66,7 +67,7 @@ def is_type_checking(node: ast.AST) -> bool:
 def wrong_import(where: str, name: str, late: bool) -> bool:
     layer = where.removesuffix(".py").split("/")[0]
     top, _, rest = name.partition(".")
-    if name.startswith(".") or (name.startswith("jax._src") and where != INTERNALS):
+    if name.startswith(".") or (name.startswith("jax._src") and not where.startswith(INTERNALS)):
         return True
     if top == "gradscope":
         target = rest.split(".")[0]
@@ -98,7 +99,7 @@ def violations(src: Path) -> list[str]:
         ]
         if text.count("\n") > LONGEST:
             found.append(f"{where} has more than {LONGEST} lines")
-        if where != INTERNALS and reads_equation_params(tree):
+        if not where.startswith(INTERNALS) and reads_equation_params(tree):
             found.append(f"{where} reads the parameters of an equation")
     return found
 
@@ -135,8 +136,8 @@ def test_the_guard_can_fail(tmp_path: Path, where: str, code: str, complaint: st
 
 def test_a_late_jax_import_is_allowed_where_the_table_says_so(tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text("def check():\n    import jax\n", encoding="utf-8")
-    (tmp_path / "trace").mkdir()
-    (tmp_path / "trace/jax_compat.py").write_text(
+    (tmp_path / "trace/jax_compat").mkdir(parents=True)
+    (tmp_path / "trace/jax_compat/new.py").write_text(
         "from jax._src import core\ndef f(eqn):\n    return eqn.params\n", encoding="utf-8"
     )
     assert violations(tmp_path) == []

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gradscope import encoding, recording
 from gradscope.errors import GradscopeError
@@ -85,6 +84,12 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "recurrences",
         "nonfinite_inputs",
         "nonfinite_values",
+        "origin",
+        "hazards",
+        "gradients",
+        "elements",
+        "custom_rules",
+        "transposition",
         "batches",
         "loss_spread",
         "optimizer_given",

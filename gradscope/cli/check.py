@@ -103,6 +103,7 @@ def check(
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline
+    from gradscope.options import LoadOptions
 
     pipeline.prepare_process()
     from gradscope.cli.progress import StageLine
@@ -111,10 +112,8 @@ def check(
     with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
         report = pipeline.check(
             target,
-            batch_size=batch_size,
+            LoadOptions(batch_size=batch_size, seed=seed, timeout=timeout),
             batches=batches,
-            seed=seed,
-            timeout=timeout,
             select=selected,
             ignore=ignored,
             progress=progress,

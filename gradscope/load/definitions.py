@@ -14,18 +14,19 @@ from gradscope.load.frameworks import framework_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.problem import Problem, is_optimizer
 from gradscope.load.shown import kind_of, listed, nearest, shown
+from gradscope.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
 _DATA_NAMES = ("batches", "batch", "data")
 _EXAMPLE = "def loss_fn(params, batch): ..."
 
 
-def problem_in(module: ModuleType, wanted: str | None, target: str, seed: int) -> Problem:
+def problem_in(module: ModuleType, wanted: str | None, target: str, options: LoadOptions) -> Problem:
     """The problem that `module` defines, under the name `wanted` or under the usual names.
 
     `target` is the module as the user named it: candidates are shown as `target:name`.
     """
-    names = vars(module)
+    names, seed = vars(module), options.seed
     if wanted is not None:
         return _named(names, wanted, target, seed)
     problem = names.get("problem")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gradscope.errors import GradscopeError
 from gradscope.load.time_limit import time_limit
 from gradscope.load.user_file import import_named, missing_file, run_file
+from gradscope.options import LoadOptions
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -21,21 +22,20 @@ if TYPE_CHECKING:
 _DEFINES_A_PROBLEM = re.compile(r"^(?:def (?:loss_fn|problem)\(|(?:loss_fn|problem) = )", re.MULTILINE)
 
 
-def load(
-    target: str, *, batch_size: int | None = None, seed: int = 0, timeout: float | None = None
-) -> Problem:
+def load(target: str, options: LoadOptions | None = None) -> Problem:
     """The problem that `target` names: `model.py`, `model.py:name`, or `package.module:name`.
 
-    `name` is a loss function, a function that returns a Problem, or a Problem. `seed` goes to `init(key)`
-    and to the order of the rows of `data`. After `timeout` seconds the user's code is stopped.
+    `name` is a loss function, a function that returns a Problem, or a Problem. The seed goes to `init(key)`
+    and to the order of the rows of `data`. After the timeout the user's code is stopped.
     """
+    options = options or LoadOptions()
     # JAX comes first: once the user's folder is searched, a file there could take its name.
     from gradscope.load.definitions import problem_in
 
     where, name = split_target(target)
-    with time_limit(timeout, f"Loading {target}"):
-        problem = problem_in(_module(where), name, str(where), seed)
-        return problem.with_options(seed=seed, batch_size=batch_size)
+    with time_limit(options.timeout, f"Loading {target}"):
+        problem = problem_in(_module(where), name, str(where), options)
+        return problem.with_options(seed=options.seed, batch_size=options.batch_size)
 
 
 def split_target(target: str) -> tuple[Path | str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -163,7 +164,7 @@ def _nonfinite_share(taken: Taken, group: LayerGroup, row: int | None) -> float:
     return bad / size if size else 0.0
 
 
-def _output(taken: Taken, group: LayerGroup, row: int | None) -> dict[str, float]:
+def _output(taken: Taken, group: LayerGroup, row: int | None) -> dict[str, Any]:
     """The value that the layer produces and its δ, pooled over its uses, steps and batches.
 
     Nothing where it was never computed. Uses to which no gradient comes back (a teacher that shares the

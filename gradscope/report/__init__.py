@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from gradscope.report.base import Reporter
-from gradscope.report.base import View as View
+from gradscope.report.base import Reporter, View as View
 
 FORMATS = {
     "terminal": "gradscope.report.terminal",

@@ -2,7 +2,6 @@
 
 from gradscope.rules.base import Rule as Rule
 from gradscope.rules.judging import judge as judge
-from gradscope.rules.registry import all_rules as all_rules
-from gradscope.rules.registry import get as get
+from gradscope.rules.registry import all_rules as all_rules, get as get
 
 __all__ = ["Rule", "all_rules", "get", "judge"]

@@ -12,6 +12,7 @@ import pytest
 
 import gradscope
 from gradscope.cli.app import main
+from gradscope.options import LoadOptions
 from gradscope.records import Report
 from tests.report.canned import healthy
 
@@ -49,8 +50,8 @@ class Pipeline:
     prints: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
 
-    def check(self, target: str, **options: Any) -> Report:
-        self.asked.append({"target": target, **options})
+    def check(self, target: str, loading: LoadOptions, **options: Any) -> Report:
+        self.asked.append({"target": target, "loading": loading, **options})
         options["progress"]("loading model.py")
         if self.prints:
             print(self.prints)

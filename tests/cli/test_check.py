@@ -10,6 +10,7 @@ import pytest
 
 from gradscope import recording
 from gradscope.errors import GradscopeError
+from gradscope.options import LoadOptions
 from gradscope.records import Severity
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import broken, deep, healthy
@@ -31,10 +32,8 @@ def test_options_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
     assert callable(asked.pop("progress"))
     assert asked == {
         "target": "model.py:tiny",
-        "batch_size": 8,
+        "loading": LoadOptions(batch_size=8, seed=7, timeout=2.5),
         "batches": 3,
-        "seed": 7,
-        "timeout": 2.5,
         "select": ("non-finite", "zero-gradient"),
         "ignore": ("zero-gradient",),
     }
@@ -45,10 +44,8 @@ def test_the_defaults_are_those_of_the_docs(run: Run, pipeline: Pipeline) -> Non
     asked = pipeline.asked[0]
     del asked["progress"], asked["target"]
     assert asked == {
-        "batch_size": None,
+        "loading": LoadOptions(),
         "batches": 1,
-        "seed": 0,
-        "timeout": None,
         "select": (),
         "ignore": (),
     }

@@ -2,11 +2,14 @@
 
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 
 from gradscope.errors import GradscopeError
-from gradscope.load.target import load
+from gradscope.load import target as targets
+from gradscope.load.problem import Problem
+from gradscope.options import LoadOptions
 
 HEADER = """
 import numpy as np
@@ -25,6 +28,11 @@ def _own_imports(monkeypatch, tmp_path):
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+def load(target: str, **options: Any) -> Problem:
+    """`gradscope.load.target.load`, with the options written out."""
+    return targets.load(target, LoadOptions(**options))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradscope.load.target import load
+from tests.load.conftest import load
 
 PARAMS = "import numpy as np\nparams = {'w': np.ones(3, np.float32)}\n"
 BATCH = "batch = np.ones((4, 3), np.float32)\n"

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from gradscope.errors import GradscopeError
-from gradscope.load.target import load
 from gradscope.load.user_code import as_gradscope_error, user_code
-from tests.load.conftest import HEADER
+from tests.load.conftest import HEADER, load
 
 
 def tracing(problem):

@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from gradscope.load.target import load
-from tests.load.conftest import HEADER
+from tests.load.conftest import HEADER, load
 
 LOSS = "def loss_fn(params, batch):\n    return 0.0\n"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gradscope.report.bars import bar, scale_of, sparkline
 from gradscope.report.glyphs import ASCII, UNICODE

@@ -14,8 +14,7 @@ from gradscope.records import Report, Skipped
 from gradscope.report import FORMATS, View, reporter
 from gradscope.report.folding import FOLDED_ABOVE
 from gradscope.report.lines import fold, width_of, wrap
-from tests.report.canned import CANNED, HOSTILE, broken, deep, healthy, layer, vanishing
-from tests.report.canned import report as report_of
+from tests.report.canned import CANNED, HOSTILE, broken, deep, healthy, layer, report as report_of, vanishing
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -1,28 +1,11 @@
-"""What a run measured and what it found: plain data, standard library only, the seam of the program.
-
-Passes write these records, rules and reporters read them, nobody else's types cross. All numbers are
-Python floats and may be NaN or infinite; `None` means "not measured", never zero.
-"""
+"""What the flow pass measured: parameters, layers, recurrences."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-Number = float | int | str
-
-
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-    @property
-    def rank(self) -> int:
-        """0 for the gravest: findings are sorted by it."""
-        return list(Severity).index(self)
+from gradscope.records.common import Source
 
 
 class Connection(StrEnum):
@@ -34,18 +17,6 @@ class Connection(StrEnum):
     STATE = "state"
     """No path to the loss, but one to the auxiliary output: running statistics, a target network."""
     DISCONNECTED = "disconnected"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A line of the user's code; `text` is that line, stripped, or empty where it cannot be read."""
-
-    file: str
-    line: int
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +50,8 @@ class Parameter:
     """Largest absolute value."""
     cuts: tuple[Cut, ...] = ()
     """Where its gradient ends, for a blocked parameter."""
+    update_rms: float | None = None
+    """rms of the first update that the problem's optimizer makes; `None` where none is given."""
     alive_later: bool | None = None
     """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
 
@@ -118,6 +91,8 @@ class Layer:
     """Inputs summed into one output element, for products and convolutions."""
     activation: str | None = None
     """The activation function its output goes into: `relu`, `tanh`, `logistic`, `gelu`, ..."""
+    kind: str | None = None
+    """Class of the framework's module that owns the parameters: `Linear`, `LSTMCell`."""
     uses: int = 1
     """Places in the program where the layer is used (shared weights: more than one)."""
     gradient_norm_spread: float | None = None
@@ -146,104 +121,3 @@ class Recurrence:
     state_rms: tuple[float, ...]
     function: str | None = None
     """The squashing function the state goes through, where one is seen: `tanh`, `logistic`."""
-
-
-@dataclass(frozen=True, slots=True)
-class NonFiniteInput:
-    """A leaf of the batch that holds a NaN or an infinity before anything ran."""
-
-    name: str
-    count: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class NonFiniteValue:
-    """A layer whose output (`forward`) or δ (not `forward`) is not finite, in the order of execution."""
-
-    layer: str
-    forward: bool
-    source: Source | None
-    step: int | None = None
-    """First step at which it happens, for a value inside a loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """Something that was not judged, and why: shown by every reporter."""
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """Everything the passes produced for one problem. Layers stand in forward order."""
-
-    loss: float
-    layers: tuple[Layer, ...]
-    parameters: tuple[Parameter, ...]
-    recurrences: tuple[Recurrence, ...] = ()
-    nonfinite_inputs: tuple[NonFiniteInput, ...] = ()
-    nonfinite_values: tuple[NonFiniteValue, ...] = ()
-    batches: int = 1
-    loss_spread: float | None = None
-    """Standard deviation of the loss over the batches; `None` with one batch."""
-    optimizer_given: bool = False
-    unseen: tuple[Skipped, ...] = ()
-    """Operations that consume parameters and that gradscope ran without looking inside."""
-
-    @property
-    def gradient_norm(self) -> float:
-        """Global norm: what `optax.global_norm` and clipping see."""
-        norms = [p.gradient_norm for p in self.parameters]
-        return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One sickness, named at its root, with the numbers that show it and one remedy."""
-
-    rule: str
-    severity: Severity
-    layer: str | None
-    parameter: str | None
-    source: Source | None
-    message: str
-    evidence: Mapping[str, Number]
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Wall-clock seconds of each part of a run."""
-
-    load_s: float = 0.0
-    trace_s: float = 0.0
-    compile_s: float = 0.0
-    run_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    gradscope: str
-    jax: str
-    backend: str
-    """`cpu`, `gpu` or `tpu`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The measurement, the findings, and what was skipped and why."""
-
-    target: str
-    tool: Tool
-    measurement: Measurement
-    findings: tuple[Finding, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
-    timing: Timing = field(default_factory=Timing)
-
-    @property
-    def verdict(self) -> str:
-        """`sick` where a finding is an error, else `healthy`; the gate's policy may be stricter."""
-        return "sick" if any(f.severity is Severity.ERROR for f in self.findings) else "healthy"

@@ -1,0 +1,15 @@
+"""How a target is loaded, as the command line says it; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What wins over the names in the user's file."""
+
+    batch_size: int | None = None
+    seed: int = 0
+    timeout: float | None = None
+    """[seconds] for the user's code to load."""

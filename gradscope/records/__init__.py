@@ -1,0 +1,42 @@
+"""What a run measured and what it found: plain data, standard library only, the seam of the program.
+
+Passes write these records, rules and reporters read them, nobody else's types cross. All numbers are
+Python floats and may be NaN or infinite; `None` means "not measured", never zero.
+"""
+
+from __future__ import annotations
+
+from gradscope.records.common import (
+    Number as Number,
+    Severity as Severity,
+    Skipped as Skipped,
+    Source as Source,
+)
+from gradscope.records.correctness import (
+    ElementCheck as ElementCheck,
+    GradientCheck as GradientCheck,
+    RuleCheck as RuleCheck,
+    Transposition as Transposition,
+    Verdict as Verdict,
+)
+from gradscope.records.network import (
+    Connection as Connection,
+    Cut as Cut,
+    Layer as Layer,
+    Parameter as Parameter,
+    Recurrence as Recurrence,
+)
+from gradscope.records.nonfinite import (
+    Hazard as Hazard,
+    NonFiniteInput as NonFiniteInput,
+    NonFiniteValue as NonFiniteValue,
+    Operation as Operation,
+    Origin as Origin,
+)
+from gradscope.records.report import (
+    Finding as Finding,
+    Measurement as Measurement,
+    Report as Report,
+    Timing as Timing,
+    Tool as Tool,
+)

@@ -1,0 +1,90 @@
+"""Is the gradient right: for each parameter leaf, and for each custom derivative rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gradscope.records.common import Source
+
+
+class Verdict(StrEnum):
+    RIGHT = "right"
+    WRONG = "wrong"
+    CANNOT_JUDGE = "cannot judge"
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCheck:
+    """One parameter leaf: its gradient against finite differences along directions inside the leaf.
+
+    `analytic` and `numeric` are the derivative [loss per unit step] along the direction that disagrees
+    most, against the uncertainty of its differences.
+    """
+
+    parameter: str
+    verdict: Verdict
+    reason: str
+    """Why it cannot be judged, or what a reader should know of a right or wrong one; may be empty."""
+    directions: int
+    analytic: float
+    numeric: float
+    uncertainty: float
+    """Estimated error of `numeric`: truncation (Richardson) and rounding."""
+    step: float
+    """Length of the step [units of the parameter, as rms over the leaf] at which `numeric` was taken."""
+    dtype: str
+    """What it was computed in."""
+    source: Source | None = None
+
+    @property
+    def relative_error(self) -> float:
+        """|analytic - numeric| over the larger of the two; 0 where both are."""
+        larger = max(abs(self.analytic), abs(self.numeric))
+        return abs(self.analytic - self.numeric) / larger if larger else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ElementCheck:
+    """One element of a leaf, as textbooks check it: `verify --per-element`."""
+
+    parameter: str
+    index: tuple[int, ...]
+    verdict: Verdict
+    analytic: float
+    numeric: float
+    uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCheck:
+    """One argument of one `custom_vjp` or `custom_jvp`, checked by itself at the values it really got."""
+
+    function: str
+    """As the user named it."""
+    kind: str
+    """`custom_vjp` or `custom_jvp`."""
+    argument: str
+    """The argument whose derivative was compared, by its name where the user gave one."""
+    verdict: Verdict
+    reason: str
+    ratio: float | None
+    """The rule's derivative over the right one, where the two are proportional: 0.5 for a lost factor 2."""
+    relative_error: float
+    """rms of the difference over rms of the right derivative."""
+    uncertainty: float
+    """The relative error that rounding and differencing alone explain."""
+    uses: int
+    """Places in the program from which it is called."""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transposition:
+    """Forward against reverse mode: `<u, J v>` by jvp and `<Jᵀ u, v>` by vjp, which needs no step."""
+
+    verdict: Verdict
+    reason: str
+    forward: float
+    reverse: float
+    uncertainty: float

@@ -1,0 +1,93 @@
+"""The whole of a run: what was measured, what was found, what it took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gradscope.records.common import Number, Severity, Skipped, Source
+from gradscope.records.correctness import ElementCheck, GradientCheck, RuleCheck, Transposition
+from gradscope.records.network import Layer, Parameter, Recurrence
+from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Everything the passes produced for one problem. Layers stand in forward order."""
+
+    loss: float
+    layers: tuple[Layer, ...]
+    parameters: tuple[Parameter, ...]
+    recurrences: tuple[Recurrence, ...] = ()
+    nonfinite_inputs: tuple[NonFiniteInput, ...] = ()
+    nonfinite_values: tuple[NonFiniteValue, ...] = ()
+    origin: Origin | None = None
+    """Where the first of them was born; `None` where everything is finite or it could not be found."""
+    hazards: tuple[Hazard, ...] = ()
+    gradients: tuple[GradientCheck, ...] = ()
+    """By `verify`, leaf by leaf."""
+    elements: tuple[ElementCheck, ...] = ()
+    custom_rules: tuple[RuleCheck, ...] = ()
+    transposition: Transposition | None = None
+    batches: int = 1
+    loss_spread: float | None = None
+    """Standard deviation of the loss over the batches; `None` with one batch."""
+    optimizer_given: bool = False
+    unseen: tuple[Skipped, ...] = ()
+    """Operations that consume parameters and that gradscope ran without looking inside."""
+
+    @property
+    def gradient_norm(self) -> float:
+        """Global norm: what `optax.global_norm` and clipping see."""
+        norms = [p.gradient_norm for p in self.parameters]
+        return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sickness, named at its root, with the numbers that show it and one remedy."""
+
+    rule: str
+    severity: Severity
+    layer: str | None
+    parameter: str | None
+    source: Source | None
+    message: str
+    evidence: Mapping[str, Number]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock seconds of each part of a run."""
+
+    load_s: float = 0.0
+    trace_s: float = 0.0
+    compile_s: float = 0.0
+    run_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    gradscope: str
+    jax: str
+    backend: str
+    """`cpu`, `gpu` or `tpu`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The measurement, the findings, and what was skipped and why."""
+
+    target: str
+    tool: Tool
+    measurement: Measurement
+    findings: tuple[Finding, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def verdict(self) -> str:
+        """`sick` where a finding is an error, else `healthy`; the gate's policy may be stricter."""
+        return "sick" if any(f.severity is Severity.ERROR for f in self.findings) else "healthy"

@@ -1,0 +1,41 @@
+"""The only files that read the insides of JAX: equation parameters, jaxpr classes, source info.
+
+JAX 0.10 to 0.12. Where the versions differ, the newer spelling is tried first, and a comment names the
+version whose end makes the other one dead.
+"""
+
+from __future__ import annotations
+
+from gradscope.trace.jax_compat.locations import (
+    is_user_file as is_user_file,
+    user_locations as user_locations,
+)
+from gradscope.trace.jax_compat.meshes import (
+    MeshAxes as MeshAxes,
+    ShardMapParams as ShardMapParams,
+    make_varying as make_varying,
+    replicas as replicas,
+    shard_map_params as shard_map_params,
+    sharded_along as sharded_along,
+    varying_axes as varying_axes,
+)
+from gradscope.trace.jax_compat.operands import (
+    fan_in as fan_in,
+    permutation as permutation,
+    single_row as single_row,
+)
+from gradscope.trace.jax_compat.programs import (
+    Body as Body,
+    ScanParams as ScanParams,
+    as_function as as_function,
+    body_of as body_of,
+    branches as branches,
+    called_body as called_body,
+    carries_program as carries_program,
+    checkpoint_options as checkpoint_options,
+    function_name as function_name,
+    in_backward as in_backward,
+    inner_bodies as inner_bodies,
+    is_literal as is_literal,
+    scan_params as scan_params,
+)

@@ -1,0 +1,106 @@
+"""Jaxprs and the equations that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
+
+
+@dataclass(frozen=True)
+class Body:
+    """A jaxpr and the constants it closes over, whatever class JAX keeps them in."""
+
+    jaxpr: Any
+    consts: Sequence[Any]
+
+    @property
+    def eqns(self) -> Sequence[JaxprEqn]:
+        return self.jaxpr.eqns  # type: ignore[no-any-return]
+
+
+def body_of(jaxpr: Any) -> Body:
+    """Open a `ClosedJaxpr` (one class with `Jaxpr` from 0.12 on) or a bare `Jaxpr` without constants."""
+    if hasattr(jaxpr, "consts"):
+        return Body(jaxpr.jaxpr, tuple(jaxpr.consts))
+    return Body(jaxpr, ())
+
+
+def is_literal(atom: Any) -> bool:
+    return isinstance(atom, Literal)
+
+
+@dataclass(frozen=True)
+class ScanParams:
+    body: Body
+    length: int
+    reverse: bool
+    unroll: int | bool
+    consts: int
+    carry: int
+
+
+def scan_params(eqn: JaxprEqn) -> ScanParams:
+    p = eqn.params
+    if "ft_in" in p:
+        consts, carry, _ = (len(part) for part in p["ft_in"].unpack())
+    else:  # JAX 0.10
+        consts, carry = p["num_consts"], p["num_carry"]
+    return ScanParams(body_of(p["jaxpr"]), p["length"], p["reverse"], p["unroll"], consts, carry)
+
+
+def called_body(eqn: JaxprEqn) -> Body:
+    """The function of an equation that merely calls it: jit, closed_call, remat, custom_*."""
+    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        if key in eqn.params:
+            return body_of(eqn.params[key])
+    raise KeyError(eqn.primitive.name)
+
+
+def branches(eqn: JaxprEqn) -> tuple[Body, ...]:
+    return tuple(body_of(branch) for branch in eqn.params["branches"])
+
+
+def checkpoint_options(eqn: JaxprEqn) -> dict[str, Any]:
+    return {"policy": eqn.params["policy"], "prevent_cse": eqn.params["prevent_cse"]}
+
+
+def function_name(eqn: JaxprEqn) -> str:
+    """The user's name for a called function (`relu`, `gelu`), or an empty string."""
+    if "name" in eqn.params:
+        return str(eqn.params["name"])
+    if "call_jaxpr" in eqn.params:
+        info = called_body(eqn).jaxpr.debug_info
+        return str(info.func_src_info).split(" ", 1)[0] if info is not None else ""
+    return ""
+
+
+def carries_program(eqn: JaxprEqn) -> bool:
+    """The equation carries a jaxpr over arrays; one over scalars only says how to combine two elements."""
+    return any(getattr(v.aval, "ndim", 0) for body in inner_bodies(eqn) for v in body.jaxpr.invars)
+
+
+def inner_bodies(eqn: JaxprEqn) -> Iterator[Body]:
+    """Every jaxpr that an equation carries, known or not."""
+    for value in eqn.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(part, Jaxpr | ClosedJaxpr):
+                yield body_of(part)
+
+
+def in_backward(eqn: JaxprEqn) -> bool:
+    """The equation belongs to a gradient that the user's own code takes."""
+    return "transpose(" in str(eqn.source_info.name_stack)
+
+
+def as_function(
+    body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]
+) -> Callable[..., Any]:
+    """A run of neighbouring equations as a function from the values they read to those they write."""
+    effects = frozenset().union(*(eqn.effects for eqn in eqns)) if eqns else frozenset()
+    names = tuple(f"v{i}" for i in range(len(reads)))
+    info = body.jaxpr.debug_info._replace(arg_names=names, result_paths=("",) * len(writes))
+    jaxpr = Jaxpr([], reads, writes, list(eqns), effects, info)
+    return jaxpr_as_fun(ClosedJaxpr(jaxpr, []))  # type: ignore[no-any-return]
