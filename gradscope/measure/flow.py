@@ -15,6 +15,7 @@ from jax import Array
 from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.statistics import Floats, Moments, range_gain
+from gradscope.measure.updates import Updates
 from gradscope.trace.program import Inputs, Program
 
 
@@ -30,13 +31,18 @@ class Sample:
     """By leaf; one entry along axis 0 for each row of a stacked leaf."""
     nonzero: list[Floats]
     """By leaf: elements of the gradient that are not exactly zero."""
+    updates: list[Moments]
+    """By leaf: what the user's optimizer would add to it; empty where none is given."""
 
 
 class FlowPass:
     """Compiled once for the shapes of a program; call it with the inputs of each batch."""
 
-    def __init__(self, program: Program, inputs: Inputs, *, runs: int = 1) -> None:
+    def __init__(
+        self, program: Program, inputs: Inputs, *, runs: int = 1, updates: Updates | None = None
+    ) -> None:
         self._program = program
+        self._updates = updates
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
         self.compiled: Compiled = compile_program(self._step, self.arguments(inputs), runs=runs)
@@ -58,7 +64,9 @@ class FlowPass:
     ) -> Any:
         both = jax.value_and_grad(self._program.tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self._program.sinks(), gains, others, consts)
-        return loss, forward, delta, self._leaves.reduced(gradients, leaf_gains)
+        updates = self._updates(loss, gradients, weights) if self._updates else []
+        reduced = [self._leaves.reduced(values, leaf_gains) for values in (gradients, updates)]
+        return loss, forward, delta, *reduced
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""
@@ -71,7 +79,7 @@ class FlowPass:
 
     def _out_of_range(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> bool:
         """Set the gains where a square left the range of its dtype; False where none did."""
-        _, forward, delta, found = raw
+        _, forward, delta, found, _ = raw
         for key, gain in gains.items():
             gain[..., 0] = range_gain(forward[key][1], gain.dtype)
             gain[..., 1] = range_gain(delta[key][1], gain.dtype)
@@ -80,7 +88,7 @@ class FlowPass:
         return any((gain != 1).any() for gain in [*gains.values(), *leaf_gains.values()])
 
     def _read(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> Sample:
-        loss, forward, delta, found = raw
+        loss, forward, delta, found, updates = raw
         values = {
             key: Moments.read(squares, top, gains[key][..., 0], count)
             for key, (squares, top, count) in forward.items()
@@ -95,4 +103,5 @@ class FlowPass:
             },
             gradients=[moments for moments, _ in gradients],
             nonzero=[nonzero for _, nonzero in gradients],
+            updates=[moments for moments, _ in self._leaves.read(updates, leaf_gains)],
         )

@@ -70,6 +70,7 @@ def _by_leaf(program: Program) -> list[tuple[LayerGroup, int]]:
 
 def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
     about, found = taken.program.leaves[leaf], taken.gradient(leaf)
+    updates = [sample.updates[leaf] for sample in taken.samples if sample.updates]
     return Parameter(
         name=about.name,
         layer=group.name,
@@ -82,6 +83,7 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
         gradient_rms=rms(found),
         gradient_norm=_mean_norm(found),
         gradient_max=largest(found),
+        update_rms=rms(updates) if updates else None,
         cuts=taken.program.cuts[leaf],
         alive_later=taken.alive_later.get(leaf),
     )
@@ -110,6 +112,9 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | No
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [moments for batch in by_batch for moments in batch]
+    updates = [
+        of_leaf(sample.updates[leaf]) for sample in taken.samples if sample.updates for leaf in group.leaves
+    ]
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
     sites = _sites(group, row)
     first = min(sites, key=lambda site: site.depth) if sites else None
@@ -122,6 +127,7 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | No
         gradient_rms=rms(gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
         gradient_max=largest(gradients),
+        update_rms=rms(updates) if updates else None,
         gradient_zero_share=_zero_share(taken, group, row),
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
         **_output(taken, group, row),

@@ -19,6 +19,7 @@ from gradscope.measure.flow import FlowPass, Sample
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
+from gradscope.measure.updates import updates_of
 from gradscope.records import Measurement, Skipped
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
@@ -56,7 +57,8 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
     progress("compiling")
-    flow = FlowPass(program, inputs[0], runs=len(inputs))
+    updates, without = updates_of(problem, tracer, inputs[0])
+    flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
     samples = []
     running = time.perf_counter()
     for number, each in enumerate(inputs, 1):
@@ -66,7 +68,7 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     taken = _taken(problem, program, flow, Run(used, inputs, samples), progress)
     return Measured(
         measurement=measurement(taken),
-        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
+        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
         trace_s=traced - start + flow.compiled.trace_s,
         compile_s=flow.compiled.compile_s,
         run_s=run_s,

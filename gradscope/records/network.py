@@ -77,6 +77,8 @@ class Layer:
     gradient_zero_share: float | None
     """Share of the gradient's elements that are exactly zero, in [0, 1]."""
     gradient_nonfinite_share: float | None
+    update_rms: float | None = None
+    """rms of the first update that the problem's optimizer makes; `None` where none is given."""
     activation_rms: float | None = None
     activation_max: float | None = None
     delta_rms: float | None = None

@@ -24,6 +24,12 @@ def _ratio(layer: Layer) -> str:
     return units.cell(layer.gradient_to_weight) if layer.weight_rms else units.NOT_MEASURED
 
 
+def _update(layer: Layer) -> str:
+    if layer.update_rms is None:
+        return ""
+    return units.cell(layer.update_rms / layer.weight_rms) if layer.weight_rms else units.NOT_MEASURED
+
+
 def _some(part: float | None) -> str:
     return units.share(part) if part else ""
 
@@ -34,6 +40,7 @@ COLUMNS = (
     Column(("grad", "norm"), 4, lambda layer: units.cell(layer.gradient_norm)),
     Column(("grad", "rms"), 7, lambda layer: units.cell(layer.gradient_rms)),
     Column(("grad /", "weight"), 2, _ratio),
+    Column(("update", "/ weight"), 2, _update, only_if_any=True),
     Column(("zero", "grad"), 3, lambda layer: _some(layer.gradient_zero_share), only_if_any=True),
     Column(("not", "finite"), 1, lambda layer: _some(layer.gradient_nonfinite_share), only_if_any=True),
     Column(("activ.", "rms"), 3, lambda layer: units.cell(layer.activation_rms)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,14 @@ class Tracer:
         with user_code(f"tracing {self._problem.name}"):
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
         return _program(jax_compat.body_of(closed), tuple(self._leaves.values()), self._rest, cut)
+
+    def tree(self, leaves: Sequence[Any]) -> Any:
+        """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""
+        values = iter(leaves)
+        count = self._params.structure.num_leaves
+        return jax.tree.unflatten(
+            self._params.structure, [next(values) if i in self._leaves else None for i in range(count)]
+        )
 
     @property
     def _rest(self) -> int:
