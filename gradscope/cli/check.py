@@ -10,6 +10,7 @@ import typer
 
 from gradscope import recording, rules
 from gradscope.cli.delivery import SCREEN, Delivery
+from gradscope.cli.loading import Target, with_load_options
 from gradscope.cli.options import (
     RENDERING,
     Color,
@@ -22,7 +23,7 @@ from gradscope.cli.options import (
     examples,
     names_in,
 )
-from gradscope.errors import GradscopeError
+from gradscope.options import LoadOptions
 
 EPILOG = examples(
     "gradscope check model.py",
@@ -31,25 +32,7 @@ EPILOG = examples(
     "gradscope check model.py --format json --output report.json",
 )
 
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        help="Your file with loss_fn, params and batch in it: model.py, model.py:name or "
-        "package.module:name. It is run, as Python runs it.",
-        show_default=False,
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Cut batches of N rows from data().", show_default=False),
-]
 Batches = Annotated[int, typer.Option(min=1, metavar="N", help="Measure over N batches.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of init(key) and of the key of loss_fn.")]
-Timeout = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="Give up on a file that takes longer to load.", show_default=False),
-]
 Select = Annotated[
     list[str] | None,
     typer.Option(metavar="RULE", help="Apply only these rules (repeat, or use commas).", show_default=False),
@@ -75,12 +58,11 @@ NoProgress = Annotated[
 ]
 
 
+@with_load_options
 def check(
     target: Target,
-    batch_size: BatchSize = None,
+    loading: LoadOptions,
     batches: Batches = 1,
-    seed: Seed = 0,
-    timeout: Timeout = None,
     select: Select = None,
     ignore: Ignore = None,
     fail_on: FailOn = "error",
@@ -96,14 +78,9 @@ def check(
     delivery = Delivery(format, output, fail_on, show_all, color, quiet, save)
     policy = delivery.prepare(target.rpartition(":")[0] or target)
     selected, ignored = known_rules(select), known_rules(ignore)
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise GradscopeError(
-            f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
-        )
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline
-    from gradscope.options import LoadOptions
 
     pipeline.prepare_process()
     from gradscope.cli.progress import StageLine
@@ -112,7 +89,7 @@ def check(
     with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
         report = pipeline.check(
             target,
-            LoadOptions(batch_size=batch_size, seed=seed, timeout=timeout),
+            loading,
             batches=batches,
             select=selected,
             ignore=ignored,

@@ -1,0 +1,65 @@
+"""The options that say how a TARGET is loaded: every command that loads one has all of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from gradscope.errors import GradscopeError
+from gradscope.options import LoadOptions
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="Your file with loss_fn, params and batch in it: model.py, model.py:name or "
+        "package.module:name. It is run, as Python runs it.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Cut batches of N rows from data().", show_default=False),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of init(key) and of the key of loss_fn.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Give up on a file that takes longer to load.", show_default=False),
+]
+
+
+def load_options(
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    timeout: Timeout = None,
+) -> LoadOptions:
+    """What the options say, checked. To add an option, add a parameter: `with_load_options` reads them."""
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise GradscopeError(
+            f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
+        )
+    return LoadOptions(batch_size=batch_size, seed=seed, timeout=timeout)
+
+
+def with_load_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the parameters of `load_options` in place of its parameter `loading`.
+
+    Typer reads the signature: a command lists its own options and `loading: LoadOptions`, nothing else.
+    """
+    added = inspect.signature(load_options, eval_str=True).parameters
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += added.values() if parameter.name == "loading" else [parameter]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        loading = load_options(**{name: given.pop(name) for name in added})
+        command(loading=loading, **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
