@@ -39,6 +39,10 @@ ONLY_IN = {
     "click": ("cli/",),
     "rich": ("cli/", "report/"),
     "optax": ("load/", "measure/", "optimizers/"),
+    "flax": ("load/frameworks/",),
+    "equinox": ("load/frameworks/",),
+    "haiku": ("load/frameworks/",),
+    "keras": ("load/frameworks/",),
     "numpy": ("load/", "trace/", "measure/", "optimizers/"),
     "jax": ("load/", "trace/", "measure/", "optimizers/", "pipeline.py (late)"),
 }
@@ -117,6 +121,7 @@ def test_arrows_point_one_way() -> None:
         ("report/html.py", "from gradscope.trace import sites", "imports gradscope.trace.sites"),
         ("trace/new.py", "from gradscope.measure.flow import x", "imports gradscope.measure.flow.x"),
         ("load/new.py", "import gradscope.trace", "imports gradscope.trace"),
+        ("load/new.py", "def f():\n    from flax import nnx", "imports flax.nnx"),
         ("measure/new.py", "from gradscope import pipeline", "imports gradscope.pipeline"),
         ("pipeline.py", "import jax", "imports jax"),
         ("gate.py", "import rich.table", "imports rich.table"),

@@ -14,11 +14,12 @@ from enum import StrEnum
 from typing import Any
 
 import jax
-import numpy as np
 
-from gradscope.errors import GradscopeError
+from gradscope.load.beside import stands_beside
+from gradscope.load.frameworks.table import fresh
 from gradscope.load.keys import is_key_name, is_seed_name, seed_from
-from gradscope.load.shown import kind_of, listed
+from gradscope.load.shown import listed
+from gradscope.load.unfilled import no_batch, unfillable
 
 PARAMETER_NAMES = (
     "params", "parameters", "weights", "theta", "model", "variables", "net", "network", "module", "w", "p",
@@ -30,11 +31,6 @@ _NOT_A_KEY = (
     "train", "training", "is_training", "deterministic", "state", "model_state", "opt_state", "config", "cfg",
     "mask", "step", "epoch", "apply_fn", "fn", *BATCH_NAMES, *PARAMETER_NAMES,
 )  # fmt: skip
-FORMS = """Forms that work, `key` being optional in each:
-  loss_fn(params, batch, key)
-  loss_fn(params, x, y, key)   the batch is a tuple of 2, or a dict with the keys 'x' and 'y'
-  loss_fn(params, key)         the data is closed over
-  loss_fn(key, params, batch)  any order, where the names tell: params, batch, key or rng"""
 
 
 class Role(StrEnum):
@@ -45,6 +41,8 @@ class Role(StrEnum):
     """All parts of the batch, for `*batch`."""
     KEY = "key"
     SEED = "seed"
+    GIVEN = "given"
+    """A value of the user's file, or of a library call, that stands beside params and batch."""
     DEFAULT = "default"
 
 
@@ -52,7 +50,9 @@ class Role(StrEnum):
 class Filling:
     role: Role
     detail: Any = None
-    """PART: index or key into the batch. KEY: how many keys stand before. DEFAULT: the value."""
+    """PART: index or key into the batch. KEY: how many keys stand before. GIVEN, DEFAULT: the value."""
+    wrap: Callable[[Any], Any] | None = None
+    """KEY: what the framework wraps around a key."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,17 @@ class Arguments:
         return function(*args, **{n: _value(f, params, batch, key) for n, f in self.keyword.items()})
 
 
-def arrange(loss_fn: Callable[..., Any], batch: Any, name: str) -> Arguments:
-    """Plans the call of `loss_fn`, whose first batch is `batch` (`None`: there is none)."""
+def arrange(
+    loss_fn: Callable[..., Any],
+    batch: Any,
+    name: str,
+    given: Mapping[str, Any] | None = None,
+    rngs: Callable[[Any], Any] | None = None,
+) -> Arguments:
+    """Plans the call of `loss_fn`, whose first batch is `batch` (`None`: there is none).
+
+    `given` may fill parameters of those names; `rngs` makes of a key what a parameter `rngs` gets.
+    """
     try:
         signature = inspect.signature(loss_fn)
     except (TypeError, ValueError):
@@ -88,18 +97,19 @@ def arrange(loss_fn: Callable[..., Any], batch: Any, name: str) -> Arguments:
     if not named and star:
         return _positional(batch)
     parts = _parts_by_name(batch)
-    found = _keys(named, parts)
+    found = _keys(named, parts, rngs)
     params = _params(named, found, parts)
     if params is None:
-        raise _unfillable(f"{name} takes no parameter that could be params", signature, name, batch)
+        raise unfillable(f"{name} takes no parameter that could be params", signature, name, batch)
     found[params.name] = Filling(Role.PARAMS)
-    open_ones = [p for p in named if p.name not in found and p.default is p.empty]
+    found |= _beside(named, found, batch, {n: v for n, v in (given or {}).items() if n not in parts})
+    open_ones = _open(named, found)
     if open_ones and batch is None:
-        raise _no_batch(open_ones, signature, name)
+        raise no_batch(open_ones, signature, name)
     data = _fill_data(open_ones, batch, parts)
     if data is None:
         missing = listed([f"`{p.name}`" for p in open_ones])
-        raise _unfillable(
+        raise unfillable(
             f"{name} takes {missing}, and gradscope cannot tell what from", signature, name, batch
         )
     found |= data
@@ -109,7 +119,37 @@ def arrange(loss_fn: Callable[..., Any], batch: Any, name: str) -> Arguments:
     return _ordered(named, found, _notes(found, batch, name))
 
 
-def _keys(named: list[inspect.Parameter], parts: Mapping[str, Any]) -> dict[str, Filling]:
+def params_name(loss_fn: Any) -> str:
+    """The parameter of a loss that receives the params, as far as the signature alone tells."""
+    if not callable(loss_fn):
+        return "params"
+    try:
+        parameters = inspect.signature(loss_fn).parameters.values()
+    except (TypeError, ValueError):
+        return "params"
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    found = _params(named, _keys(named, {}, None), {})
+    return "params" if found is None else found.name
+
+
+def _open(named: list[inspect.Parameter], found: Mapping[str, Filling]) -> list[inspect.Parameter]:
+    return [p for p in named if p.name not in found and p.default is p.empty]
+
+
+def _beside(
+    named: list[inspect.Parameter], found: Mapping[str, Filling], batch: Any, given: Mapping[str, Any]
+) -> dict[str, Filling]:
+    """Values of the file for required parameters: those that are meant, and those the batch leaves open."""
+    fillings = {p.name: Filling(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given}
+    sure = {name: each for name, each in fillings.items() if stands_beside(name, each.detail)}
+    left = _open(named, {**found, **sure})
+    enough = batch is not None and _fill_data(left, batch, _parts_by_name(batch)) is not None
+    return sure if enough or not left else fillings
+
+
+def _keys(
+    named: list[inspect.Parameter], parts: Mapping[str, Any], rngs: Callable[[Any], Any] | None
+) -> dict[str, Filling]:
     """Parameters named like a key, unless the batch has a part of that name (attention: query, key, value).
 
     A default that is neither `None` nor an array says that the name means something else.
@@ -119,7 +159,8 @@ def _keys(named: list[inspect.Parameter], parts: Mapping[str, Any]) -> dict[str,
         given = p.default is not p.empty and p.default is not None and not isinstance(p.default, jax.Array)
         if is_key_name(p.name) and p.name not in parts and not given:
             role = Role.SEED if is_seed_name(p.name) else Role.KEY
-            found[p.name] = Filling(role, len(found))
+            wraps = p.name.lower() == "rngs" or "Rngs" in str(p.annotation)
+            found[p.name] = Filling(role, len(found), rngs if wraps else None)
     return found
 
 
@@ -235,41 +276,11 @@ def _value(filling: Filling, params: Any, batch: Any, key: Any) -> Any:
         case Role.PART:
             return batch[filling.detail]
         case Role.KEY:
-            return jax.random.fold_in(key, filling.detail) if filling.detail else key
+            own = jax.random.fold_in(key, filling.detail) if filling.detail else key
+            return filling.wrap(own) if filling.wrap else own
         case Role.SEED:
             return seed_from(key)
+        case Role.GIVEN:
+            return fresh(filling.detail)
         case _:
             return filling.detail
-
-
-def _unfillable(what: str, signature: inspect.Signature, name: str, batch: Any) -> GradscopeError:
-    return GradscopeError(
-        f"{what}: `{name}{signature}`.",
-        why=f"The batch is {describe(batch)}.",
-        fix="Name the parameters as in one of these forms, give the others defaults, or wrap the loss in a "
-        "function of `(params, batch)`.",
-        details=FORMS,
-        slug="wrong-number-of-arguments",
-    )
-
-
-def _no_batch(open_ones: list[inspect.Parameter], signature: inspect.Signature, name: str) -> GradscopeError:
-    return GradscopeError(
-        f"{name} takes {listed([f'`{p.name}`' for p in open_ones])}, and there is no batch.",
-        why=f"Its signature is `{name}{signature}`; neither `batch` nor `batches` nor `data` is given.",
-        fix="Give one of them, or close over the data: `loss_fn(params)` or `loss_fn(params, key)`.",
-        details=FORMS,
-        slug="no-batches",
-    )
-
-
-def describe(batch: Any) -> str:
-    if isinstance(batch, Mapping):
-        return f"a dict with the keys {listed([repr(key) for key in batch])}"
-    if isinstance(batch, tuple | list):
-        return f"a {type(batch).__name__} of {len(batch)}"
-    return (
-        f"one {kind_of(batch)} of shape {np.shape(batch)}"
-        if hasattr(batch, "shape")
-        else f"a {kind_of(batch)}"
-    )

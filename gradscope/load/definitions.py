@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any
 
 from gradscope.errors import GradscopeError
-from gradscope.load.arguments import PARAMETER_NAMES
-from gradscope.load.frameworks import framework_of
+from gradscope.load.arguments import params_name
+from gradscope.load.frameworks.table import adapter_of, transform_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
+from gradscope.load.models import is_function, model_names, params_in
 from gradscope.load.problem import Problem, is_optimizer
 from gradscope.load.shown import kind_of, listed, nearest, shown
 from gradscope.options import LoadOptions
@@ -32,10 +33,10 @@ def problem_in(module: ModuleType, wanted: str | None, target: str, options: Loa
     problem = names.get("problem")
     if isinstance(problem, Problem):
         return problem
-    if _is_function(problem) and takes_nothing_or_a_key(problem):
+    if is_function(problem) and takes_nothing_or_a_key(problem):
         return _from_function(problem, "problem", seed)
     if "loss_fn" in names:
-        return _from_loss(names["loss_fn"], names, seed)
+        return _from_loss(names["loss_fn"], names, target, seed)
     raise _no_loss(names, target)
 
 
@@ -51,10 +52,12 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
     value = names[wanted]
     if isinstance(value, Problem):
         return value
+    if adapter_of(value) is not None and "loss_fn" in names:
+        return _from_loss(names["loss_fn"], names, target, seed, params=value)
     if callable(value) and (not _has_parameters(value) or "problem" in wanted.lower()):
         return _from_function(value, wanted, seed)
     if callable(value):
-        return _from_loss(value, names, seed)
+        return _from_loss(value, names, target, seed)
     raise GradscopeError(
         f"{target}:{wanted} is {shown(value)}, of type {kind_of(value)}.",
         why="gradscope needs a loss function, a function that returns a Problem, or a Problem.",
@@ -76,9 +79,10 @@ def _from_function(function: Callable[..., Any], name: str, seed: int) -> Proble
     )
 
 
-def _from_loss(loss_fn: Any, names: Mapping[str, Any], seed: int) -> Problem:
+def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, params: Any = None) -> Problem:
     notes: list[str] = []
-    params = _params(names, seed)
+    if params is None:
+        params = params_in(names, params_name(loss_fn), target, seed, notes)
     given = _data(names, seed, notes)
     optimizer = _optimizer(names, seed, notes)
     validation = _usable(names, "validation_batch", seed)
@@ -90,50 +94,13 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], seed: int) -> Problem:
             optimizer=optimizer,
             validation_batch=validation,
             seed=seed,
+            given={name: names[name] for name in _public(names)},
             notes=tuple(notes),
         )
     except GradscopeError as error:
         if error.slug != "no-batches" or given:
             raise
         raise _explain_missing_batch(error, names) from None
-
-
-def _params(names: Mapping[str, Any], seed: int) -> Any:
-    params = names.get("params")
-    if params is not None and not _is_function(params):
-        return params
-    if _is_function(names.get("init")):
-        made = call_with_key(names["init"], "init", seed)
-        if made is None:
-            raise GradscopeError(
-                "init returned None.",
-                why="Its result is the params.",
-                fix="End it with `return params`.",
-                slug="no-params",
-            )
-        return made
-    raise _no_params(names, params)
-
-
-def _no_params(names: Mapping[str, Any], params: Any) -> GradscopeError:
-    framework = framework_of(names.get("model"))
-    if params is not None:
-        what = f"params is a function: {shown(params)}."
-        fix = "Name it `init`, or call it: `params = ...`."
-    elif framework is not None:
-        what = f"The file gives `model`, a model of {framework[0]}, and neither `params` nor `init`."
-        fix = "gradscope does not open it by itself yet. Add these lines:"
-    else:
-        what = "The file gives neither `params` nor `init`."
-        close = _nearest_of(("params", *PARAMETER_NAMES[:3], "init"), names)
-        fix = f"{close} Write `params = ...`, a pytree of arrays, or `def init(key): return params`.".strip()
-    return GradscopeError(
-        what,
-        why="The loss is differentiated with respect to params.",
-        fix=fix,
-        details=framework[1] if framework is not None and params is None else "",
-        slug="no-params",
-    )
 
 
 def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, Any]:
@@ -144,7 +111,7 @@ def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, An
     name = usable[0]
     if len(usable) > 1:
         notes.append(f"The file gives {' and '.join(usable)}: {name} is used.")
-    if name == "batches" and _is_function(names[name]):
+    if name == "batches" and is_function(names[name]):
         return {name: partial(call_with_key, names[name], name, seed)}
     return {name: _usable(names, name, seed)}
 
@@ -153,7 +120,7 @@ def _is_usable(name: str, value: Any) -> bool:
     """Scripts have helpers of the same names: `batches(x, size)`, `batches = 10`, `import data`."""
     if value is None or isinstance(value, ModuleType | type):
         return False
-    if _is_function(value):
+    if is_function(value):
         return takes_nothing_or_a_key(value)
     return name != "batches" or (isinstance(value, Iterable) and not isinstance(value, str))
 
@@ -162,7 +129,7 @@ def _usable(names: Mapping[str, Any], name: str, seed: int) -> Any:
     value = names.get(name)
     if not _is_usable(name, value):
         return None
-    if not _is_function(value):
+    if not is_function(value):
         return value
     made = call_with_key(value, name, seed)
     if made is None:
@@ -177,16 +144,16 @@ def _usable(names: Mapping[str, Any], name: str, seed: int) -> Any:
 
 def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
     value = names.get("optimizer")
-    if value is None or is_optimizer(value):
+    if value is None or is_optimizer(value) or transform_of(value) is not None:
         return value
-    if _is_function(value) and takes_nothing_or_a_key(value):
+    if is_function(value) and takes_nothing_or_a_key(value):
         return call_with_key(value, "optimizer", seed)
     notes.append(f"optimizer is of type {kind_of(value)}, not an optax.GradientTransformation: not used.")
     return None
 
 
 def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> GradscopeError:
-    helpers = [n for n in _DATA_NAMES if _is_function(names.get(n))]
+    helpers = [n for n in _DATA_NAMES if is_function(names.get(n))]
     others = [n for n in _DATA_NAMES if names.get(n) is not None and n not in helpers]
     why = error.why
     if helpers:
@@ -207,14 +174,13 @@ def _no_loss(names: Mapping[str, Any], target: str) -> GradscopeError:
     what = f"{target} defines no `loss_fn` and no `problem`."
     public = _public(names)
     why = f"It defines {listed([f'`{n}`' for n in public])}." if public else "It defines nothing."
-    framework = framework_of(names.get("model"))
-    details = _candidates(names, target) or (framework[1] if framework else "")
-    return GradscopeError(what, why=why, fix=fix, details=details, slug="no-loss-function")
+    return GradscopeError(what, why=why, fix=fix, details=_candidates(names, target), slug="no-loss-function")
 
 
 def _candidates(names: Mapping[str, Any], target: str) -> str:
     problems = [n for n in _public(names) if isinstance(names[n], Problem)]
-    return "\n".join(f"  {target}:{n}" for n in [*problems, *_functions(names)][:10])
+    models = model_names(names) if "loss_fn" in names else []
+    return "\n".join(f"  {target}:{n}" for n in [*problems, *models, *_functions(names)][:10])
 
 
 def _functions(names: Mapping[str, Any]) -> list[str]:
@@ -222,7 +188,7 @@ def _functions(names: Mapping[str, Any]) -> list[str]:
     own = [
         n
         for n in _public(names)
-        if _is_function(names[n]) and getattr(names[n], "__module__", None) == names.get("__name__")
+        if is_function(names[n]) and getattr(names[n], "__module__", None) == names.get("__name__")
     ]
     return sorted(own, key=lambda n: not any(word in n.lower() for word in _LOSS_LIKE))
 
@@ -234,13 +200,6 @@ def _public(names: Mapping[str, Any]) -> list[str]:
 def _nearest_of(usual: Iterable[str], names: Mapping[str, Any]) -> str:
     found = (nearest(name, [n for n in _public(names) if not isinstance(names[n], type)]) for name in usual)
     return next((text for text in found if text), "")
-
-
-def _is_function(value: Any) -> TypeGuard[Callable[..., Any]]:
-    """A function as written or as wrapped by `jit` or `partial`, but no model that can also be called."""
-    if inspect.isroutine(value) or isinstance(value, partial):
-        return True
-    return callable(value) and hasattr(value, "__wrapped__")
 
 
 def _has_parameters(function: Callable[..., Any]) -> bool:

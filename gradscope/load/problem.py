@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,12 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
 from gradscope.load.batches import BatchSource, One, Peeked, Rows, Stream, rows_of
+from gradscope.load.frameworks.base import Context, Kinds, Opened
+from gradscope.load.frameworks.table import opened, transform_of
 from gradscope.load.keys import prng_key
 from gradscope.load.leaves import conversion_notes, numeric, require_floating, require_rows
 from gradscope.load.shown import kind_of, shown
+from gradscope.load.user_code import user_code
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -23,12 +26,19 @@ class Problem:
 
     Give one of `batch`, `batches` (an iterable, or a function that starts one) and `data` (arrays with a
     common leading axis, cut into batches of `batch_size`), or none where the loss closes over its data.
-    Everything is checked here, so a `Problem` that exists can be measured: its first batch has been drawn.
+    Params may be the model object of a framework: it is opened, and the loss receives such an object again.
+    `given` holds values for further parameters of the loss, by name. Everything is checked here, so a
+    `Problem` that exists can be measured: its first batch has been drawn.
     """
 
     loss_fn: Callable[..., Any]
     """The user's function as it is; `loss` calls it."""
     params: Any
+    """A pytree of arrays; of a model object, its parameters as nested dicts by the names the user writes."""
+    model: Any
+    """The model object that was given as params, or `None`."""
+    kinds: Kinds
+    """Of a model object, the class of the module at each path."""
     optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
     validation_batch: Any
@@ -37,6 +47,7 @@ class Problem:
     """The name of the loss function."""
     notes: tuple[str, ...]
     """What loading decided and the user should know: float64 leaves that JAX makes float32, ..."""
+    _opened: Opened | None
     _arguments: Arguments
     _batches: Peeked
 
@@ -52,28 +63,37 @@ class Problem:
         validation_batch: Any = None,
         batch_size: int | None = None,
         seed: int = 0,
+        given: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         name = _name_of(loss_fn)
-        params = _checked_params(params)
         source = _source(batch, batches, data, seed, batch_size)
         peeked = Peeked(source)
         first = peeked.first()
-        arguments = arrange(loss_fn, first, name)
+        with user_code("opening the model"):
+            model = opened(params, Context({"optimizer": optimizer, **(given or {})}, first, seed))
+        beside = {**(given or {}), **(model.given if model else {})}
+        arguments = arrange(loss_fn, first, name, beside, model.rngs if model else None)
+        object_given = params if model else None
+        params = _checked_params(model.params if model else params)
         self._set(
             loss_fn=loss_fn,
             params=params,
+            model=object_given,
+            kinds=model.kinds if model else {},
             optimizer=_checked_optimizer(optimizer),
             validation_batch=_checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
             notes=(
                 *notes,
+                *(model.notes if model else ()),
                 *arguments.notes,
                 *(source.notes if isinstance(source, Rows) else ()),
                 *conversion_notes(params, "params"),
                 *conversion_notes(first, "batch"),
             ),
+            _opened=model,
             _arguments=arguments,
             _batches=peeked,
         )
@@ -81,13 +101,17 @@ class Problem:
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
 
-        The value is what the user returned, unchecked. `aux` is `None` where the user returns the value
-        alone, and a tuple where more than two things are returned.
+        The value is what the user returned, unchecked. `aux` is what was returned beside it, and the state
+        that the run changed in a model object: `None`, one thing, or a tuple.
         """
-        result = self._arguments.call(self.loss_fn, params, batch, key)
-        if not isinstance(result, tuple) or len(result) < 2:
-            return result, None
-        return result[0], result[1] if len(result) == 2 else tuple(result[1:])
+
+        def run(model: Any) -> Any:
+            return self._arguments.call(self.loss_fn, model, batch, key)
+
+        result, state = self._opened.call(params, run) if self._opened else (run(params), None)
+        value, *aux = result if isinstance(result, tuple) and len(result) > 1 else (result,)
+        aux += [] if state is None else [state]
+        return value, None if not aux else aux[0] if len(aux) == 1 else tuple(aux)
 
     def batches(self) -> Iterator[Any]:
         """A fresh pass, reading no more than is drawn; it may have no end. `None` where there is no batch."""
@@ -155,6 +179,9 @@ def _checked_batch(batch: Any, what: str) -> Any:
 
 
 def _checked_optimizer(optimizer: Any) -> Any:
+    transform = transform_of(optimizer)
+    if transform is not None:
+        return transform
     if optimizer is None or is_optimizer(optimizer):
         return optimizer
     raise GradscopeError(

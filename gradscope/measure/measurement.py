@@ -135,6 +135,7 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | No
         op=first.op if first else None,
         fan_in=first.fan_in if first else None,
         activation=next((site.activation for site in sites if site.activation), None),
+        kind=leaves[0].kind,
         uses=max(len(sites), 1),
         gradient_norm_spread=_spread(norms),
     )

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.load.frameworks.base import Kinds
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -22,6 +24,8 @@ class Leaf:
     """The name less its last step; empty at the root."""
     shape: tuple[int, ...]
     dtype: str
+    kind: str | None = None
+    """Class of the module that owns it; `None` where the params are no model object."""
 
     @property
     def size(self) -> int:
@@ -60,14 +64,22 @@ def is_differentiated(leaf: Any) -> bool:
     return is_array(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
-def leaves_of(params: Any) -> dict[int, Leaf]:
-    """The differentiated leaves by their position among all leaves."""
+def leaves_of(params: Any, kinds: Kinds | None = None) -> dict[int, Leaf]:
+    """The differentiated leaves by their position among all leaves; `kinds` are those of `Problem`."""
     found = {}
     for position, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(params)[0]):
         if is_differentiated(leaf):
             dtype = str(jnp.result_type(leaf))
-            found[position] = Leaf(path_name(path) or "params", path_name(path[:-1]), np.shape(leaf), dtype)
+            name, parent = path_name(path) or "params", path_name(path[:-1])
+            found[position] = Leaf(name, parent, np.shape(leaf), dtype, _owner(path, kinds or {}))
     return found
+
+
+def _owner(path: Sequence[Any], kinds: Kinds) -> str | None:
+    """The class of the nearest module around a leaf."""
+    steps = tuple(str(getattr(step, "key", step)) for step in path)
+    around = (steps[:end] for end in range(len(steps) - 1, -1, -1))
+    return next((kinds[each] for each in around if each in kinds), None)
 
 
 _AMBIGUOUS = re.compile(r"[.\[\]\s]|^\d*$")

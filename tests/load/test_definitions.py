@@ -228,23 +228,6 @@ def test_a_batch_function_that_returns_nothing_is_refused(write, refused):
     assert refused(load, write(PARAMS + "def batch():\n    pass\n" + LOSS)).what == "batch() returned None."
 
 
-@pytest.mark.parametrize(
-    ("module", "framework", "line"),
-    [
-        ("equinox.nn._mlp", "Equinox", "eqx.partition"),
-        ("flax.nnx.module", "Flax NNX", "nnx.merge"),
-        ("flax.linen.module", "Flax Linen", "model.apply"),
-        ("haiku._src.transform", "Haiku", "model.apply"),
-        ("keras.src.models.model", "Keras", "stateless_call"),
-    ],
-)
-def test_a_model_of_a_framework_is_told_how_to_give_params(module, framework, line, write, refused):
-    text = f"import numpy as np\nmodel = type('Model', (), {{'__module__': {module!r}}})()\n" + BATCH + LOSS
-    error = refused(load, write(text))
-    assert f"a model of {framework}" in error.what
-    assert line in error.details
-
-
 def test_a_model_beside_params_is_left_alone(write):
     load(write(PARAMS + BATCH + LOSS + "model = type('M', (), {'__module__': 'equinox.nn'})()\n"))
 

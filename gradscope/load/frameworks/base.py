@@ -1,0 +1,127 @@
+"""What an adapter is: it opens the model objects of one framework, so that the passes see plain arrays.
+
+A new one is a file beside this that ends in `ADAPTER = ...`, one line in `table.py` and one case in
+`tests/load/test_contract.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Loss = Callable[[Any], Any]
+"""The user's loss with everything but the model filled in."""
+Path = tuple[str | int, ...]
+"""Steps to a leaf, as a user writes them: attributes and keys as text, positions as integers."""
+
+Kinds = Mapping[tuple[str, ...], str]
+"""Steps to a module, each as text and none for the whole model -> the name of its class."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stands beside the model that is opened."""
+
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """The names of the user's file, or the `given` of a library call."""
+    batch: Any = None
+    """The first batch, for frameworks that make their parameters from it."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model object, opened.
+
+    `params` are nested dicts of arrays whose paths are the names that the user writes; only what is to be
+    differentiated is in it. `call(params, loss)` puts `params` (arrays or tracers) back into a fresh model,
+    runs `loss` on it and returns its result and a pytree of the state that the run changed (or `None`). It
+    is called in many traces: nothing may be left behind in the user's own object.
+    """
+
+    params: Any
+    call: Callable[[Any, Loss], tuple[Any, Any]]
+    kinds: Kinds = field(default_factory=dict)
+    """The class of the module at each path; `kinds_of` makes it."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Parameter of the loss -> what it gets beside the model: the `state` of Equinox."""
+    rngs: Callable[[Any], Any] | None = None
+    """From a PRNG key to what a parameter named `rngs` gets; `None`: the key itself."""
+    forward: Callable[[Any, Any, Any], Any] | None = None
+    """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss of his own.
+    `model` is what `call` hands to the loss."""
+    notes: tuple[str, ...] = ()
+
+
+class Adapter:
+    """One framework. The methods are asked only once its library is imported, and must not raise."""
+
+    title = ""
+    """The framework's name, as in a sentence."""
+
+    def is_model(self, value: Any) -> bool:
+        """Whether `open` takes `value`; also for a container of models, and for a model beside its state."""
+        raise NotImplementedError
+
+    def is_class(self, value: type) -> bool:
+        """Whether `value` is a class of models, which someone forgot to call."""
+        raise NotImplementedError
+
+    def open(self, value: Any, context: Context) -> Opened:
+        raise NotImplementedError
+
+    def is_companion(self, value: Any) -> bool:
+        """Whether `value` is an object of the framework that a loss may take beside its model and batch."""
+        return self.is_model(value)
+
+    def fresh(self, value: Any) -> Any:
+        """A copy of a companion for one trace, where the framework forbids to use one in several."""
+        return value
+
+    def transform_of(self, value: Any) -> Any:
+        """The optax transform in an optimizer object of this framework, or `None`."""
+        return None
+
+
+def plain_call(rebuild: Callable[[Any], Any]) -> Callable[[Any, Loss], tuple[Any, Any]]:
+    """`Opened.call` of a framework whose models change nothing when they run."""
+    return lambda params, loss: (loss(rebuild(params)), None)
+
+
+def kinds_of(modules: Iterable[tuple[Path, object]]) -> Kinds:
+    return {tuple(map(str, path)): type(module).__name__ for path, module in modules}
+
+
+def nested(paths: Sequence[Path], leaves: Sequence[Any]) -> Any:
+    """Leaves as nested dicts. JAX sorts their keys: use `unnested` to get the leaves back in order."""
+    tree: dict[str | int, Any] = {}
+    for path, leaf in zip(sortable(paths), leaves, strict=True):
+        inner = tree
+        for step in path[:-1]:
+            inner = inner.setdefault(step, {})
+        inner[path[-1]] = leaf
+    return tree
+
+
+def unnested(paths: Sequence[Path], tree: Any) -> list[Any]:
+    """The leaves of a tree that `nested(paths, ...)` made, in the order of `paths`."""
+    found = []
+    for path in sortable(paths):
+        leaf = tree
+        for step in path:
+            leaf = leaf[step]
+        found.append(leaf)
+    return found
+
+
+def sortable(paths: Sequence[Path]) -> list[Path]:
+    """Paths in which no dict has both text and integers for keys: JAX could not sort them."""
+    beside: dict[Path, set[type]] = {}
+    for path in paths:
+        for end in range(len(path)):
+            beside.setdefault(path[:end], set()).add(type(path[end]))
+    mixed = {prefix for prefix, types in beside.items() if len(types) > 1}
+    return [
+        tuple(str(step) if path[:end] in mixed else step for end, step in enumerate(path)) for path in paths
+    ]

@@ -1,0 +1,64 @@
+"""Which frameworks are known, and the questions that the rest of loading asks of them.
+
+An adapter is imported only where its library already is: a file that uses none pays for none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from gradscope.load.frameworks.base import Adapter, Context, Opened
+
+ADAPTERS = {
+    "flax.nnx": "flax_nnx",
+    "equinox": "equinox",
+}
+"""Library -> the module of this folder that opens its models; the first that knows an object takes it."""
+
+EXTRAS = {"flax": "flax", "equinox": "equinox", "haiku": "haiku", "keras": "keras"}
+"""Top-level module -> the extra of gradscope that installs it."""
+
+
+def adapters() -> Iterator[Adapter]:
+    for library, module in ADAPTERS.items():
+        if library in sys.modules:
+            found: Adapter = importlib.import_module(f"gradscope.load.frameworks.{module}").ADAPTER
+            yield found
+
+
+def adapter_of(value: Any) -> Adapter | None:
+    """The adapter that opens `value`, or `None` for what is no model object."""
+    return next((adapter for adapter in adapters() if adapter.is_model(value)), None)
+
+
+def opened(value: Any, context: Context) -> Opened | None:
+    adapter = adapter_of(value)
+    return None if adapter is None else adapter.open(value, context)
+
+
+def is_companion(value: Any) -> bool:
+    return any(adapter.is_companion(value) for adapter in adapters())
+
+
+def fresh(value: Any) -> Any:
+    """What a loss gets of a value that stands in the file: a copy, where traces must not share it."""
+    for adapter in adapters():
+        if adapter.is_companion(value):
+            return adapter.fresh(value)
+    return value
+
+
+def transform_of(value: Any) -> Any:
+    """The optax transform in a framework's own optimizer object, or `None`."""
+    found = (adapter.transform_of(value) for adapter in adapters())
+    return next((transform for transform in found if transform is not None), None)
+
+
+def title_of_class(value: Any) -> str | None:
+    """The framework whose model class `value` is, or `None`."""
+    if not isinstance(value, type):
+        return None
+    return next((adapter.title for adapter in adapters() if adapter.is_class(value)), None)
