@@ -13,3 +13,9 @@ class LoadOptions:
     seed: int = 0
     timeout: float | None = None
     """[seconds] for the user's code to load."""
+    data: tuple[str, ...] = ()
+    """Files that take the place of the batches in the user's file."""
+    x: tuple[str, ...] = ()
+    """Names of the arrays or columns that are the inputs."""
+    y: tuple[str, ...] = ()
+    """Those that are the targets."""

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
 from gradscope.options import LoadOptions
+
+LOADING = "What is loaded"
 
 Target = Annotated[
     str,
@@ -21,18 +24,65 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Take batches from this file (.npz, .npy, .csv, .parquet, .safetensors) instead; repeat for "
+        "several.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--x",
+        metavar="NAME",
+        help="Arrays or columns of the files that are the inputs, with commas.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--y",
+        metavar="NAME",
+        help="Those that are the targets; without --x, all others are the inputs.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
+]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Cut batches of N rows from data().", show_default=False),
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Cut batches of N rows from data() or --data.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of init(key) and of the key of loss_fn.")]
+Seed = Annotated[
+    int,
+    typer.Option(metavar="N", help="Seed of init(key) and of the key of loss_fn.", rich_help_panel=LOADING),
+]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="Give up on a file that takes longer to load.", show_default=False),
+    typer.Option(
+        metavar="SECONDS",
+        help="Give up on a file that takes longer to load.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
 ]
 
 
 def load_options(
+    data: Data = None,
+    x: Inputs = None,
+    y: Targets = None,
     batch_size: BatchSize = None,
     seed: Seed = 0,
     timeout: Timeout = None,
@@ -42,7 +92,20 @@ def load_options(
         raise GradscopeError(
             f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
         )
-    return LoadOptions(batch_size=batch_size, seed=seed, timeout=timeout)
+    if (x or y) and not data:
+        raise GradscopeError(
+            f'"--{"x" if x else "y"}" names part of a file, and there is no --data.',
+            fix="Name the file: --data FILE.",
+            slug="bad-option",
+        )
+    return LoadOptions(
+        batch_size=batch_size,
+        seed=seed,
+        timeout=timeout,
+        data=tuple(data or ()),
+        x=names_in(x or ()),
+        y=names_in(y or ()),
+    )
 
 
 def with_load_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -16,12 +17,24 @@ from gradscope.load.shown import kind_of
 from gradscope.load.user_code import user_code
 
 DEFAULT_BATCH_SIZE = 128
+PERMUTED = 1 << 24
+"""Rows up to which their order is drawn whole."""
 
 
 class BatchSource(Protocol):
     def start(self) -> Iterator[Any]:
         """A fresh pass."""
         ...
+
+
+@runtime_checkable
+class RowSource(BatchSource, Protocol):
+    """A whole data set, from which batches are cut here: their size and order can be asked for."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def with_options(self, seed: int, batch_size: int | None) -> RowSource: ...
 
 
 @dataclass(frozen=True)
@@ -93,10 +106,7 @@ class Rows:
             )
 
     def start(self) -> Iterator[Any]:
-        count, size = self.count, self.size
-        order = np.random.default_rng(self.seed).permutation(count)
-        for first in range(0, count - size + 1, size):
-            rows = order[first : first + size]
+        for rows in shuffled(self.count, self.seed, self.size):
             yield jax.tree_util.tree_map(lambda leaf, rows=rows: leaf[rows], self.data)
 
     @property
@@ -118,6 +128,23 @@ class Rows:
 
     def with_options(self, seed: int, batch_size: int | None) -> Rows:
         return replace(self, seed=seed, batch_size=batch_size or self.batch_size)
+
+
+def shuffled(count: int, seed: int, size: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Row numbers of one batch after another, each row once, less those that do not fill a last batch."""
+    generator = np.random.default_rng(seed)
+    if count <= PERMUTED:
+        order = generator.permutation(count)
+        for first in range(0, count - size + 1, size):
+            yield order[first : first + size]
+        return
+    # A permutation of 10 billion rows takes 80 GB; steps prime to the count visit each row once, too.
+    step = int(generator.integers(count // 4, count // 2))
+    while math.gcd(step, count) != 1:
+        step += 1
+    start = int(generator.integers(count))
+    for first in range(0, count - size + 1, size):
+        yield np.array([(start + step * i) % count for i in range(first, first + size)])
 
 
 def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:

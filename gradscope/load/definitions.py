@@ -22,12 +22,23 @@ _DATA_NAMES = ("batches", "batch", "data")
 _EXAMPLE = "def loss_fn(params, batch): ..."
 
 
-def problem_in(module: ModuleType, wanted: str | None, target: str, options: LoadOptions) -> Problem:
+def problem_in(
+    module: ModuleType, wanted: str | None, target: str, options: LoadOptions, rows: RowSource | None = None
+) -> Problem:
     """The problem that `module` defines, under the name `wanted` or under the usual names.
 
-    `target` is the module as the user named it: candidates are shown as `target:name`.
+    `target` is the module as the user named it: candidates are shown as `target:name`. `rows` take the
+    place of whatever data the module gives.
     """
-    names, seed = vars(module), options.seed
+    names = dict(vars(module))
+    if rows is None:
+        return _problem(names, wanted, target, options.seed)
+    names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}
+    problem = _problem(names, wanted, target, options.seed)
+    return problem if problem.draws_from(rows) else problem.with_batches(rows)
+
+
+def _problem(names: Mapping[str, Any], wanted: str | None, target: str, seed: int) -> Problem:
     if wanted is not None:
         return _named(names, wanted, target, seed)
     problem = names.get("problem")

@@ -11,7 +11,7 @@ import jax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
-from gradscope.load.batches import BatchSource, One, Peeked, Rows, Stream, rows_of
+from gradscope.load.batches import BatchSource, One, Peeked, RowSource, Stream, rows_of
 from gradscope.load.frameworks.base import Context, Kinds, Opened
 from gradscope.load.frameworks.table import opened, transform_of
 from gradscope.load.keys import prng_key
@@ -48,6 +48,7 @@ class Problem:
     notes: tuple[str, ...]
     """What loading decided and the user should know: float64 leaves that JAX makes float32, ..."""
     _opened: Opened | None
+    _beside: Mapping[str, Any]
     _arguments: Arguments
     _batches: Peeked
 
@@ -88,12 +89,11 @@ class Problem:
             notes=(
                 *notes,
                 *(model.notes if model else ()),
-                *arguments.notes,
-                *(source.notes if isinstance(source, Rows) else ()),
                 *conversion_notes(params, "params"),
-                *conversion_notes(first, "batch"),
+                *_data_notes(arguments, source, first),
             ),
             _opened=model,
+            _beside=beside,
             _arguments=arguments,
             _batches=peeked,
         )
@@ -131,12 +131,14 @@ class Problem:
         changed = copy.copy(self)
         changed._set(seed=seed)
         source = self._batches.source
-        if isinstance(source, Rows):
+        if isinstance(source, RowSource):
             rows = source.with_options(seed, batch_size)
             kept = (note for note in self.notes if note not in source.notes)
             changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
+            if rows is source:
+                return changed
             changed._set(notes=(*self.notes, note))
         return changed
 
@@ -144,11 +146,32 @@ class Problem:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def draws_from(self, source: RowSource) -> bool:
+        return self._batches.source is source
+
+    def with_batches(self, source: RowSource) -> Problem:
+        """This problem on other data; the loss is called anew by what its first batch looks like."""
+        peeked = Peeked(source)
+        first = peeked.first()
+        rngs = self._opened.rngs if self._opened else None
+        arguments = arrange(self.loss_fn, first, self.name, self._beside, rngs)
+        before = _data_notes(self._arguments, self._batches.source, next(self.batches(), None))
+        kept = (note for note in self.notes if note not in before)
+        changed = copy.copy(self)
+        changed._set(_arguments=arguments, _batches=peeked)
+        changed._set(notes=(*kept, *_data_notes(arguments, source, first)))
+        return changed
+
 
 def _name_of(loss_fn: Any) -> str:
     if not callable(loss_fn):
         raise GradscopeError(
             f"loss_fn is {shown(loss_fn)}, of type {kind_of(loss_fn)}: it cannot be called.",
+def _data_notes(arguments: Arguments, source: BatchSource, first: Any) -> tuple[str, ...]:
+    rows = source.notes if isinstance(source, RowSource) else ()
+    return (*arguments.notes, *rows, *conversion_notes(first, "batch"))
+
+
             why="gradscope traces it as `loss_fn(params, batch)`.",
             fix="Give the function itself, not its result.",
             slug="no-loss-function",
@@ -210,4 +233,6 @@ def _source(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | No
         return Stream(batches)
     if data is not None:
         return rows_of(data, seed, batch_size)
+    if isinstance(batches, RowSource):
+        return batches
     return One(_checked_batch(batch, "The batch"))

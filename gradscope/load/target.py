@@ -26,15 +26,18 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     """The problem that `target` names: `model.py`, `model.py:name`, or `package.module:name`.
 
     `name` is a loss function, a function that returns a Problem, or a Problem. The seed goes to `init(key)`
-    and to the order of the rows of `data`. After the timeout the user's code is stopped.
+    and to the order of the rows of `data` and of data files. After the timeout the user's code is stopped.
     """
     options = options or LoadOptions()
     # JAX comes first: once the user's folder is searched, a file there could take its name.
+    from gradscope.load.data_files.opening import open_data
     from gradscope.load.definitions import problem_in
 
     where, name = split_target(target)
     with time_limit(options.timeout, f"Loading {target}"):
-        problem = problem_in(_module(where), name, str(where), options)
+        # Before the file runs: a name that is spelled wrong should not cost a minute.
+        rows = open_data(options) if options.data else None
+        problem = problem_in(_module(where), name, str(where), options, rows)
         return problem.with_options(seed=options.seed, batch_size=options.batch_size)
 
 

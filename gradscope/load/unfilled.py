@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradscope.errors import GradscopeError
+from gradscope.load.data_files.record import Record
 from gradscope.load.shown import kind_of, listed
 
 FORMS = """Forms that work, `key` being optional in each:
@@ -40,6 +41,8 @@ def no_batch(open_ones: list[inspect.Parameter], signature: inspect.Signature, n
 
 
 def describe(batch: Any) -> str:
+    if isinstance(batch, Record):
+        return f"a tuple of {len(batch)} with the names {listed([repr(key) for key in batch._fields])}"
     if isinstance(batch, Mapping):
         return f"a dict with the keys {listed([repr(key) for key in batch])}"
     if isinstance(batch, tuple | list):

@@ -1,0 +1,140 @@
+"""From `--data`, `--x` and `--y` to a source of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from gradscope.errors import GradscopeError
+from gradscope.load import npy
+from gradscope.load.data_files.choosing import Choice, choose
+from gradscope.load.data_files.files import (
+    DataFile,
+    Picked,
+    npy_file,
+    npz_file,
+    require_numeric,
+    require_rows,
+    safetensors_file,
+)
+from gradscope.load.data_files.source import FileRows
+from gradscope.load.data_files.tables import csv_file, parquet_file
+from gradscope.load.shown import listed, nearest
+from gradscope.options import LoadOptions
+
+KINDS: dict[str, Callable[[Path], DataFile]] = {
+    ".npy": npy_file,
+    ".npz": npz_file,
+    ".safetensors": safetensors_file,
+    ".csv": csv_file,
+    ".tsv": csv_file,
+    ".csv.gz": csv_file,
+    ".parquet": parquet_file,
+}
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+
+
+def open_data(options: LoadOptions) -> FileRows:
+    """Reads names and shapes; rows are read when batches are drawn."""
+    files = [_open(Path(path)) for path in options.data]
+    shards = _shards(files)
+    where = options.data[0] if len(options.data) == 1 else f"{options.data[0]} and {len(files) - 1} more"
+    names = [name for file in shards[0] for name in file.names]
+    alone = len(files) == 1 and isinstance(files[0], Picked) and Path(options.data[0]).suffix == ".npy"
+    choice = choose(names, options.x, options.y, where, alone)
+    _check(shards, choice, where)
+    return FileRows(shards, choice, where, options.seed, options.batch_size)
+
+
+def _open(path: Path) -> DataFile:
+    require_file(path, "data")
+    name = path.name.lower()
+    kind = next((suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.endswith(suffix)), None)
+    if kind is None:
+        refuse_pickle(path)
+        raise GradscopeError(
+            f"{path} is no kind of data file that gradscope reads.",
+            why=f"The kind is told by the ending: {', '.join(KINDS)}.",
+            fix="Write it as one of these, or read it in your file: `batches()` may do anything.",
+            slug="unknown-file-format",
+        )
+    return KINDS[kind](path)
+
+
+def require_file(path: Path, what: str) -> None:
+    """A file that exists, is not empty, and may be read."""
+    if not path.exists():
+        folder = path.parent
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        raise GradscopeError(
+            f"There is no {what} file {path}.",
+            why=f"The folder {folder} holds {listed(names) or 'nothing'}."
+            if folder.is_dir()
+            else f"There is no folder {folder}.",
+            fix=nearest(path.name, names) or "Check the path.",
+            slug="no-such-file",
+        )
+    if path.is_dir():
+        raise GradscopeError(
+            f"{path} is a folder.",
+            why=f"The {what} is read from files.",
+            fix="Name the files in it, each with a `--data` of its own.",
+            slug="no-such-file",
+        )
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise GradscopeError(
+            f"{path} cannot be read: {error.strerror}.",
+            why=f"Opening it failed with {type(error).__name__}.",
+            fix="Give a file that you may read.",
+            slug="no-such-file",
+        ) from None
+    if empty:
+        raise npy.corrupt(str(path), "It is empty")
+
+
+def refuse_pickle(path: Path) -> None:
+    """By its first bytes or its name; nothing of it is loaded."""
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise npy.pickled(str(path), "It begins as Python's pickle does.")
+    if path.name.lower().endswith(PICKLES):
+        raise npy.pickled(str(path), f"Files that end in {path.suffix} are pickles.")
+
+
+def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
+    """Files of the same names stand one after another, files of other names side by side."""
+    names = [set(file.names) for file in files]
+    if all(other == names[0] for other in names):
+        return tuple((file,) for file in files)
+    if sum(map(len, names)) == len(set().union(*names)):
+        return (tuple(files),)
+    one, other = next(
+        (a, b)
+        for a, b in combinations(files, 2)
+        if set(a.names) & set(b.names) and set(a.names) != set(b.names)
+    )
+    shared = sorted(set(one.names) & set(other.names))
+    raise GradscopeError(
+        f"{one.path} and {other.path} share some names and not others.",
+        why=f"Both have {listed([f'`{name}`' for name in shared])}. Files with the same names are read one "
+        "after another, files with different names side by side.",
+        fix="Give the files of one kind only.",
+        slug="mixed-data-files",
+    )
+
+
+def _check(shards: Sequence[Sequence[DataFile]], choice: Choice, where: str) -> None:
+    """What can be known before a row is read."""
+    for shard in shards:
+        picked = {name: file for file in shard if isinstance(file, Picked) for name in file.names}
+        used = {name: file for name, file in picked.items() if name in choice.names}
+        for name, file in used.items():
+            if not isinstance(file.dtypes[name], str):
+                require_numeric(name, file.dtypes[name], file.path)
+        if used:
+            require_rows({name: file.shapes[name] for name, file in used.items()}, where)
