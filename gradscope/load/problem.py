@@ -41,6 +41,8 @@ class Problem:
     """Of a model object, the class of the module at each path."""
     optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
+    candidates: Mapping[str, Callable[[Any], Any]]
+    """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
     seed: int
     name: str
@@ -51,6 +53,7 @@ class Problem:
     _beside: Mapping[str, Any]
     _arguments: Arguments
     _batches: Peeked
+    _make: Callable[[int], Any] | None
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Problem:
         batches: Any = None,
         data: Any = None,
         optimizer: Any = None,
+        candidates: Mapping[str, Callable[[Any], Any]] | None = None,
         validation_batch: Any = None,
         batch_size: int | None = None,
         seed: int = 0,
@@ -83,6 +87,7 @@ class Problem:
             model=object_given,
             kinds=model.kinds if model else {},
             optimizer=_checked_optimizer(optimizer),
+            candidates=_checked_candidates(candidates),
             validation_batch=_checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
@@ -96,6 +101,7 @@ class Problem:
             _beside=beside,
             _arguments=arguments,
             _batches=peeked,
+            _make=None,
         )
 
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
@@ -133,18 +139,32 @@ class Problem:
         source = self._batches.source
         if isinstance(source, RowSource):
             rows = source.with_options(seed, batch_size)
+            if rows is source:
+                return changed
             kept = (note for note in self.notes if note not in source.notes)
             changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
-            if rows is source:
-                return changed
             changed._set(notes=(*self.notes, note))
         return changed
 
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    def made_by(self, make: Callable[[int], Any]) -> Problem:
+        """This problem, whose params (or model) `make(seed)` gives for any seed."""
+        changed = copy.copy(self)
+        changed._set(_make=make)
+        return changed
+
+    def reseeded(self, seed: int) -> Problem:
+        """This problem as another seed begins it: its params where they are made from a key, its keys and
+        the order of its rows. What the user's file gives as a value stays."""
+        changed = self.with_options(seed=seed)
+        if self._make is not None:
+            made = self._make(seed)
+            with user_code("opening the model"):
+                model = opened(made, Context(self._beside, next(self.batches(), None), seed))
+            params = _checked_params(model.params if model else made)
+            changed._set(params=params, model=made if model else None, _opened=model)
+        return changed
 
     def draws_from(self, source: RowSource) -> bool:
         return self._batches.source is source
@@ -162,16 +182,20 @@ class Problem:
         changed._set(notes=(*kept, *_data_notes(arguments, source, first)))
         return changed
 
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
-def _name_of(loss_fn: Any) -> str:
-    if not callable(loss_fn):
-        raise GradscopeError(
-            f"loss_fn is {shown(loss_fn)}, of type {kind_of(loss_fn)}: it cannot be called.",
+
 def _data_notes(arguments: Arguments, source: BatchSource, first: Any) -> tuple[str, ...]:
     rows = source.notes if isinstance(source, RowSource) else ()
     return (*arguments.notes, *rows, *conversion_notes(first, "batch"))
 
 
+def _name_of(loss_fn: Any) -> str:
+    if not callable(loss_fn):
+        raise GradscopeError(
+            f"loss_fn is {shown(loss_fn)}, of type {kind_of(loss_fn)}: it cannot be called.",
             why="gradscope traces it as `loss_fn(params, batch)`.",
             fix="Give the function itself, not its result.",
             slug="no-loss-function",
@@ -215,6 +239,21 @@ def _checked_optimizer(optimizer: Any) -> Any:
     )
 
 
+def _checked_candidates(candidates: Any) -> Mapping[str, Callable[[Any], Any]]:
+    if candidates is None:
+        return {}
+    if isinstance(candidates, Mapping) and all(
+        isinstance(n, str) and callable(c) for n, c in candidates.items()
+    ):
+        return dict(candidates)
+    raise GradscopeError(
+        f"candidates is {shown(candidates)}, of type {kind_of(candidates)}.",
+        why="It maps names to functions that make an optimizer from a learning rate.",
+        fix='Write `candidates = {"mine": lambda lr: optax.chain(...)}`.',
+        slug="not-an-optimizer",
+    )
+
+
 def is_optimizer(value: Any) -> bool:
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
@@ -229,10 +268,10 @@ def _source(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | No
             fix="Give one of them.",
             slug="no-batches",
         )
+    if isinstance(batches, RowSource):
+        return batches
     if batches is not None:
         return Stream(batches)
     if data is not None:
         return rows_of(data, seed, batch_size)
-    if isinstance(batches, RowSource):
-        return batches
     return One(_checked_batch(batch, "The batch"))
