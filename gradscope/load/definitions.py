@@ -10,7 +10,8 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import params_name
-from gradscope.load.frameworks.table import adapter_of, transform_of
+from gradscope.load.batches import RowSource
+from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.models import is_function, model_names, params_in
 from gradscope.load.problem import Problem, is_optimizer
@@ -81,7 +82,7 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
 def _from_function(function: Callable[..., Any], name: str, seed: int) -> Problem:
     problem = call_with_key(function, name, seed)
     if isinstance(problem, Problem):
-        return problem
+        return problem.made_by(lambda seed: call_with_key(function, name, seed).begins_with)
     raise GradscopeError(
         f"{name}() returned {shown(problem)}, of type {kind_of(problem)}.",
         why="A function without parameters is taken for one that makes the problem.",
@@ -92,22 +93,26 @@ def _from_function(function: Callable[..., Any], name: str, seed: int) -> Proble
 
 def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, params: Any = None) -> Problem:
     notes: list[str] = []
-    if params is None:
-        params = params_in(names, params_name(loss_fn), target, seed, notes)
+    loss_fn = loss_of(loss_fn)
+    role, make = params_name(loss_fn), params is None
+    if make:
+        params = params_in(names, role, target, seed, notes)
     given = _data(names, seed, notes)
     optimizer = _optimizer(names, seed, notes)
     validation = _usable(names, "validation_batch", seed)
     try:
-        return Problem(
+        problem = Problem(
             loss_fn,
             params,
             **given,
             optimizer=optimizer,
+            candidates=_own_optimizers(names.get("candidates")),
             validation_batch=validation,
             seed=seed,
             given={name: names[name] for name in _public(names)},
             notes=tuple(notes),
         )
+        return problem.made_by(lambda seed: params_in(names, role, target, seed, [])) if make else problem
     except GradscopeError as error:
         if error.slug != "no-batches" or given:
             raise
@@ -161,6 +166,12 @@ def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
         return call_with_key(value, "optimizer", seed)
     notes.append(f"optimizer is of type {kind_of(value)}, not an optax.GradientTransformation: not used.")
     return None
+
+
+def _own_optimizers(value: Any) -> Any:
+    """A script may call anything `candidates`; only names with functions are optimizers of its own."""
+    ours = isinstance(value, Mapping) and value and all(callable(made) for made in value.values())
+    return value if ours else None
 
 
 def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> GradscopeError:

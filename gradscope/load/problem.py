@@ -13,7 +13,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
 from gradscope.load.batches import BatchSource, One, Peeked, RowSource, Stream, rows_of
 from gradscope.load.frameworks.base import Context, Kinds, Opened
-from gradscope.load.frameworks.table import opened, transform_of
+from gradscope.load.frameworks.table import loss_of, opened, transform_of
 from gradscope.load.keys import prng_key
 from gradscope.load.leaves import conversion_notes, numeric, require_floating, require_rows
 from gradscope.load.shown import kind_of, shown
@@ -71,7 +71,7 @@ class Problem:
         given: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        name = _name_of(loss_fn)
+        name, loss_fn = _name_of(loss_fn), loss_of(loss_fn)
         source = _source(batch, batches, data, seed, batch_size)
         peeked = Peeked(source)
         first = peeked.first()
@@ -119,6 +119,10 @@ class Problem:
         aux += [] if state is None else [state]
         return value, None if not aux else aux[0] if len(aux) == 1 else tuple(aux)
 
+    def packed(self, params: Any) -> Any:
+        """`params`, or a tree of their structure, as the user's optimizer knows them: a module, a `State`."""
+        return self._opened.packed(params) if self._opened and self._opened.packed else params
+
     def batches(self) -> Iterator[Any]:
         """A fresh pass, reading no more than is drawn; it may have no end. `None` where there is no batch."""
         return self._batches.start()
@@ -147,6 +151,11 @@ class Problem:
             note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
             changed._set(notes=(*self.notes, note))
         return changed
+
+    @property
+    def begins_with(self) -> Any:
+        """The model object, or the params where none was given."""
+        return self.params if self.model is None else self.model
 
     def made_by(self, make: Callable[[int], Any]) -> Problem:
         """This problem, whose params (or model) `make(seed)` gives for any seed."""

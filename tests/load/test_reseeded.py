@@ -1,0 +1,61 @@
+"""A problem from another seed: other initial parameters, other keys, another order of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.load.conftest import load
+
+LOSS = """
+import jax, jax.numpy as jnp, numpy as np
+def loss_fn(params, batch, key):
+    return jnp.mean((batch @ params["w"]) ** 2) + 0 * jax.random.normal(key)
+data = np.arange(12, dtype=np.float32).reshape(6, 2)
+"""
+INIT = LOSS + "def init(key):\n    return {'w': jax.random.normal(key, (2, 1))}\n"
+
+
+def same(one: Any, other: Any) -> bool:
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_params_keys_and_rows_are_those_of_a_file_loaded_with_that_seed(write: Any) -> None:
+    path = write(INIT)
+    again, loaded = load(path).reseeded(5), load(path, seed=5)
+    assert same(again.params, loaded.params)
+    assert same(list(again.batches()), list(loaded.batches()))
+    assert same(again.key(3), loaded.key(3))
+
+
+def test_another_seed_begins_elsewhere_and_the_first_is_left_alone(write: Any) -> None:
+    problem = load(write(INIT))
+    before = jax.tree.map(np.array, problem.params)
+    assert not same(problem.reseeded(1).params, before)
+    assert same(problem.params, before)
+
+
+def test_params_that_are_a_value_stay(write: Any) -> None:
+    problem = load(write(LOSS + "params = {'w': np.ones((2, 1), np.float32)}\n"))
+    assert same(problem.reseeded(1).params, problem.params)
+    assert not same(list(problem.reseeded(1).batches()), list(problem.batches()))
+
+
+def test_a_function_that_makes_the_problem_is_called_with_the_seed(write: Any) -> None:
+    made = "def problem(key):\n    return gradscope.Problem(loss_fn, init(key), data=data)\n"
+    path = write(INIT + "import gradscope\n" + made)
+    assert same(load(path).reseeded(4).params, load(path, seed=4).params)
+
+
+@pytest.mark.parametrize("text", ["candidates = [1, 2]", "candidates = {'a': 1}", "candidates = {}"])
+def test_candidates_that_are_no_optimizers_are_passed_over(write: Any, text: str) -> None:
+    assert load(write(INIT + text)).candidates == {}
+
+
+def test_own_optimizers_are_taken_by_name(write: Any) -> None:
+    problem = load(write(INIT + "import optax\ncandidates = {'mine': lambda lr: optax.sgd(lr)}\n"))
+    assert list(problem.candidates) == ["mine"]
