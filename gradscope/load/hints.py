@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from gradscope.load.frameworks.table import EXTRAS
+
 _EXIT = (
     'Put the part that runs a program under `if __name__ == "__main__":`; elsewhere raise an exception that '
     "says what is wrong."
@@ -43,6 +45,8 @@ def hint(error: BaseException) -> str:
 
 def _module(error: BaseException) -> str:
     name = getattr(error, "name", None) or "the module"
+    if name in EXTRAS:
+        return f"Install it for {sys.executable}: `pip install 'gradscope-jax[{EXTRAS[name]}]'`."
     return (
         f"Install `{name.partition('.')[0]}` for {sys.executable}, or, if it is a file of yours, put its "
         "folder on PYTHONPATH: only the folder of the file you name is searched."

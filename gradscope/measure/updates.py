@@ -6,6 +6,7 @@ real update is measured against the weight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,17 +20,21 @@ from gradscope.trace.program import Inputs, Tracer
 class Updates:
     """Traceable: the updates of the differentiated leaves, from a fresh optimizer state."""
 
-    def __init__(self, tracer: Tracer, optimizer: Any) -> None:
+    def __init__(self, tracer: Tracer, optimizer: Any, packed: Callable[[Any], Any]) -> None:
         self._tracer = tracer
         self._optimizer = optimizer
+        self._packed = packed
 
     def __call__(self, loss: Array, gradients: list[Array], weights: list[Array]) -> list[Array]:
         import optax  # here, because it takes 80 ms to import and few files give an optimizer
 
-        params, found = self._tracer.tree(weights), self._tracer.tree(gradients)
+        places, params, found = (
+            self._packed(self._tracer.tree(leaves)) for leaves in (range(len(weights)), weights, gradients)
+        )
         optimizer = optax.with_extra_args_support(self._optimizer)
         updates, _ = optimizer.update(found, optimizer.init(params), params, value=loss, grad=found)
-        leaves = jax.tree.leaves(updates)
+        ordered = dict(zip(jax.tree.leaves(places), jax.tree.leaves(updates), strict=True))
+        leaves = [ordered[place] for place in range(len(weights))]
         if [leaf.shape for leaf in leaves] != [weight.shape for weight in weights]:
             raise ValueError("its updates do not have the shapes of the parameters")
         return leaves
@@ -41,7 +46,7 @@ def updates_of(
     """The updates of the problem's optimizer, or why they cannot be measured."""
     if problem.optimizer is None:
         return None, ()
-    updates = Updates(tracer, problem.optimizer)
+    updates = Updates(tracer, problem.optimizer, problem.packed)
     try:
         jax.eval_shape(updates, 0.0, inputs.weights, inputs.weights)
     except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels

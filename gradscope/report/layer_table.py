@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradscope.records import Finding, Layer, Report
 from gradscope.report import units
@@ -33,6 +33,8 @@ class Layout:
     bar: int
     flags: int
     columns: tuple[tuple[Column, int], ...]
+    kind: int = 0
+    """Of the class of each layer's module, which is shown where room is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def layer_table(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     )
     rows = fold_layers(layers, sheet.flags, view.show_all)
     shown = [row for row in rows if isinstance(row, Layer)]
-    layout = lay_out(shown, sheet, view.width)
+    layout = with_kinds(lay_out(shown, sheet, view.width), shown, sheet, view.width)
     lines = _header(layout, sheet)
     for row in rows:
         lines += _row(row, layout, sheet) if isinstance(row, Layer) else _folded(row, sheet, view.width)
@@ -101,6 +103,14 @@ def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
             return Layout(max(LAST_RESORT_NAME, room), " ", 0, 0, tuple(columns))
 
 
+def with_kinds(layout: Layout, shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
+    gap = len(layout.gap)
+    kind = max([0, *(width_of(sheet.glyphs.text(layer.kind or "")) for layer in shown)])
+    names = max([0, *(width_of(sheet.names[layer.name]) for layer in shown)])
+    room = width - _fixed_width(layout, gap) - layout.name - gap
+    return replace(layout, kind=kind) if kind and names <= layout.name and kind <= room else layout
+
+
 def _column_width(column: Column, shown: Sequence[Layer], sheet: Sheet) -> int:
     """0 for a column that has nothing to say about any layer."""
     cells = [column.cell(layer) for layer in shown]
@@ -125,6 +135,7 @@ def _header(layout: Layout, sheet: Sheet) -> list[Line]:
     lines: list[Line] = []
     for index in (0, 1):
         text = " " * MARK + pad("layer" if index else "", layout.name)
+        text += layout.gap + " " * layout.kind if layout.kind else ""
         for column, size in layout.columns:
             text += layout.gap + pad(_titles(column, sheet.glyphs)[index], size, right=True)
         lines.append([(text.rstrip(), "quiet")])
@@ -142,6 +153,9 @@ def _row(layer: Layer, layout: Layout, sheet: Sheet) -> list[Line]:
         mark = sheet.glyphs.marks[style] if gravest and index == 0 else ""
         name = names[index] if index < len(names) else ""
         line: Line = [(pad(mark, MARK), style), (pad(name, layout.name), "strong" if found else "")]
+        if layout.kind:
+            kind = sheet.glyphs.text(layer.kind or "") if index == 0 else ""
+            line.append((layout.gap + pad(kind, layout.kind), "quiet"))
         line += _cells(layer, layout, sheet) if index == 0 else _blank(layout)
         if index < len(rules):
             line += [(layout.gap, ""), (rules[index], style)]

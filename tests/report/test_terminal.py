@@ -69,6 +69,27 @@ def test_no_layer_name_is_cut(width: int) -> None:
         assert name in column
 
 
+def with_kinds(kind: str | None) -> Report:
+    layers = tuple(replace(each, kind=kind) for each in healthy().measurement.layers)
+    return replace(healthy(), measurement=replace(healthy().measurement, layers=layers))
+
+
+def test_the_class_of_a_module_stands_beside_the_name_where_room_is_left() -> None:
+    wide, narrow = (shown(with_kinds("Linear"), width=width) for width in (120, 60))
+    assert "layers[0]  Linear   4,160" in wide
+    assert "Linear" not in narrow
+    assert narrow == shown(healthy(), width=60)
+    assert shown(with_kinds(None), width=120) == shown(healthy(), width=120)
+    for width in range(30, 140):
+        assert max(map(width_of, shown(with_kinds("Linear"), width=width).splitlines())) <= width
+
+
+def test_the_class_of_a_module_is_shown_escaped() -> None:
+    page = shown(with_kinds("[red]\x1b[31mLinear"), width=140)
+    assert "\x1b[31m" not in page
+    assert "Linear" in page
+
+
 def test_columns_go_one_by_one_and_delta_stays() -> None:
     heads = [
         shown(healthy(), width=width).split("\n\n")[1].splitlines()[1].split() for width in range(120, 29, -1)

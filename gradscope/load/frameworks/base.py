@@ -6,7 +6,7 @@ A new one is a file beside this that ends in `ADAPTER = ...`, one line in `table
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,8 @@ class Opened:
     """The class of the module at each path; `kinds_of` makes it."""
     given: Mapping[str, Any] = field(default_factory=dict)
     """Parameter of the loss -> what it gets beside the model: the `state` of Equinox."""
+    packed: Callable[[Any], Any] | None = None
+    """A tree of the structure of `params` as the user's optimizer gets it: his masks fit that one."""
     rngs: Callable[[Any], Any] | None = None
     """From a PRNG key to what a parameter named `rngs` gets; `None`: the key itself."""
     forward: Callable[[Any, Any, Any], Any] | None = None
@@ -79,9 +81,20 @@ class Adapter:
         """A copy of a companion for one trace, where the framework forbids to use one in several."""
         return value
 
+    def loss_of(self, function: Any) -> Any:
+        """The loss inside a function that computes its gradients with this framework, else the function."""
+        return function
+
     def transform_of(self, value: Any) -> Any:
         """The optax transform in an optimizer object of this framework, or `None`."""
         return None
+
+
+def wrapped_functions(function: Any) -> Iterator[Any]:
+    """A function and those it wraps, the outermost first."""
+    while function is not None:
+        yield function
+        function = getattr(function, "__wrapped__", None)
 
 
 def plain_call(rebuild: Callable[[Any], Any]) -> Callable[[Any, Loss], tuple[Any, Any]]:

@@ -6,6 +6,7 @@ A `State` forbids to be used twice, so each trace gets a copy.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -20,6 +21,7 @@ from gradscope.load.frameworks.base import (
     nested,
     plain_call,
     unnested,
+    wrapped_functions,
 )
 
 SPEC_NAMES = ("filter_spec", "trainable_spec", "trainable", "trainable_mask", "is_trainable")
@@ -41,6 +43,13 @@ class Equinox(Adapter):
     def fresh(self, value: Any) -> Any:
         return _copy(value)
 
+    def loss_of(self, function: Any) -> Any:
+        kinds = ("_ValueAndGradWrapper", "_GradWrapper")
+        for each in wrapped_functions(function):
+            if type(each).__name__ in kinds and type(each).__module__.startswith("equinox."):
+                return each.__wrapped__
+        return function
+
     def open(self, value: Any, context: Context) -> Opened:
         model, state = _beside_state(value)
         found, structure = jax.tree_util.tree_flatten_with_path(model)
@@ -52,8 +61,8 @@ class Equinox(Adapter):
         paths = [path for path, _ in walks]
         leaves = [leaf for _, leaf in found]
 
-        def rebuild(params: Any) -> Any:
-            filled = list(leaves)
+        def rebuild(params: Any, others: Sequence[Any] = leaves) -> Any:
+            filled = list(others)
             for place, leaf in zip(places, unnested(paths, params), strict=True):
                 filled[place] = leaf
             return jax.tree_util.tree_unflatten(structure, filled)
@@ -61,6 +70,7 @@ class Equinox(Adapter):
         return Opened(
             params=nested(paths, [leaves[i] for i in places]),
             call=plain_call(rebuild),
+            packed=lambda params: rebuild(params, [None] * len(leaves)),
             kinds=kinds_of(module for _, modules in walks for module in modules),
             given={} if state is None else dict.fromkeys(STATE_NAMES, state),
             forward=_forward(state),

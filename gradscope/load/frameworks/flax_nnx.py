@@ -6,6 +6,7 @@ A run of the model may write into its state (BatchNorm statistics, counters of r
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from gradscope.load.frameworks.base import (
     nested,
     plain_call,
     unnested,
+    wrapped_functions,
 )
 
 _OPTIMIZERS = ("optimizer", "opt", "optim")
@@ -46,6 +48,13 @@ class FlaxNNX(Adapter):
     def transform_of(self, value: Any) -> Any:
         return value.tx if isinstance(value, nnx.Optimizer) else None
 
+    def loss_of(self, function: Any) -> Any:
+        (*_, last) = wrapped_functions(function)
+        code = getattr(last, "__code__", None)
+        if code is None or code.co_qualname != "_grad_general.<locals>.grad_wrapper":
+            return function
+        return inspect.getclosurevars(last).nonlocals.get("f", function)
+
     def open(self, value: Any, context: Context) -> Opened:
         if isinstance(value, nnx.State):
             return _opened_state(value)
@@ -62,6 +71,7 @@ class FlaxNNX(Adapter):
         return Opened(
             params=nested(paths, _arrays(flat)),
             call=call,
+            packed=lambda params: _filled(flat, unnested(paths, params)),
             kinds=kinds_of(_modules(value)),
             rngs=nnx.Rngs,
             forward=lambda model, x, key: model(x),
@@ -90,7 +100,7 @@ def _opened_state(state: nnx.State) -> Opened:
     def rebuild(params: Any) -> Any:
         return _filled(flat, unnested(paths, params))
 
-    return Opened(params=nested(paths, _arrays(flat)), call=plain_call(rebuild))
+    return Opened(params=nested(paths, _arrays(flat)), call=plain_call(rebuild), packed=rebuild)
 
 
 def _filled(flat: Any, leaves: list[Any]) -> Any:

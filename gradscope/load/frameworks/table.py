@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from gradscope.load.frameworks.base import Adapter, Context, Opened
+from gradscope.load.frameworks.base import Adapter, Context, Opened, wrapped_functions
 
 ADAPTERS = {
     "flax.nnx": "flax_nnx",
@@ -20,6 +20,8 @@ ADAPTERS = {
 
 EXTRAS = {"flax": "flax", "equinox": "equinox", "haiku": "haiku", "keras": "keras"}
 """Top-level module -> the extra of gradscope that installs it."""
+
+_GRADIENT = ("Value and gradient of ", "Gradient of ")
 
 
 def adapters() -> Iterator[Adapter]:
@@ -49,6 +51,19 @@ def fresh(value: Any) -> Any:
         if adapter.is_companion(value):
             return adapter.fresh(value)
     return value
+
+
+def loss_of(function: Any) -> Any:
+    """The loss inside `value_and_grad(loss)`, of JAX or of a framework; any other function as it is.
+
+    The wrappers of JAX have no type of their own: the first words of their docstring are what is public.
+    """
+    for each in wrapped_functions(function):
+        if str(getattr(each, "__doc__", "")).startswith(_GRADIENT):
+            function = getattr(each, "__wrapped__", function)
+    for adapter in adapters():
+        function = adapter.loss_of(function)
+    return function
 
 
 def transform_of(value: Any) -> Any:
