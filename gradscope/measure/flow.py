@@ -6,10 +6,11 @@ or overflow are measured again by the same program at another gain, without comp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
 from gradscope.measure.compiling import Compiled, compile_program
@@ -33,6 +34,8 @@ class Sample:
     """By leaf: elements of the gradient that are not exactly zero."""
     updates: list[Moments]
     """By leaf: what the user's optimizer would add to it; empty where none is given."""
+    probes: dict[int, tuple[Floats, ...]] = field(default_factory=dict)
+    """By probe: distance of the nearest element, largest |element|, elements on the dangerous point."""
 
 
 class FlowPass:
@@ -92,6 +95,7 @@ class FlowPass:
         values = {
             key: Moments.read(squares, top, gains[key][..., 0], count)
             for key, (squares, top, count) in forward.items()
+            if key in gains
         }
         gradients = self._leaves.read(found, leaf_gains)
         return Sample(
@@ -104,4 +108,9 @@ class FlowPass:
             gradients=[moments for moments, _ in gradients],
             nonzero=[nonzero for _, nonzero in gradients],
             updates=[moments for moments, _ in self._leaves.read(updates, leaf_gains)],
+            probes={
+                key: tuple(np.asarray(part, np.float64) for part in found)
+                for key, found in forward.items()
+                if key not in gains
+            },
         )

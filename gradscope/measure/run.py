@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,11 +16,13 @@ from gradscope.load.problem import Problem
 from gradscope.load.user_code import user_code
 from gradscope.measure import nonfinite
 from gradscope.measure.flow import FlowPass, Sample
+from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.updates import updates_of
 from gradscope.records import Measurement, Skipped
+from gradscope.trace.hazards import find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
 
@@ -56,6 +58,7 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     traced = time.perf_counter()
     used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
+    hazards = find_hazards(program, drawn[0])
     progress("compiling")
     updates, without = updates_of(problem, tracer, inputs[0])
     flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
@@ -67,7 +70,7 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     run_s = time.perf_counter() - running
     taken = _taken(problem, program, flow, Run(used, inputs, samples), progress)
     return Measured(
-        measurement=measurement(taken),
+        measurement=replace(measurement(taken), hazards=measured_hazards(program, hazards, samples)),
         skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
         trace_s=traced - start + flow.compiled.trace_s,
         compile_s=flow.compiled.compile_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gradscope.records.common import Source
@@ -78,8 +79,31 @@ class Hazard:
     op: str
     source: Source | None
     layer: str | None
+    """The last layer on the way to it."""
     nearest: float
-    """The measured operand nearest to the dangerous point."""
+    """The measured operand nearest to the dangerous point, of those that are not on it."""
     danger: float
     """The dangerous point: 0 for a root, the largest exponent that the dtype holds for an `exp`."""
+    distance: float
+    """|danger - nearest|; infinite where every element lies on the point."""
+    smallest: float
+    """The smallest distance that the dtype can tell from none; 0 for an `exp`."""
+    rounding: float
+    """The distance that rounding of the terms alone can bridge; 0 where the operand is no sum of them."""
+    on_it: int
+    """Elements on the dangerous point or beyond it: masked, where the run is finite."""
     dtype: str
+
+    @property
+    def reached(self) -> float:
+        """The share of the way to the danger, in [0, 1].
+
+        Of the exponent range for what goes to 0, since that is how floats run out; linear for an `exp`.
+        """
+        if self.smallest == 0:
+            share = self.nearest / self.danger
+        elif 0 < self.distance < 1:
+            share = math.log(self.distance) / math.log(self.smallest)
+        else:
+            share = 0.0
+        return min(max(share, 0.0), 1.0)

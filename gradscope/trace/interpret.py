@@ -15,7 +15,8 @@ from jax.extend.core import JaxprEqn, Var
 
 from gradscope.trace import jax_compat
 from gradscope.trace.jax_compat import Body, MeshAxes
-from gradscope.trace.sites import Plan, Site
+from gradscope.trace.probe import distance, probe_dtype
+from gradscope.trace.sites import Plan, Probe, Site
 from gradscope.trace.tap import Sink, forward_stats, tap
 
 Slots = dict[int, tuple[Sink, Array]]
@@ -23,7 +24,9 @@ Slots = dict[int, tuple[Sink, Array]]
 one leading axis for each loop still to be entered."""
 
 Found = tuple[Array, Array, Array]
-"""Of a value at a site: sum of squares, largest absolute value, number of elements; each f[lead...]."""
+"""Of a value at a site: sum of squares, largest absolute value, number of elements. Of a probe: distance of
+the nearest element to the dangerous point, largest absolute value, number of elements on it or beyond. Each
+f[lead...]."""
 
 
 class RunRule(Protocol):
@@ -63,6 +66,15 @@ class Taps:
         self.forward[site.id] = self._typed(squares), self._typed(top), self._typed(count)
         return tap(value, sink, gains[1], self._axes)
 
+    def probe(self, probe: Probe, values: Sequence[Array]) -> None:
+        nearest, largest, beyond = distance(probe, values)
+        self.forward[probe.id] = self._typed(nearest), self._typed(largest), self._typed(beyond)
+
+    def unprobed(self, probe: Probe, level: int) -> Found:
+        """What a probe below the first `level` loops says where it was not reached."""
+        zero = self._typed(jnp.zeros([axis.length for axis in probe.lead[level:]], probe_dtype(probe)))
+        return zero + jnp.inf, zero, zero
+
     def _typed(self, value: Array) -> Array:
         return jax_compat.make_varying(value, self._axes) if self._axes else value
 
@@ -78,6 +90,10 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
     busy = {index for (index, _), inner in plan.inner.items() if not inner.empty}
     waiting: list[JaxprEqn] = []
     for index, eqn in enumerate(body.eqns):
+        if index in plan.probes:
+            _run_plain(body, waiting, env)
+            waiting = []
+            taps.probe(plan.probes[index], [read(var) for var in plan.probes[index].operands])
         if index in busy:
             _run_plain(body, waiting, env)
             waiting = []

@@ -103,6 +103,35 @@ class CutSite:
     on_weight: bool
 
 
+class Measure(Enum):
+    """How far an operand is from where an operation stops being finite."""
+
+    ZERO = "zero"
+    """|x|"""
+    ONE = "one"
+    """1 - |x|"""
+    MINUS_ONE = "minus one"
+    """1 + x"""
+    OVERFLOW = "overflow"
+    """What is left below the largest exponent that the dtype holds."""
+    ORIGIN = "origin"
+    """The larger of |x| and |y|."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Operands of an equation whose distance to a dangerous point is measured as they go in."""
+
+    id: int
+    """Below 0: it shares the numbering of the sites."""
+    measure: Measure
+    operands: tuple[Any, ...]
+    """The variables, before they are broadcast."""
+    lead: tuple[Axis, ...]
+    limit: float = 0.0
+    """For an overflow: the largest exponent."""
+
+
 @dataclass(eq=False)
 class Plan:
     """Where to tap in one jaxpr, and the plans of the jaxprs that its equations carry."""
@@ -112,6 +141,8 @@ class Plan:
     """Equation index to the site at its first floating output."""
     entry: dict[int, Site] = field(default_factory=dict)
     """Carry index to the site at the state that enters a loop's step."""
+    probes: dict[int, Probe] = field(default_factory=dict)
+    """Equation index to what is measured of its operands."""
     indexed: Kind | None = None
     """What is taken apart by a running index: weights in a loop over layers, data in a loop over time."""
     inner: dict[tuple[int, int], Plan] = field(default_factory=dict)
@@ -144,6 +175,12 @@ class Plan:
         """Here, or in a function that is called from here."""
         return self.indexed is kind or any(plan.indexes(kind) for plan in self.inner.values())
 
+    def all_probes(self) -> Iterator[Probe]:
+        """Every probe in and below this plan."""
+        yield from self.probes.values()
+        for plan in self.inner.values():
+            yield from plan.all_probes()
+
     def keep_only(self, wanted: set[int]) -> None:
         """Drop the sites whose id is not wanted."""
         self.taps = {index: site for index, site in self.taps.items() if site.id in wanted}
@@ -153,7 +190,7 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        return next(self.sites(), None) is None
+        return next(self.sites(), None) is None and next(self.all_probes(), None) is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,3 +40,15 @@ def fan_in(eqn: JaxprEqn) -> int | None:
 def _shape(eqn: JaxprEqn, operand: int) -> tuple[int, ...]:
     aval: Any = eqn.invars[operand].aval
     return tuple(map(int, aval.shape))
+
+
+def exponent(eqn: JaxprEqn) -> int:
+    """Of `integer_pow`."""
+    return int(eqn.params["y"])
+
+
+def pairs_same_axes(eqn: JaxprEqn) -> bool:
+    """A product that pairs each element of its first operand with the one at the same place of its second."""
+    (left, right), (left_batch, right_batch) = eqn.params["dimension_numbers"]
+    paired = [*left, *left_batch] == [*right, *right_batch]
+    return paired and len(left) + len(left_batch) == len(_shape(eqn, 0))

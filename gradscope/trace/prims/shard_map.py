@@ -38,12 +38,13 @@ def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index:
         return outs, jax.tree.map(lambda stats: jax_compat.make_varying(stats, typed)[None], below.forward)
 
     slots = taps.slots_of(inner)
+    found = [*slots, *(probe.id for probe in inner.all_probes())]
     typed = p.axes if p.check_vma else ()
     mapped = jax.shard_map(
         body,
         mesh=p.mesh,
         in_specs=(list(p.in_specs), dict.fromkeys(slots, per_device)),
-        out_specs=(list(p.out_specs), dict.fromkeys(slots, per_device)),
+        out_specs=(list(p.out_specs), dict.fromkeys(found, per_device)),
         check_vma=p.check_vma,
         axis_names=frozenset(names),
     )

@@ -1,0 +1,72 @@
+"""How near the operands of each hazard came to where it stops being finite, over all batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradscope.measure.flow import Sample
+from gradscope.records import Hazard
+from gradscope.trace.hazards import Candidate
+from gradscope.trace.probe import float_info
+from gradscope.trace.program import Program
+from gradscope.trace.sites import Measure
+from gradscope.trace.sources import source_of
+
+_DANGER = {Measure.ONE: 1.0, Measure.MINUS_ONE: -1.0}
+
+
+def measured_hazards(
+    program: Program, candidates: Sequence[Candidate], samples: Sequence[Sample]
+) -> tuple[Hazard, ...]:
+    """Those that ran, in the order of the program; what stands in a branch not taken is left out."""
+    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    found = []
+    for candidate in candidates:
+        nearest, largest, on_it = (
+            np.stack([sample.probes[candidate.probe.id][part] for sample in samples]) for part in range(3)
+        )
+        hazard = _hazard(candidate, float(nearest.min()), float(largest.max()), int(on_it.sum()), owner)
+        if np.isfinite(hazard.distance) or hazard.on_it:
+            found.append(hazard)
+    return tuple(found)
+
+
+def _hazard(
+    candidate: Candidate, distance: float, largest: float, on_it: int, owner: dict[int, str]
+) -> Hazard:
+    measure = candidate.measure
+    info = float_info(candidate.probe.operands[0].aval.dtype)
+    danger = candidate.probe.limit if measure is Measure.OVERFLOW else _DANGER.get(measure, 0.0)
+    noise = float(info.eps) ** candidate.operand.rounding * largest if candidate.operand.rounding else 0.0
+    site = candidate.operand.site
+    return Hazard(
+        kind=candidate.kind,
+        op=candidate.eqn.primitive.name,
+        source=source_of(candidate.eqn, candidate.calls),
+        layer=owner.get(site) if site is not None else None,
+        nearest=_nearest(measure, danger, distance),
+        danger=danger,
+        distance=distance,
+        smallest=_smallest(candidate, info),
+        rounding=noise if measure in (Measure.ZERO, Measure.ORIGIN) else 0.0,
+        on_it=on_it,
+        dtype=str(info.dtype),
+    )
+
+
+def _nearest(measure: Measure, danger: float, distance: float) -> float:
+    if not np.isfinite(distance):
+        return danger
+    below = measure in (Measure.ONE, Measure.OVERFLOW)
+    return danger - distance if below else danger + distance
+
+
+def _smallest(candidate: Candidate, info: Any) -> float:
+    """Near 1 numbers lie eps / 2 apart; near 0 they go on to the smallest normal one."""
+    if candidate.measure is Measure.OVERFLOW:
+        return 0.0
+    near_one = candidate.measure in (Measure.ONE, Measure.MINUS_ONE) or "complement" in candidate.operand.tags
+    return float(info.eps) / 2 if near_one else float(info.tiny)

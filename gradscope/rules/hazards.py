@@ -1,0 +1,156 @@
+"""What is said of each kind of hazard: what it is, how it fails, what to write instead.
+
+The kinds are those of `Hazard.kind`; a kind that is not here is told in general words.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gradscope.records import Hazard
+from gradscope.rules.words import number
+
+
+class Words(NamedTuple):
+    what: str
+    """Ends where the measured operand begins."""
+    fails: str
+    remedy: str
+    structural: bool = False
+    """A spelling without the danger exists: worth a note however far the operand is."""
+
+
+_DIVISION = "Add a small number to the denominator, or divide by `jnp.where(d != 0, d, 1.0)`."
+_ANGLE = (
+    "Keep the operand inside by more than its rounding (`jnp.clip(c, -1 + 1e-6, 1 - 1e-6)`), or take the "
+    "angle as `jnp.arctan2(jnp.linalg.norm(jnp.cross(a, b)), a @ b)`."
+)
+
+WORDS = {
+    "log-of-softmax": Words(
+        "The log of a softmax: its smallest probability is",
+        "Where a probability underflows to 0 the log is -inf and the gradient NaN.",
+        "Compute `jax.nn.log_softmax(logits)` in one step; it does not underflow.",
+        structural=True,
+    ),
+    "log-of-sigmoid": Words(
+        "The log of a sigmoid, or of 1 - sigmoid: its smallest operand is",
+        "Where the sigmoid rounds to 0 or 1 the log is -inf and the gradient NaN.",
+        "Write `jax.nn.log_sigmoid(x)` for log(sigmoid(x)) and `jax.nn.log_sigmoid(-x)` for "
+        "log(1 - sigmoid(x)).",
+        structural=True,
+    ),
+    "log-of-tanh": Words(
+        "The log of an expression in tanh: its smallest operand is",
+        "Where tanh rounds to 1 the log is -inf and the gradient NaN.",
+        "For log(1 - tanh(x)**2) write `2 * (jnp.log(2.0) - x - jax.nn.softplus(-2 * x))`.",
+        structural=True,
+    ),
+    "softmax-by-hand": Words(
+        "A softmax without its maximum subtracted: the largest exponent is",
+        "Where `exp` overflows the result is inf / inf = NaN.",
+        "Use `jax.nn.softmax(x)`, or subtract `x.max(-1, keepdims=True)` before `jnp.exp`.",
+        structural=True,
+    ),
+    "logsumexp-by-hand": Words(
+        "The log of a sum of exponentials, written by hand: the largest exponent is",
+        "Where `exp` overflows the result is infinite and the gradient NaN.",
+        "Use `jax.nn.logsumexp(x)`; for log(1 + exp(x)) use `jax.nn.softplus(x)`.",
+        structural=True,
+    ),
+    "unsafe-where": Words(
+        "A `where` guards the value of this operation, but not its gradient: the operand nearest to the "
+        "dangerous point is",
+        "On the elements that are not taken the gradient is 0 * inf = NaN.",
+        "Guard the operand as well: `x_safe = jnp.where(ok, x, 1.0)`, then `jnp.where(ok, f(x_safe), 0.0)`.",
+        structural=True,
+    ),
+    "log-near-zero": Words(
+        "The log of a number that can be 0: the smallest is",
+        "At 0 the log is -inf, and its gradient infinite.",
+        "Add a small number that fits the dtype (`jnp.log(x + 1e-6)`), or compute the log directly.",
+    ),
+    "root-near-zero": Words(
+        "The root of a number that can be 0: the smallest is",
+        "At 0 the derivative of the root is infinite, and 0 * inf is NaN.",
+        "Add a small number under the root, or guard twice: `x_safe = jnp.where(x > 0, x, 1.0)`, then "
+        "`jnp.where(x > 0, jnp.sqrt(x_safe), 0.0)`.",
+    ),
+    "division-by-norm": Words(
+        "A division by a norm that can be 0: the smallest is",
+        "At 0 the result is 0 / 0 = NaN.",
+        "Add a small number under the root: `x / jnp.sqrt(jnp.sum(x**2) + 1e-6)`.",
+    ),
+    "division-by-std": Words(
+        "A division by a standard deviation that can be 0: the smallest is",
+        "Where all values are equal the result is 0 / 0 = NaN, and so is the gradient of the root.",
+        "Add a small number under the root: `(x - mean) / jnp.sqrt(x.var() + 1e-6)`.",
+    ),
+    "division-by-sum": Words(
+        "A division by a sum that can be 0: the smallest is",
+        "At 0 the result is not finite.",
+        _DIVISION,
+    ),
+    "division-by-zero": Words(
+        "A division by a number that can be 0: the smallest is",
+        "At 0 the result is not finite.",
+        _DIVISION,
+    ),
+    "large-exponent": Words(
+        "An exponential: the largest exponent is",
+        "Beyond the limit it is infinite.",
+        "Keep the exponent bounded: subtract the maximum, clip it, or stay in log space.",
+    ),
+    "power-near-zero": Words(
+        "A power with an exponent below 1 of a number that can be 0: the smallest is",
+        "At 0 its derivative is infinite.",
+        "Guard the base: `jnp.where(x > 0, jnp.where(x > 0, x, 1.0) ** a, 0.0)`.",
+    ),
+    "arctan2-near-origin": Words(
+        "The angle of a point that can be (0, 0): the nearest lies at",
+        "At the origin the angle has no derivative: the gradient is 0 / 0 = NaN.",
+        "Guard both operands: where both are 0, take the angle of (0, 1) instead and select afterwards.",
+    ),
+    "arccos-near-one": Words(
+        "An arccos near the end of its domain: the operand nearest to ±1 is",
+        "At ±1 its derivative is infinite, and beyond it is NaN; a `clip` at ±1 does not help the gradient.",
+        _ANGLE,
+    ),
+    "arcsin-near-one": Words(
+        "An arcsin near the end of its domain: the operand nearest to ±1 is",
+        "At ±1 its derivative is infinite, and beyond it is NaN; a `clip` at ±1 does not help the gradient.",
+        "Keep the operand inside by more than its rounding: `jnp.clip(s, -1 + 1e-6, 1 - 1e-6)`.",
+    ),
+    "arctanh-near-one": Words(
+        "An arctanh near the end of its domain: the operand nearest to ±1 is",
+        "At ±1 it is infinite.",
+        "Keep the operand inside (`jnp.clip`), or carry the value before the tanh along.",
+    ),
+    "erfinv-near-one": Words(
+        "An inverse error function near the end of its domain: the operand nearest to ±1 is",
+        "At ±1 it is infinite.",
+        "Keep the operand inside: `jnp.clip(u, -1 + 1e-6, 1 - 1e-6)`.",
+    ),
+}
+
+_UNKNOWN = Words(
+    "An operation that can stop being finite: its nearest operand is",
+    "At the dangerous point it is not finite.",
+    "Keep the operand away from it.",
+)
+
+
+def words_of(hazard: Hazard) -> Words:
+    return WORDS.get(hazard.kind, _UNKNOWN)
+
+
+def how_near(hazard: Hazard) -> str:
+    """The measured operand, and how far it is from failing."""
+    at = number(hazard.nearest)
+    if hazard.smallest == 0:
+        return f"{at}, and {hazard.dtype} overflows at {number(hazard.danger)}"
+    if hazard.danger != 0:
+        return f"{hazard.nearest:.7g}, {number(hazard.distance)} from the end"
+    if hazard.distance <= hazard.rounding:
+        return f"{at}, which the rounding of its terms ({number(hazard.rounding)}) can bring to 0"
+    return f"{at} ({hazard.dtype} ends at {number(hazard.smallest)})"

@@ -1,0 +1,102 @@
+"""An expression that can turn into NaN or infinity, although it has not yet.
+
+## What it does
+Reads the program for operations that are not finite at some point (a log, root, division or power at 0, an
+`exp` that overflows, an angle at its end), proves what it can about the range of their operands, and measures
+how near the others come in this run. One finding for each line of your code; never an error.
+
+## Why is this bad
+Such a loss trains for hours and is NaN from one step to the next, when a logit has grown or two points meet.
+Found before, it is one line to rewrite.
+
+## How it is measured
+Ranges: an epsilon, a `clip`, a square, a maximum that is subtracted, a `where` around the operand prove an
+operation safe; so do `jax.nn`, `jax.scipy` and Optax. An operation that is left, that depends on the
+parameters or the batch and that the loss (for a derivative: with a gradient) reads, is measured in the flow
+pass: the smallest operand that is not 0 itself, the largest exponent. An operand on the point itself is left
+out: where the run is finite it is masked, and where it is not, `non-finite` speaks.
+
+*Reached* is the share of the way: for an `exp` the largest exponent over the one that overflows (88.7 in
+float32); for what goes to 0, log(operand) over log(the dtype's smallest normal number), since floats run out
+of exponents; near 1 the same with half of its eps, the distance of the last two numbers.
+
+## Limits
+`half = 0.5`: exponents twice as large would fail, which is what the square of the value is. A note, or a
+warning where a safe spelling exists. `close = 0.9`: 10 % more in the exponent fails: a warning in any case.
+An operand that is a sum of terms which can cancel warns where it is smaller than eps times its largest
+element (for a sum of squares eps²): rounding alone can make it 0.
+
+Six expressions are told as a note even from afar, since a safe spelling costs nothing: log of softmax, log of
+sigmoid, log of 1 - tanh², softmax and logsumexp by hand without the maximum subtracted, and a `where` that
+guards the value of an operation but not its gradient.
+
+## Example
+    loss = -jnp.mean(jnp.log(jax.nn.softmax(logits))[rows, labels])   # NaN once logits lie 88 apart
+
+Use instead:
+
+    loss = -jnp.mean(jax.nn.log_softmax(logits)[rows, labels])
+
+## What it does not say
+That the model is sick: every finding is about a later run. Operations inside `while_loop`, custom derivative
+rules and branches not taken are not looked at. A sum of positive terms that goes to 0 by one special input (a
+row without a single valid element) is seen only when a batch has it.
+
+## Source
+Goldberg 1991, "What every computer scientist should know about floating-point arithmetic"; Blanchard, Higham
+and Higham 2021, "Accurately computing the log-sum-exp and softmax functions"; JAX FAQ, "Gradients contain NaN
+where using where". Limits: the largest and smallest normal numbers and the eps of IEEE 754 formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Hazard, Measurement, Severity, Source
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.hazards import how_near, words_of
+from gradscope.rules.words import count
+
+
+@rule("unstable-expression", severity=Severity.WARNING, symptom_of=("non-finite",), half=0.5, close=0.9)
+def unstable_expression(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    lines: dict[Source, list[tuple[Severity, Hazard]]] = {}
+    for hazard in measurement.hazards:
+        severity = _severity(hazard, limits)
+        if severity is not None and hazard.source is not None:
+            lines.setdefault(hazard.source, []).append((severity, hazard))
+    for found in lines.values():
+        severity, worst = min(found, key=lambda each: (each[0].rank, -each[1].reached))
+        yield _hit(severity, worst, len(found), limits)
+
+
+def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
+    """`None` where there is nothing to say."""
+    structural = words_of(hazard).structural
+    if hazard.distance <= hazard.rounding or hazard.reached >= limits["close"]:
+        return Severity.WARNING
+    if structural and hazard.on_it:
+        return Severity.WARNING
+    if hazard.reached >= limits["half"]:
+        return Severity.WARNING if structural else Severity.NOTE
+    return Severity.NOTE if structural else None
+
+
+def _hit(severity: Severity, hazard: Hazard, at_line: int, limits: Limits) -> Hit:
+    words = words_of(hazard)
+    on_it = f" {count(hazard.on_it, 'element')} already there, and masked so far." if hazard.on_it else ""
+    return Hit(
+        message=f"{words.what} {how_near(hazard)}. {words.fails}{on_it}",
+        remedy=words.remedy,
+        evidence={
+            "kind": hazard.kind,
+            "nearest": hazard.nearest,
+            "danger": hazard.danger,
+            "reached": hazard.reached,
+            "limit": limits["half"],
+            "at_this_line": at_line,
+        },
+        layer=hazard.layer,
+        source=hazard.source,
+        severity=severity,
+    )

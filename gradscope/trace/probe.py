@@ -1,0 +1,61 @@
+"""The probe: how near a value comes to a dangerous point, kept out of every gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from gradscope.trace.sites import Measure, Probe
+from gradscope.trace.tap import stats_dtype
+
+
+float_info: Any = jnp.finfo
+"""Limits of a float dtype, bfloat16 among them."""
+
+
+def probe_dtype(probe: Probe) -> Any:
+    return stats_dtype(probe.operands[0].aval.dtype)
+
+
+def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """Of the finite elements: the smallest distance above 0, the largest |x|, and how many have none left.
+
+    Elements that lie on the dangerous point itself are counted apart: where the run is finite they are
+    masked, and say nothing about the others.
+    """
+    dtype = probe_dtype(probe)
+    wide = [lax.convert_element_type(_real(lax.stop_gradient(value)), dtype) for value in values]
+    wide = list(jnp.broadcast_arrays(*wide)) if len(wide) > 1 else wide
+    size = lax.abs(wide[0])
+    for other in wide[1:]:
+        size = lax.max(size, lax.abs(other))
+    if size.size == 0:
+        zero = jnp.zeros((), dtype)
+        return zero + jnp.inf, zero, zero
+    left = _left(probe, wide[0], size)
+    none = lax.full_like(left, np.inf)
+    finite = lax.is_finite(left)
+    apart = lax.bitwise_and(finite, lax.gt(left, lax.full_like(left, 0)))
+    axes = tuple(range(left.ndim))
+    nearest = lax.reduce_min(lax.select(apart, left, none), axes)
+    largest = lax.reduce_max(lax.select(lax.is_finite(size), size, lax.full_like(size, 0)), axes)
+    on_it = lax.bitwise_and(finite, lax.le(left, lax.full_like(left, 0)))
+    return nearest, largest, lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
+
+
+def _real(value: Array) -> Array:
+    return lax.abs(value) if jnp.issubdtype(value.dtype, jnp.complexfloating) else value
+
+
+def _left(probe: Probe, value: Array, size: Array) -> Array:
+    if probe.measure is Measure.ONE:
+        return 1 - size
+    if probe.measure is Measure.MINUS_ONE:
+        return 1 + value
+    if probe.measure is Measure.OVERFLOW:
+        return probe.limit - value
+    return size
