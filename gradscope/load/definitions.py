@@ -66,6 +66,8 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
         return value
     if adapter_of(value) is not None and "loss_fn" in names:
         return _from_loss(names["loss_fn"], names, target, seed, params=value)
+    if adapter_of(value) is not None and callable(loss_of(value)):
+        return _from_loss(value, names, target, seed)
     if callable(value) and (not _has_parameters(value) or "problem" in wanted.lower()):
         return _from_function(value, wanted, seed)
     if callable(value):
@@ -93,6 +95,8 @@ def _from_function(function: Callable[..., Any], name: str, seed: int) -> Proble
 
 def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, params: Any = None) -> Problem:
     notes: list[str] = []
+    # A loss that is a Haiku transform makes its own params.
+    names = names if adapter_of(loss_fn) is None else {**names, "model": loss_fn}
     loss_fn = loss_of(loss_fn)
     role, make = params_name(loss_fn), params is None
     if make:

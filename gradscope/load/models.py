@@ -12,11 +12,13 @@ from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import PARAMETER_NAMES
-from gradscope.load.frameworks.table import adapter_of, title_of_class
+from gradscope.load.frameworks.table import adapter_of, is_blueprint, title_of_class
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.shown import listed, nearest
 
 MAKERS = ("model", "make_model", "create_model", "build_model", "get_model", "init_model")
+USUAL = ("state", "train_state", "variables")
+"""Names that win where a file gives several objects with parameters in them."""
 _GUARD = 'if __name__ == "__main__":'
 
 
@@ -27,7 +29,7 @@ def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes
     model, then any value named as the parameter, and last the only model object of the file.
     """
     own = names.get(role)
-    if adapter_of(own) is not None:
+    if adapter_of(own) is not None and not is_blueprint(own):
         return own
     params = names.get("params")
     if params is not None and not is_function(params):
@@ -36,11 +38,12 @@ def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes
         function = names.get(maker)
         if is_function(function) and (maker == "init" or takes_nothing_or_a_key(function)):
             return _made(function, maker, seed)
-    if adapter_of(names.get("model")) is not None:
-        return names["model"]
+    models = model_names(names)
+    for name in ("model", role, *USUAL):
+        if any(names.get(name) is names[model] for model in models):
+            return names[name]
     if own is not None and not is_function(own) and not isinstance(own, ModuleType | type):
         return own
-    models = model_names(names)
     if len(models) == 1:
         notes.append(f"The file gives `{models[0]}` and no `{role}`: it is taken for it.")
         return names[models[0]]
@@ -54,12 +57,13 @@ def makers(role: str) -> tuple[str, ...]:
 
 
 def model_names(names: Mapping[str, Any]) -> list[str]:
-    """The model objects of a file, each under its first name."""
+    """The model objects of a file, each under its first name; those without arrays only if all are so."""
     found: dict[int, str] = {}
     for name, value in names.items():
         if not name.startswith("_") and adapter_of(value) is not None:
             found.setdefault(id(value), name)
-    return list(found.values())
+    models = list(found.values())
+    return [name for name in models if not is_blueprint(names[name])] or models
 
 
 def _made(function: Callable[..., Any], name: str, seed: int) -> Any:

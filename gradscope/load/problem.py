@@ -12,10 +12,11 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
 from gradscope.load.batches import BatchSource, One, Peeked, RowSource, Stream, rows_of
-from gradscope.load.frameworks.base import Context, Kinds, Opened
-from gradscope.load.frameworks.table import loss_of, opened, transform_of
+from gradscope.load.frameworks.base import Context, Opened
+from gradscope.load.frameworks.table import loss_of, opened, transform_of, watched
 from gradscope.load.keys import prng_key
 from gradscope.load.leaves import conversion_notes, numeric, require_floating, require_rows
+from gradscope.load.opening import open_params
 from gradscope.load.shown import kind_of, shown
 from gradscope.load.user_code import user_code
 
@@ -37,8 +38,9 @@ class Problem:
     """A pytree of arrays; of a model object, its parameters as nested dicts by the names the user writes."""
     model: Any
     """The model object that was given as params, or `None`."""
-    kinds: Kinds
-    """Of a model object, the class of the module at each path."""
+    kinds: dict[tuple[str, ...], str]
+    """The class of the module at each path: of a model object from the start, of modules that only the loss
+    calls (Linen, Haiku) once it was traced."""
     optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
     candidates: Mapping[str, Callable[[Any], Any]]
@@ -71,12 +73,12 @@ class Problem:
         given: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        name, loss_fn = _name_of(loss_fn), loss_of(loss_fn)
+        loss_fn = loss_of(loss_fn)
+        name = _name_of(loss_fn)
         source = _source(batch, batches, data, seed, batch_size)
         peeked = Peeked(source)
         first = peeked.first()
-        with user_code("opening the model"):
-            model = opened(params, Context({"optimizer": optimizer, **(given or {})}, first, seed))
+        model = open_params(params, loss_fn, name, first, {"optimizer": optimizer, **(given or {})}, seed)
         beside = {**(given or {}), **(model.given if model else {})}
         arguments = arrange(loss_fn, first, name, beside, model.rngs if model else None)
         object_given = params if model else None
@@ -85,8 +87,10 @@ class Problem:
             loss_fn=loss_fn,
             params=params,
             model=object_given,
-            kinds=model.kinds if model else {},
-            optimizer=_checked_optimizer(optimizer),
+            kinds=dict(model.kinds) if model else {},
+            optimizer=_checked_optimizer(
+                optimizer if optimizer is not None or not model else model.optimizer
+            ),
             candidates=_checked_candidates(candidates),
             validation_batch=_checked_batch(validation_batch, "validation_batch"),
             seed=seed,
@@ -112,7 +116,8 @@ class Problem:
         """
 
         def run(model: Any) -> Any:
-            return self._arguments.call(self.loss_fn, model, batch, key)
+            with watched(self.kinds):
+                return self._arguments.call(self.loss_fn, model, batch, key)
 
         result, state = self._opened.call(params, run) if self._opened else (run(params), None)
         value, *aux = result if isinstance(result, tuple) and len(result) > 1 else (result,)

@@ -132,7 +132,9 @@ class Tracer:
 
         with user_code(f"tracing {self._problem.name}"):
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
-        return _program(jax_compat.body_of(closed), tuple(self._leaves.values()), self._rest, cut)
+        # Only now are the classes of modules known that the loss calls.
+        leaves = leaves_of(self._problem.params, self._problem.kinds)
+        return _program(jax_compat.body_of(closed), tuple(leaves.values()), self._rest, cut)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""

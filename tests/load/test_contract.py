@@ -15,10 +15,16 @@ import gradscope
 from gradscope.load.frameworks.table import ADAPTERS
 from gradscope.load.problem import Problem
 from gradscope.trace.leaves import leaves_of
-from tests.load.models import equinox, flax_nnx
+from tests.load.models import equinox, flax_linen, flax_nnx, haiku, train_state
 from tests.load.models.case import Case, Made
 
-CASES = [*flax_nnx.CASES, *equinox.CASES]
+CASES = [
+    *flax_nnx.CASES,
+    *equinox.CASES,
+    *flax_linen.CASES,
+    *haiku.CASES,
+    *train_state.CASES,
+]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.library}: {case.name}")

@@ -7,6 +7,7 @@ A new one is a file beside this that ends in `ADAPTER = ...`, one line in `table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,10 @@ class Context:
     batch: Any = None
     """The first batch, for frameworks that make their parameters from it."""
     seed: int = 0
+    role: str = "params"
+    """The parameter of the loss that gets the model."""
+    run: Callable[[Any, Mapping[str, Any]], Any] | None = None
+    """`run(model, beside)`: the user's loss on the first batch, with stand-ins for what is yet to be made."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Opened:
     forward: Callable[[Any, Any, Any], Any] | None = None
     """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss of his own.
     `model` is what `call` hands to the loss."""
+    optimizer: Any = None
+    """The optax transform that stands in the object, used where the file gives no other."""
     notes: tuple[str, ...] = ()
 
 
@@ -72,6 +79,18 @@ class Adapter:
 
     def open(self, value: Any, context: Context) -> Opened:
         raise NotImplementedError
+
+    def is_blueprint(self, value: Any) -> bool:
+        """Whether a model is without arrays of its own, so that values beside it in a file come first."""
+        return False
+
+    def forward(self, blueprint: Any) -> Callable[[Any, Any, Any], Any] | None:
+        """`Opened.forward` of a blueprint whose params stand in the file as a plain pytree."""
+        return None
+
+    def watch(self, seen: Callable[[tuple[str, ...], str], object]) -> AbstractContextManager[None]:
+        """While a loss is traced: tells of each module that it calls the path and the class."""
+        return nullcontext()
 
     def is_companion(self, value: Any) -> bool:
         """Whether `value` is an object of the framework that a loss may take beside its model and batch."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from gradscope.load.frameworks.base import Adapter, Context, Opened, wrapped_functions
@@ -15,6 +16,9 @@ from gradscope.load.frameworks.base import Adapter, Context, Opened, wrapped_fun
 ADAPTERS = {
     "flax.nnx": "flax_nnx",
     "equinox": "equinox",
+    "flax.linen": "flax_linen",
+    "haiku": "haiku",
+    "jax": "train_state",
 }
 """Library -> the module of this folder that opens its models; the first that knows an object takes it."""
 
@@ -39,6 +43,25 @@ def adapter_of(value: Any) -> Adapter | None:
 def opened(value: Any, context: Context) -> Opened | None:
     adapter = adapter_of(value)
     return None if adapter is None else adapter.open(value, context)
+
+
+def is_blueprint(value: Any) -> bool:
+    adapter = adapter_of(value)
+    return adapter is not None and adapter.is_blueprint(value)
+
+
+@contextmanager
+def watched(kinds: dict[tuple[str, ...], str]) -> Iterator[None]:
+    """Adds the classes of the modules that a loss calls, unless those of its model are known.
+
+    A path that several classes have is left out: the params of two networks in one dict.
+    """
+    found: dict[tuple[str, ...], set[str]] = {}
+    with ExitStack() as stack:
+        for adapter in adapters() if not kinds else ():
+            stack.enter_context(adapter.watch(lambda path, name: found.setdefault(path, set()).add(name)))
+        yield
+    kinds.update({path: min(names) for path, names in found.items() if path and len(names) == 1})
 
 
 def is_companion(value: Any) -> bool:

@@ -1,0 +1,25 @@
+"""Params that are a model object are opened, with a way to run the loss before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradscope.load.arguments import arrange, params_name
+from gradscope.load.frameworks.base import Context, Opened
+from gradscope.load.frameworks.table import opened
+from gradscope.load.keys import prng_key
+from gradscope.load.user_code import user_code
+
+
+def open_params(
+    params: Any, loss_fn: Callable[..., Any], name: str, batch: Any, given: Mapping[str, Any], seed: int
+) -> Opened | None:
+    """The model object `params`, opened; `None` for a plain pytree. `batch` is the first one."""
+
+    def run(model: Any, beside: Mapping[str, Any]) -> Any:
+        arguments = arrange(loss_fn, batch, name, {**given, **beside})
+        return arguments.call(loss_fn, model, batch, prng_key(seed))
+
+    with user_code("opening the model"):
+        return opened(params, Context(given, batch, seed, params_name(loss_fn), run))
