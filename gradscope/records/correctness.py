@@ -23,7 +23,11 @@ class GradientCheck:
     """
 
     parameter: str
+    layer: str
     verdict: Verdict
+    cause: str
+    """The reason as a slug: `kink`, `noise`, `nondeterministic`, `stop-gradient`, `jumps`, `no-path`,
+    `non-finite`, ...; may be empty."""
     reason: str
     """Why it cannot be judged, or what a reader should know of a right or wrong one; may be empty."""
     directions: int
@@ -34,8 +38,11 @@ class GradientCheck:
     step: float
     """Length of the step [units of the parameter, as rms over the leaf] at which `numeric` was taken."""
     dtype: str
-    """What it was computed in."""
+    """The coarsest dtype between the parameters and the loss, where the differences were taken."""
+    ratio: float | None = None
+    """Backpropagation over differences, where the two are proportional in every direction."""
     source: Source | None = None
+    """The layer's line; of a `stop-gradient` or of `jumps` the line of that operation."""
 
     @property
     def relative_error(self) -> float:

@@ -23,7 +23,7 @@ from gradscope.trace.interpret import Found, Taps, evaluate
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
-from gradscope.trace.sites import Kind, Plan, Site, Value, join, members_of
+from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
 from gradscope.trace.tap import Sink, stats_dtype
 from gradscope.trace.vocabulary import CUSTOM
@@ -75,6 +75,8 @@ class Program:
     """Every site that is tapped, in the order of execution."""
     connections: tuple[Connection, ...]
     cuts: tuple[tuple[Cut, ...], ...]
+    cut_sites: tuple[CutSite, ...]
+    """Every operation without a gradient that the loss reads through, also where another path has one."""
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
 
@@ -109,20 +111,23 @@ class Program:
 class Tracer:
     """Holds what is static of a problem, so that its batches can be turned into inputs again and again."""
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-        self._params = split(problem.params)
-        self._leaves = leaves_of(problem.params)
+    def __init__(self, problem: Problem, prepare: Callable[[Any], Any] = lambda tree: tree) -> None:
+        """`prepare` is applied to the params and to every batch: to trace them in another precision."""
+        self._problem, self._prepare = problem, prepare
+        params = prepare(problem.params)
+        self._params = split(params)
+        self._leaves = leaves_of(params, problem.kinds)
 
     def inputs(self, batch: Any, draw: int = 0) -> Inputs:
         traced = self._params.traced
         weights = [leaf for position, leaf in traced.items() if position in self._leaves]
         rest = [leaf for position, leaf in traced.items() if position not in self._leaves]
-        return Inputs(weights, [*rest, *split(batch).traced.values(), self._problem.key(draw)])
+        drawn = split(self._prepare(batch)).traced.values()
+        return Inputs(weights, [*rest, *drawn, self._problem.key(draw)])
 
     def trace(self, batch: Any) -> Program:
         """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
-        inputs, cut = self.inputs(batch), split(batch)
+        inputs, cut = self.inputs(batch), split(self._prepare(batch))
         weights = len(inputs.weights)
 
         def loss(*args: Any) -> tuple[Any, list[Any]]:
@@ -133,7 +138,7 @@ class Tracer:
         with user_code(f"tracing {self._problem.name}"):
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
         # Only now are the classes of modules known that the loss calls.
-        leaves = leaves_of(self._problem.params, self._problem.kinds)
+        leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
         return _program(jax_compat.body_of(closed), tuple(leaves.values()), self._rest, cut)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
@@ -215,6 +220,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         sites=tuple(plan.sites()),
         connections=connections,
         cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
+        cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
         loops=tuple(_loops(plan)),
         unseen=_unseen(flow),
     )
@@ -263,12 +269,13 @@ def _connection(bit: int, loss: Value, aux: Value) -> Connection:
 def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cut, ...]:
     if connection is not Connection.BLOCKED:
         return ()
-    found = [cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads]
-    return tuple(
-        dict.fromkeys(
-            Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in found
-        )
-    )
+    return cuts_of(cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads)
+
+
+def cuts_of(sites: Iterable[CutSite]) -> tuple[Cut, ...]:
+    """Each operation and line once."""
+    found = (Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in sites)
+    return tuple(dict.fromkeys(found))
 
 
 def _loops(plan: Plan) -> Iterator[Loop]:

@@ -1,0 +1,66 @@
+"""A program without its `stop_gradient`: the same values, and the gradient that was kept back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.extend.core import jaxpr_as_fun
+
+from gradscope.trace.jax_compat import body_of
+from gradscope.trace.jax_compat.rewriting import without_stop_gradient
+
+stop = lax.stop_gradient
+
+
+def scanned(f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 3)[0]
+
+
+PROGRAMS: dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]] = {
+    "plain": lambda cut: lambda x: jnp.sin(cut(x)) * x,
+    "jit": lambda cut: lambda x: jax.jit(lambda y: jnp.sin(cut(y)) + y)(x),
+    "scan": lambda cut: scanned(lambda x: jnp.sin(cut(x)) + 0.5 * x),
+    "scan of jit": lambda cut: scanned(jax.jit(lambda x: jnp.sin(cut(x)))),
+    "vmap": lambda cut: lambda x: jax.vmap(lambda y: cut(y) * y)(x * jnp.arange(3.0)).sum(),
+    "remat": lambda cut: jax.checkpoint(lambda x: jnp.sin(cut(x)) * x),
+    "cond": lambda cut: lambda x: lax.cond(x > 0, lambda y: cut(y) ** 2, lambda y: y, x),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_differentiates_as_if_nothing_were_stopped(name: str) -> None:
+    cut, free = PROGRAMS[name](stop), PROGRAMS[name](lambda x: x)
+    body = body_of(jax.make_jaxpr(cut)(0.7))
+
+    def through(x: Any) -> Any:
+        changed = without_stop_gradient(body)
+        outs = jax.core.eval_jaxpr(changed.jaxpr, changed.consts, x)
+        return outs[0]
+
+    assert through(0.7) == cut(0.7)
+    np.testing.assert_allclose(jax.grad(through)(0.7), jax.grad(free)(0.7), rtol=1e-6)
+    assert jax.grad(through)(0.7) != jax.grad(cut)(0.7)
+
+
+def test_the_program_itself_stays_as_it_was() -> None:
+    closed = jax.make_jaxpr(lambda x: scanned(lambda c: stop(jnp.sin(c)) * x)(x))(0.7)
+    run = jaxpr_as_fun(closed)
+    before = jax.grad(lambda x: run(x)[0])(0.7)
+    without_stop_gradient(body_of(closed))
+    assert jax.grad(lambda x: run(x)[0])(0.7) == before
+
+
+def test_the_rule_of_a_softmax_is_left_alone() -> None:
+    def f(x: Any) -> Any:
+        return jax.nn.softmax(x)[0]
+
+    x = jnp.array([0.3, 1.0, -2.0])
+    body = without_stop_gradient(body_of(jax.make_jaxpr(f)(x)))
+    through = jax.grad(lambda x: jax.core.eval_jaxpr(body.jaxpr, body.consts, x)[0])(x)
+    np.testing.assert_allclose(through, jax.grad(f)(x), rtol=1e-6)
