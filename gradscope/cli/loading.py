@@ -54,6 +54,15 @@ Targets = Annotated[
         rich_help_panel=LOADING,
     ),
 ]
+Params = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Take the parameters from this checkpoint: safetensors, .npz, Orbax, Flax msgpack or Equinox.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -83,6 +92,7 @@ def load_options(
     data: Data = None,
     x: Inputs = None,
     y: Targets = None,
+    params: Params = None,
     batch_size: BatchSize = None,
     seed: Seed = 0,
     timeout: Timeout = None,
@@ -105,6 +115,7 @@ def load_options(
         data=tuple(data or ()),
         x=names_in(x or ()),
         y=names_in(y or ()),
+        params=params,
     )
 
 

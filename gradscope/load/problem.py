@@ -11,13 +11,14 @@ import jax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
-from gradscope.load.batches import BatchSource, One, Peeked, RowSource, Stream, rows_of
+from gradscope.load.batches import BatchSource, Peeked, RowSource
 from gradscope.load.frameworks.base import Context, Opened
 from gradscope.load.frameworks.table import loss_of, opened, transform_of, watched
 from gradscope.load.keys import prng_key
-from gradscope.load.leaves import conversion_notes, numeric, require_floating, require_rows
+from gradscope.load.leaves import conversion_notes, numeric, require_floating
 from gradscope.load.opening import open_params
 from gradscope.load.shown import kind_of, shown
+from gradscope.load.sources import checked_batch, source_of
 from gradscope.load.user_code import user_code
 
 
@@ -75,7 +76,7 @@ class Problem:
     ) -> None:
         loss_fn = loss_of(loss_fn)
         name = _name_of(loss_fn)
-        source = _source(batch, batches, data, seed, batch_size)
+        source = source_of(batch, batches, data, seed, batch_size)
         peeked = Peeked(source)
         first = peeked.first()
         model = open_params(params, loss_fn, name, first, {"optimizer": optimizer, **(given or {})}, seed)
@@ -92,7 +93,7 @@ class Problem:
                 optimizer if optimizer is not None or not model else model.optimizer
             ),
             candidates=_checked_candidates(candidates),
-            validation_batch=_checked_batch(validation_batch, "validation_batch"),
+            validation_batch=checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
             notes=(
@@ -172,12 +173,26 @@ class Problem:
         """This problem as another seed begins it: its params where they are made from a key, its keys and
         the order of its rows. What the user's file gives as a value stays."""
         changed = self.with_options(seed=seed)
-        if self._make is not None:
-            made = self._make(seed)
-            with user_code("opening the model"):
-                model = opened(made, Context(self._beside, next(self.batches(), None), seed))
-            params = _checked_params(model.params if model else made)
-            changed._set(params=params, model=made if model else None, _opened=model)
+        return changed if self._make is None else changed.beginning_with(self._make(seed))
+
+    def beginning_with(self, made: Any) -> Problem:
+        """This problem at other params, or at another object of its model."""
+        first = next(self.batches(), None)
+        with user_code("opening the model"):
+            model = opened(made, Context(self._beside, first, self.seed))
+        beside = {**self._beside, **(model.given if model else {})}
+        changed = copy.copy(self)
+        changed._set(params=_checked_params(model.params if model else made), _opened=model, _beside=beside)
+        changed._set(model=made if model else None)
+        changed._set(
+            _arguments=arrange(self.loss_fn, first, self.name, beside, model.rngs if model else None)
+        )
+        return changed
+
+    def with_params(self, params: Any, notes: tuple[str, ...] = ()) -> Problem:
+        """This problem at other params of the same structure; `reseeded` then leaves them as they are."""
+        changed = copy.copy(self)
+        changed._set(params=params, notes=(*self.notes, *notes), _make=None)
         return changed
 
     def draws_from(self, source: RowSource) -> bool:
@@ -231,14 +246,6 @@ def _checked_params(params: Any) -> Any:
     return params
 
 
-def _checked_batch(batch: Any, what: str) -> Any:
-    if batch is None:
-        return None
-    batch = numeric(batch, "batch" if what == "The batch" else what)
-    require_rows(batch, what)
-    return batch
-
-
 def _checked_optimizer(optimizer: Any) -> Any:
     transform = transform_of(optimizer)
     if transform is not None:
@@ -270,22 +277,3 @@ def _checked_candidates(candidates: Any) -> Mapping[str, Callable[[Any], Any]]:
 
 def is_optimizer(value: Any) -> bool:
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
-
-
-def _source(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | None) -> BatchSource:
-    given = {"batch": batch, "batches": batches, "data": data}
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise GradscopeError(
-            f"{' and '.join(names)} are given.",
-            why="They are ways to say the same thing.",
-            fix="Give one of them.",
-            slug="no-batches",
-        )
-    if isinstance(batches, RowSource):
-        return batches
-    if batches is not None:
-        return Stream(batches)
-    if data is not None:
-        return rows_of(data, seed, batch_size)
-    return One(_checked_batch(batch, "The batch"))

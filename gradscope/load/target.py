@@ -30,6 +30,7 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     """
     options = options or LoadOptions()
     # JAX comes first: once the user's folder is searched, a file there could take its name.
+    from gradscope.load.checkpoints.loading import with_checkpoint
     from gradscope.load.data_files.opening import open_data
     from gradscope.load.definitions import problem_in
 
@@ -38,7 +39,8 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
         # Before the file runs: a name that is spelled wrong should not cost a minute.
         rows = open_data(options) if options.data else None
         problem = problem_in(_module(where), name, str(where), options, rows)
-        return problem.with_options(seed=options.seed, batch_size=options.batch_size)
+        problem = problem.with_options(seed=options.seed, batch_size=options.batch_size)
+        return with_checkpoint(problem, options.params) if options.params else problem
 
 
 def split_target(target: str) -> tuple[Path | str, str | None]:

@@ -7,7 +7,6 @@ from itertools import combinations
 from pathlib import Path
 
 from gradscope.errors import GradscopeError
-from gradscope.load import npy
 from gradscope.load.data_files.choosing import Choice, choose
 from gradscope.load.data_files.files import (
     DataFile,
@@ -20,7 +19,8 @@ from gradscope.load.data_files.files import (
 )
 from gradscope.load.data_files.source import FileRows
 from gradscope.load.data_files.tables import csv_file, parquet_file
-from gradscope.load.shown import listed, nearest
+from gradscope.load.paths import refuse_pickle, require_file
+from gradscope.load.shown import listed
 from gradscope.options import LoadOptions
 
 KINDS: dict[str, Callable[[Path], DataFile]] = {
@@ -32,7 +32,6 @@ KINDS: dict[str, Callable[[Path], DataFile]] = {
     ".csv.gz": csv_file,
     ".parquet": parquet_file,
 }
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
 def open_data(options: LoadOptions) -> FileRows:
@@ -48,7 +47,7 @@ def open_data(options: LoadOptions) -> FileRows:
 
 
 def _open(path: Path) -> DataFile:
-    require_file(path, "data")
+    require_file(path, "data file")
     name = path.name.lower()
     kind = next((suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.endswith(suffix)), None)
     if kind is None:
@@ -60,50 +59,6 @@ def _open(path: Path) -> DataFile:
             slug="unknown-file-format",
         )
     return KINDS[kind](path)
-
-
-def require_file(path: Path, what: str) -> None:
-    """A file that exists, is not empty, and may be read."""
-    if not path.exists():
-        folder = path.parent
-        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        raise GradscopeError(
-            f"There is no {what} file {path}.",
-            why=f"The folder {folder} holds {listed(names) or 'nothing'}."
-            if folder.is_dir()
-            else f"There is no folder {folder}.",
-            fix=nearest(path.name, names) or "Check the path.",
-            slug="no-such-file",
-        )
-    if path.is_dir():
-        raise GradscopeError(
-            f"{path} is a folder.",
-            why=f"The {what} is read from files.",
-            fix="Name the files in it, each with a `--data` of its own.",
-            slug="no-such-file",
-        )
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise GradscopeError(
-            f"{path} cannot be read: {error.strerror}.",
-            why=f"Opening it failed with {type(error).__name__}.",
-            fix="Give a file that you may read.",
-            slug="no-such-file",
-        ) from None
-    if empty:
-        raise npy.corrupt(str(path), "It is empty")
-
-
-def refuse_pickle(path: Path) -> None:
-    """By its first bytes or its name; nothing of it is loaded."""
-    with path.open("rb") as file:
-        head = file.read(2)
-    if head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise npy.pickled(str(path), "It begins as Python's pickle does.")
-    if path.name.lower().endswith(PICKLES):
-        raise npy.pickled(str(path), f"Files that end in {path.suffix} are pickles.")
 
 
 def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:

@@ -42,6 +42,7 @@ class FileRows:
         return (*(note for file in files for note in file.notes), *self._said.values())
 
     def with_options(self, seed: int, batch_size: int | None) -> FileRows:
+        batch_size = batch_size or self.batch_size
         if (seed, batch_size) == (self.seed, self.batch_size):
             return self
         return replace(self, seed=seed, batch_size=batch_size, _said={}, _dtypes={})
