@@ -19,3 +19,5 @@ class LoadOptions:
     """Names of the arrays or columns that are the inputs."""
     y: tuple[str, ...] = ()
     """Those that are the targets."""
+    params: str | None = None
+    """A checkpoint whose parameters take the place of the initial ones."""
