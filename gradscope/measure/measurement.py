@@ -15,8 +15,10 @@ from gradscope.records import (
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
+    Origin,
     Parameter,
     Recurrence,
+    Skipped,
     Source,
 )
 from gradscope.trace.layers import LayerGroup
@@ -34,6 +36,9 @@ class Taken:
     nonfinite_weights: Sequence[int]
     """By leaf: elements that are NaN or infinite."""
     nonfinite_inputs: tuple[NonFiniteInput, ...]
+    origin: Origin | None
+    unfound: tuple[Skipped, ...]
+    """Why the origin was not found, where it was looked for."""
     nonfinite_gradients: Sequence[Floats] | None
     """By leaf, for the first batch with a non-finite value: elements that are NaN or infinite."""
     samples: Sequence[Sample]
@@ -56,6 +61,7 @@ def measurement(taken: Taken) -> Measurement:
         recurrences=tuple(r for loop in taken.program.loops for r in _recurrences(taken, loop)),
         nonfinite_inputs=taken.nonfinite_inputs,
         nonfinite_values=tuple(_nonfinite_values(taken)),
+        origin=taken.origin,
         batches=len(losses),
         loss_spread=float(np.std(losses)) if len(losses) > 1 else None,
         optimizer_given=taken.optimizer_given,

@@ -25,6 +25,11 @@ def seen(sample: Sample) -> bool:
     return not np.isfinite(sample.loss) or any(not np.isfinite(v.largest).all() for v in values)
 
 
+def harmful(sample: Sample) -> bool:
+    """It reaches the loss or a gradient; what does not was masked on purpose."""
+    return not np.isfinite(sample.loss) or any(not np.isfinite(g.largest).all() for g in sample.gradients)
+
+
 def in_weights(weights: Sequence[Any], moments: Sequence[Moments]) -> list[int]:
     return [
         0 if np.isfinite(found.largest).all() else count(weight)

@@ -20,8 +20,9 @@ from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
+from gradscope.measure.origin.find import find_origin
 from gradscope.measure.updates import updates_of
-from gradscope.records import Measurement, Skipped
+from gradscope.records import Measurement, Origin, Skipped
 from gradscope.trace.hazards import find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
@@ -71,7 +72,7 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     taken = _taken(problem, program, flow, Run(used, inputs, samples), progress)
     return Measured(
         measurement=replace(measurement(taken), hazards=measured_hazards(program, hazards, samples)),
-        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
+        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without, *taken.unfound),
         trace_s=traced - start + flow.compiled.trace_s,
         compile_s=flow.compiled.compile_s,
         run_s=run_s,
@@ -81,23 +82,42 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
 def _taken(problem: Problem, program: Program, flow: FlowPass, run: Run, progress: Progress) -> Taken:
     """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
     first = run.inputs[0]
-    bad = next((i for i, sample in enumerate(run.samples) if nonfinite.seen(sample)), None)
+    bad = _worst(run.samples)
     zeros = zero_leaves(program, run.samples) if bad is None else []
     if zeros:
         progress("looking a few steps ahead")
     if bad is not None:
         progress("counting what is not finite")
     weights = weight_statistics(program, first.weights)
+    origin, unfound = _origin(program, run, bad, progress)
     return Taken(
         program=program,
         weights=weights,
         nonfinite_weights=nonfinite.in_weights(first.weights, weights),
         nonfinite_inputs=() if bad is None else nonfinite.in_batch(run.batches[bad]),
+        origin=origin,
+        unfound=unfound,
         nonfinite_gradients=None if bad is None else nonfinite.in_gradients(program, run.inputs[bad]),
         samples=run.samples,
         alive_later=alive_later(program, flow, first, zeros) if zeros else {},
         optimizer_given=problem.optimizer is not None,
     )
+
+
+def _worst(samples: list[Sample]) -> int | None:
+    """The first sample with something that is not finite; one that it harms goes first."""
+    bad = [i for i, sample in enumerate(samples) if nonfinite.seen(sample)]
+    return next((i for i in bad if nonfinite.harmful(samples[i])), bad[0] if bad else None)
+
+
+def _origin(
+    program: Program, run: Run, bad: int | None, progress: Progress
+) -> tuple[Origin | None, tuple[Skipped, ...]]:
+    if bad is None or not nonfinite.harmful(run.samples[bad]):
+        return None, ()
+    progress("looking for where it was born")
+    found = find_origin(program, run.inputs[bad], run.batches[bad])
+    return (None, (found,)) if isinstance(found, Skipped) else (found, ())
 
 
 def _shapes(batch: Any) -> list[Any]:

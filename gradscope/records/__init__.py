@@ -27,6 +27,8 @@ from gradscope.records.network import (
     Recurrence as Recurrence,
 )
 from gradscope.records.nonfinite import (
+    Calculation as Calculation,
+    Cause as Cause,
     Hazard as Hazard,
     NonFiniteInput as NonFiniteInput,
     NonFiniteValue as NonFiniteValue,

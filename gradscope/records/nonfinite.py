@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gradscope.records.common import Source
 
@@ -42,26 +43,86 @@ class Operation:
     """Elements of the result that are NaN or infinite."""
 
 
+class Cause(StrEnum):
+    """The known ways in which a number stops being finite."""
+
+    LOG_OF_ZERO = "log-of-zero"
+    LOG_OF_SOFTMAX = "log-of-softmax"
+    LOG_OF_SIGMOID = "log-of-sigmoid"
+    LOG_OF_NEGATIVE = "log-of-negative"
+    ROOT_AT_ZERO = "root-at-zero"
+    NORM_AT_ZERO = "norm-at-zero"
+    STD_OF_CONSTANT = "std-of-constant"
+    ROOT_OF_NEGATIVE = "root-of-negative"
+    DIVISION_BY_ZERO = "division-by-zero"
+    ZERO_OVER_ZERO = "zero-over-zero"
+    MEAN_OF_NOTHING = "mean-of-nothing"
+    UNSAFE_WHERE = "unsafe-where"
+    EXP_OVERFLOW = "exp-overflow"
+    POWER_AT_ZERO = "power-at-zero"
+    POWER_OF_NEGATIVE = "power-of-negative"
+    ANGLE_AT_ORIGIN = "angle-at-origin"
+    HALF_PRECISION = "half-precision-overflow"
+    OVERFLOW = "overflow"
+    GROWTH_IN_LOOP = "growth-in-loop"
+    INFINITY_MINUS_INFINITY = "infinity-minus-infinity"
+    INFINITY_OVER_INFINITY = "infinity-over-infinity"
+    ZERO_TIMES_INFINITY = "zero-times-infinity"
+    MASKED_ROW = "masked-row"
+    EQUAL_VALUES = "equal-values"
+    SINGULAR_MATRIX = "singular-matrix"
+    OUTSIDE_DOMAIN = "outside-domain"
+    EDGE_OF_DOMAIN = "edge-of-domain"
+    CUSTOM_RULE = "custom-rule"
+    UNSEEN = "unseen-operation"
+    PARAMETER = "parameter"
+    BATCH = "batch"
+    CONSTANT = "constant"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """One operation at one element. Of an operation that mixes elements (a sum, a product of matrices) the
+    operands are those of the largest magnitude."""
+
+    op: str
+    operands: tuple[float, ...]
+    result: float
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """The operation at which a value that reaches the loss or a gradient stopped being finite."""
 
     op: str
-    """The primitive, or the parameter, batch or constant leaf that held the value before anything ran."""
-    derivative_of: str | None
-    """The forward primitive whose derivative `op` computes; `None` in the forward pass."""
-    backward: bool
-    cause: str
-    """Which of the known cases it is, as a slug: `log-of-zero`, `root-at-zero`, `division-by-zero`, ..."""
-    source: Source | None
+    """The primitive, or the leaf (of the parameters or the batch) that held the value before anything ran."""
     operands: tuple[float, ...]
-    """The operands of the forward operation at the element where it happened."""
+    """What `op` got at the element where it happened."""
     result: float
-    """What `op` gave there: NaN or an infinity."""
+    """What it gave there: NaN or an infinity."""
+    made_by: tuple[str, ...]
+    """The operation that computed each operand; empty for an input or a constant."""
+    backward: bool
+    cause: Cause
+    source: Source | None
+    dtype: str = ""
+    """Of the result."""
+    derivative_of: str | None = None
+    """The forward operation (or the function with a custom rule) whose derivative `op` computes."""
+    forward_operands: tuple[float, ...] = ()
+    """What the forward operation got at that element; empty where it is not known."""
+    became: Calculation | None = None
+    """Where the infinity turned into the NaN that goes on: 0 * inf, inf / inf."""
+    masked: bool = False
+    """A `where` keeps the forward value out of the loss: the gradient that comes back to it is 0."""
+    within: tuple[str, ...] = ()
+    """Names of the functions around it, the innermost first: `norm`, `_softmax`."""
     steps: tuple[int, ...] = ()
-    """Iteration of each loop around it, from the outermost, counted from 0 in the order of execution."""
+    """Iteration of each loop around it, from the outermost, counted from 0 in the order in which the forward
+    loop runs."""
     elements: int = 0
-    """Elements of the result in which it happened."""
+    """Elements of the result that are not finite."""
     size: int = 0
     layer: str | None = None
     poisoned: tuple[str, ...] = ()

@@ -6,6 +6,15 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
+from gradscope.trace.jax_compat.equations import (
+    WhileParams as WhileParams,
+    compiled as compiled,
+    is_rematerialized as is_rematerialized,
+    is_transposed as is_transposed,
+    made_at as made_at,
+    run_equation as run_equation,
+    while_params as while_params,
+)
 from gradscope.trace.jax_compat.locations import (
     is_user_file as is_user_file,
     user_locations as user_locations,
@@ -38,4 +47,8 @@ from gradscope.trace.jax_compat.programs import (
     inner_bodies as inner_bodies,
     is_literal as is_literal,
     scan_params as scan_params,
+)
+from gradscope.trace.jax_compat.rule_lines import (
+    rule_of as rule_of,
+    with_rule_lines as with_rule_lines,
 )
