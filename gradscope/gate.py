@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Finding, Report, Severity
+from gradscope.records import Comparison, Contestant, Finding, Report, Severity
 
 NEVER = "never"
 
@@ -62,3 +63,42 @@ def _unknown(entry: str, known: list[str]) -> GradscopeError:
         fix=f'Did you mean "{near[0]}"?' if near else "`gradscope rules` lists the rules.",
         slug="unknown-policy",
     )
+
+
+def regression(now: Comparison, before: Comparison) -> tuple[float, str]:
+    """Share of its former improvement that the user's optimizer has lost, and the sentence that says so.
+
+    Zero where the change lies within the spread of the seeds of either run: a gate fails on what is clearly
+    worse. Raises where the two runs cannot be compared.
+    """
+    new, old = _users(now), _users(before)
+    if now.steps != before.steps or len(now.seeds) != len(before.seeds):
+        raise GradscopeError(
+            f"The saved run has {before.steps} steps and {len(before.seeds)} seeds, this one {now.steps} and "
+            f"{len(now.seeds)}.",
+            why="Losses after different numbers of steps say nothing about each other.",
+            fix=f"Give --steps {before.steps} --seeds {len(before.seeds)}.",
+            slug="runs-differ",
+        )
+    improvement = before.initial_loss - old.final_loss
+    change = new.final_loss - old.final_loss
+    noise = max(old.final_high - old.final_low, new.final_high - new.final_low)
+    text = f"Your optimizer ended at {old.final_loss:.4g} in the saved run, now at {new.final_loss:.4g}"
+    if not math.isfinite(new.final_loss):
+        return math.inf, f"{text}: it diverges."
+    if abs(change) <= noise:
+        return 0.0, f"{text}: within the spread of the seeds."
+    lost = change / improvement if improvement > 0 else math.copysign(math.inf, change)
+    return lost, f"{text}: {abs(lost):.1%} of its improvement {'lost' if lost > 0 else 'gained'}."
+
+
+def _users(comparison: Comparison) -> Contestant:
+    found = next((row for row in comparison.contestants if row.name == comparison.users), None)
+    if found is None:
+        raise GradscopeError(
+            "There is no optimizer of yours to compare with the saved run.",
+            why="The file gives no `optimizer`, now or when the run was saved.",
+            fix="Add `optimizer = optax.adam(1e-3)`, or whichever you train with, to the file.",
+            slug="runs-differ",
+        )
+    return found

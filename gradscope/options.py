@@ -19,5 +19,29 @@ class LoadOptions:
     """Names of the arrays or columns that are the inputs."""
     y: tuple[str, ...] = ()
     """Those that are the targets."""
+    loss: str | None = None
+    """A loss of outputs and targets, in place of the file's `loss_fn`."""
     params: str | None = None
     """A checkpoint whose parameters take the place of the initial ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """On which terms optimizers are compared; `None` where gradscope is to choose within the budget."""
+
+    optimizers: tuple[str, ...] = ()
+    """Empty: the seven usual ones."""
+    steps: int | None = None
+    seeds: int | None = None
+    grid: int | None = None
+    """Learning rates of each optimizer before its grid grows."""
+    budget_s: float | None = None
+    target: float | None = None
+    """[loss]"""
+    schedule: str = "constant"
+    clip: float | None = None
+    """Largest global norm of a gradient."""
+    exhaustive: bool = False
+    """Every learning rate runs to the end."""
+    vmap: str = "auto"
+    """`auto`, `on` or `off`."""

@@ -90,6 +90,8 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "elements",
         "custom_rules",
         "transposition",
+        "optimizers",
+        "rate_search",
         "batches",
         "loss_spread",
         "optimizer_given",
@@ -121,7 +123,7 @@ def test_every_key_of_the_envelope_stands_in_the_docs() -> None:
 
 def test_a_key_of_a_later_gradscope_is_passed_over() -> None:
     data = recording.to_json(healthy())
-    data["optimizers"] = []
+    data["of_a_later_version"] = []
     data["layers"][0]["colour"] = "blue"
     assert repr(recording.from_json(data)) == repr(recording.rounded(healthy()))
 

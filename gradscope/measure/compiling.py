@@ -32,11 +32,16 @@ class Compiled:
             return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
 
 
-def compile_program(function: Callable[..., Any], args: tuple[Any, ...], *, runs: int) -> Compiled:
-    """`function` compiled for `args`; without backend optimization where it runs only a few times."""
+def compile_program(
+    function: Callable[..., Any], args: tuple[Any, ...], *, runs: int, donate: tuple[int, ...] = ()
+) -> Compiled:
+    """`function` compiled for `args`; without backend optimization where it runs only a few times.
+
+    The arguments at `donate` give their memory to the results.
+    """
     start = time.perf_counter()
     with _users_errors("differentiating the loss"):
-        lowered = jax.jit(function, keep_unused=True).lower(*args)
+        lowered = jax.jit(function, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
     compiled = lowered.compile(compiler_options=_options(runs))
     _require_memory(compiled)
@@ -67,9 +72,10 @@ def _innermost_is_ours(error: BaseException) -> bool:
 
 
 def _options(runs: int) -> dict[str, Any]:
-    if runs > FEW_RUNS or jax.default_backend() != "cpu":
+    if jax.default_backend() != "cpu":
         return {}
-    return {"xla_backend_optimization_level": 0}
+    # Said for many runs too: the command sets level 0 for the whole process.
+    return {"xla_backend_optimization_level": 0 if runs <= FEW_RUNS else 3}
 
 
 def _require_memory(compiled: Any) -> None:

@@ -12,6 +12,13 @@ from gradscope.records.common import (
     Skipped as Skipped,
     Source as Source,
 )
+from gradscope.records.comparison import (
+    Comparison as Comparison,
+    Contestant as Contestant,
+    RangeTest as RangeTest,
+    RateSearch as RateSearch,
+    Trial as Trial,
+)
 from gradscope.records.correctness import (
     ElementCheck as ElementCheck,
     GradientCheck as GradientCheck,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gradscope.records.common import Number, Severity, Skipped, Source
+from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import ElementCheck, GradientCheck, RuleCheck, Transposition
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
@@ -30,6 +31,10 @@ class Measurement:
     elements: tuple[ElementCheck, ...] = ()
     custom_rules: tuple[RuleCheck, ...] = ()
     transposition: Transposition | None = None
+    optimizers: Comparison | None = None
+    """By `compare-optimizers`."""
+    rate_search: RateSearch | None = None
+    """By `find-lr`."""
     batches: int = 1
     loss_spread: float | None = None
     """Standard deviation of the loss over the batches; `None` with one batch."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gradscope.report.glyphs import Glyphs
+from gradscope.report.lines import Line
 
 LEAST_DECADES = 3.0
 """A scale spans at least a factor of 1000, so that a healthy network looks level."""
@@ -69,3 +70,50 @@ def _height(chunk: Sequence[float | None], scale: LogScale | None, glyphs: Glyph
         return " "
     top = len(glyphs.ramp) - 1
     return glyphs.ramp[round(scale.place(middle) * top)]
+
+
+def sparkline_between(values: Sequence[float], low: float, high: float, width: int, glyphs: Glyphs) -> str:
+    """On a linear scale from `low` to `high`, which several curves share; `x` where one is not finite."""
+    top = len(glyphs.ramp) - 1
+    span = high - low
+
+    def height(chunk: Sequence[float | None]) -> str:
+        known = sorted(v for v in chunk if v is not None)
+        if any(not math.isfinite(v) for v in known):
+            return BROKEN
+        share = (known[len(known) // 2] - low) / span if span > 0 else 0.0
+        return glyphs.ramp[round(min(1.0, max(0.0, share)) * top)]
+
+    return "".join(height(chunk) for chunk in _chunks(values, width))
+
+
+PLOT_ROWS = 8
+
+
+def plot(
+    rates: Sequence[float], losses: Sequence[float], marked: float, width: int, glyphs: Glyphs
+) -> list[Line]:
+    """A loss over learning rates in log steps, with a mark below the one that is meant."""
+    columns = max(10, min(width - 10, len(losses)))
+    chunks = _chunks(losses, columns)
+    heights = [float(sorted(v for v in chunk if v is not None)[len(chunk) // 2]) for chunk in chunks]
+    low, high = min(heights), max(heights)
+    span = (high - low) or 1.0
+    cells = [round((value - low) / span * (PLOT_ROWS * 8 - 1)) + 1 for value in heights]
+    lines: list[Line] = []
+    for row in range(PLOT_ROWS - 1, -1, -1):
+        label = f"{high:.3g}" if row == PLOT_ROWS - 1 else f"{low:.3g}" if row == 0 else ""
+        text = "".join(_fill(cell - row * 8, glyphs) for cell in cells)
+        lines.append([(f"{label:>8} ", "quiet"), (text, "bar")])
+    place = min(range(len(rates)), key=lambda i: abs(math.log(rates[i] / marked)))
+    at = place * len(cells) // len(rates)
+    lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
+    ends = f"{rates[0]:.1g}", f"learning rate, to {rates[-1]:.2g}"
+    lines.append([(" " * 9 + f"{ends[0]}{ends[1]:>{max(0, len(cells) - len(ends[0]))}}", "quiet")])
+    return lines
+
+
+def _fill(eighths: int, glyphs: Glyphs) -> str:
+    if eighths <= 0:
+        return " "
+    return glyphs.ramp[min(7, eighths * len(glyphs.ramp) // 8 - 1)] if eighths < 8 else glyphs.ramp[-1]

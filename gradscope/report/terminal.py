@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from gradscope.records import Report
-from gradscope.report import sections
+from gradscope.report import optimizers, sections
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
 from gradscope.report.layer_table import layer_table
@@ -19,7 +19,11 @@ class TerminalReporter:
 
 
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
-    width = view.width
+    width, measured = view.width, report.measurement
+    if measured.optimizers is not None:
+        return optimizers.comparison(measured.optimizers, width, glyphs, view.show_all)
+    if measured.rate_search is not None:
+        return optimizers.rate_search(measured.rate_search, width, glyphs)
     lines = sections.verdict(report, width, glyphs)
     if not view.quiet:
         table = layer_table(report, view, glyphs)

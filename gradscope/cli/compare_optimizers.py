@@ -1,0 +1,195 @@
+"""`gradscope compare-optimizers TARGET`: optimizers measured on the user's own model."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Annotated
+
+import typer
+
+from gradscope import recording
+from gradscope.cli.check import NoProgress, Save
+from gradscope.cli.delivery import SCREEN, Delivery
+from gradscope.cli.loading import Target, with_load_options
+from gradscope.cli.options import (
+    Color,
+    ColorMode,
+    Format,
+    Output,
+    Quiet,
+    ShowAll,
+    examples,
+    names_in,
+)
+from gradscope.cli.regression import NEVER, Against, FailOnRegression, gated, parsed
+from gradscope.errors import GradscopeError
+from gradscope.options import CompareOptions, LoadOptions
+
+EPILOG = examples(
+    "gradscope compare-optimizers model.py",
+    "gradscope compare-optimizers model.py --optimizers adam,lion,muon --steps 500",
+    "gradscope compare-optimizers model.py --budget 30s --save run.json",
+    "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
+)
+TERMS = "On which terms"
+SCHEDULES = ("constant", "cosine", "warmup-cosine")
+VMAP = ("auto", "on", "off")
+
+Optimizers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Names of optax or optax.contrib, or of the file's candidates (repeat, or use commas).",
+        show_default="sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad",
+        rich_help_panel=TERMS,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Training steps of each run.", show_default="200", rich_help_panel=TERMS),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Initializations and orders of the data, the same for all.",
+        show_default="5",
+        rich_help_panel=TERMS,
+    ),
+]
+Grid = Annotated[
+    int | None,
+    typer.Option(
+        "--lr-grid",
+        metavar="N",
+        help="Learning rates of each optimizer, half a decade apart around its usual one.",
+        show_default="5",
+        rich_help_panel=TERMS,
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="What is not given is cut until it fits: 60s, 5m.",
+        show_default="120s",
+        rich_help_panel=TERMS,
+    ),
+]
+Goal = Annotated[
+    float | None,
+    typer.Option(
+        "--target",
+        metavar="LOSS",
+        help="The loss whose crossing is timed.",
+        show_default="90% of the best improvement",
+        rich_help_panel=TERMS,
+    ),
+]
+Schedule = Annotated[
+    str, typer.Option(metavar="|".join(SCHEDULES), help="Of the learning rate.", rich_help_panel=TERMS)
+]
+Clip = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NORM",
+        help="Clip gradients to this global norm.",
+        show_default=False,
+        rich_help_panel=TERMS,
+    ),
+]
+Exhaustive = Annotated[
+    bool,
+    typer.Option(
+        "--exhaustive", metavar="", help="Run every learning rate to the end.", rich_help_panel=TERMS
+    ),
+]
+Vmap = Annotated[
+    str,
+    typer.Option(metavar="|".join(VMAP), help="Train all runs at once.", rich_help_panel=TERMS),
+]
+
+
+@with_load_options
+def compare_optimizers(
+    target: Target,
+    loading: LoadOptions,
+    optimizers: Optimizers = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
+    grid: Grid = None,
+    budget: Budget = None,
+    goal: Goal = None,
+    schedule: Schedule = "constant",
+    clip: Clip = None,
+    exhaustive: Exhaustive = False,
+    vmap: Vmap = "auto",
+    against: Against = None,
+    fail_on: FailOnRegression = NEVER,
+    format: Format = "terminal",
+    output: Output = SCREEN,
+    save: Save = None,
+    show_all: ShowAll = False,
+    color: ColorMode = Color.AUTO,
+    no_progress: NoProgress = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure optimizers on your model: loss, time, memory, sensitivity, and a line to paste."""
+    delivery = Delivery(format, output, NEVER, show_all, color, quiet, save)
+    policy = delivery.prepare(target.rpartition(":")[0] or target)
+    limit, before = parsed(fail_on, against)
+    terms = CompareOptions(
+        optimizers=names_in(optimizers or ()),
+        steps=steps,
+        seeds=seeds,
+        grid=grid,
+        budget_s=seconds_in(budget),
+        target=goal,
+        schedule=_one_of("--schedule", schedule, SCHEDULES),
+        clip=_above_zero("--clip", clip),
+        exhaustive=exhaustive,
+        vmap=_one_of("--vmap", vmap, VMAP),
+    )
+
+    # Imported once every option is known to be right: the other commands start without them.
+    from gradscope import pipeline
+
+    pipeline.prepare_process()
+    from gradscope.cli.progress import StageLine
+
+    with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
+        report = pipeline.compare_optimizers(target, loading, terms, progress=progress)
+    report, code = gated(recording.rounded(report), before, limit)
+    delivery.deliver(report, policy)
+    raise typer.Exit(code)
+
+
+def seconds_in(text: str | None) -> float | None:
+    """`90`, `90s`, `1.5m`, `1h` as seconds."""
+    if text is None:
+        return None
+    number, unit = text.strip().rstrip("smh"), text.strip()[len(text.strip().rstrip("smh")) :]
+    try:
+        value = float(number) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise GradscopeError(f'"--budget {text}" is no time.', fix="Write 60s, 5m or 1h.", slug="bad-option")
+    return value
+
+
+def _one_of(option: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise GradscopeError(
+            f'"{option} {value}" is not known.', fix=f"Use one of: {', '.join(known)}.", slug="bad-option"
+        )
+    return value
+
+
+def _above_zero(option: str, value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise GradscopeError(
+            f'"{option} {value:g}" is not above zero.', fix="Give a number above 0.", slug="bad-option"
+        )
+    return value

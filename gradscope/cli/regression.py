@@ -1,0 +1,79 @@
+"""`--against RUN.json --fail-on regression:5%`: the user's optimizer against a saved run, as a gate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from gradscope import gate, recording
+from gradscope.errors import ExitCode, GradscopeError
+from gradscope.records import Comparison, Report
+
+NEVER = gate.NEVER
+PANEL = "As a gate"
+
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN.json",
+        help="A saved run of the same comparison.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+FailOnRegression = Annotated[
+    str,
+    typer.Option(
+        metavar="regression:N%",
+        help="Answer exit code 1 where your optimizer loses more than N% of the improvement it had.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+def parsed(fail_on: str, against: str | None) -> tuple[float | None, Comparison | None]:
+    """The share that may be lost, and the saved comparison; raises where only one of them is given."""
+    if fail_on == NEVER:
+        return None, None if against is None else _saved(against)
+    found = re.fullmatch(r"regression:(\d+(?:\.\d+)?)%", fail_on.strip())
+    if found is None:
+        raise GradscopeError(
+            f'"--fail-on {fail_on}" does not say what to fail on.',
+            why="This command judges nothing but your optimizer against a saved run.",
+            fix="Write `--fail-on regression:5%`, or `never`.",
+            slug="unknown-policy",
+        )
+    if against is None:
+        raise GradscopeError(
+            f'"--fail-on {fail_on}" needs a run to compare with.',
+            fix="Save one with `--save RUN.json`, and give it with `--against RUN.json`.",
+            slug="unknown-policy",
+        )
+    return float(found[1]) / 100.0, _saved(against)
+
+
+def _saved(path: str) -> Comparison:
+    comparison = recording.load(path).measurement.optimizers
+    if comparison is None:
+        raise GradscopeError(
+            f'"{path}" holds no comparison of optimizers.',
+            why="It was written by another command.",
+            fix="Write one with `gradscope compare-optimizers TARGET --save RUN.json`.",
+            slug="unreadable-report",
+        )
+    return comparison
+
+
+def gated(report: Report, before: Comparison | None, limit: float | None) -> tuple[Report, int]:
+    """The report with a sentence on what changed since the saved run, and the exit code."""
+    now = report.measurement.optimizers
+    if now is None or before is None:
+        return report, ExitCode.CLEAN
+    lost, text = gate.regression(now, before)
+    told = replace(now, reasons=(*now.reasons, text))
+    report = replace(report, measurement=replace(report.measurement, optimizers=told))
+    failed = limit is not None and lost > limit
+    return report, ExitCode.FINDINGS if failed else ExitCode.CLEAN

