@@ -6,6 +6,16 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
+from gradscope.trace.jax_compat.custom_rules import (
+    CustomRule as CustomRule,
+    alone as alone,
+    as_key as as_key,
+    custom_rule as custom_rule,
+    key_words as key_words,
+    run_widened as run_widened,
+    shared_text as shared_text,
+    wide_dtype as wide_dtype,
+)
 from gradscope.trace.jax_compat.equations import (
     WhileParams as WhileParams,
     compiled as compiled,
