@@ -104,6 +104,21 @@ def loss_fn(diff_model, static_model, x, y):
     assert set(load(write(EQX + text)).params) == {"layers"}
 
 
+def test_functions_that_equinox_wraps_are_no_models(write):
+    text = """
+model = net()
+@eqx.filter_jit
+def accuracy(model, x, y):
+    return 0.0
+@eqx.filter_value_and_grad
+def loss_fn(network, x, y):
+    return jnp.mean((jax.vmap(network)(x) - y) ** 2)
+"""
+    problem = load(write(EQX + text))
+    assert set(problem.params) == {"layers"}
+    assert problem.model is not None
+
+
 def test_a_class_that_was_not_called_is_named(write, refused):
     text = "class Net(nnx.Module):\n    def __init__(self, rngs):\n        pass\n"
     error = refused(load, write(NNX + text))

@@ -79,9 +79,12 @@ class Equinox(Adapter):
 
 
 def _has_module(value: Any) -> bool:
-    """A module, or a dict, list or tuple with one in it: `{"generator": G, "critic": D}`."""
+    """A module, or a dict, list or tuple with one in it: `{"generator": G, "critic": D}`.
+
+    What `filter_jit` and its like make of a function is a module too, and no model.
+    """
     if isinstance(value, eqx.Module):
-        return True
+        return not hasattr(value, "__wrapped__")
     if type(value) in (tuple, list):
         return any(_has_module(each) for each in value)
     return type(value) is dict and any(_has_module(each) for each in value.values())
@@ -130,7 +133,8 @@ def _frozen(model: Any, context: Context) -> tuple[set[Any], tuple[str, ...]]:
         return set(), (f"{name} does not fit the model: it is not used.",)
     frozen = [path for path, leaf in _leaves(rest) if eqx.is_inexact_array(leaf)]
     count = len(frozen) + sum(eqx.is_inexact_array(leaf) for _, leaf in _leaves(kept))
-    return set(frozen), (f"{name} freezes {len(frozen)} of {count} arrays: they are passed through.",)
+    note = f"{name} freezes {len(frozen)} of {count} arrays: they are passed through."
+    return set(frozen), (note,) if frozen else ()
 
 
 def _leaves(tree: Any) -> Any:
