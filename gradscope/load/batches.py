@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.leaves import numeric, require_rows
+from gradscope.load.plain import plain
 from gradscope.load.shown import kind_of
 from gradscope.load.user_code import user_code
 
@@ -47,6 +48,18 @@ class One:
         yield self.batch
 
 
+def iterated(value: Any) -> Iterator[Any]:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return iter(value)
+    raise GradscopeError(
+        f"batches is of type {kind_of(value)}, which is no sequence of batches.",
+        why="gradscope draws batches from it, one at a time.",
+        fix="Give a list, an iterator, or a function that yields batches; name one batch `batch` and a whole "
+        "data set `data`.",
+        slug="no-batches",
+    )
+
+
 @dataclass
 class Stream:
     """Batches from a function or an iterable, drawn one at a time and checked as they are drawn.
@@ -55,6 +68,8 @@ class Stream:
     """
 
     batches: Any
+    iterate: Callable[[Any], Iterator[Any]] = iterated
+    """How a pass is started on the iterable."""
     _kept: list[Any] = field(default_factory=list)
     _walked: Iterator[Any] | None = None
 
@@ -67,7 +82,7 @@ class Stream:
         if self._walked is not None:
             return None
         value = self.batches() if callable(self.batches) else self.batches
-        iterator = iter(_iterable(value))
+        iterator = self.iterate(value)
         if iterator is not self.batches:
             return iterator
         self._walked = _drawn(iterator)
@@ -97,13 +112,7 @@ class Rows:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise GradscopeError(
-                f"The batch size is {self.batch_size}.",
-                why="A batch holds at least one row.",
-                fix=f"Give 1 or more; without it batches have {DEFAULT_BATCH_SIZE} rows.",
-                slug="bad-option",
-            )
+        require_size(self.batch_size)
 
     def start(self) -> Iterator[Any]:
         for rows in shuffled(self.count, self.seed, self.size):
@@ -119,15 +128,30 @@ class Rows:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        if self.count > self.size:
-            how = "" if self.batch_size else "; --batch-size changes it"
-            return (f"data has {self.count} rows, cut into batches of {self.size} after a shuffle{how}.",)
-        if self.batch_size and self.batch_size > self.count:
-            return (f"data has {self.count} rows, fewer than the batch size {self.batch_size}.",)
-        return ()
+        return rows_notes("data", self.count, self.size, self.batch_size)
 
     def with_options(self, seed: int, batch_size: int | None) -> Rows:
         return replace(self, seed=seed, batch_size=batch_size or self.batch_size)
+
+
+def require_size(batch_size: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise GradscopeError(
+            f"The batch size is {batch_size}.",
+            why="A batch holds at least one row.",
+            fix=f"Give 1 or more; without it batches have {DEFAULT_BATCH_SIZE} rows.",
+            slug="bad-option",
+        )
+
+
+def rows_notes(what: str, count: int, size: int, asked: int | None) -> tuple[str, ...]:
+    """How `what` is cut into batches of `size`, where that is not plain."""
+    if count > size:
+        how = "" if asked else "; --batch-size changes it"
+        return (f"{what} has {count:,} rows, cut into batches of {size} after a shuffle{how}.",)
+    return (
+        (f"{what} has {count:,} rows, fewer than the batch size {asked}.",) if asked and asked > count else ()
+    )
 
 
 def shuffled(count: int, seed: int, size: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -149,7 +173,7 @@ def shuffled(count: int, seed: int, size: int) -> Iterator[np.ndarray[Any, Any]]
 
 def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
     """Raises unless every leaf of `data` is an array with the same number of rows."""
-    data = numeric(data, "data")
+    data = numeric(plain(data, "data"), "data")
     require_rows(data, "data")
     lengths = {
         f"data{jax.tree_util.keystr(path)}": (np.shape(leaf)[0] if np.ndim(leaf) else None)
@@ -174,18 +198,6 @@ class _End:
 _END = _End()
 
 
-def _iterable(value: Any) -> Iterable[Any]:
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return value
-    raise GradscopeError(
-        f"batches is of type {kind_of(value)}, which is no sequence of batches.",
-        why="gradscope draws batches from it, one at a time.",
-        fix="Give a list, an iterator, or a function that yields batches; name one batch `batch` and a whole "
-        "data set `data`.",
-        slug="no-batches",
-    )
-
-
 def _drawn(iterator: Iterator[Any]) -> Iterator[Any]:
     for number in itertools.count():
         with user_code("drawing a batch"):
@@ -193,7 +205,7 @@ def _drawn(iterator: Iterator[Any]) -> Iterator[Any]:
         if batch is _END:
             return
         what = "The first batch" if number == 0 else f"Batch {number}"
-        batch = numeric(batch, "batch")
+        batch = numeric(plain(batch, "batch"), "batch")
         require_rows(batch, what)
         yield batch
 

@@ -33,9 +33,9 @@ def problem_in(
     """
     names = dict(vars(module))
     if rows is None:
-        return _problem(names, wanted, target, options.seed)
+        return _problem(names, wanted, target, options)
     names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}
-    problem = _problem(names, wanted, target, options.seed)
+    problem = _problem(names, wanted, target, options)
     return problem if problem.draws_from(rows) else problem.with_batches(rows)
 
 
@@ -142,7 +142,9 @@ def _is_usable(name: str, value: Any) -> bool:
         return False
     if is_function(value):
         return takes_nothing_or_a_key(value)
-    return name != "batches" or (isinstance(value, Iterable) and not isinstance(value, str))
+    if name != "batches" or is_table_of_examples(value):
+        return True
+    return isinstance(value, Iterable) and not isinstance(value, str)
 
 
 def _usable(names: Mapping[str, Any], name: str, seed: int) -> Any:

@@ -109,9 +109,21 @@ def _numeric_leaf(leaf: Any, name: str) -> Any:
     if isinstance(leaf, str | bytes) or inspect.isroutine(leaf) or not hasattr(leaf, "__array__"):
         raise _not_an_array(leaf, name)
     try:
-        return _with_numeric_dtype(np.asarray(leaf), name)
+        return _with_numeric_dtype(_foreign(leaf), name)
     except (TypeError, ValueError, RuntimeError) as error:
         raise _not_an_array(leaf, name, because=str(error)) from error
+
+
+def _foreign(leaf: Any) -> Any:
+    """An array of another library; a PyTorch tensor may have a gradient, be on a GPU, or hold bfloat16."""
+    if hasattr(leaf, "detach") and hasattr(leaf, "cpu"):
+        leaf = leaf.detach().cpu()
+    try:
+        return np.asarray(leaf)
+    except TypeError:
+        if not hasattr(leaf, "__dlpack__"):
+            raise
+        return np.asarray(jnp.from_dlpack(leaf))
 
 
 def _living(leaf: jax.Array, name: str) -> jax.Array:

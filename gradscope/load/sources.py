@@ -7,6 +7,8 @@ from typing import Any
 from gradscope.errors import GradscopeError
 from gradscope.load.batches import BatchSource, One, RowSource, Stream, rows_of
 from gradscope.load.leaves import numeric, require_rows
+from gradscope.load.loaders import Examples, gives_batches, gives_examples, is_table_of_examples, iterator_of
+from gradscope.load.plain import plain
 
 
 def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | None) -> BatchSource:
@@ -22,15 +24,22 @@ def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | 
     if isinstance(batches, RowSource):
         return batches
     if batches is not None:
-        return Stream(batches)
+        return Examples(batches, seed, batch_size) if is_table_of_examples(batches) else _stream(batches)
+    if data is not None and gives_examples(data):
+        return Examples(data, seed, batch_size)
     if data is not None:
-        return rows_of(data, seed, batch_size)
+        return _stream(data) if gives_batches(data) else rows_of(data, seed, batch_size)
     return One(checked_batch(batch, "The batch"))
+
+
+def _stream(batches: Any) -> Stream:
+    return Stream(batches, iterator_of)
 
 
 def checked_batch(batch: Any, what: str) -> Any:
     if batch is None:
         return None
-    batch = numeric(batch, "batch" if what == "The batch" else what)
+    name = "batch" if what == "The batch" else what
+    batch = numeric(plain(batch, name), name)
     require_rows(batch, what)
     return batch

@@ -26,7 +26,7 @@ def read_orbax(path: Path) -> tuple[Any, tuple[str, ...]]:
     folder = _item_in(path)
     notes = () if folder == path else (f"{path} holds several checkpoints: {folder} is used.",)
     level = logging.getLogger("absl").level
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         # Its warnings are about sharding, which a copy in NumPy does not have.
         with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.load.batches import DEFAULT_BATCH_SIZE, shuffled
+from gradscope.load.batches import DEFAULT_BATCH_SIZE, require_size, rows_notes, shuffled
 from gradscope.load.data_files.blocks import blocks_of, bytes_in, joined, rows_in, side_by_side
 from gradscope.load.data_files.choosing import Choice
 from gradscope.load.data_files.files import Block, DataFile, Picked, Streamed, require_rows
@@ -34,6 +34,9 @@ class FileRows:
     batch_size: int | None = None
     _said: dict[str, str] = field(default_factory=dict)
     _dtypes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_size(self.batch_size)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ class FileRows:
         ends = np.cumsum(counts)
         count = int(ends[-1])
         size = self._size(count)
-        self._say("rows", self._rows_note(count, size))
+        self._say("rows", *rows_notes(self.where, count, size, self.batch_size))
         for rows in shuffled(count, self.seed, size):
             shard = np.searchsorted(ends, rows, side="right")
             parts = [
@@ -139,7 +142,7 @@ class FileRows:
                 of = f"{array.size:,} values" + ("" if whole else " at the beginning")
                 self._say(name, f"`{name}` of {self.where}: {missing:,} of {of} are missing; they are NaN.")
         if whole:
-            self._say("rows", self._rows_note(count, size))
+            self._say("rows", *rows_notes(self.where, count, size, self.batch_size))
         else:
             self._say("rows", f"{self.where} is read in order and shuffled in blocks of {count:,} rows.")
 
@@ -148,16 +151,8 @@ class FileRows:
             raise _no_rows(self.where)
         return min(self.batch_size or DEFAULT_BATCH_SIZE, count)
 
-    def _rows_note(self, count: int, size: int) -> str:
-        if count > size:
-            how = "" if self.batch_size else "; --batch-size changes it"
-            return f"{self.where} has {count:,} rows, cut into batches of {size} after a shuffle{how}."
-        if self.batch_size and self.batch_size > count:
-            return f"{self.where} has {count:,} rows, fewer than the batch size {self.batch_size}."
-        return ""
-
-    def _say(self, about: str, note: str) -> None:
-        if note:
+    def _say(self, about: str, *notes: str) -> None:
+        for note in notes:
             self._said[about] = note
 
     def _batch(self, arrays: Mapping[str, Any]) -> Any:
