@@ -10,6 +10,7 @@ from gradscope.report.base import Reporter, View as View
 FORMATS = {
     "terminal": "gradscope.report.terminal",
     "json": "gradscope.report.json",
+    "markdown": "gradscope.report.markdown",
 }
 """To add a format, write its file with a `REPORTER` in it and name it here."""
 

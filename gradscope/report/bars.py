@@ -108,8 +108,9 @@ def plot(
     place = min(range(len(rates)), key=lambda i: abs(math.log(rates[i] / marked)))
     at = place * len(cells) // len(rates)
     lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
-    ends = f"{rates[0]:.1g}", f"learning rate, to {rates[-1]:.2g}"
-    lines.append([(" " * 9 + f"{ends[0]}{ends[1]:>{max(0, len(cells) - len(ends[0]))}}", "quiet")])
+    ends = f"{rates[0]:.1g}", f"{rates[-1]:.2g}"
+    middle = "learning rate".center(max(0, len(cells) - len(ends[0]) - len(ends[1])))
+    lines.append([((" " * 9 + ends[0] + middle + ends[1])[:width], "quiet")])
     return lines
 
 

@@ -19,7 +19,7 @@ class Column:
     title: tuple[str, str]
     """Two lines, the upper one first."""
     priority: int
-    """The highest is left out first; 0 is never left out."""
+    """The highest is left out first."""
     cells: Sequence[str]
     styles: Sequence[str] = ()
     """Of each cell; empty: plain."""
@@ -45,10 +45,9 @@ def grid(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int)
     longest = max([width_of(title), *(width_of(row.name) for row in rows)])
     while True:
         room = width - MARK - sum(column.width + len(GAP) for column in kept)
-        droppable = [column for column in kept if column.priority]
-        if room >= min(longest, NAME_AT_LEAST) or not droppable:
+        if room >= min(longest, NAME_AT_LEAST) or not kept:
             break
-        kept.remove(max(droppable, key=lambda column: column.priority))
+        kept.remove(max(kept, key=lambda column: column.priority))
     name = max(min(longest, room), 6)
     return [*_header(title, kept, name), *_body(rows, kept, name)]
 

@@ -10,23 +10,37 @@ from gradscope.report import units
 from gradscope.report.bars import plot, sparkline_between
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.grid import Column, Row, grid
-from gradscope.report.lines import Line, paragraph
+from gradscope.report.lines import Line, fold, paragraph
 
 CURVE = 16
 INDENT = 2
 PROSE = 110
 
 
-def comparison(found: Comparison, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
+def comparison(found: Comparison, target: str, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
     rows = found.contestants
-    lines = grid("optimizer", [_row(row, found, glyphs) for row in rows], _columns(found, glyphs), width)
+    lines = [*_verdict(found, target, width, glyphs), []]
+    lines += grid("optimizer", [_row(row, found, glyphs) for row in rows], columns(found, glyphs), width)
     lines.append([])
     for row in rows:
-        lead = (f"{glyphs.text(row.name)}  ", "strong")
-        lines += paragraph(glyphs.text(row.suits), min(width, PROSE), INDENT, "quiet", lead)
+        text = glyphs.text(f"{row.name}: {row.suits}")
+        lines += paragraph(text, min(width, PROSE), INDENT, "quiet")
     if show_all:
         lines += [[], *_by_rate(found, width, glyphs)]
     return lines + _terms(found, width, glyphs) + _advice(found, width, glyphs)
+
+
+def _verdict(found: Comparison, target: str, width: int, glyphs: Glyphs) -> list[Line]:
+    best, count = found.best, units.counted(len(found.contestants), "optimizer")
+    if best is None or best.final_loss >= found.initial_loss:
+        lead = (f"{glyphs.marks['error']} none  ", "error")
+        return paragraph(glyphs.text(f"{target}: none of {count} lowers the loss"), width, 0, "strong", lead)
+    ties = sum(row.tied_with_best for row in found.contestants)
+    tie = f", a tie with {units.counted(ties, 'other')}" if ties else ""
+    rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
+    text = f"{target}: loss {units.number(best.final_loss)}{rate}, best of {count}{tie}"
+    lead = (f"{glyphs.marks['healthy']} {glyphs.text(best.name)}  ", "healthy")
+    return paragraph(glyphs.text(text), width, 0, "strong", lead)
 
 
 def _row(row: Contestant, found: Comparison, glyphs: Glyphs) -> Row:
@@ -35,7 +49,8 @@ def _row(row: Contestant, found: Comparison, glyphs: Glyphs) -> Row:
     return Row(glyphs.text(row.name), "=" if row.tied_with_best else "")
 
 
-def _columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
+def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
+    """One cell for each contestant; an empty column says nothing about any."""
     rows = found.contestants
 
     def of(top: str, bottom: str, priority: int, cells: list[str]) -> Column:
@@ -120,8 +135,8 @@ def _by_rate(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
         rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
         cells = [f"{units.number(rate)}: {_ended(row.trials, rate)}" for rate in rates]
         if cells:
-            text = f" {glyphs.dot} ".join(cells)
-            lines += paragraph(text, width, INDENT, "quiet", (f"{glyphs.text(row.name)}  ", ""))
+            text = f"{glyphs.text(row.name)}  {f' {glyphs.dot} '.join(cells)}"
+            lines += paragraph(text, width, INDENT, "quiet")
     return lines
 
 
@@ -136,10 +151,16 @@ def _ended(trials: Sequence[Trial], rate: float) -> str:
 
 
 def _terms(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+    text = glyphs.text(f" {glyphs.dot} ".join(facts(found)))
+    return [[], *paragraph(text, min(width, PROSE), 0, "quiet")]
+
+
+def facts(found: Comparison) -> list[str]:
+    """The terms of the comparison."""
     target = f"target loss {units.number(found.target)}"
     if not found.target_is_users:
         target += " (90% of the best improvement)"
-    facts = [
+    return [
         f"{found.steps} steps",
         units.counted(len(found.seeds), "seed"),
         f"loss at the start {units.number(found.initial_loss)}",
@@ -150,8 +171,6 @@ def _terms(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
         f"engine {found.engine}",
         units.counted(found.compiled, "program") + " compiled",
     ]
-    text = glyphs.text(f" {glyphs.dot} ".join(facts))
-    return [[], *paragraph(text, min(width, PROSE), 0, "quiet")]
 
 
 def _advice(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
@@ -159,7 +178,7 @@ def _advice(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
     for reason in found.reasons:
         lines += paragraph(glyphs.text(reason), min(width, PROSE), 0)
     if found.recommendation:
-        lines += [[], [(f"{glyphs.arrow} ", "remedy"), (glyphs.text(found.recommendation), "strong")]]
+        lines += [[], *_pasted(found.recommendation, width, glyphs)]
     return lines
 
 
@@ -170,17 +189,27 @@ def rate_search(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
     lines += [[], *_readings(found, width, glyphs)]
     if found.warning:
         lines += paragraph(glyphs.text(found.warning), min(width, PROSE), 0, "warning")
-    lines += [[], [(f"{glyphs.arrow} ", "remedy"), (glyphs.text(f"optimizer = {found.code}"), "strong")]]
+    return [*lines, [], *_pasted(f"optimizer = {found.code}", width, glyphs)]
+
+
+def _pasted(code: str, width: int, glyphs: Glyphs) -> list[Line]:
+    """A line of code; folded where it is too long, so that pasting it still works."""
+    pieces = fold(glyphs.text(code), width - INDENT)
+    lines: list[Line] = [[(" " * INDENT, ""), (piece, "strong")] for piece in pieces]
+    lines[0][0] = (f"{glyphs.arrow} ", "remedy")
     return lines
 
 
-def _readings(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
+def suggestion(found: RateSearch) -> str:
     seeds = units.counted(len(found.tests), "seed")
-    text = (
+    return (
         f"{units.number(found.suggestion)} for {found.optimizer}: a tenth of the rate with the lowest "
         f"smoothed loss, median of {seeds} ({units.number(found.low)} to {units.number(found.high)})."
     )
+
+
+def _readings(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
     others = ", ".join(f"{name} {units.number(value)}" for name, value in found.others.items())
     less = f"Other readings of the same curves, less reliable: {others}."
-    lines = paragraph(glyphs.text(text), min(width, PROSE), 0, "strong")
+    lines = paragraph(glyphs.text(suggestion(found)), min(width, PROSE), 0, "strong")
     return lines + paragraph(glyphs.text(less), min(width, PROSE), 0, "quiet")

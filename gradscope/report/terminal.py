@@ -10,6 +10,7 @@ from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
 from gradscope.report.layer_table import layer_table
 from gradscope.report.lines import Line, print_lines
+from gradscope.report.origin import lead_up
 
 
 class TerminalReporter:
@@ -21,7 +22,7 @@ class TerminalReporter:
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     width, measured = view.width, report.measurement
     if measured.optimizers is not None:
-        return optimizers.comparison(measured.optimizers, width, glyphs, view.show_all)
+        return optimizers.comparison(measured.optimizers, report.target, width, glyphs, view.show_all)
     if measured.rate_search is not None:
         return optimizers.rate_search(measured.rate_search, width, glyphs)
     lines = sections.verdict(report, width, glyphs)
@@ -31,6 +32,7 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
         lines += sections.recurrences(report, width, glyphs)
     lines += sections.findings(report, width, glyphs, view.show_all)
     if not view.quiet:
+        lines += lead_up(report, width, glyphs)
         lines += sections.not_judged(report, width, glyphs)
         lines += sections.footer(report, width, glyphs)
     return lines

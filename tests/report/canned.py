@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from gradscope.records import (
+    Comparison,
     Connection,
+    Contestant,
     Cut,
     Finding,
     Layer,
@@ -14,6 +17,8 @@ from gradscope.records import (
     NonFiniteInput,
     NonFiniteValue,
     Parameter,
+    RangeTest,
+    RateSearch,
     Recurrence,
     Report,
     Severity,
@@ -21,6 +26,7 @@ from gradscope.records import (
     Source,
     Timing,
     Tool,
+    Trial,
 )
 
 TOOL = Tool(gradscope="0.1.0", jax="0.10.2", backend="cpu")
@@ -176,4 +182,94 @@ def broken() -> Report:
     )
 
 
-CANNED = {"healthy": healthy, "deep": deep, "broken": broken}
+def _trial(rate: float | None, seed: int, losses: tuple[float, ...]) -> Trial:
+    dead = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    final = math.inf if dead is not None else losses[-1]
+    return Trial(rate, seed, losses, final, None, dead, stopped_early=False)
+
+
+def _contestant(name: str, final: float, **more: Any) -> Contestant:
+    curve = tuple(2.0 + (final - 2.0) * step / 9 if math.isfinite(final) else math.nan for step in range(10))
+    usual: dict[str, Any] = {
+        "code": f"optax.{name}(0.01)",
+        "kind": "adaptive",
+        "usual_rate": 1e-3,
+        "learning_rate": 0.01,
+        "final_loss": final,
+        "final_low": final,
+        "final_high": final,
+        "validation_loss": None,
+        "steps_to_target": 7.0,
+        "seconds_to_target": 0.021,
+        "step_seconds": 0.003,
+        "evaluations_per_step": 1.0,
+        "state_bytes": 800,
+        "state_to_parameters": 2.0,
+        "tolerant_decades": 1.25,
+        "loss_at_tenth": 0.4,
+        "loss_at_tenfold": 1.2,
+        "diverged_share": 0.0,
+        "tied_with_best": False,
+        "suits": "Lowest loss.",
+        "trials": (_trial(0.01, 0, curve),),
+        "settings": {"b1": 0.9},
+    }
+    return Contestant(name=name, **{**usual, **more})
+
+
+def compared() -> Report:
+    """Optimizers: a winner, a tie, one without a learning rate, and one with a hostile name that diverged."""
+    rows = (
+        _contestant("adam", 0.5),
+        _contestant("sgd", 0.51, tied_with_best=True, state_bytes=0, state_to_parameters=0.0, kind="fixed"),
+        _contestant("yours", 1.9, learning_rate=None, usual_rate=None, steps_to_target=math.inf),
+        _contestant(
+            HOSTILE, math.inf, steps_to_target=math.inf, seconds_to_target=math.inf, diverged_share=1.0
+        ),
+    )
+    found = Comparison(
+        contestants=rows,
+        target=0.65,
+        target_is_users=False,
+        initial_loss=2.0,
+        steps=10,
+        seeds=(0,),
+        window=1,
+        schedule="cosine",
+        clip=1.0,
+        parameters=100,
+        parameter_bytes=400,
+        engine="scan: fewer than 50,000 parameters and no convolution",
+        compiled=8,
+        recommendation="optimizer = optax.adam(0.01)",
+        reasons=("One seed shows no noise.", "Your optimizer ends at 1.9, adam at 0.5."),
+        users="yours",
+        profile_scores={"adam": 1.0},
+    )
+    return replace(healthy(), target="model.py", measurement=Measurement(2.0, (), (), optimizers=found))
+
+
+def searched() -> Report:
+    """A range test over two seeds."""
+    rates = tuple(1e-7 * 10 ** (step / 5) for step in range(40))
+    losses = tuple(2.0 - 1.5 * math.exp(-((step - 30) ** 2) / 20) for step in range(40))
+    found = RateSearch(
+        optimizer="adam",
+        code="optax.adam(0.01)",
+        suggestion=0.01,
+        low=0.008,
+        high=0.02,
+        others={"valley": 0.004, "steepest": 0.05},
+        tests=(RangeTest(0, rates, losses), RangeTest(1, rates, losses)),
+        step_seconds=0.001,
+    )
+    return replace(healthy(), target="model.py", measurement=Measurement(2.0, (), (), rate_search=found))
+
+
+CANNED = {
+    "healthy": healthy,
+    "deep": deep,
+    "broken": broken,
+    "compared": compared,
+    "searched": searched,
+}
