@@ -13,6 +13,7 @@ from gradscope.load.arguments import params_name
 from gradscope.load.batches import RowSource
 from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
+from gradscope.load.loaders import is_table_of_examples
 from gradscope.load.models import is_function, model_names, params_in
 from gradscope.load.problem import Problem, is_optimizer
 from gradscope.load.shown import kind_of, listed, nearest, shown
