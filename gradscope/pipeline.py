@@ -36,6 +36,8 @@ def prepare_process() -> None:
     if "xla_backend_optimization_level" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras chooses its backend when it is imported, and without this it would be TensorFlow.
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     compilation_cache.use()
 
 

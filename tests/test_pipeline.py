@@ -12,7 +12,7 @@ from gradscope.pipeline import prepare_process
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL"):
+    for name in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
@@ -29,6 +29,14 @@ def test_the_users_optimization_level_wins(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
     prepare_process()
     assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=3"
+
+
+def test_keras_is_asked_for_jax_unless_the_user_chose_a_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_process()
+    assert os.environ["KERAS_BACKEND"] == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    prepare_process()
+    assert os.environ["KERAS_BACKEND"] == "torch"
 
 
 @pytest.mark.parametrize("module", ["gradscope", "gradscope.pipeline", "gradscope.cli.app"])

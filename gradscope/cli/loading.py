@@ -63,6 +63,16 @@ Params = Annotated[
         rich_help_panel=LOADING,
     ),
 ]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Compare the model's outputs with the targets by this loss: cross-entropy, mse, or any of "
+        "optax.losses.",
+        show_default=False,
+        rich_help_panel=LOADING,
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -92,6 +102,7 @@ def load_options(
     data: Data = None,
     x: Inputs = None,
     y: Targets = None,
+    loss: Loss = None,
     params: Params = None,
     batch_size: BatchSize = None,
     seed: Seed = 0,
@@ -115,6 +126,7 @@ def load_options(
         data=tuple(data or ()),
         x=names_in(x or ()),
         y=names_in(y or ()),
+        loss=loss,
         params=params,
     )
 

@@ -14,6 +14,7 @@ from gradscope.load.batches import RowSource
 from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.loaders import is_table_of_examples
+from gradscope.load.losses import loss_beside
 from gradscope.load.models import is_function, model_names, params_in
 from gradscope.load.problem import Problem, is_optimizer
 from gradscope.load.shown import kind_of, listed, nearest, shown
@@ -40,7 +41,12 @@ def problem_in(
     return problem if problem.draws_from(rows) else problem.with_batches(rows)
 
 
-def _problem(names: Mapping[str, Any], wanted: str | None, target: str, seed: int) -> Problem:
+def _problem(names: Mapping[str, Any], wanted: str | None, target: str, options: LoadOptions) -> Problem:
+    seed = options.seed
+    loss = loss_beside(names, options.loss)
+    if options.loss is not None or (loss is not None and wanted is None):
+        own = names.get(wanted) if wanted else None
+        return _from_loss(loss, names, target, seed, params=own if adapter_of(own) is not None else None)
     if wanted is not None:
         return _named(names, wanted, target, seed)
     problem = names.get("problem")

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import PARAMETER_NAMES
-from gradscope.load.frameworks.table import adapter_of, is_blueprint, title_of_class
+from gradscope.load.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.shown import listed, nearest
 
@@ -46,6 +46,8 @@ def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes
         return own
     if len(models) == 1:
         notes.append(f"The file gives `{models[0]}` and no `{role}`: it is taken for it.")
+        return names[models[0]]
+    if models and all(sees_calls(names[model]) for model in models):
         return names[models[0]]
     raise _no_params(names, role, target, models)
 

@@ -9,6 +9,7 @@ from gradscope.load.arguments import arrange, params_name
 from gradscope.load.frameworks.base import Context, Opened
 from gradscope.load.frameworks.table import opened
 from gradscope.load.keys import prng_key
+from gradscope.load.losses import OutputLoss
 from gradscope.load.user_code import user_code
 
 
@@ -17,9 +18,10 @@ def open_params(
 ) -> Opened | None:
     """The model object `params`, opened; `None` for a plain pytree. `batch` is the first one."""
 
-    def run(model: Any, beside: Mapping[str, Any]) -> Any:
-        arguments = arrange(loss_fn, batch, name, {**given, **beside})
+    def run(model: Any, beside: Mapping[str, Any], rngs: Callable[[Any], Any] | None = None) -> Any:
+        arguments = arrange(loss_fn, batch, name, {**given, **beside}, rngs)
         return arguments.call(loss_fn, model, batch, prng_key(seed))
 
+    runs = None if isinstance(loss_fn, OutputLoss) else run
     with user_code("opening the model"):
-        return opened(params, Context(given, batch, seed, params_name(loss_fn), run))
+        return opened(params, Context(given, batch, seed, params_name(loss_fn), runs))

@@ -12,10 +12,11 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
 from gradscope.load.batches import BatchSource, Peeked, RowSource
-from gradscope.load.frameworks.base import Context, Opened
-from gradscope.load.frameworks.table import loss_of, opened, transform_of, watched
+from gradscope.load.frameworks.base import Opened
+from gradscope.load.frameworks.table import loss_of, transform_of, watched
 from gradscope.load.keys import prng_key
 from gradscope.load.leaves import conversion_notes, numeric, require_floating
+from gradscope.load.losses import OutputLoss, bound
 from gradscope.load.opening import open_params
 from gradscope.load.shown import kind_of, shown
 from gradscope.load.sources import checked_batch, source_of
@@ -52,6 +53,7 @@ class Problem:
     """The name of the loss function."""
     notes: tuple[str, ...]
     """What loading decided and the user should know: float64 leaves that JAX makes float32, ..."""
+    _loss: Callable[..., Any]
     _opened: Opened | None
     _beside: Mapping[str, Any]
     _arguments: Arguments
@@ -82,6 +84,7 @@ class Problem:
         model = open_params(params, loss_fn, name, first, {"optimizer": optimizer, **(given or {})}, seed)
         beside = {**(given or {}), **(model.given if model else {})}
         arguments = arrange(loss_fn, first, name, beside, model.rngs if model else None)
+        loss = bound(loss_fn, model)
         object_given = params if model else None
         params = _checked_params(model.params if model else params)
         self._set(
@@ -102,12 +105,16 @@ class Problem:
                 *conversion_notes(params, "params"),
                 *_data_notes(arguments, source, first),
             ),
+            _loss=loss,
             _opened=model,
             _beside=beside,
             _arguments=arguments,
             _batches=peeked,
             _make=None,
         )
+        if loss is not loss_fn:
+            with user_code("calling the model"):
+                jax.eval_shape(lambda: self.loss(params, first, self.key()))
 
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
@@ -118,7 +125,7 @@ class Problem:
 
         def run(model: Any) -> Any:
             with watched(self.kinds):
-                return self._arguments.call(self.loss_fn, model, batch, key)
+                return self._arguments.call(self._loss, model, batch, key)
 
         result, state = self._opened.call(params, run) if self._opened else (run(params), None)
         value, *aux = result if isinstance(result, tuple) and len(result) > 1 else (result,)
@@ -178,12 +185,11 @@ class Problem:
     def beginning_with(self, made: Any) -> Problem:
         """This problem at other params, or at another object of its model."""
         first = next(self.batches(), None)
-        with user_code("opening the model"):
-            model = opened(made, Context(self._beside, first, self.seed))
+        model = open_params(made, self.loss_fn, self.name, first, self._beside, self.seed)
         beside = {**self._beside, **(model.given if model else {})}
         changed = copy.copy(self)
         changed._set(params=_checked_params(model.params if model else made), _opened=model, _beside=beside)
-        changed._set(model=made if model else None)
+        changed._set(model=made if model else None, _loss=bound(self.loss_fn, model))
         changed._set(
             _arguments=arrange(self.loss_fn, first, self.name, beside, model.rngs if model else None)
         )
@@ -229,6 +235,8 @@ def _name_of(loss_fn: Any) -> str:
             fix="Give the function itself, not its result.",
             slug="no-loss-function",
         )
+    if isinstance(loss_fn, OutputLoss):
+        return loss_fn.name
     name = getattr(getattr(loss_fn, "func", loss_fn), "__name__", "loss_fn")
     return name if str(name).isidentifier() else "loss_fn"
 

@@ -15,7 +15,7 @@ import gradscope
 from gradscope.load.frameworks.table import ADAPTERS
 from gradscope.load.problem import Problem
 from gradscope.trace.leaves import leaves_of
-from tests.load.models import equinox, flax_linen, flax_nnx, haiku, train_state
+from tests.load.models import equinox, flax_linen, flax_nnx, haiku, keras, train_state
 from tests.load.models.case import Case, Made
 
 CASES = [
@@ -23,6 +23,7 @@ CASES = [
     *equinox.CASES,
     *flax_linen.CASES,
     *haiku.CASES,
+    *keras.CASES,
     *train_state.CASES,
 ]
 

@@ -31,8 +31,9 @@ class Context:
     seed: int = 0
     role: str = "params"
     """The parameter of the loss that gets the model."""
-    run: Callable[[Any, Mapping[str, Any]], Any] | None = None
-    """`run(model, beside)`: the user's loss on the first batch, with stand-ins for what is yet to be made."""
+    run: Callable[..., Any] | None = None
+    """`run(model, beside, rngs=None)`: the user's loss on the first batch, with stand-ins for what is yet to
+    be made; `rngs` as in `Opened`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Opened:
     forward: Callable[[Any, Any, Any], Any] | None = None
     """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss of his own.
     `model` is what `call` hands to the loss."""
+    own_loss: Callable[[Any, Any, Any, Any], Any] | None = None
+    """`own_loss(model, x, y, key)`: the loss that the model was compiled with."""
     optimizer: Any = None
     """The optax transform that stands in the object, used where the file gives no other."""
     notes: tuple[str, ...] = ()
@@ -68,6 +71,8 @@ class Adapter:
 
     title = ""
     """The framework's name, as in a sentence."""
+    sees_calls = False
+    """Whether `open` finds out by itself which of several blueprints in a file the loss calls."""
 
     def is_model(self, value: Any) -> bool:
         """Whether `open` takes `value`; also for a container of models, and for a model beside its state."""

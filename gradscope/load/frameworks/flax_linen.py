@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax.core import meta
 
 from gradscope.load.frameworks.base import Adapter, Context, Opened, Path, nested, plain_call, unnested
-from gradscope.load.frameworks.linen_calls import first_call, initialized, seen_call
+from gradscope.load.frameworks.linen_calls import Streams, first_call, initialized, seen_call
 from gradscope.load.frameworks.stand_in import training_flags
 from gradscope.load.shown import listed
 
@@ -25,6 +25,7 @@ _COLLECTIONS = ("batch_stats", "cache", "constants", "intermediates", "losses", 
 
 class FlaxLinen(Adapter):
     title = "Flax Linen"
+    sees_calls = True
 
     def is_model(self, value: Any) -> bool:
         return isinstance(value, nn.Module) or _is_variables(value) or _has_boxes(value)
@@ -135,16 +136,6 @@ def _path(keys: Any) -> Path:
         if getattr(key, "name", None) != "value"
     ]
     return tuple(step if isinstance(step, str | int) else str(step) for step in steps)
-
-
-class Streams(dict[str, Any]):
-    """Random streams: Linen takes the stream `params` for one that is missing; users index any by name."""
-
-    def __init__(self, key: Any) -> None:
-        super().__init__(params=key)
-
-    def __missing__(self, name: str) -> Any:
-        return jax.random.fold_in(self["params"], sum(name.encode()))
 
 
 def _module(names: Mapping[str, Any]) -> Any:

@@ -17,6 +17,16 @@ from gradscope.load.keys import prng_key
 from gradscope.load.user_code import as_gradscope_error
 
 
+class Streams(dict[str, Any]):
+    """Random streams: Linen takes the stream `params` for one that is missing; users index any by name."""
+
+    def __init__(self, key: Any) -> None:
+        super().__init__(params=key)
+
+    def __missing__(self, name: str) -> Any:
+        return jax.random.fold_in(self["params"], sum(name.encode()))
+
+
 @dataclass(frozen=True)
 class Call:
     module: Any
@@ -64,7 +74,7 @@ def first_call(context: Context, params: Any, stand_ins: Mapping[str, Any]) -> A
     assert run is not None
     try:
         with nn.intercept_methods(stop):
-            jax.eval_shape(lambda: run(params, stand_ins))
+            jax.eval_shape(lambda: run(params, stand_ins, Streams))
     except Reached as reached:
         module, method, args, kwargs, *rest = reached.found
         return module, method, *concrete((args, kwargs)), *rest

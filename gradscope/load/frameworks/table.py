@@ -18,6 +18,7 @@ ADAPTERS = {
     "equinox": "equinox",
     "flax.linen": "flax_linen",
     "haiku": "haiku",
+    "keras": "keras",
     "jax": "train_state",
 }
 """Library -> the module of this folder that opens its models; the first that knows an object takes it."""
@@ -48,6 +49,11 @@ def opened(value: Any, context: Context) -> Opened | None:
 def is_blueprint(value: Any) -> bool:
     adapter = adapter_of(value)
     return adapter is not None and adapter.is_blueprint(value)
+
+
+def sees_calls(blueprint: Any) -> bool:
+    adapter = adapter_of(blueprint)
+    return adapter is not None and adapter.sees_calls and adapter.is_blueprint(blueprint)
 
 
 @contextmanager
