@@ -35,9 +35,9 @@ def problem_in(
     """
     names = dict(vars(module))
     if rows is None:
-        return _problem(names, wanted, target, options)
+        return _problem(names, wanted, target, options.seed)
     names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}
-    problem = _problem(names, wanted, target, options)
+    problem = _problem(names, wanted, target, options.seed)
     return problem if problem.draws_from(rows) else problem.with_batches(rows)
 
 
