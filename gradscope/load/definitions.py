@@ -11,6 +11,7 @@ from typing import Any
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import params_name
 from gradscope.load.batches import RowSource
+from gradscope.load.elsewhere import inside_a_function
 from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.loaders import is_table_of_examples
@@ -35,9 +36,9 @@ def problem_in(
     """
     names = dict(vars(module))
     if rows is None:
-        return _problem(names, wanted, target, options.seed)
+        return _problem(names, wanted, target, options)
     names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}
-    problem = _problem(names, wanted, target, options.seed)
+    problem = _problem(names, wanted, target, options)
     return problem if problem.draws_from(rows) else problem.with_batches(rows)
 
 
@@ -204,6 +205,12 @@ def _no_loss(names: Mapping[str, Any], target: str) -> GradscopeError:
     likely = [n for n in functions if any(word in n.lower() for word in _LOSS_LIKE)]
     if likely:
         fix = f"Rename `{likely[0]}`, or name it: `{target}:{likely[0]}`."
+    elif nested := inside_a_function(names, _LOSS_LIKE):
+        name, outer, line = nested
+        fix = (
+            f"`{name}` stands inside `{outer}` ({target}:{line}), out of reach: move it to the level of the "
+            "file and let it take what it needs: `def loss_fn(model, batch): ...`."
+        )
     else:
         fix = f"Write `{_EXAMPLE}` that returns a scalar, or name a function: `{target}:NAME`."
     what = f"{target} defines no `loss_fn` and no `problem`."

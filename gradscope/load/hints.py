@@ -22,7 +22,9 @@ _SHAPES = (
     "The shapes in the message do not fit together: compare those of params and batch with what the line "
     "shown expects of them."
 )
+_MODE = "The model is in no mode: write `model.train()` or `model.eval()` below the line that makes it."
 _MEMORY = "Use a smaller batch or a smaller model: gradients are judged as well on a few rows."
+_ABOUT_MODES = ("No `deterministic` argument was provided", "No `use_running_average` argument was provided")
 _ABOUT_SHAPES = (
     "contracting dimensions",
     "ncompatible shapes",
@@ -69,6 +71,8 @@ def _type(error: BaseException) -> str:
 
 
 def _shapes(error: BaseException) -> str:
+    if str(error).startswith(_ABOUT_MODES):
+        return _MODE
     return _SHAPES if any(words in str(error) for words in _ABOUT_SHAPES) else ""
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import PARAMETER_NAMES
+from gradscope.load.elsewhere import under_main_guard
 from gradscope.load.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
 from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.shown import listed, nearest
@@ -92,7 +91,7 @@ def _no_params(names: Mapping[str, Any], role: str, target: str, models: list[st
     elif is_function(names.get("params")):
         what = f"params is a function: `params{inspect.signature(names['params'])}`."
         fix = "Name it `init`, or call it: `params = ...`."
-    elif guarded := _under_main_guard(names, (role, "model", "params")):
+    elif guarded := under_main_guard(names, (role, "model", "params")):
         what = f"The file makes `{guarded}` only under `{_GUARD}`, which gradscope does not run."
         fix = f"Move that line out of the guard, or write `def {guarded}(): return ...`."
     elif classes:
@@ -113,25 +112,6 @@ def _nearest(usual: tuple[str, ...], names: Mapping[str, Any]) -> str:
 
 def _own(kind: type, names: Mapping[str, Any]) -> bool:
     return kind.__module__ == names.get("__name__")
-
-
-def _under_main_guard(names: Mapping[str, Any], wanted: tuple[str, ...]) -> str | None:
-    """The first of `wanted` that is assigned under the main guard of the user's file."""
-    file = names.get("__file__")
-    if not isinstance(file, str) or not file.endswith(".py"):
-        return None
-    guards = [
-        node
-        for node in ast.parse(Path(file).read_bytes()).body
-        if isinstance(node, ast.If) and "__main__" in ast.dump(node.test)
-    ]
-    stored = {
-        node.id
-        for guard in guards
-        for node in ast.walk(guard)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    return next((name for name in wanted if name in stored), None)
 
 
 def is_function(value: Any) -> TypeGuard[Callable[..., Any]]:

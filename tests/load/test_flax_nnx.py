@@ -8,6 +8,7 @@ import pytest
 from flax import nnx
 
 import gradscope
+from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from tests.load.models.flax_nnx import Net, X, Y, loss_fn
 
@@ -41,6 +42,17 @@ def test_a_model_in_eval_mode_stays_in_it():
     assert float(loss) == pytest.approx(float(loss_fn(model, BATCH)), rel=1e-6)
     model.train()
     assert float(loss) != pytest.approx(float(loss_fn(model, BATCH)), rel=1e-3)
+
+
+def test_a_model_that_is_in_no_mode_is_told_to_choose_one():
+    attention = nnx.MultiHeadAttention(2, 4, 4, dropout_rate=0.1, decode=False, rngs=nnx.Rngs(0))
+
+    def loss(model, x):
+        return jnp.mean(model(x) ** 2)
+
+    with pytest.raises(GradscopeError) as caught:
+        gradscope.check(loss, attention, X[None])
+    assert "model.train()" in caught.value.fix
 
 
 def test_only_parameters_are_trained_and_other_variables_pass_through():

@@ -134,6 +134,24 @@ def test_a_model_under_the_main_guard_is_named(write, refused):
     assert "def model()" in error.fix
 
 
+def test_a_loss_inside_the_training_step_is_pointed_to(write, refused):
+    text = """
+import jax, jax.numpy as jnp
+from flax import nnx
+batch = jnp.ones((8, 4))
+model = nnx.Linear(4, 1, rngs=nnx.Rngs(0))
+@nnx.jit
+def train_step(model, batch):
+    def loss_fn(model):
+        return jnp.mean(model(batch) ** 2)
+    return nnx.grad(loss_fn)(model)
+"""
+    error = refused(load, write(text))
+    assert error.slug == "no-loss-function"
+    assert "`loss_fn` stands inside `train_step`" in error.fix
+    assert "model.py:8" in error.fix
+
+
 def test_a_model_function_that_returns_nothing_is_refused(write, refused):
     assert refused(load, write(EQX + "def model():\n    net()" + LOSS)).what == "model returned None."
 
