@@ -185,6 +185,7 @@ def check_loss(
     batches: Any = None,
     data: Any = None,
     optimizer: Any = None,
+    given: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     count: int = 1,
@@ -194,8 +195,8 @@ def check_loss(
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
-    `batches`, `data`, `optimizer`, `batch_size` and `seed` are those of `Problem`; `count` is the number of
-    batches that are measured. `select` leaves only those rules, `ignore` takes some away, and `limits`
+    `params` may be the model of a framework. `batches`, `data`, `optimizer`, `given`, `batch_size` and `seed`
+    are those of `Problem`; `count` is the number of batches that are measured. `select` leaves only those rules, `ignore` takes some away, and `limits`
     replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. Raises `GradscopeError` where the
     loss cannot be judged.
     """
@@ -211,6 +212,7 @@ def check_loss(
             batches=batches,
             data=data,
             optimizer=optimizer,
+            given=given,
             batch_size=batch_size,
             seed=seed,
         )
