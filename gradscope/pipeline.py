@@ -196,9 +196,9 @@ def check_loss(
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
     `params` may be the model of a framework. `batches`, `data`, `optimizer`, `given`, `batch_size` and `seed`
-    are those of `Problem`; `count` is the number of batches that are measured. `select` leaves only those rules, `ignore` takes some away, and `limits`
-    replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. Raises `GradscopeError` where the
-    loss cannot be judged.
+    are those of `Problem`; `count` is the number of batches that are measured. `select` leaves only those
+    rules, `ignore` takes some away, and `limits` replaces numbers of rules:
+    `{"vanishing-gradient": {"ratio": 1e-4}}`. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.load.problem import Problem
 
