@@ -40,7 +40,8 @@ def _hazard(
     measure = candidate.measure
     info = float_info(candidate.probe.operands[0].aval.dtype)
     danger = candidate.probe.limit if measure is Measure.OVERFLOW else _DANGER.get(measure, 0.0)
-    noise = float(info.eps) ** candidate.operand.rounding * largest if candidate.operand.rounding else 0.0
+    degree = candidate.operand.rounding
+    noise = (2 * float(info.eps)) ** degree * largest if degree else 0.0  # two terms, each with its own error
     site = candidate.operand.site
     return Hazard(
         kind=candidate.kind,

@@ -12,7 +12,6 @@ from jax import Array, lax
 from gradscope.trace.sites import Measure, Probe
 from gradscope.trace.tap import stats_dtype
 
-
 float_info: Any = jnp.finfo
 """Limits of a float dtype, bfloat16 among them."""
 

@@ -23,8 +23,8 @@ of exponents; near 1 the same with half of its eps, the distance of the last two
 ## Limits
 `half = 0.5`: exponents twice as large would fail, which is what the square of the value is. A note, or a
 warning where a safe spelling exists. `close = 0.9`: 10 % more in the exponent fails: a warning in any case.
-An operand that is a sum of terms which can cancel warns where it is smaller than eps times its largest
-element (for a sum of squares eps²): rounding alone can make it 0.
+An operand that is a difference of terms warns where it is smaller than 2 eps times its largest element (for a
+sum of squared differences 4 eps²): rounding alone, eps for each term, can make it 0.
 
 Six expressions are told as a note even from afar, since a safe spelling costs nothing: log of softmax, log of
 sigmoid, log of 1 - tanh², softmax and logsumexp by hand without the maximum subtracted, and a `where` that

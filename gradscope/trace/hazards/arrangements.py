@@ -64,7 +64,7 @@ def iota(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 def some_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     """Some of the operand's elements, in another order."""
     a = ins[0]
-    return replace(a, name=0, mirror=0, peak=False, top_of=0, at_least=frozenset())
+    return replace(a, name=0, origin=0, mirror=0, peak=False, top_of=0, at_least=frozenset())
 
 
 def any_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:

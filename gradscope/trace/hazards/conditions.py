@@ -16,8 +16,10 @@ def condition(name: str, ins: Sequence[Known]) -> Known:
     if name == "not":
         return Known(0.0, 1.0, holds=ins[0].fails, fails=ins[0].holds)
     if name == "is_finite":
-        return Known(0.0, 1.0, mirror=ins[0].name, tags=frozenset({"finite"}))
+        return Known(0.0, 1.0, mirror=ins[0].origin, tags=frozenset({"finite"}))
     a, b = ins
+    if name == "ne" and a.name and a.name == b.name:
+        return Known(0.0, 0.0)  # `x != x`: is it NaN
     if name == "and":
         return Known(0.0, 1.0, holds=(*a.holds, *b.holds))
     if name == "or":
@@ -40,10 +42,12 @@ def condition(name: str, ins: Sequence[Known]) -> Known:
 
 def select(chosen: Known, cases: Sequence[Known]) -> Known:
     """`where`: each case as narrow as the condition under which it is taken."""
-    if "finite" in chosen.tags and len(cases) == 2 and cases[1].name == chosen.mirror and cases[0].constant:
+    if "finite" in chosen.tags and len(cases) == 2 and cases[1].origin == chosen.mirror and cases[0].constant:
         return cases[1]
     if len(cases) != 2:
         return either(cases)
+    if chosen.constant:
+        return cases[1 if chosen.low else 0]
     taken = (within(cases[0], chosen.fails), within(cases[1], chosen.holds))
     return either([case for case in taken if case is not None] or list(cases))
 

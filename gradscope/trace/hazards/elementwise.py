@@ -133,7 +133,7 @@ def power_of(a: Known, degree: int) -> Known:
     return replace(
         interval(*ends),
         nonzero=a.nonzero,
-        mirror=a.name,
+        mirror=a.origin,
         rounding=a.rounding * degree,
         tags=a.tags - {"sum", "root"},
     )
@@ -155,7 +155,7 @@ def reciprocal(a: Known) -> Known:
 def absolute(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     a = ins[0]
     ends = [abs(a.low), abs(a.high), *([0.0] if a.low <= 0 <= a.high else [])]
-    return replace(_like(a, interval(*ends)), mirror=a.name, exps=a.exps)
+    return replace(_like(a, interval(*ends)), mirror=a.origin, exps=a.exps)
 
 
 def div(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:

@@ -15,9 +15,9 @@ INF = math.inf
 
 
 class Bound(NamedTuple):
-    """What a condition says of the value with this name."""
+    """What a condition says of the value with this origin."""
 
-    name: int
+    origin: int
     low: float = -INF
     high: float = INF
     nonzero: bool = False
@@ -30,11 +30,13 @@ class Known:
     nonzero: bool = False
     """Never exactly 0, where 0 lies in the interval or at its edge: `jnp.where(x > 0, x, 1)`."""
     name: int = 0
-    """Equal for a value and for its views: reshaped, cast, broadcast. 0: none."""
+    """Equal for values that are equal, element by element: cast, computed twice. 0: none."""
+    origin: int = 0
+    """The name before it was reshaped or broadcast."""
     mirror: int = 0
-    """The name of x, where this is |x| or x²: 0 exactly where x is."""
+    """The origin of x, where this is |x| or x²: 0 exactly where x is."""
     rounding: float = 0.0
-    """It is a sum of terms that can cancel: rounding alone moves it by eps to this power times its scale
+    """It is a sum of terms that can cancel: rounding alone moves it by 2 eps to this power times its scale
     (2 for the square of such a sum). 0: it reaches 0 by underflow only."""
     tags: frozenset[str] = frozenset()
     """`softmax`, `sigmoid`, `tanh`, `complement` (1 - y), `sum`, `root`, `std`."""
@@ -84,7 +86,7 @@ def interval(*values: float) -> Known:
 def within(known: Known, bounds: Sequence[Bound]) -> Known | None:
     """The value where a condition holds; `None` where it cannot hold."""
     for bound in bounds:
-        if known.name and bound.name == known.name:
+        if known.origin and bound.origin == known.origin:
             low, high = max(known.low, bound.low), min(known.high, bound.high)
             if low > high:
                 return None
@@ -126,5 +128,5 @@ def latest(cases: Sequence[Known]) -> int | None:
 def bounds_of(known: Known, low: float = -INF, high: float = INF, nonzero: bool = False) -> tuple[Bound, ...]:
     """A bound on a value, and what it means for the value whose absolute value or square it is."""
     nonzero = nonzero or low > 0 or high < 0
-    found = (Bound(known.name, low, high, nonzero),) if known.name else ()
+    found = (Bound(known.origin, low, high, nonzero),) if known.origin else ()
     return (*found, Bound(known.mirror, nonzero=True)) if known.mirror and nonzero else found

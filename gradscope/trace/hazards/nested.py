@@ -67,7 +67,9 @@ def scan(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, ind
 
 def _row(known: Known) -> Known:
     """Seen from the other side of a loop: the same range, another value."""
-    return replace(known, name=0, mirror=0, exps=frozenset(), at_least=frozenset(), top_of=0, peak=False)
+    return replace(
+        known, name=0, origin=0, mirror=0, exps=frozenset(), at_least=frozenset(), top_of=0, peak=False
+    )
 
 
 def _widened(before: Known, after: Known) -> Known:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
 
@@ -23,10 +25,14 @@ from gradscope.trace.hazards.nested import NESTED
 from gradscope.trace.hazards.rules import RULES
 from gradscope.trace.hazards.stable import is_stable
 from gradscope.trace.jax_compat import Body
+from gradscope.trace.jax_compat.operands import operation
 from gradscope.trace.sites import Measure, Plan, Probe
 from gradscope.trace.vocabulary import NO_GRADIENT, SIDE_BY_SIDE, VIEWS, is_real
 
 PARAMS, BATCH = 1, 2
+RESHAPED = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
+"""Views whose elements stand elsewhere."""
+
 SMALL = 1024
 """Constants of so many elements are looked at: an epsilon, a list of scales."""
 
@@ -59,7 +65,8 @@ class Survey:
         self.candidates: dict[tuple[int, int], Candidate] = {}
         self.calls: list[JaxprEqn] = []
         self._names = 0
-        self._of_exp: dict[int, Candidate] = {}
+        self._numbers: dict[tuple[Any, ...], int] = {}
+        self._of_exp: dict[int, list[Candidate]] = {}
 
     def walk(self, body: Body, ins: Sequence[Known], plan: Plan | None) -> list[Known]:
         """What is known of the outputs of `body`; without a plan nothing is noted."""
@@ -90,10 +97,10 @@ class Survey:
         return [read(atom) for atom in body.jaxpr.outvars]
 
     def named(self, known: Known) -> Known:
-        if known.name:
-            return known
-        self._names += 1
-        return replace(known, name=self._names)
+        if not known.name:
+            self._names += 1
+            known = replace(known, name=self._names)
+        return known if known.origin else replace(known, origin=known.name)
 
     def _plain(
         self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, source: dict[Any, Any]
@@ -106,16 +113,26 @@ class Survey:
         found = self._found(eqn, ins)
         self._name_pattern(eqn, ins, candidate)
         if name == "exp" and found.high > 0:
-            found = self.named(found)
+            found = self.named(self._numbered(eqn, ins, found))
             found = replace(found, exps=frozenset({found.name}))
             if candidate:
-                self._of_exp[found.name] = candidate
-        results = [found] if len(eqn.outvars) == 1 else _side_by_side(eqn, ins)
+                self._of_exp.setdefault(found.name, []).append(candidate)
+        results = [self._numbered(eqn, ins, found)] if len(eqn.outvars) == 1 else _side_by_side(eqn, ins)
         passes = name not in NO_GRADIENT
         return [
             replace(out, reads=reads, grad=grad if passes and is_real(var.aval) else 0, site=latest(ins))
             for out, var in zip(results, eqn.outvars, strict=True)
         ]
+
+    def _numbered(self, eqn: JaxprEqn, ins: Sequence[Known], found: Known) -> Known:
+        """The same name for the same operation on the same values, written twice."""
+        key = operation(eqn)
+        if found.name or key is None:
+            return found
+        operands = [known.name or (known.low, known.high) for known in ins]
+        number = self._numbers.setdefault((key, *operands), self._names + 1)
+        self._names = max(self._names, number)
+        return replace(found, name=number)
 
     def _found(self, eqn: JaxprEqn, ins: list[Known]) -> Known:
         name = eqn.primitive.name
@@ -125,7 +142,9 @@ class Survey:
             return select(ins[0], ins[1:])
         rule = RULES.get(name)
         found = rule(eqn, ins) if rule else Known()
-        return found if name in VIEWS or name == "stop_gradient" else replace(found, name=0)
+        if name in RESHAPED:
+            return replace(found, name=0)
+        return found if name in VIEWS or name == "stop_gradient" else replace(found, name=0, origin=0)
 
     def _candidate(
         self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, source: dict[Any, Any]
@@ -171,8 +190,8 @@ class Survey:
 
     def _call_exps(self, exps: frozenset[int], kind: str) -> None:
         for exp in exps:
-            if exp in self._of_exp:
-                self._of_exp[exp].kind = kind
+            for candidate in self._of_exp.get(exp, ()):
+                candidate.kind = kind
 
     def _find_guard(self, chosen: Known, taken_if: bool, case: Known) -> None:
         for candidate in self.candidates.values():
@@ -185,7 +204,7 @@ class Survey:
 def _guarded(candidate: Candidate, chosen: Known, taken_if: bool) -> bool:
     """The operation is in no danger on the elements that are taken."""
     bounds = chosen.holds if taken_if else chosen.fails
-    if not any(k.name and any(bound.name == k.name for bound in bounds) for k in candidate.ins):
+    if not any(bound.origin == k.origin for bound in bounds for k in candidate.ins if k.origin):
         return False
     within = [narrowed(chosen, taken_if, k) for k in candidate.ins]
     return any(k is None for k in within) or danger_of(candidate.eqn, [k for k in within if k]) is None
@@ -225,10 +244,9 @@ def _constant(value: Any) -> Known | None:
     """The range of a constant, where it is small."""
     if getattr(value, "size", 1) > SMALL or not getattr(value, "is_fully_addressable", True):
         return None
-    try:
-        array = np.asarray(value).astype(np.float64)
-    except (TypeError, ValueError):
+    if np.iscomplexobj(value) or jnp.issubdtype(getattr(value, "dtype", float), jax.dtypes.extended):
         return None
+    array = np.asarray(value).astype(np.float64)
     if array.size == 0 or np.isnan(array).all():
         return NOTHING if array.size else None
     if np.isnan(array).any():

@@ -62,9 +62,10 @@ def _frames(eqn: JaxprEqn, *, beyond_jit: bool) -> list[tuple[str, int]]:
 
 
 def _is_users_function(call: JaxprEqn) -> bool:
-    info = next((body.jaxpr.debug_info for body in inner_bodies(call)), None)
-    found = re.search(r" at (.+):\d+$", str(info.func_src_info)) if info is not None else None
-    return found is not None and is_user_file(found[1])
+    """Of a `cond` any branch: the other may be a function of a library."""
+    infos = [body.jaxpr.debug_info for body in inner_bodies(call)]
+    found = [re.search(r" at (.+):\d+$", str(info.func_src_info)) for info in infos if info is not None]
+    return any(match is not None and is_user_file(match[1]) for match in found)
 
 
 _JIT_FILE = os.path.join("jax", "_src", "pjit.py")

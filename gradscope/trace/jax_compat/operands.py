@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any
 
 from jax.extend.core import JaxprEqn
@@ -40,6 +41,16 @@ def fan_in(eqn: JaxprEqn) -> int | None:
 def _shape(eqn: JaxprEqn, operand: int) -> tuple[int, ...]:
     aval: Any = eqn.invars[operand].aval
     return tuple(map(int, aval.shape))
+
+
+def operation(eqn: JaxprEqn) -> Hashable | None:
+    """Equal for equations that do the same to their operands; `None` where that cannot be told."""
+    key = (eqn.primitive.name, tuple(sorted(eqn.params.items())), _shape(eqn, 0) if eqn.invars else ())
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def exponent(eqn: JaxprEqn) -> int:
