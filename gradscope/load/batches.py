@@ -55,7 +55,7 @@ def iterated(value: Any) -> Iterator[Any]:
         f"batches is of type {kind_of(value)}, which is no sequence of batches.",
         why="gradscope draws batches from it, one at a time.",
         fix="Give a list, an iterator, or a function that yields batches; name one batch `batch` and a whole "
-        "data set `data`.",
+        'data set `data`, and choose one where there are several, as `["train"]`.',
         slug="no-batches",
     )
 

@@ -110,7 +110,7 @@ def _numeric_leaf(leaf: Any, name: str) -> Any:
         raise _not_an_array(leaf, name)
     try:
         return _with_numeric_dtype(_foreign(leaf), name)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise _not_an_array(leaf, name, because=str(error)) from error
 
 
@@ -144,7 +144,8 @@ def _with_numeric_dtype(leaf: Any, name: str) -> Any:
     holds = _NOT_NUMERIC.get(dtype.kind, str(dtype))
     example = f", for example {shown(leaf.flat[0])}" if leaf.size else ""
     ragged = dtype.kind == "O" and leaf.size and isinstance(leaf.flat[0], list | tuple | np.ndarray)
-    cause = "rows of different length" if ragged else "columns of mixed types"
+    text = dtype.kind == "O" and leaf.size and isinstance(leaf.flat[0], str | bytes)
+    cause = "rows of different length" if ragged else "text" if text else "columns of mixed types"
     why = (
         f"An object array usually comes from {cause}."
         if dtype.kind == "O"

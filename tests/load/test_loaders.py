@@ -189,6 +189,19 @@ def test_examples_with_different_parts_and_text_are_refused(refused):
     assert "['text'] is `'a'`" in refused(problem, data=MapStyle([{"text": "a"}])).what
 
 
+def test_text_and_sparse_tensors_are_told_as_what_they_are(refused):
+    class Sparse(Tensor):
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError("can't convert Sparse layout tensor to numpy")
+
+        def __dlpack__(self, **options):
+            raise BufferError("Can't export tensors with layout other than strided")
+
+    assert "layout" in refused(problem, batch=Sparse(X)).why
+    text = np.array([b"a", b"b"], object)
+    assert refused(problem, batch=text).why == "An object array usually comes from text."
+
+
 def test_an_error_of_the_users_data_set_shows_his_frames(refused):
     class Broken(MapStyle):
         def __getitem__(self, index):
