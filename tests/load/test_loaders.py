@@ -30,10 +30,10 @@ class Tensor:
         self.array, self.grad, self.device = array, grad, device
 
     def detach(self):
-        return Tensor(self.array, False, self.device)
+        return type(self)(self.array, False, self.device)
 
     def cpu(self):
-        return Tensor(self.array, self.grad, "cpu")
+        return type(self)(self.array, self.grad, "cpu")
 
     def __array__(self, dtype=None, copy=None):
         if self.grad or self.device != "cpu":
