@@ -1,4 +1,4 @@
-"""`python -m benchmarks [flow] [depth] [processes]`: the tables of docs/performance.md, as Markdown."""
+"""`python -m benchmarks [PART ...]`: the tables of docs/performance.md, as Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import sys
 from importlib import import_module
 from typing import Any
 
-PARTS = {"flow": "flow_pass", "depth": "depth", "processes": "processes"}
+PARTS = {
+    "flow": "flow_pass",
+    "depth": "depth",
+    "processes": "processes",
+    "origin": "origin",
+    "optimizers": "optimizers",
+}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
