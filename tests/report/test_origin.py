@@ -56,7 +56,7 @@ def shown(**view: object) -> str:
 
 def test_each_operation_is_a_line_with_its_range_and_its_place() -> None:
     lines = shown(width=120).splitlines()
-    start = lines.index("what led up to `sqrt`, the nearest last")
+    start = lines.index("what led up to `sqrt`")
     product, exponential, _, root, end = lines[start + 1 : start + 6]
     assert product.split() == [
         "dot_general",

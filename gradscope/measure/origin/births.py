@@ -36,6 +36,8 @@ class Trace:
     survey: Survey
     operands: tuple[Trace, ...]
     """Of the operands that an equation made."""
+    number: int
+    """In the order of execution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

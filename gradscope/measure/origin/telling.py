@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jax.extend.core import JaxprEqn
 
 from gradscope.measure.origin.births import CONSTANT, Birth, Place, Trace
 from gradscope.measure.origin.causes import SPECTRA, cause_of
@@ -16,7 +17,9 @@ from gradscope.measure.origin.values import element
 from gradscope.measure.origin.walk import CALLS, MOVES
 from gradscope.records import Calculation, Cause, Operation, Origin, Source
 from gradscope.trace import jax_compat
+from gradscope.trace.layers import LayerGroup
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
 
 LEAD_UP = 6
@@ -32,6 +35,7 @@ QUIET = MOVES | {
 """Left out of what led up to it: they compute nothing."""
 PASSES_ZERO = QUIET | {"mul", "neg", "add_any", "reduce_sum", "dot_general", "transpose"}
 SEARCHED = 64
+SEARCHED_FOR_LAYER = 1000
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def told(birth: Birth, became: Birth | None, context: Context) -> Origin:
         steps=place.steps,
         elements=birth.elements,
         size=math.prod(birth.shape),
-        layer=_layer(path, place, context),
+        layer=_layer(birth, path, context),
         poisoned=context.poisoned,
         lead_up=_lead_up(birth),
     )
@@ -171,24 +175,30 @@ def _masked(birth: Birth) -> bool:
     return False
 
 
-def _lead_up(birth: Birth) -> tuple[Operation, ...]:
-    """What its operands were computed by, the nearest last; of a derivative that of the forward pass."""
+def _ahead(birth: Birth) -> list[Trace]:
+    """What its operands were computed by; of a derivative what was computed in the forward pass."""
     given = [trace for trace in birth.operand_traces if trace is not None]
-    ahead = [trace for trace in given if not trace.place.backward] or given
-    found = []
-    for trace in _ancestors(ahead, lambda t: True):
+    return [trace for trace in given if not trace.place.backward] or given
+
+
+def _lead_up(birth: Birth) -> tuple[Operation, ...]:
+    """The nearest computations, in the order in which they ran."""
+    found: list[Trace] = []
+    for trace in _ancestors(_ahead(birth)):
         finite_or_bad = trace.survey.bad or not math.isnan(trace.survey.low)
         if trace.place.eqn.primitive.name not in QUIET and finite_or_bad:
             found.append(trace)
         if len(found) == LEAD_UP:
             break
-    return tuple(_operation(trace) for trace in reversed(found))
+    return tuple(_operation(trace) for trace in sorted(found, key=lambda trace: trace.number))
 
 
-def _ancestors(starts: Sequence[Trace], passes: Callable[[Trace], bool]) -> Iterator[Trace]:
+def _ancestors(
+    starts: Sequence[Trace], passes: Callable[[Trace], bool] = lambda trace: True, most: int = SEARCHED
+) -> Iterator[Trace]:
     """Breadth first, each once; what does not pass is given but not followed."""
     queue, seen = deque(starts), set(map(id, starts))
-    for _ in range(SEARCHED):
+    for _ in range(most):
         if not queue:
             return
         trace = queue.popleft()
@@ -202,25 +212,39 @@ def _ancestors(starts: Sequence[Trace], passes: Callable[[Trace], bool]) -> Iter
 
 def _operation(trace: Trace) -> Operation:
     place, found = trace.place, trace.survey
-    return Operation(
-        place.eqn.primitive.name, source_of(place.eqn, place.calls), found.low, found.high, found.bad
-    )
+    source = source_of(place.eqn, place.calls)
+    return Operation(place.eqn.primitive.name, source, found.low, found.high, found.bad)
 
 
-def _layer(path: Path | None, place: Place, context: Context) -> str | None:
-    """The layer whose product ran last before the operation."""
+def _layer(birth: Birth, path: Path | None, context: Context) -> str | None:
+    """The layer that the operands come from, or else the one whose product ran last before."""
+    assert birth.place is not None
+    sites = [(site, group) for group in context.program.layers for site in group.sites]
+    made = {_key(site.eqn): (site, group) for site, group in sites if site.eqn is not None}
+    if len(made) == len(sites):
+        for trace in _ancestors(_ahead(birth), most=SEARCHED_FOR_LAYER):
+            owner = made.get(_key(trace.place.eqn))
+            if owner is not None:
+                return _row(*owner, birth.place)
     if path is None:
         return None
     order = context.forward.order
     here = order[id(path[-1])]
-    best, name = -1, None
-    for group in context.program.layers:
-        for site in group.sites:
-            ran = order.get(id(site.eqn), here + 1)
-            if best < ran <= here:
-                best, name = ran, group.name
-                if site.row is not None and group.rows is not None:
-                    name = f"{group.name}[{site.row}]"
-                elif site.axis is not None and group.rows is not None and len(place.steps) > site.axis:
-                    name = f"{group.name}[{place.steps[site.axis]}]"
-    return name
+    before = [(order.get(id(site.eqn), here + 1), site, group) for site, group in sites]
+    ran = [each for each in before if each[0] <= here]
+    return _row(*max(ran, key=lambda each: each[0])[1:], birth.place) if ran else None
+
+
+def _key(eqn: JaxprEqn) -> tuple[int, str]:
+    return jax_compat.made_at(eqn), eqn.primitive.name
+
+
+def _row(site: Site, group: LayerGroup, place: Place) -> str:
+    """With its number, for one of stacked layers."""
+    if group.rows is None:
+        return group.name
+    if site.row is not None:
+        return f"{group.name}[{site.row}]"
+    if site.axis is not None and site.axis < len(place.steps):
+        return f"{group.name}[{place.steps[site.axis]}]"
+    return group.name

@@ -58,6 +58,7 @@ class Walk:
         """`forward`: by `jax_compat.made_at`, the primitives of the program that was differentiated."""
         self._forward = forward
         self.clock = itertools.count()
+        self._ran = itertools.count()
 
     def run(self, body: Body, args: Sequence[Cell], around: Surroundings) -> list[Cell]:
         env: dict[Any, Cell] = dict(zip(body.jaxpr.constvars, map(self.constant, body.consts), strict=True))
@@ -129,8 +130,9 @@ class Walk:
     def surveyed(self, values: Sequence[Any], cells: Sequence[Cell], place: Place) -> list[Cell]:
         traces = tuple(cell.trace for cell in cells if cell.trace is not None)
         surveys = [survey(value) for value in values]
+        number = next(self._ran)
         return [
-            Cell(value, found, {}, Trace(place, found, traces))
+            Cell(value, found, {}, Trace(place, found, traces, number))
             for value, found in zip(values, surveys, strict=True)
         ]
 

@@ -1,16 +1,22 @@
 """A NaN or an infinity in the parameters, the batch, the loss or a gradient.
 
 ## What it does
-Names the first place where a number is no longer finite and lists the parameters whose gradient it poisons.
-One finding, for the root; other findings of such a run are told beside it, since nothing else can be judged.
+Names the operation at which a number stopped being finite, forward or backward: its line, what it got and
+gave there, why, and the remedy for that case; and the parameters whose gradient it poisons. One finding, for
+the root; other findings of such a run are told beside it, since nothing else can be judged.
 
 ## Why is this bad
 One NaN in a gradient makes the parameter NaN in the next step, and one step later all of them.
 
 ## How it is measured
-In this order of blame: a leaf of the parameters; a leaf of the batch; the first layer, in the order of
-execution, whose output is not finite; the loss, where everything before is finite (its own expression); the
-layer nearest to the loss whose δ = ∂L/∂z is not finite; a gradient. In a loop the first step is named.
+The program and its derivative run once more, operation by operation. A bad result is traced to what made it
+bad by running the operation again with the bad operands replaced by finite numbers; if the result is then
+finite, they were the cause. The first operation that makes a bad number by itself is the origin: inside jit,
+scan (with the iteration), cond, vmap, remat and custom rules. What led up to it is shown with its ranges.
+
+Where that run does not show it (compiled as a whole, a program may round otherwise) the order of blame is: a
+leaf of the parameters; a leaf of the batch; the first layer whose output is not finite; the loss; the layer
+nearest to the loss whose δ = ∂L/∂z is not finite; a gradient.
 
 ## Limits
 None: finite or not, by IEEE 754. A norm that overflows while every element is finite is not counted.
@@ -28,7 +34,8 @@ One `where` is not enough: its gradient multiplies the branch not taken by 0, an
 
 ## What it does not say
 A value that is not finite and reaches neither the loss nor a gradient is masked on purpose (attention
-scores of -inf, a padded row) and is no finding. A leaf of the batch with NaN for "missing" that is masked
+scores of -inf, a padded row) and is no finding. An infinity that was meant (a mask, a start of `jnp.inf`) is
+never the origin: what makes a NaN of it is. A leaf of the batch with NaN for "missing" that is masked
 is a note, a parameter that holds an infinity (a stored mask) without harm is a warning.
 
 ## Source
@@ -38,17 +45,17 @@ The two-`where` rule: JAX FAQ, "Gradients contain NaN where using where"; jax-ml
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from gradscope.records import Measurement, NonFiniteValue, Parameter, Severity
+from gradscope.records import Cause, Measurement, NonFiniteInput, NonFiniteValue, Origin, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.numerics.origins import born
+from gradscope.rules.numerics.remedies import TWO_WHERE
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import count, names_of, number
 
-TWO_WHERE = (
-    "Keep the dangerous operation (sqrt, log, division, norm, power) away from its bad point on both sides: "
-    "`x_safe = jnp.where(ok, x, 1.0)`, then `jnp.where(ok, f(x_safe), 0.0)`."
-)
+T = TypeVar("T")
 
 
 @rule("non-finite", severity=Severity.ERROR)
@@ -57,12 +64,21 @@ def non_finite(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     harmful = bool(poisoned) or not math.isfinite(measurement.loss)
     broken = [parameter for parameter in measurement.parameters if parameter.weight_nonfinite]
     tail = _poison(measurement, poisoned)
-    if broken:
-        yield _in_parameters(measurement, broken, tail, harmful)
+    origin = measurement.origin if harmful else None
+    if origin is not None and origin.cause not in (Cause.PARAMETER, Cause.BATCH):
+        yield born(measurement, origin, tail)
+    elif broken and not (origin is not None and origin.cause is Cause.BATCH):
+        yield _in_parameters(measurement, _first(broken, origin, lambda leaf: leaf.name), tail, harmful)
     elif measurement.nonfinite_inputs:
-        yield _in_batch(measurement, tail, harmful)
+        inputs = _first(measurement.nonfinite_inputs, origin, lambda leaf: _of_batch(leaf.name))
+        yield _in_batch(inputs, tail, harmful)
     elif harmful:
         yield _in_run(measurement, poisoned, tail)
+
+
+def _first(leaves: Sequence[T], origin: Origin | None, name: Callable[[T], str]) -> list[T]:
+    """The leaf that was found to do the harm, before the others."""
+    return sorted(leaves, key=lambda leaf: origin is None or name(leaf) != origin.op)
 
 
 def _poison(measurement: Measurement, poisoned: Sequence[Parameter]) -> str:
@@ -92,8 +108,8 @@ def _of_batch(name: str) -> str:
     return "batch" if name == "batch" else f"batch{'' if name.startswith('[') else '.'}{name}"
 
 
-def _in_batch(measurement: Measurement, tail: str, harmful: bool) -> Hit:
-    first, *others = measurement.nonfinite_inputs
+def _in_batch(inputs: Sequence[NonFiniteInput], tail: str, harmful: bool) -> Hit:
+    first, *others = inputs
     more = _so_do([_of_batch(leaf.name) for leaf in others])
     masked = "" if harmful else " It reaches neither the loss nor a gradient, so it is masked."
     return Hit(

@@ -1,0 +1,98 @@
+"""Tells an origin in words: the operation, the numbers it got and gave, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gradscope.records import Calculation, Cause, Measurement, Number, Origin
+from gradscope.rules.base import Hit
+from gradscope.rules.numerics.remedies import EXPLAINED
+from gradscope.rules.words import number
+
+SIGNS: Mapping[str, str] = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
+SHOWN = 3
+"""Operands that are shown; a callback may have twenty."""
+
+
+def born(measurement: Measurement, origin: Origin, tail: str) -> Hit:
+    """`tail` says what it poisons."""
+    why, remedy = EXPLAINED[origin.cause]
+    place = f" It happens {_steps(origin.steps)}." if origin.steps else ""
+    return Hit(
+        f"{_what(origin)}.{place} {why}{tail}",
+        remedy,
+        _evidence(measurement, origin),
+        origin.layer,
+        None,
+        origin.source,
+        explains=None,
+    )
+
+
+def _what(origin: Origin) -> str:
+    """The operation and its numbers at the element where it happened, and what an infinity turned into."""
+    step = Calculation(origin.op, origin.operands, origin.result)
+    extent = _extent(origin)
+    if origin.cause is Cause.CONSTANT:
+        found = f"A constant of the program holds {number(origin.result)}{extent}"
+    elif origin.derivative_of is None:
+        found = f"{_calculated(step)}{extent}"
+    elif origin.cause is Cause.CUSTOM_RULE:
+        found = f"The derivative rule of `{origin.derivative_of}`{extent}: {_plainly(step)}"
+    else:
+        of = _at(origin.derivative_of, origin.forward_operands)
+        found = f"{of}{extent}: its derivative is {_plainly(step)}"
+    return found if origin.became is None else f"{found}, then {_plainly(origin.became)}"
+
+
+def _calculated(step: Calculation) -> str:
+    """`log` at 0 gives -infinity; `div`: 2 / 0 = infinity."""
+    if step.op in SIGNS and len(step.operands) == 2:
+        return f"`{step.op}`: {_plainly(step)}"
+    return f"{_at(step.op, step.operands)} gives {number(step.result)}"
+
+
+def _plainly(step: Calculation) -> str:
+    operands = [_number(value) for value in step.operands]
+    if step.op in SIGNS and len(operands) == 2:
+        return f"{operands[0]} {SIGNS[step.op]} {operands[1]} = {number(step.result)}"
+    return f"{step.op}({', '.join(operands[:SHOWN])}) = {number(step.result)}"
+
+
+def _at(op: str, operands: Sequence[float]) -> str:
+    numbers = [_number(value) for value in operands if value == value][:SHOWN]
+    if not numbers:
+        return f"`{op}`"
+    return f"`{op}` at {numbers[0] if len(numbers) == 1 else '(' + ', '.join(numbers) + ')'}"
+
+
+def _number(value: float) -> str:
+    return number(value + 0.0) if value == 0 else number(value)
+
+
+def _extent(origin: Origin) -> str:
+    if origin.size <= 1 or not origin.elements:
+        return ""
+    return f" ({origin.elements} of {origin.size} elements)"
+
+
+def _steps(steps: Sequence[int]) -> str:
+    inner = "".join(f", step {step + 1} of the loop inside it" for step in steps[1:])
+    return f"at step {steps[0] + 1} of the loop{inner}"
+
+
+def _evidence(measurement: Measurement, origin: Origin) -> dict[str, Number]:
+    found: dict[str, Number] = {
+        "cause": origin.cause.value,
+        "op": origin.derivative_of or origin.op,
+        "result": origin.result if origin.became is None else origin.became.result,
+        "elements": origin.elements,
+        "size": origin.size,
+        "loss": measurement.loss,
+        "poisoned_parameters": len(origin.poisoned),
+        "parameters": len(measurement.parameters),
+    }
+    operands = origin.forward_operands if origin.derivative_of else origin.operands
+    found |= {f"operand_{i}": value for i, value in enumerate(operands[:SHOWN], 1)}
+    found |= {f"step_{i}": step for i, step in enumerate(origin.steps, 1)}
+    return found

@@ -1,0 +1,136 @@
+"""How an origin is told: the numbers, the reason, the remedy. Records only: no JAX."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from gradscope.measure.origin.causes import cause_of
+from gradscope.records import Calculation, Cause, Finding, NonFiniteInput, Operation, Origin, Severity
+from gradscope.rules.numerics.remedies import EXPLAINED
+from tests.rules.made import found, layer, measured, parameter, source
+
+INF, NAN = math.inf, math.nan
+
+
+def origin(op: str, operands: tuple[float, ...], result: float, **fields) -> Origin:
+    usual = Origin(
+        op, operands, result, (), False, Cause.OTHER, source(21), layer="head", poisoned=("head.w",)
+    )
+    made = replace(usual, **fields)
+    return made if "cause" in fields else replace(made, cause=cause_of(made))
+
+
+def told(of: Origin, **fields) -> Finding:
+    bad = parameter("head.w", gradient_max=NAN)
+    measurement = measured([layer("head", 1)], [bad], **({"loss": NAN, "origin": of} | fields))
+    (finding,) = found(measurement, "non-finite")
+    return finding
+
+
+def steps(*ops: str) -> tuple[Operation, ...]:
+    return tuple(Operation(op, None, 0.0, 1.0, 0) for op in ops)
+
+
+ROOT = {
+    "derivative_of": "sqrt",
+    "forward_operands": (0.0,),
+    "became": Calculation("mul", (0.0, INF), NAN),
+    "elements": 12,
+    "size": 144,
+}
+
+
+def test_a_derivative_is_told_from_the_forward_operation_to_the_nan() -> None:
+    finding = told(origin("div", (0.5, 0.0), INF, **ROOT))
+    assert finding.message.startswith(
+        "`sqrt` at 0 (12 of 144 elements): its derivative is 0.5 / 0 = infinity, then 0 * infinity = NaN."
+    )
+    assert "The loss is NaN. It poisons the gradient of 1 parameter: `head.w`." in finding.message
+    assert (finding.layer, finding.source, finding.severity) == ("head", source(21), Severity.ERROR)
+    assert finding.evidence["cause"] == "root-at-zero"
+    assert finding.evidence["op"] == "sqrt"
+    assert finding.evidence["operand_1"] == 0
+
+
+def test_a_forward_operation_is_told_with_its_operands() -> None:
+    assert told(origin("log", (0.0,), -INF)).message.startswith("`log` at 0 gives -infinity. ")
+    assert told(origin("div", (2.0, -0.0), -INF)).message.startswith("`div`: 2 / 0 = -infinity. ")
+
+
+def test_the_iteration_counts_from_one() -> None:
+    finding = told(origin("mul", (1e30, 1e30), INF, steps=(6, 2)))
+    assert "at step 7 of the loop, step 3 of the loop inside it" in finding.message
+    assert (finding.evidence["step_1"], finding.evidence["step_2"]) == (6, 2)
+
+
+def test_a_custom_rule_is_named() -> None:
+    rule = origin("div", (1.0, 0.0), INF, cause=Cause.CUSTOM_RULE, derivative_of="swish", backward=True)
+    assert told(rule).message.startswith("The derivative rule of `swish`: 1 / 0 = infinity.")
+
+
+def test_a_leaf_that_did_the_harm_goes_before_others() -> None:
+    inputs = (NonFiniteInput("x", 1, 9), NonFiniteInput("y", 2, 9))
+    leaf = origin("batch.y", (), NAN, cause=Cause.BATCH)
+    finding = told(leaf, nonfinite_inputs=inputs)
+    assert finding.message.startswith("`batch.y` holds 2 values of 9")
+    assert "So does `batch.x`" in finding.message
+
+
+def test_a_batch_with_missing_values_is_not_blamed_for_an_operation() -> None:
+    finding = told(origin("log", (0.0,), -INF), nonfinite_inputs=(NonFiniteInput("x", 1, 9),))
+    assert finding.message.startswith("`log` at 0")
+
+
+def test_an_origin_without_harm_is_no_finding() -> None:
+    healthy = measured([layer("head", 1)], origin=origin("log", (0.0,), -INF))
+    assert not found(healthy, "non-finite")
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_its_reason_and_one_remedy_in_code(cause: Cause) -> None:
+    why, remedy = EXPLAINED[cause]
+    assert why.endswith(".")
+    assert remedy.endswith(".")
+    assert "`" in remedy or cause in (Cause.PARAMETER, Cause.CONSTANT, Cause.UNSEEN)
+
+
+BELOW = {"backward": True, "derivative_of": "log", "forward_operands": (0.0,)}
+NAMED = [
+    (origin("log", (0.0,), -INF), Cause.LOG_OF_ZERO),
+    (origin("log", (-1.0,), NAN), Cause.LOG_OF_NEGATIVE),
+    (origin("log1p", (-1.0,), -INF), Cause.LOG_OF_ZERO),
+    (origin("log", (0.0,), -INF, lead_up=steps("exp", "reduce_sum", "div")), Cause.LOG_OF_SOFTMAX),
+    (origin("log", (0.0,), -INF, lead_up=steps("exp", "mul", "add")), Cause.LOG_OF_ZERO),
+    (origin("log", (0.0,), -INF, lead_up=steps("mul", "logistic", "sub")), Cause.LOG_OF_SIGMOID),
+    (origin("div", (0.0, 0.0), NAN, **BELOW), Cause.LOG_OF_ZERO),
+    (origin("div", (0.0, 0.0), NAN, masked=True, **BELOW), Cause.UNSAFE_WHERE),
+    (origin("div", (0.5, 0.0), INF, **ROOT, within=("norm",)), Cause.NORM_AT_ZERO),
+    (origin("div", (0.5, 0.0), INF, **ROOT, within=("_std", "f")), Cause.STD_OF_CONSTANT),
+    (origin("div", (0.5, 0.0), INF, **ROOT, masked=True), Cause.UNSAFE_WHERE),
+    (origin("sqrt", (-1e-9,), NAN), Cause.ROOT_OF_NEGATIVE),
+    (origin("div", (0.0, 0.0), NAN, made_by=("reduce_sum", "reduce_sum")), Cause.MEAN_OF_NOTHING),
+    (origin("div", (0.0, 0.0), NAN, made_by=("max", "reduce_sum")), Cause.ZERO_OVER_ZERO),
+    (origin("div", (1e38, 1e-9), INF), Cause.OVERFLOW),
+    (origin("div", (INF, INF), NAN), Cause.INFINITY_OVER_INFINITY),
+    (origin("mul", (0.0, INF), NAN), Cause.ZERO_TIMES_INFINITY),
+    (origin("sub", (INF, INF), NAN), Cause.INFINITY_MINUS_INFINITY),
+    (origin("sub", (-INF, -INF), NAN), Cause.MASKED_ROW),
+    (origin("exp", (89.0,), INF), Cause.EXP_OVERFLOW),
+    (origin("mul", (300.0, 300.0), INF, dtype="float16"), Cause.HALF_PRECISION),
+    (origin("mul", (1e30, 1e30), INF, steps=(0,)), Cause.OVERFLOW),
+    (origin("mul", (1e30, 1e30), INF, steps=(4,)), Cause.GROWTH_IN_LOOP),
+    (origin("pow", (0.0, -1.0), INF), Cause.POWER_AT_ZERO),
+    (origin("pow", (-2.0, 0.5), NAN), Cause.POWER_OF_NEGATIVE),
+    (origin("pow", (1e30, 2.0), INF), Cause.OVERFLOW),
+    (origin("erf_inv", (1.0,), INF), Cause.OUTSIDE_DOMAIN),
+    (origin("scan", (), NAN), Cause.UNSEEN),
+    (origin("unheard_of", (), NAN), Cause.OTHER),
+]
+
+
+@pytest.mark.parametrize(("made", "cause"), NAMED)
+def test_the_case_is_named_from_the_operation_and_its_operands(made: Origin, cause: Cause) -> None:
+    assert made.cause is cause
