@@ -17,6 +17,8 @@ class Expected(NamedTuple):
     line: str = ""
     remark: str | None = None
     """A rule that may remark on a healthy file, as a note."""
+    warning: str | None = None
+    """A rule that warns of a file which is not sick yet."""
 
 
 def sick(rule: str, *layers: str, line: str = "") -> Expected:
@@ -25,6 +27,10 @@ def sick(rule: str, *layers: str, line: str = "") -> Expected:
 
 def healthy(remark: str | None = None) -> Expected:
     return Expected("healthy", remark=remark)
+
+
+def warned(rule: str, layer: str, line: str) -> Expected:
+    return Expected("healthy", layers=(layer,), line=line, warning=rule)
 
 
 EXPECTED = {
@@ -43,6 +49,8 @@ EXPECTED = {
     "huge_init_mlp.py": sick("exploding-gradient", "[0]", line="jnp.dot(x, w)"),
     "live_relu_mlp.py": healthy(),
     "masked_softmax.py": sick("non-finite", "key", "query", "value", line="jax.nn.softmax(scores)"),
+    "log_of_softmax.py": warned("unstable-expression", "w2", line="jnp.log(jax.nn.softmax("),
+    "log_softmax.py": healthy(),
     "misplaced_stop_gradient.py": sick(
         "blocked-gradient", "layers[0]", "layers[1]", "layers[2]", line="stop_gradient("
     ),
