@@ -1,0 +1,83 @@
+"""`gradscope init`: a short problem file that runs, to be changed into the user's own."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradscope.cli import screen
+from gradscope.cli.options import examples
+from gradscope.errors import GradscopeError
+
+EPILOG = examples(
+    "gradscope init",
+    "gradscope init train.py --framework flax-nnx",
+)
+DATA = """\
+rows = np.random.default_rng(0)
+x = rows.normal(size=(128, 8)).astype(np.float32)
+batch = (x, x[:, :3].argmax(axis=1))
+"""
+
+
+class Framework(StrEnum):
+    PLAIN = "plain"
+    FLAX_NNX = "flax-nnx"
+    FLAX_LINEN = "flax-linen"
+    EQUINOX = "equinox"
+    HAIKU = "haiku"
+    KERAS = "keras"
+
+    @property
+    def library(self) -> str:
+        """What the file imports, which is also the name of the extra that installs it."""
+        return "jax" if self is Framework.PLAIN else self.value.partition("-")[0]
+
+
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")
+    ] = Path("model.py"),
+    framework: Annotated[
+        Framework, typer.Option("--framework", "-f", help="What the model is written in.")
+    ] = Framework.PLAIN,
+) -> None:
+    """Write a short problem file that runs, in the idiom of a framework."""
+    text = files("gradscope.templates").joinpath(f"{framework.value}.py.txt").read_text(encoding="utf-8")
+    write_new(file, text.format(file=file.name, data=DATA).rstrip("\n") + "\n")
+    screen.emit(f"Wrote {file}. Now run: gradscope check {shlex.quote(str(file))}\n")
+    if find_spec(framework.library) is None:
+        screen.tell(f"It needs a library: pip install 'gradscope-jax[{framework.library}]'")
+
+
+def write_new(file: Path, text: str) -> None:
+    """Never over a file that exists."""
+    if file.suffix != ".py":
+        raise GradscopeError(
+            f'"{file}" is no name of a Python file.',
+            fix=f"Give one: {file.name}.py.",
+            slug="unwritable-output",
+        )
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise GradscopeError(
+            f"There already is a file {file}.",
+            why="init writes new files only.",
+            fix="Give another name: `gradscope init NAME.py`, or move the file away.",
+            slug="unwritable-output",
+        ) from None
+    except OSError as error:
+        raise GradscopeError(
+            f"{file} cannot be written: {error.strerror}.",
+            why=f"Opening it failed with {type(error).__name__}.",
+            fix="Give a path in a folder that exists and that you may write to.",
+            slug="unwritable-output",
+        ) from None

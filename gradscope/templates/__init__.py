@@ -1,0 +1,1 @@
+"""The files that `gradscope init` writes, one for each framework."""
