@@ -33,8 +33,10 @@ class GradientCheck:
     directions: int
     analytic: float
     numeric: float
+    error: float
+    """How far the two are apart: six digits of each would not tell."""
     uncertainty: float
-    """Estimated error of `numeric`: truncation (Richardson) and rounding."""
+    """What `error` can be without a fault: truncation (Richardson), kinks, and rounding on both sides."""
     step: float
     """Length of the step [units of the parameter, as rms over the leaf] at which `numeric` was taken."""
     dtype: str
@@ -46,9 +48,9 @@ class GradientCheck:
 
     @property
     def relative_error(self) -> float:
-        """|analytic - numeric| over the larger of the two; 0 where both are."""
+        """`error` over the larger of the two derivatives; 0 where both are."""
         larger = max(abs(self.analytic), abs(self.numeric))
-        return abs(self.analytic - self.numeric) / larger if larger else 0.0
+        return self.error / larger if larger else 0.0
 
 
 @dataclass(frozen=True, slots=True)

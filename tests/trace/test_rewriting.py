@@ -13,7 +13,7 @@ from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
 from gradscope.trace.jax_compat import body_of
-from gradscope.trace.jax_compat.rewriting import without_stop_gradient
+from gradscope.trace.jax_compat.rewriting import without_custom_rules, without_stop_gradient
 
 stop = lax.stop_gradient
 
@@ -64,3 +64,35 @@ def test_the_rule_of_a_softmax_is_left_alone() -> None:
     body = without_stop_gradient(body_of(jax.make_jaxpr(f)(x)))
     through = jax.grad(lambda x: jax.core.eval_jaxpr(body.jaxpr, body.consts, x)[0])(x)
     np.testing.assert_allclose(through, jax.grad(f)(x), rtol=1e-6)
+
+
+@jax.custom_vjp
+def doubled(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+doubled.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (2 * g * jnp.cos(x),))
+
+
+@jax.custom_jvp
+def halved(x: Any) -> Any:
+    return jnp.sin(x)
+
+
+halved.defjvp(lambda primals, tangents: (jnp.sin(primals[0]), tangents[0] * jnp.cos(primals[0]) / 2))
+
+
+@pytest.mark.parametrize("rule", [doubled, halved])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_named_rule_gives_way_to_its_own_function(name: str, rule: Any) -> None:
+    ruled, free = PROGRAMS[name](rule), PROGRAMS[name](jnp.sin)
+    body = body_of(jax.make_jaxpr(ruled)(0.7))
+
+    def run(names: set[str], x: Any) -> Any:
+        changed = without_custom_rules(body, names)
+        return jax.core.eval_jaxpr(changed.jaxpr, changed.consts, x)[0]
+
+    assert run({rule.__name__}, 0.7) == ruled(0.7)
+    found = jax.grad(lambda x: run({rule.__name__}, x))(0.7)
+    np.testing.assert_allclose(found, jax.grad(free)(0.7), rtol=1e-6)
+    assert jax.grad(lambda x: run({"other"}, x))(0.7) == jax.grad(ruled)(0.7)
