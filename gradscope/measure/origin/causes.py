@@ -138,7 +138,7 @@ def _arithmetic(origin: Origin) -> Cause:
 def _undefined(origin: Origin) -> Cause:
     below = [value == -math.inf for value in origin.operands]
     infinite = [math.isinf(value) for value in origin.operands]
-    if origin.op == "sub" and all(below):
+    if origin.op == "sub" and all(below) and origin.derivative_of is None:
         return Cause.MASKED_ROW
     if not any(infinite):
         return Cause.ZERO_OVER_ZERO if origin.op == "div" else Cause.OTHER

@@ -130,7 +130,8 @@ def _functions(calls: Sequence[object]) -> tuple[str, ...]:
 
 
 def _has_users_rule(path: Path) -> bool:
-    return path[-1].primitive.name.startswith(("custom_vjp", "custom_jvp"))
+    custom = path[-1].primitive.name.startswith(("custom_vjp", "custom_jvp"))
+    return custom and jax_compat.is_users_function(path[-1])
 
 
 def _maker(trace: Trace | None) -> str:

@@ -48,7 +48,8 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
     ),
     Cause.DIVISION_BY_ZERO: (
         "A number divided by 0 is infinite.",
-        "Keep the divisor away from 0: `x / (y + 1e-8)` for y >= 0, else `x / jnp.where(y == 0, 1.0, y)`.",
+        "Keep the divisor away from 0: `x / (y + 1e-8)` for y >= 0 (in a normalization layer its `epsilon`), "
+        "else `x / jnp.where(y == 0, 1.0, y)`.",
     ),
     Cause.ZERO_OVER_ZERO: (
         "0 / 0 is NaN: a row of zeros was normalized by its own size.",
@@ -101,11 +102,11 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
     ),
     Cause.INFINITY_MINUS_INFINITY: (
         "Infinity minus infinity is NaN; the infinity was put there on purpose.",
-        "Use a large finite number in place of `jnp.inf`: `jnp.finfo(x.dtype).max / 2`.",
+        "Use a large finite number in place of `jnp.inf`: `jnp.finfo(x.dtype).max / 2`, with its sign.",
     ),
     Cause.INFINITY_OVER_INFINITY: (
         "Infinity over infinity is NaN; the infinity was put there on purpose.",
-        "Use a large finite number in place of `jnp.inf`: `jnp.finfo(x.dtype).max / 2`.",
+        "Use a large finite number in place of `jnp.inf`: `jnp.finfo(x.dtype).max / 2`, with its sign.",
     ),
     Cause.ZERO_TIMES_INFINITY: (
         "0 times infinity is NaN; the infinity was put there on purpose, so a product cannot mask it.",

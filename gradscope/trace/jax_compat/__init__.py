@@ -27,6 +27,7 @@ from gradscope.trace.jax_compat.equations import (
 )
 from gradscope.trace.jax_compat.locations import (
     is_user_file as is_user_file,
+    is_users_function as is_users_function,
     user_locations as user_locations,
 )
 from gradscope.trace.jax_compat.meshes import (

@@ -43,7 +43,7 @@ def user_locations(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[tuple[
     found: list[tuple[str, int]] = []
     for index, each in enumerate((eqn, *calls)):
         outermost = index == len(calls)
-        frames = _frames(each, beyond_jit=outermost or _is_users_function(calls[index]))
+        frames = _frames(each, beyond_jit=outermost or is_users_function(calls[index]))
         found.extend(frames if outermost else frames[:1])
     return found
 
@@ -61,7 +61,8 @@ def _frames(eqn: JaxprEqn, *, beyond_jit: bool) -> list[tuple[str, int]]:
     return found
 
 
-def _is_users_function(call: JaxprEqn) -> bool:
+def is_users_function(call: JaxprEqn) -> bool:
+    """The function that the equation calls is written in the user's own file."""
     """Of a `cond` any branch: the other may be a function of a library."""
     infos = [body.jaxpr.debug_info for body in inner_bodies(call)]
     found = [re.search(r" at (.+):\d+$", str(info.func_src_info)) for info in infos if info is not None]

@@ -196,6 +196,18 @@ def test_a_users_jvp_rule_is_named() -> None:
     assert (found.cause, found.derivative_of) == (Cause.CUSTOM_RULE, "tripled")
 
 
+def test_a_rule_of_a_library_is_not_called_the_users() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        low = b @ p["w"] + jnp.where(jnp.arange(3) > 0, 0.0, -jnp.inf)
+        both = jnp.logaddexp(low, low)  # here
+        return jnp.where(jnp.isfinite(both), both, 0.0).sum()
+
+    found = origin_of(loss)
+    assert (found.cause, found.derivative_of) == (Cause.INFINITY_MINUS_INFINITY, "logaddexp")
+    assert found.source is not None
+    assert found.source.line == marked_line(loss)
+
+
 def test_growth_in_a_loop_names_the_iteration_at_which_it_overflows() -> None:
     def loss(p: Any, b: Any) -> Any:
         def step(h: Any, _: Any) -> Any:
