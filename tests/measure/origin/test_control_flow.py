@@ -310,3 +310,17 @@ def test_double_precision_is_followed() -> None:
         )
     assert (found.cause, found.dtype) == (Cause.LOG_OF_NEGATIVE, "float64")
     assert math.isnan(found.result)
+
+
+def test_values_that_are_spread_over_devices_are_followed() -> None:
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = jax.device_put(np.tile(X, (2, 1)), jax.NamedSharding(mesh, PartitionSpec("d")))
+
+    def loss(p: Any, b: Any) -> Any:
+        h = b @ p["w"]
+        return jnp.sqrt((h - h) ** 2).sum()  # here
+
+    found = origin_of(loss, batch=rows)
+    assert (found.cause, found.forward_operands, found.elements) == (Cause.ROOT_AT_ZERO, (0.0,), 30)
+    assert found.source is not None
+    assert found.source.line == marked_line(loss)
