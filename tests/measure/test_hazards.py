@@ -91,6 +91,30 @@ def test_the_smallest_probability_is_that_of_numpy_through(how: str) -> None:
     assert hazard.layer == "w"
 
 
+@pytest.mark.parametrize("around", ["shard_map", "cond in shard_map"])
+def test_the_smallest_probability_is_that_of_numpy_over_all_devices(around: str) -> None:
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("rows")
+
+    def inside(z: Any) -> Any:
+        return log_softmax(z) if around == "shard_map" else lax.cond(z.sum() < 1e9, log_softmax, jnp.sin, z)
+
+    def expression(z: Any, b: Any) -> Any:
+        return jax.shard_map(inside, mesh=mesh, in_specs=spec, out_specs=spec)(z)
+
+    found = {h.kind: h for h in report(expression).measurement.hazards}
+    assert found["log-of-softmax"].nearest == pytest.approx(probabilities().min(), rel=1e-5)
+
+
+def test_the_smallest_of_several_batches_counts() -> None:
+    small = {**BATCH, "x": 0.01 * BATCH["x"]}
+    found = check(
+        loss_of(lambda z, b: log_softmax(z)), PARAMS, batches=[small, BATCH, small], count=3, select=(RULE,)
+    )
+    (hazard,) = found.measurement.hazards
+    assert hazard.nearest == pytest.approx(probabilities().min(), rel=1e-5)
+
+
 def test_a_branch_that_is_not_taken_says_nothing() -> None:
     assert report(lambda z, b: lax.cond(b["y"][0] < 0, log_softmax, jnp.sin, z)).measurement.hazards == ()
 

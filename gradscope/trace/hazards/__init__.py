@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradscope.trace.hazards.candidates import BATCH, PARAMS, Candidate
 from gradscope.trace.hazards.known import Known
-from gradscope.trace.hazards.survey import BATCH, PARAMS, Candidate, Survey
+from gradscope.trace.hazards.survey import Survey
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Program
 

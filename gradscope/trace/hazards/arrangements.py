@@ -47,14 +47,19 @@ def dot(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 
 
 def convert(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
-    """A cast: conditions become 0 and 1, and what is cut off at the decimal point may become 0."""
+    """A cast rounds the ends: 1 - 1e-10 is 1 in float32, and 1e-10 is 0 in float16."""
+    a = ins[0]
     before, after = (np.dtype(getattr(v.aval, "dtype", np.float32)) for v in (eqn.invars[0], eqn.outvars[0]))
     if before.kind == "b":
         return Known(0.0, 1.0)
     if after.kind in "iu" and before.kind not in "iu":
-        a = ins[0]
         return interval(*(end if math.isinf(end) else float(math.trunc(end)) for end in (a.low, a.high)))
-    return ins[0]
+    if after.kind not in "fV":  # bfloat16 is of kind V
+        return a
+    with np.errstate(over="ignore", under="ignore"):
+        low, high = (float(np.asarray(end, np.float64).astype(after)) for end in (a.low, a.high))
+    lost = low == 0 != a.low or high == 0 != a.high
+    return replace(a, low=low, high=high, nonzero=a.nonzero and not lost)
 
 
 def iota(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:

@@ -180,7 +180,7 @@ def maximum(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     never = next((k.top_of for k, other in ((a, b), (b, a)) if other.constant and other.low == -INF), 0)
     return replace(
         interval(low, high),
-        nonzero=low > 0 or (low >= 0 and (a.nonzero or b.nonzero)),
+        nonzero=low > 0 or (a.nonzero and b.nonzero) or any(k.nonnegative and k.nonzero for k in ins),
         at_least=a.at_least | b.at_least | {k.name for k in ins if k.name},
         top_of=never,
         tags=a.tags | b.tags,
@@ -190,7 +190,9 @@ def maximum(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 def minimum(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     a, b = ins
     found = interval(min(a.low, b.low), min(a.high, b.high))
-    return replace(found, nonzero=found.nonzero or (a.nonzero and b.nonzero), tags=a.tags | b.tags)
+    below = any(k.high <= 0 and k.nonzero for k in ins)
+    nonzero = found.nonzero or (a.nonzero and b.nonzero) or below
+    return replace(found, nonzero=nonzero, tags=a.tags | b.tags)
 
 
 def clamp(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:

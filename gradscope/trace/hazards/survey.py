@@ -8,7 +8,7 @@ derivative, and inside functions of libraries that are known to be stable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -18,8 +18,9 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jax_compat
 from gradscope.trace.hazards.arrangements import some_of
-from gradscope.trace.hazards.conditions import CONDITIONS, condition, narrowed, select
-from gradscope.trace.hazards.dangers import Danger, danger_of, largest_exponent
+from gradscope.trace.hazards.candidates import BATCH, PARAMS, Candidate, is_guarded, matters
+from gradscope.trace.hazards.conditions import CONDITIONS, condition, select
+from gradscope.trace.hazards.dangers import danger_of, largest_exponent
 from gradscope.trace.hazards.known import NOTHING, Known, bits, interval, latest
 from gradscope.trace.hazards.nested import NESTED
 from gradscope.trace.hazards.rules import RULES
@@ -29,31 +30,11 @@ from gradscope.trace.jax_compat.operands import operation
 from gradscope.trace.sites import Measure, Plan, Probe
 from gradscope.trace.vocabulary import NO_GRADIENT, SIDE_BY_SIDE, VIEWS, is_real
 
-PARAMS, BATCH = 1, 2
 RESHAPED = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
 """Views whose elements stand elsewhere."""
 
 SMALL = 1024
 """Constants of so many elements are looked at: an epsilon, a list of scales."""
-
-
-@dataclass(eq=False)
-class Candidate:
-    """An operation that its operands can bring to a point where it is not finite."""
-
-    kind: str
-    guarded: bool
-    """A `where` takes its result only where it is in no danger; its derivative is computed everywhere."""
-    measure: Measure
-    eqn: JaxprEqn
-    calls: tuple[JaxprEqn, ...]
-    operand: Known
-    ins: tuple[Known, ...]
-    bit: int
-    backward: bool
-    plan: Plan
-    index: int
-    probe: Probe
 
 
 class Survey:
@@ -78,7 +59,7 @@ class Survey:
 
         def read(atom: Any) -> Known:
             if jax_compat.is_literal(atom):
-                return _constant(atom.val) or Known()
+                return _constant(np.asarray(atom.val, atom.aval.dtype)) or Known()
             return known.get(atom, Known())
 
         for index, eqn in enumerate(body.eqns):
@@ -150,7 +131,7 @@ class Survey:
         self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, source: dict[Any, Any]
     ) -> Candidate | None:
         danger = danger_of(eqn, ins) if plan is not None else None
-        if danger is None or plan is None or not _matters(danger, ins) or jax_compat.in_backward(eqn):
+        if danger is None or plan is None or not matters(danger, ins) or jax_compat.in_backward(eqn):
             return None
         if is_stable(eqn, self.calls):
             return None
@@ -197,25 +178,8 @@ class Survey:
         for candidate in self.candidates.values():
             if candidate.measure is Measure.OVERFLOW or not candidate.bit & case.grad:
                 continue
-            if any(k.grad & PARAMS for k in candidate.ins) and _guarded(candidate, chosen, taken_if):
+            if any(k.grad & PARAMS for k in candidate.ins) and is_guarded(candidate, chosen, taken_if):
                 candidate.guarded = True
-
-
-def _guarded(candidate: Candidate, chosen: Known, taken_if: bool) -> bool:
-    """The operation is in no danger on the elements that are taken."""
-    bounds = chosen.holds if taken_if else chosen.fails
-    if not any(bound.origin == k.origin for bound in bounds for k in candidate.ins if k.origin):
-        return False
-    within = [narrowed(chosen, taken_if, k) for k in candidate.ins]
-    return any(k is None for k in within) or danger_of(candidate.eqn, [k for k in within if k]) is None
-
-
-def _matters(danger: Danger, ins: Sequence[Known]) -> bool:
-    """A derivative that is not finite is felt only where a parameter waits for it."""
-    measured = [ins[i] for i in danger.operands]
-    if any(k.constant or not k.reads & (PARAMS | BATCH) for k in measured):
-        return False
-    return not danger.backward or any(k.grad & PARAMS for k in measured)
 
 
 def _trace_back(eqn: JaxprEqn, source: dict[Any, Any]) -> None:

@@ -66,6 +66,14 @@ SICK = {
     "log1p of -sigmoid": ("log-of-sigmoid", lambda z, b: jnp.log1p(-sigmoid(z))),
     "log of a sigmoid by hand": ("log-of-sigmoid", lambda z, b: jnp.log(1 / (1 + jnp.exp(-z)))),
     "log of 1 - tanh squared": ("log-of-tanh", lambda z, b: jnp.log(1 - jnp.tanh(z) ** 2)),
+    "log of 1 - a sigmoid clipped at what rounds to 1": (
+        "log-of-sigmoid",
+        lambda z, b: jnp.log(1 - jnp.clip(sigmoid(z), 1e-10, 1 - 1e-10)),
+    ),
+    "log of softmax plus an epsilon that float16 does not hold": (
+        "log-of-softmax",
+        lambda z, b: jnp.log(softmax(z.astype(jnp.float16)) + 1e-10),
+    ),
     "log of relu": ("log-near-zero", lambda z, b: jnp.log(jax.nn.relu(z))),
     "log of a square": ("log-near-zero", lambda z, b: jnp.log(z**2)),
     "log of 1 - square": ("log-near-zero", lambda z, b: jnp.log1p(-(z**2))),
