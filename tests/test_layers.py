@@ -26,11 +26,12 @@ MAY_IMPORT = {
     "optimizers": DATA | {"load", "trace", "measure"},
     "rules": DATA,
     "report": DATA | {"recording"},
+    "changes": DATA,
     "compilation_cache": set(),
     "pipeline": DATA
     | {"compilation_cache"}
     | {"load", "trace", "measure", "optimizers", "rules", "gate", "recording", "config"},
-    "cli": DATA | {"pipeline", "report", "rules", "gate", "recording", "config"},
+    "cli": DATA | {"pipeline", "report", "rules", "gate", "recording", "config", "changes"},
     "__init__": DATA | {"load", "pipeline"},
     "__main__": {"cli"},
 }

@@ -10,7 +10,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradscope import __version__
-from gradscope.cli import check, compare_optimizers, explain, failure, find_lr, init, report, rules, screen
+from gradscope.cli import (
+    check,
+    compare_optimizers,
+    diff,
+    explain,
+    failure,
+    find_lr,
+    init,
+    report,
+    rules,
+    screen,
+)
 from gradscope.errors import ExitCode, GradscopeError
 
 EPILOG = (
@@ -31,6 +42,7 @@ app.command("compare-optimizers", epilog=compare_optimizers.EPILOG)(compare_opti
 app.command("find-lr", epilog=find_lr.EPILOG)(find_lr.find_lr)
 app.command("init", epilog=init.EPILOG)(init.init)
 app.command("report", epilog=report.EPILOG)(report.report)
+app.command("diff", epilog=diff.EPILOG)(diff.diff)
 app.command("rules")(rules.rules)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
 

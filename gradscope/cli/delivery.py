@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TextIO
 
 from gradscope import gate, recording, rules
 from gradscope.cli import screen
@@ -61,13 +63,17 @@ class Delivery:
         return code
 
     def _render(self, report: Report) -> None:
+        self.show(partial(reporter(self.format).render, report))
+
+    def show(self, render: Callable[[TextIO, View], None]) -> None:
+        """Write what `render` writes to where it is wanted."""
         to_file = self.output != SCREEN
         # Rendered in memory, with the encoding that it will meet: a file is written whole or not at all.
         encoding = "utf-8" if to_file else sys.stdout.encoding or "utf-8"
         page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="\n")
         color = screen.colored(None if to_file else sys.stdout, self.color)
         view = View(screen.width(to_file), color, self.show_all, self.quiet)
-        reporter(self.format).render(report, page, view)
+        render(page, view)
         page.seek(0)
         if to_file:
             recording.write_whole(self.output, page.read())

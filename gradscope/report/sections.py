@@ -39,14 +39,14 @@ def findings(report: Report, width: int, glyphs: Glyphs, show_all: bool) -> list
     shown = ranked if show_all else ranked[:MOST_FINDINGS]
     lines: list[Line] = []
     for finding in shown:
-        lines += [[], *_finding(finding, min(width, LONGEST_LINE), glyphs)]
+        lines += [[], *finding_lines(finding, min(width, LONGEST_LINE), glyphs)]
     if len(ranked) > len(shown):
         rest = units.counted(len(ranked) - len(shown), "more finding")
         lines += [[], [(f"{glyphs.ellipsis} {rest}: --all shows every one", "quiet")]]
     return lines
 
 
-def _finding(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
+def finding_lines(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
     severity, rule = finding.severity.value, glyphs.text(finding.rule)
     where = finding.layer or finding.parameter
     head: Line = [(severity, severity), (" ", ""), (rule, "strong")]

@@ -1,0 +1,49 @@
+"""`gradscope diff`: exit codes, formats and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gradscope import recording
+from tests.cli.conftest import Run
+from tests.report.test_changes import earlier, later
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[str, str]:
+    paths = str(tmp_path / "old.json"), str(tmp_path / "new.json")
+    recording.save(earlier(), paths[0])
+    recording.save(later(), paths[1])
+    return paths
+
+
+def test_the_command_informs_and_fails_only_where_asked(run: Run, runs: tuple[str, str]) -> None:
+    result = run("diff", *runs)
+    assert result.code == 0
+    assert "step9000.py" in result.out
+    assert run("diff", *runs, "--fail-on", "error").code == 1
+    assert run("diff", *runs, "--fail-on", "exploding-gradient").code == 1
+    assert run("diff", *runs, "--fail-on", "non-finite").code == 0, "it was there before"
+    assert run("diff", *reversed(runs), "--fail-on", "zero-gradient").code == 1
+    assert json.loads(run("diff", *runs, "--format", "json").out)["format"] == 1
+
+
+def test_the_command_refuses_what_it_cannot_read_or_write(
+    run: Run, runs: tuple[str, str], tmp_path: Path
+) -> None:
+    for arguments, said in (
+        ((runs[0], str(tmp_path / "none.json")), "cannot be read"),
+        ((*runs, "--format", "sarif"), "terminal, json, markdown"),
+        ((*runs, "--output", runs[0]), "overwrite what it is made from"),
+        ((*runs, "--output", runs[1]), "overwrite what it is made from"),
+        ((*runs, "--fail-on", "exploding"), "exploding-gradient"),
+    ):
+        result = run("diff", *arguments)
+        assert (result.code, result.out) == (2, ""), arguments
+        assert said in " ".join(result.err.split())
+    target = tmp_path / "changes.md"
+    assert run("diff", *runs, "--format", "markdown", "--output", str(target)).code == 0
+    assert target.read_text().startswith("###")
