@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from gradscope.load.problem import Problem as Problem
     from gradscope.pipeline import check_loss as check
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
+    from gradscope.verifying import verify_loss as verify
 
 _HOME = {
     "check": ("gradscope.pipeline", "check_loss"),
+    "verify": ("gradscope.verifying", "verify_loss"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -25,7 +27,7 @@ _HOME = {
     "GradscopeError": ("gradscope.errors", "GradscopeError"),
 }
 
-__all__ = ["Finding", "GradscopeError", "Problem", "Report", "Severity", "check"]
+__all__ = ["Finding", "GradscopeError", "Problem", "Report", "Severity", "check", "verify"]
 
 
 def __getattr__(name: str) -> Any:

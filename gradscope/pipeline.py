@@ -48,9 +48,13 @@ def check(
     batches: int = 1,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
+    verified: bool = False,
     progress: Progress = silent,
 ) -> Report:
-    """Load a target and measure it. Raises `GradscopeError` where it cannot be judged."""
+    """Load a target and measure it, and verify its gradients where `verified` says so.
+
+    Raises `GradscopeError` where it cannot be judged.
+    """
     for name in (*select, *ignore):
         get(name)
     start = perf_counter()
@@ -65,6 +69,7 @@ def check(
         batches=batches,
         select=select,
         ignore=ignore,
+        verified=verified,
         progress=progress,
         load_s=loaded,
     )
@@ -78,6 +83,7 @@ def check_problem(
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     limits: Limits | None = None,
+    verified: bool = False,
     progress: Progress = silent,
     load_s: float = 0.0,
 ) -> Report:
@@ -86,15 +92,16 @@ def check_problem(
 
     require_batches(batches)
     measured = measure(problem, batches=batches, progress=progress)
-    findings, skipped = judge(measured.measurement, select=select, ignore=ignore, limits=limits or {})
-    return Report(
-        target=target,
-        tool=_tool(),
-        measurement=measured.measurement,
-        findings=findings,
-        skipped=(*measured.skipped, *skipped),
-        timing=Timing(load_s, measured.trace_s, measured.compile_s, measured.run_s),
-    )
+    measurement, remarks = measured.measurement, measured.skipped
+    timing = Timing(load_s, measured.trace_s, measured.compile_s, measured.run_s)
+    if verified:
+        from gradscope.measure.verification import verify
+
+        found = verify(problem, progress=progress)
+        measurement, timing = found.added_to(measurement), timing.plus(found.timing)
+        remarks = (*remarks, *found.skipped)
+    findings, skipped = judge(measurement, select=select, ignore=ignore, limits=limits or {})
+    return Report(target, tool(), measurement, findings, (*remarks, *skipped), timing)
 
 
 def compare_optimizers(
@@ -168,10 +175,10 @@ def find_lr(
 def _unjudged(problem: Problem, target: str, measurement: Measurement, timing: Timing) -> Report:
     """A report of a command that measures and leaves judging to its reader."""
     notes = tuple(Skipped("note", note) for note in problem.notes)
-    return Report(target, _tool(), measurement, (), notes, timing)
+    return Report(target, tool(), measurement, (), notes, timing)
 
 
-def _tool() -> Tool:
+def tool() -> Tool:
     import jax
 
     return Tool(__version__, jax.__version__, jax.default_backend())

@@ -31,8 +31,9 @@ MAY_IMPORT = {
     "pipeline": DATA
     | {"compilation_cache"}
     | {"load", "trace", "measure", "optimizers", "rules", "gate", "recording", "config"},
-    "cli": DATA | {"pipeline", "report", "rules", "gate", "recording", "config", "changes"},
-    "__init__": DATA | {"load", "pipeline"},
+    "verifying": DATA | {"load", "measure", "rules", "pipeline"},
+    "cli": DATA | {"pipeline", "verifying", "report", "rules", "gate", "recording", "config", "changes"},
+    "__init__": DATA | {"load", "pipeline", "verifying"},
     "__main__": {"cli"},
 }
 ONLY_IN = {

@@ -21,6 +21,7 @@ from gradscope.cli import (
     report,
     rules,
     screen,
+    verify,
 )
 from gradscope.errors import ExitCode, GradscopeError
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("check", epilog=check.EPILOG)(check.check)
 app.command("compare-optimizers", epilog=compare_optimizers.EPILOG)(compare_optimizers.compare_optimizers)
 app.command("find-lr", epilog=find_lr.EPILOG)(find_lr.find_lr)
+app.command("verify", epilog=verify.EPILOG)(verify.verify)
 app.command("init", epilog=init.EPILOG)(init.init)
 app.command("report", epilog=report.EPILOG)(report.report)
 app.command("diff", epilog=diff.EPILOG)(diff.diff)

@@ -41,6 +41,10 @@ Ignore = Annotated[
     list[str] | None,
     typer.Option(metavar="RULE", help="Leave these rules out.", show_default=False),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", metavar="", help="Verify the gradients, too, as `gradscope verify` does."),
+]
 Save = Annotated[
     str | None,
     typer.Option(
@@ -65,6 +69,7 @@ def check(
     batches: Batches = 1,
     select: Select = None,
     ignore: Ignore = None,
+    verify: Verify = False,
     fail_on: FailOn = "error",
     format: Format = "terminal",
     output: Output = SCREEN,
@@ -93,6 +98,7 @@ def check(
             batches=batches,
             select=selected,
             ignore=ignored,
+            verified=verify,
             progress=progress,
         )
     raise typer.Exit(delivery.deliver(recording.rounded(report), policy))

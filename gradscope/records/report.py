@@ -72,6 +72,14 @@ class Timing:
     compile_s: float = 0.0
     run_s: float = 0.0
 
+    def plus(self, other: Timing) -> Timing:
+        return Timing(
+            self.load_s + other.load_s,
+            self.trace_s + other.trace_s,
+            self.compile_s + other.compile_s,
+            self.run_s + other.run_s,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tool:

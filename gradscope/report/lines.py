@@ -99,7 +99,7 @@ def paragraph(text: str, width: int, indent: int, style: str = "", lead: Span | 
     """Wrapped text under an indent; `lead` stands before the first line and pushes the others in."""
     hang = cell_len(lead[0]) if lead else 0
     lines: list[Line] = [
-        [(" " * (indent + hang), ""), (piece, style)] for piece in wrap(text, max(20, width - indent - hang))
+        [(" " * (indent + hang), ""), (piece, style)] for piece in wrap(text, max(12, width - indent - hang))
     ]
     if lead:
         lines[0][0:1] = [(" " * indent, ""), lead]

@@ -8,6 +8,7 @@ from gradscope.records import Finding, Recurrence, Report, Severity, Source
 from gradscope.report import units
 from gradscope.report.bars import BROKEN, sparkline
 from gradscope.report.glyphs import Glyphs
+from gradscope.report.gradients import tally
 from gradscope.report.lines import Line, crop, fold, paragraph, width_of
 
 INDENT = 2
@@ -28,8 +29,11 @@ def verdict(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
     ]
     style = "healthy" if report.verdict == "healthy" else "error"
     mark = glyphs.marks[style]
-    layers = units.counted(len(report.measurement.layers), "layer")
-    found = f"{', '.join(counts) if counts else 'nothing found'} in {layers}"
+    measured = report.measurement
+    where = units.counted(len(measured.layers), "layer")
+    if measured.gradients and not measured.layers:  # `verify` alone
+        where = tally(measured.gradients)
+    found = f"{', '.join(counts) if counts else 'nothing found'} in {where}"
     text = f"{glyphs.text(report.target)}: {found}"
     return paragraph(text, width, 0, "strong", lead=(f"{mark} {report.verdict}  ", style))
 
@@ -131,10 +135,10 @@ def footer(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
     if measurement.loss_spread is not None:
         loss += f" (spread {units.number(measurement.loss_spread)})"
     params = sum(parameter.size for parameter in measurement.parameters)
+    norm = f"gradient norm {units.cell(measurement.gradient_norm)}"
     facts = [
         loss,
-        f"gradient norm {units.cell(measurement.gradient_norm)}",
-        units.counted(params, "parameter"),
+        *([norm, units.counted(params, "parameter")] if measurement.parameters else []),
         f"{units.count(measurement.batches)} {'batch' if measurement.batches == 1 else 'batches'}",
     ]
     lines = [[], *_joined(facts, width, glyphs)]

@@ -8,6 +8,7 @@ from gradscope.records import Report
 from gradscope.report import optimizers, sections
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
+from gradscope.report.gradients import gradients
 from gradscope.report.layer_table import layer_table
 from gradscope.report.lines import Line, print_lines
 from gradscope.report.origin import lead_up
@@ -30,6 +31,7 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
         table = layer_table(report, view, glyphs)
         lines += [[], *table] if table else []
         lines += sections.recurrences(report, width, glyphs)
+        lines += gradients(measured, view, glyphs)
     lines += sections.findings(report, width, glyphs, view.show_all)
     if not view.quiet:
         lines += lead_up(report, width, glyphs)

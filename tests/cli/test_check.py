@@ -36,6 +36,7 @@ def test_options_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
         "batches": 3,
         "select": ("non-finite", "zero-gradient"),
         "ignore": ("zero-gradient",),
+        "verified": False,
     }
 
 
@@ -48,6 +49,7 @@ def test_the_defaults_are_those_of_the_docs(run: Run, pipeline: Pipeline) -> Non
         "batches": 1,
         "select": (),
         "ignore": (),
+        "verified": False,
     }
 
 
