@@ -98,7 +98,7 @@ def _head(found: Changes, width: int, glyphs: Glyphs) -> list[Line]:
     lead = (f"{glyphs.marks[style]} {found.new.verdict}  ", style)
     before = "" if found.old.verdict == found.new.verdict else f", was {found.old.verdict}"
     title = f"{_from_to(found.old.target, found.new.target)}{before}"
-    text = f"{title}: findings: {new} new, {gone} gone, {same} the same"
+    text = f"{title}; findings: {new} new, {gone} gone, {same} the same"
     lines = paragraph(glyphs.text(text), width, 0, "strong", lead)
     facts = f"loss {_values(found.loss)} · gradient norm {_values(found.gradient_norm)}"
     return [*lines, *paragraph(glyphs.text(facts), width, 0, "quiet")]
