@@ -17,6 +17,8 @@ class Expected(NamedTuple):
     line: str = ""
     remark: str | None = None
     """A rule that may remark on a healthy file, as a note."""
+    verified: bool = False
+    """Said by `check --verify`."""
     warning: str | None = None
     """A rule that warns of a file which is not sick yet."""
 
@@ -60,10 +62,14 @@ EXPECTED = {
     "orthogonal_rnn.py": healthy(),
     "plain_deep_convnet.py": sick("vanishing-gradient", "stem", line="conv(params"),
     "residual_convnet.py": healthy(),
+    "right_rule_mlp.py": Expected("healthy", verified=True),
     "safe_sqrt.py": healthy(),
     "safe_where.py": healthy(),
     "small_transformer.py": healthy(),
     "straight_through.py": healthy(),
     "vanilla_rnn.py": sick("vanishing-through-time", "w_rec", line="jax.lax.scan("),
+    "wrong_rule_mlp.py": Expected(
+        "sick", "wrong-gradient", ("layers[1].slope",), line="def bend(x, slope)", verified=True
+    ),
     "zero_init_head.py": healthy(),
 }
