@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections import namedtuple
 
 import jax
@@ -71,9 +72,15 @@ def test_params_batch_and_key_arrive_where_the_names_say(loss_fn, batch):
     (params, given, key), aux = wrapped(problem)
     assert aux is None
     assert is_params(params)
-    assert given is batch or given is X
+    assert same(given, batch) or same(given, X)
     assert problem.takes_key == (key is not None)
     assert key is None or is_key(key)
+
+
+def same(tree, other):
+    """The very same arrays in containers of the same kind."""
+    (found, kind), (expected, other_kind) = map(jax.tree.flatten, (tree, other))
+    return kind == other_kind and all(map(operator.is_, found, expected))
 
 
 def wrapped(problem):
@@ -88,7 +95,7 @@ def wrapped(problem):
     def loss_fn(*args, **kwargs):
         return Result(inner(*args, **kwargs))
 
-    object.__setattr__(problem, "loss_fn", loss_fn)
+    object.__setattr__(problem, "_loss", loss_fn)
     result, aux = problem.loss(problem.params, next(problem.batches()), problem.key())
     return result.parts, aux
 
@@ -192,3 +199,32 @@ def test_a_loss_that_needs_a_batch_and_has_none_is_refused(refused):
 def test_a_builtin_without_a_signature_is_called_with_params_and_batch():
     problem = Problem(min, 1.0, 2.0)
     assert problem.loss(1.0, 2.0, None)[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "batch", "given", "arrives"),
+    [
+        (lambda params, x, y: (params, (x, y), None), (X, Y), {"x": Y, "y": X}, (X, Y)),
+        (lambda params, state, action: (params, (state, action), None), (X, Y), {"state": Y}, (X, Y)),
+        (
+            lambda params, state, x, y: (params, (state, x, y), None),
+            (X, Y),
+            {"state": {"m": Y}},
+            ({"m": Y}, X, Y),
+        ),
+        (lambda params, config, batch: (params, (config, batch), None), X, {"config": "wide"}, ("wide", X)),
+        (
+            lambda params, table, x, y: (params, (table, x, y), None),
+            (X, Y),
+            {"table": W["w"]},
+            (W["w"], X, Y),
+        ),
+        (lambda params, x, y: (params, (x, y), None), None, {"x": X, "y": Y}, (X, Y)),
+        (lambda params, scale=2.0: (params, scale, None), None, {"scale": 5.0}, 2.0),
+    ],
+    ids=["data", "array named state", "state", "setting", "left open", "no batch", "default"],
+)
+def test_values_of_the_file_fill_what_they_are_meant_for(loss_fn, batch, given, arrives):
+    (params, found, _), _ = wrapped(Problem(loss_fn, W, batch, given=given))
+    assert is_params(params)
+    assert found == arrives if isinstance(arrives, float) else same(found, arrives)
