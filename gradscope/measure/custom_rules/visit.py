@@ -105,8 +105,8 @@ class Visit:
     def _unsteady(self, number: int, rule: Both, eps: float) -> Vector:
         """How far the rule's derivative moves when its operands and seeds do in their last place.
 
-        That is the noise of a rule which subtracts nearly equal numbers, as that of an attention whose weights
-        are all at one key does.
+        That is the noise of a rule which subtracts nearly equal numbers, as that of an attention whose
+        weights are all at one key does.
         """
         random = np.random.default_rng([self._seed, STREAM, number])
         moved = np.zeros(rule.derivatives[number].shape)
