@@ -30,7 +30,7 @@ class LeafStatistics:
 
     def __init__(self, program: Program, small: float = SMALL) -> None:
         self._leaves = program.leaves
-        self._rows = rows_of_leaves(program)
+        self._stacks = stacks_of_leaves(program)
         if jax.process_count() > 1:
             small = 0  # no one process holds the whole of a leaf
         self._large = [i for i, leaf in enumerate(program.leaves) if leaf.size > small]
@@ -44,14 +44,14 @@ class LeafStatistics:
     def reduced(self, values: Sequence[Array], gains: dict[int, Array]) -> list[Any]:
         """Traceable: for a large leaf its sum of squares, largest value and non-zero elements."""
         return [
-            self._reduced(value, gains[leaf], self._rows[leaf] is not None) if leaf in gains else value
+            self._reduced(value, gains[leaf], self._stacks[leaf]) if leaf in gains else value
             for leaf, value in enumerate(values)
         ]
 
-    def _reduced(self, value: Array, gain: Array, rows: bool) -> tuple[Array, Array, Array]:
-        over = tuple(range(1 if rows else 0, value.ndim))
+    def _reduced(self, value: Array, gain: Array, stack: tuple[int, ...]) -> tuple[Array, Array, Array]:
+        over = tuple(axis for axis in range(value.ndim) if axis not in stack)
         signs = jnp.abs(jnp.sign(value.astype(gain.dtype)))
-        return *stats(value, gain, rows=rows), jnp.sum(signs, over)
+        return *stats(value, gain, keep=stack), jnp.sum(signs, over)
 
     def read(self, found: Sequence[Any], gains: dict[int, Any]) -> list[tuple[Moments, Floats]]:
         """Moments and the number of non-zero elements of each leaf."""
@@ -62,12 +62,13 @@ class LeafStatistics:
 
     def _read_reduced(self, leaf: int, found: Any, gain: Any) -> tuple[Moments, Floats]:
         squares, top, nonzero = found
-        size = self._leaves[leaf].size // (self._rows[leaf] or 1)
+        size = self._leaves[leaf].size // math.prod(self._lead(leaf))
         return Moments.read(squares, top, gain, size), np.asarray(nonzero, np.float64)
 
     def _read_whole(self, leaf: int, value: Any) -> tuple[Moments, Floats]:
         lead = self._lead(leaf)
-        flat = np.asarray(value).reshape(*lead, -1)
+        stacked = np.moveaxis(np.asarray(value), self._stacks[leaf], range(len(lead)))
+        flat = stacked.reshape(*lead, -1) if stacked.size else np.zeros((*lead, 0), np.float32)
         if flat.dtype not in (np.float32, np.float64):
             flat = flat.astype(np.float32)
         size = np.abs(flat)
@@ -80,17 +81,16 @@ class LeafStatistics:
         return Moments.read(squares, top, gain, flat.shape[-1]), np.asarray(nonzero, np.float64)
 
     def _lead(self, leaf: int) -> tuple[int, ...]:
-        rows = self._rows[leaf]
-        return () if rows is None else (rows,)
+        return tuple(self._leaves[leaf].shape[axis] for axis in self._stacks[leaf])
 
 
-def rows_of_leaves(program: Program) -> list[int | None]:
-    """Number of layers stacked along axis 0 of each leaf, or `None`."""
-    rows: list[int | None] = [None] * len(program.leaves)
+def stacks_of_leaves(program: Program) -> list[tuple[int, ...]]:
+    """The axes along which each leaf holds one layer after the other."""
+    stacks: list[tuple[int, ...]] = [()] * len(program.leaves)
     for layer in program.layers:
-        for leaf in layer.leaves:
-            rows[leaf] = layer.rows
-    return rows
+        for leaf, axes in zip(layer.leaves, layer.axes, strict=True):
+            stacks[leaf] = axes
+    return stacks
 
 
 def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Moments]:

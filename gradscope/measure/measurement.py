@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from gradscope.records import (
     Skipped,
     Source,
 )
-from gradscope.trace.layers import LayerGroup
+from gradscope.trace.layers import LayerGroup, Mask, Row
 from gradscope.trace.program import Loop, Program
 from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
@@ -52,11 +53,9 @@ class Taken:
 
 def measurement(taken: Taken) -> Measurement:
     losses = [sample.loss for sample in taken.samples]
-    named = zip(taken.program.layers, taken.program.sources, strict=True)
-    layers = [layer for group, source in named for layer in _layers(taken, group, source)]
     return Measurement(
         loss=float(np.mean(losses)),
-        layers=tuple(layers),
+        layers=tuple(_layers(taken)),
         parameters=tuple(_parameter(taken, group, leaf) for group, leaf in _by_leaf(taken.program)),
         recurrences=tuple(r for loop in taken.program.loops for r in _recurrences(taken, loop)),
         nonfinite_inputs=taken.nonfinite_inputs,
@@ -100,19 +99,17 @@ def _mean_norm(parts: list[Moments]) -> float:
     return float(norm(np.array([part.norm for part in parts])) / np.sqrt(max(len(parts), 1)))
 
 
-def _layers(taken: Taken, group: LayerGroup, source: Source | None) -> list[Layer]:
-    if group.rows is None:
-        return [_layer(taken, group, None, source)]
-    return [_layer(taken, group, row, source) for row in range(group.rows)]
+def _layers(taken: Taken) -> list[Layer]:
+    """In the order in which they run: the blocks of a stack one after the other, each with all its layers."""
+    named = zip(taken.program.layers, taken.program.sources, strict=True)
+    rows = [(group, row, source) for group, source in named for row in group.rows()]
+    rows.sort(key=lambda each: (not each[1].uses, each[1].order))
+    return [_layer(taken, *each) for each in rows]
 
 
-def _sites(group: LayerGroup, row: int | None) -> list[Site]:
-    return [site for site in group.sites if row is None or site.axis is not None or site.row == row]
-
-
-def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | None) -> Layer:
+def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> Layer:
     def of_leaf(moments: Moments) -> Moments:
-        return moments if row is None else moments.row(0, row)
+        return moments.at(row.index)
 
     leaves = [taken.program.leaves[leaf] for leaf in group.leaves]
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
@@ -122,10 +119,10 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | No
         of_leaf(sample.updates[leaf]) for sample in taken.samples if sample.updates for leaf in group.leaves
     ]
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
-    sites = _sites(group, row)
+    sites = [site for site, _ in row.uses]
     first = min(sites, key=lambda site: site.depth) if sites else None
     return Layer(
-        name=group.name if row is None else f"{group.name}[{row}]",
+        name=row.name,
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
         source=source,
@@ -136,8 +133,8 @@ def _layer(taken: Taken, group: LayerGroup, row: int | None, source: Source | No
         update_rms=rms(updates) if updates else None,
         gradient_zero_share=_zero_share(taken, group, row),
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
-        **_output(taken, group, row),
-        depth=first.depth + first.stride * (row or 0) if first else None,
+        **_output(taken, row),
+        depth=row.depth,
         op=first.op if first else None,
         fan_in=first.fan_in if first else None,
         activation=next((site.activation for site in sites if site.activation), None),
@@ -154,43 +151,37 @@ def _spread(norms: Floats) -> float | None:
     return float(np.std(norms)) / mean if mean else 0.0
 
 
-def _zero_share(taken: Taken, group: LayerGroup, row: int | None) -> float | None:
-    counts = [
-        sample.nonzero[leaf] if row is None else sample.nonzero[leaf][row]
-        for sample in taken.samples
-        for leaf in group.leaves
-    ]
-    size = sum(taken.program.leaves[leaf].size for leaf in group.leaves) // (group.rows or 1)
-    total = float(np.sum(counts))
+def _zero_share(taken: Taken, group: LayerGroup, row: Row) -> float | None:
+    counts = [sample.nonzero[leaf][row.index] for sample in taken.samples for leaf in group.leaves]
+    size, total = _size(taken, group), float(np.sum(counts))
     if not size or not np.isfinite(total):
         return None
     return 1.0 - total / (size * len(taken.samples))
 
 
-def _nonfinite_share(taken: Taken, group: LayerGroup, row: int | None) -> float:
+def _nonfinite_share(taken: Taken, group: LayerGroup, row: Row) -> float:
     """On the first batch that had any."""
     if taken.nonfinite_gradients is None:
         return 0.0
-    found = [taken.nonfinite_gradients[leaf] for leaf in group.leaves]
-    bad = sum(float(np.sum(counts if row is None else counts[row])) for counts in found)
-    size = sum(taken.program.leaves[leaf].size for leaf in group.leaves) // (group.rows or 1)
+    bad = sum(float(taken.nonfinite_gradients[leaf][row.index]) for leaf in group.leaves)
+    size = _size(taken, group)
     return bad / size if size else 0.0
 
 
-def _output(taken: Taken, group: LayerGroup, row: int | None) -> dict[str, Any]:
+def _size(taken: Taken, group: LayerGroup) -> int:
+    """Elements of one row."""
+    return sum(taken.program.leaves[leaf].size for leaf in group.leaves) // math.prod(group.stack)
+
+
+def _output(taken: Taken, row: Row) -> dict[str, Any]:
     """The value that the layer produces and its δ, pooled over its uses, steps and batches.
 
     Nothing where it was never computed. Uses to which no gradient comes back (a teacher that shares the
     weights) do not dilute δ.
     """
-    sites = _sites(group, row)
-
-    def of_site(site: Site, moments: Moments) -> Moments:
-        return moments if row is None or site.axis is None else moments.row(site.axis, row)
-
-    live = [site for site in sites if site.live] or sites
-    forward = [of_site(site, sample.forward[site.id]) for sample in taken.samples for site in sites]
-    delta = [of_site(site, sample.delta[site.id]) for sample in taken.samples for site in live]
+    live = [use for use in row.uses if use[0].live] or row.uses
+    forward = [sample.forward[site.id].at(mask) for sample in taken.samples for site, mask in row.uses]
+    delta = [sample.delta[site.id].at(mask) for sample in taken.samples for site, mask in live]
     if not any(part.count for part in forward):
         return {}
     return {
@@ -242,32 +233,32 @@ def _named(recurrence: Recurrence, number: int, of: int) -> Recurrence:
 
 def _nonfinite_values(taken: Taken) -> list[NonFiniteValue]:
     """Outputs in the order of execution, then δ from the loss back."""
-    owner = {site.id: (group, site) for group in taken.program.layers for site in group.sites}
+    owners: dict[int, list[tuple[Row, Mask]]] = {}
+    for group in taken.program.layers:
+        for row in group.rows():
+            for site, mask in row.uses:
+                owners.setdefault(site.id, []).append((row, mask))
     found = []
     for forward in (True, False):
         order = taken.program.sites if forward else tuple(reversed(taken.program.sites))
         for site in order:
-            if site.id in owner:
-                found.extend(_nonfinite_value(taken, *owner[site.id], forward))
+            found.extend(_nonfinite_value(taken, site, owners.get(site.id, []), forward))
     return found
 
 
-def _nonfinite_value(taken: Taken, group: LayerGroup, site: Site, forward: bool) -> list[NonFiniteValue]:
+def _nonfinite_value(
+    taken: Taken, site: Site, owners: list[tuple[Row, Mask]], forward: bool
+) -> list[NonFiniteValue]:
+    """The layer at the first step of the loops where it is not finite, or at the last one for δ."""
     parts = [(sample.forward if forward else sample.delta)[site.id].largest for sample in taken.samples]
-    bad = ~np.isfinite(np.stack(parts)).all(axis=0)
-    if not bad.any():
+    bad = np.asarray(~np.isfinite(np.stack(parts)).all(axis=0))
+    if not bad.any() or not owners:
         return []
-    where = np.argwhere(bad)
-    step = None
-    name = group.name
-    loops = [i for i, axis in enumerate(site.lead) if not axis.devices]
-    if loops:
-        axis = loops[-1] if site.axis is None else site.axis
-        turned = site.lead[axis].length - 1 - where[:, axis] if site.lead[axis].reverse else where[:, axis]
-        step = int(turned.min() if forward else turned.max())
-        if group.rows is not None and site.axis is not None:
-            row = int(where[:, axis][np.argmin(turned) if forward else np.argmax(turned)])
-            name, step = f"{name}[{row}]", None
-    if site.row is not None and group.rows is not None:
-        name = f"{name}[{site.row}]"
-    return [NonFiniteValue(name, forward, source_of(site.eqn, site.calls), step)]
+    turned = tuple(axis for axis, about in enumerate(site.lead) if about.reverse)
+    in_order = np.argwhere(np.flip(bad, turned))
+    place = in_order[0 if forward else -1]
+    row = next((r for r, mask in owners if np.flip(mask, turned)[tuple(place)]), owners[0][0])
+    told = {axis for key, track in site.places.items() for axis in np.flatnonzero(np.array(track.shape) > 1)}
+    loops = [i for i, axis in enumerate(site.lead) if not axis.devices and i not in told]
+    step = int(place[loops[-1]]) if loops else None
+    return [NonFiniteValue(row.name, forward, source_of(site.eqn, site.calls), step)]

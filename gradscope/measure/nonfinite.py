@@ -12,7 +12,7 @@ from jax import Array
 
 from gradscope.measure.compiling import compile_program
 from gradscope.measure.flow import Sample
-from gradscope.measure.leaf_statistics import rows_of_leaves
+from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.measure.statistics import Floats, Moments
 from gradscope.records import NonFiniteInput
 from gradscope.trace.leaves import path_name
@@ -48,14 +48,14 @@ def in_batch(batch: Any) -> tuple[NonFiniteInput, ...]:
 
 def in_gradients(program: Program, inputs: Inputs) -> list[Floats]:
     """By leaf: elements of the gradient that are not finite; one number per row of a stacked leaf."""
-    rows = rows_of_leaves(program)
+    stacks = stacks_of_leaves(program)
     consts = list(program.body.consts)
 
     def step(weights: list[Array], others: list[Array], consts: list[Array]) -> list[Array]:
         gradients = jax.grad(program.loss)(weights, others, consts)
         return [
-            jnp.sum(~jnp.isfinite(g), axis=None if n is None else tuple(range(1, g.ndim)))
-            for g, n in zip(gradients, rows, strict=True)
+            jnp.sum(~jnp.isfinite(g), axis=tuple(axis for axis in range(g.ndim) if axis not in stack))
+            for g, stack in zip(gradients, stacks, strict=True)
         ]
 
     args = (inputs.weights, inputs.others, consts)

@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Statistics of one value at every step of the loops around it: arrays of shape `lead`."""
+    """Statistics of one value at every step of the loops around it: one entry for each of them."""
 
     root: Floats
     """Square root of the sum of squares over the value's elements."""
@@ -28,9 +28,9 @@ class Moments:
         counts = np.broadcast_to(np.asarray(counts, np.float64), root.shape)
         return Moments(root, np.asarray(top, np.float64), counts)
 
-    def row(self, axis: int, index: int) -> Moments:
-        parts = [np.asarray(part.take(index, axis)) for part in (self.root, self.largest, self.counts)]
-        return Moments(*parts)
+    def at(self, where: Any) -> Moments:
+        """Those of some of the entries: an index, or a mask."""
+        return Moments(*(np.asarray(part[where]) for part in (self.root, self.largest, self.counts)))
 
     def along(self, axis: int) -> Floats:
         """The norm at each position of `axis`, over all others."""

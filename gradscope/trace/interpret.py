@@ -20,13 +20,13 @@ from gradscope.trace.sites import Plan, Probe, Site
 from gradscope.trace.tap import Sink, forward_stats, tap
 
 Slots = dict[int, tuple[Sink, Array]]
-"""By site: its sink, a pair of f[lead...], and the gains for the value and for δ, f[lead..., 2]; each with
-one leading axis for each loop still to be entered."""
+"""By site: its sink, a pair of f[lead..., members...], and the gains for the value and for δ, with one more
+axis of 2; each has one leading axis for each loop still to be entered."""
 
 Found = tuple[Array, Array, Array]
 """Of a value at a site: sum of squares, largest absolute value, number of elements. Of a probe: distance of
 the nearest element to the dangerous point, largest absolute value, number of elements on it or beyond. Each
-f[lead...]."""
+has the axes of the sink."""
 
 
 class RunRule(Protocol):
@@ -62,9 +62,9 @@ class Taps:
 
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
-        squares, top, count = forward_stats(value, gains[0], self._axes)
+        squares, top, count = forward_stats(value, gains[..., 0], self._axes, site.members)
         self.forward[site.id] = self._typed(squares), self._typed(top), self._typed(count)
-        return tap(value, sink, gains[1], self._axes)
+        return tap(value, sink, gains[..., 1], self._axes, site.members)
 
     def probe(self, probe: Probe, values: Sequence[Array]) -> None:
         nearest, largest, beyond = distance(probe, values)

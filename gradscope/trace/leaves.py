@@ -26,6 +26,8 @@ class Leaf:
     dtype: str
     kind: str | None = None
     """Class of the module that owns it; `None` where the params are no model object."""
+    path: tuple[str, ...] = ()
+    """The names of all that it lies in, from the outermost, and its own: `encoder`, `encoder.layers`, ..."""
 
     @property
     def size(self) -> int:
@@ -71,7 +73,8 @@ def leaves_of(params: Any, kinds: Kinds | None = None) -> dict[int, Leaf]:
         if is_differentiated(leaf):
             dtype = str(jnp.result_type(leaf))
             name, parent = path_name(path) or "params", path_name(path[:-1])
-            found[position] = Leaf(name, parent, np.shape(leaf), dtype, _owner(path, kinds or {}))
+            steps = tuple(path_name(path[:end]) for end in range(1, len(path) + 1))
+            found[position] = Leaf(name, parent, np.shape(leaf), dtype, _owner(path, kinds or {}), steps)
     return found
 
 

@@ -13,7 +13,6 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 import gradscope.trace.prims  # noqa: F401  (registers the rules)
-from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
@@ -23,6 +22,7 @@ from gradscope.trace.interpret import Found, Taps, evaluate
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
+from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
 from gradscope.trace.tap import Sink, stats_dtype
@@ -34,8 +34,8 @@ OPAQUE = (
 )
 OWN_RULE = "its derivative is a rule of its own: the layers inside it were not measured one by one"
 POOLED = (
-    "a loop over layers whose weights are stacked or indexed inside the loss: its layers are measured "
-    "together, not one by one; scan over the stacked parameters themselves to tell them apart"
+    "a loop over layers that takes their weights in an order which is not known before it runs: its layers "
+    "are measured together, not one by one; scan over the stacked parameters themselves to tell them apart"
 )
 
 
@@ -133,7 +133,7 @@ class Tracer:
         def loss(*args: Any) -> tuple[Any, list[Any]]:
             params = self._join(args[:weights], args[weights : weights + self._rest])
             value, aux = self._problem.loss(params, cut.join(args[weights + self._rest : -1]), args[-1])
-            return _scalar(value, self._problem.name), _arrays(aux)
+            return scalar(value, self._problem.name), arrays(aux)
 
         with user_code(f"tracing {self._problem.name}"):
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
@@ -160,54 +160,23 @@ class Tracer:
         )
 
 
-def _arrays(aux: Any) -> list[Any]:
-    return [leaf for leaf in jax.tree_util.tree_leaves(aux) if isinstance(leaf, jax.Array)]
-
-
-def _scalar(value: Any, name: str) -> Array:
-    """The loss as a real scalar, or an error that shows what was returned instead."""
-    numeric = getattr(getattr(value, "dtype", None), "kind", "O") not in "OUSMm"
-    if not isinstance(value, jax.Array | float | int) and not numeric:
-        forgotten = value is None
-        raise GradscopeError(
-            f"{name} returned {type(value).__name__}, which is no number.",
-            why="The function ends without `return`." if forgotten else "The gradient is of one real number.",
-            fix=f"Let {name} return a scalar, or (scalar, aux).",
-            slug="loss-not-scalar",
-        )
-    array = jnp.asarray(value)
-    if array.shape != ():
-        hint = "jnp.mean(...)" if array.ndim else ""
-        raise GradscopeError(
-            f"{name} returned an array of shape {array.shape}, not a scalar.",
-            why="The gradient is that of one number; a loss per example has to be averaged or summed.",
-            fix=f"Return {hint} of it, or (scalar, aux).",
-            slug="loss-not-scalar",
-        )
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        kind = "complex" if jnp.issubdtype(array.dtype, jnp.complexfloating) else "not floating"
-        raise GradscopeError(
-            f"{name} returned a scalar of dtype {array.dtype}, which is {kind}.",
-            why="Only a real floating loss can be lowered by gradients.",
-            fix="Return its real part or its absolute value."
-            if kind == "complex"
-            else "Compute it in floats.",
-            slug="loss-not-floating",
-        )
-    return array
-
-
 def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> Program:
-    flow = Flow(len(leaves), lambda a, b: _share_parent(leaves, a, b), made_inputs=not batch.traced)
+    flow = Flow(
+        [leaf.shape for leaf in leaves],
+        lambda a, b: _share_parent(leaves, a, b),
+        made_inputs=not batch.traced,
+    )
     plan = Plan()
     outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
+    plan.note_paths()
     loss, aux = outs[0], join(outs[1:])
     reaching = [site for site in plan.sites() if site.op == "state" or site.reaches(loss.reads)]
-    layers = group(leaves, [site for site in reaching if site.op != "state"])
-    kept = {site.id for layer in layers for site in layer.sites}
     for site in reaching:
         site.live = site.op == "state" or site.reaches(loss.grad)
         site.settle_on(loss.grad if site.live else loss.reads)
+        flow.stacks.settle(site)
+    layers = group(leaves, [site for site in reaching if site.op != "state"])
+    kept = {site.id for layer in layers for site in layer.sites}
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
     connections = tuple(_connection(1 << i, loss, aux) for i in range(len(leaves)))
@@ -238,16 +207,14 @@ def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split)
     weights = []
     for i, leaf in enumerate(leaves):
         bit, shape = 1 << i, tuple(size for size in leaf.shape if size > 1)
-        weights.append(
-            Value(Kind.WEIGHT, bit, bit, bit, shape, rows=len(leaf.shape) > 0 and leaf.shape[0] > 1)
-        )
+        weights.append(Value(Kind.WEIGHT, bit, bit, bit, shape, tracks=flow.stacks.tracks_of(i)))
     data = Value(Kind.DATA, flow.batch, flow.batch)
     return [*weights, *[Value(Kind.DATA)] * rest, *[data] * len(batch.traced), Value(Kind.DATA)]
 
 
-def _closed_over(flow: Flow, batch: Split) -> Value:
+def _closed_over(flow: Flow, batch: Split) -> Value | None:
     """Constants of the user's closure: the data itself, where no batch is given."""
-    return Value(Kind.DATA) if batch.traced else Value(Kind.DATA, flow.batch, flow.batch)
+    return None if batch.traced else Value(Kind.DATA, flow.batch, flow.batch)
 
 
 def _drop_idle_states(plan: Plan) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.trace.tracks import NOTHING, Tracks, common
+
 
 def members_of(bits: int) -> Iterator[int]:
     """The numbers in a set of bits, ascending."""
@@ -28,6 +30,8 @@ class Axis(NamedTuple):
     length: int
     reverse: bool = False
     devices: bool = False
+    loop: int = 0
+    """Tells one loop from another."""
 
 
 class Kind(Enum):
@@ -56,21 +60,27 @@ class Site:
     depth: int
     lead: tuple[Axis, ...]
     """The loops and meshes around it, from the outermost."""
-    axis: int | None = None
-    """The leading axis that counts layers of a stack, where the leaves are scanned over."""
-    row: int | None = None
-    """The one layer of a stack that it belongs to, where the leaves are indexed one by one."""
-    stride: int = 0
-    """Depth added by each step along `axis`."""
+    places: Tracks = field(default_factory=dict)
+    """From which place along an axis of its leaves the weights come, by element of its statistics."""
+    spread: Tracks = field(default_factory=dict)
+    """The same by element of the value: axes along which weights may stand side by side."""
+    members: tuple[int, ...] = ()
+    """Axes of the value whose elements belong to a layer each, and that the statistics keep."""
+    strides: dict[int, int] = field(default_factory=dict)
+    """Depth added by each step of a loop over layers."""
     live: bool = True
     """A gradient of the loss comes back to it."""
     backward: bool = False
     """Inside a gradient that the user's loss itself takes."""
     weight: tuple[int, ...] = ()
     """Shape of its largest weight, less axes of length one."""
+    beside: int = 0
+    """Axes of that weight that go along with those of other leaves, as the members of an ensemble do."""
     fan_in: int | None = None
     activation: str | None = None
     dtype: Any = None
+    value: tuple[int, ...] = ()
+    """Shape of the value itself."""
     position: int = 0
     """Which output of its equation it is."""
     outputs: dict[int, int] = field(default_factory=dict)
@@ -78,6 +88,9 @@ class Site:
     moved: bool = False
     """Taken on from where the weight met the data: past a bias, a sum, a collective."""
     home: tuple[Plan, int] | None = None
+    path: tuple[int, ...] = ()
+    """Places of the equations around it and of its own, from the outermost; below 0 for a loop: -1 is the
+    first of `lead`. Sites are executed in the order of these, with the step in the place of the loop."""
 
     def reaches(self, bits: int) -> bool:
         return any(bit & bits for bit in (self.bit, *self.outputs.values()))
@@ -86,10 +99,12 @@ class Site:
         """Stand at the first output that is among these bits, where the one it has is not."""
         if not self.bit & bits:
             self.position = next((p for p, bit in self.outputs.items() if bit & bits), self.position)
+            self.spread = NOTHING
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(axis.length for axis in self.lead)
+        """Of its statistics: a loop or a mesh each, and then what stands side by side."""
+        return (*(axis.length for axis in self.lead), *(self.value[axis] for axis in self.members))
 
 
 @dataclass(frozen=True)
@@ -171,6 +186,14 @@ class Plan:
             yield from nested.get(place, ())
             yield from places.get(place, ())
 
+    def note_paths(self, around: tuple[int, ...] = ()) -> None:
+        """Tell every site where it stands."""
+        for index, site in self.taps.items():
+            site.path = (*around, index, len(self.inner))
+        for (index, number), plan in self.inner.items():
+            steps = [-1 - axis for axis in range(len(self.lead), len(plan.lead))]
+            plan.note_paths((*around, index, number, *steps))
+
     def indexes(self, kind: Kind) -> bool:
         """Here, or in a function that is called from here."""
         return self.indexed is kind or any(plan.indexes(kind) for plan in self.inner.values())
@@ -208,12 +231,8 @@ class Value:
     """For a weight: the shape of its largest leaf, less axes of length one."""
     reduced: bool = False
     """A scalar made of a larger leaf, as in a penalty: no longer a weight that a layer applies."""
-    rows: bool = False
-    """For a weight: its axis 0 is axis 0 of its leaves."""
-    axis: int | None = None
-    """For a weight: the surrounding loop (position among the leading axes) that takes one row a step."""
-    row: int | None = None
-    """For a weight: the one index along axis 0 of its leaves that it was taken from."""
+    tracks: Tracks = field(default_factory=lambda: NOTHING)
+    """From where in its leaves each part of a weight comes; of data, axes that a stack of weights gave it."""
     site: Site | None = None
     """The site whose value this is, up to reshaping and casting."""
     whole: bool = True
@@ -239,13 +258,10 @@ def join(values: list[Value]) -> Value:
         reads, grad, leaves, local = reads | v.reads, grad | v.grad, leaves | v.leaves, local | v.local
         depth = max(depth, v.depth)
     weights = [v for v in values if v.kind is Kind.WEIGHT]
-    axes, taken = {v.axis for v in weights}, {v.row for v in weights}
     return Value(
         kind, reads, grad, leaves if kind is Kind.WEIGHT else 0,
         shape=max((v.shape for v in weights), key=len, default=()),
         reduced=bool(weights) and all(v.reduced for v in weights),
-        rows=bool(weights) and all(v.rows for v in weights),
-        axis=axes.pop() if len(axes) == 1 else None,
-        row=taken.pop() if len(taken) == 1 else None,
+        tracks=common([v.tracks for v in values]) if values else NOTHING,
         local=local, depth=depth,
     )  # fmt: skip

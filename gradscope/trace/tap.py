@@ -23,22 +23,22 @@ def stats_dtype(dtype: Any) -> Any:
     return np.float64 if np.dtype(dtype) in (np.float64, np.complex128) else np.float32
 
 
-def stats(value: Array, gain: Array, axes: MeshAxes = (), *, rows: bool = False) -> tuple[Array, Array]:
-    """The sum of squares of `gain * value`, and the largest |value|: scalars, or f[rows] along axis 0.
+def stats(value: Array, gain: Array, axes: MeshAxes = (), keep: tuple[int, ...] = ()) -> tuple[Array, Array]:
+    """The sum of squares of `gain * value`, and the largest |value|, over all axes but those to `keep`.
 
     `gain` is a power of two that keeps squares of very small or very large values in range. A value that
     devices along `axes` hold in common counts once in all.
     """
     wide = stats_dtype(value.dtype)
-    over = tuple(range(1 if rows else 0, value.ndim))
+    over = tuple(axis for axis in range(value.ndim) if axis not in keep)
     if value.size == 0:
-        zeros = jnp.zeros(value.shape[:1] if rows else (), wide)
+        zeros = jnp.zeros([value.shape[axis] for axis in keep], wide)
         return zeros, zeros
     copies = replicas(value, axes)
     # `lax` and not `jnp`: a `jnp` function is a jit of its own, and a deep network has thousands of these.
     size = lax.convert_element_type(lax.abs(value), wide)
     gain = lax.convert_element_type(gain, wide)
-    scaled = size * lax.broadcast_in_dim(gain, size.shape, (0,) if rows else ())
+    scaled = size * lax.broadcast_in_dim(gain, size.shape, keep)
     squares = lax.reduce_sum(scaled * scaled, over)
     return squares / copies if copies > 1 else squares, lax.reduce_max(size, over)
 
@@ -47,28 +47,31 @@ Sink = tuple[Array, Array]
 """Two zeros whose gradients are the sum of squares and the largest |δ|."""
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def tap(x: Array, sink: Sink, gain: Array, axes: MeshAxes) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def tap(x: Array, sink: Sink, gain: Array, axes: MeshAxes, keep: tuple[int, ...]) -> Array:
     """`x`. `axes` are the mesh axes of the `shard_map`s around: the statistics differ along them."""
-    del sink, gain, axes
+    del sink, gain, axes, keep
     return x
 
 
-def _forward(x: Array, sink: Sink, gain: Array, axes: MeshAxes) -> tuple[Array, Array]:
-    del sink, axes
+def _forward(x: Array, sink: Sink, gain: Array, axes: MeshAxes, keep: tuple[int, ...]) -> tuple[Array, Array]:
+    del sink, axes, keep
     return x, gain
 
 
-def _backward(axes: MeshAxes, gain: Array, cotangent: Array) -> tuple[Array, Sink, Array]:
-    squares, top = stats(cotangent, gain, axes)
+def _backward(
+    axes: MeshAxes, keep: tuple[int, ...], gain: Array, cotangent: Array
+) -> tuple[Array, Sink, Array]:
+    squares, top = stats(cotangent, gain, axes, keep)
     return cotangent, (make_varying(squares, axes), make_varying(top, axes)), jnp.zeros_like(gain)
 
 
 tap.defvjp(_forward, _backward)
 
 
-def forward_stats(x: Array, gain: Array, axes: MeshAxes) -> tuple[Array, Array, Array]:
+def forward_stats(x: Array, gain: Array, axes: MeshAxes, keep: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """Statistics of the value itself and its number of elements, kept out of every gradient."""
-    squares, top = stats(lax.stop_gradient(x), gain, axes)
-    count = jnp.asarray(x.size / replicas(x, axes), squares.dtype)
+    squares, top = stats(lax.stop_gradient(x), gain, axes, keep)
+    elements = x.size / max(squares.size, 1) / replicas(x, axes)
+    count = lax.full(squares.shape, elements, squares.dtype)
     return lax.stop_gradient(squares), lax.stop_gradient(top), count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -84,22 +83,6 @@ def reduces(base: Value, aval: Any) -> bool:
     return base.kind is Kind.WEIGHT and bool(base.shape) and getattr(aval, "ndim", 0) == 0
 
 
-def keeps_rows(eqn: JaxprEqn) -> bool:
-    """Axis 0 of the result is axis 0 of the operand."""
-    before, after = (getattr(v.aval, "shape", ()) for v in (eqn.invars[0], eqn.outvars[0]))
-    if not before or not after or before[0] != after[0]:
-        return False
-    name = eqn.primitive.name
-    if name == "transpose":
-        return jax_compat.permutation(eqn)[0] == 0
-    return name in ELEMENTWISE | {"reshape", "convert_element_type", "copy", "copy_p", "stop_gradient"}
-
-
-def row_of(stack: Value, row: int | None) -> Value:
-    """One layer's weight, taken from a stack of them; the stack itself where no row is."""
-    return stack if row is None else replace(stack, rows=False, row=row, shape=stack.shape[1:])
-
-
 def is_scale(site: Site) -> bool:
     """A vector times numbers that still have to meet the data: `rsqrt(variance) * scale`."""
-    return site.op == "mul" and len(site.weight) <= 1 and not site.moved
+    return site.op == "mul" and len(site.weight) - site.beside <= 1 and not site.moved

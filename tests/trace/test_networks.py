@@ -159,16 +159,6 @@ def test_experts_behind_a_router_are_layers_side_by_side() -> None:
     assert not [f for f in check_loss(loss, params, BATCH).findings if f.severity is Severity.ERROR]
 
 
-def test_experts_in_one_array_are_one_layer_with_their_biases() -> None:
-    params = {"gate": {"w": normal(1, 4, 3)}, "experts": {"w": normal(2, 3, 4, 4), "b": normal(3, 3, 4)}}
-
-    def loss(p: Any, b: Any) -> Any:
-        out = jnp.einsum("bd,edf->bef", b[0], p["experts"]["w"]) + p["experts"]["b"]
-        return error(jnp.einsum("be,bef->bf", jax.nn.softmax(b[0] @ p["gate"]["w"]), out), b[1])
-
-    assert sorted(oracle.names(agreeing(loss, params, BATCH))) == ["experts", "gate"]
-
-
 def tapped_and_plain(depth: int) -> tuple[int, int]:
     """Equations of the differentiated loss with and without taps."""
     params = [dense(i, 4, 4) for i in range(depth)]

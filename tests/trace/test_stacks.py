@@ -119,56 +119,6 @@ def test_a_stack_of_layers_inside_a_recurrence_has_rows_and_steps() -> None:
     assert oracle.recurrence(found).length == STEPS
 
 
-def of_rows(p: Any, h: Any, rows: Any) -> Any:
-    return lax.scan(block, h, jax.tree.map(lambda leaf: leaf[rows], p))[0]
-
-
-def grouped(p: Any, h: Any) -> Any:
-    groups = jax.tree.map(lambda leaf: leaf.reshape(1, 3, *leaf.shape[1:]), p)
-    return lax.scan(jax.checkpoint(lambda h, group: lax.scan(block, h, group)), h, groups)[0]
-
-
-def by_index(p: Any, h: Any) -> Any:
-    return lax.fori_loop(0, 3, lambda i, h: block(h, jax.tree.map(lambda leaf: leaf[i], p))[0], h)
-
-
-def by_scanned_index(p: Any, h: Any) -> Any:
-    return lax.scan(lambda h, i: block(h, jax.tree.map(lambda leaf: leaf[i], p)), h, jnp.arange(3))[0]
-
-
-REARRANGED = {
-    "in two parts": lambda p, h: of_rows(p, of_rows(p, h, slice(0, 1)), slice(1, 3)),
-    "in groups": grouped,
-    "by the index of a fori_loop": by_index,
-    "by a scanned index": by_scanned_index,
-}
-
-
-@pytest.mark.parametrize("run", REARRANGED.values(), ids=REARRANGED)
-def test_a_stack_is_never_a_recurrence_when_run(run: Any) -> None:
-    found = agreeing(lambda p, b: error(apply(p["head"], run(p["blocks"], b[0])), b[1]), STACK, BATCH)
-    slow = oracle.deltas(stacked_slowly, STACK, BATCH)
-    blocks = [layer for layer in found.layers if layer.name.startswith("blocks")]
-    assert found.recurrences == ()
-    assert {layer.parameters for layer in blocks} == {("blocks.b", "blocks.w")}
-    assert {(layer.op, layer.fan_in) for layer in blocks} == {("dot_general", 4)}
-    if len(blocks) == 1:
-        expected = oracle.pooled_rms([slow[f"{i}"] for i in range(3)])
-        assert blocks[0].delta_rms == pytest.approx(expected, rel=1e-5)
-        assert found.unseen, "rows that are pooled are told"
-
-
-def test_layers_of_a_list_stacked_in_the_loss_are_no_recurrence() -> None:
-    params = {"layers": [oracle.dense(i, 4, 4) for i in range(3)]}
-
-    def loss(p: Any, b: Any) -> Any:
-        return error(lax.scan(block, b[0], jax.tree.map(lambda *q: jnp.stack(q), *p["layers"]))[0], b[1])
-
-    found = agreeing(loss, params, BATCH)
-    assert found.recurrences == ()
-    assert len(found.layers) == 3
-
-
 def test_a_recurrence_that_scans_over_rows_of_its_own_keeps_its_steps() -> None:
     params = {"cell": oracle.CELL, "position": oracle.normal(1, STEPS, 4), "start": oracle.normal(2, 4)}
 

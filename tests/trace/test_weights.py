@@ -124,17 +124,6 @@ def test_the_sum_of_two_uses_of_a_layer_stays_two_uses() -> None:
     assert (first.uses, first.fan_in) == (2, 4)
 
 
-def test_an_ensemble_under_vmap_is_one_layer_each_with_its_bias() -> None:
-    stacked = jax.tree.map(lambda leaf: np.stack([leaf, 0.9 * leaf, 0.8 * leaf]), TWO)
-
-    def loss(p: Any, b: Any) -> Any:
-        return jnp.mean(jax.vmap(lambda q: error(oracle.two_layers(q, b[0]), b[1]))(p))
-
-    found = agreeing(loss, stacked, BATCH)
-    assert oracle.names(found) == ["first", "second"]
-    assert [layer.depth for layer in found.layers] == [1, 2]
-
-
 def test_a_barrier_over_all_parameters_keeps_the_leaves_apart() -> None:
     def loss(p: Any, b: Any) -> Any:
         p = lax.optimization_barrier(p)

@@ -6,6 +6,7 @@ that means to differ cannot be judged, and finite differences decide about any o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +30,6 @@ SURE = 3.0
 APART = 5.0
 """Times its uncertainty, by which the two predictions must differ for a difference to choose between them."""
 LINES = 4
-DROWNED = 0.3
-"""Rounding over the derivative, beyond which agreeing with it says little."""
 _KINK = 1.02
 """Times half the jump of the slope, for the rounding of the rule."""
 
@@ -47,10 +46,6 @@ class Judgement:
 def agreed(compared: Comparison, eps: float) -> Judgement:
     """The rule is right; a reader is told of what rounding does not explain."""
     note = ""
-    if compared.noise > DROWNED:
-        return Judgement(
-            Verdict.CANNOT_JUDGE, words.DROWNED, None, compared.relative, _uncertainty(compared, eps)
-        )
     if compared.relative > max(EXACT, ROUNDINGS * eps, 4 * compared.noise):
         note = f"it differs from the right derivative by {compared.relative:.1%}: an approximation"
     if compared.unknown:
@@ -67,7 +62,8 @@ def disputed(seen: Seen, differences: Differences, eps: float, *, iterates: bool
 
     if compared.broken:
         share = f"{compared.broken} of {len(seen.rule)} elements"
-        return judged(Verdict.WRONG, f"{_named(seen)} is not finite in {share}, and the right one is")
+        reason = f"{_named(seen)} is not finite in {share}, and the right one is"
+        return Judgement(Verdict.WRONG, reason, None, math.inf, _uncertainty(compared, eps))
     gap = np.where(compared.bad, seen.rule - compared.truth, 0.0)
     line = probe(differences, seen.number, seen.seeds, gap)
     stands = _stands(seen, line)

@@ -17,9 +17,8 @@ from gradscope.measure.origin.values import element
 from gradscope.measure.origin.walk import CALLS, MOVES
 from gradscope.records import Calculation, Cause, Operation, Origin, Source
 from gradscope.trace import jax_compat
-from gradscope.trace.layers import LayerGroup
+from gradscope.trace.layers import layer_at
 from gradscope.trace.program import Inputs, Program
-from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
 
 LEAD_UP = 6
@@ -220,32 +219,23 @@ def _operation(trace: Trace) -> Operation:
 def _layer(birth: Birth, path: Path | None, context: Context) -> str | None:
     """The layer that the operands come from, or else the one whose product ran last before."""
     assert birth.place is not None
-    sites = [(site, group) for group in context.program.layers for site in group.sites]
-    made = {_key(site.eqn): (site, group) for site, group in sites if site.eqn is not None}
+    layers = context.program.layers
+    sites = list(dict.fromkeys(site for group in layers for site in group.sites))
+    made = {_key(site.eqn): site for site in sites if site.eqn is not None}
     if len(made) == len(sites):
         for trace in _ancestors(_ahead(birth), most=SEARCHED_FOR_LAYER):
             owner = made.get(_key(trace.place.eqn))
             if owner is not None:
-                return _row(*owner, birth.place)
+                return layer_at(layers, owner, birth.place.steps)
     if path is None:
         return None
     order = context.forward.order
     here = order[id(path[-1])]
-    before = [(order.get(id(site.eqn), here + 1), site, group) for site, group in sites]
+    before = [(order.get(id(site.eqn), here + 1), site) for site in sites]
     ran = [each for each in before if each[0] <= here]
-    return _row(*max(ran, key=lambda each: each[0])[1:], birth.place) if ran else None
+    last = max(ran, key=lambda each: each[0], default=None)
+    return layer_at(layers, last[1], birth.place.steps) if last else None
 
 
 def _key(eqn: JaxprEqn) -> tuple[int, str]:
     return jax_compat.made_at(eqn), eqn.primitive.name
-
-
-def _row(site: Site, group: LayerGroup, place: Place) -> str:
-    """With its number, for one of stacked layers."""
-    if group.rows is None:
-        return group.name
-    if site.row is not None:
-        return f"{group.name}[{site.row}]"
-    if site.axis is not None and site.axis < len(place.steps):
-        return f"{group.name}[{place.steps[site.axis]}]"
-    return group.name

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from gradscope.trace.hazards.known import INF, Known, bounds_of, either, replace, within
+from gradscope.trace.hazards.known import INF, Known, bounds_of, either, within
 
 CONDITIONS = frozenset({"eq", "ne", "gt", "ge", "lt", "le", "and", "or", "not", "is_finite"})
 _TURNED = {"lt": "gt", "le": "ge"}

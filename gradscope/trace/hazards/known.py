@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 INF = math.inf
 
@@ -22,9 +23,8 @@ class Bound(NamedTuple):
     nonzero: bool = False
 
 
-class Known(NamedTuple):
-    """A tuple, since a program makes several for each of its operations."""
-
+@dataclass(frozen=True, slots=True)
+class Known:
     low: float = -INF
     high: float = INF
     nonzero: bool = False
@@ -73,10 +73,6 @@ class Known(NamedTuple):
 
 NOTHING = Known(INF, -INF, nonzero=True)
 """A NaN that stands for an undefined result: no number at all, so it widens no interval."""
-
-
-def replace(known: Known, **changes: Any) -> Known:
-    return known._replace(**changes)
 
 
 def interval(*values: float) -> Known:

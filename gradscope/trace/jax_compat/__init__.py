@@ -6,6 +6,17 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
+from gradscope.trace.jax_compat.axes import (
+    Lookup as Lookup,
+    SideBySide as SideBySide,
+    axis_of as axis_of,
+    counted_along as counted_along,
+    lookup as lookup,
+    moves as moves,
+    order_before as order_before,
+    side_by_side as side_by_side,
+    slices as slices,
+)
 from gradscope.trace.jax_compat.custom_rules import (
     CustomRule as CustomRule,
     alone as alone,
@@ -39,11 +50,7 @@ from gradscope.trace.jax_compat.meshes import (
     sharded_along as sharded_along,
     varying_axes as varying_axes,
 )
-from gradscope.trace.jax_compat.operands import (
-    fan_in as fan_in,
-    permutation as permutation,
-    single_row as single_row,
-)
+from gradscope.trace.jax_compat.operands import fan_in as fan_in
 from gradscope.trace.jax_compat.programs import (
     Body as Body,
     ScanParams as ScanParams,
@@ -51,6 +58,7 @@ from gradscope.trace.jax_compat.programs import (
     body_of as body_of,
     branches as branches,
     called_body as called_body,
+    calls_function as calls_function,
     carries_program as carries_program,
     checkpoint_options as checkpoint_options,
     function_name as function_name,

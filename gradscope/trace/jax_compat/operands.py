@@ -9,21 +9,6 @@ from typing import Any
 from jax.extend.core import JaxprEqn
 
 
-def single_row(eqn: JaxprEqn, result: int) -> int | None:
-    """The index along axis 0 of the operand that the result is: `w[3]`, or one of `for row in w`."""
-    if eqn.primitive.name == "unstack":
-        return result if eqn.params["axis"] == 0 else None
-    if eqn.primitive.name != "slice":
-        return None
-    start, stop = eqn.params["start_indices"], eqn.params["limit_indices"]
-    whole = tuple(start[1:]) == (0,) * len(start[1:]) and tuple(stop[1:]) == _shape(eqn, 0)[1:]
-    return int(start[0]) if whole and stop[0] == start[0] + 1 else None
-
-
-def permutation(eqn: JaxprEqn) -> tuple[int, ...]:
-    return tuple(eqn.params["permutation"])
-
-
 def fan_in(eqn: JaxprEqn) -> int | None:
     """Elements summed into one element of the result, for products and convolutions."""
     if eqn.primitive.name == "dot_general":

@@ -1,0 +1,48 @@
+"""What the user's loss returned: a real scalar, or an error that shows what it is instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from gradscope.errors import GradscopeError
+
+
+def arrays(aux: Any) -> list[Any]:
+    return [leaf for leaf in jax.tree_util.tree_leaves(aux) if isinstance(leaf, jax.Array)]
+
+
+def scalar(value: Any, name: str) -> Array:
+    """The loss as a real scalar, or an error that shows what was returned instead."""
+    numeric = getattr(getattr(value, "dtype", None), "kind", "O") not in "OUSMm"
+    if not isinstance(value, jax.Array | float | int) and not numeric:
+        forgotten = value is None
+        raise GradscopeError(
+            f"{name} returned {type(value).__name__}, which is no number.",
+            why="The function ends without `return`." if forgotten else "The gradient is of one real number.",
+            fix=f"Let {name} return a scalar, or (scalar, aux).",
+            slug="loss-not-scalar",
+        )
+    array = jnp.asarray(value)
+    if array.shape != ():
+        hint = "jnp.mean(...)" if array.ndim else ""
+        raise GradscopeError(
+            f"{name} returned an array of shape {array.shape}, not a scalar.",
+            why="The gradient is that of one number; a loss per example has to be averaged or summed.",
+            fix=f"Return {hint} of it, or (scalar, aux).",
+            slug="loss-not-scalar",
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        kind = "complex" if jnp.issubdtype(array.dtype, jnp.complexfloating) else "not floating"
+        raise GradscopeError(
+            f"{name} returned a scalar of dtype {array.dtype}, which is {kind}.",
+            why="Only a real floating loss can be lowered by gradients.",
+            fix="Return its real part or its absolute value."
+            if kind == "complex"
+            else "Compute it in floats.",
+            slug="loss-not-floating",
+        )
+    return array
