@@ -19,6 +19,8 @@ from gradscope.trace.program import Inputs, Program
 
 VISITS = 4
 """Visits of one place in a loop that are judged."""
+PLACES = 16
+"""Calls of one function that are judged; a deep network without `scan` has one in each layer."""
 SHARE = 4
 """Operands may take one part in so many of the free memory."""
 SMALL = 2**16
@@ -43,17 +45,18 @@ def check_rules(
     places = [place for place in find_places(program.body, len(program.leaves)) if _is_checked(place)]
     if not places:
         return ()
+    chosen = [place for alike in _by_function(places).values() for place in _spread(alike)]
     progress("capturing the operands of custom rules")
-    captured = _capture(program, inputs, [place for place in places if place.inside is None])
+    captured = _capture(program, inputs, [place for place in chosen if place.inside is None])
     programs, found = Programs(), []
-    for place in places:
+    for place in chosen:
         if place.users:
             progress(f"checking the rule of {place.rule.function}")
         found += [
             Result(place, operand, judgement)
             for operand, judgement in _judged(place, captured, programs, seed)
         ]
-    return tuple(_records(found))
+    return tuple(_records(found, {key: len(alike) for key, alike in _by_function(places).items()}))
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,28 @@ def _is_checked(place: Place) -> bool:
         return True
     sizes = [getattr(atom.aval, "size", 0) for atom in place.eqn.invars]
     return bool(place.rule.file) and "/jax/_src/" not in place.rule.file and sum(sizes) <= SMALL
+
+
+Function = tuple[str, str, str, int]
+"""Kind, name, file and line."""
+
+
+def _function(place: Place) -> Function:
+    rule = place.rule
+    return rule.kind, rule.function, rule.file, rule.line
+
+
+def _by_function(places: list[Place]) -> dict[Function, list[Place]]:
+    found: dict[Function, list[Place]] = {}
+    for place in places:
+        found.setdefault(_function(place), []).append(place)
+    return found
+
+
+def _spread(places: list[Place]) -> list[Place]:
+    """At most `PLACES` of them, from the first to the last."""
+    count = min(len(places), PLACES)
+    return [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
 def _capture(program: Program, inputs: Inputs, places: list[Place]) -> dict[Path, list[Values]]:
@@ -136,23 +161,19 @@ def _unjudged(
 _ORDER = (Verdict.RIGHT, Verdict.CANNOT_JUDGE, Verdict.WRONG)
 
 
-def _records(results: list[Result]) -> Iterator[RuleCheck]:
+def _records(results: list[Result], uses: dict[Function, int]) -> Iterator[RuleCheck]:
     """The worst of each argument; what could not be judged at one place counts only where none was judged."""
-    paths: dict[tuple[Any, ...], set[Path]] = {}
-    worst: dict[tuple[Any, ...], dict[str, Result]] = {}
+    worst: dict[Function, dict[str, Result]] = {}
     for result in results:
-        rule = result.place.rule
-        key = (rule.kind, rule.function, rule.file, rule.line)
-        paths.setdefault(key, set()).add(result.place.path)
         name = "" if result.operand is None else result.place.argument(result.operand)
-        mine = worst.setdefault(key, {})
+        mine = worst.setdefault(_function(result.place), {})
         if name not in mine or _rank(result) > _rank(mine[name]):
             mine[name] = result
     for key, by_name in worst.items():
         named = {name: result for name, result in by_name.items() if name} or by_name
         for name, result in named.items():
             if result.place.users or result.judgement.verdict is Verdict.WRONG:
-                yield _record(result, name, len(paths[key]))
+                yield _record(result, name, uses[key])
 
 
 def _rank(result: Result) -> tuple[int, float]:

@@ -28,7 +28,7 @@ class Comparison:
     relative: float
     """rms of the difference over rms of the right derivative."""
     noise: float
-    """What rounding does to the right one, relative to it: own precision against float64."""
+    """What rounding does to either, relative to the right one."""
     ratio: float | None
     """The rule's over the right one, where the two are proportional."""
     bad: Mask
@@ -49,9 +49,12 @@ def rms(values: Any) -> float:
     return float(np.sqrt(np.mean(np.abs(values) ** 2))) if np.size(values) else 0.0
 
 
-def compare(rule: Vector, own: Vector, wide: Vector | None, eps: float) -> Comparison:
+def compare(
+    rule: Vector, own: Vector, wide: Vector | None, eps: float, unsteady: Vector | None = None
+) -> Comparison:
     """`own` and `wide`: the derivative of the function itself, in its own precision and in float64.
 
+    `unsteady` is what the rule's moves by when its operands do in their last place.
     An element is bad where the rule is far from both: at a tie the two may take different sides.
     """
     truth = own if wide is None else np.where(np.isfinite(wide), wide, own)
@@ -61,12 +64,15 @@ def compare(rule: Vector, own: Vector, wide: Vector | None, eps: float) -> Compa
     size = rms(truth[usable])
     rounding = np.zeros(len(truth))
     rounding[both] = np.abs(own[both] - truth[both])
-    noise = rms(rounding) / size if size else 0.0
+    if unsteady is not None:
+        rounding = np.maximum(rounding, np.where(np.isfinite(unsteady), unsteady, 0.0))
+    noisy = rms(rounding[usable])
+    noise = noisy / size if size else (np.inf if noisy else 0.0)
     apart = np.zeros(len(truth))
     apart[usable] = np.abs(rule[usable] - truth[usable])
     relative = rms(apart[usable]) / size if size else (np.inf if apart.any() else 0.0)
     share = max(CLOSE, ROUNDINGS * eps)
-    limit = max(LOCAL, 2 * ROUNDINGS * eps) * np.abs(truth) + share * size + 4 * rounding + 4 * noise * size
+    limit = max(LOCAL, 2 * ROUNDINGS * eps) * np.abs(truth) + share * size + 4 * rounding + 4 * noisy
     far_from_own = np.ones(len(truth), bool)
     with np.errstate(invalid="ignore"):
         far_from_own[both] = np.abs(rule[both] - own[both]) > limit[both]

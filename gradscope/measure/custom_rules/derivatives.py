@@ -49,6 +49,9 @@ class Wide(Forward):
         return True
 
     def plain(self, eqn: JaxprEqn, values: Values) -> Values:
+        if not any(jnp.issubdtype(value.dtype, jnp.inexact) for value in values):
+            # Random bits become floats by their layout: they are drawn as written, and widened afterwards.
+            return [widened(out) for out in jax_compat.run_equation(eqn, values)]
         return jax_compat.run_widened(eqn, values)
 
     def constant(self, atom: Any) -> Any:

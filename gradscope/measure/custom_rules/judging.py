@@ -30,6 +30,8 @@ SURE = 3.0
 APART = 5.0
 """Times its uncertainty, by which the two predictions must differ for a difference to choose between them."""
 LINES = 4
+DROWNED = 0.3
+"""Rounding over the derivative, beyond which agreeing with it says little."""
 _KINK = 1.02
 """Times half the jump of the slope, for the rounding of the rule."""
 
@@ -46,6 +48,10 @@ class Judgement:
 def agreed(compared: Comparison, eps: float) -> Judgement:
     """The rule is right; a reader is told of what rounding does not explain."""
     note = ""
+    if compared.noise > DROWNED:
+        return Judgement(
+            Verdict.CANNOT_JUDGE, words.DROWNED, None, compared.relative, _uncertainty(compared, eps)
+        )
     if compared.relative > max(EXACT, ROUNDINGS * eps, 4 * compared.noise):
         note = f"it differs from the right derivative by {compared.relative:.1%}: an approximation"
     if compared.unknown:

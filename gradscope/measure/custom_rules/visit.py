@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gradscope.measure.custom_rules.along import Differences
@@ -44,6 +45,7 @@ class RuleRaises(Exception):
     """The user's rule cannot be traced; its text is what to tell."""
 
 
+_SHAKES = 3
 _SHOWN = 120
 """Characters of the user's message."""
 
@@ -87,6 +89,7 @@ class Visit:
             truth.derivatives[number] if truth else nothing,
             wide.derivatives[number] if wide else None,
             eps,
+            self._unsteady(number, rule, eps),
         )
         known = truth is not None and np.isfinite(compared.truth).any()
         if known and compared.agrees:
@@ -98,6 +101,22 @@ class Visit:
         if known:
             return disputed(seen, differences, eps, iterates=loops)
         return by_lines(seen, differences, eps, iterates=loops, seed=self._seed)
+
+    def _unsteady(self, number: int, rule: Both, eps: float) -> Vector:
+        """How far the rule's derivative moves when its operands and seeds do in their last place.
+
+        That is the noise of a rule which subtracts nearly equal numbers, as that of an attention whose
+        weights are all at one key does.
+        """
+        random = np.random.default_rng([self._seed, STREAM, number])
+        moved = np.zeros(rule.derivatives[number].shape)
+        run = self._asked.derivative(by_rule(self._place))
+        for _ in range(_SHAKES):
+            operands = [_shaken(value, random, eps) for value in self._operands]
+            seeds = [_shaken(seed, random, eps) for seed in self._seeds]
+            _, found = self._programs.run(run, operands, seeds)
+            moved = np.fmax(moved, np.abs(vector(found[number]) - rule.derivatives[number]))
+        return moved
 
     def _seen(self, number: int, results: Values, rule: Both, compared: Any, truth: Both | None) -> Seen:
         operand = self._asked.by[number]
@@ -164,3 +183,10 @@ class Visit:
         avals: list[Any] = [self._place.eqn.outvars[i].aval for i in self._asked.wanted]
         kinds = [aval.dtype for aval in avals] + [self._operands[i].dtype for i in self._asked.by]
         return max(map(precision_of, kinds))
+
+
+def _shaken(value: Any, random: np.random.Generator, eps: float) -> Any:
+    if not jnp.issubdtype(value.dtype, jnp.inexact):
+        return value
+    signs = random.choice(np.array([-1.0, 1.0]), size=np.shape(value))
+    return jnp.asarray(value + np.asarray(eps * signs, value.dtype) * value, value.dtype)

@@ -72,6 +72,7 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= NEAR else f"{share:.2g} of it"
 
 
+DROWNED = "the derivative is so small here that rounding drowns it, in the rule or in its function"
 CONFIRMED = "finite differences confirm it, and differentiating the function itself gives something else"
 UNCERTAIN = "finite differences are too uncertain to decide whether the rule is right"
 KINK = "the values lie on a kink of the function, where any slope between the two sides is right"

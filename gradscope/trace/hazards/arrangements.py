@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace.hazards.elementwise import power_of, times
-from gradscope.trace.hazards.known import INF, Known, either, interval
+from gradscope.trace.hazards.known import INF, Known, either, interval, replace
 from gradscope.trace.jax_compat.operands import pairs_same_axes
 
 

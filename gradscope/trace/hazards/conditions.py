@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from gradscope.trace.hazards.known import INF, Known, bounds_of, either, within
+from gradscope.trace.hazards.known import INF, Known, bounds_of, either, replace, within
 
 CONDITIONS = frozenset({"eq", "ne", "gt", "ge", "lt", "le", "and", "or", "not", "is_finite"})
 _TURNED = {"lt": "gt", "le": "ge"}

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace.hazards.known import Known
 from gradscope.trace.jax_compat.operands import exponent
 from gradscope.trace.probe import float_info
 from gradscope.trace.sites import Measure
+from gradscope.trace.vocabulary import is_real
 
 HALF = 0.5
 """An exponent that is bounded by half of the largest one is safe: its square still fits."""
@@ -33,8 +33,7 @@ Rule = Callable[[JaxprEqn, Sequence[Known]], Danger | None]
 def danger_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Danger | None:
     """The danger that an equation's operands can reach, as far as their intervals tell."""
     rule = _RULES.get(eqn.primitive.name)
-    dtype = getattr(eqn.outvars[0].aval, "dtype", None)
-    return rule(eqn, ins) if rule and dtype is not None and jnp.issubdtype(dtype, jnp.inexact) else None
+    return rule(eqn, ins) if rule and is_real(eqn.outvars[0].aval) else None
 
 
 def largest_exponent(eqn: JaxprEqn) -> float:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.hazards.known import INF, Known, interval
+from gradscope.trace.hazards.known import INF, Known, interval, replace
 from gradscope.trace.jax_compat.operands import exponent
 from gradscope.trace.probe import float_info
 

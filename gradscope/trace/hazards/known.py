@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 INF = math.inf
 
@@ -23,8 +22,9 @@ class Bound(NamedTuple):
     nonzero: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
+    """A tuple, since a program makes several for each of its operations."""
+
     low: float = -INF
     high: float = INF
     nonzero: bool = False
@@ -73,6 +73,10 @@ class Known:
 
 NOTHING = Known(INF, -INF, nonzero=True)
 """A NaN that stands for an undefined result: no number at all, so it widens no interval."""
+
+
+def replace(known: Known, **changes: Any) -> Known:
+    return known._replace(**changes)
 
 
 def interval(*values: float) -> Known:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jax_compat
-from gradscope.trace.hazards.known import INF, Known, bits, either, latest
+from gradscope.trace.hazards.known import INF, Known, bits, either, latest, replace
 from gradscope.trace.sites import Plan
 from gradscope.trace.vocabulary import CUSTOM
 

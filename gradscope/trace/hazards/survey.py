@@ -8,7 +8,6 @@ derivative, and inside functions of libraries that are known to be stable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from gradscope.trace.hazards.arrangements import some_of
 from gradscope.trace.hazards.candidates import BATCH, PARAMS, Candidate, is_guarded, matters
 from gradscope.trace.hazards.conditions import CONDITIONS, condition, select
 from gradscope.trace.hazards.dangers import danger_of, largest_exponent
-from gradscope.trace.hazards.known import NOTHING, Known, bits, interval, latest
+from gradscope.trace.hazards.known import NOTHING, Known, bits, interval, latest, replace
 from gradscope.trace.hazards.nested import NESTED
 from gradscope.trace.hazards.rules import RULES
 from gradscope.trace.hazards.stable import is_stable

@@ -13,7 +13,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var, jaxpr_as_fun
 
 from gradscope.trace.jax_compat.locations import is_user_file
-from gradscope.trace.jax_compat.programs import Body, called_body, inner_bodies
+from gradscope.trace.jax_compat.programs import Body, body_of, called_body, inner_bodies, is_literal
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,29 @@ def run_widened(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
 
 
 def _widened(value: Any) -> Any:
-    if isinstance(value, np.dtype) and jnp.issubdtype(value, jnp.inexact):
+    if isinstance(value, np.dtype):
         return wide_dtype(value)
+    if isinstance(value, Jaxpr | ClosedJaxpr):
+        closed = _widened_program(body_of(value))
+        return closed if isinstance(value, ClosedJaxpr) else closed.jaxpr
     return value
+
+
+def _widened_program(body: Body) -> Any:
+    """How two elements are combined, in float64: what a `scatter` or `reduce` carries."""
+
+    def run(*values: Any) -> list[Any]:
+        env = dict(zip(body.jaxpr.invars, values, strict=True))
+
+        def read(atom: Any) -> Any:
+            return np.asarray(atom.val, wide_dtype(atom.aval.dtype)) if is_literal(atom) else env[atom]
+
+        for eqn in body.eqns:
+            outs = run_widened(eqn, [read(atom) for atom in eqn.invars])
+            env.update(zip(eqn.outvars, outs, strict=True))
+        return [read(atom) for atom in body.jaxpr.outvars]
+
+    return jax.make_jaxpr(run)(*[np.zeros((), wide_dtype(v.aval.dtype)) for v in body.jaxpr.invars])
 
 
 def wide_dtype(dtype: Any) -> Any:

@@ -190,5 +190,13 @@ def test_an_expression_that_cannot_fail_is_not_even_measured(name):
     assert kinds(SAFE[name]) == set()
 
 
+def test_an_operation_without_a_result_is_passed_over():
+    def expression(z, b):
+        jax.debug.callback(lambda: None)
+        return jnp.log(softmax(z))
+
+    assert kinds(expression) == {"log-of-softmax"}
+
+
 def test_a_logged_softmax_by_hand_is_told_once():
     assert "softmax-by-hand" not in kinds(lambda z, b: jnp.log(by_hand(z)))
