@@ -4,6 +4,8 @@ import gzip
 import io
 import itertools
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
@@ -375,10 +378,27 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path, refused):
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(tmp_path, refused, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     error = refused(opened, csv(tmp_path, "a\n1\n"))
     assert error.slug == "missing-package"
     assert "pip install 'gradscope-jax[data]'" in error.fix
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_a_pass_that_is_not_drawn_to_its_end_says_nothing_when_the_process_ends(name, tmp_path):
+    many = table(300_000)
+    pq.write_table(many, tmp_path / name) if name.endswith("parquet") else pa_csv.write_csv(
+        many, tmp_path / name
+    )
+    code = (
+        "from gradscope.load.data_files import opening, source\n"
+        "from gradscope.options import LoadOptions\n"
+        "source.POOL = 1\n"
+        f"rows = opening.open_data(LoadOptions(data=({str(tmp_path / name)!r},))).start()\n"
+        "print(next(rows).a.shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(128,)\n", "")
 
 
 def test_batches_of_a_pass_are_read_as_they_are_drawn(tmp_path):

@@ -17,6 +17,8 @@ from gradscope.load.shown import shown
 
 ROWS = 8192
 """Rows of Parquet that are decoded at a time."""
+BUFFER = 1 << 16
+"""[bytes] of each of its columns that are read at a time."""
 
 
 def csv_file(path: Path) -> Streamed:
@@ -41,22 +43,24 @@ def parquet_file(path: Path) -> Streamed:
     """Row groups come in an order of their own for each seed: files are often sorted."""
     pa = required("pyarrow", "data", f"read {path}")
     parquet = required("pyarrow.parquet", "data", f"read {path}")
+    failures = _failures(pa)
     try:
         with parquet.ParquetFile(path) as file:
             names = tuple(file.schema_arrow.names)
             groups = file.metadata.num_row_groups
-    except (pa.ArrowException, OSError) as error:
+    except failures as error:
         raise npy.corrupt(str(path), str(error)) from None
     _require_unique(names, path)
 
     def blocks(wanted: Sequence[str], seed: int | None) -> Iterator[Block]:
         order = range(groups) if seed is None else np.random.default_rng(seed).permutation(groups).tolist()
         try:
-            with parquet.ParquetFile(path) as file:
+            # Without a buffer the whole row group is read at once, and that is often the whole file.
+            with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
                 for group in order:
                     for batch in file.iter_batches(ROWS, row_groups=[group], columns=list(wanted)):
                         yield _numbers(batch, path)
-        except (pa.ArrowException, OSError) as error:
+        except failures as error:
             raise npy.corrupt(str(path), str(error)) from None
 
     return Streamed(path, names, blocks)
@@ -64,7 +68,7 @@ def parquet_file(path: Path) -> Streamed:
 
 def _csv_batches(path: Path, delimiter: str, headless: bool, wanted: list[str]) -> Iterator[Any]:
     reading = required("pyarrow.csv", "data", f"read {path}")
-    pa = required("pyarrow", "data", f"read {path}")
+    failures = _failures(required("pyarrow", "data", f"read {path}"))
     try:
         with reading.open_csv(
             path,
@@ -73,7 +77,7 @@ def _csv_batches(path: Path, delimiter: str, headless: bool, wanted: list[str]) 
             convert_options=reading.ConvertOptions(include_columns=wanted, strings_can_be_null=True),
         ) as reader:
             yield from reader
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except failures as error:
         raise GradscopeError(
             f"{path} cannot be read as a table.",
             why=f"{str(error).splitlines()[0].rstrip('.')}.",
@@ -81,6 +85,11 @@ def _csv_batches(path: Path, delimiter: str, headless: bool, wanted: list[str]) 
             "later ones have a fraction.",
             slug="corrupt-file",
         ) from None
+
+
+def _failures(pa: Any) -> tuple[type[BaseException], ...]:
+    """Looked up early: a pass that nobody ends is closed at the end of the process, when PyArrow is gone."""
+    return pa.ArrowException, OSError, UnicodeDecodeError
 
 
 def _require_unique(names: Sequence[str], path: Path) -> None:
