@@ -153,5 +153,5 @@ def how_near(hazard: Hazard) -> str:
         return f"{hazard.nearest:.7g}, {number(hazard.distance)} from the end"
     if hazard.distance <= hazard.rounding:
         return f"{at}, which the rounding of its terms ({number(hazard.rounding)}) can bring to 0"
-    share = f"{hazard.reached:.0%} of the powers of ten down to {number(hazard.smallest)}, where"
-    return f"{at}, which is {share} {hazard.dtype} ends"
+    way = f"{hazard.reached:.0%} of the way, in powers of ten, to {number(hazard.smallest)}"
+    return f"{at}, {way}, the least above 0 that {hazard.dtype} gives here"

@@ -107,8 +107,8 @@ def test_what_no_line_of_the_users_wrote_is_not_told():
 def test_the_message_has_the_number_the_limit_and_the_remedy():
     (finding,) = found(of(hazard("log-of-softmax", 0.000116)), RULE)
     assert finding.message.startswith(
-        "The log of a softmax: its smallest probability is 0.000116, which is 10% of the powers of ten down "
-        "to 1.18e-38, where float32 ends."
+        "The log of a softmax: its smallest probability is 0.000116, 10% of the way, in powers of ten, "
+        "to 1.18e-38, the least above 0 that float32 gives here."
     )
     assert "log_softmax" in finding.remedy
     assert finding.evidence["reached"] == pytest.approx(math.log(0.000116) / math.log(TINY))
