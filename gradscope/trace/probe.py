@@ -27,7 +27,7 @@ def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array
     masked, and say nothing about the others.
     """
     dtype = probe_dtype(probe)
-    wide = [lax.convert_element_type(_real(lax.stop_gradient(value)), dtype) for value in values]
+    wide = [lax.convert_element_type(_real(probe, lax.stop_gradient(value)), dtype) for value in values]
     wide = list(jnp.broadcast_arrays(*wide)) if len(wide) > 1 else wide
     size = lax.abs(wide[0])
     for other in wide[1:]:
@@ -46,8 +46,11 @@ def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array
     return nearest, largest, lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
 
 
-def _real(value: Array) -> Array:
-    return lax.abs(value) if jnp.issubdtype(value.dtype, jnp.complexfloating) else value
+def _real(probe: Probe, value: Array) -> Array:
+    """Of a complex exponent only the real part grows; elsewhere the modulus is what comes near zero."""
+    if not jnp.issubdtype(value.dtype, jnp.complexfloating):
+        return value
+    return lax.real(value) if probe.measure is Measure.OVERFLOW else lax.abs(value)
 
 
 def _left(probe: Probe, value: Array, size: Array) -> Array:

@@ -343,3 +343,8 @@ def test_a_loss_without_a_batch_looks_at_the_data_it_closes_over() -> None:
 
     (hazard,) = check(loss_fn, PARAMS, select=(RULE,)).measurement.hazards
     assert hazard.kind == "division-by-sum"
+
+
+@pytest.mark.parametrize(("growth", "found"), [(0.0, []), (80.0, [("large-exponent", Severity.WARNING)])])
+def test_of_a_complex_exponent_only_the_real_part_grows(growth: float, found: Any) -> None:
+    assert told(lambda z, b: jnp.real(jnp.exp(100j * z + growth + jnp.tanh(z))) * 1e-30) == found
