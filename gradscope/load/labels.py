@@ -49,6 +49,8 @@ def elementwise(function: Callable[..., Any], name: str, binary: bool, outputs: 
         fix = "Compare them, or write a `loss_fn`."
         if rows and outputs.shape == (*targets.shape, 1):
             fix = "Drop the last axis of the outputs, or give the targets one: `y[:, None]`."
+        elif targets.shape == outputs.shape[:-1] and jnp.issubdtype(targets.dtype, jnp.integer):
+            fix = "Integers of that shape look like numbers of classes: use `--loss cross-entropy`."
         elif rows and targets.shape == (*outputs.shape, 1):
             fix = "Drop the last axis of the targets: `y[:, 0]`."
         why = "JAX would broadcast them, and each row be compared with all."

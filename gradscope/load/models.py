@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
@@ -16,6 +17,8 @@ from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.shown import listed, nearest
 
 MAKERS = ("model", "make_model", "create_model", "build_model", "get_model", "init_model")
+_COPIES = re.compile(r"(?:^|_)(?:target|ema|teacher|ref|reference|old|frozen)(?:_|$)")
+"""Names of models that are no more than compared with the one that is trained."""
 USUAL = ("state", "train_state", "variables")
 """Names that win where a file gives several objects with parameters in them."""
 _GUARD = 'if __name__ == "__main__":'
@@ -64,7 +67,8 @@ def model_names(names: Mapping[str, Any]) -> list[str]:
         if not name.startswith("_") and adapter_of(value) is not None:
             found.setdefault(id(value), name)
     models = list(found.values())
-    return [name for name in models if not is_blueprint(names[name])] or models
+    trained = [name for name in models if not _COPIES.search(name)] or models
+    return [name for name in trained if not is_blueprint(names[name])] or trained
 
 
 def _made(function: Callable[..., Any], name: str, seed: int) -> Any:

@@ -60,6 +60,31 @@ def test_a_linen_module_is_initialized_with_what_the_loss_hands_to_it(write, los
     assert np.isfinite(value(problem))
 
 
+def test_a_module_with_an_init_of_its_own_is_initialized_all_the_same(write):
+    own = "    def init(self, key):\n        return super().init(key, batch[:, :6], train=False)\n"
+    text = LINEN.replace("    @nn.compact\n", f"{own}    @nn.compact\n")
+    assert np.isfinite(value(load(write(f"{text}def loss_fn(params, batch, key):\n    {USE}"))))
+
+
+def test_a_target_network_is_not_taken_for_the_params(write):
+    text = f"""{LINEN}
+target_params = model.init(jax.random.key(7), batch[:, :6], train=False)
+def loss_fn(params, batch, key):
+    goal = model.apply(target_params, batch[:, :6], train=False)
+    return ((goal - model.apply(params, batch[:, :-1], train=True, rngs={{'dropout': key}})) ** 2).mean()
+"""
+    problem = load(write(text))
+    assert value(problem) > 0
+    assert problem.notes == ()
+
+
+def test_a_module_that_is_itself_mapped_is_initialized_with_whole_batches(write):
+    mapped = "nn.vmap(nn.Dense, variable_axes={'params': None}, split_rngs={'params': False})(3)"
+    text = f"{LINEN}model = {mapped}\nbatch = np.ones((5, 4), np.float32)\n"
+    text += "def loss_fn(params, batch): return model.apply({'params': params}, batch).mean()\n"
+    assert load(write(text)).params["kernel"].shape == (4, 3)
+
+
 def test_another_seed_makes_other_params(write):
     path = write(f"{LINEN}def loss_fn(params, batch, key):\n    {USE}")
     first, second = (load(path, seed=seed).params["head"]["kernel"] for seed in (0, 1))

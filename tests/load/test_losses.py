@@ -76,6 +76,7 @@ def test_binary_cross_entropy_takes_integer_labels(value):
         ("cross-entropy", ONE, "np.zeros((5, 1), int)", "--loss binary-cross-entropy"),
         ("mse", ONE, "np.zeros(5)", "give the targets one: `y[:, None]`"),
         ("mse", "(x @ params['w'])[:, 0]", "np.zeros((5, 1))", "`y[:, 0]`"),
+        ("mse", LOGITS, "np.arange(5) % 3", "use `--loss cross-entropy`"),
         ("mse", LOGITS, "np.zeros((5, 2))", "(5, 2) (float32), the outputs (5, 3)"),
         ("binary-cross-entropy", ONE, "np.full((5, 1), 2)", "from 2 to 2"),
         ("mse", f"({LOGITS}, x)", "np.zeros((5, 3))", "returns tuple"),

@@ -6,8 +6,8 @@ Of the variables only the collection `params` is differentiated; the others are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax.core import meta
 
 from gradscope.load.frameworks.base import Adapter, Context, Opened, Path, nested, plain_call, unnested
-from gradscope.load.frameworks.linen_calls import Streams, first_call, initialized, seen_call
+from gradscope.load.frameworks.linen_calls import Streams, first_call, initialized, seen_call, watching
 from gradscope.load.frameworks.stand_in import training_flags
 from gradscope.load.shown import listed
 
@@ -48,14 +48,8 @@ class FlaxLinen(Adapter):
     def forward(self, blueprint: Any) -> Any:
         return _forward(blueprint)
 
-    @contextmanager
-    def watch(self, seen: Callable[[tuple[str, ...], str], object]) -> Iterator[None]:
-        def note(run: Any, args: Any, kwargs: Any, about: Any) -> Any:
-            seen(tuple(map(str, about.module.path)), type(about.module).__name__)
-            return run(*args, **kwargs)
-
-        with nn.intercept_methods(note):
-            yield
+    def watch(self, seen: Callable[[tuple[str, ...], str], object]) -> AbstractContextManager[None]:
+        return watching(seen)
 
 
 def _is_variables(value: Any) -> bool:

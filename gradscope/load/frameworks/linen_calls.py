@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 import jax
@@ -65,8 +68,10 @@ def first_call(context: Context, params: Any, stand_ins: Mapping[str, Any]) -> A
     """Module, method, arguments, and whether its variables have a collection `params`."""
 
     def stop(run: Any, args: Any, kwargs: Any, about: Any) -> Any:
-        if about.method_name == "setup" or about.module.path:
+        if about.method_name == "setup" or _is_unbound(about.module) or about.module.path:
             return run(*args, **kwargs)
+        if about.module.variables.get("params"):
+            return run(*args, **kwargs)  # values of the file, such as a target network
         blank = about.module.clone(parent=None)
         raise Reached((blank, about.method_name, args, kwargs, "params" in about.module.variables))
 
@@ -76,35 +81,64 @@ def first_call(context: Context, params: Any, stand_ins: Mapping[str, Any]) -> A
         with nn.intercept_methods(stop):
             jax.eval_shape(lambda: run(params, stand_ins, Streams))
     except Reached as reached:
-        module, method, args, kwargs, *rest = reached.found
-        return module, method, *concrete((args, kwargs)), *rest
+        module, *how = reached.found
+        if not hasattr(type(module), how[0]):
+            how = _applied(reached) or how
+        method, args, kwargs, has_params = how
+        return module, method, *concrete((args, kwargs)), has_params
+    return None
+
+
+def _applied(reached: Reached) -> list[Any] | None:
+    """How `apply` was called, for a module that is itself lifted: `nn.vmap(Net)` hands on single rows.
+
+    No interceptor sees that call; it stands in the frame of `apply`, which the traceback holds.
+    """
+    for frame, _ in walk_tb(reached.__traceback__):
+        found = frame.f_locals
+        if frame.f_code.co_name == "apply" and {"self", "args", "kwargs", "method"} <= set(found):
+            method = getattr(found["method"], "__name__", found["method"]) or "__call__"
+            return [str(method), found["args"], found["kwargs"], "params" in found["variables"]]
     return None
 
 
 def initialized(call: Call, seed: int) -> tuple[Mapping[str, Any], dict[tuple[str, ...], str]]:
     """The variables, and the class of the module at each path."""
     kinds: dict[tuple[str, ...], str] = {}
-
-    def note(run: Any, args: Any, kwargs: Any, about: Any) -> Any:
-        kinds[tuple(map(str, about.module.path))] = type(about.module).__name__
-        return run(*args, **kwargs)
-
-    with nn.intercept_methods(note):
+    with watching(kinds.setdefault):
         variables = compiled(
             lambda key, given: _init(call, key, given), prng_key(seed), (call.args, call.kwargs)
         )
     return {"params": {}, **variables}, kinds
 
 
+@contextmanager
+def watching(seen: Callable[[tuple[str, ...], str], object]) -> Iterator[None]:
+    """Tells of each bound module that is called; a method of a user's may be called on a module itself."""
+
+    def note(run: Any, args: Any, kwargs: Any, about: Any) -> Any:
+        if not _is_unbound(about.module):
+            seen(tuple(map(str, about.module.path)), type(about.module).__name__)
+        return run(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        yield
+
+
+def _is_unbound(module: Any) -> bool:
+    return module.scope is None
+
+
 def _init(call: Call, key: Any, given: Any) -> Any:
     args, kwargs = given
+    init = partial(nn.Module.init, call.module, key)  # a subclass may have an `init` of another signature
     if call.method == "__call__":
-        return call.module.init(key, *args, **kwargs)
+        return init(*args, **kwargs)
     try:
-        return call.module.init(key, *args, **kwargs)
+        return init(*args, **kwargs)
     except Exception:
         # A module whose `__call__` takes other arguments: an encoder that is called by name.
-        return call.module.init(key, *args, method=call.method, **kwargs)
+        return init(*args, method=call.method, **kwargs)
 
 
 def _usual_call(module: Any, batch: Any) -> Call:

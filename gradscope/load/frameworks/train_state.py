@@ -16,7 +16,8 @@ class TrainState(Adapter):
     title = "TrainState"
 
     def is_model(self, value: Any) -> bool:
-        if isinstance(value, type) or not (dataclasses.is_dataclass(value) or hasattr(value, "_fields")):
+        kind = type(value)
+        if kind is type or not (dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")):
             return False
         return hasattr(value, "params") and hasattr(value, "opt_state")
 
