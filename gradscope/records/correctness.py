@@ -74,13 +74,13 @@ class RuleCheck:
     kind: str
     """`custom_vjp` or `custom_jvp`."""
     argument: str
-    """The argument whose derivative was compared, by its name where the user gave one."""
+    """By its name where the user gave one; empty where no argument could be judged."""
     verdict: Verdict
     reason: str
     ratio: float | None
     """The rule's derivative over the right one, where the two are proportional: 0.5 for a lost factor 2."""
     relative_error: float
-    """rms of the difference over rms of the right derivative."""
+    """rms of the difference over rms of the right derivative; infinite where the rule alone is NaN."""
     uncertainty: float
     """The relative error that rounding and differencing alone explain."""
     uses: int
