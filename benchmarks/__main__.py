@@ -12,6 +12,8 @@ PARTS = {
     "processes": "processes",
     "origin": "origin",
     "optimizers": "optimizers",
+    "verify": "verify",
+    "verify_time": "verify_time",
 }
 
 

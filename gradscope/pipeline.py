@@ -199,13 +199,15 @@ def check_loss(
     select: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     limits: Limits | None = None,
+    verified: bool = False,
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
     `params` may be the model of a framework. `batches`, `data`, `optimizer`, `given`, `batch_size` and `seed`
     are those of `Problem`; `count` is the number of batches that are measured. `select` leaves only those
     rules, `ignore` takes some away, and `limits` replaces numbers of rules:
-    `{"vanishing-gradient": {"ratio": 1e-4}}`. Raises `GradscopeError` where the loss cannot be judged.
+    `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients, too. Raises `GradscopeError`
+    where the loss cannot be judged.
     """
     from gradscope.load.problem import Problem
 
@@ -231,6 +233,7 @@ def check_loss(
         select=_names(select),
         ignore=_names(ignore),
         limits=limits,
+        verified=verified,
     )
 
 

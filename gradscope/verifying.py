@@ -5,7 +5,7 @@ JAX is imported inside the functions, as in `pipeline`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from gradscope.rules import all_rules, judge
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
 
-DIRECTIONS = 3
+DIRECTIONS = 2
 
 
 def verify(
@@ -77,6 +77,7 @@ def verify_loss(
     data: Any = None,
     batch_size: int | None = None,
     seed: int = 0,
+    given: Mapping[str, Any] | None = None,
     directions: int = DIRECTIONS,
     per_element: int = 0,
     limits: Limits | None = None,
@@ -92,7 +93,16 @@ def verify_loss(
     problem = (
         loss_fn
         if isinstance(loss_fn, Problem)
-        else Problem(loss_fn, params, batch, batches=batches, data=data, batch_size=batch_size, seed=seed)
+        else Problem(
+            loss_fn,
+            params,
+            batch,
+            batches=batches,
+            data=data,
+            batch_size=batch_size,
+            seed=seed,
+            given=given,
+        )
     )
     return verify_problem(
         problem, target=problem.name, directions=directions, per_element=per_element, limits=limits

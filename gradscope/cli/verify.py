@@ -43,7 +43,7 @@ PerElement = Annotated[
 def verify(
     target: Target,
     loading: LoadOptions,
-    directions: Directions = 3,
+    directions: Directions = 2,
     per_element: PerElement = 0,
     fail_on: FailOn = "error",
     format: Format = "terminal",

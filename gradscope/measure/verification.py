@@ -37,7 +37,7 @@ from gradscope.trace.precision import lowest_precision, spacing, widened
 from gradscope.trace.program import Program, Tracer
 
 Progress = Callable[[str], None]
-DIRECTIONS = 3
+DIRECTIONS = 2
 """Tried in each leaf, where nobody says how many."""
 
 
@@ -215,7 +215,21 @@ class _Run:
         zero = 0.0 if verdict is Verdict.RIGHT else float("nan")
         layer, source = self._owner[leaf]
         name = self._program.leaves[leaf].name
-        return GradientCheck(name, layer, verdict, cause, reason, 0, *[zero] * 5, self._dtype, source=source)
+        return GradientCheck(
+            parameter=name,
+            layer=layer,
+            verdict=verdict,
+            cause=cause,
+            reason=reason,
+            directions=0,
+            analytic=zero,
+            numeric=zero,
+            error=zero,
+            uncertainty=zero,
+            step=zero,
+            dtype=self._dtype,
+            source=source,
+        )
 
     def _element(self, leaf: int, index: int, check: GradientCheck) -> ElementCheck:
         trial = self.judge.element(leaf, index)
