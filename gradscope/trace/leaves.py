@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,9 +74,20 @@ def leaves_of(params: Any, kinds: Kinds | None = None) -> dict[int, Leaf]:
         if is_differentiated(leaf):
             dtype = str(jnp.result_type(leaf))
             name, parent = path_name(path) or "params", path_name(path[:-1])
-            steps = tuple(path_name(path[:end]) for end in range(1, len(path) + 1))
-            found[position] = Leaf(name, parent, np.shape(leaf), dtype, _owner(path, kinds or {}), steps)
+            found[position] = Leaf(
+                name, parent, np.shape(leaf), dtype, _owner(path, kinds or {}), _ways(path)
+            )
     return found
+
+
+def _ways(path: Sequence[Any]) -> tuple[str, ...]:
+    """The name after each step; Haiku has several in one key, `encoder/linear`."""
+    names = [path_name(path[:end]) for end in range(len(path) + 1)]
+    found: list[str] = []
+    for before, after in itertools.pairwise(names):
+        found += [after[:i] for i in range(len(before) + 1, len(after)) if after[i] == "/"]
+        found.append(after)
+    return tuple(found)
 
 
 def _owner(path: Sequence[Any], kinds: Kinds) -> str | None:

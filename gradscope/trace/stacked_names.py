@@ -2,7 +2,8 @@
 
 The index stands after the deepest path that holds all leaves of one loop, after one step at least. Members
 that stand side by side, and rows that are taken by constant indices, have no loop: there it stands at the
-highest path below which every leaf is stacked to the same length.
+highest path below which every leaf is stacked to the same length, and before a list, whose index is another
+one: `[0].layers[1]` is the second layer of the first model.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def stacked_name(name: str, places: Sequence[int], index: Sequence[int]) -> str:
     text, end = "", 0
     for place, number in zip(places, index, strict=True):
         text, end = f"{text}{name[end:place]}[{number}]", place
-    return text + name[end:]
+    dot = "." if end == 0 and index and name[:1] != "[" else ""
+    return text + dot + name[end:]
 
 
 class StackAxes:
@@ -54,10 +56,12 @@ class StackAxes:
         found: list[int] = []
         for level, axis in enumerate(self._stacks[leaf]):
             paths = self._together(leaf, axis, level)
-            depth = len(self._shared(paths))
             steps = [step for step in self._leaves[leaf].path if len(step) <= len(name)]
-            place = len(steps[min(max(depth, 1), len(steps)) - 1]) if steps else len(name)
-            found.append(max([place, *found]))
+            ends = [0, *map(len, steps)] if steps else [len(name)]
+            at = min(max(len(self._shared(paths)), 1), len(ends) - 1)
+            if at and not self._loops[leaf, axis] and name[ends[at] : ends[at] + 1] == "[":
+                at -= 1
+            found.append(max([ends[at], *found]))
         return tuple(found)
 
     def _together(self, leaf: int, axis: int, level: int) -> list[tuple[str, ...]]:

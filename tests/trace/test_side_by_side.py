@@ -130,6 +130,15 @@ def test_the_index_of_a_member_stands_where_the_whole_ensemble_is() -> None:
     assert {"critic[2].second", "actor.first", "actor.second"} < set(names)
 
 
+def test_the_index_of_a_member_is_not_taken_for_that_of_a_list() -> None:
+    def net(p: Any, b: Any) -> Any:
+        return error(apply(p["layers"][1], jnp.tanh(apply(p["layers"][0], b[0]))), b[1])
+
+    params = members({"layers": [TWO["first"], TWO["second"]]})
+    names = oracle.names(agreeing(mean_over_members(net), params, BATCH))
+    assert names == [f"[{i}].layers[{layer}]" for layer in range(2) for i in range(MEMBERS)]
+
+
 def test_an_ensemble_of_stacks_has_both_indices() -> None:
     one = {"blocks": {"w": normal(3, 2, 4, 4, scale=0.5), "b": normal(4, 2, 4)}, "head": dense(5, 4, 4)}
 

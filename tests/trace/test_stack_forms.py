@@ -251,6 +251,17 @@ def test_leaves_at_the_root_have_their_index_after_their_own_name() -> None:
     assert oracle.names(found) == ["params[0]", "params[1]", "params[2]"]
 
 
+def test_modules_in_one_key_share_the_path_before_a_slash() -> None:
+    """Haiku's `layer_stack` names its leaves `stack/linear`, `stack/layer_norm`."""
+    params = {"stack/gain": {"scale": normal(1, 3, 4)}, "stack/linear": STACK["blocks"]}
+
+    def layer(h: Any, p: Any) -> Any:
+        return block(h * p["stack/gain"]["scale"], p["stack/linear"])
+
+    found = agreeing(lambda p, b: error(lax.scan(layer, b[0], p)[0], b[1]), params, BATCH)
+    assert oracle.names(found)[:3] == ["stack[0]/gain", "stack[0]/linear", "stack[1]/gain"]
+
+
 def test_a_bias_that_all_layers_of_a_stack_share_is_a_layer_of_its_own() -> None:
     params = {"blocks": {"w": STACK["blocks"]["w"], "shared": normal(1, 4)}, "head": HEAD}
 
