@@ -50,7 +50,8 @@ def of_number(value: int, lead: int) -> Tracks:
 def of_constant(value: Any, lead: int) -> Tracks:
     """Whole numbers that the program closes over: `w[order]`."""
     local = isinstance(value, np.ndarray) or getattr(value, "is_fully_addressable", False)
-    if not local or value.dtype.kind not in "iub" or not 0 < value.size <= LONGEST:
+    # The dtype of a PRNG key has no kind.
+    if not local or getattr(value.dtype, "kind", "?") not in "iub" or not 0 < value.size <= LONGEST:
         return NOTHING
     return {NUMBERS: np.asarray(value).astype(np.intp).reshape((*(1,) * lead, *value.shape))}
 

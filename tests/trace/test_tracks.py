@@ -165,3 +165,8 @@ def test_tracks_of_random_views_say_where_every_element_came_from(steps: list[st
     assert {(0, 0), (0, 1), (0, 2)} <= set(found)
     for axis in range(3):
         np.testing.assert_array_equal(np.broadcast_to(found[0, axis], numbers.shape), where[axis])
+
+
+def test_a_random_key_in_the_closure_has_no_track() -> None:
+    assert tracks.of_constant(jax.random.key(0), 1) == NOTHING
+    assert tracks.of_constant(jax.random.PRNGKey(0), 1) != NOTHING
