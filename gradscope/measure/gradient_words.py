@@ -61,7 +61,7 @@ def _right(found: Finding) -> Words:
     if 2 * len(off) > len(found.trials):
         return "inexact", f"off by {max(off):.1g} of it: more than rounding, and too little to matter"
     if found.beside:
-        return "kink", "judged a little beside the parameters, which stand on a kink"
+        return "beside", "judged a little beside the parameters, which stand on a kink or a flat place"
     if found.aligned:
         return "noise", "judged along the gradient itself: other directions drown in the noise of the loss"
     if all(t.claim.analytic == 0 for t in found.trials):

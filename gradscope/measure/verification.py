@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,7 +72,9 @@ def verify(
         batch = next(itertools.islice(problem.batches(), 1))
     progress("tracing in float64")
     try:
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), warnings.catch_warnings():
+            # Of a model that mixes its own float32 with the float64 that only this command gives it.
+            warnings.simplefilter("ignore")
             return _verified(problem, batch, widened, directions, per_element, progress)
     except GradscopeError as error:
         why = error.what

@@ -159,3 +159,26 @@ def test_the_settings_of_jax_are_left_as_they_were() -> None:
     run(mlp())
     assert jax.config.jax_enable_x64 == before  # type: ignore[attr-defined]
     assert jnp.ones(2).dtype == jnp.float32
+
+
+def test_a_loss_that_prints_is_verified(capfd: pytest.CaptureFixture[str]) -> None:
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        value = base.loss_fn(params, batch)
+        jax.debug.print("loss {}", value, ordered=True)
+        return value
+
+    found = verdicts(Problem(loss_fn, base.params, next(base.batches())))
+    assert {check.verdict for check in found.values()} == {RIGHT}
+    assert "loss" in capfd.readouterr().out
+
+
+def test_float32_arrays_inside_the_model_are_no_warning() -> None:
+    """In float64 JAX would warn of the scatter, and warnings are errors here."""
+
+    def loss_fn(params: Any, x: Any) -> Any:
+        return jnp.sum(jnp.zeros(3, jnp.float32).at[:].set(params["w"] * x))
+
+    (check,) = run(Problem(loss_fn, {"w": np.ones(3, np.float32)}, np.ones(3, np.float32))).gradients
+    assert (check.verdict, check.dtype) == (RIGHT, "float32")
