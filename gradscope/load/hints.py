@@ -76,6 +76,18 @@ def _shapes(error: BaseException) -> str:
     return _SHAPES if any(words in str(error) for words in _ABOUT_SHAPES) else ""
 
 
+def _name(error: BaseException) -> str:
+    _, found, axis = str(error).partition("unbound axis name: ")
+    if not found:
+        return ""
+    axis = axis.partition(".")[0].strip()
+    return (
+        f"The model takes means over the axis `{axis}`, which your training step maps: map the loss too, "
+        f'`jax.vmap(loss, in_axes=(None, 0), axis_name="{axis}")(params, batch).mean()` on a batch with one '
+        "more leading axis, or make the model without that axis name."
+    )
+
+
 def _fixed(text: str) -> Callable[[BaseException], str]:
     return lambda _: text
 
@@ -89,6 +101,7 @@ _ADVICE: dict[str, Callable[[BaseException], str]] = {
     "ConcretizationTypeError": _fixed(_TRACED),
     "UnexpectedTracerError": _fixed(_LEAK),
     "MemoryError": _fixed(_MEMORY),
+    "NameError": _name,
     "TypeError": _type,
     "ValueError": _shapes,
 }

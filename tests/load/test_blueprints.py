@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+import gradscope
 from tests.load.conftest import load
 
 LINEN = """
@@ -124,6 +125,15 @@ def test_a_linen_module_whose_call_fails_shows_the_frames_of_the_user(write, ref
     assert "too long" in error.what
     assert "in Net.__call__" in error.details
     assert "flax" not in error.details
+
+
+def test_an_axis_that_only_the_training_step_maps_is_explained(write, refused):
+    text = f"{LINEN}model = nn.BatchNorm(use_running_average=False, axis_name='devices')\n"
+    text += "batch = np.ones((5, 4), np.float32)\nvariables = model.init(jax.random.key(0), batch)\n"
+    text += "def loss_fn(variables, batch):\n    "
+    text += "return model.apply(variables, batch, mutable=['batch_stats'])[0].mean()\n"
+    error = refused(gradscope.check, load(write(text)))
+    assert 'axis_name="devices"' in error.fix
 
 
 def test_a_loss_that_fails_before_its_model_is_called_shows_its_own_error(write, refused):

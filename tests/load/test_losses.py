@@ -161,9 +161,15 @@ MODELS = {
         import jax, optax
         from flax import linen as nn
         from flax.training.train_state import TrainState
-        net = nn.Dense(3)
-        state = TrainState.create(
-            apply_fn=net.apply, params=net.init(jax.random.key(0), x)["params"], tx=optax.adam(1e-3))
+        class Net(nn.Module):
+            @nn.compact
+            def __call__(self, x, train):
+                return nn.Dense(3)(nn.BatchNorm(use_running_average=not train)(x))
+        class State(TrainState):
+            batch_stats: dict
+        net = Net()
+        state = State.create(
+            apply_fn=net.apply, tx=optax.adam(1e-3), **net.init(jax.random.key(0), x, train=False))
         """,
 }
 

@@ -6,10 +6,10 @@ import dataclasses
 from typing import Any
 
 from gradscope.load.frameworks.base import Adapter, Context, Opened, plain_call
+from gradscope.load.frameworks.table import adapter_of, opened
 
 STATE_NAMES = ("state", "train_state", "training_state", "ts", "tstate", "learner_state")
 _BESIDE = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
-_MOST_STEPS = 4
 
 
 class TrainState(Adapter):
@@ -25,8 +25,6 @@ class TrainState(Adapter):
         return False
 
     def open(self, value: Any, context: Context) -> Opened:
-        from gradscope.load.frameworks.table import opened
-
         inner = opened(value.params, context) or Opened(value.params, plain_call(lambda params: params))
         takes_state = context.role in STATE_NAMES or context.names.get(context.role) is value
 
@@ -62,8 +60,12 @@ def _forward(state: Any, takes_state: bool) -> Any:
         return None
     rest = {"batch_stats": state.batch_stats} if getattr(state, "batch_stats", None) is not None else {}
 
+    adapter = adapter_of(getattr(apply, "__self__", None))
+    of_module = adapter.forward(apply.__self__) if adapter else None
+
     def forward(given: Any, x: Any, key: Any) -> Any:
-        return apply({"params": given.params if takes_state else given, **rest}, x)
+        variables = {"params": given.params if takes_state else given, **rest}
+        return of_module(variables, x, key) if of_module else apply(variables, x)
 
     return forward
 
