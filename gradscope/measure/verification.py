@@ -179,7 +179,7 @@ class _Run:
         connection = self._program.connections[leaf]
         if not self._program.leaves[leaf].size:
             return self._said(leaf, Verdict.RIGHT, "empty", "it has no elements")
-        if connection in (Connection.DISCONNECTED, Connection.STATE):
+        if connection in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
             return self._said(
                 leaf, Verdict.RIGHT, "no-path", "it does not reach the loss: zero on both sides"
             )

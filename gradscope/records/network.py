@@ -16,6 +16,8 @@ class Connection(StrEnum):
     """A path to the loss exists, but every one is cut by an operation without a gradient."""
     STATE = "state"
     """No path to the loss, but one to the auxiliary output: running statistics, a target network."""
+    DERIVATIVE = "derivative"
+    """Added to a value of which the loss uses only derivatives, in which a constant does not count."""
     DISCONNECTED = "disconnected"
 
 

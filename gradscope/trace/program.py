@@ -170,6 +170,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
     outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
     plan.note_paths()
     loss, aux = outs[0], join(outs[1:])
+    connections = _connections(flow, len(leaves), [site.leaves for site in plan.sites()], loss, aux)
     reaching = [site for site in plan.sites() if site.op == "state" or site.reaches(loss.reads)]
     for site in reaching:
         site.live = site.op == "state" or site.reaches(loss.grad)
@@ -179,7 +180,6 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
     kept = {site.id for layer in layers for site in layer.sites}
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
-    connections = tuple(_connection(1 << i, loss, aux) for i in range(len(leaves)))
     return Program(
         body=body,
         plan=plan,
@@ -223,6 +223,27 @@ def _drop_idle_states(plan: Plan) -> None:
         _drop_idle_states(inner)
     if plan.entry and all(site.op == "state" for site in plan.sites()):
         plan.clear()
+
+
+def _connections(
+    flow: Flow, count: int, consumed: Sequence[int], loss: Value, aux: Value
+) -> tuple[Connection, ...]:
+    """Of each leaf; `consumed` are the leaves of every site, those that do not reach the loss included.
+
+    A bias whose layer is connected, in a loss made of derivatives, is constant under them by construction:
+    the last bias of an energy whose gradient is a score or a force.
+    """
+    found = [_connection(1 << i, loss, aux) for i in range(count)]
+    if loss.reads & flow.backward:
+        for i, connection in enumerate(found):
+            beside = 0
+            for leaves in consumed:
+                beside |= leaves if leaves >> i & 1 else 0
+            if connection is Connection.DISCONNECTED and any(
+                found[other] is Connection.CONNECTED for other in members_of(beside)
+            ):
+                found[i] = Connection.DERIVATIVE
+    return tuple(found)
 
 
 def _connection(bit: int, loss: Value, aux: Value) -> Connection:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gradscope.records import Connection
+from gradscope.pipeline import check_loss
+from gradscope.records import Connection, Severity
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, dense, error, two_layers
 
@@ -118,3 +119,35 @@ def test_a_flow_of_jacobians_has_the_layers_of_its_net() -> None:
         return inner(p, b) - jnp.mean(jnp.linalg.slogdet(jacobians)[1])
 
     assert oracle.names(agreeing(loss, TWO, BATCH, rtol=1e-5)) == ["first", "second"]
+
+
+def energy(p: Any, x: Any) -> Any:
+    return (jnp.tanh(x @ p["first"]["w"] + p["first"]["b"]) @ p["last"]["w"] + p["last"]["b"])[0]
+
+
+ENERGY = {
+    "first": {"w": oracle.normal(1, 3, 8), "b": oracle.normal(2, 8)},
+    "last": {"w": oracle.normal(3, 8, 1), "b": oracle.normal(4, 1)},
+}
+
+
+def test_the_last_bias_under_a_derivative_is_told_and_no_error() -> None:
+    def score(p: Any, x: Any) -> Any:
+        slopes = jax.vmap(jax.grad(energy, argnums=1), (None, 0))(p, x)
+        return jnp.mean((jnp.sum(slopes**2, -1) - 1.0) ** 2)
+
+    report = check_loss(score, ENERGY, oracle.normal(5, 16, 3))
+    by_name = {parameter.name: parameter.connection for parameter in report.measurement.parameters}
+    assert by_name.pop("last.b") is Connection.DERIVATIVE
+    assert set(by_name.values()) == {Connection.CONNECTED}
+    assert [(f.rule, f.severity) for f in report.findings] == [("disconnected-parameter", Severity.NOTE)]
+
+
+def test_a_bias_whose_sum_is_thrown_away_is_an_error() -> None:
+    def forgotten(p: Any, x: Any) -> Any:
+        z = jnp.tanh(x @ p["first"]["w"] + p["first"]["b"]) @ p["last"]["w"]
+        z + p["last"]["b"]
+        return jnp.mean(z**2)
+
+    report = check_loss(forgotten, ENERGY, oracle.normal(5, 16, 3))
+    assert [(f.severity, f.parameter) for f in report.findings] == [(Severity.ERROR, "last.b")]

@@ -28,8 +28,9 @@ Use instead:
 
 ## What it does not say
 A leaf that reaches the auxiliary output only (running statistics of BatchNorm, the parameters of a target
-network) is updated there and not by its gradient: a note. Unused rows of an embedding table are connected.
-A head for a task that this batch does not hold may be disconnected on purpose: ignore the rule, or check a
+network) is updated there and not by its gradient: a note. So is the last bias of a network of which the loss
+uses only derivatives (a score, a force, a gradient penalty): a constant has none. Unused rows of an embedding
+table are connected. A head for a task that this batch does not hold may be disconnected on purpose: ignore the rule, or check a
 loss that holds all tasks.
 
 ## Source
@@ -52,7 +53,7 @@ Groups = Mapping[str, Sequence[Parameter]]
 @rule("disconnected-parameter", severity=Severity.ERROR)
 def disconnected_parameter(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     filled = [parameter for parameter in measurement.parameters if parameter.size > 0]
-    for kind in (Connection.DISCONNECTED, Connection.STATE):
+    for kind in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
         groups = by_layer(measurement, (p for p in filled if p.connection is kind))
         if kind is Connection.DISCONNECTED and _covers(groups, filled):
             yield _nothing_connected(groups)
@@ -81,8 +82,14 @@ def _hit(measurement: Measurement, leaves: Sequence[Parameter], kind: Connection
     layers = list(dict.fromkeys(leaf.layer for leaf in leaves))
     told = names_of(names(leaves))
     verb = "does" if len(leaves) == 1 else "do"
-    state = kind is Connection.STATE
-    if state:
+    meant = kind is not Connection.DISCONNECTED
+    if kind is Connection.DERIVATIVE:
+        message = (
+            f"{told} {verb} not reach the loss: it uses only derivatives of the value that "
+            f"{'this is' if len(leaves) == 1 else 'these are'} added to, and a constant has none."
+        )
+        remedy = "Nothing to do if the loss is meant to use derivatives alone (a score, a force, a penalty)."
+    elif meant:
         message = f"{told} {verb} not reach the loss: updated through the auxiliary output, not by gradient."
         remedy = "Nothing to do if this is state (running statistics, a target network)."
     else:
@@ -97,7 +104,7 @@ def _hit(measurement: Measurement, leaves: Sequence[Parameter], kind: Connection
         layer=layers[0],
         parameter=only(leaves),
         source=source_of(measurement, layers[0]),
-        severity=Severity.NOTE if state else None,
+        severity=Severity.NOTE if meant else None,
         layers=tuple(layers),
         explains=tuple(layers),
     )

@@ -12,7 +12,6 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from gradscope.trace.jax_compat.programs import Body, body_of, called_body, function_name
 
-
 Exchange = Callable[[JaxprEqn], JaxprEqn | None]
 """What stands in place of an equation; `None` where it stays and what it carries is looked into."""
 
