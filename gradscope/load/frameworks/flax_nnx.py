@@ -74,6 +74,7 @@ class FlaxNNX(Adapter):
             packed=lambda params: _filled(flat, unnested(paths, params)),
             kinds=kinds_of(_modules(value)),
             rngs=nnx.Rngs,
+            redraw=_redraw if _streams(value) else None,
             forward=lambda model, x, key: model(x),
             notes=notes,
         )
@@ -90,6 +91,18 @@ def _has_module(value: Any) -> bool:
 
 def _modules(value: Any) -> list[tuple[Path, Any]]:
     return [(path, node) for path, node in nnx.iter_graph(value) if isinstance(node, nnx.Module)]
+
+
+def _streams(value: Any) -> list[Any]:
+    return [node for _, node in nnx.iter_graph(value) if isinstance(node, nnx.RngStream)]
+
+
+def _redraw(model: Any, key: Any) -> None:
+    """A stream of several keys, of layers made by `vmap`, gets as many."""
+    typed = key if jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    for number, stream in enumerate(_streams(model)):
+        fresh = jax.random.fold_in(typed, number)
+        stream.key.set_value(jax.random.split(fresh, stream.key.shape) if stream.key.shape else fresh)
 
 
 def _opened_state(state: nnx.State) -> Opened:
