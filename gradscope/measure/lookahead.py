@@ -19,28 +19,28 @@ from jax import Array
 from gradscope.measure.compiling import compile_program
 from gradscope.measure.flow import FlowPass, Sample
 from gradscope.records import Connection
+from gradscope.trace.layers import Mask
 from gradscope.trace.program import Inputs, Program
 
 STEPS = 3
 """A zero gain on a branch below a zero head needs two steps to come alive; one more is kept in hand."""
 
 
-def zero_leaves(program: Program, samples: list[Sample]) -> list[int]:
-    """Leaves that are connected to the loss and whose gradient is exactly zero on every batch."""
-    return [
-        leaf
+def zero_leaves(program: Program, samples: list[Sample]) -> dict[int, Mask]:
+    """Leaves that are connected to the loss and whose gradient is exactly zero on every batch: which rows."""
+    found = {
+        leaf: np.all([sample.gradients[leaf].largest == 0 for sample in samples], axis=0)
         for leaf, about in enumerate(program.leaves)
-        if program.connections[leaf] is Connection.CONNECTED
-        and about.size
-        and all(np.all(sample.gradients[leaf].largest == 0) for sample in samples)
-    ]
+        if program.connections[leaf] is Connection.CONNECTED and about.size
+    }
+    return {leaf: rows for leaf, rows in found.items() if rows.any()}
 
 
-def alive_later(program: Program, flow: FlowPass, inputs: Inputs, leaves: list[int]) -> dict[int, bool]:
-    """For each of `leaves`: does its gradient become non-zero within `STEPS` steps on the same batch?"""
+def alive_later(program: Program, flow: FlowPass, inputs: Inputs, zeros: dict[int, Mask]) -> dict[int, Mask]:
+    """For each of these rows: does its gradient become non-zero within `STEPS` steps on the same batch?"""
     import optax  # here, because few runs need it and it takes 80 ms to import
 
-    found = dict.fromkeys(leaves, False)
+    found = {leaf: ~rows for leaf, rows in zeros.items()}
     adam = optax.adam(1e-3)
     weights = [jax.numpy.asarray(weight) for weight in inputs.weights]
     state = adam.init(weights)
@@ -55,8 +55,8 @@ def alive_later(program: Program, flow: FlowPass, inputs: Inputs, leaves: list[i
     for _ in range(STEPS):
         weights, state = run(weights, state, inputs.others, consts)
         sample = flow(replace(inputs, weights=weights))
-        for leaf in leaves:
-            found[leaf] = found[leaf] or bool(np.any(sample.gradients[leaf].largest != 0))
-        if all(found.values()):
+        for leaf in zeros:
+            found[leaf] = found[leaf] | (sample.gradients[leaf].largest != 0)
+        if all(rows.all() for rows in found.values()):
             break
     return found

@@ -43,8 +43,8 @@ class Taken:
     nonfinite_gradients: Sequence[Floats] | None
     """By leaf, for the first batch with a non-finite value: elements that are NaN or infinite."""
     samples: Sequence[Sample]
-    alive_later: dict[int, bool]
-    """By leaf with a gradient of exactly zero: was it non-zero after a few optimizer steps?"""
+    alive_later: dict[int, Mask]
+    """By leaf with a gradient of exactly zero, and by row of its stack: was it non-zero a few steps later?"""
     optimizer_given: bool
 
     def gradient(self, leaf: int) -> list[Moments]:
@@ -90,7 +90,7 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
         gradient_max=largest(found),
         update_rms=rms(updates) if updates else None,
         cuts=taken.program.cuts[leaf],
-        alive_later=taken.alive_later.get(leaf),
+        alive_later=_alive_later(taken, [leaf]) if largest(found) == 0 else None,
     )
 
 
@@ -140,8 +140,14 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         activation=next((site.activation for site in sites if site.activation), None),
         kind=leaves[0].kind,
         uses=max(len(sites), 1),
+        alive_later=_alive_later(taken, group.leaves, row.index) if largest(gradients) == 0 else None,
         gradient_norm_spread=_spread(norms),
     )
+
+
+def _alive_later(taken: Taken, leaves: Sequence[int], row: tuple[int, ...] = ()) -> bool | None:
+    looked = [taken.alive_later[leaf][row] for leaf in leaves if leaf in taken.alive_later]
+    return any(bool(np.any(alive)) for alive in looked) if looked else None
 
 
 def _spread(norms: Floats) -> float | None:

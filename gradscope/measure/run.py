@@ -83,7 +83,7 @@ def _taken(problem: Problem, program: Program, flow: FlowPass, run: Run, progres
     """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
     first = run.inputs[0]
     bad = _worst(run.samples)
-    zeros = zero_leaves(program, run.samples) if bad is None else []
+    zeros = zero_leaves(program, run.samples) if bad is None else {}
     if zeros:
         progress("looking a few steps ahead")
     if bad is not None:

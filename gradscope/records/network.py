@@ -99,6 +99,8 @@ class Layer:
     """Class of the framework's module that owns the parameters: `Linear`, `LSTMCell`."""
     uses: int = 1
     """Places in the program where the layer is used (shared weights: more than one)."""
+    alive_later: bool | None = None
+    """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
     gradient_norm_spread: float | None = None
     """Standard deviation over mean of `gradient_norm` over the batches; `None` with one batch."""
 

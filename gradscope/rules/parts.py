@@ -37,10 +37,19 @@ def kind_of(path: tuple[str, ...]) -> str:
 
 
 def by_layer(measurement: Measurement, leaves: Iterable[Parameter]) -> dict[str, list[Parameter]]:
-    """These leaves by layer, in forward order; leaves of no known layer come last."""
+    """These leaves by layer, in forward order; leaves of no known layer come last.
+
+    A stack is no layer itself: its leaves belong to each of its rows.
+    """
     groups: dict[str, list[Parameter]] = {layer.name: [] for layer in measurement.layers}
+    rows: dict[str, list[str]] = {}
+    for layer in measurement.layers:
+        for name in layer.parameters:
+            rows.setdefault(name, []).append(layer.name)
     for leaf in leaves:
-        groups.setdefault(leaf.layer, []).append(leaf)
+        owners = [leaf.layer] if leaf.layer in groups else rows.get(leaf.name, [leaf.layer])
+        for owner in owners:
+            groups.setdefault(owner, []).append(leaf)
     return {name: members for name, members in groups.items() if members}
 
 

@@ -92,8 +92,11 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 
 def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) -> str:
     """Why a profile is too short to judge, where that is no property of the network; else empty."""
-    asleep = {p.layer for p in measurement.parameters if p.alive_later}
-    zero = sum(layer.delta_norm == 0 and layer.name in asleep for layer in measurement.layers)
+    asleep = {p.name for p in measurement.parameters if p.alive_later}
+    zero = sum(
+        layer.delta_norm == 0 and bool(layer.alive_later or asleep & {*layer.parameters})
+        for layer in measurement.layers
+    )
     if len(profile) < least <= len(profile) + zero:
         return (
             f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain) and "

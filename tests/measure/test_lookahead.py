@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from gradscope.pipeline import check_loss
+from gradscope.records import Severity
 from tests.trace import oracle
 from tests.trace.oracle import (
     BATCH,
@@ -48,6 +50,62 @@ def test_dead_units_stay_dead() -> None:
     assert oracle.parameter(found, "first.w").alive_later is False
     assert oracle.parameter(found, "second.b").alive_later is None
     assert [f.layer for f in check_loss(dead, TWO, BATCH).findings] == ["first"]
+
+
+def stack(*biases: float) -> Any:
+    blocks = {
+        "w": normal(3, len(biases), 4, 4, scale=0.5),
+        "b": np.array(biases, np.float32)[:, None] + np.zeros((1, 4), np.float32),
+    }
+    return {"blocks": blocks, "head": TWO["second"]}
+
+
+def residual(p: Any, b: Any) -> Any:
+    h = lax.scan(lambda h, q: (h + jax.nn.relu(apply(q, h)), None), b[0], p["blocks"])[0]
+    return error(apply(p["head"], h), b[1])
+
+
+def test_one_dead_layer_of_a_stack_is_found_at_its_row() -> None:
+    report = check_loss(residual, stack(0.0, -100.0, 0.0), BATCH)
+    rows = {layer.name: layer.alive_later for layer in report.measurement.layers}
+    assert rows == {"blocks[0]": None, "blocks[1]": False, "blocks[2]": None, "head": None}
+    assert [p.alive_later for p in report.measurement.parameters] == [None] * 4
+    (found,) = report.findings
+    assert (found.rule, found.layer, found.severity) == ("zero-gradient", "blocks[1]", Severity.ERROR)
+    assert "The gradient of `blocks[1]` is exactly zero" in found.message
+    assert found.source is not None
+
+
+def test_a_stack_that_is_dead_as_a_whole_is_one_finding() -> None:
+    report = check_loss(residual, stack(-100.0, -100.0, -100.0), BATCH)
+    (found,) = report.findings
+    assert (found.rule, found.evidence["layers"]) == ("zero-gradient", 3)
+
+
+def test_rows_below_a_zero_gain_of_their_own_are_alive_later() -> None:
+    def gained(p: Any, b: Any) -> Any:
+        step = lambda h, q: (h + q["gain"] * jnp.tanh(apply(q, h)), None)  # noqa: E731
+        h = lax.scan(step, b[0], {**p["blocks"], "gain": p["gain"]})[0]
+        return error(apply(p["head"], h), b[1])
+
+    params = {**stack(0.0, 0.1, 0.2), "gain": np.array([[1.0], [0.0], [1.0]], np.float32)}
+    report = check_loss(gained, params, BATCH)
+    rows = {layer.name: layer.alive_later for layer in report.measurement.layers}
+    assert rows["blocks[1]"] is True
+    assert not report.findings
+
+
+def test_an_expert_that_no_example_is_routed_to_is_a_note() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        experts = p["experts"]
+        h = jnp.tanh(jnp.einsum("bd,edf->bef", b[0], experts["in"]))
+        out = jnp.einsum("bef,efd->bed", h, experts["out"])
+        return error(jnp.sum(out * jnp.array([0.5, 0.5, 0.0])[:, None], 1), b[1])
+
+    params = {"experts": {"in": normal(1, 3, 4, 8), "out": normal(2, 3, 8, 4)}}
+    found = check_loss(loss, params, BATCH).findings
+    assert {(f.rule, f.severity) for f in found} == {("zero-gradient", Severity.NOTE)}
+    assert {f.layer for f in found} <= {"experts[2].in", "experts[2].out"}
 
 
 def test_the_share_of_zero_gradients_counts_elements() -> None:

@@ -69,22 +69,27 @@ def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 
 def _dead(measurement: Measurement) -> Dead:
     """The leaves, by layer, whose zero is neither by construction nor by an invariance of the loss."""
-    connected = [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    rows = {layer.name for layer in measurement.layers if layer.gradient_max == 0 and layer.depth is not None}
+    rows -= {layer.name for layer in measurement.layers if layer.alive_later is True}
     dead: dict[str, list[Parameter]] = {}
-    for layer, leaves in by_layer(measurement, connected).items():
+    for layer, leaves in by_layer(measurement, _connected(measurement)).items():
         alive = any(leaf.gradient_max != 0 for leaf in leaves)
         zero = [leaf for leaf in leaves if leaf.gradient_max == 0 and leaf.alive_later is not True]
         zero = [leaf for leaf in zero if not alive or len(leaf.shape) > 1]
+        if all(leaf.layer != layer for leaf in leaves):
+            zero = leaves if layer in rows else []
         if zero:
             dead[layer] = zero
     return dead
 
 
+def _connected(measurement: Measurement) -> list[Parameter]:
+    return [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+
+
 def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:
     """Dead layers that follow each other, in forward order; layers without a path stand in no run's way."""
-    connected = {
-        p.layer for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0
-    }
+    connected = by_layer(measurement, _connected(measurement))
     run: list[Layer] = []
     for layer in measurement.layers:
         if layer.name in dead:
@@ -118,11 +123,17 @@ def _siblings(name: str) -> str:
     return re.sub(r"\d+", "", parent if dot else name)
 
 
+def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
+    """Some optimizer steps were taken, and it did not come alive."""
+    return root.alive_later is False or all(leaf.alive_later is False for leaf in leaves)
+
+
 def _severity(root: Layer, leaves: Sequence[Parameter], unrouted: bool) -> Severity:
     if unrouted:
         return Severity.NOTE
-    looked = all(leaf.alive_later is False for leaf in leaves)
-    matrix = any(len(leaf.shape) > 1 for leaf in leaves)
+    looked = _looked(root, leaves)
+    stacked = any(leaf.layer != root.name for leaf in leaves)
+    matrix = any(len(leaf.shape) > 1 + stacked for leaf in leaves)
     return Severity.ERROR if looked and matrix else Severity.WARNING
 
 
@@ -131,10 +142,12 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     unrouted = _unrouted(measurement, root, dead)
     later = (
         " and stays so after some optimizer steps"
-        if all(leaf.alive_later is False for leaf in leaves)
+        if _looked(root, leaves)
         else "; whether it stays so after an optimizer step was not looked at"
     )
-    message = f"The gradient of {names_of([leaf.name for leaf in leaves])} is exactly zero{later}."
+    mine = all(leaf.layer == root.name for leaf in leaves)
+    what = names_of([leaf.name for leaf in leaves] if mine else [root.name])
+    message = f"The gradient of {what} is exactly zero{later}."
     if others:
         message += (
             f" So is that of {count(len(others), 'layer')} next to it: {names_of([o.name for o in others])}."
@@ -145,7 +158,7 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
         remedy=remedy,
         evidence={"gradient_max": 0.0, "layers": 1 + len(others), "parameters": len(leaves)},
         layer=root.name,
-        parameter=only(leaves),
+        parameter=only(leaves) if mine else None,
         source=root.source,
         severity=_severity(root, leaves, unrouted),
         layers=(root.name, *(other.name for other in others)),
