@@ -56,10 +56,14 @@ def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> Scale | N
 
 
 def _kernel_rms(layer: Layer, parameters: dict[str, Parameter]) -> float:
-    """rms of the largest matrix of the layer: biases, often zero, say nothing about its gain."""
+    """rms of the largest matrix of the layer: biases, often zero, say nothing about its gain.
+
+    Of one layer in a stack only its weights as a whole are known apart from those of the others.
+    """
     kernels = [parameters[name] for name in layer.parameters if name in parameters]
     kernels = [kernel for kernel in kernels if len(kernel.shape) >= 2]
-    return max(kernels, key=lambda kernel: kernel.size).weight_rms if kernels else layer.weight_rms
+    largest = max(kernels, key=lambda kernel: kernel.size, default=None)
+    return largest.weight_rms if largest and largest.layer == layer.name else layer.weight_rms
 
 
 def growth(layers: Sequence[Layer]) -> float | None:

@@ -32,7 +32,8 @@ Use instead:
 Healthy and silent: a bias before a normalization and a key bias under a softmax (the loss does not depend on
 them; any vector is passed over where another leaf of its layer has a gradient), everything below a
 zero-initialized head, unused rows of an embedding table. An expert that this batch was not routed to, beside
-alike layers that have a gradient, is a note. A vector on its own (a gain, a temperature) is a warning.
+alike layers that have a gradient, is a note; one whose later layers have a gradient is used, and dead. A
+vector on its own (a gain, a temperature) is a warning.
 
 ## Source
 Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
@@ -107,14 +108,23 @@ def _has_delta(layer: Layer) -> bool:
 
 def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     """Whether a sibling at the same depth has a gradient: experts, or heads, that this batch did not use."""
-    kind = _siblings(layer.name)
-    if _has_delta(layer):
+    if _has_delta(layer) or layer.depth is None:
         return False
-    return layer.depth is not None and any(
-        other.depth == layer.depth and other.name not in dead and _siblings(other.name) == kind
+    alike = [
+        other
         for other in measurement.layers
-        if other.name != layer.name and other.gradient_max > 0
-    )
+        if other.depth == layer.depth
+        and other.name not in dead
+        and _siblings(other.name) == _siblings(layer.name)
+        and other.name != layer.name
+        and other.gradient_max > 0
+    ]
+    member = layer.name[: layer.name.rfind("]") + 1]
+    mine = [other for other in measurement.layers if member and other.name.startswith(member)]
+    if any(_has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
+        # The loss uses this member: only what stands beside the layer within it says otherwise.
+        alike = [other for other in alike if other in mine]
+    return bool(alike)
 
 
 def _siblings(name: str) -> str:

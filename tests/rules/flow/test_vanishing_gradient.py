@@ -104,6 +104,16 @@ def test_the_matrix_is_compared_and_not_the_zero_bias_beside_it():
     assert "residual" in finding.remedy
 
 
+def test_the_weights_of_each_layer_in_a_stack_are_its_own():
+    layers = [
+        layer(f"blocks[{i}]", i + 1, delta, parameters=("blocks.w",))
+        for i, delta in enumerate(decay(10, 0.4))
+    ]
+    layers = [replace(one, weight_rms=0.05) for one in layers]
+    (finding,) = found(measured(layers, [parameter("blocks.w", layer="blocks", weight_rms=9.0)]), RULE)
+    assert finding.evidence["weights_to_initialization"] == pytest.approx(0.2)
+
+
 def test_a_saturated_tanh_is_told_from_a_tanh_with_small_weights():
     (saturated,) = found(chain(decay(10, 0.4), activation="tanh", weight_rms=1.0), RULE)
     (small,) = found(chain(decay(10, 0.4), activation="tanh", weight_rms=0.05), RULE)

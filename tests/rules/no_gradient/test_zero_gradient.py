@@ -120,3 +120,32 @@ def test_a_head_whose_targets_this_batch_lacks_is_a_note():
     (finding,) = found(measured(heads, leaves), RULE)
     assert finding.severity is Severity.NOTE
     assert finding.layer == "heads.class"
+
+
+def ensemble(used):
+    """Two members of two layers; the first layer of the second member has no gradient."""
+    made = [
+        layer(f"critics[{i}].{name}", depth, 1.0 if i == 0 or (used and depth == 2) else 0.0)
+        for depth, name in ((1, "hidden"), (2, "out"))
+        for i in range(2)
+    ]
+    made = [
+        one if one.delta_norm else replace(one, **zero(), alive_later=False, parameters=one.parameters)
+        for one in made
+    ]
+    stacked = {"shape": (2, 32, 32), "size": 2048}
+    leaves = [parameter(f"critics.{name}.w", **stacked) for name in ("hidden", "out")]
+    rows = [replace(one, parameters=(f"critics.{'hidden' if one.depth == 1 else 'out'}.w",)) for one in made]
+    return measured(rows, leaves)
+
+
+def test_a_dead_layer_of_a_member_whose_later_layers_learn_is_an_error():
+    (finding,) = found(ensemble(used=True), RULE)
+    assert (finding.layer, finding.severity) == ("critics[1].hidden", Severity.ERROR)
+    assert "`critics[1].hidden`" in finding.message
+
+
+def test_a_member_that_the_batch_does_not_use_at_all_is_a_note():
+    findings = found(ensemble(used=False), RULE)
+    assert {finding.severity for finding in findings} == {Severity.NOTE}
+    assert all(finding.layer.startswith("critics[1]") for finding in findings)
