@@ -65,13 +65,20 @@ class Haiku(Adapter):
 
     @contextmanager
     def watch(self, seen: Callable[[tuple[str, ...], str], object]) -> Iterator[None]:
+        found: dict[str, str] = {}
+
         def note(run: Any, args: Any, kwargs: Any, about: Any) -> Any:
             if about.method_name != "__init__":
-                seen((about.module.module_name,), type(about.module).__name__)
+                found[about.module.module_name] = type(about.module).__name__
             return run(*args, **kwargs)
 
         with hk.intercept_methods(note):
             yield
+        for name, kind in found.items():
+            seen((name,), kind)
+            # Modules inside a lift (`layer_stack`, `hk.lift`) do not know the prefix of their params.
+            for prefix in (lift for lift, of in found.items() if of == "LiftingModule" and lift != name):
+                seen((f"{prefix}/{name}",), kind)
 
 
 def _inputs(model: Any, context: Context) -> Inputs:

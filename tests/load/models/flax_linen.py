@@ -126,7 +126,8 @@ def deep():
 
     return made(
         module, variables, lambda variables: loss_fn(variables["params"], {"image": X}),
-        {"": "Deep", "inner": "Dense", "steps.Dense_0": "Dense", "out": "Dense"},
+        {"gain": "Deep", "inner": "Dense", "out": "Dense"}
+        | {f"steps.Dense_0[{i}]": "Dense" for i in range(3)},
         ("gain", *dense("inner", "out", "steps.Dense_0")),
         loss_fn=jax.jit(loss_fn),
     )  # fmt: skip

@@ -70,7 +70,7 @@ def own():
     loss, found = jax.value_and_grad(error)(params, (X, Y))
     return Made(
         state, lambda state, batch: error(state.params, batch), (X, Y),
-        loss=float(loss), weight=params.get, gradient=found.get, kinds={"": None}, parameters=("w", "b"),
+        loss=float(loss), weight=params.get, gradient=found.get, kinds={"w": None}, parameters=("w", "b"),
     )  # fmt: skip
 
 
