@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradscope.errors import GradscopeError
 from gradscope.measure import gradient_words
 from gradscope.measure.gradient_judging import FINE, Judge
 from gradscope.measure.surface import Surface
@@ -31,6 +32,8 @@ class Suspect:
     verdict: Verdict
     words: gradient_words.Words
     source: Source | None
+    if_needed: gradient_words.Words | None = None
+    """What is said of a wrong gradient where nothing can be differentiated without it."""
 
 
 class Reasons:
@@ -40,13 +43,16 @@ class Reasons:
         self._program, self._surface, self._dtype = program, surface, dtype
         self._wrong = [rule for rule in rules if rule.verdict is Verdict.WRONG]
         self._unsure = [rule for rule in rules if rule.verdict is Verdict.CANNOT_JUDGE]
-        self._gradients: dict[str, list[Any]] = {}
+        self._gradients: dict[str, list[Any] | None] = {}
 
     def told(self, check: GradientCheck, leaf: int, judge: Judge) -> GradientCheck:
         """The check with its reason, which may change `wrong` to `cannot judge`."""
         stops, others = self._cuts(leaf)
         for suspect in self._suspects(stops):
-            if self._explains(suspect, leaf, judge):
+            gradient = self._without(suspect, judge)
+            if gradient is None and suspect.if_needed and check.verdict is Verdict.WRONG:
+                return _with(check, suspect.verdict, suspect.if_needed, suspect.source)
+            if gradient is not None and _explains(gradient, leaf, judge):
                 if suspect.verdict is Verdict.WRONG:  # the gradient's own words say by how much
                     words = suspect.words[0], f"{check.reason}: {suspect.words[1]}"
                     return _with(check, check.verdict, words, suspect.source)
@@ -93,17 +99,29 @@ class Reasons:
             rules[0].verdict,
             words,
             rules[0].source,
+            gradient_words.needed(rules[0]),
         )
 
-    def _explains(self, suspect: Suspect, leaf: int, judge: Judge) -> bool:
-        """Taken out, the gradient of this leaf is another one, and that one agrees."""
+    def _without(self, suspect: Suspect, judge: Judge) -> list[Any] | None:
+        """The gradient with the suspect taken out; `None` where there is none.
+
+        A custom rule is often there because its function has no derivative: a callback, a loop, a kernel.
+        """
         if suspect.key not in self._gradients:
             changed = suspect.rewrite(self._program.body)
-            self._gradients[suspect.key] = self._surface.gradient_of(changed, judge.here.weights)
-        other = np.asarray(self._gradients[suspect.key][leaf], np.float64).ravel()
-        if np.array_equal(other, judge.here.gradient(leaf)):
-            return False
-        return judge.against(leaf, other).verdict is Verdict.RIGHT
+            try:
+                self._gradients[suspect.key] = self._surface.gradient_of(changed, judge.here.weights)
+            except GradscopeError:
+                self._gradients[suspect.key] = None
+        return self._gradients[suspect.key]
+
+
+def _explains(gradient: list[Any], leaf: int, judge: Judge) -> bool:
+    """The gradient of this leaf is another one, and that one agrees."""
+    other = np.asarray(gradient[leaf], np.float64).ravel()
+    if np.array_equal(other, judge.here.gradient(leaf)):
+        return False
+    return judge.against(leaf, other).verdict is Verdict.RIGHT
 
 
 def _with(

@@ -42,6 +42,12 @@ def ruled(rule: RuleCheck) -> Words:
     return "custom-rule", f"{function} gives another gradient than its function has: without it the two agree"
 
 
+def needed(rule: RuleCheck) -> Words:
+    """Of a gradient that is off where a rule cannot be taken out: its function has no derivative."""
+    is_ = "is wrong" if rule.verdict is Verdict.WRONG else "cannot be judged"
+    return "custom-rule", f"the rule of `{rule.function}`{at(rule.source)} {is_}, and nothing else is known to be"
+
+
 def hidden(cut: Cut, dtype: str) -> Words:
     """Of a loss that may jump where the steps of a coarse dtype cannot pass between the jumps."""
     return "jumps", f"`{cut.op}`{at(cut.source)} can make the loss jump, too finely to be seen in {dtype}"

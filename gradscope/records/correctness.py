@@ -74,7 +74,8 @@ class RuleCheck:
     kind: str
     """`custom_vjp` or `custom_jvp`."""
     argument: str
-    """By its name where the user gave one; empty where no argument could be judged."""
+    """By its name where the user gave one; empty where no argument could be judged, and where the forward
+    half gives other results than the function."""
     verdict: Verdict
     reason: str
     ratio: float | None

@@ -127,7 +127,8 @@ def _rules(found: Sequence[RuleCheck], view: View, glyphs: Glyphs) -> list[Line]
     for check in found:
         style = STYLES[check.verdict]
         place = f" at {check.source}" if check.source else ""
-        text = f"{check.function} ({check.kind}){place}, argument {check.argument}: {check.verdict.value}"
+        of = f", argument {check.argument}" if check.argument else ""
+        text = f"{check.function} ({check.kind}){place}{of}: {check.verdict.value}"
         if check.reason and (check.verdict is not Verdict.RIGHT or view.show_all):
             text += f": {check.reason}"
         lead = (pad(glyphs.marks[style], INDENT), style)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import jax
 
 from gradscope.measure.compiling import compile_program, free_memory
 from gradscope.measure.custom_rules.derivatives import Asked, Programs, Values, real_results
@@ -13,7 +16,7 @@ from gradscope.measure.custom_rules.visit import RuleRaises, Visit
 from gradscope.records import RuleCheck, Verdict
 from gradscope.trace.capture import capture, operands
 from gradscope.trace.custom_rules import Place, find_places
-from gradscope.trace.forward import Path
+from gradscope.trace.forward import Path as Route
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.program import Inputs, Program
 
@@ -23,6 +26,8 @@ PLACES = 16
 """Calls of one function that are judged; a deep network without `scan` has one in each layer."""
 SHARE = 4
 """Operands may take one part in so many of the free memory."""
+JAX = Path(jax.__file__).parent
+"""Where JAX's own rules are, those of `jax.experimental` among them."""
 SMALL = 2**16
 """Elements of all operands together up to which a library's rule is checked too."""
 
@@ -73,7 +78,7 @@ def _is_checked(place: Place) -> bool:
     if place.users:
         return True
     sizes = [getattr(atom.aval, "size", 0) for atom in place.eqn.invars]
-    return bool(place.rule.file) and "/jax/_src/" not in place.rule.file and sum(sizes) <= SMALL
+    return bool(place.rule.file) and JAX not in Path(place.rule.file).parents and sum(sizes) <= SMALL
 
 
 Function = tuple[str, str, str, int]
@@ -98,7 +103,7 @@ def _spread(places: list[Place]) -> list[Place]:
     return [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
-def _capture(program: Program, inputs: Inputs, places: list[Place]) -> dict[Path, list[Values]]:
+def _capture(program: Program, inputs: Inputs, places: list[Place]) -> dict[Route, list[Values]]:
     """By path, the operands of each visit; a path that memory has no room for is left out."""
     free, chosen = free_memory(), {}
     room = None if free is None else free // SHARE
@@ -124,7 +129,7 @@ def _bytes(aval: Any) -> int:
 
 
 def _judged(
-    place: Place, captured: dict[Path, list[Values]], programs: Programs, seed: int
+    place: Place, captured: dict[Route, list[Values]], programs: Programs, seed: int
 ) -> Iterator[tuple[int | None, Judgement]]:
     """By operand, one judgement or, in a loop, one for each visit."""
     by = tuple(i for i in place.active if place.reached[i])
@@ -143,7 +148,7 @@ def _judged(
 
 
 def _unjudged(
-    place: Place, by: tuple[int, ...], wanted: tuple[int, ...], captured: dict[Path, list[Values]]
+    place: Place, by: tuple[int, ...], wanted: tuple[int, ...], captured: dict[Route, list[Values]]
 ) -> str | None:
     if place.inside is not None:
         return f"it is called inside `{place.inside}`, which gradscope does not look into"
@@ -170,7 +175,7 @@ def _records(results: list[Result], uses: dict[Function, int]) -> Iterator[RuleC
         if name not in mine or _rank(result) > _rank(mine[name]):
             mine[name] = result
     for key, by_name in worst.items():
-        named = {name: result for name, result in by_name.items() if name} or by_name
+        named = {n: r for n, r in by_name.items() if n or r.judgement.verdict is Verdict.WRONG} or by_name
         for name, result in named.items():
             if result.place.users or result.judgement.verdict is Verdict.WRONG:
                 yield _record(result, name, uses[key])

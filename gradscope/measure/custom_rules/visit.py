@@ -58,8 +58,8 @@ class Visit:
         self._place: Place = asked.place
         self._seeds = asked.seeds(operands, np.random.default_rng([seed, STREAM]))
 
-    def judgements(self) -> Iterator[tuple[int, Judgement]]:
-        """By operand. Raises `RuleRaises` where the user's rule raises anything."""
+    def judgements(self) -> Iterator[tuple[int | None, Judgement]]:
+        """By operand, or one for all of them where the results are wrong already. Raises `RuleRaises` where the user's rule raises anything."""
         try:
             rule = self._of(by_rule(self._place), self._seeds)
         except Exception as error:
@@ -72,8 +72,11 @@ class Visit:
                 yield operand, Judgement(Verdict.CANNOT_JUDGE, "its result is NaN at the values that it gets")
             return
         forward = self._forward_differs(rule.results, results)
+        if forward is not None:
+            yield None, forward
+            return
         for number, operand in enumerate(self._asked.by):
-            yield operand, forward or self._judge(number, results, rule, own)
+            yield operand, self._judge(number, results, rule, own)
 
     def _judge(self, number: int, results: Values, rule: Both, own: Both | None) -> Judgement:
         eps = self._eps()

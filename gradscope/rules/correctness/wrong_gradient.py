@@ -121,7 +121,11 @@ def _of_rule(found: Sequence[RuleCheck], spoiled: Sequence[GradientCheck]) -> Hi
 
 
 def _cure(worst: RuleCheck) -> str:
+    if not worst.argument:
+        return f"Let the forward half of the rule return what `{worst.function}` itself returns."
     part = "tangents" if worst.kind == "custom_jvp" else f"cotangent of `{worst.argument}`"
+    if worst.ratio and f"{worst.ratio:.4g}" == "-1":
+        return f"Change the sign of the {part} in the rule of `{worst.function}`."
     if worst.ratio:
         how = ("Multiply", 1 / worst.ratio) if abs(worst.ratio) < 1 else ("Divide", worst.ratio)
         return f"{how[0]} the {part} in the rule of `{worst.function}` by {how[1]:.4g}."

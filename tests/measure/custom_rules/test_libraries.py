@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+from jax.experimental.ode import odeint
 
 from gradscope.trace.custom_rules import Place
 from tests.measure.custom_rules.made import RIGHT, WRONG, normal, one, rules_of
@@ -54,6 +55,16 @@ def test_no_rule_of_a_library_is_called_wrong(name: str, monkeypatch: pytest.Mon
 
 def test_a_library_is_not_listed() -> None:
     assert rules_of(lambda p: jnp.sum(jax.nn.relu(p) + optax.safe_norm(p, 0.1)), normal(5)) == []
+
+
+def test_the_rule_of_an_experimental_solver_of_jax_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is JAX's own, and takes many times as long as the model."""
+
+    def solved(p: Any) -> Any:
+        return jnp.sum(odeint(lambda y, t: -y * t, p, jnp.linspace(0.0, 1.0, 3)))
+
+    monkeypatch.delattr("gradscope.measure.custom_rules.check.Visit")
+    assert rules_of(solved, normal(5)) == []
 
 
 def test_a_wrong_rule_of_a_library_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,21 @@ def test_a_wrong_rule_is_not_excused_by_a_stop_gradient_elsewhere() -> None:
     assert UNSURE not in {check.verdict for check in found.values()}
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_a_rule_around_a_function_without_a_derivative_is_judged(factor: float) -> None:
+    """Taken out of the program to find the reason, it leaves a callback that nothing can differentiate."""
+
+    def act(x: Any) -> Any:
+        return jax.pure_callback(lambda x: np.tanh(np.asarray(x)), jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    ruled = jax.custom_vjp(act)
+    ruled.defvjp(lambda x: (act(x), x), lambda x, g: (factor * g * (1 - jnp.tanh(x) ** 2),))
+    found = run(mlp(ruled))
+    wrong = {check.parameter: check.cause for check in found.gradients if check.verdict is WRONG}
+    assert wrong == (dict.fromkeys(BELOW, "custom-rule") if factor == 0.5 else {})
+    assert {check.verdict for check in found.custom_rules} == {WRONG if factor == 0.5 else RIGHT}
+
+
 def test_forward_mode_of_a_custom_vjp_is_not_judged_and_names_it() -> None:
     mode = run(mlp(ruled(CHANGES["2 times"]))).transposition
     assert mode.verdict is UNSURE

@@ -90,6 +90,13 @@ def test_a_wrong_rule_is_one_finding_with_its_parameters_as_evidence() -> None:
     assert finding.remedy == "Multiply the cotangent of `x` in the rule of `swish` by 2."
 
 
+def test_the_remedy_fits_what_is_wrong() -> None:
+    (flipped,) = found(rules=(custom(ratio=-1.00001),))
+    assert flipped.remedy == "Change the sign of the cotangent of `x` in the rule of `swish`."
+    (forward,) = found(rules=(custom(argument="", ratio=None),))
+    assert forward.remedy == "Let the forward half of the rule return what `swish` itself returns."
+
+
 def test_two_wrong_arguments_of_one_rule_are_one_finding() -> None:
     (finding,) = found(by_rule("a.w"), rules=(custom(argument="x"), custom(argument="slope")))
     assert finding.evidence["arguments"] == "x, slope"
