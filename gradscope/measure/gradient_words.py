@@ -44,8 +44,8 @@ def ruled(rule: RuleCheck) -> Words:
 
 def needed(rule: RuleCheck) -> Words:
     """Of a gradient that is off where a rule cannot be taken out: its function has no derivative."""
-    is_ = "is wrong" if rule.verdict is Verdict.WRONG else "cannot be judged"
-    return "custom-rule", f"the rule of `{rule.function}`{at(rule.source)} {is_}, and nothing else is known to be"
+    state = "is wrong" if rule.verdict is Verdict.WRONG else "cannot be judged"
+    return "custom-rule", f"the rule of `{rule.function}`{at(rule.source)} {state}, alone of what is known"
 
 
 def hidden(cut: Cut, dtype: str) -> Words:

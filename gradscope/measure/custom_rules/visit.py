@@ -59,7 +59,10 @@ class Visit:
         self._seeds = asked.seeds(operands, np.random.default_rng([seed, STREAM]))
 
     def judgements(self) -> Iterator[tuple[int | None, Judgement]]:
-        """By operand, or one for all of them where the results are wrong already. Raises `RuleRaises` where the user's rule raises anything."""
+        """By operand, or one for all of them where the results are wrong already.
+
+        Raises `RuleRaises` where the user's rule raises anything.
+        """
         try:
             rule = self._of(by_rule(self._place), self._seeds)
         except Exception as error:
