@@ -55,11 +55,12 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 @dataclass(eq=False)
 class Dense(Block):
-    """`act(x @ w + b)`; `stacked` layers share one array and are scanned over."""
+    """`act(x @ w + b)`; `stacked` layers share one array, scanned over or indexed by a counter."""
 
     activation: str
     name: str = ""
     stacked: int | None = None
+    indexed: bool = False
 
     def fast(self, params: Any, x: Array) -> Array:
         act = ACTIVATIONS[self.activation]
@@ -70,6 +71,9 @@ class Dense(Block):
         def layer(x: Array, row: Any) -> tuple[Array, None]:
             return act(x @ row["w"] + row["b"]), None
 
+        if self.indexed:
+            rows = lambda i: jax.tree.map(lambda leaf: leaf[i], mine)  # noqa: E731
+            return lax.fori_loop(0, self.stacked, lambda i, x: layer(x, rows(i))[0], x)
         return lax.scan(layer, x, mine)[0]
 
     def slow(self, params: Any, x: Array, notes: Notes) -> Array:
@@ -260,7 +264,9 @@ AROUND = ["jit", "remat", "remat-dots", "vmap", "residual", "custom_vjp", "custo
 
 def blocks(depth: int) -> st.SearchStrategy[Block]:
     activation = st.sampled_from(sorted(ACTIVATIONS))
-    leaf: st.SearchStrategy[Block] = st.builds(Dense, activation, stacked=st.sampled_from([None, None, 3]))
+    leaf: st.SearchStrategy[Block] = st.builds(
+        Dense, activation, stacked=st.sampled_from([None, None, 3]), indexed=st.booleans()
+    )
     if depth == 0:
         return leaf
     inner = blocks(depth - 1)
