@@ -59,6 +59,8 @@ class Problem:
     _arguments: Arguments
     _batches: Peeked
     _make: Callable[[int], Any] | None
+    _redraws: bool
+    """Whether the random streams inside a model object are drawn by the key, too."""
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class Problem:
             _arguments=arguments,
             _batches=peeked,
             _make=None,
+            _redraws=False,
         )
         if loss is not loss_fn:
             with user_code("calling the model"):
@@ -124,6 +127,8 @@ class Problem:
         """
 
         def run(model: Any) -> Any:
+            if self._redraws and self._opened and self._opened.redraw:
+                self._opened.redraw(model, key)
             with watched(self.kinds):
                 return self._arguments.call(self._loss, model, batch, key)
 
@@ -143,7 +148,8 @@ class Problem:
     @property
     def takes_key(self) -> bool:
         """Whether the loss draws random numbers from the key that `loss` is given."""
-        return self._arguments.takes_key
+        inside = self._redraws and self._opened is not None and self._opened.redraw is not None
+        return self._arguments.takes_key or inside
 
     def key(self, draw: int = 0) -> Any:
         """The PRNG key of the batch number `draw`: the same for the same seed."""
@@ -163,6 +169,13 @@ class Problem:
         elif batch_size is not None:
             note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
             changed._set(notes=(*self.notes, note))
+        return changed
+
+    def for_training(self) -> Problem:
+        """This problem for many steps: dropout inside a model object draws anew at each, as in real training,
+        where the passes that measure one step leave the model as it is."""
+        changed = copy.copy(self)
+        changed._set(_redraws=True)
         return changed
 
     @property

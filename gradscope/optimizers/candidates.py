@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,9 @@ from gradscope.records import Number
 
 DEFAULT = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad")
 
-FIXED, ADAPTIVE, AUTOMATIC = "fixed", "adaptive", "automatic"
+FIXED, ADAPTIVE, AUTOMATIC, OWN = "fixed", "adaptive", "automatic", "own"
+YOURS = "yours"
+"""The file's `optimizer`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Candidate:
     """Evaluates the loss several times a step, on the same batch: for losses without noise."""
     at: Callable[[Any, Any], Any] | None = None
     """(state, params) -> the parameters that are to be judged, where they are not those being trained."""
+    as_it_is: bool = False
+    """With its own schedule and clipping."""
 
 
 _ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -67,13 +71,16 @@ _SCHEDULE_FREE = frozenset({"schedule_free_sgd", "schedule_free_adamw"})
 _OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"noisy_sgd": {"key": 0}}
 
 
-def named(name: str) -> Candidate:
-    """The candidate called `name`: one of the seven defaults, or a function of optax or optax.contrib."""
+def named(name: str, others: Iterable[str] = ()) -> Candidate:
+    """The candidate called `name`: one of the seven defaults, or a function of optax or optax.contrib.
+
+    `others` are names that would have been taken too, for the error.
+    """
     wanted = name.strip().lower().replace("-", "_")
     base, fixed = _ALIASES.get(wanted, (wanted, {}))
     home, function = _function(base)
     if function is None:
-        raise _unknown(name)
+        raise _unknown(name, others)
     fixed = {**fixed, **_OWN_ARGUMENTS.get(base, {})}
     signature = inspect.signature(function)
     rate = "learning_rate" if "learning_rate" in signature.parameters else None
@@ -95,12 +102,12 @@ def named(name: str) -> Candidate:
 
 def own(name: str, make: Callable[[Any], Any], usual: float = 1e-3) -> Candidate:
     """One of the file's `candidates`, a function of the learning rate."""
-    return Candidate(name, make, f"candidates[{name!r}]({{rate}})", ADAPTIVE, usual)
+    return Candidate(name, make, f"candidates[{name!r}]({{rate}})", OWN, usual)
 
 
 def users(optimizer: Any) -> Candidate:
     """The file's `optimizer` as it is: its learning rate is the user's."""
-    return Candidate("yours", lambda _rate: optimizer, "optimizer", AUTOMATIC, None)
+    return Candidate(YOURS, lambda _rate: optimizer, "optimizer", OWN, None, as_it_is=True)
 
 
 def _with_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
@@ -164,11 +171,11 @@ def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str 
     return {**defaults, **fixed}
 
 
-def _unknown(name: str) -> GradscopeError:
-    close = nearest(name.lower().replace("-", "_"), known())
+def _unknown(name: str, others: Iterable[str]) -> GradscopeError:
+    close = nearest(name.lower().replace("-", "_"), [*others, *known()])
     return GradscopeError(
         f"There is no optimizer {name!r}.",
-        why="It is neither in optax nor in optax.contrib.",
+        why="It is neither in optax or optax.contrib, nor among the file's `candidates`.",
         fix=f"{close} The usual ones: {', '.join(DEFAULT)}.".strip(),
         slug="unknown-optimizer",
     )

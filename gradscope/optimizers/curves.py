@@ -1,4 +1,4 @@
-"""What loss curves say: where they end, when they cross a target, which of them differ. NumPy only.
+"""What loss curves say: where they end, when they cross a target, which of them differ. No JAX.
 
 A curve holds the training loss of every step. Losses of single batches are noisy, so a curve is compared
 by the mean over a trailing window, the same one for every optimizer.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr
 
 Curve = Sequence[float]
 Floats = NDArray[np.float64]
@@ -23,8 +25,9 @@ TARGET_SHARE = 0.9
 RATIO_MAX = 4.0
 """AlgoPerf's upper end of a performance profile: slower than four times the fastest counts as a miss."""
 LEVEL = 0.05
-_T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Two-sided 95 % quantiles of Student's t by the number of pairs; beyond them the normal one is near."""
+"""Of a difference that is called real: the chance of it among equals, for the whole table."""
+ROUNDING = 1e-6
+"""Share of a loss within which two of them are equal: float32 sums over a batch round by about that."""
 
 
 def window_of(steps: int) -> int:
@@ -53,7 +56,9 @@ def end_of(losses: Curve, window: int) -> float:
 
 
 def crossing(losses: Curve, window: int, target: float) -> float:
-    """Steps until the smoothed loss is at or below `target`; infinite for a miss."""
+    """Steps until the smoothed loss is at or below `target`; infinite for a miss, and for a run that died."""
+    if not np.isfinite(losses).all():
+        return math.inf
     below = np.flatnonzero(smoothed(losses, window) <= target)
     return float(below[0] + 1) if len(below) else math.inf
 
@@ -67,31 +72,56 @@ def median(values: Sequence[float]) -> float:
     return (ordered[middle - 1] + ordered[middle]) / 2
 
 
-def tied(first: Mapping[int, float], second: Mapping[int, float]) -> bool:
-    """Whether seeds cannot tell two optimizers apart by their final losses, paired by seed.
+def ties(first: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> list[bool]:
+    """Whether the seeds cannot tell the first from each of the others, by the score of each seed.
 
-    Two tests have to agree that they differ: the bootstrap of the mean difference over the seeds (every
-    resample of up to six seeds, 10,000 beyond) and the paired t interval, both at 95 %. With three seeds the
-    bootstrap alone would name a winner in one of four equal pairs.
+    Seven equal optimizers are six chances to find a difference, so the chances are judged together, by
+    Holm's steps (1979): judged one by one, three in ten tables of equals showed a difference.
+    """
+    chances = [chance_of_equals(first, other) for other in others]
+    found = [True] * len(others)
+    for left, place in zip(range(len(others), 0, -1), np.argsort(chances), strict=True):
+        if chances[place] * left > LEVEL:
+            break
+        found[place] = False
+    return found
+
+
+def chance_of_equals(first: Mapping[int, float], second: Mapping[int, float]) -> float:
+    """How likely equal optimizers would differ by as much, paired by seed; 1 where seeds cannot say.
+
+    The larger of two: the paired t test, and the bootstrap of the mean difference (every resample of up to
+    six seeds, 10,000 beyond). With three seeds the bootstrap alone would name a winner in one of four equal
+    pairs. A second that ends nowhere at every seed is worse beyond doubt.
     """
     seeds = sorted(first.keys() & second.keys())
-    differences = np.array([second[s] - first[s] for s in seeds])
-    if len(seeds) < 2 or not np.isfinite(differences).all():
-        return not (len(seeds) > 0 and bool(np.isinf(differences).all()))
-    mean, spread = float(differences.mean()), float(differences.std(ddof=1))
-    half = _T_975.get(len(seeds), 2.1) * spread / math.sqrt(len(seeds))
-    low, high = np.quantile(_resampled_means(differences), [LEVEL / 2, 1 - LEVEL / 2])
-    return bool(abs(mean) <= half or low <= 0 <= high)
+    if len(seeds) < 2:
+        return 1.0
+    one, two = (np.array([by_seed[s] for s in seeds]) for by_seed in (first, second))
+    if not np.isfinite(one).all() or not np.isfinite(two).all():
+        return 0.0 if np.isfinite(one).all() and not np.isfinite(two).any() else 1.0
+    differences = two - one
+    mean, spread = abs(float(differences.mean())), float(differences.std(ddof=1))
+    if mean <= ROUNDING * float(np.abs([one, two]).max()):
+        return 1.0
+    resampled = _resampled_means(differences)
+    bootstrap = 2.0 * min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
+    if spread == 0.0:
+        return bootstrap
+    t = 2.0 * float(stdtr(len(seeds) - 1, -mean * math.sqrt(len(seeds)) / spread))
+    return max(t, bootstrap)
 
 
 def _resampled_means(values: Floats) -> Floats:
-    count = len(values)
-    if count <= 6:
-        picks = np.array(list(itertools.product(range(count), repeat=count)))
-    else:
-        picks = np.random.default_rng(0).integers(0, count, (10_000, count))
-    means: Floats = values[picks].mean(axis=1)
+    means: Floats = values[_resamples(len(values))].mean(axis=1)
     return means
+
+
+@cache
+def _resamples(count: int) -> NDArray[np.int64]:
+    if count <= 6:
+        return np.array(list(itertools.product(range(count), repeat=count)))
+    return np.random.default_rng(0).integers(0, count, (10_000, count))
 
 
 def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> float:

@@ -1,8 +1,8 @@
 """Three ways to run the same training steps; each compiles once per optimizer, never per learning rate.
 
-On a CPU the steps of a small network are quickest inside one `scan`, with convolutions they are six times
-slower there than one by one, and `vmap` over runs pays below about 5,000 parameters only; on an accelerator
-batching is the way. Measured in `docs/compare-optimizers.md`.
+On a CPU the steps of a small network are quickest inside one loop of the device, with convolutions they
+are six times slower there than one by one, and `vmap` over runs pays below about 5,000 parameters only; on
+an accelerator batching is the way. Measured in `docs/compare-optimizers.md`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from jax import Array, lax
 
 from gradscope.load.user_code import as_gradscope_error
 from gradscope.measure.compiling import Compiled, compile_program
-from gradscope.optimizers.feed import Feed
+from gradscope.optimizers.feed import Feed, Table
 from gradscope.optimizers.training import Training, line_search_evaluations
 
 CHUNK = 20
 """Steps between two looks at the losses: a look waits for the device."""
 MANY = 10_000
 """Runs that a training step is compiled for."""
+ANY_RATE = 1e-3
 
 
 @dataclass
@@ -62,137 +63,141 @@ class Engine(Protocol):
 class Stepwise:
     """One jitted step, called from Python: for batches that are streamed, and for convolutions on a CPU."""
 
-    def __init__(self, training: Training, feed: Feed) -> None:
+    def __init__(self, training: Training) -> None:
         self._training = training
         self._consts = list(training.program.body.consts)
-        self._start: Compiled = compile_program(training.start, (feed.weights, 1e-3), runs=1)
-        state = self._start(feed.weights, 1e-3)
-        others = next(iter(feed.steps(1)))
-        self._step = self._compile((feed.weights, state, 1e-3, others, self._consts))
+        weights = training.feed.weights
+        self._start: Compiled = compile_program(training.start, (weights, ANY_RATE), runs=1)
+        self._step = self._compile(weights, self._start(weights, ANY_RATE))
         self.compiled = 2
         self.step_seconds: list[float] = []
 
-    def _compile(self, args: tuple[Any, ...]) -> Compiled:
+    def _compile(self, weights: Any, state: Any) -> Compiled:
+        args = (weights, state, ANY_RATE, next(iter(self._training.feed.steps(1))), self._consts)
         return compile_program(self._training.step, args, runs=MANY, donate=(0, 1))
 
     def advance(self, runs: Sequence[Run], steps: int) -> None:
         for run in runs:
+            if run.weights is None:
+                run.losses.clear()
+                run.weights = jax.tree.map(jnp.copy, run.feed.weights)
+                run.state = jax.tree.map(jnp.copy, self._start(run.feed.weights, run.rate))
             self._advance(run, steps)
 
     def _advance(self, run: Run, steps: int) -> None:
-        if run.weights is None:
-            run.losses.clear()
-            run.weights = jax.tree.map(jnp.copy, run.feed.weights)
-            run.state = jax.tree.map(jnp.copy, self._start(run.feed.weights, run.rate))
-        if run.died_at() is not None:
-            return
         waiting: list[Array] = []
         start = time.perf_counter()
         for others in run.feed.steps(steps, len(run.losses)):
-            waiting.append(self._one(run, others))
+            if not waiting and run.died_at() is not None:
+                return
+            waiting.append(self._ran(run, (others, self._consts)))
             if len(waiting) == CHUNK:
                 start = self._look(run, waiting, start)
-                if run.died_at() is not None:
-                    return
         self._look(run, waiting, start)
 
-    def _one(self, run: Run, others: list[Any]) -> Array:
+    def _ran(self, run: Run, args: tuple[Any, ...]) -> Array:
+        """The losses of the steps that the program makes."""
+        losses: Array
         try:
-            run.weights, run.state, loss = self._step.executable(
-                run.weights, run.state, run.rate, others, self._consts
-            )
+            run.weights, run.state, losses = self._step.executable(run.weights, run.state, run.rate, *args)
         except jax.errors.JaxRuntimeError as error:
             raise as_gradscope_error(error, "training") from error
-        array: Array = loss
-        return array
+        return losses
 
     def _look(self, run: Run, waiting: list[Array], start: float) -> float:
         """Read the losses, and answer the time at which that was done."""
         if not waiting:
             return start
         run.losses.extend(float(loss) for loss in jax.device_get(waiting))
-        now = time.perf_counter()
-        self.step_seconds.append((now - start) / len(waiting))
+        self.step_seconds.append((time.perf_counter() - start) / len(waiting))
         run.line_searches.append(line_search_evaluations(run.state))
         waiting.clear()
-        return now
+        return time.perf_counter()
 
 
-class Scanned(Stepwise):
-    """`CHUNK` steps in one `lax.scan`: no Python between two steps."""
+class Looped(Stepwise):
+    """Up to `CHUNK` steps in one loop of the device: no Python between two steps."""
 
-    def _compile(self, args: tuple[Any, ...]) -> Compiled:
-        weights, state, rate, others, consts = args
-        stacked = [jnp.broadcast_to(leaf, (CHUNK, *np.shape(leaf))) for leaf in others]
-        return compile_program(self._chunk, (weights, state, rate, stacked, consts), runs=MANY, donate=(0, 1))
+    def __init__(self, training: Training, feeds: Sequence[Feed], table: Table) -> None:
+        self._table = table
+        self._seeds = {id(feed): place for place, feed in enumerate(feeds)}
+        super().__init__(training)
 
-    def _chunk(
-        self, weights: Any, state: Any, rate: Any, stacked: list[Array], consts: list[Array]
-    ) -> tuple[Any, Any, Array]:
-        def step(carry: Any, others: list[Array]) -> Any:
-            weights, state, loss = self._training.step(carry[0], carry[1], rate, others, consts)
-            return (weights, state), loss
-
-        (weights, state), losses = lax.scan(step, (weights, state), stacked)
-        return weights, state, losses
+    def _compile(self, weights: Any, state: Any) -> Compiled:
+        places = self._table.chunk(0, CHUNK)[0]
+        args = (weights, state, ANY_RATE, self._table.columns, places, CHUNK, self._consts)
+        return compile_program(chunk_of(self._training), args, runs=MANY, donate=(0, 1))
 
     def _advance(self, run: Run, steps: int) -> None:
-        if run.weights is None:
-            super()._advance(run, 0)
         while len(run.losses) < steps and run.died_at() is None:
+            done = len(run.losses)
+            places = self._table.chunk(done, CHUNK)[self._seeds[id(run.feed)]]
+            count = min(CHUNK, steps - done)
             start = time.perf_counter()
-            losses = self._one(run, run.feed.stacked(len(run.losses), CHUNK))
-            run.losses.extend(np.asarray(losses, np.float64).tolist())
-            self.step_seconds.append((time.perf_counter() - start) / CHUNK)
+            losses = self._ran(run, (self._table.columns, places, count, self._consts))
+            run.losses.extend(np.asarray(losses, np.float64)[:count].tolist())
+            self.step_seconds.append((time.perf_counter() - start) / count)
             run.line_searches.append(line_search_evaluations(run.state))
 
 
-class Batched:
-    """All learning rates and seeds of one optimizer in one program: `vmap` of the scanned steps.
+def chunk_of(training: Training) -> Any:
+    """`count` training steps of one run, on the arguments at `places` i32[CHUNK, arguments] in `columns`."""
 
-    It is compiled for a number of lanes; fewer runs than lanes are filled up with copies of the last.
+    def run(
+        weights: Any,
+        state: Any,
+        rate: Any,
+        columns: list[Array],
+        places: Array,
+        count: Any,
+        consts: list[Array],
+    ) -> tuple[Any, Any, Array]:
+        def others_at(step: Any) -> list[Array]:
+            return [column[places[step, argument]] for argument, column in enumerate(columns)]
+
+        def step(number: Any, carry: Any) -> Any:
+            weights, state, losses = carry
+            weights, state, loss = training.step(weights, state, rate, others_at(number), consts)
+            return weights, state, losses.at[number].set(loss)
+
+        loss = jax.eval_shape(training.step, weights, state, rate, others_at(0), consts)[2]
+        return lax.fori_loop(0, count, step, (weights, state, jnp.zeros(CHUNK, loss.dtype)))  # type: ignore[no-any-return]
+
+    return run
+
+
+class Batched:
+    """All learning rates and seeds of one optimizer in one program: `vmap` of the looped steps.
+
+    It is compiled for a number of lanes; fewer rates than lanes are filled up with copies of the last.
     """
 
-    def __init__(self, training: Training, feeds: Sequence[Feed], rates: int) -> None:
-        self._training = training
-        self._feeds = list(feeds)
-        self._rates = rates
+    def __init__(self, training: Training, feeds: Sequence[Feed], table: Table, rates: int) -> None:
+        self._feeds, self._table, self._rates = list(feeds), table, rates
         self._consts = list(training.program.body.consts)
-        weights, lanes = self._weights(), jnp.full((rates,), 1e-3)
-        self._start = compile_program(self._started, (weights, lanes), runs=1)
-        args = (*self._start(weights, lanes), lanes, self._stacked(0), self._consts)
-        self._run = compile_program(self._chunk, args, runs=MANY, donate=(0, 1))
+
+        def start(weights: Any, rate: Any) -> Any:
+            return weights, training.start(weights, rate)
+
+        over_rates = jax.vmap(chunk_of(training), (0, 0, 0, None, None, None, None))
+        weights, lanes = self._weights(), jnp.full((rates,), ANY_RATE)
+        self._start = compile_program(
+            jax.vmap(jax.vmap(start, (None, 0)), (0, None)), (weights, lanes), runs=1
+        )
+        self._run = compile_program(
+            jax.vmap(over_rates, (0, 0, None, None, 0, None, None)),
+            (*self._start(weights, lanes), *self._arguments(lanes, 0, CHUNK)),
+            runs=MANY,
+            donate=(0, 1),
+        )
         self.compiled = 2
         self.step_seconds: list[float] = []
 
     def _weights(self) -> list[Array]:
         return [jnp.stack(leaves) for leaves in zip(*(feed.weights for feed in self._feeds), strict=True)]
 
-    def _stacked(self, first: int) -> list[Array]:
-        each = [feed.stacked(first, CHUNK) for feed in self._feeds]
-        return [jnp.stack(leaves) for leaves in zip(*each, strict=True)]
-
-    def _started(self, weights: list[Array], rates: Array) -> tuple[Any, Any]:
-        """Weights and states, f[seeds, rates, ...]."""
-
-        def lane(weights: list[Array], rate: Array) -> tuple[Any, Any]:
-            return weights, self._training.start(weights, rate)
-
-        return jax.vmap(jax.vmap(lane, (None, 0)), (0, None))(weights, rates)
-
-    def _chunk(
-        self, weights: Any, state: Any, rates: Array, stacked: list[Array], consts: list[Array]
-    ) -> tuple[Any, Any, Array]:
-        def lane(weights: Any, state: Any, rate: Array, stacked: list[Array]) -> Any:
-            def step(carry: Any, others: list[Array]) -> Any:
-                weights, state, loss = self._training.step(carry[0], carry[1], rate, others, consts)
-                return (weights, state), loss
-
-            (weights, state), losses = lax.scan(step, (weights, state), stacked)
-            return weights, state, losses
-
-        lanes = jax.vmap(jax.vmap(lane, (0, 0, 0, None)), (0, 0, None, 0))
-        return lanes(weights, state, rates, stacked)  # type: ignore[no-any-return]
+    def _arguments(self, lanes: Array, first: int, count: int) -> tuple[Any, ...]:
+        return lanes, self._table.columns, self._table.chunk(first, CHUNK), count, self._consts
 
     def advance(self, runs: Sequence[Run], steps: int) -> None:
         rates = list(dict.fromkeys(run.rate for run in runs))
@@ -205,11 +210,13 @@ class Batched:
         weights, state = self._start(self._weights(), lanes)
         curves: list[Any] = []
         for first in range(0, steps, CHUNK):
+            count = min(CHUNK, steps - first)
+            arguments = self._arguments(lanes, first, count)
             start = time.perf_counter()
-            weights, state, losses = self._run(weights, state, lanes, self._stacked(first), self._consts)
-            curves.append(np.asarray(losses, np.float64))
+            weights, state, losses = self._run(weights, state, *arguments)
+            curves.append(np.asarray(losses, np.float64)[..., :count])
             spent = time.perf_counter() - start
-            self.step_seconds.append(spent / (CHUNK * self._rates * len(self._feeds)))
+            self.step_seconds.append(spent / (count * self._rates * len(self._feeds)))
         found = np.concatenate(curves, axis=-1)
         places = {id(feed): place for place, feed in enumerate(self._feeds)}
         for run in runs:

@@ -6,8 +6,8 @@ seed and so in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,7 +21,11 @@ from gradscope.measure.compiling import free_memory
 from gradscope.trace.program import Program, Tracer
 
 KEPT_SHARE = 0.2
-"""Of the free memory, for batches that are kept on the device."""
+"""Of the free memory, for batches that are kept on the device; a table of them takes as much again."""
+UNKNOWN_MEMORY = 2**31
+"""Bytes that are taken to be free where nobody says."""
+MISFITS = 1_000
+"""Batches in a row with another shape than the first, after which none is waited for."""
 
 
 @dataclass
@@ -34,11 +38,12 @@ class Feed:
     weights: list[Any]
     first: Any
     """The first batch."""
-    _kept: list[list[Any]] | None = None
-    """The arguments of each step so far, where they fit."""
-    _stacked: dict[tuple[int, int], list[Any]] = field(default_factory=dict)
+    kept: list[list[Any]] | None = None
+    """The arguments of each step, where those of all seeds fit in memory."""
     batches_per_pass: int | None = None
     """Known once a pass has ended."""
+    misfits: int = 0
+    """Batches of the last drawing that were left out for a shape other than that of the first."""
 
     def program(self) -> Program:
         """The loss, traced at the shapes of the first batch."""
@@ -46,44 +51,18 @@ class Feed:
 
     def steps(self, count: int, first: int = 0) -> Iterator[list[Any]]:
         """The arguments of the steps `first` to `count`; a pass that ends is followed by the next one."""
-        if self._kept is not None and len(self._kept) >= count:
-            yield from self._kept[first:count]
+        if self.kept is not None and len(self.kept) >= count:
+            yield from self.kept[first:count]
             return
-        for step, others in enumerate(self._drawn(count)):
+        for step, others in enumerate(self.drawn(count)):
             if step >= first:
                 yield others
 
-    def stacked(self, first: int, count: int) -> list[Any]:
-        """The arguments of `count` steps, each along a new leading axis; only for what is kept."""
-        if self._kept is None:
-            raise ValueError("the batches of this seed are streamed")
-        if (first, count) not in self._stacked:
-            columns = zip(*self._kept[first : first + count], strict=True)
-            self._stacked[first, count] = [jnp.stack(column) for column in columns]
-        return self._stacked[first, count]
-
-    @property
-    def is_kept(self) -> bool:
-        return self._kept is not None
-
-    def keep(self, count: int) -> None:
-        """Hold the arguments of `count` steps on the device where they fit; batches that repeat, once."""
-        room = KEPT_SHARE * (free_memory() or 0)
-        kept: list[list[Any]] = []
-        size = 0
-        seen: set[int] = set()
-        for others in self._drawn(count):
-            size += sum(_bytes(leaf) for leaf in others if id(leaf) not in seen)
-            seen.update(id(leaf) for leaf in others)
-            if size > room:
-                return
-            kept.append(others)
-        self._kept = kept
-
-    def _drawn(self, count: int) -> Iterator[list[Any]]:
-        step = 0
+    def drawn(self, count: int) -> Iterator[list[Any]]:
+        """As `steps`, from the user's batches; arrays of the host stay there."""
+        step, waited = 0, 0
         shapes: Any = None
-        devices: dict[int, Any] = {}
+        self.misfits = 0
         while step < count:
             before = step
             for batch in self._pass():
@@ -91,9 +70,12 @@ class Feed:
                 found = [(np.shape(leaf), jax.numpy.result_type(leaf)) for leaf in inputs.others]
                 shapes = shapes or found
                 if found != shapes:
+                    self.misfits, waited = self.misfits + 1, waited + 1
+                    if waited > MISFITS:
+                        raise _misfits(step, self.misfits)
                     continue
-                yield [_on_device(leaf, devices) for leaf in inputs.others]
-                step += 1
+                yield inputs.others
+                step, waited = step + 1, 0
                 if step == count:
                     return
             if step == before:
@@ -106,26 +88,100 @@ class Feed:
 
 
 def feed_of(problem: Problem, seed: int) -> Feed:
+    problem = problem.for_training()
     tracer = Tracer(problem)
     first = next(problem.batches(), None)
     weights = [jnp.asarray(weight) for weight in tracer.inputs(first).weights]
     return Feed(seed, problem, tracer, weights, first)
 
 
-def _on_device(leaf: Any, devices: dict[int, Any]) -> Any:
-    """A host array that comes again (one batch for all steps) is moved once."""
-    if isinstance(leaf, jax.Array):
-        return leaf
-    kept = devices.get(id(leaf))
-    if kept is None or kept[0] is not leaf:
-        if len(devices) > 64:
-            devices.clear()
-        kept = devices[id(leaf)] = (leaf, jax.device_put(leaf))
-    return kept[1]
+def memory_share(share: float) -> float:
+    """Bytes."""
+    free = free_memory()
+    return share * (UNKNOWN_MEMORY if free is None else free)
 
 
-def _bytes(leaf: Any) -> int:
-    return int(np.size(leaf)) * jax.numpy.result_type(leaf).itemsize
+def keep(feeds: Sequence[Feed], count: int) -> bool:
+    """Hold the arguments of `count` steps of all seeds on the device, each array once; or none of them."""
+    room = memory_share(KEPT_SHARE)
+    moved: dict[int, tuple[Any, Any]] = {}
+    kept: list[list[list[Any]]] = []
+    for feed in feeds:
+        kept.append([])
+        for others in feed.drawn(count):
+            for leaf in others:
+                if id(leaf) not in moved:
+                    room -= int(np.size(leaf)) * jax.numpy.result_type(leaf).itemsize
+                    if room < 0:
+                        return False
+                    # The leaf is held as well: another one could get its `id`.
+                    moved[id(leaf)] = (leaf, leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf))
+            kept[-1].append([moved[id(leaf)][1] for leaf in others])
+    for feed, steps in zip(feeds, kept, strict=True):
+        feed.kept = steps
+    return True
+
+
+def repeat(feeds: Sequence[Feed]) -> bool:
+    """Whether every seed gives the run of the first: the same start, batches and nothing drawn by key."""
+    return len(feeds) > 1 and all(_repeats(feed, feeds[0]) for feed in feeds[1:])
+
+
+def _repeats(one: Feed, other: Feed) -> bool:
+    if one.problem.takes_key or one.kept is None or other.kept is None:
+        return False
+    # One batch holds all rows: their order makes no difference to the loss.
+    ordered = not one.batches_per_pass == other.batches_per_pass == 1
+    return all(map(np.array_equal, one.weights, other.weights)) and all(
+        _same(a, b, ordered)
+        for mine, others in zip(one.kept, other.kept, strict=True)
+        for a, b in zip(mine[:-1], others[:-1], strict=True)  # the last is the key
+    )
+
+
+def _same(one: Any, other: Any, ordered: bool) -> bool:
+    if one is other:
+        return True
+    a, b = np.asarray(one), np.asarray(other)
+    return np.array_equal(a, b) or (
+        not ordered and np.array_equal(np.sort(a, axis=None), np.sort(b, axis=None))
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """The kept arguments of all steps of all seeds, for a loop on the device: each array stands once."""
+
+    columns: list[Any]
+    """For each argument, its different arrays along a leading axis."""
+    places: Any
+    """Which of them, i32[seeds, steps, arguments]."""
+
+    def chunk(self, first: int, count: int) -> Any:
+        """Places of `count` steps of each seed from `first` on; beyond the end the last is repeated."""
+        steps = np.minimum(np.arange(first, first + count), self.places.shape[1] - 1)
+        return self.places[:, steps]
+
+
+def table_of(feeds: Sequence[Feed]) -> Table:
+    """Of feeds that are kept."""
+    rows = [feed.kept or [] for feed in feeds]
+    columns, places = [], []
+    for argument in range(len(rows[0][0])):
+        different: dict[int, tuple[int, Any]] = {}
+        for steps in rows:
+            for others in steps:
+                different.setdefault(id(others[argument]), (len(different), others[argument]))
+        columns.append(_stacked([leaf for _, leaf in different.values()]))
+        places.append([[different[id(others[argument])][0] for others in steps] for steps in rows])
+    return Table(columns, np.stack([np.asarray(place, np.int32) for place in places], axis=-1))
+
+
+def _stacked(leaves: Sequence[Any]) -> Any:
+    if any(jnp.issubdtype(leaf.dtype, jax.dtypes.extended) for leaf in leaves):
+        return jnp.stack(leaves)
+    # Hundreds of operands would take XLA longer than the copy takes here.
+    return jax.device_put(np.stack([np.asarray(leaf) for leaf in leaves]))
 
 
 def _no_more(step: int, count: int) -> GradscopeError:
@@ -134,4 +190,13 @@ def _no_more(step: int, count: int) -> GradscopeError:
         why="They come from an iterator that can be walked only once and that gave nothing the second time.",
         fix="Give a function `batches()` that starts anew at each call, or fewer --steps.",
         slug="batches-ended",
+    )
+
+
+def _misfits(step: int, misfits: int) -> GradscopeError:
+    return GradscopeError(
+        f"Of {misfits + step:,} batches {misfits:,} have another shape than the first.",
+        why="A step is compiled for one shape, and too few batches have it.",
+        fix="Pad the batches to one shape, or give one batch.",
+        slug="batches-differ",
     )

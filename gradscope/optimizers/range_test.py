@@ -16,15 +16,18 @@ import optax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.candidates import OWN, YOURS, Candidate
 from gradscope.optimizers.curves import Floats, median
 from gradscope.optimizers.engines import Run, Stepwise
 from gradscope.optimizers.feed import Feed, feed_of
+from gradscope.optimizers.ground import require_finite
 from gradscope.optimizers.search import Progress
 from gradscope.optimizers.training import Training, fitted
 from gradscope.records import RangeTest, RateSearch
 
 LOWEST, HIGHEST = 1e-7, 10.0
+FACTORS = 1e-4, 1e4
+"""Before the updates of the user's optimizer, which has a learning rate of its own: as many decades."""
 STEPS, SEEDS = 100, 5
 STOP_AT = 4.0
 """Times the best smoothed loss, as fastai and Lightning stop."""
@@ -45,18 +48,18 @@ def find_rate(
 ) -> RateSearch:
     """The suggestion for one optimizer, and the curves that it rests on."""
     _require_rate(candidate, steps)
+    low, high = FACTORS if candidate.as_it_is else (LOWEST, HIGHEST)
     first = feed_of(start(seed), seed)
-    program = first.program()
-    schedule = optax.exponential_decay(LOWEST, steps - 1, HIGHEST / LOWEST)
-    training = Training(program, first.tracer, candidate, schedule)
-    training = fitted(training, first.weights, next(iter(first.steps(1))))
+    schedule = optax.exponential_decay(low, steps - 1, high / low)
+    training = fitted(Training(first.program(), first, candidate, schedule))
     progress("compiling")
-    engine = Stepwise(training, first)
+    engine = Stepwise(training)
+    rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
     tests = []
     for number in range(seeds):
         progress(f"range test {number + 1} of {seeds}")
         feed = first if number == 0 else feed_of(start(seed + number), seed + number)
-        tests.append(_test(engine, feed, steps))
+        tests.append(_test(engine, feed, rates))
     readings = [_trimmed(test) for test in tests]
     lowest = [rates[int(np.argmin(losses))] / 10.0 for rates, losses in readings]
     suggestion = float(f"{median(lowest):.2g}")
@@ -72,16 +75,16 @@ def find_rate(
         },
         tests=tuple(tests),
         step_seconds=float(np.median(engine.step_seconds)),
-        warning=_warning(lowest, tests),
+        warning=_warning(lowest, readings, tests),
+        is_factor=candidate.as_it_is,
     )
 
 
-def _test(engine: Stepwise, feed: Feed, steps: int) -> RangeTest:
+def _test(engine: Stepwise, feed: Feed, rates: Floats) -> RangeTest:
     """Smoothed losses up to where they exceed `STOP_AT` times the best, or stop being finite."""
-    run = Run(1.0, feed)
+    run, steps = Run(1.0, feed), len(rates)
     engine.advance([run], steps)
-    if not math.isfinite(run.losses[0]):
-        raise _not_finite(run.losses[0])
+    require_finite(run.losses[0])
     mean, best = 0.0, math.inf
     losses: list[float] = []
     for step, loss in enumerate(run.losses):
@@ -93,8 +96,7 @@ def _test(engine: Stepwise, feed: Feed, steps: int) -> RangeTest:
         if step > FIRST_SHARE * steps and level > _takes_off(best, run.losses[0]):
             break
         best = min(best, level)
-    rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(len(losses)) / (steps - 1))
-    return RangeTest(feed.seed, tuple(rates.tolist()), tuple(losses))
+    return RangeTest(feed.seed, tuple(rates[: len(losses)].tolist()), tuple(losses))
 
 
 def _takes_off(best: float, start: float) -> float:
@@ -115,7 +117,7 @@ def _steepest(rates: Floats, losses: Floats) -> float:
 
 
 def _valley(rates: Floats, losses: Floats) -> float:
-    """Two thirds into the longest fall: fastai's default reading."""
+    """Halfway down the longest fall: fastai's default reading."""
     longest = np.ones(len(losses), int)
     begin = np.arange(len(losses))
     for index in range(1, len(losses)):
@@ -123,15 +125,19 @@ def _valley(rates: Floats, losses: Floats) -> float:
             if losses[index] < losses[before] and longest[before] + 1 > longest[index]:
                 longest[index], begin[index] = longest[before] + 1, begin[before]
     end = int(np.argmax(longest))
-    return float(rates[begin[end] + (end - begin[end]) * 2 // 3])
+    return float(rates[(begin[end] + end) // 2])
 
 
-def _warning(lowest: Sequence[float], tests: Sequence[RangeTest]) -> str:
+def _warning(
+    lowest: Sequence[float], readings: Sequence[tuple[Floats, Floats]], tests: Sequence[RangeTest]
+) -> str:
     fallen = [min(test.losses) < test.losses[0] for test in tests]
     if not any(fallen):
         return "The loss never fell: the suggestion means nothing. Run `gradscope check` on the target."
     if max(lowest) > 10.0 * min(lowest):
         return "The seeds disagree by more than ten times: compare optimizers around it before you use it."
+    if sum(int(np.argmin(losses)) == len(losses) - 1 for _, losses in readings) > len(readings) / 2:
+        return "The loss was still falling at the highest rate: the best one may be higher."
     return ""
 
 
@@ -152,21 +158,13 @@ def _require_rate(candidate: Candidate, steps: int) -> None:
         )
 
 
-def _not_finite(loss: float) -> GradscopeError:
-    return GradscopeError(
-        f"The loss is {loss} before the first step.",
-        why="No learning rate can lower a loss that is not a number.",
-        fix="Run `gradscope check` on the same target: it names where the value was born.",
-        slug="loss-not-finite",
-    )
-
-
 def scaled(optimizer: Any) -> Candidate:
     """The user's optimizer with a factor before its updates, which is what the ramp then searches."""
     return Candidate(
-        name="yours",
+        name=YOURS,
         make=lambda rate: optax.chain(optimizer, optax.scale_by_learning_rate(rate, flip_sign=False)),
         code="optax.chain(optimizer, optax.scale({rate}))",
-        kind="automatic",
+        kind=OWN,
         usual=1.0,
+        as_it_is=True,
     )

@@ -1,4 +1,4 @@
-"""From the runs of one optimizer to its row, and from the rows to ranks, ties and a recommendation."""
+"""From the runs of one optimizer to its row, and from the rows to their ranks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradscope.optimizers.candidates import AUTOMATIC, Candidate
+from gradscope.optimizers.candidates import Candidate
 from gradscope.optimizers.curves import (
     TARGET_SHARE,
     crossing,
@@ -16,12 +16,12 @@ from gradscope.optimizers.curves import (
     lost_at,
     median,
     smoothed,
-    tied,
+    ties,
     tolerant_decades,
 )
 from gradscope.optimizers.engines import Engine, Run
 from gradscope.optimizers.search import best_rate, ends_by_rate
-from gradscope.records import Contestant, Trial
+from gradscope.records import Comparison, Contestant, Trial
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ class Measured:
     state_bytes: int
     step_seconds: float
     evaluations_per_step: float
+    compiled: int
 
 
 def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_bytes: int) -> Measured:
-    """Timing is the median over chunks, the first of which may hold warming up."""
+    """Timing is the lower quartile over chunks: what else the machine does only adds to it."""
     chunks = engine.step_seconds[1:] or engine.step_seconds
     searched = [count for run in runs for count in run.line_searches]
     return Measured(
@@ -46,8 +47,9 @@ def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_by
         runs,
         {},
         state_bytes,
-        float(np.median(chunks)) if chunks else math.nan,
+        float(np.quantile(chunks, 0.25)) if chunks else math.nan,
         1.0 + (float(np.mean(searched)) if searched else 0.0),
+        engine.compiled,
     )
 
 
@@ -61,6 +63,8 @@ class Scale:
     """Median over the seeds of the loss before the first step."""
     target: float
     parameter_bytes: int
+    worst: float
+    """A run that ends above it diverged."""
 
 
 def end_at_best(m: Measured, steps: int) -> float:
@@ -72,18 +76,22 @@ def target_of(best: float, start: float) -> float:
     return start - TARGET_SHARE * (start - best) if best < start else -math.inf
 
 
-def contestant(m: Measured, scale: Scale, worst: float) -> Contestant:
-    """The row of one optimizer, not yet ranked. A run that ends above `worst` diverged."""
+def worst_of(best: float, start: float) -> float:
+    """As far above the start as the best got below it; without an improvement there is no such scale."""
+    return start + (start - best) if best < start else math.inf
+
+
+def contestant(m: Measured, scale: Scale) -> Contestant:
+    """The row of one optimizer, not yet ranked."""
     best = best_rate(m.runs, scale.steps)
-    chosen = [run for run in m.runs if run.rate == best]
-    finals = [end_of(run.losses, scale.window) for run in chosen]
-    crossings = [crossing(run.losses, scale.window, scale.target) for run in chosen]
-    steps = median(crossings)
     tuned = m.candidate.usual is not None
+    chosen = [run for run in m.runs if run.rate == best]
+    trials = {id(run): _trial(m, run, scale, tuned) for run in m.runs}
+    finals = [trials[id(run)].final_loss for run in chosen]
+    steps = median([_crossing(trials[id(run)], scale.window, scale.target) for run in chosen])
     ends = _projected(m.runs, best, scale)
-    trials = tuple(_trial(m, run, scale, worst, tuned) for run in m.runs)
     validation = [m.validation[id(run)] for run in chosen if id(run) in m.validation]
-    several = tuned and len(ends) > 1 and math.isfinite(ends[best])
+    several = tuned and len(ends) > 1 and math.isfinite(median(finals))
     return Contestant(
         name=m.candidate.name,
         code=m.candidate.code.format(rate=written(best)),
@@ -103,10 +111,10 @@ def contestant(m: Measured, scale: Scale, worst: float) -> Contestant:
         tolerant_decades=tolerant_decades(ends, best, scale.start) if several else None,
         loss_at_tenth=lost_at(ends, best, scale.start, 0.1) if several else None,
         loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
-        diverged_share=sum(trial.diverged_at is not None for trial in trials) / len(trials),
-        tied_with_best=False,
+        diverged_share=sum(trial.diverged_at is not None for trial in trials.values()) / len(trials),
+        tied_with_best=None,
         suits="",
-        trials=trials,
+        trials=tuple(trials.values()),
         settings=m.candidate.settings,
     )
 
@@ -116,11 +124,12 @@ def written(rate: float) -> str:
     return f"{rate:.2g}"
 
 
-def _trial(m: Measured, run: Run, scale: Scale, worst: float, tuned: bool) -> Trial:
+def _trial(m: Measured, run: Run, scale: Scale, tuned: bool) -> Trial:
     died = run.died_at()
     final = end_of(run.losses, scale.window)
-    if died is None and final > worst:
-        died = len(run.losses) - 1
+    stopped = died is None and len(run.losses) < scale.steps
+    if died is None and final > scale.worst:
+        died, final = len(run.losses) - 1, math.inf
     return Trial(
         learning_rate=run.rate if tuned else None,
         seed=run.feed.seed,
@@ -128,8 +137,12 @@ def _trial(m: Measured, run: Run, scale: Scale, worst: float, tuned: bool) -> Tr
         final_loss=final,
         validation_loss=m.validation.get(id(run)),
         diverged_at=died,
-        stopped_early=run.died_at() is None and len(run.losses) < scale.steps,
+        stopped_early=stopped,
     )
+
+
+def _crossing(trial: Trial, window: int, target: float) -> float:
+    return math.inf if trial.diverged_at is not None else crossing(trial.losses, window, target)
 
 
 def _projected(runs: Sequence[Run], best: float, scale: Scale) -> dict[float, float]:
@@ -151,46 +164,41 @@ def _median_at(runs: Sequence[Run], rate: float, step: int, window: int) -> floa
 
 
 def ranked(rows: Sequence[Contestant]) -> list[Contestant]:
-    """Best first, by validation loss where all have one; ties with the first are marked."""
+    """Best first, by validation loss where all have one; with more seeds than one, ties are marked."""
     validated = all(row.validation_loss is not None for row in rows)
-
-    def score(row: Contestant) -> float:
-        return row.validation_loss if validated and row.validation_loss is not None else row.final_loss
-
-    order = sorted(rows, key=lambda row: (score(row), row.steps_to_target, row.state_bytes))
-    if not order or not math.isfinite(score(order[0])):
+    order = sorted(rows, key=lambda row: (row.score(validated), row.steps_to_target, row.state_bytes))
+    seeds = {trial.seed for row in rows for trial in row.trials}
+    if len(seeds) < 2 or not math.isfinite(order[0].score(validated)):
         return order
-    first = _by_seed(order[0], validated)
-    return [
-        order[0],
-        *(replace(row, tied_with_best=tied(first, _by_seed(row, validated))) for row in order[1:]),
-    ]
+    first, *others = (_by_seed(row, validated) for row in order)
+    marks = [False, *ties(first, others)]
+    return [replace(row, tied_with_best=tied) for row, tied in zip(order, marks, strict=True)]
+
+
+def _at_best(row: Contestant) -> list[Trial]:
+    return [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
 
 
 def _by_seed(row: Contestant, validated: bool) -> dict[int, float]:
     """The score of each seed at the row's best rate."""
-    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
     if validated:
-        return {t.seed: t.validation_loss for t in whole if t.validation_loss is not None}
-    return {t.seed: t.final_loss for t in whole}
+        return {t.seed: t.validation_loss for t in _at_best(row) if t.validation_loss is not None}
+    return {t.seed: t.final_loss for t in _at_best(row)}
 
 
 def seconds_by_seed(row: Contestant, window: int, target: float) -> dict[int, float]:
     """Time to the target of each seed at the row's best rate [s]."""
-    return {
-        trial.seed: crossing(trial.losses, window, target) * row.step_seconds
-        for trial in row.trials
-        if trial.learning_rate == row.learning_rate and not trial.stopped_early
-    }
+    return {t.seed: _crossing(t, window, target) * row.step_seconds for t in _at_best(row)}
 
 
-def sentence(row: Contestant, first: Contestant, start: float) -> str:
+def sentence(row: Contestant, found: Comparison) -> str:
     """Why the optimizer suits this problem or not, from its own numbers."""
     if not math.isfinite(row.final_loss):
-        return "Diverged at every learning rate that was tried." if row.kind != AUTOMATIC else "Diverged."
-    if row.final_loss >= start:
+        tuned = row.learning_rate is not None
+        return "Diverged at every learning rate that was tried." if tuned else "Diverged."
+    if row.final_loss >= found.initial_loss:
         return "Did not lower the loss in this many steps."
-    parts = [_speed(row, first)]
+    parts = [_speed(row, found)]
     if row.tolerant_decades is not None:
         if row.tolerant_decades >= 1.5:
             parts.append("forgives a wrong learning rate")
@@ -208,13 +216,14 @@ def sentence(row: Contestant, first: Contestant, start: float) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _speed(row: Contestant, first: Contestant) -> str:
-    if row is first:
-        return "lowest loss"
+def _speed(row: Contestant, found: Comparison) -> str:
+    first = found.contestants[0]
+    if row.name == first.name:
+        return "lowest validation loss" if found.validated else "lowest loss"
     if row.tied_with_best:
         return "as good as the first within the noise"
     if not math.isfinite(row.steps_to_target):
         return "does not reach the target in time"
     if math.isfinite(first.steps_to_target) and row.steps_to_target > first.steps_to_target:
         return f"needs {row.steps_to_target / first.steps_to_target:.1f} times the steps of the first"
-    return "reaches the target as fast, and ends higher"
+    return "reaches the target as fast, and ends higher" + (" on validation" if found.validated else "")

@@ -24,8 +24,6 @@ class Terms:
     """What every optimizer is given alike."""
 
     steps: int
-    grid: int
-    """Learning rates before the grid grows."""
     exhaustive: bool
     """Every learning rate runs to the end."""
     keep_runs: bool

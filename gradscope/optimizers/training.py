@@ -7,8 +7,9 @@ learning rate, and optimizers whose rate enters their initial state (rprop) are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -18,7 +19,8 @@ from jax import Array
 
 from gradscope.errors import GradscopeError
 from gradscope.optimizers.candidates import Candidate
-from gradscope.trace.program import Program, Tracer
+from gradscope.optimizers.feed import Feed
+from gradscope.trace.program import Program
 
 Weights = list[Array]
 Schedule = Callable[[Any], Any]
@@ -28,11 +30,15 @@ WARM_UP = 0.1
 """Share of the steps: the usual 5 to 10 % (Goyal et al. 2017; AlgoPerf's baselines use 5 %)."""
 
 
+def warm_up(steps: int) -> int:
+    return max(1, round(WARM_UP * steps))
+
+
 def schedule_named(name: str, steps: int) -> Schedule | None:
     """The factor before the learning rate at each step, in [0, 1]; `None` for a constant one."""
     if name == "constant":
         return None
-    warm = max(1, round(WARM_UP * steps))
+    warm = warm_up(steps)
     schedule: Schedule = (
         optax.cosine_decay_schedule(1.0, steps)
         if name == "cosine"
@@ -43,10 +49,14 @@ def schedule_named(name: str, steps: int) -> Schedule | None:
 
 @dataclass(frozen=True)
 class Training:
-    """The step of one candidate on one traced problem."""
+    """The step of one candidate on one traced problem.
+
+    The optimizer sees the params in the structure that the user's own would see: masks and labels fit.
+    """
 
     program: Program
-    tracer: Tracer
+    feed: Feed
+    """Of any seed: for the structure of the params."""
     candidate: Candidate
     schedule: Schedule | None = None
     clip: float | None = None
@@ -63,7 +73,7 @@ class Training:
 
     def start(self, weights: Weights, rate: Any) -> Any:
         """The optimizer's state before the first step."""
-        return self.optimizer(rate).init(self.tracer.tree(weights))
+        return self.optimizer(rate).init(self._packed(weights))
 
     def step(
         self, weights: Weights, state: Any, rate: Any, others: list[Array], consts: list[Array]
@@ -71,22 +81,34 @@ class Training:
         """Weights and state after the step, and the loss before it."""
 
         def loss_of(params: Any) -> Array:
-            return self.program.loss(jax.tree.leaves(params), others, consts)
+            return self.program.loss(self._unpacked(params), others, consts)
 
-        params = self.tracer.tree(weights)
+        params = self._packed(weights)
         loss, gradients = jax.value_and_grad(loss_of)(params)
         more = {"obj_fn": loss_of} if self.objective else {}
         updates, state = self.optimizer(rate).update(
             gradients, state, params, value=loss, grad=gradients, value_fn=loss_of, **more
         )
-        return jax.tree.leaves(optax.apply_updates(params, updates)), state, loss
+        return self._unpacked(optax.apply_updates(params, updates)), state, loss
 
     def judged(self, weights: Weights, state: Any) -> Weights:
         """The weights that are to be evaluated: those of the step, but for schedule-free optimizers."""
         if self.candidate.at is None:
             return weights
         inner = state[-1] if self.clip is not None else state
-        return jax.tree.leaves(self.candidate.at(inner, self.tracer.tree(weights)))
+        return self._unpacked(self.candidate.at(inner, self._packed(weights)))
+
+    def _packed(self, weights: Sequence[Any]) -> Any:
+        return self.feed.problem.packed(self.feed.tracer.tree(weights))
+
+    def _unpacked(self, params: Any) -> Weights:
+        leaves = dict(zip(self._order, jax.tree.leaves(params), strict=True))
+        return [leaves[place] for place in range(len(leaves))]
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """Which weight each leaf of the packed params is."""
+        return jax.tree.leaves(self._packed(range(len(self.feed.weights))))
 
 
 def state_bytes(state: Any) -> int:
@@ -105,22 +127,23 @@ def line_search_evaluations(state: Any) -> float:
     return float(jnp.sum(jnp.stack(found))) if found else 0.0
 
 
-def fitted(training: Training, weights: Weights, others: list[Array]) -> Training:
+def fitted(training: Training) -> Training:
     """The training with the arguments that its optimizer takes, found by shapes alone.
 
     Raises where it cannot make a step on this problem, before anything is compiled.
     """
+    others = next(iter(training.feed.steps(1)))
     try:
-        return _tried(training, weights, others)
+        return _tried(training, others)
     except Exception as first:  # any optimizer, the user's too: whatever it raises says what it needs
         try:
-            return _tried(replace(training, objective=True), weights, others)
+            return _tried(replace(training, objective=True), others)
         except Exception:
             raise _unfit(training, f"{type(first).__name__}: {_first_line(first)}") from first
 
 
-def _tried(training: Training, weights: Weights, others: list[Array]) -> Training:
-    consts = list(training.program.body.consts)
+def _tried(training: Training, others: list[Any]) -> Training:
+    weights, consts = training.feed.weights, list(training.program.body.consts)
     state = jax.eval_shape(training.start, weights, 1e-3)
     stepped = jax.eval_shape(training.step, weights, state, 1e-3, others, consts)
     before = [(leaf.shape, leaf.dtype) for leaf in (*weights, *jax.tree.leaves(state))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
 
@@ -25,10 +26,11 @@ def _scheduled(best: Contestant, comparison: Comparison) -> str:
     if comparison.schedule == "constant" or best.learning_rate is None:
         return best.code
     rate, steps = f"{best.learning_rate:.2g}", comparison.steps
+    warm = warm_up(steps)
     schedule = (
         f"optax.cosine_decay_schedule({rate}, {steps})"
         if comparison.schedule == "cosine"
-        else f"optax.warmup_cosine_decay_schedule(0.0, {rate}, {max(1, steps // 10)}, {steps})"
+        else f"optax.warmup_cosine_decay_schedule(0.0, {rate}, {warm}, {max(steps, warm + 1)})"
     )
     return best.code.replace(f"({rate}", f"({schedule}", 1)
 
@@ -36,11 +38,11 @@ def _scheduled(best: Contestant, comparison: Comparison) -> str:
 def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
     """Sentences for below the table. `noisy`: the loss of a step depends on its batch or its key."""
     best = comparison.best
+    if not comparison.complete:
+        yield "It was interrupted: the optimizers that are missing were not measured."
     if best is None or best.final_loss >= comparison.initial_loss:
         yield "No optimizer lowered the loss: run `gradscope check` on the same target first."
         return
-    if not comparison.complete:
-        yield "It was interrupted: the optimizers that are missing were not measured."
     yield from _ties(comparison, best)
     yield from _against_users(comparison, best)
     if noisy and any(row.code.startswith("optax.lbfgs") for row in comparison.contestants):
@@ -55,19 +57,19 @@ def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
 
 
 def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
-    ties = [row.name for row in comparison.contestants if row.tied_with_best]
-    if len(comparison.seeds) < 2:
-        yield "One seed shows no noise: no difference can be called real. Use --seeds 3 or more."
+    if len(comparison.contestants) < 2:
+        return
+    ties = [row for row in comparison.contestants if row.tied_with_best]
+    if best.tied_with_best is None:
+        yield "One seed shows no noise: which differences are real is not known."
     elif ties:
-        cheapest = min(
-            (row for row in comparison.contestants if row is best or row.tied_with_best),
-            key=lambda row: (row.state_bytes, row.step_seconds),
-        )
-        text = f"{len(comparison.seeds)} seeds cannot tell {best.name} from {', '.join(ties)}: a tie."
-        if cheapest is not best:
+        names = ", ".join(row.name for row in ties)
+        text = f"{len(comparison.seeds)} seeds cannot tell {best.name} from {names}: a tie."
+        cheapest = min([best, *ties], key=lambda row: row.state_bytes)
+        if cheapest.state_bytes < best.state_bytes:
             text += f" Of these {cheapest.name} keeps the least in memory."
         yield text
-    elif len(comparison.contestants) > 1:
+    else:
         yield f"{best.name} is better than each of the others beyond the noise of the seeds."
 
 
@@ -84,8 +86,13 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
     if not math.isfinite(yours.final_loss):
         yield f"Your optimizer diverged; {best.name} does not."
         return
-    text = f"Your optimizer ends at {yours.final_loss:.4g}, {best.name} at {best.final_loss:.4g}"
-    if math.isfinite(yours.steps_to_target):
+    validated = comparison.validated
+    mine, other = yours.score(validated), best.score(validated)
+    what = " on validation" if validated else ""
+    text = f"Your optimizer ends at {mine:.4g}{what}, {best.name} at {other:.4g}"
+    if not math.isfinite(best.steps_to_target):
+        yield f"{text}."
+    elif math.isfinite(yours.steps_to_target):
         ratio = yours.steps_to_target / best.steps_to_target
         yield f"{text}; to the target it takes {ratio:.1f} times the steps."
     else:

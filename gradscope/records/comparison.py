@@ -35,7 +35,8 @@ class Contestant:
     code: str
     """The line of optax that makes it at the best learning rate."""
     kind: str
-    """`fixed`: one learning rate for all weights. `adaptive`: one per weight. `automatic`: sets its own."""
+    """`fixed`: one learning rate for all weights. `adaptive`: one per weight. `automatic`: sets its own.
+    `own`: the user's, of which nothing is known."""
     usual_rate: float | None
     """The middle of its grid."""
     learning_rate: float | None
@@ -49,7 +50,7 @@ class Contestant:
     """Median over the seeds; infinite where half of them never reach it."""
     seconds_to_target: float
     step_seconds: float
-    """Median wall-clock time of one step, after compiling."""
+    """Wall-clock time of one step, after compiling: the lower quartile over the chunks of steps."""
     evaluations_per_step: float
     """Evaluations of the loss or its gradient in one step: more than 1 for a line search."""
     state_bytes: int
@@ -62,13 +63,19 @@ class Contestant:
     loss_at_tenfold: float | None
     diverged_share: float
     """Of all its trials."""
-    tied_with_best: bool
-    """The bootstrap over seeds cannot tell it from the first in rank."""
+    tied_with_best: bool | None
+    """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise."""
     suits: str
     """One sentence: why it suits this problem or not."""
     trials: tuple[Trial, ...]
     settings: Mapping[str, Number]
     """Its other hyperparameters, at their documented defaults."""
+
+    def score(self, validated: bool) -> float:
+        """What it is ranked by; `validated`: by the loss on the validation batch."""
+        if validated and self.validation_loss is not None:
+            return self.validation_loss
+        return self.final_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Comparison:
     parameters: int
     parameter_bytes: int
     engine: str
-    """`step`, `scan` or `vmap`: how the runs were batched, and why."""
+    """`step`, `loop` or `vmap`: how the runs were batched, and why."""
     compiled: int
     """Programs that were compiled."""
     recommendation: str
@@ -102,13 +109,18 @@ class Comparison:
     profile_scores: Mapping[str, float]
     """AlgoPerf: integral of the performance profile of time to target over ratios from 1 to 4, in [0, 1]."""
     complete: bool = True
-    """False where it was interrupted or the budget ended it."""
+    """False where it was interrupted: of some optimizers nothing is known."""
 
     @property
     def best(self) -> Contestant | None:
         """The first in rank, where any run lowered the loss."""
         first = self.contestants[0] if self.contestants else None
         return first if first and math.isfinite(first.final_loss) else None
+
+    @property
+    def validated(self) -> bool:
+        """Whether the validation loss decides the rank."""
+        return bool(self.contestants) and all(row.validation_loss is not None for row in self.contestants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +139,7 @@ class RateSearch:
 
     optimizer: str
     code: str
+    """The line of optax that makes it with the suggestion."""
     suggestion: float
     """A tenth of the rate at the lowest smoothed loss, median over the seeds."""
     low: float
@@ -137,3 +150,5 @@ class RateSearch:
     tests: tuple[RangeTest, ...]
     step_seconds: float
     warning: str = ""
+    is_factor: bool = False
+    """The rates are factors before the updates of the user's own optimizer."""

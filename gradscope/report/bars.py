@@ -91,7 +91,7 @@ PLOT_ROWS = 8
 
 
 def plot(
-    rates: Sequence[float], losses: Sequence[float], marked: float, width: int, glyphs: Glyphs
+    rates: Sequence[float], losses: Sequence[float], marked: float, what: str, width: int, glyphs: Glyphs
 ) -> list[Line]:
     """A loss over learning rates in log steps, with a mark below the one that is meant."""
     columns = max(10, min(width - 10, len(losses)))
@@ -109,7 +109,7 @@ def plot(
     at = place * len(cells) // len(rates)
     lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
     ends = f"{rates[0]:.1g}", f"{rates[-1]:.2g}"
-    middle = "learning rate".center(max(0, len(cells) - len(ends[0]) - len(ends[1])))
+    middle = what.center(max(0, len(cells) - len(ends[0]) - len(ends[1])))
     lines.append([((" " * 9 + ends[0] + middle + ends[1])[:width], "quiet")])
     return lines
 

@@ -107,7 +107,7 @@ def _comparison(found: Comparison) -> Iterator[str]:
 
 
 def _title(column: Column) -> str:
-    return " ".join(column.title).strip().replace("di- verged", "diverged")
+    return " ".join(column.title).strip()
 
 
 def _rate(found: RateSearch) -> Iterator[str]:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from gradscope.records import Comparison, Contestant, RateSearch, Trial
 from gradscope.report import units
 from gradscope.report.bars import plot, sparkline_between
+from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.grid import Column, Row, grid
-from gradscope.report.lines import Line, fold, paragraph
+from gradscope.report.lines import Line, fold, paragraph, width_of
 
 CURVE = 16
 INDENT = 2
 PROSE = 110
 
 
-def comparison(found: Comparison, target: str, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
-    rows = found.contestants
-    lines = [*_verdict(found, target, width, glyphs), []]
+def comparison(found: Comparison, target: str, view: View, glyphs: Glyphs) -> list[Line]:
+    rows, width = found.contestants, view.width
+    lines = _verdict(found, target, width, glyphs)
+    if view.quiet:
+        return lines + _advice(found, width, glyphs)
+    lines.append([])
     lines += grid("optimizer", [_row(row, found, glyphs) for row in rows], columns(found, glyphs), width)
     lines.append([])
     for row in rows:
         text = glyphs.text(f"{row.name}: {row.suits}")
         lines += paragraph(text, min(width, PROSE), INDENT, "quiet")
-    if show_all:
+    if view.show_all:
         lines += [[], *_by_rate(found, width, glyphs)]
     return lines + _terms(found, width, glyphs) + _advice(found, width, glyphs)
 
@@ -35,10 +40,13 @@ def _verdict(found: Comparison, target: str, width: int, glyphs: Glyphs) -> list
     if best is None or best.final_loss >= found.initial_loss:
         lead = (f"{glyphs.marks['error']} none  ", "error")
         return paragraph(glyphs.text(f"{target}: none of {count} lowers the loss"), width, 0, "strong", lead)
-    ties = sum(row.tied_with_best for row in found.contestants)
+    ties = sum(row.tied_with_best is True for row in found.contestants)
     tie = f", a tie with {units.counted(ties, 'other')}" if ties else ""
+    if best.tied_with_best is None and len(found.contestants) > 1:
+        tie = " by one seed"
     rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
-    text = f"{target}: loss {units.number(best.final_loss)}{rate}, best of {count}{tie}"
+    loss = f"{'validation ' if found.validated else ''}loss {units.number(best.score(found.validated))}"
+    text = f"{target}: {loss}{rate}, best of {count}{tie}"
     lead = (f"{glyphs.marks['healthy']} {glyphs.text(best.name)}  ", "healthy")
     return paragraph(glyphs.text(text), width, 0, "strong", lead)
 
@@ -68,7 +76,7 @@ def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
         of("lr within", "10% of best", 4, [_decades(row) for row in rows]),
         of("lost at", "lr / 10", 7, [_lost(row.loss_at_tenth) for row in rows]),
         of("lost at", "lr x 10", 7, [_lost(row.loss_at_tenfold) for row in rows]),
-        of("di-", "verged", 4, [_diverged(row) for row in rows]),
+        of("", "diverged", 4, [_diverged(row) for row in rows]),
         of("evals", "/ step", 3, [_evaluations(row) for row in rows]),
         Column(("", "rate kind"), 8, [row.kind for row in rows], right=False),
         Column(("", "loss"), 5, [_curve(row, found, glyphs) for row in rows], ["bar"] * len(rows), False),
@@ -182,11 +190,14 @@ def _advice(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
     return lines
 
 
-def rate_search(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
+def rate_search(found: RateSearch, view: View, glyphs: Glyphs) -> list[Line]:
     """The curve of the median seed, and the readings of all."""
-    middle = sorted(found.tests, key=lambda test: min(test.losses))[len(found.tests) // 2]
-    lines = plot(middle.rates, middle.losses, found.suggestion, width - INDENT, glyphs)
-    lines += [[], *_readings(found, width, glyphs)]
+    width, lines = view.width, []
+    if not view.quiet:
+        middle = sorted(found.tests, key=lambda test: min(test.losses))[len(found.tests) // 2]
+        what = "factor" if found.is_factor else "learning rate"
+        lines = [*plot(middle.rates, middle.losses, found.suggestion, what, width - INDENT, glyphs), []]
+    lines += _readings(found, width, glyphs)
     if found.warning:
         lines += paragraph(glyphs.text(found.warning), min(width, PROSE), 0, "warning")
     return [*lines, [], *_pasted(f"optimizer = {found.code}", width, glyphs)]
@@ -194,17 +205,34 @@ def rate_search(found: RateSearch, width: int, glyphs: Glyphs) -> list[Line]:
 
 def _pasted(code: str, width: int, glyphs: Glyphs) -> list[Line]:
     """A line of code; folded where it is too long, so that pasting it still works."""
-    pieces = fold(glyphs.text(code), width - INDENT)
+    pieces = folded_code(glyphs.text(code), width - INDENT)
     lines: list[Line] = [[(" " * INDENT, ""), (piece, "strong")] for piece in pieces]
     lines[0][0] = (f"{glyphs.arrow} ", "remedy")
     return lines
 
 
+def folded_code(code: str, width: int) -> list[str]:
+    """Python in pieces of `width` that mean the same one below the other: outside of brackets the end of a
+    line is escaped, and no name, number or text is broken unless it is longer than a line."""
+    pieces, depth = [""], 0
+    for token in re.findall(r"'[^']*'|#.*|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+|.", code):
+        for part in fold(token, width):
+            escape = "" if depth else " \\"
+            if pieces[-1] and width_of(pieces[-1].rstrip() + part + escape) > width:
+                pieces[-1] = pieces[-1].rstrip() + escape
+                pieces.append("")
+            pieces[-1] += part if pieces[-1] else part.lstrip()
+        depth += (token in "([{") - (token in ")]}")
+    return pieces
+
+
 def suggestion(found: RateSearch) -> str:
     seeds = units.counted(len(found.tests), "seed")
+    whose = "before the updates of your optimizer" if found.is_factor else f"for {found.optimizer}"
     return (
-        f"{units.number(found.suggestion)} for {found.optimizer}: a tenth of the rate with the lowest "
-        f"smoothed loss, median of {seeds} ({units.number(found.low)} to {units.number(found.high)})."
+        f"{units.number(found.suggestion)} {whose}: a tenth of the {'factor' if found.is_factor else 'rate'} "
+        f"with the lowest smoothed loss, median of {seeds} ({units.number(found.low)} to "
+        f"{units.number(found.high)})."
     )
 
 

@@ -23,9 +23,9 @@ class TerminalReporter:
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     width, measured = view.width, report.measurement
     if measured.optimizers is not None:
-        return optimizers.comparison(measured.optimizers, report.target, width, glyphs, view.show_all)
+        return optimizers.comparison(measured.optimizers, report.target, view, glyphs)
     if measured.rate_search is not None:
-        return optimizers.rate_search(measured.rate_search, width, glyphs)
+        return optimizers.rate_search(measured.rate_search, view, glyphs)
     lines = sections.verdict(report, width, glyphs)
     if not view.quiet:
         table = layer_table(report, view, glyphs)

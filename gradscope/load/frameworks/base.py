@@ -56,6 +56,9 @@ class Opened:
     """A tree of the structure of `params` as the user's optimizer gets it: his masks fit that one."""
     rngs: Callable[[Any], Any] | None = None
     """From a PRNG key to what a parameter named `rngs` gets; `None`: the key itself."""
+    redraw: Callable[[Any, Any], None] | None = None
+    """`redraw(model, key)`: new keys for the random streams inside the model that the loss was handed; `None`
+    where there are none. Without it every run of the loss draws as the first one did."""
     forward: Callable[[Any, Any, Any], Any] | None = None
     """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss of his own.
     `model` is what `call` hands to the loss."""

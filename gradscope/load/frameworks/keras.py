@@ -78,10 +78,17 @@ def _opened(model: Any, context: Context) -> Opened:
             return result, [scope.get_current_value(variable) for variable in rest]
 
     state = [variable.value for variable in rest]
+    seeds = [variable for variable in rest if variable.path.endswith("seed_generator_state")]
+
+    def redraw(_: Any, key: Any) -> None:
+        for number, seed in enumerate(seeds):
+            seed.assign(jax.random.bits(jax.random.fold_in(key, number), seed.shape, seed.dtype))
+
     return Opened(
         params=nested(paths, [variable.value for variable in trained]),
         call=call,
         kinds=_kinds(model),
+        redraw=redraw if seeds else None,
         given={name: state for name in STATE_NAMES if name not in context.names},
         forward=_forward,
         own_loss=_compiled_loss if getattr(model, "compiled", False) and model.loss is not None else None,

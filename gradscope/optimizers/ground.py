@@ -1,0 +1,126 @@
+"""What the optimizers have in common: the traced problem, how much is run, and what each seed is fed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.measure.compiling import compile_program
+from gradscope.optimizers.candidates import Candidate, named
+from gradscope.optimizers.engines import Batched, Engine, Looped, Run, Stepwise
+from gradscope.optimizers.feed import Feed, Table, feed_of, keep, repeat, table_of
+from gradscope.optimizers.planning import Plan, engine_for, plan
+from gradscope.optimizers.search import Progress
+from gradscope.optimizers.training import Training, schedule_named
+from gradscope.options import CompareOptions
+from gradscope.trace.program import Program
+
+REPEATS = (
+    "Every seed gives the same run: the parameters are a value, the batches the same and nothing is drawn "
+    "by a key. Give `init(key)` to see how much the start matters."
+)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The same for all."""
+
+    program: Program
+    feeds: Sequence[Feed]
+    table: Table | None
+    """`None` where the batches are streamed."""
+    plan: Plan
+    evaluate: Callable[[Sequence[Any]], float] | None
+    """Validation loss of given weights."""
+    compiled: int
+    """Programs that were compiled so far."""
+
+    def engine(self, training: Training, rates: int) -> Engine:
+        if self.plan.engine == "step" or self.table is None:
+            return Stepwise(training)
+        if self.plan.engine == "vmap" and not training.candidate.searches_lines:
+            return Batched(training, self.feeds, self.table, rates)
+        return Looped(training, self.feeds, self.table)
+
+
+def prepared(
+    start: Callable[[int], Problem],
+    request: CompareOptions,
+    program: Program,
+    first: Feed,
+    candidates: int,
+    progress: Progress,
+) -> Ground:
+    """Measures a step, decides how much is run and how, and draws the batches of all seeds."""
+    progress("measuring a step")
+    step_s, compile_s = _timed(program, first)
+    chosen = plan(request, candidates, step_s, compile_s)
+    feeds = [first]
+    for number in range(1, chosen.seeds):
+        progress(f"preparing seed {number + 1} of {chosen.seeds}")
+        feeds.append(feed_of(start(first.seed + number), first.seed + number))
+    progress("drawing batches")
+    kept = keep(feeds, chosen.steps)
+    if repeat(feeds):
+        feeds, chosen = [first], replace(chosen, seeds=1, notes=(*chosen.notes, REPEATS))
+    run_steps = chosen.steps * chosen.seeds * chosen.grid
+    engine, why = engine_for(program, kept, run_steps, request.vmap)
+    table = table_of(feeds) if kept and engine != "step" else None
+    evaluate = _evaluation(first)
+    compiled = 2 + (evaluate is not None)
+    return Ground(program, feeds, table, replace(chosen, engine=engine, why=why), evaluate, compiled)
+
+
+def training_of(
+    program: Program, feed: Feed, candidate: Candidate, request: CompareOptions, steps: int
+) -> Training:
+    """The user's own optimizer is measured as it is, with its own schedule and clipping."""
+    if candidate.as_it_is:
+        return Training(program, feed, candidate)
+    return Training(program, feed, candidate, schedule_named(request.schedule, steps), request.clip)
+
+
+def _timed(program: Program, feed: Feed) -> tuple[float, float]:
+    """Seconds of one step of plain SGD, and of compiling it. Raises where the loss starts as no number."""
+    begin = time.perf_counter()
+    engine = Stepwise(Training(program, feed, named("sgd")))
+    compile_s = time.perf_counter() - begin
+    run = Run(0.0, feed)
+    engine.advance([run], 1)
+    require_finite(run.losses[0])
+    engine.step_seconds.clear()
+    for block in range(1, 4):
+        engine.advance([run], 1 + 5 * block)
+    return min(engine.step_seconds), compile_s
+
+
+def require_finite(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise GradscopeError(
+            f"The loss is {loss} before the first step.",
+            why="No optimizer can lower a loss that is not a number.",
+            fix="Run `gradscope check` on the same target: it names where the value was born.",
+            slug="loss-not-finite",
+        )
+
+
+def _evaluation(feed: Feed) -> Callable[[Sequence[Any]], float] | None:
+    """The loss on the validation batch, with one key for all; infinite where it is not a number."""
+    batch = feed.problem.validation_batch
+    if batch is None:
+        return None
+    program = feed.tracer.trace(batch)
+    others, consts = feed.tracer.inputs(batch).others, list(program.body.consts)
+    run = compile_program(program.loss, (feed.weights, others, consts), runs=1_000)
+
+    def evaluate(weights: Sequence[Any]) -> float:
+        loss = float(run(list(weights), others, consts))
+        return np.inf if np.isnan(loss) else loss
+
+    return evaluate
