@@ -35,7 +35,7 @@ class Sample:
     updates: list[Moments]
     """By leaf: what the user's optimizer would add to it; empty where none is given."""
     probes: dict[int, tuple[Floats, ...]] = field(default_factory=dict)
-    """By probe: distance of the nearest element, largest |element|, elements on the dangerous point."""
+    """By probe: distance of the nearest element, largest |element| but outliers, elements on the point."""
 
 
 class FlowPass:

@@ -25,23 +25,23 @@ def measured_hazards(
     owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
     found = []
     for candidate in candidates:
-        nearest, largest, on_it = (
+        nearest, usual, on_it = (
             np.stack([sample.probes[candidate.probe.id][part] for sample in samples]) for part in range(3)
         )
-        hazard = _hazard(candidate, float(nearest.min()), float(largest.max()), int(on_it.sum()), owner)
+        hazard = _hazard(candidate, float(nearest.min()), float(usual.max()), int(on_it.sum()), owner)
         if np.isfinite(hazard.distance) or hazard.on_it:
             found.append(hazard)
     return tuple(found)
 
 
 def _hazard(
-    candidate: Candidate, distance: float, largest: float, on_it: int, owner: dict[int, str]
+    candidate: Candidate, distance: float, usual: float, on_it: int, owner: dict[int, str]
 ) -> Hazard:
     measure = candidate.measure
     info = float_info(candidate.probe.operands[0].aval.dtype)
     danger = candidate.probe.limit if measure is Measure.OVERFLOW else _DANGER.get(measure, 0.0)
     degree = candidate.operand.rounding
-    noise = (2 * float(info.eps)) ** degree * largest if degree else 0.0  # two terms, each with its own error
+    noise = (2 * float(info.eps)) ** degree * usual if degree else 0.0  # two terms, each with its own error
     site = candidate.operand.site
     return Hazard(
         kind=candidate.kind,

@@ -25,8 +25,8 @@ axis of 2; each has one leading axis for each loop still to be entered."""
 
 Found = tuple[Array, Array, Array]
 """Of a value at a site: sum of squares, largest absolute value, number of elements. Of a probe: distance of
-the nearest element to the dangerous point, largest absolute value, number of elements on it or beyond. Each
-has the axes of the sink."""
+the nearest element to the dangerous point, the largest that is no outlier, number of elements on it or
+beyond. Each has the axes of the sink."""
 
 
 class RunRule(Protocol):
@@ -67,8 +67,8 @@ class Taps:
         return tap(value, sink, gains[..., 1], self._axes, site.members)
 
     def probe(self, probe: Probe, values: Sequence[Array]) -> None:
-        nearest, largest, beyond = distance(probe, values)
-        self.forward[probe.id] = self._typed(nearest), self._typed(largest), self._typed(beyond)
+        found = distance(probe, values)
+        self.forward[probe.id] = self._typed(found[0]), self._typed(found[1]), self._typed(found[2])
 
     def unprobed(self, probe: Probe, level: int) -> Found:
         """What a probe below the first `level` loops says where it was not reached."""

@@ -16,12 +16,17 @@ float_info: Any = jnp.finfo
 """Limits of a float dtype, bfloat16 among them."""
 
 
+OUTLIER = 1e3
+"""Times the geometric mean of the others: beyond, an element says nothing of the rounding of the rest."""
+
+
 def probe_dtype(probe: Probe) -> Any:
     return stats_dtype(probe.operands[0].aval.dtype)
 
 
 def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array]:
-    """Of the finite elements: the smallest distance above 0, the largest |x|, and how many have none left.
+    """Of the finite elements: the smallest distance above 0, the largest |x| that is no outlier, and how many
+    have none left.
 
     Elements that lie on the dangerous point itself are counted apart: where the run is finite they are
     masked, and say nothing about the others.
@@ -42,8 +47,20 @@ def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array
     axes = tuple(range(left.ndim))
     nearest = lax.reduce_min(lax.select(apart, left, none), axes)
     largest = lax.reduce_max(lax.select(lax.is_finite(size), size, lax.full_like(size, 0)), axes)
+    usual = OUTLIER * _typical(size, lax.gt(left, lax.broadcast(nearest, left.shape)), axes)
     on_it = lax.bitwise_and(finite, lax.le(left, lax.full_like(left, 0)))
-    return nearest, largest, lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
+    return nearest, lax.min(largest, usual), lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
+
+
+def _typical(size: Array, others: Array, axes: tuple[int, ...]) -> Array:
+    """Geometric mean over `others`."""
+    counted = lax.bitwise_and(
+        others, lax.bitwise_and(lax.is_finite(size), lax.gt(size, lax.full_like(size, 0)))
+    )
+    logs = lax.log(lax.select(counted, size, lax.full_like(size, 1)))
+    count = lax.reduce_sum(lax.convert_element_type(counted, size.dtype), axes)
+    mean = lax.reduce_sum(logs, axes) / lax.max(count, lax.full_like(count, 1))
+    return lax.select(lax.gt(count, lax.full_like(count, 0)), lax.exp(mean), lax.full_like(mean, 0))
 
 
 def _real(probe: Probe, value: Array) -> Array:

@@ -348,3 +348,10 @@ def test_a_loss_without_a_batch_looks_at_the_data_it_closes_over() -> None:
 @pytest.mark.parametrize(("growth", "found"), [(0.0, []), (80.0, [("large-exponent", Severity.WARNING)])])
 def test_of_a_complex_exponent_only_the_real_part_grows(growth: float, found: Any) -> None:
     assert told(lambda z, b: jnp.real(jnp.exp(100j * z + growth + jnp.tanh(z))) * 1e-30) == found
+
+
+def test_a_difference_over_many_decades_is_not_blamed_for_the_rounding_of_its_largest() -> None:
+    """Frequencies of a state-space kernel: 0.5 beside 3e10, each exact to its own rounding."""
+    offsets = np.linspace(1.0, 100.0, BATCH["x"].shape[0]).astype(np.float32)[:, None]
+    offsets[-1] = 3e10
+    assert told(lambda z, b: 1.0 / (offsets - 0.1 * jnp.tanh(z))) == []
