@@ -30,8 +30,8 @@ Use instead:
 A leaf that reaches the auxiliary output only (running statistics of BatchNorm, the parameters of a target
 network) is updated there and not by its gradient: a note. So is the last bias of a network of which the loss
 uses only derivatives (a score, a force, a gradient penalty): a constant has none. Unused rows of an embedding
-table are connected. A head for a task that this batch does not hold may be disconnected on purpose: ignore the
-rule, or check a loss that holds all tasks.
+table are connected. A head for a task that this batch does not hold may be disconnected on purpose: ignore
+the rule, or check a loss that holds all tasks.
 
 ## Source
 The class of fault is "missing layer" and "wrong tensor" in Humbatova et al. 2020, *Taxonomy of Real Faults in
