@@ -34,9 +34,7 @@ def measured_hazards(
     return tuple(found)
 
 
-def _hazard(
-    candidate: Candidate, distance: float, usual: float, on_it: int, owner: dict[int, str]
-) -> Hazard:
+def _hazard(candidate: Candidate, distance: float, usual: float, on_it: int, owner: dict[int, str]) -> Hazard:
     measure = candidate.measure
     info = float_info(candidate.probe.operands[0].aval.dtype)
     danger = candidate.probe.limit if measure is Measure.OVERFLOW else _DANGER.get(measure, 0.0)
