@@ -69,6 +69,7 @@ class Cause(StrEnum):
     INFINITY_OVER_INFINITY = "infinity-over-infinity"
     ZERO_TIMES_INFINITY = "zero-times-infinity"
     MASKED_ROW = "masked-row"
+    OUTSIDE_INDEX = "outside-index"
     EQUAL_VALUES = "equal-values"
     SINGULAR_MATRIX = "singular-matrix"
     OUTSIDE_DOMAIN = "outside-domain"

@@ -280,6 +280,8 @@ PICKLES = {
     "torch.npz": torch_file,
     "data.pkl": lambda path: path.write_bytes(pickle.dumps([1])),
     "renamed.dat": lambda path: path.write_bytes(pickle.dumps([1])),
+    "renamed.npy": lambda path: path.write_bytes(pickle.dumps([1])),
+    "renamed.safetensors": lambda path: path.write_bytes(pickle.dumps([1])),
     "weights.pt": torch_file,
 }
 

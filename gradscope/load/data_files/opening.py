@@ -48,10 +48,10 @@ def open_data(options: LoadOptions) -> FileRows:
 
 def _open(path: Path) -> DataFile:
     require_file(path, "data file")
+    refuse_pickle(path)
     name = path.name.lower()
     kind = next((suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.endswith(suffix)), None)
     if kind is None:
-        refuse_pickle(path)
         raise GradscopeError(
             f"{path} is no kind of data file that gradscope reads.",
             why=f"The kind is told by the ending: {', '.join(KINDS)}.",

@@ -149,7 +149,13 @@ def _undefined(origin: Origin) -> Cause:
     return Cause.INFINITY_MINUS_INFINITY
 
 
+def _gather(origin: Origin) -> Cause:
+    """It computes nothing: what was not there before is JAX's filling for an index outside of the array."""
+    return Cause.OUTSIDE_INDEX if math.isnan(origin.result) else Cause.OTHER
+
+
 _FORWARD: dict[str, Callable[[Origin], Cause]] = {
+    "gather": _gather,
     "log": _log,
     "log1p": _log,
     "sqrt": _root,

@@ -35,6 +35,8 @@ def _what(origin: Origin) -> str:
     extent = _extent(origin)
     if origin.cause is Cause.CONSTANT:
         found = f"A constant of the program holds {number(origin.result)}{extent}"
+    elif origin.cause is Cause.OUTSIDE_INDEX:
+        found = f"`{origin.op}` takes what is not there{extent}"
     elif origin.derivative_of is None:
         found = f"{_calculated(step)}{extent}"
     elif origin.cause is Cause.CUSTOM_RULE:

@@ -117,11 +117,16 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
         "Leave one entry of each row unmasked, or mask with a finite number: "
         "`jnp.where(mask, scores, jnp.finfo(scores.dtype).min)`.",
     ),
+    Cause.OUTSIDE_INDEX: (
+        "An index lies outside of the array, and JAX fills in NaN there instead of raising an error.",
+        "Compare the indices with the length of the axis: labels run from 0 to the number of classes less 1, "
+        "tokens to the size of the vocabulary less 1 (`assert labels.max() < logits.shape[-1]`).",
+    ),
     Cause.EQUAL_VALUES: (
         "Vectors of equal eigenvalues or singular values are not unique: their derivative divides by the "
         "difference of the values, which is 0.",
         "Break the tie with a little noise on the diagonal (`m + 1e-6 * jnp.diag(noise)`), or let the loss "
-        "use the values alone (`jnp.linalg.eigvalsh(m)`).",
+        "use the values alone (`jnp.linalg.eigvalsh(m)`, `jnp.linalg.svd(m, compute_uv=False)`).",
     ),
     Cause.SINGULAR_MATRIX: (
         "The matrix is singular, or not positive definite.",

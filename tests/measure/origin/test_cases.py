@@ -293,6 +293,17 @@ def masked_part(p: Any, b: Any) -> Any:
     return (jax.nn.softmax(scores) ** 2).sum()
 
 
+def label_outside(p: Any, b: Any) -> Any:
+    scores = jax.nn.log_softmax(b @ p["w"])
+    return -jnp.take_along_axis(scores, jnp.full((len(b), 1), 3), axis=1).mean()  # here
+
+
+def ignored_label(p: Any, b: Any) -> Any:
+    labels = jnp.arange(len(b))[:, None] % 2 * 102 - 100  # -100: ignored, as in PyTorch
+    found = jnp.take_along_axis(jax.nn.log_softmax(b @ p["w"]), labels, axis=1)
+    return -jnp.where(labels < 0, 0.0, found).mean()
+
+
 def equal_values(p: Any, b: Any) -> Any:
     values, vectors = jnp.linalg.eigh(p["w"][0, 0] * jnp.eye(3))  # here
     return (vectors[:, 0] * jnp.arange(3.0)).sum() + values.sum()
@@ -399,6 +410,7 @@ CASES = [
     Case(Cause.OVERFLOW, exploding_activations, normalized_activations, "dot_general"),
     Case(Cause.INFINITY_MINUS_INFINITY, infinity_minus_infinity, infinite_start, "sub", (INF, INF)),
     Case(Cause.MASKED_ROW, masked_row, masked_part, "sub", (-INF, -INF)),
+    Case(Cause.OUTSIDE_INDEX, label_outside, ignored_label, "gather"),
     Case(Cause.EQUAL_VALUES, equal_values, different_values, "eigh", (), True),
     Case(Cause.EQUAL_VALUES, equal_singular_values, values_alone, "svd", (), True),
     Case(Cause.SINGULAR_MATRIX, not_positive_definite, positive_definite, "cholesky"),

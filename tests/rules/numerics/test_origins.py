@@ -60,6 +60,11 @@ def test_a_forward_operation_is_told_with_its_operands() -> None:
     assert told(origin("div", (2.0, -0.0), -INF)).message.startswith("`div`: 2 / 0 = -infinity. ")
 
 
+def test_an_index_outside_is_told_without_the_value_that_was_not_taken() -> None:
+    finding = told(origin("gather", (-3.48, 7.0), NAN))
+    assert finding.message.startswith("`gather` takes what is not there. An index lies outside of the array")
+
+
 def test_the_iteration_counts_from_one() -> None:
     finding = told(origin("mul", (1e30, 1e30), INF, steps=(6, 2)))
     assert "at step 7 of the loop, step 3 of the loop inside it" in finding.message
@@ -118,6 +123,7 @@ NAMED = [
     (origin("mul", (0.0, INF), NAN), Cause.ZERO_TIMES_INFINITY),
     (origin("sub", (INF, INF), NAN), Cause.INFINITY_MINUS_INFINITY),
     (origin("sub", (-INF, -INF), NAN), Cause.MASKED_ROW),
+    (origin("gather", (0.5, 7.0), NAN), Cause.OUTSIDE_INDEX),
     (origin("exp", (89.0,), INF), Cause.EXP_OVERFLOW),
     (origin("mul", (300.0, 300.0), INF, dtype="float16"), Cause.HALF_PRECISION),
     (origin("mul", (1e30, 1e30), INF, steps=(0,)), Cause.OVERFLOW),
