@@ -13,6 +13,8 @@ from gradscope.rules.words import names_of, number
 from tests.rules.made import chain, decay, layer, measured, parameter
 
 NAMES = [
+    "unverifiable-gradient",
+    "wrong-gradient",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",
@@ -21,6 +23,7 @@ NAMES = [
     "disconnected-parameter",
     "zero-gradient",
     "non-finite",
+    "unstable-expression",
 ]
 
 
