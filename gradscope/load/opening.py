@@ -23,5 +23,6 @@ def open_params(
         return arguments.call(loss_fn, model, batch, prng_key(seed))
 
     runs = None if isinstance(loss_fn, OutputLoss) else run
-    with user_code("opening the model"):
+    # Looking for models in a container sorts its keys, which may fail.
+    with user_code("reading params" if isinstance(params, dict | list | tuple) else "opening the model"):
         return opened(params, Context(given, batch, seed, params_name(loss_fn), runs))
