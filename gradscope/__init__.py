@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gradscope.comparing import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.errors import GradscopeError as GradscopeError
     from gradscope.load.problem import Problem as Problem
     from gradscope.pipeline import check_loss as check
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _HOME = {
     "check": ("gradscope.pipeline", "check_loss"),
     "verify": ("gradscope.verifying", "verify_loss"),
+    "compare_optimizers": ("gradscope.comparing", "compare_loss"),
+    "find_lr": ("gradscope.comparing", "find_loss_rate"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -27,7 +30,17 @@ _HOME = {
     "GradscopeError": ("gradscope.errors", "GradscopeError"),
 }
 
-__all__ = ["Finding", "GradscopeError", "Problem", "Report", "Severity", "check", "verify"]
+__all__ = [
+    "Finding",
+    "GradscopeError",
+    "Problem",
+    "Report",
+    "Severity",
+    "check",
+    "compare_optimizers",
+    "find_lr",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

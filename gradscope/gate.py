@@ -80,6 +80,8 @@ def regression(now: Comparison, before: Comparison) -> tuple[float, str]:
             fix=f"Give --steps {before.steps} --seeds {len(before.seeds)}.",
             slug="runs-differ",
         )
+    if not math.isfinite(old.final_loss):
+        return 0.0, "Your optimizer diverged in the saved run: there was nothing to lose."
     improvement = before.initial_loss - old.final_loss
     change = new.final_loss - old.final_loss
     noise = max(old.final_high - old.final_low, new.final_high - new.final_low)
@@ -97,7 +99,7 @@ def _users(comparison: Comparison) -> Contestant:
     if found is None:
         raise GradscopeError(
             "There is no optimizer of yours to compare with the saved run.",
-            why="The file gives no `optimizer`, now or when the run was saved.",
+            why="The file gives no `optimizer`, now or when the run was saved, or Ctrl-C came before it ran.",
             fix="Add `optimizer = optax.adam(1e-3)`, or whichever you train with, to the file.",
             slug="runs-differ",
         )

@@ -25,6 +25,10 @@ class LoadOptions:
     """A checkpoint whose parameters take the place of the initial ones."""
 
 
+SCHEDULES = ("constant", "cosine", "warmup-cosine")
+VMAP = ("auto", "on", "off")
+
+
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
     """On which terms optimizers are compared; `None` where gradscope is to choose within the budget."""
@@ -39,9 +43,10 @@ class CompareOptions:
     target: float | None = None
     """[loss]"""
     schedule: str = "constant"
+    """One of `SCHEDULES`."""
     clip: float | None = None
     """Largest global norm of a gradient."""
     exhaustive: bool = False
     """Every learning rate runs to the end."""
     vmap: str = "auto"
-    """`auto`, `on` or `off`."""
+    """One of `VMAP`: whether all runs of an optimizer are trained at once."""

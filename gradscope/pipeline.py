@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__, compilation_cache
-from gradscope.options import CompareOptions, LoadOptions
-from gradscope.records import Measurement, Report, Skipped, Timing, Tool
+from gradscope.options import LoadOptions
+from gradscope.records import Report, Timing, Tool
 from gradscope.rules import get, judge
 
 if TYPE_CHECKING:
@@ -102,80 +102,6 @@ def check_problem(
         remarks = (*remarks, *found.skipped)
     findings, skipped = judge(measurement, select=select, ignore=ignore, limits=limits or {})
     return Report(target, tool(), measurement, findings, (*remarks, *skipped), timing)
-
-
-def compare_optimizers(
-    target: str,
-    options: LoadOptions | None = None,
-    terms: CompareOptions | None = None,
-    *,
-    progress: Progress = silent,
-) -> Report:
-    """Load a target and train it with each optimizer, for a report whose measurement has `optimizers`."""
-    start = perf_counter()
-    progress(f"loading {target}")
-    from gradscope.load.target import load
-
-    problem = load(target, options)
-    loaded = perf_counter() - start
-    return compare_problem(problem, terms, target=target, progress=progress, load_s=loaded)
-
-
-def compare_problem(
-    problem: Problem,
-    terms: CompareOptions | None = None,
-    *,
-    target: str,
-    progress: Progress = silent,
-    load_s: float = 0.0,
-) -> Report:
-    """Compare optimizers on a problem that is at hand."""
-    from gradscope.optimizers.compare import compare
-
-    start = perf_counter()
-    found = compare(problem.reseeded, terms or CompareOptions(), problem.seed, progress)
-    measurement = Measurement(found.initial_loss, (), (), optimizers=found)
-    return _unjudged(problem, target, measurement, Timing(load_s, run_s=perf_counter() - start))
-
-
-def find_lr(
-    target: str,
-    options: LoadOptions | None = None,
-    *,
-    optimizer: str | None = None,
-    seeds: int | None = None,
-    steps: int | None = None,
-    progress: Progress = silent,
-) -> Report:
-    """The learning-rate range test on a target; of its own optimizer where none is named."""
-    start = perf_counter()
-    progress(f"loading {target}")
-    from gradscope.load.target import load
-    from gradscope.optimizers import candidates, range_test
-
-    problem = load(target, options)
-    loaded = perf_counter()
-    candidate = (
-        range_test.scaled(problem.optimizer)
-        if optimizer is None and problem.optimizer is not None
-        else candidates.named(optimizer or "adam")
-    )
-    found = range_test.find_rate(
-        problem.reseeded,
-        candidate,
-        seed=problem.seed,
-        seeds=seeds or range_test.SEEDS,
-        steps=steps or range_test.STEPS,
-        progress=progress,
-    )
-    measurement = Measurement(found.tests[0].losses[0], (), (), rate_search=found)
-    return _unjudged(problem, target, measurement, Timing(loaded - start, run_s=perf_counter() - loaded))
-
-
-def _unjudged(problem: Problem, target: str, measurement: Measurement, timing: Timing) -> Report:
-    """A report of a command that measures and leaves judging to its reader."""
-    notes = tuple(Skipped("note", note) for note in problem.notes)
-    return Report(target, tool(), measurement, (), notes, timing)
 
 
 def tool() -> Tool:

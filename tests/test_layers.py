@@ -30,10 +30,12 @@ MAY_IMPORT = {
     "compilation_cache": set(),
     "pipeline": DATA
     | {"compilation_cache"}
-    | {"load", "trace", "measure", "optimizers", "rules", "gate", "recording", "config"},
+    | {"load", "trace", "measure", "rules", "gate", "recording", "config"},
+    "comparing": DATA | {"load", "optimizers", "pipeline"},
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
-    "cli": DATA | {"pipeline", "verifying", "report", "rules", "gate", "recording", "config", "changes"},
-    "__init__": DATA | {"load", "pipeline", "verifying"},
+    "cli": DATA
+    | {"pipeline", "comparing", "verifying", "report", "rules", "gate", "recording", "config", "changes"},
+    "__init__": DATA | {"load", "pipeline", "comparing", "verifying"},
     "__main__": {"cli"},
 }
 ONLY_IN = {

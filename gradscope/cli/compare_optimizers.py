@@ -23,8 +23,8 @@ from gradscope.cli.options import (
     names_in,
 )
 from gradscope.cli.regression import NEVER, Against, FailOnRegression, gated, parsed
-from gradscope.errors import GradscopeError
-from gradscope.options import CompareOptions, LoadOptions
+from gradscope.errors import ExitCode, GradscopeError
+from gradscope.options import SCHEDULES, VMAP, CompareOptions, LoadOptions
 
 EPILOG = examples(
     "gradscope compare-optimizers model.py",
@@ -33,8 +33,6 @@ EPILOG = examples(
     "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
 )
 TERMS = "On which terms"
-SCHEDULES = ("constant", "cosine", "warmup-cosine")
-VMAP = ("auto", "on", "off")
 
 Optimizers = Annotated[
     list[str] | None,
@@ -153,15 +151,18 @@ def compare_optimizers(
     )
 
     # Imported once every option is known to be right: the other commands start without them.
-    from gradscope import pipeline
+    from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
     from gradscope.cli.progress import StageLine
 
     with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
-        report = pipeline.compare_optimizers(target, loading, terms, progress=progress)
+        report = comparing.compare_optimizers(target, loading, terms, progress=progress)
     report, code = gated(recording.rounded(report), before, limit)
     delivery.deliver(report, policy)
+    found = report.measurement.optimizers
+    if found is not None and not found.complete:
+        code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 
 

@@ -21,17 +21,17 @@ Optimizer = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A name of optax or optax.contrib.",
+        help="A name of optax or optax.contrib, or of the file's candidates.",
         show_default="the file's optimizer, or adam",
     ),
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="The suggestion is their median.", show_default="5"),
+    typer.Option(metavar="N", help="The suggestion is their median.", show_default="5"),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Steps of the ramp from 1e-7 to 10.", show_default="100"),
+    typer.Option(metavar="N", help="Steps of the ramp over eight decades.", show_default="100"),
 ]
 
 
@@ -55,13 +55,13 @@ def find_lr(
     policy = delivery.prepare(target.rpartition(":")[0] or target)
 
     # Imported once every option is known to be right: the other commands start without them.
-    from gradscope import pipeline
+    from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
     from gradscope.cli.progress import StageLine
 
     with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
-        report = pipeline.find_lr(
+        report = comparing.find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )
     raise typer.Exit(delivery.deliver(recording.rounded(report), policy))

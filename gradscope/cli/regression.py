@@ -73,7 +73,9 @@ def gated(report: Report, before: Comparison | None, limit: float | None) -> tup
     if now is None or before is None:
         return report, ExitCode.CLEAN
     lost, text = gate.regression(now, before)
+    failed = limit is not None and lost > limit
+    if failed and limit is not None:
+        text += f" More than the limit of {100 * limit:g}%."
     told = replace(now, reasons=(*now.reasons, text))
     report = replace(report, measurement=replace(report.measurement, optimizers=told))
-    failed = limit is not None and lost > limit
     return report, ExitCode.FINDINGS if failed else ExitCode.CLEAN

@@ -12,6 +12,7 @@ import optax
 import optax.contrib
 
 from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
 from gradscope.load.shown import listed, nearest
 from gradscope.records import Number
 
@@ -110,6 +111,27 @@ def users(optimizer: Any) -> Candidate:
     return Candidate(YOURS, lambda _rate: optimizer, "optimizer", OWN, None, as_it_is=True)
 
 
+def scaled(optimizer: Any) -> Candidate:
+    """The user's optimizer with a factor before its updates in the place of a learning rate."""
+    return Candidate(
+        name=YOURS,
+        make=lambda rate: optax.chain(optimizer, optax.scale_by_learning_rate(rate, flip_sign=False)),
+        code="optax.chain(optimizer, optax.scale({rate}))",
+        kind=OWN,
+        usual=1.0,
+        as_it_is=True,
+    )
+
+
+def one_of(problem: Problem, name: str | None) -> Candidate:
+    """The file's candidate or the optimizer of optax called `name`; else the file's optimizer, or Adam."""
+    if name is None and problem.optimizer is not None:
+        return scaled(problem.optimizer)
+    name = name or "adam"
+    own_ones = problem.candidates
+    return own(name, own_ones[name]) if name in own_ones else named(name, own_ones)
+
+
 def _with_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
     return function(learning_rate=rate, **fixed)
 
@@ -121,9 +143,8 @@ def _without_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any
 
 def _function(name: str) -> tuple[str, Callable[..., Any] | None]:
     for home, module in (("optax", optax), ("optax.contrib", optax.contrib)):
-        function = getattr(module, name, None)
         if name in _names(module):
-            return home, function
+            return home, vars(module)[name]
     return "", None
 
 

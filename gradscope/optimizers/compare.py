@@ -20,7 +20,7 @@ from gradscope.optimizers.planning import keeps_runs
 from gradscope.optimizers.search import Progress, Terms, best_rate, grid_around, search
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.verdict import reasons, recommendation
-from gradscope.options import CompareOptions
+from gradscope.options import SCHEDULES, VMAP, CompareOptions
 from gradscope.records import Comparison
 
 
@@ -169,11 +169,22 @@ def _check(request: CompareOptions) -> None:
         ("--seeds", request.seeds),
         ("--lr-grid", request.grid),
         ("--budget", request.budget_s),
+        ("--clip", request.clip),
     ):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:
             raise GradscopeError(
                 f"{option} is {value}.",
                 why="Nothing would be measured.",
                 fix="Give a number above 0.",
+                slug="bad-option",
+            )
+    for option, choice, choices in (
+        ("--schedule", request.schedule, SCHEDULES),
+        ("--vmap", request.vmap, VMAP),
+    ):
+        if choice not in choices:
+            raise GradscopeError(
+                f'{option} "{choice}" is not known.',
+                fix=f"Use one of: {', '.join(choices)}.",
                 slug="bad-option",
             )

@@ -73,7 +73,7 @@ class Stepwise:
         self.step_seconds: list[float] = []
 
     def _compile(self, weights: Any, state: Any) -> Compiled:
-        args = (weights, state, ANY_RATE, next(iter(self._training.feed.steps(1))), self._consts)
+        args = (weights, state, ANY_RATE, self._training.feed.opening, self._consts)
         return compile_program(self._training.step, args, runs=MANY, donate=(0, 1))
 
     def advance(self, runs: Sequence[Run], steps: int) -> None:

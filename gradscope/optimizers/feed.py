@@ -49,6 +49,11 @@ class Feed:
         """The loss, traced at the shapes of the first batch."""
         return self.tracer.trace(self.first)
 
+    @property
+    def opening(self) -> list[Any]:
+        """The arguments of the first step; the user's batches are not started for it."""
+        return self.tracer.inputs(self.first).others
+
     def steps(self, count: int, first: int = 0) -> Iterator[list[Any]]:
         """The arguments of the steps `first` to `count`; a pass that ends is followed by the next one."""
         if self.kept is not None and len(self.kept) >= count:

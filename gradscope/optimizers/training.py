@@ -25,7 +25,6 @@ from gradscope.trace.program import Program
 Weights = list[Array]
 Schedule = Callable[[Any], Any]
 
-SCHEDULES = ("constant", "cosine", "warmup-cosine")
 WARM_UP = 0.1
 """Share of the steps: the usual 5 to 10 % (Goyal et al. 2017; AlgoPerf's baselines use 5 %)."""
 
@@ -132,7 +131,7 @@ def fitted(training: Training) -> Training:
 
     Raises where it cannot make a step on this problem, before anything is compiled.
     """
-    others = next(iter(training.feed.steps(1)))
+    others = training.feed.opening
     try:
         return _tried(training, others)
     except Exception as first:  # any optimizer, the user's too: whatever it raises says what it needs

@@ -17,6 +17,7 @@ from gradscope.report.lines import Line, fold, paragraph, width_of
 CURVE = 16
 INDENT = 2
 PROSE = 110
+ESCAPE = " \\"
 
 
 def comparison(found: Comparison, target: str, view: View, glyphs: Glyphs) -> list[Line]:
@@ -216,13 +217,14 @@ def folded_code(code: str, width: int) -> list[str]:
     line is escaped, and no name, number or text is broken unless it is longer than a line."""
     pieces, depth = [""], 0
     for token in re.findall(r"'[^']*'|#.*|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\w+|.", code):
+        within, depth = depth, depth + (token in "([{") - (token in ")]}")
         for part in fold(token, width):
-            escape = "" if depth else " \\"
-            if pieces[-1] and width_of(pieces[-1].rstrip() + part + escape) > width:
-                pieces[-1] = pieces[-1].rstrip() + escape
+            # Where the line may end outside of brackets, room is left for the escape.
+            room = width - (0 if within and depth else len(ESCAPE))
+            if pieces[-1] and width_of((pieces[-1] + part).rstrip()) > room:
+                pieces[-1] = pieces[-1].rstrip() + ("" if within else ESCAPE)
                 pieces.append("")
             pieces[-1] += part if pieces[-1] else part.lstrip()
-        depth += (token in "([{") - (token in ")]}")
     return pieces
 
 

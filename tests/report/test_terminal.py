@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import re
@@ -14,6 +15,7 @@ from gradscope.records import Report, Skipped
 from gradscope.report import FORMATS, View, reporter
 from gradscope.report.folding import FOLDED_ABOVE
 from gradscope.report.lines import fold, width_of, wrap
+from gradscope.report.optimizers import folded_code
 from tests.report.canned import CANNED, HOSTILE, broken, deep, healthy, layer, report as report_of, vanishing
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -187,3 +189,18 @@ def test_a_note_is_not_listed_as_something_that_was_not_judged() -> None:
     assert lines[notes + 1] == "  params are float64"
     assert lines[others + 1] == "  2 of 5 batches: the data ended"
     assert "note:" not in "".join(lines)
+
+
+CODE = (
+    "optimizer = optax.chain(optax.clip_by_global_norm(0.5), "
+    "optax.contrib.schedule_free_adamw(optax.warmup_cosine_decay_schedule(0.0, 3.2e-05, 20, 200)))"
+)
+
+
+@pytest.mark.parametrize("width", range(30, 201))
+def test_a_line_of_code_means_the_same_when_it_is_folded(width: int) -> None:
+    for code in (CODE, "optimizer = candidates['mine']({'a': 0.0032})", "optimizer = optimizer  # as it is"):
+        pieces = folded_code(code, width - 2)
+        assert max(map(width_of, pieces)) <= width - 2
+        trees = [ast.dump(ast.parse(text)) for text in ("\n".join(pieces), code)]
+        assert trees[0] == trees[1], pieces

@@ -1,0 +1,130 @@
+"""How much is run within a budget, and by which engine."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from gradscope.load.problem import Problem
+from gradscope.optimizers import planning
+from gradscope.optimizers.feed import feed_of
+from gradscope.optimizers.planning import Plan, engine_for, keeps_runs, plan
+from gradscope.options import CompareOptions
+from gradscope.trace.program import Program
+
+
+def planned(step_s: float, compile_s: float = 1.0, **wanted: Any) -> Plan:
+    return plan(CompareOptions(**wanted), 7, step_s, compile_s)
+
+
+def numbers(found: Plan) -> tuple[int, int, int]:
+    return found.seeds, found.steps, found.grid
+
+
+def test_a_fast_step_gets_everything_and_nothing_is_said() -> None:
+    found = planned(1e-5)
+    assert numbers(found) == (5, 200, 5)
+    assert found.notes == ()
+    # Seven compilations, and a halved grid of five with one more rate, of 5 x 200 steps each.
+    assert found.estimate_s == pytest.approx(7 * (1.0 + (0.55 * 5 + 1) * 1000 * 1e-5))
+
+
+def test_seeds_go_first_then_steps_then_rates_and_each_cut_is_told() -> None:
+    assert numbers(planned(5e-3)) == (4, 200, 5)
+    few = planned(2e-2)
+    assert few.seeds == 2
+    assert few.grid == 5
+    assert 60 <= few.steps < 200
+    assert "2 seeds instead of 5" in few.notes[0]
+    assert f"{few.steps} steps instead of 200" in few.notes[0]
+    slow = planned(0.5)
+    assert numbers(slow) == (2, 60, 3)
+    assert "3 learning rates instead of 5" in slow.notes[0]
+
+
+def test_what_does_not_fit_even_so_is_told() -> None:
+    assert "Even so about" in planned(0.5).notes[0]
+    given = planned(0.5, steps=200, seeds=5, grid=5)
+    assert numbers(given) == (5, 200, 5)
+    assert "more than --budget 120s" in given.notes[0]
+
+
+def test_what_the_user_gave_is_never_cut() -> None:
+    assert planned(1.0, seeds=9).seeds == 9
+    assert planned(1.0, steps=33).steps == 33
+    assert planned(1.0, grid=7).grid == 7
+    assert planned(1e-5, steps=33).steps == 33, "no rounding up to whole chunks"
+
+
+def test_the_budget_decides_and_an_exhaustive_grid_costs_more() -> None:
+    assert numbers(planned(2e-2, budget_s=3600)) == (5, 200, 5)
+    assert planned(1e-5, exhaustive=True).estimate_s > planned(1e-5).estimate_s
+    assert planned(1e-3, budget_s=5).estimate_s < planned(1e-3).estimate_s
+
+
+@pytest.mark.parametrize("step_s", [1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
+def test_the_estimate_stays_in_the_budget_or_says_that_it_does_not(step_s: float) -> None:
+    found = planned(step_s)
+    assert found.estimate_s <= 1.5 * 120 or "Even so" in found.notes[0]
+
+
+def program_of(loss: Any, params: Any, batch: Any) -> Program:
+    return feed_of(Problem(loss, params, batch), 0).program()
+
+
+def dense(size: int, dtype: Any = np.float32) -> Program:
+    return program_of(
+        lambda p, b: jnp.sum(b @ p["w"]), {"w": np.ones((size, 10), dtype)}, np.ones((2, size), dtype)
+    )
+
+
+@cache
+def convolving() -> Program:
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.sum(lax.conv_general_dilated(batch, params["w"], (1, 1), "SAME"))
+
+    return program_of(loss, {"w": np.ones((4, 3, 3, 3), np.float32)}, np.ones((2, 3, 8, 8), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("program", "kept", "run_steps", "vmap", "engine"),
+    [
+        (lambda: dense(100), True, 5_000, "auto", "loop"),
+        (lambda: dense(100), True, 1_000_000, "auto", "vmap"),
+        (lambda: dense(100), True, 1_000_000, "off", "loop"),
+        (lambda: dense(100), True, 100, "on", "vmap"),
+        (lambda: dense(100), False, 1_000_000, "on", "step"),
+        (lambda: dense(100, jnp.bfloat16), True, 1_000_000, "auto", "loop"),
+        (lambda: dense(2_000), True, 1_000_000, "auto", "loop"),
+        (lambda: dense(6_000), True, 1_000_000, "auto", "step"),
+        (convolving, True, 5_000, "auto", "step"),
+    ],
+)
+def test_on_a_cpu_the_engine_follows_from_size_convolutions_and_what_is_kept(
+    program: Any, kept: bool, run_steps: int, vmap: str, engine: str
+) -> None:
+    found, why = engine_for(program(), kept, run_steps, vmap)
+    assert found == engine
+    assert why
+
+
+def test_an_accelerator_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning.jax, "default_backend", lambda: "gpu")
+    assert engine_for(convolving(), True, 10, "auto")[0] == "vmap"
+    assert engine_for(convolving(), True, 10, "off")[0] == "loop"
+
+
+def test_runs_are_kept_where_memory_says_so_or_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradscope.optimizers import feed as feeds
+
+    feed = feed_of(Problem(lambda p, b: jnp.sum(p["w"]), {"w": np.ones(1000, np.float32)}, np.ones(1)), 0)
+    for free, kept in ((None, True), (10**9, True), (10**4, False)):
+        monkeypatch.setattr(feeds, "free_memory", lambda free=free: free)
+        assert keeps_runs(feed, 25) is kept
+    assert math.isfinite(feeds.memory_share(0.5))
