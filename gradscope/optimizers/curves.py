@@ -90,6 +90,9 @@ def ties(first: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> l
 def chance_of_equals(first: Mapping[int, float], second: Mapping[int, float]) -> float:
     """How likely equal optimizers would differ by as much, paired by seed; 1 where seeds cannot say.
 
+    Losses above zero are compared by their ratios: near zero they differ by orders of magnitude, and a mean
+    of differences would hear the worst seed only. For losses that lie close together it is the same.
+
     The larger of two: the paired t test, and the bootstrap of the mean difference (every resample of up to
     six seeds, 10,000 beyond). With three seeds the bootstrap alone would name a winner in one of four equal
     pairs. A second that ends nowhere at every seed is worse beyond doubt.
@@ -100,10 +103,10 @@ def chance_of_equals(first: Mapping[int, float], second: Mapping[int, float]) ->
     one, two = (np.array([by_seed[s] for s in seeds]) for by_seed in (first, second))
     if not np.isfinite(one).all() or not np.isfinite(two).all():
         return 0.0 if np.isfinite(one).all() and not np.isfinite(two).any() else 1.0
-    differences = two - one
-    mean, spread = abs(float(differences.mean())), float(differences.std(ddof=1))
-    if mean <= ROUNDING * float(np.abs([one, two]).max()):
+    if np.max(np.abs(two - one)) <= ROUNDING * float(np.abs([one, two]).max()):
         return 1.0
+    differences = np.log(two) - np.log(one) if min(one.min(), two.min()) > 0 else two - one
+    mean, spread = abs(float(differences.mean())), float(differences.std(ddof=1))
     resampled = _resampled_means(differences)
     bootstrap = 2.0 * min(float(np.mean(resampled <= 0)), float(np.mean(resampled >= 0)))
     if spread == 0.0:

@@ -87,9 +87,9 @@ def training_of(
 
 
 def _timed(program: Program, feed: Feed) -> tuple[float, float]:
-    """Seconds of one step of plain SGD, and of compiling it. Raises where the loss starts as no number."""
+    """Seconds of one step of Adam, and of compiling it. Raises where the loss starts as no number."""
     begin = time.perf_counter()
-    engine = Stepwise(Training(program, feed, named("sgd")))
+    engine = Stepwise(Training(program, feed, named("adam")))
     compile_s = time.perf_counter() - begin
     run = Run(0.0, feed)
     engine.advance([run], 1)
@@ -97,7 +97,7 @@ def _timed(program: Program, feed: Feed) -> tuple[float, float]:
     engine.step_seconds.clear()
     for block in range(1, 4):
         engine.advance([run], 1 + 5 * block)
-    return min(engine.step_seconds), compile_s
+    return sorted(engine.step_seconds)[1], compile_s
 
 
 def require_finite(loss: float) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
+ENOUGH_SEEDS = 5
+"""With two, only a difference that is a dozen times its spread is told; with five, one of about twice."""
+
 
 def recommendation(comparison: Comparison) -> str:
     """The line of optax that makes the first in rank; empty where nothing lowered the loss."""
@@ -68,6 +71,8 @@ def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
         cheapest = min([best, *ties], key=lambda row: row.state_bytes)
         if cheapest.state_bytes < best.state_bytes:
             text += f" Of these {cheapest.name} keeps the least in memory."
+        if len(comparison.seeds) < ENOUGH_SEEDS:
+            text += f" More seeds tell more: --seeds {ENOUGH_SEEDS}."
         yield text
     else:
         yield f"{best.name} is better than each of the others beyond the noise of the seeds."

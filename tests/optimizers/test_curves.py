@@ -96,8 +96,25 @@ def test_a_real_difference_is_told_from_five_seeds() -> None:
 
 def test_pairing_by_seed_takes_out_what_all_share() -> None:
     shared = {0: 1.0, 1: 5.0, 2: 9.0, 3: 13.0}
-    second = {seed: loss + 0.1 + 0.001 * seed for seed, loss in shared.items()}
+    second = {seed: loss * (1.1 + 0.001 * seed) for seed, loss in shared.items()}
     assert ties(shared, [second]) == [False]
+
+
+def test_near_zero_orders_of_magnitude_count_and_not_the_worst_seed() -> None:
+    first, second = (
+        dict(enumerate([1e-6, 3e-6, 1e-6, 2e-6, 2e-6])),
+        dict(enumerate([1e-4, 9e-3, 2e-4, 1e-4, 3e-4])),
+    )
+    assert ties(first, [second]) == [False]
+    shifted = [{seed: loss - 1.0 for seed, loss in each.items()} for each in (first, second)]
+    assert ties(shifted[0], shifted[1:]) == [True], "a loss that may be negative has no ratios"
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=6, max_size=6), st.floats(1e-6, 1e6))
+def test_the_chance_does_not_move_with_the_scale_of_the_loss(losses: list[float], scale: float) -> None:
+    one, two = dict(enumerate(losses[:3])), dict(enumerate(losses[3:]))
+    scaled = [{seed: loss * scale for seed, loss in each.items()} for each in (one, two)]
+    assert chance_of_equals(*scaled) == pytest.approx(chance_of_equals(one, two), rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +126,8 @@ def test_pairing_by_seed_takes_out_what_all_share() -> None:
         ({0: 1.0, 1: 2.0}, {0: INF, 1: 2.5}, True),
         ({0: INF, 1: INF}, {0: INF, 1: INF}, True),
         ({0: 1.0, 1: 2.0}, {0: 1.0 + 1e-8, 1: 2.0 + 1e-8}, True),  # rounding
-        ({0: 1.0, 1: 2.0}, {0: 1.1, 1: 2.1}, False),  # the same gap at every seed
+        ({0: -1.0, 1: -2.0}, {0: -0.5, 1: -1.5}, False),  # the same gap at every seed
+        ({0: 1.0, 1: 2.0}, {0: 1.1, 1: 2.2}, False),  # the same ratio
         ({0: 1.0, 1: 2.0, 2: 3.0}, {0: 1.0, 1: 2.0, 2: 3.0}, True),
     ],
 )
@@ -119,7 +137,10 @@ def test_what_is_a_tie_at_the_edges(first: dict[int, float], second: dict[int, f
 
 def test_the_chance_is_that_of_the_paired_t_test() -> None:
     # Differences 1, 2, 3: t = 2 / (1 / sqrt(3)) = 3.46 with 2 degrees of freedom; by a table p = 0.0742.
-    assert chance_of_equals({0: 0, 1: 0, 2: 0}, {0: 1.0, 1: 2.0, 2: 3.0}) == pytest.approx(0.0742, abs=1e-4)
+    by_hand = pytest.approx(0.0742, abs=1e-4)
+    assert chance_of_equals({0: 0, 1: 0, 2: 0}, {0: 1.0, 1: 2.0, 2: 3.0}) == by_hand
+    powers = {seed: math.exp(seed + 1) for seed in range(3)}
+    assert chance_of_equals({0: 1.0, 1: 1.0, 2: 1.0}, powers) == by_hand, "ratios e, e^2, e^3"
 
 
 def test_nobody_to_compare_with_is_no_tie() -> None:

@@ -67,6 +67,7 @@ EXPECTED = {
     "safe_where.py": healthy(),
     "small_transformer.py": healthy(),
     "straight_through.py": healthy(),
+    "tiny_classifier.py": healthy(),
     "vanilla_rnn.py": sick("vanishing-through-time", "w_rec", line="jax.lax.scan("),
     "wrong_rule_mlp.py": Expected(
         "sick", "wrong-gradient", ("layers[1].slope",), line="def bend(x, slope)", verified=True
