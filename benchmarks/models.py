@@ -35,9 +35,9 @@ def _cross_entropy(logits: Any, labels: Any) -> Any:
     return -jnp.take_along_axis(log_p, labels[..., None], axis=-1).mean()
 
 
-def mlp(width: int = 1024, depth: int = 6, rows: int = 256) -> Model:
+def mlp(width: int = 1024, depth: int = 6, rows: int = 256, inputs: int = 784) -> Model:
     rng = _rng()
-    sizes = [784, *[width] * depth, 10]
+    sizes = [inputs, *[width] * depth, 10]
     params = [_dense(rng, a, b) for a, b in pairwise(sizes)]
 
     def loss_fn(params: Any, batch: Any) -> Any:
@@ -46,7 +46,7 @@ def mlp(width: int = 1024, depth: int = 6, rows: int = 256) -> Model:
             x = jax.nn.relu(x @ layer["w"] + layer["b"])
         return _cross_entropy(x @ params[-1]["w"] + params[-1]["b"], y)
 
-    batch = rng.normal(size=(rows, 784)).astype(np.float32), rng.integers(0, 10, rows)
+    batch = rng.normal(size=(rows, inputs)).astype(np.float32), rng.integers(0, 10, rows)
     return Model("MLP, 6 x 1024, batch 256", loss_fn, params, batch)
 
 

@@ -1,8 +1,9 @@
-"""Three ways to run the same training steps; each compiles once per optimizer, never per learning rate.
+"""Three ways to run the same training steps; none compiles anew for a learning rate.
 
-On a CPU the steps of a small network are quickest inside one loop of the device, with convolutions they
-are six times slower there than one by one, and `vmap` over runs pays below about 5,000 parameters only; on
-an accelerator batching is the way. Measured in `docs/compare-optimizers.md`.
+One by one the gradient is compiled once for all optimizers. On a CPU many steps of a small network are
+quickest inside one loop of the device, with convolutions they are six times slower there, and `vmap` over
+runs pays below about 5,000 parameters only; on an accelerator batching is the way. Measured in
+`docs/compare-optimizers.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from jax import Array, lax
 from gradscope.load.user_code import as_gradscope_error
 from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.optimizers.feed import Feed, Table
-from gradscope.optimizers.training import Training, line_search_evaluations
+from gradscope.optimizers.training import Training, gradient, line_search_evaluations
+from gradscope.trace.program import Program
 
 CHUNK = 20
 """Steps between two looks at the losses: a look waits for the device."""
@@ -60,21 +62,15 @@ class Engine(Protocol):
         ...
 
 
-class Stepwise:
-    """One jitted step, called from Python: for batches that are streamed, and for convolutions on a CPU."""
+class OneByOne:
+    """Runs one after the other, from their own starts."""
 
     def __init__(self, training: Training) -> None:
-        self._training = training
-        self._consts = list(training.program.body.consts)
         weights = training.feed.weights
+        self._consts = list(training.program.body.consts)
         self._start: Compiled = compile_program(training.start, (weights, ANY_RATE), runs=1)
-        self._step = self._compile(weights, self._start(weights, ANY_RATE))
-        self.compiled = 2
+        self.compiled = 1
         self.step_seconds: list[float] = []
-
-    def _compile(self, weights: Any, state: Any) -> Compiled:
-        args = (weights, state, ANY_RATE, self._training.feed.opening, self._consts)
-        return compile_program(self._training.step, args, runs=MANY, donate=(0, 1))
 
     def advance(self, runs: Sequence[Run], steps: int) -> None:
         for run in runs:
@@ -82,62 +78,80 @@ class Stepwise:
                 run.losses.clear()
                 run.weights = jax.tree.map(jnp.copy, run.feed.weights)
                 run.state = jax.tree.map(jnp.copy, self._start(run.feed.weights, run.rate))
-            self._advance(run, steps)
+            try:
+                self._advance(run, steps)
+            except jax.errors.JaxRuntimeError as error:
+                raise as_gradscope_error(error, "training") from error
+
+    def _advance(self, run: Run, steps: int) -> None:
+        raise NotImplementedError
+
+    def _look(self, run: Run, losses: Sequence[float], begun: float) -> None:
+        run.losses.extend(losses)
+        self.step_seconds.append((time.perf_counter() - begun) / len(losses))
+        run.line_searches.append(line_search_evaluations(run.state))
+
+
+class Stepwise(OneByOne):
+    """Two programs, called from Python: the gradient, and what the optimizer makes of it."""
+
+    def __init__(self, training: Training, shared: Compiled | None = None) -> None:
+        """`shared`: the gradient as `compiled_gradient` gives it, where it is compiled already."""
+        super().__init__(training)
+        self._gradient = shared or compiled_gradient(training.program, training.feed)
+        weights, others = training.feed.weights, training.feed.opening
+        loss, gradients = self._gradient(weights, others, self._consts)
+        state = self._start(weights, ANY_RATE)
+        args = (weights, state, ANY_RATE, loss, gradients, others, self._consts)
+        self._update = compile_program(training.update, args, runs=MANY, donate=(0, 1))
+        self.compiled += 1 + (shared is None)
 
     def _advance(self, run: Run, steps: int) -> None:
         waiting: list[Array] = []
-        start = time.perf_counter()
+        begun = time.perf_counter()
         for others in run.feed.steps(steps, len(run.losses)):
             if not waiting and run.died_at() is not None:
                 return
-            waiting.append(self._ran(run, (others, self._consts)))
+            loss, gradients = self._gradient.executable(run.weights, others, self._consts)
+            run.weights, run.state = self._update.executable(
+                run.weights, run.state, run.rate, loss, gradients, others, self._consts
+            )
+            waiting.append(loss)
             if len(waiting) == CHUNK:
-                start = self._look(run, waiting, start)
-        self._look(run, waiting, start)
-
-    def _ran(self, run: Run, args: tuple[Any, ...]) -> Array:
-        """The losses of the steps that the program makes."""
-        losses: Array
-        try:
-            run.weights, run.state, losses = self._step.executable(run.weights, run.state, run.rate, *args)
-        except jax.errors.JaxRuntimeError as error:
-            raise as_gradscope_error(error, "training") from error
-        return losses
-
-    def _look(self, run: Run, waiting: list[Array], start: float) -> float:
-        """Read the losses, and answer the time at which that was done."""
-        if not waiting:
-            return start
-        run.losses.extend(float(loss) for loss in jax.device_get(waiting))
-        self.step_seconds.append((time.perf_counter() - start) / len(waiting))
-        run.line_searches.append(line_search_evaluations(run.state))
-        waiting.clear()
-        return time.perf_counter()
+                self._look(run, [float(loss) for loss in jax.device_get(waiting)], begun)
+                waiting, begun = [], time.perf_counter()
+        if waiting:
+            self._look(run, [float(loss) for loss in jax.device_get(waiting)], begun)
 
 
-class Looped(Stepwise):
+def compiled_gradient(program: Program, feed: Feed) -> Compiled:
+    args = (feed.weights, feed.opening, list(program.body.consts))
+    return compile_program(gradient(program), args, runs=MANY)
+
+
+class Looped(OneByOne):
     """Up to `CHUNK` steps in one loop of the device: no Python between two steps."""
 
     def __init__(self, training: Training, feeds: Sequence[Feed], table: Table) -> None:
+        super().__init__(training)
         self._table = table
         self._seeds = {id(feed): place for place, feed in enumerate(feeds)}
-        super().__init__(training)
-
-    def _compile(self, weights: Any, state: Any) -> Compiled:
-        places = self._table.chunk(0, CHUNK)[0]
-        args = (weights, state, ANY_RATE, self._table.columns, places, CHUNK, self._consts)
-        return compile_program(chunk_of(self._training), args, runs=MANY, donate=(0, 1))
+        weights, places = training.feed.weights, table.chunk(0, CHUNK)[0]
+        state = self._start(weights, ANY_RATE)
+        args = (weights, state, ANY_RATE, table.columns, places, CHUNK, self._consts)
+        self._run = compile_program(chunk_of(training), args, runs=MANY, donate=(0, 1))
+        self.compiled += 1
 
     def _advance(self, run: Run, steps: int) -> None:
         while len(run.losses) < steps and run.died_at() is None:
             done = len(run.losses)
             places = self._table.chunk(done, CHUNK)[self._seeds[id(run.feed)]]
             count = min(CHUNK, steps - done)
-            start = time.perf_counter()
-            losses = self._ran(run, (self._table.columns, places, count, self._consts))
-            run.losses.extend(np.asarray(losses, np.float64)[:count].tolist())
-            self.step_seconds.append((time.perf_counter() - start) / count)
-            run.line_searches.append(line_search_evaluations(run.state))
+            begun = time.perf_counter()
+            run.weights, run.state, losses = self._run.executable(
+                run.weights, run.state, run.rate, self._table.columns, places, count, self._consts
+            )
+            self._look(run, np.asarray(losses, np.float64)[:count].tolist(), begun)
 
 
 def chunk_of(training: Training) -> Any:

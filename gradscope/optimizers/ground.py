@@ -11,9 +11,9 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.measure.compiling import compile_program
+from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.optimizers.candidates import Candidate, named
-from gradscope.optimizers.engines import Batched, Engine, Looped, Run, Stepwise
+from gradscope.optimizers.engines import Batched, Engine, Looped, Run, Stepwise, compiled_gradient
 from gradscope.optimizers.feed import Feed, Table, feed_of, keep, repeat, table_of
 from gradscope.optimizers.planning import Plan, engine_for, plan
 from gradscope.optimizers.search import Progress
@@ -38,12 +38,14 @@ class Ground:
     plan: Plan
     evaluate: Callable[[Sequence[Any]], float] | None
     """Validation loss of given weights."""
+    gradient: Compiled
+    """Of the loss, compiled for steps that are called one by one."""
     compiled: int
     """Programs that were compiled so far."""
 
     def engine(self, training: Training, rates: int) -> Engine:
         if self.plan.engine == "step" or self.table is None:
-            return Stepwise(training)
+            return Stepwise(training, self.gradient)
         if self.plan.engine == "vmap" and not training.candidate.searches_lines:
             return Batched(training, self.feeds, self.table, rates)
         return Looped(training, self.feeds, self.table)
@@ -59,7 +61,8 @@ def prepared(
 ) -> Ground:
     """Measures a step, decides how much is run and how, and draws the batches of all seeds."""
     progress("measuring a step")
-    step_s, compile_s = _timed(program, first)
+    gradient = compiled_gradient(program, first)
+    step_s, compile_s = _timed(program, first, gradient)
     chosen = plan(request, candidates, step_s, compile_s)
     feeds = [first]
     for number in range(1, chosen.seeds):
@@ -73,8 +76,9 @@ def prepared(
     engine, why = engine_for(program, kept, run_steps, request.vmap)
     table = table_of(feeds) if kept and engine != "step" else None
     evaluate = _evaluation(first)
-    compiled = 2 + (evaluate is not None)
-    return Ground(program, feeds, table, replace(chosen, engine=engine, why=why), evaluate, compiled)
+    compiled = 3 + (evaluate is not None)
+    plan_of_all = replace(chosen, engine=engine, why=why)
+    return Ground(program, feeds, table, plan_of_all, evaluate, gradient, compiled)
 
 
 def training_of(
@@ -86,10 +90,11 @@ def training_of(
     return Training(program, feed, candidate, schedule_named(request.schedule, steps), request.clip)
 
 
-def _timed(program: Program, feed: Feed) -> tuple[float, float]:
-    """Seconds of one step of Adam, and of compiling it. Raises where the loss starts as no number."""
+def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, float]:
+    """Seconds of one step of Adam, and of what is compiled for each optimizer. Raises where the loss starts
+    as no number."""
     begin = time.perf_counter()
-    engine = Stepwise(Training(program, feed, named("adam")))
+    engine = Stepwise(Training(program, feed, named("adam")), gradient)
     compile_s = time.perf_counter() - begin
     run = Run(0.0, feed)
     engine.advance([run], 1)

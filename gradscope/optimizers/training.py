@@ -46,6 +46,15 @@ def schedule_named(name: str, steps: int) -> Schedule | None:
     return schedule
 
 
+def gradient(program: Program) -> Callable[..., tuple[Array, Weights]]:
+    """Traceable: the loss and its gradient, which are the same for all optimizers."""
+
+    def run(weights: Weights, others: list[Array], consts: list[Array]) -> tuple[Array, Weights]:
+        return jax.value_and_grad(lambda leaves: program.loss(leaves, others, consts))(weights)
+
+    return run
+
+
 @dataclass(frozen=True)
 class Training:
     """The step of one candidate on one traced problem.
@@ -78,17 +87,30 @@ class Training:
         self, weights: Weights, state: Any, rate: Any, others: list[Array], consts: list[Array]
     ) -> tuple[Weights, Any, Array]:
         """Weights and state after the step, and the loss before it."""
+        loss, gradients = gradient(self.program)(weights, others, consts)
+        return (*self.update(weights, state, rate, loss, gradients, others, consts), loss)
+
+    def update(
+        self,
+        weights: Weights,
+        state: Any,
+        rate: Any,
+        loss: Array,
+        gradients: Weights,
+        others: list[Array],
+        consts: list[Array],
+    ) -> tuple[Weights, Any]:
+        """What the optimizer makes of a gradient; `others` are for those that search along lines."""
 
         def loss_of(params: Any) -> Array:
             return self.program.loss(self._unpacked(params), others, consts)
 
-        params = self._packed(weights)
-        loss, gradients = jax.value_and_grad(loss_of)(params)
+        params, found = self._packed(weights), self._packed(gradients)
         more = {"obj_fn": loss_of} if self.objective else {}
         updates, state = self.optimizer(rate).update(
-            gradients, state, params, value=loss, grad=gradients, value_fn=loss_of, **more
+            found, state, params, value=loss, grad=found, value_fn=loss_of, **more
         )
-        return self._unpacked(optax.apply_updates(params, updates)), state, loss
+        return self._unpacked(optax.apply_updates(params, updates)), state
 
     def judged(self, weights: Weights, state: Any) -> Weights:
         """The weights that are to be evaluated: those of the step, but for schedule-free optimizers."""

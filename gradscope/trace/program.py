@@ -118,12 +118,13 @@ class Tracer:
         self._params = split(params)
         self._leaves = leaves_of(params, problem.kinds)
 
-    def inputs(self, batch: Any, draw: int = 0) -> Inputs:
+    def inputs(self, batch: Any, draw: int = 0, key: Any = None) -> Inputs:
+        """`key`: in the place of the one that `draw` would give."""
         traced = self._params.traced
         weights = [leaf for position, leaf in traced.items() if position in self._leaves]
         rest = [leaf for position, leaf in traced.items() if position not in self._leaves]
         drawn = split(self._prepare(batch)).traced.values()
-        return Inputs(weights, [*rest, *drawn, self._problem.key(draw)])
+        return Inputs(weights, [*rest, *drawn, self._problem.key(draw) if key is None else key])
 
     def trace(self, batch: Any) -> Program:
         """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
