@@ -67,9 +67,10 @@ def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
 
     return [
         of("learning", "rate", 0, [units.number(row.learning_rate) for row in rows]),
-        of("final", "loss", 0, [units.cell(row.final_loss) for row in rows]),
+        # What decides the rank stays longest.
+        of("final", "loss", int(found.validated), [units.cell(row.final_loss) for row in rows]),
         of("lowest to", "highest", 6, [_spread(row) for row in rows]),
-        of("valid.", "loss", 1, [_validation(row) for row in rows]),
+        of("valid.", "loss", int(not found.validated), [_validation(row) for row in rows]),
         of("steps to", "target", 1, [_until(row.steps_to_target) for row in rows]),
         of("time to", "target", 2, [_seconds(row.seconds_to_target) for row in rows]),
         of("per", "step", 5, [_seconds(row.step_seconds) for row in rows]),

@@ -204,3 +204,13 @@ def test_a_line_of_code_means_the_same_when_it_is_folded(width: int) -> None:
         assert max(map(width_of, pieces)) <= width - 2
         trees = [ast.dump(ast.parse(text)) for text in ("\n".join(pieces), code)]
         assert trees[0] == trees[1], pieces
+
+
+def test_the_loss_that_decides_the_rank_stays_on_the_narrowest_screen() -> None:
+    found = CANNED["compared"]().measurement.optimizers
+    assert found is not None
+    rows = tuple(replace(row, validation_loss=0.25) for row in found.contestants)
+    measured = replace(CANNED["compared"]().measurement, optimizers=replace(found, contestants=rows))
+    page = shown(replace(CANNED["compared"](), measurement=measured), width=34)
+    assert "validation" in page
+    assert "0.250" in page
