@@ -5,25 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Comparison, Contestant, Finding, Report, Severity
+from gradscope.records import Comparison, Contestant, Policy as Policy, Severity, Suite, Trouble
 
 NEVER = "never"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a run fails on: severities (each with all graver ones) and names of rules; empty for never."""
-
-    fail_on: tuple[str, ...] = (Severity.ERROR.value,)
-
-    def fails(self, finding: Finding) -> bool:
-        return any(
-            finding.severity.rank <= Severity(entry).rank if entry in _SEVERITIES else finding.rule == entry
-            for entry in self.fail_on
-        )
 
 
 _SEVERITIES = frozenset(severity.value for severity in Severity)
@@ -50,9 +36,14 @@ def parse(text: str, rules: Iterable[str]) -> Policy:
     return Policy(entries)
 
 
-def exit_code(report: Report, policy: Policy) -> int:
-    failed = any(policy.fails(finding) for finding in report.findings)
-    return ExitCode.FINDINGS if failed else ExitCode.CLEAN
+def exit_code(suite: Suite) -> int:
+    """One code for all targets. A sick model is the surest thing that can be said: it comes first."""
+    if any(outcome.failures for outcome in suite.outcomes):
+        return ExitCode.FINDINGS
+    troubles = {outcome.not_judged.trouble for outcome in suite.outcomes if outcome.not_judged is not None}
+    if Trouble.BUG in troubles:
+        return ExitCode.INTERNAL
+    return ExitCode.NOT_JUDGED if troubles else ExitCode.CLEAN
 
 
 def _unknown(entry: str, known: list[str]) -> GradscopeError:

@@ -1,8 +1,9 @@
-"""How a target is loaded, as the command line says it; standard library only."""
+"""What a command is asked for, by the command line or a configuration file; standard library only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,35 @@ class LoadOptions:
     """A loss of outputs and targets, in place of the file's `loss_fn`."""
     params: str | None = None
     """A checkpoint whose parameters take the place of the initial ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What is measured, and which rules judge it."""
+
+    batches: int = 1
+    seeds: int = 1
+    """Initializations, from `LoadOptions.seed` on."""
+    select: tuple[str, ...] = ()
+    """Names of rules; empty for all of them."""
+    ignore: tuple[str, ...] = ()
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By rule and name: numbers that take the place of the rule's own."""
+    verified: bool = False
+    """Verify the gradients, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One target of a run with all that is asked of it."""
+
+    target: str
+    """As reports name it: relative to the folder of the configuration."""
+    path: str
+    """As it is loaded from the working directory."""
+    loading: LoadOptions = LoadOptions()
+    checking: CheckOptions = field(default_factory=CheckOptions)
+    fail_on: tuple[str, ...] = ("error",)
 
 
 SCHEDULES = ("constant", "cosine", "warmup-cosine")

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__, compilation_cache
-from gradscope.options import LoadOptions
+from gradscope.options import CheckOptions, LoadOptions
 from gradscope.records import Report, Timing, Tool
 from gradscope.rules import get, judge
 
@@ -43,64 +43,48 @@ def prepare_process() -> None:
 
 def check(
     target: str,
-    options: LoadOptions | None = None,
+    loading: LoadOptions | None = None,
+    options: CheckOptions | None = None,
     *,
-    batches: int = 1,
-    select: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-    verified: bool = False,
     progress: Progress = silent,
 ) -> Report:
-    """Load a target and measure it, and verify its gradients where `verified` says so.
-
-    Raises `GradscopeError` where it cannot be judged.
-    """
-    for name in (*select, *ignore):
+    """Load a target, measure it and judge it. Raises `GradscopeError` where it cannot be judged."""
+    options = options or CheckOptions()
+    for name in (*options.select, *options.ignore):
         get(name)
     start = perf_counter()
     progress(f"loading {target}")
     from gradscope.load.target import load
 
-    problem = load(target, options)
+    problem = load(target, loading)
     loaded = perf_counter() - start
-    return check_problem(
-        problem,
-        target=target,
-        batches=batches,
-        select=select,
-        ignore=ignore,
-        verified=verified,
-        progress=progress,
-        load_s=loaded,
-    )
+    return check_problem(problem, options, target=target, progress=progress, load_s=loaded)
 
 
 def check_problem(
     problem: Problem,
+    options: CheckOptions,
     *,
     target: str,
-    batches: int = 1,
-    select: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-    limits: Limits | None = None,
-    verified: bool = False,
     progress: Progress = silent,
     load_s: float = 0.0,
 ) -> Report:
     """Measure and judge a problem that is at hand."""
     from gradscope.measure.run import measure, require_batches
 
-    require_batches(batches)
-    measured = measure(problem, batches=batches, progress=progress)
+    require_batches(options.batches)
+    measured = measure(problem, batches=options.batches, progress=progress)
     measurement, remarks = measured.measurement, measured.skipped
     timing = Timing(load_s, measured.trace_s, measured.compile_s, measured.run_s)
-    if verified:
+    if options.verified:
         from gradscope.measure.verification import verify
 
         found = verify(problem, progress=progress)
         measurement, timing = found.added_to(measurement), timing.plus(found.timing)
         remarks = (*remarks, *found.skipped)
-    findings, skipped = judge(measurement, select=select, ignore=ignore, limits=limits or {})
+    findings, skipped = judge(
+        measurement, select=options.select, ignore=options.ignore, limits=options.limits
+    )
     return Report(target, tool(), measurement, findings, (*remarks, *skipped), timing)
 
 
@@ -152,15 +136,14 @@ def check_loss(
             seed=seed,
         )
     )
-    return check_problem(
-        problem,
-        target=problem.name,
+    options = CheckOptions(
         batches=count,
         select=_names(select),
         ignore=_names(ignore),
-        limits=limits,
+        limits=limits or {},
         verified=verified,
     )
+    return check_problem(problem, options, target=problem.name)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

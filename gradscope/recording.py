@@ -12,14 +12,15 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gradscope.encoding import Mismatch, decoder, encode
 from gradscope.errors import GradscopeError
-from gradscope.records import Finding, Measurement, Report, Skipped, Timing, Tool
+from gradscope.records import Against, Finding, Measurement, Report, Skipped, Timing, Tool
 
+T = TypeVar("T")
 FORMAT = 1
 """Raised when a key changes its meaning or goes away; a new key alone does not raise it."""
 
@@ -43,6 +44,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "skipped": [{**entry, "unseen": False} for entry in encode(report.skipped)]
         + [{**entry, "unseen": True} for entry in unseen],
         "timing": encode(report.timing),
+        "seeds": list(report.seeds),
+        "against": encode(report.against),
     }
 
 
@@ -61,6 +64,8 @@ def from_json(data: Any) -> Report:
         findings=_take(data, "findings", tuple[Finding, ...]),
         skipped=tuple(s for s, unseen in zip(skipped, marks, strict=True) if not unseen),
         timing=_take(data, "timing", Timing),
+        seeds=decoder(tuple[int, ...])(data.get("seeds", [0]), "seeds"),
+        against=decoder(Against | None)(data.get("against"), "against"),
     )
 
 
@@ -70,8 +75,13 @@ def dumps(report: Report) -> str:
 
 def loads(text: str, name: str = "the report") -> Report:
     """The report in `text`; `name` is what an error calls it."""
+    return read(text, name, from_json)
+
+
+def read(text: str, name: str, decode: Callable[[Any], T]) -> T:
+    """What `decode` makes of the JSON in `text`, or the error that says why it is no report."""
     try:
-        return from_json(json.loads(text, parse_constant=_refuse_constant))
+        return decode(json.loads(text, parse_constant=_refuse_constant))
     except (Mismatch, ValueError, RecursionError, OverflowError) as error:
         raise GradscopeError(
             f'"{name}" is not a report of gradscope.',
@@ -87,8 +97,13 @@ def rounded(report: Report) -> Report:
 
 
 def load(path: str) -> Report:
+    return loads(text_of(path), path)
+
+
+def text_of(path: str) -> str:
+    """The text of a file that should hold a report."""
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        return Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise GradscopeError(
             f'"{path}" cannot be read.', why=f"{_plain(error)}.", slug="unreadable-report"
@@ -100,7 +115,6 @@ def load(path: str) -> Report:
             fix="Write one with `gradscope check TARGET --save RUN.json`.",
             slug="unreadable-report",
         ) from error
-    return loads(text, path)
 
 
 def save(report: Report, path: str) -> None:
@@ -179,9 +193,14 @@ def _reason(text: str, error: Exception) -> str:
 
 
 def _check_format(data: Any) -> None:
-    version = data.get("format") if isinstance(data, dict) else None
-    if type(version) is not int or "layers" not in data:
+    if not (isinstance(data, dict) and type(data.get("format")) is int and "layers" in data):
         raise Mismatch('It has no "format" number and "layers"')
+    check_version(data)
+
+
+def check_version(data: Mapping[str, Any]) -> None:
+    """Raise where the object is of a format that is not read here."""
+    version = data.get("format")
     if version != FORMAT:
         raise GradscopeError(
             f"The report has format {version}, and this gradscope reads format {FORMAT}.",

@@ -8,7 +8,7 @@ import pytest
 
 from gradscope import gate
 from gradscope.errors import GradscopeError
-from gradscope.records import Finding, Report, Severity
+from gradscope.records import Finding, Report, Severity, Suite
 from tests.report.canned import healthy
 
 RULES = ("dead-units", "exploding-gradient", "non-finite")
@@ -35,12 +35,12 @@ def with_finding(rule: str, severity: Severity) -> Report:
     ],
 )
 def test_a_finding_fails_at_its_severity_or_by_its_name(policy: str, severity: Severity, code: int) -> None:
-    assert gate.exit_code(with_finding("dead-units", severity), gate.parse(policy, RULES)) == code
+    assert gate.exit_code(Suite.of(with_finding("dead-units", severity), gate.parse(policy, RULES))) == code
 
 
 def test_a_report_without_findings_passes_every_policy() -> None:
     for text in ("error", "note", "never", "dead-units"):
-        assert gate.exit_code(healthy(), gate.parse(text, RULES)) == 0
+        assert gate.exit_code(Suite.of(healthy(), gate.parse(text, RULES))) == 0
 
 
 def test_the_default_fails_on_errors() -> None:

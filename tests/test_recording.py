@@ -98,6 +98,8 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "findings",
         "skipped",
         "timing",
+        "seeds",
+        "against",
     ]
     assert data["format"] == 1
     assert data["verdict"] == "sick"

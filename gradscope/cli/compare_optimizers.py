@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
 
 from gradscope import recording
-from gradscope.cli.check import NoProgress, Save
-from gradscope.cli.delivery import SCREEN, Delivery
-from gradscope.cli.loading import Target, with_load_options
-from gradscope.cli.options import (
-    Color,
-    ColorMode,
-    Format,
-    Output,
-    Quiet,
-    ShowAll,
-    examples,
-    names_in,
-)
+from gradscope.cli.delivery import Delivery, delivery_options
+from gradscope.cli.groups import with_options
+from gradscope.cli.loading import Target, load_options
+from gradscope.cli.options import examples, names_in, source_of
 from gradscope.cli.regression import NEVER, Against, FailOnRegression, gated, parsed
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.options import SCHEDULES, VMAP, CompareOptions, LoadOptions
+from gradscope.records import Policy, Suite
 
 EPILOG = examples(
     "gradscope compare-optimizers model.py",
@@ -109,10 +99,11 @@ Vmap = Annotated[
 ]
 
 
-@with_load_options
+@with_options(loading=load_options, delivery=delivery_options)
 def compare_optimizers(
     target: Target,
     loading: LoadOptions,
+    delivery: Delivery,
     optimizers: Optimizers = None,
     steps: Steps = None,
     seeds: Seeds = None,
@@ -125,17 +116,9 @@ def compare_optimizers(
     vmap: Vmap = "auto",
     against: Against = None,
     fail_on: FailOnRegression = NEVER,
-    format: Format = "terminal",
-    output: Output = SCREEN,
-    save: Save = None,
-    show_all: ShowAll = False,
-    color: ColorMode = Color.AUTO,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
 ) -> None:
     """Measure optimizers on your model: loss, time, memory, sensitivity, and a line to paste."""
-    delivery = Delivery(format, output, NEVER, show_all, color, quiet, save)
-    policy = delivery.prepare(target.rpartition(":")[0] or target)
+    delivery.prepare(source_of(target))
     limit, before = parsed(fail_on, against)
     terms = CompareOptions(
         optimizers=names_in(optimizers or ()),
@@ -154,12 +137,10 @@ def compare_optimizers(
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    from gradscope.cli.progress import StageLine
-
-    with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
+    with delivery.working() as progress:
         report = comparing.compare_optimizers(target, loading, terms, progress=progress)
     report, code = gated(recording.rounded(report), before, limit)
-    delivery.deliver(report, policy)
+    delivery.deliver(Suite.of(report, Policy(())))
     found = report.measurement.optimizers
     if found is not None and not found.complete:
         code = ExitCode.INTERRUPTED

@@ -1,21 +1,39 @@
-"""From a report to what the user asked for: rendered, written and judged. No arithmetic."""
+"""From a run to what the user asked for: rendered, written and judged. No arithmetic."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from gradscope import gate, recording, rules
+from gradscope import gate, recording, suites
 from gradscope.cli import screen
-from gradscope.cli.options import Color, check_format
+from gradscope.cli.options import (
+    Color,
+    ColorMode,
+    Format,
+    MoreReports,
+    NoProgress,
+    NoTiming,
+    Output,
+    Quiet,
+    RecordSvg,
+    Save,
+    ShowAll,
+    Verbose,
+    check_format,
+)
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Report
+from gradscope.records import Outcome, Report, Suite, Timing
 from gradscope.report import FORMATS, View, reporter
+
+if TYPE_CHECKING:
+    from gradscope.cli.progress import StageLine
 
 SCREEN = "-"
 
@@ -24,67 +42,140 @@ SCREEN = "-"
 class Delivery:
     """How the result is wanted; checked by `prepare` before any work is done for it."""
 
-    format: str
-    output: str
-    fail_on: str
-    show_all: bool
-    color: Color
-    quiet: bool
+    format: str = "terminal"
+    output: str = SCREEN
+    more: tuple[tuple[str, str], ...] = ()
+    """Format and file of each further report."""
     save: str | None = None
+    show_all: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    color: Color = Color.AUTO
+    progress: bool = True
+    timing: bool = True
 
-    def prepare(self, source: str, more_rules: Iterable[str] = ()) -> gate.Policy:
-        """Raise what would otherwise be raised after minutes of compiling; `source` is the user's file."""
-        check_format(self.format, FORMATS)
+    def prepare(self, *sources: str) -> None:
+        """Raise what would otherwise be raised after minutes of compiling; `sources` are the user's files."""
+        for name in (self.format, *(name for name, _ in self.more)):
+            check_format(name, FORMATS)
         if self.save == SCREEN:
             raise GradscopeError(
                 '"--save -" names no file.', fix="Use `--format json --output -`.", slug="unwritable-output"
             )
-        written = [path for path in (self.output, self.save) if path not in (None, SCREEN)]
-        for path in written:
-            _refuse_input(str(path), source)
-            recording.check_writable(str(path))
-        if len(written) != len({os.path.realpath(str(path)) for path in written}):
-            raise GradscopeError(
-                f'"{self.output}" is named twice.',
-                why="--output and --save would overwrite each other.",
-                fix="Give each a file of its own.",
-                slug="unwritable-output",
-            )
-        return gate.parse(self.fail_on, _rule_names(more_rules))
+        written: dict[str, str] = {}
+        for path in (self.output, *(path for _, path in self.more), self.save):
+            if path is None or path == SCREEN:
+                continue
+            for source in sources:
+                _refuse_input(path, source)
+            recording.check_writable(path)
+            if os.path.realpath(path) in written:
+                raise _named_twice(path)
+            written[os.path.realpath(path)] = path
 
-    def deliver(self, report: Report, policy: gate.Policy) -> int:
-        """Show and save the report, and answer the exit code."""
+    @contextlib.contextmanager
+    def working(self) -> Iterator[StageLine]:
+        """While the user's code runs: a line says what is being done.
+
+        What the code prints goes to stderr: it must not end up inside the JSON.
+        """
+        from gradscope.cli.progress import StageLine
+
+        with contextlib.redirect_stdout(sys.stderr), StageLine(self.progress and not self.quiet) as progress:
+            yield progress
+
+    def deliver(self, suite: Suite) -> int:
+        """Show and save the run, and answer the exit code."""
+        suite = suite if self.timing else _without_timing(suite)
         if self.save is not None:
-            recording.save(report, self.save)
-        self._render(report)
-        code = gate.exit_code(report, policy)
-        if code == ExitCode.FINDINGS and report.verdict == "healthy" and not self.quiet:
-            screen.tell(f"exit code {code}: there are findings that --fail-on {self.fail_on} names")
+            suites.save(suite, self.save)
+        for name, path in self.more:
+            self._write(partial(reporter(name).render, suite), path)
+        self._write(partial(reporter(self.format).render, suite), self.output)
+        code = gate.exit_code(suite)
+        if code == ExitCode.FINDINGS and suite.verdict != "sick" and not self.quiet:
+            named = dict.fromkeys(name for o in suite.outcomes if o.failures for name in o.policy.fail_on)
+            screen.tell(f"exit code {code}: there are findings that --fail-on {','.join(named)} names")
         return code
-
-    def _render(self, report: Report) -> None:
-        self.show(partial(reporter(self.format).render, report))
 
     def show(self, render: Callable[[TextIO, View], None]) -> None:
         """Write what `render` writes to where it is wanted."""
-        to_file = self.output != SCREEN
+        self._write(render, self.output)
+
+    def _write(self, render: Callable[[TextIO, View], None], path: str) -> None:
+        to_file = path != SCREEN
         # Rendered in memory, with the encoding that it will meet: a file is written whole or not at all.
         encoding = "utf-8" if to_file else sys.stdout.encoding or "utf-8"
         page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace", newline="\n")
         color = screen.colored(None if to_file else sys.stdout, self.color)
-        view = View(screen.width(to_file), color, self.show_all, self.quiet)
-        render(page, view)
+        render(page, View(screen.width(to_file), color, self.show_all, self.quiet, self.verbose))
         page.seek(0)
         if to_file:
-            recording.write_whole(self.output, page.read())
+            recording.write_whole(path, page.read())
         else:
             screen.emit(page.read())
 
 
-def _rule_names(more: Iterable[str]) -> Iterator[str]:
-    """Lazy: where no rule is named, none is imported."""
-    yield from (rule.name for rule in rules.all_rules())
-    yield from more
+def rendering_options(
+    format: Format = "terminal",
+    output: Output = SCREEN,
+    report: MoreReports = None,
+    record_svg: RecordSvg = None,
+    show_all: ShowAll = False,
+    verbose: Verbose = False,
+    color: ColorMode = Color.AUTO,
+    quiet: Quiet = False,
+) -> Delivery:
+    """What the options say of a run that is at hand; for `groups.with_options`."""
+    more = [_format_and_file(entry) for entry in report or ()]
+    if record_svg is not None:
+        more.append(("svg", record_svg))
+    return Delivery(
+        format=format,
+        output=output,
+        more=tuple(more),
+        show_all=show_all,
+        verbose=verbose,
+        color=color,
+        quiet=quiet,
+    )
+
+
+def delivery_options(
+    format: Format = "terminal",
+    output: Output = SCREEN,
+    report: MoreReports = None,
+    record_svg: RecordSvg = None,
+    save: Save = None,
+    show_all: ShowAll = False,
+    verbose: Verbose = False,
+    color: ColorMode = Color.AUTO,
+    no_progress: NoProgress = False,
+    no_timing: NoTiming = False,
+    quiet: Quiet = False,
+) -> Delivery:
+    """What the options say of a run that is about to be made; for `groups.with_options`."""
+    shown = rendering_options(format, output, report, record_svg, show_all, verbose, color, quiet)
+    return replace(shown, save=save, progress=not no_progress, timing=not no_timing)
+
+
+def _format_and_file(entry: str) -> tuple[str, str]:
+    name, equals, path = entry.partition("=")
+    if not (equals and path):
+        raise GradscopeError(
+            f'"--report {entry}" does not say what to write where.',
+            fix="Write FORMAT=FILE, as in --report html=report.html.",
+            slug="bad-option",
+        )
+    return name.strip(), path
+
+
+def _without_timing(suite: Suite) -> Suite:
+    def bare(report: Report | None) -> Report | None:
+        return None if report is None else replace(report, timing=Timing())
+
+    outcomes: tuple[Outcome, ...] = tuple(replace(o, report=bare(o.report)) for o in suite.outcomes)
+    return replace(suite, outcomes=outcomes)
 
 
 def _refuse_input(path: str, source: str) -> None:
@@ -94,3 +185,12 @@ def _refuse_input(path: str, source: str) -> None:
             fix="Name another file.",
             slug="unwritable-output",
         )
+
+
+def _named_twice(path: str) -> GradscopeError:
+    return GradscopeError(
+        f'"{path}" is named twice.',
+        why="--output, --report and --save would overwrite each other.",
+        fix="Give each a file of its own.",
+        slug="unwritable-output",
+    )

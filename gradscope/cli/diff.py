@@ -20,7 +20,9 @@ from gradscope.cli.options import (
     ShowAll,
     check_format,
     examples,
+    policy,
 )
+from gradscope.records import Suite
 from gradscope.report.changes import RENDERERS
 
 EPILOG = examples(
@@ -54,9 +56,9 @@ def diff(
     """Show what changed between two saved runs. `--fail-on` looks at new findings only."""
     check_format(format, RENDERERS)
     before, after = recording.load(old), recording.load(new)
-    delivery = Delivery("terminal", output, fail_on, show_all, color, quiet)
-    delivery.prepare(old)
-    policy = delivery.prepare(new, [finding.rule for finding in after.findings])
+    delivery = Delivery(output=output, show_all=show_all, color=color, quiet=quiet)
+    delivery.prepare(old, new)
+    policed = policy(fail_on, [finding.rule for finding in after.findings])
     found = changes.changes(before, after)
     delivery.show(partial(RENDERERS[format], found))
-    raise typer.Exit(gate.exit_code(replace(after, findings=found.new_findings), policy))
+    raise typer.Exit(gate.exit_code(Suite.of(replace(after, findings=found.new_findings), policed)))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
 
-from gradscope import gate, recording
-from gradscope.cli.check import NoProgress, Save
-from gradscope.cli.delivery import SCREEN, Delivery
-from gradscope.cli.loading import Target, with_load_options
-from gradscope.cli.options import Color, ColorMode, Format, Output, Quiet, ShowAll, examples
+from gradscope import recording
+from gradscope.cli.delivery import Delivery, delivery_options
+from gradscope.cli.groups import with_options
+from gradscope.cli.loading import Target, load_options
+from gradscope.cli.options import examples, source_of
 from gradscope.options import LoadOptions
+from gradscope.records import Policy, Suite
 
 EPILOG = examples("gradscope find-lr model.py", "gradscope find-lr model.py --optimizer adam --seeds 9")
 
@@ -35,33 +34,24 @@ Steps = Annotated[
 ]
 
 
-@with_load_options
+@with_options(loading=load_options, delivery=delivery_options)
 def find_lr(
     target: Target,
     loading: LoadOptions,
+    delivery: Delivery,
     optimizer: Optimizer = None,
     seeds: Seeds = None,
     steps: Steps = None,
-    format: Format = "terminal",
-    output: Output = SCREEN,
-    save: Save = None,
-    show_all: ShowAll = False,
-    color: ColorMode = Color.AUTO,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
 ) -> None:
     """Suggest a learning rate: an exponential ramp from several seeds, and where the loss was lowest."""
-    delivery = Delivery(format, output, gate.NEVER, show_all, color, quiet, save)
-    policy = delivery.prepare(target.rpartition(":")[0] or target)
+    delivery.prepare(source_of(target))
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    from gradscope.cli.progress import StageLine
-
-    with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
+    with delivery.working() as progress:
         report = comparing.find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )
-    raise typer.Exit(delivery.deliver(recording.rounded(report), policy))
+    raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), Policy(()))))

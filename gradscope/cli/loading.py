@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -108,7 +105,7 @@ def load_options(
     seed: Seed = 0,
     timeout: Timeout = None,
 ) -> LoadOptions:
-    """What the options say, checked. To add an option, add a parameter: `with_load_options` reads them."""
+    """What the options say, checked. For `groups.with_options`."""
     if timeout is not None and not 0 < timeout < float("inf"):
         raise GradscopeError(
             f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
@@ -129,23 +126,3 @@ def load_options(
         loss=loss,
         params=params,
     )
-
-
-def with_load_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the parameters of `load_options` in place of its parameter `loading`.
-
-    Typer reads the signature: a command lists its own options and `loading: LoadOptions`, nothing else.
-    """
-    added = inspect.signature(load_options, eval_str=True).parameters
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        parameters += added.values() if parameter.name == "loading" else [parameter]
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        loading = load_options(**{name: given.pop(name) for name in added})
-        command(loading=loading, **given)
-
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from gradscope import gate, rules
 from gradscope.errors import GradscopeError
+from gradscope.records import Policy
 from gradscope.report import FORMATS
 
 RENDERING = "What is shown"
@@ -31,6 +33,60 @@ Format = Annotated[
     str,
     typer.Option(metavar="|".join(FORMATS), help="How to write the report.", rich_help_panel=RENDERING),
 ]
+MoreReports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report",
+        metavar="FORMAT=FILE",
+        help="Write the report to this file, too: html=report.html; repeat for several.",
+        show_default=False,
+        rich_help_panel=RENDERING,
+    ),
+]
+RecordSvg = Annotated[
+    str | None,
+    typer.Option(
+        "--record-svg",
+        metavar="FILE",
+        help="Keep a picture of what the terminal shows: --report svg=FILE.",
+        show_default=False,
+        rich_help_panel=RENDERING,
+    ),
+]
+Save = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN.json",
+        help="Keep the run, for `gradscope report` and `gradscope diff`.",
+        show_default=False,
+        rich_help_panel=RENDERING,
+    ),
+]
+NoProgress = Annotated[
+    bool,
+    typer.Option(
+        "--no-progress", metavar="", help="No line that says what is being done.", rich_help_panel=RENDERING
+    ),
+]
+NoTiming = Annotated[
+    bool,
+    typer.Option(
+        "--no-timing",
+        metavar="",
+        help="Leave out how long it took: the same input then gives the same bytes.",
+        rich_help_panel=RENDERING,
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        metavar="",
+        help="The evidence of each finding; of several targets, each one's whole report.",
+        rich_help_panel=RENDERING,
+    ),
+]
 Output = Annotated[
     str,
     typer.Option(
@@ -51,6 +107,21 @@ Quiet = Annotated[
         "--quiet", "-q", metavar="", help="Only the verdict and the findings.", rich_help_panel=RENDERING
     ),
 ]
+
+
+def policy(fail_on: str, more_rules: Iterable[str] = ()) -> Policy:
+    """What `--fail-on` says; where no rule is named, none is imported."""
+
+    def known() -> Iterator[str]:
+        yield from (rule.name for rule in rules.all_rules())
+        yield from more_rules
+
+    return gate.parse(fail_on, known())
+
+
+def source_of(target: str) -> str:
+    """The file of a target, without the name after the colon."""
+    return target.rpartition(":")[0] or target
 
 
 def examples(*commands: str) -> str:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
 
 from gradscope import recording
-from gradscope.cli.check import NoProgress, Save
-from gradscope.cli.delivery import SCREEN, Delivery
-from gradscope.cli.loading import Target, with_load_options
-from gradscope.cli.options import (
-    Color,
-    ColorMode,
-    FailOn,
-    Format,
-    Output,
-    Quiet,
-    ShowAll,
-    examples,
-)
+from gradscope.cli.delivery import Delivery, delivery_options
+from gradscope.cli.groups import with_options
+from gradscope.cli.loading import Target, load_options
+from gradscope.cli.options import FailOn, examples, policy, source_of
 from gradscope.options import LoadOptions
+from gradscope.records import Suite
 
 EPILOG = examples(
     "gradscope verify model.py",
@@ -39,34 +29,25 @@ PerElement = Annotated[
 ]
 
 
-@with_load_options
+@with_options(loading=load_options, delivery=delivery_options)
 def verify(
     target: Target,
     loading: LoadOptions,
+    delivery: Delivery,
     directions: Directions = 2,
     per_element: PerElement = 0,
     fail_on: FailOn = "error",
-    format: Format = "terminal",
-    output: Output = SCREEN,
-    save: Save = None,
-    show_all: ShowAll = False,
-    color: ColorMode = Color.AUTO,
-    no_progress: NoProgress = False,
-    quiet: Quiet = False,
 ) -> None:
     """Tell whether the gradients are right: each parameter against differences, each custom rule alone."""
-    delivery = Delivery(format, output, fail_on, show_all, color, quiet, save)
-    policy = delivery.prepare(target.rpartition(":")[0] or target)
+    delivery.prepare(source_of(target))
+    policed = policy(fail_on)
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline, verifying
 
     pipeline.prepare_process()
-    from gradscope.cli.progress import StageLine
-
-    # What the user's file prints must not end up inside the JSON.
-    with contextlib.redirect_stdout(sys.stderr), StageLine(not (no_progress or quiet)) as progress:
+    with delivery.working() as progress:
         report = verifying.verify(
             target, loading, directions=directions, per_element=per_element, progress=progress
         )
-    raise typer.Exit(delivery.deliver(recording.rounded(report), policy))
+    raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), policed)))

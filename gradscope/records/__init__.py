@@ -42,10 +42,21 @@ from gradscope.records.nonfinite import (
     Operation as Operation,
     Origin as Origin,
 )
+from gradscope.records.policy import Policy as Policy
 from gradscope.records.report import (
+    Against as Against,
     Finding as Finding,
+    Known as Known,
     Measurement as Measurement,
     Report as Report,
+    Standing as Standing,
     Timing as Timing,
     Tool as Tool,
+    Votes as Votes,
+)
+from gradscope.records.suite import (
+    NotJudged as NotJudged,
+    Outcome as Outcome,
+    Suite as Suite,
+    Trouble as Trouble,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gradscope.records.common import Number, Severity, Skipped, Source
 from gradscope.records.comparison import Comparison, RateSearch
@@ -49,6 +50,23 @@ class Measurement:
         return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
 
 
+class Standing(StrEnum):
+    """What the baseline says of a finding."""
+
+    NEW = "new"
+    KNOWN = "known"
+    WORSE = "worse"
+    """Known, and clearly beyond what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """In how many of the seeds a finding was there."""
+
+    found: int
+    of: int
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One sickness, named at its root, with the numbers that show it and one remedy."""
@@ -61,6 +79,10 @@ class Finding:
     message: str
     evidence: Mapping[str, Number]
     remedy: str
+    votes: Votes | None = None
+    """`None` with one seed."""
+    standing: Standing | None = None
+    """`None` without a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +112,30 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """A finding as a baseline keeps it: found again by rule, layer, parameter and the text of its line."""
+
+    rule: str
+    layer: str | None
+    parameter: str | None
+    text: str
+    """The source line, stripped: lines may move."""
+    evidence: Mapping[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The run beside its baseline; each finding has its own `standing`."""
+
+    baseline: str
+    """The file."""
+    fixed: tuple[Known, ...] = ()
+    """What the baseline knows, and this run does not have."""
+    stale: str = ""
+    """Why the baseline should be written again; empty where it need not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The measurement, the findings, and what was skipped and why."""
 
@@ -99,6 +145,10 @@ class Report:
     findings: tuple[Finding, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     timing: Timing = field(default_factory=Timing)
+    seeds: tuple[int, ...] = (0,)
+    """The measurement is that of the first; findings are those of most of them."""
+    against: Against | None = None
+    """What the baseline says of the run as a whole; `None` without one."""
 
     @property
     def verdict(self) -> str:

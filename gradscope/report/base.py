@@ -1,11 +1,11 @@
-"""What a reporter is: one way to write a report as text."""
+"""What a reporter is: one way to write a run as text."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from gradscope.records import Report
+from gradscope.records import Suite
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class View:
     """Every layer and every finding, however many."""
     quiet: bool = False
     """The verdict and the findings alone."""
+    verbose: bool = False
+    """Everything that is known: evidence, settings, the full report of each of several targets."""
 
 
 class Reporter(Protocol):
-    def render(self, report: Report, out: TextIO, view: View) -> None: ...
+    def render(self, suite: Suite, out: TextIO, view: View) -> None: ...

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from gradscope.records import Comparison, Finding, Layer, RateSearch, Report
+from gradscope.records import Comparison, Finding, Layer, RateSearch, Report, Suite
 from gradscope.report import optimizers, units
 from gradscope.report.base import View
 from gradscope.report.columns import COLUMNS
@@ -24,9 +24,10 @@ MARKS = {"error": "❌", "warning": "⚠️", "note": "ℹ️"}
 
 
 class MarkdownReporter:
-    def render(self, report: Report, out: TextIO, view: View) -> None:
-        for block in _blocks(report, view):
-            out.write(block + "\n")
+    def render(self, suite: Suite, out: TextIO, view: View) -> None:
+        for report in suite.reports:
+            for block in _blocks(report, view):
+                out.write(block + "\n")
 
 
 REPORTER = MarkdownReporter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from gradscope.records import Report
+from gradscope.records import Report, Suite
 from gradscope.report import optimizers, sections
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
@@ -12,11 +12,17 @@ from gradscope.report.gradients import gradients
 from gradscope.report.layer_table import layer_table
 from gradscope.report.lines import Line, print_lines
 from gradscope.report.origin import lead_up
+from gradscope.report.targets import several
 
 
 class TerminalReporter:
-    def render(self, report: Report, out: TextIO, view: View) -> None:
-        lines = report_lines(report, view, glyphs_for(getattr(out, "encoding", None)))
+    def render(self, suite: Suite, out: TextIO, view: View) -> None:
+        glyphs = glyphs_for(getattr(out, "encoding", None))
+        if suite.only is not None:
+            lines = report_lines(suite.only, view, glyphs)
+        else:
+            full = [report_lines(report, view, glyphs) for report in suite.reports] if view.verbose else []
+            lines = [*(line for block in full for line in [*block, []]), *several(suite, view, glyphs)]
         print_lines(lines, out, view.color)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import gradscope
 from gradscope.cli.app import main
-from gradscope.options import LoadOptions
+from gradscope.options import CheckOptions, LoadOptions
 from gradscope.records import Report
 from tests.report.canned import healthy
 
@@ -50,9 +50,9 @@ class Pipeline:
     prints: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
 
-    def check(self, target: str, loading: LoadOptions, **options: Any) -> Report:
-        self.asked.append({"target": target, "loading": loading, **options})
-        options["progress"]("loading model.py")
+    def check(self, target: str, loading: LoadOptions, options: CheckOptions, *, progress: Any) -> Report:
+        self.asked.append({"target": target, "loading": loading, "options": options})
+        progress("loading model.py")
         if self.prints:
             print(self.prints)
         if isinstance(self.answer, BaseException):

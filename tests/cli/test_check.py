@@ -10,7 +10,7 @@ import pytest
 
 from gradscope import recording
 from gradscope.errors import GradscopeError
-from gradscope.options import LoadOptions
+from gradscope.options import CheckOptions, LoadOptions
 from gradscope.records import Severity
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import broken, deep, healthy
@@ -29,28 +29,17 @@ def test_options_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
     arguments = "--batch-size 8 --batches 3 --seed 7 --timeout 2.5 --select non-finite,zero-gradient"
     run("check", "model.py:tiny", *arguments.split(), "--select", "non-finite", "--ignore", "zero-gradient")
     (asked,) = pipeline.asked
-    assert callable(asked.pop("progress"))
     assert asked == {
         "target": "model.py:tiny",
         "loading": LoadOptions(batch_size=8, seed=7, timeout=2.5),
-        "batches": 3,
-        "select": ("non-finite", "zero-gradient"),
-        "ignore": ("zero-gradient",),
-        "verified": False,
+        "options": CheckOptions(batches=3, select=("non-finite", "zero-gradient"), ignore=("zero-gradient",)),
     }
 
 
 def test_the_defaults_are_those_of_the_docs(run: Run, pipeline: Pipeline) -> None:
     run("check", "model.py")
-    asked = pipeline.asked[0]
-    del asked["progress"], asked["target"]
-    assert asked == {
-        "loading": LoadOptions(),
-        "batches": 1,
-        "select": (),
-        "ignore": (),
-        "verified": False,
-    }
+    (asked,) = pipeline.asked
+    assert asked == {"target": "model.py", "loading": LoadOptions(), "options": CheckOptions()}
 
 
 @pytest.mark.parametrize(

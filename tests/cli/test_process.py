@@ -87,7 +87,7 @@ import sys, time, types
 import gradscope
 from tests.report.canned import healthy
 pipeline = types.ModuleType("gradscope.pipeline")
-def check(target, loading, *, progress, **options):
+def check(target, loading, options, *, progress):
     progress("loading [bold]model.py\\x1b[2J")
     time.sleep({seconds})
     return healthy()

@@ -15,6 +15,7 @@ from gradscope.records import (
     Report,
     RuleCheck,
     Source,
+    Suite,
     Tool,
     Transposition,
     Verdict,
@@ -60,7 +61,7 @@ def whole() -> Report:
 
 def shown(report: Report, encoding: str = "utf-8", **view: Any) -> str:
     page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
-    reporter("terminal").render(report, page, View(**view))
+    reporter("terminal").render(Suite.of(report), page, View(**view))
     page.seek(0)
     return page.read()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.recording import dumps, loads, rounded, to_json
-from gradscope.records import Calculation, Cause, Operation, Origin, Report, Source
+from gradscope.records import Calculation, Cause, Operation, Origin, Report, Source, Suite
 from gradscope.report import View, reporter
 from gradscope.report.lines import width_of
 from tests.report.canned import HOSTILE, healthy
@@ -50,7 +50,7 @@ def with_origin() -> Report:
 
 def shown(**view: object) -> str:
     page = io.StringIO()
-    reporter("terminal").render(with_origin(), page, View(**view))  # type: ignore[arg-type]
+    reporter("terminal").render(Suite.of(with_origin()), page, View(**view))  # type: ignore[arg-type]
     return page.getvalue()
 
 

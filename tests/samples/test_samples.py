@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradscope import pipeline
+from gradscope.options import CheckOptions
 from gradscope.records import Finding, Report, Severity
 from tests.samples.expected import EXPECTED
 
@@ -16,7 +17,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 
 @cache
 def check(file: str) -> Report:
-    return pipeline.check(str(SAMPLES / file), verified=EXPECTED[file].verified)
+    return pipeline.check(str(SAMPLES / file), options=CheckOptions(verified=EXPECTED[file].verified))
 
 
 def of_severity(report: Report, severity: Severity) -> list[Finding]:

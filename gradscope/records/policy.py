@@ -1,0 +1,24 @@
+"""What a gate fails on: data that travels with a judged target, so that every format can show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradscope.records.common import Severity
+from gradscope.records.report import Finding, Standing
+
+_SEVERITIES = frozenset(severity.value for severity in Severity)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a run fails on: severities (each with all graver ones) and names of rules; empty for never."""
+
+    fail_on: tuple[str, ...] = (Severity.ERROR.value,)
+
+    def fails(self, finding: Finding) -> bool:
+        """A finding that the baseline knows never fails."""
+        return finding.standing is not Standing.KNOWN and any(
+            finding.severity.rank <= Severity(entry).rank if entry in _SEVERITIES else finding.rule == entry
+            for entry in self.fail_on
+        )

@@ -1,0 +1,78 @@
+"""Several targets in one run: what became of each, and what the whole of it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gradscope.records.policy import Policy
+from gradscope.records.report import Finding, Report
+
+
+class Trouble(StrEnum):
+    """Why nothing is said about a target."""
+
+    INPUT = "input"
+    """A file, its data or an option is wrong."""
+    BUG = "bug"
+    """gradscope failed."""
+    TIMEOUT = "timeout"
+    """It did not end in the time that was given."""
+    KILLED = "killed"
+    """The system ended its process: out of memory, a crash in native code."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """What happened, why we think so, what to do: as in `GradscopeError`."""
+
+    trouble: Trouble
+    what: str
+    why: str = ""
+    fix: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One target: its report, or why there is none; never both."""
+
+    target: str
+    report: Report | None = None
+    not_judged: NotJudged | None = None
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """The findings that make the gate fail."""
+        return tuple(f for f in self.report.findings if self.policy.fails(f)) if self.report else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """All targets of a run, in the order in which they were asked for."""
+
+    outcomes: tuple[Outcome, ...]
+    alone: bool = False
+    """One target, asked for by itself: it is shown without a table of targets around it."""
+
+    @classmethod
+    def of(cls, report: Report, policy: Policy | None = None) -> Suite:
+        """The run of one target."""
+        return cls((Outcome(report.target, report, policy=policy or Policy()),), alone=True)
+
+    @property
+    def verdict(self) -> str:
+        """`sick` where one report is, else `not judged` where one is missing, else `healthy`."""
+        if any(report.verdict == "sick" for report in self.reports):
+            return "sick"
+        return "healthy" if len(self.reports) == len(self.outcomes) else "not judged"
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        return tuple(outcome.report for outcome in self.outcomes if outcome.report is not None)
+
+    @property
+    def only(self) -> Report | None:
+        """The report of a run of one target."""
+        return self.outcomes[0].report if self.alone else None

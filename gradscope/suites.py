@@ -1,0 +1,69 @@
+"""A run of several targets as versioned JSON, and back; each report in it is the object of `recording`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gradscope import recording
+from gradscope.encoding import Mismatch, decoder, encode
+from gradscope.records import NotJudged, Outcome, Policy, Suite
+
+
+def to_json(suite: Suite) -> dict[str, Any]:
+    """The object of one report where there is one target, asked for by itself; else the one around them."""
+    if suite.only is not None:
+        return recording.to_json(suite.only)
+    return {
+        "format": recording.FORMAT,
+        "verdict": suite.verdict,
+        "targets": [
+            {
+                "target": outcome.target,
+                "fail_on": list(outcome.policy.fail_on),
+                "report": None if outcome.report is None else recording.to_json(outcome.report),
+                "not_judged": encode(outcome.not_judged),
+            }
+            for outcome in suite.outcomes
+        ],
+    }
+
+
+def from_json(data: Any, policy: Policy) -> Suite:
+    """What `to_json` wrote; `policy` judges a report that stands alone."""
+    if not (isinstance(data, Mapping) and "targets" in data):
+        return Suite.of(recording.from_json(data), policy)
+    recording.check_version(data)
+    if not isinstance(data["targets"], list):
+        raise Mismatch('"targets" is not a list')
+    return Suite(tuple(_outcome(entry, f"targets[{place}]") for place, entry in enumerate(data["targets"])))
+
+
+def dumps(suite: Suite) -> str:
+    return json.dumps(to_json(suite), indent=1, allow_nan=False) + "\n"
+
+
+def loads(text: str, policy: Policy, name: str = "the report") -> Suite:
+    """`name` is what an error calls the text."""
+    return recording.read(text, name, lambda data: from_json(data, policy))
+
+
+def load(path: str, policy: Policy) -> Suite:
+    return loads(recording.text_of(path), policy, path)
+
+
+def save(suite: Suite, path: str) -> None:
+    recording.write_whole(path, dumps(suite))
+
+
+def _outcome(entry: Any, where: str) -> Outcome:
+    if not isinstance(entry, Mapping) or not {"target", "fail_on", "report", "not_judged"} <= entry.keys():
+        raise Mismatch(f'"{where}" is not a target')
+    report, trouble = entry["report"], entry["not_judged"]
+    return Outcome(
+        target=decoder(str)(entry["target"], f"{where}.target"),
+        report=None if report is None else recording.from_json(report),
+        not_judged=None if trouble is None else decoder(NotJudged)(trouble, f"{where}.not_judged"),
+        policy=Policy(decoder(tuple[str, ...])(entry["fail_on"], f"{where}.fail_on")),
+    )
