@@ -11,6 +11,7 @@ FORMATS = {
     "terminal": "gradscope.report.terminal",
     "json": "gradscope.report.json",
     "markdown": "gradscope.report.markdown",
+    "svg": "gradscope.report.svg",
 }
 """To add a format, write its file with a `REPORTER` in it and name it here."""
 

@@ -17,13 +17,16 @@ from gradscope.report.targets import several
 
 class TerminalReporter:
     def render(self, suite: Suite, out: TextIO, view: View) -> None:
-        glyphs = glyphs_for(getattr(out, "encoding", None))
-        if suite.only is not None:
-            lines = report_lines(suite.only, view, glyphs)
-        else:
-            full = [report_lines(report, view, glyphs) for report in suite.reports] if view.verbose else []
-            lines = [*(line for block in full for line in [*block, []]), *several(suite, view, glyphs)]
+        lines = suite_lines(suite, view, glyphs_for(getattr(out, "encoding", None)))
         print_lines(lines, out, view.color)
+
+
+def suite_lines(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
+    """One report as it is; several as a table of targets, after each one's report where all is wanted."""
+    if suite.only is not None:
+        return report_lines(suite.only, view, glyphs)
+    full = [report_lines(report, view, glyphs) for report in suite.reports] if view.verbose else []
+    return [*(line for block in full for line in [*block, []]), *several(suite, view, glyphs)]
 
 
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
