@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def test_readme_has_one_command_to_try_and_one_to_test() -> None:
     sample = commands[0].split()[-1]
     assert (ROOT / sample).is_file()
     assert commands[1].endswith("pytest -n 2")
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs/pictures").glob("*.svg")), ids=lambda p: p.name)
+def test_a_picture_shows_a_line_that_still_stands_there(picture: Path) -> None:
+    words = html.unescape(re.sub(r"<[^>]+>", "", picture.read_text(encoding="utf-8"))).replace("\xa0", " ")
+    found = re.search(r"(sample_models/\w+\.py):(\d+)\s+(\S.*)", words)
+    assert found is not None, "it names no line of a sample"
+    lines = (ROOT / found[1]).read_text(encoding="utf-8").splitlines()
+    assert found[3].startswith(lines[int(found[2]) - 1].strip())
+    assert f"docs/pictures/{picture.name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def keys_of(section: str) -> set[str]:
