@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gradscope.asserting import assert_healthy as assert_healthy
     from gradscope.comparing import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.errors import GradscopeError as GradscopeError
     from gradscope.load.problem import Problem as Problem
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "check": ("gradscope.pipeline", "check_loss"),
+    "assert_healthy": ("gradscope.asserting", "assert_healthy"),
     "verify": ("gradscope.verifying", "verify_loss"),
     "compare_optimizers": ("gradscope.comparing", "compare_loss"),
     "find_lr": ("gradscope.comparing", "find_loss_rate"),
@@ -36,6 +38,7 @@ __all__ = [
     "Problem",
     "Report",
     "Severity",
+    "assert_healthy",
     "check",
     "compare_optimizers",
     "find_lr",

@@ -32,12 +32,13 @@ MAY_IMPORT = {
     "pipeline": DATA
     | {"compilation_cache"}
     | {"load", "trace", "measure", "rules", "gate", "recording", "config"},
+    "asserting": DATA | {"gate", "pipeline", "report", "rules"} | {"load"},
     "comparing": DATA | {"load", "optimizers", "pipeline"},
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
     "cli": DATA
     | {"pipeline", "comparing", "verifying", "report", "rules", "gate", "recording", "suites"}
     | {"config", "changes"},
-    "__init__": DATA | {"load", "pipeline", "comparing", "verifying"},
+    "__init__": DATA | {"load", "pipeline", "comparing", "verifying", "asserting"},
     "__main__": {"cli"},
 }
 ONLY_IN = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from gradscope.records import Finding, Recurrence, Report, Severity, Source
@@ -22,20 +23,23 @@ LONGEST_LINE = 110
 
 
 def verdict(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
-    counts = [
-        units.counted(sum(f.severity is severity for f in report.findings), severity.value)
-        for severity in Severity
-        if any(f.severity is severity for f in report.findings)
-    ]
     style = "healthy" if report.verdict == "healthy" else "error"
     mark = glyphs.marks[style]
     measured = report.measurement
     where = units.counted(len(measured.layers), "layer")
     if measured.gradients and not measured.layers:  # `verify` alone
         where = tally(measured.gradients)
-    found = f"{', '.join(counts) if counts else 'nothing found'} in {where}"
+    found = f"{by_severity(report.findings) or 'nothing found'} in {where}"
     text = f"{glyphs.text(report.target)}: {found}"
     return paragraph(text, width, 0, "strong", lead=(f"{mark} {report.verdict}  ", style))
+
+
+def by_severity(found: Sequence[Finding]) -> str:
+    """`2 errors, 1 note`; empty where there is nothing."""
+    counts = Counter(finding.severity for finding in found)
+    return ", ".join(
+        units.counted(counts[severity], severity.value) for severity in Severity if counts[severity]
+    )
 
 
 def findings(report: Report, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
