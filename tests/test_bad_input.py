@@ -181,6 +181,7 @@ def test_a_loss_that_has_no_gradient(case: str, check: Check) -> None:
 
 
 DATA = {
+    "only complex parameters": ('params = {"w": jnp.ones((3, 2), "complex64")}', "jax.lax.complex(re, im)"),
     "no floating parameter": ('params = {"w": jnp.ones((3, 2), int)}', "params['w']: int32[3, 2]"),
     "no parameter": ("params = {}", "params is empty"),
     "no rows": ("batch = np.ones((0, 3), np.float32)", "its arrays have shapes (0, 3)"),

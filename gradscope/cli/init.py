@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gradscope.cli import screen
-from gradscope.cli.options import examples
+from gradscope.cli.options import examples, one_of
 from gradscope.errors import GradscopeError
 
 EPILOG = examples(
@@ -45,15 +45,17 @@ def init(
         Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")
     ] = Path("model.py"),
     framework: Annotated[
-        Framework, typer.Option("--framework", "-f", help="What the model is written in.")
-    ] = Framework.PLAIN,
+        str,
+        typer.Option("--framework", "-f", metavar="|".join(Framework), help="What the model is written in."),
+    ] = Framework.PLAIN.value,
 ) -> None:
     """Write a short problem file that runs, in the idiom of a framework."""
-    text = files("gradscope.templates").joinpath(f"{framework.value}.py.txt").read_text(encoding="utf-8")
+    chosen = Framework(one_of("--framework", framework, tuple(Framework)))
+    text = files("gradscope.templates").joinpath(f"{chosen.value}.py.txt").read_text(encoding="utf-8")
     write_new(file, text.format(file=file.name, data=DATA).rstrip("\n") + "\n")
     screen.emit(f"Wrote {file}. Now run: gradscope check {shlex.quote(str(file))}\n")
-    if find_spec(framework.library) is None:
-        screen.tell(f"It needs a library: pip install 'gradscope-jax[{framework.library}]'")
+    if find_spec(chosen.library) is None:
+        screen.tell(f"It needs a library: pip install 'gradscope-jax[{chosen.library}]'")
 
 
 def write_new(file: Path, text: str) -> None:

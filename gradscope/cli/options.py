@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated
 
@@ -117,6 +118,18 @@ def policy(fail_on: str, more_rules: Iterable[str] = ()) -> Policy:
         yield from more_rules
 
     return gate.parse(fail_on, known())
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> str:
+    """`value`, which is in `known`; for any other the error names all of them, the nearest first."""
+    if value not in known:
+        near = get_close_matches(value.lower(), known, n=1)
+        raise GradscopeError(
+            f'"{option} {value}" is not known.',
+            fix=f"{f'Did you mean {near[0]}? ' if near else ''}Use one of: {', '.join(known)}.",
+            slug="bad-option",
+        )
+    return value
 
 
 def source_of(target: str) -> str:
