@@ -46,7 +46,7 @@ def require_floating(params: Any) -> None:
     fix = "Return the weights of the network, and write numbers as floats: `jnp.zeros(3)`, not "
     fix += "`jnp.array([0, 0, 0])`."
     if any(jnp.issubdtype(_dtype(leaf), jnp.complexfloating) for _, leaf in leaves):
-        fix = "Keep real and imaginary part as two leaves, and join them in the loss: `jax.lax.complex(re, im)`."
+        fix = "Keep the two parts as two leaves, and join them in the loss: `jax.lax.complex(re, im)`."
     raise GradscopeError(
         "params has no floating leaf." if leaves else "params is empty: it has no leaves.",
         why="Only real floating leaves are differentiated (float32, bfloat16, ...); the others are passed "
