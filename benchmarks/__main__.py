@@ -10,6 +10,7 @@ PARTS = {
     "flow": "flow_pass",
     "depth": "depth",
     "processes": "processes",
+    "rendering": "rendering",
     "origin": "origin",
     "optimizers": "optimizers",
     "verify": "verify",
