@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gradscope import recording, rules
+from gradscope.cli import completion
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
@@ -24,11 +25,21 @@ EPILOG = examples(
 Batches = Annotated[int, typer.Option(min=1, metavar="N", help="Measure over N batches.")]
 Select = Annotated[
     list[str] | None,
-    typer.Option(metavar="RULE", help="Apply only these rules (repeat, or use commas).", show_default=False),
+    typer.Option(
+        metavar="RULE",
+        help="Apply only these rules (repeat, or use commas).",
+        show_default=False,
+        autocompletion=completion.rule_list,
+    ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(metavar="RULE", help="Leave these rules out.", show_default=False),
+    typer.Option(
+        metavar="RULE",
+        help="Leave these rules out.",
+        show_default=False,
+        autocompletion=completion.rule_list,
+    ),
 ]
 Verify = Annotated[
     bool,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gradscope import rules
-from gradscope.cli import screen
+from gradscope.cli import completion, screen
 from gradscope.cli.options import Color, ColorMode, Format, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.recording import FORMAT
@@ -24,7 +24,12 @@ CODE = ("markdown.code", "markdown.code_block")
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="RULE", help="A name from `gradscope rules`.", show_default=False),
+    typer.Argument(
+        metavar="RULE",
+        help="A name from `gradscope rules`.",
+        show_default=False,
+        autocompletion=completion.rule,
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gradscope.cli import completion
 from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
 from gradscope.options import LoadOptions
@@ -19,6 +20,7 @@ Target = Annotated[
         help="Your file with loss_fn, params and batch in it: model.py, model.py:name or "
         "package.module:name. It is run, as Python runs it.",
         show_default=False,
+        autocompletion=completion.python_file,
     ),
 ]
 Data = Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gradscope import gate, rules
+from gradscope.cli import completion
 from gradscope.errors import GradscopeError
 from gradscope.records import Policy
 from gradscope.report import FORMATS
@@ -28,11 +29,17 @@ FailOn = Annotated[
     typer.Option(
         metavar="WHAT",
         help="Answer exit code 1 on these: error, warning, note, or names of rules, with commas; or never.",
+        autocompletion=completion.policy,
     ),
 ]
 Format = Annotated[
     str,
-    typer.Option(metavar="|".join(FORMATS), help="How to write the report.", rich_help_panel=RENDERING),
+    typer.Option(
+        metavar="|".join(FORMATS),
+        help="How to write the report.",
+        rich_help_panel=RENDERING,
+        autocompletion=completion.format_name,
+    ),
 ]
 MoreReports = Annotated[
     list[str] | None,
