@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "optimizers": DATA | {"load", "trace", "measure"},
     "rules": DATA,
     "suites": DATA | {"recording"},
-    "report": DATA | {"recording", "suites"},
+    "report": DATA | {"recording", "suites", "rules"},
     "changes": DATA,
     "compilation_cache": set(),
     "pipeline": DATA

@@ -11,6 +11,10 @@ FORMATS = {
     "terminal": "gradscope.report.terminal",
     "json": "gradscope.report.json",
     "markdown": "gradscope.report.markdown",
+    "sarif": "gradscope.report.sarif",
+    "junit": "gradscope.report.junit",
+    "github": "gradscope.report.github",
+    "gitlab": "gradscope.report.gitlab",
     "svg": "gradscope.report.svg",
 }
 """To add a format, write its file with a `REPORTER` in it and name it here."""
