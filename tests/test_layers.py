@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "encoding": set(),
     "recording": DATA,
     "gate": DATA | {"rules"},
-    "config": DATA | {"rules"},
+    "config": DATA | {"rules", "gate"},
     "load": DATA,
     "trace": DATA | {"load"},
     "measure": DATA | {"load", "trace"},
@@ -28,11 +28,17 @@ MAY_IMPORT = {
     "suites": DATA | {"recording"},
     "report": DATA | {"recording", "suites", "rules"},
     "changes": DATA,
+    "stability": DATA | {"rules"},
+    "baseline": DATA | {"recording"},
+    "against": DATA | {"rules", "stability", "baseline"},
     "compilation_cache": set(),
     "pipeline": DATA
     | {"compilation_cache"}
-    | {"load", "trace", "measure", "rules", "gate", "recording", "config"},
+    | {"load", "trace", "measure", "rules", "gate", "recording", "config"}
+    | {"stability", "baseline", "against"},
     "asserting": DATA | {"gate", "pipeline", "report", "rules"} | {"load"},
+    "pytest_plugin": DATA | {"pipeline", "verifying", "asserting", "pytest_targets"},
+    "pytest_targets": DATA | {"config", "pipeline", "running", "asserting", "report"},
     "comparing": DATA | {"load", "optimizers", "pipeline"},
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
     "cli": DATA
@@ -45,6 +51,7 @@ ONLY_IN = {
     "typer": ("cli/",),
     "click": ("cli/",),
     "rich": ("cli/", "report/"),
+    "pytest": ("pytest_plugin.py", "pytest_targets.py"),
     "optax": ("load/", "measure/", "optimizers/"),
     "flax": ("load/frameworks/",),
     "equinox": ("load/frameworks/",),

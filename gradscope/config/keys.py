@@ -1,0 +1,140 @@
+"""Every key of the configuration: what it takes, what it is where nobody gives it, and for whom it holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gradscope import gate, rules
+from gradscope.config.places import Place
+from gradscope.errors import GradscopeError
+
+Value = str | int | float | bool | tuple[str, ...] | None
+"""A tuple is a list of names or paths; `None` is a setting that nobody gave."""
+
+
+class Unfit(Exception):
+    """A value of a kind that the key does not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting; its name is that of the option on the command line."""
+
+    name: str
+    read: Callable[[Any], Value]
+    """Raises `Unfit`, or a `GradscopeError` that knows more."""
+    takes: str
+    """In words, for errors."""
+    example: str
+    """As it stands in a file."""
+    default: Value = None
+    per_target: bool = True
+    """False: it holds for the whole run."""
+    paths: bool = False
+    """Paths, which a file gives relative to its folder."""
+
+    def value(self, given: Any, place: Place) -> Value:
+        """What a file gives, checked; errors say where it stands."""
+        try:
+            return self.read(given)
+        except Unfit:
+            raise GradscopeError(
+                f"{place} is {shown(given)}.",
+                why=f"It takes {self.takes}.",
+                fix=f"Write for example `{self.name} = {self.example}`.",
+                slug="unusable-setting",
+            ) from None
+        except GradscopeError as error:
+            raise place.error(error.what, why=error.why, fix=error.fix, slug=error.slug) from None
+
+
+def count(given: Any) -> int:
+    # `True` is an int to Python, and a mistake in a file.
+    if type(given) is not int or given < 1:
+        raise Unfit
+    return given
+
+
+def whole(given: Any) -> int:
+    if type(given) is not int or given < 0:
+        raise Unfit
+    return given
+
+
+def seconds(given: Any) -> float:
+    if type(given) not in (int, float) or not (math.isfinite(given) and given > 0):
+        raise Unfit
+    return float(given)
+
+
+def flag(given: Any) -> bool:
+    if type(given) is not bool:
+        raise Unfit
+    return given
+
+
+def text(given: Any) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise Unfit
+    return given.strip()
+
+
+def texts(given: Any) -> tuple[str, ...]:
+    """A list, or one text; an empty list undoes what a lower layer gives."""
+    if isinstance(given, str):
+        return (text(given),)
+    if not isinstance(given, list):
+        raise Unfit
+    return tuple(dict.fromkeys(text(item) for item in given))
+
+
+def names(given: Any) -> tuple[str, ...]:
+    """As `texts`, and one text may hold several names, with commas."""
+    found = (name.strip() for item in texts(given) for name in item.split(","))
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def rule_names(given: Any) -> tuple[str, ...]:
+    return tuple(rules.get(name).name for name in names(given))
+
+
+def policy(given: Any) -> tuple[str, ...]:
+    """What `--fail-on` takes; empty for never."""
+    known = (rule.name for rule in rules.all_rules())
+    return gate.parse(",".join(names(given)), known).fail_on
+
+
+def shown(given: Any) -> str:
+    """A value of a file as an error quotes it."""
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if isinstance(given, dict):
+        return "a table"
+    if isinstance(given, list):
+        return f"[{', '.join(map(shown, given))}]" if len(given) < 5 else f"a list of {len(given)}"
+    return f'"{given}"' if isinstance(given, str) else str(given)
+
+
+LIST = '["a", "b"]'
+KEYS = (
+    Key("fail-on", policy, "severities and names of rules, or never alone", '["error"]', ("error",)),
+    Key("select", rule_names, "names of rules: a text or a list of texts", '["non-finite"]', ()),
+    Key("ignore", rule_names, "names of rules: a text or a list of texts", '["non-finite"]', ()),
+    Key("batches", count, "a whole number from 1 on, without quotes", "4", 1),
+    Key("seeds", count, "a whole number from 1 on, without quotes", "3", 1),
+    Key("verify", flag, "true or false, without quotes", "true", False),
+    Key("batch-size", count, "a whole number from 1 on, without quotes", "32"),
+    Key("seed", whole, "a whole number from 0 on, without quotes", "7", 0),
+    Key("timeout", seconds, "seconds above 0, a number without quotes", "120"),
+    Key("data", texts, "the path of a file, or a list of paths", '["train.npz"]', (), paths=True),
+    Key("x", names, "names of arrays or columns: a text or a list of texts", LIST, ()),
+    Key("y", names, "names of arrays or columns: a text or a list of texts", LIST, ()),
+    Key("loss", text, "the name of a loss", '"cross-entropy"'),
+    Key("params", text, "the path of a checkpoint", '"best.npz"', paths=True),
+    Key("baseline", text, "the path of a file", '"baseline.json"', per_target=False, paths=True),
+    Key("jobs", count, "a whole number from 1 on, without quotes", "2", per_target=False),
+)
+BY_NAME = {key.name: key for key in KEYS}

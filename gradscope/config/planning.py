@@ -1,0 +1,185 @@
+"""What is asked of each target, from four layers: the command line, the target, the file, the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradscope.config.keys import KEYS, Value
+from gradscope.config.tables import Config, Limits
+from gradscope.config.targets import Named, configured, of_entry, parse
+from gradscope.errors import GradscopeError
+from gradscope.options import CheckOptions, LoadOptions, Task
+
+COMMAND_LINE, TARGET, FILE, DEFAULT = ORIGINS = ("command line", "target", "file", "default")
+"""Where a setting comes from, strongest first."""
+LIMITS = "limits"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of one target; of a limit the name is `limits.RULE.LIMIT`."""
+
+    name: str
+    value: Value
+    origin: str
+    """One of `ORIGINS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One target that is to be checked, and why as it is."""
+
+    task: Task
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run of `check`."""
+
+    targets: tuple[Planned, ...]
+    settings: tuple[Setting, ...]
+    """Those of the whole run."""
+    common: tuple[Setting, ...]
+    """Those of a target that nothing is said about."""
+    file: str | None
+    """The configuration."""
+    alone: bool
+    """One target, asked for by itself."""
+    modules_from: str | None
+    """A folder besides the working directory in which modules are looked for."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(planned.task for planned in self.targets)
+
+    @property
+    def jobs(self) -> int | None:
+        (jobs,) = (setting.value for setting in self.settings if setting.name == "jobs")
+        return jobs if isinstance(jobs, int) else None
+
+
+Layer = tuple[str, Mapping[str, Value], Limits]
+"""Where it comes from, and what it gives: an option that nobody gave is not in it."""
+
+
+def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[str] = ()) -> Plan:
+    """The targets of the command line, or all that are configured, each with its settings merged.
+
+    `given` is what the command line gives, by the names of `KEYS`, already checked.
+    """
+    named = asked(targets) if targets else configured(config) if config else ()
+    above: Layer = (COMMAND_LINE, given, {})
+    below: Layer = (FILE, config.values, config.limits) if config else (FILE, {}, {})
+    between = [(entry, of_entry(entry, config.folder)) for entry in config.entries] if config else []
+    whole_run = _merged([above, below], per_target=False)
+    planned = []
+    for target in named:
+        # A later entry wins.
+        own: list[Layer] = [
+            (TARGET, entry.values, entry.limits)
+            for entry, covering in reversed(between)
+            if any(one.covers(target) for one in covering)
+        ]
+        settings = _merged([above, *own, below], per_target=True)
+        planned.append(Planned(_task(target, config, (*settings, *whole_run)), settings))
+    return Plan(
+        targets=tuple(planned),
+        settings=whole_run,
+        common=_merged([above, below], per_target=True),
+        file=config.file if config else None,
+        alone=bool(targets) and len(named) == 1,
+        modules_from=_modules_from(named, config),
+    )
+
+
+def asked(targets: Sequence[str]) -> tuple[Named, ...]:
+    """Each once: the patterns of a shell overlap."""
+    found: dict[tuple[str, str | None], Named] = {}
+    for text in targets:
+        named = parse(text, os.getcwd())
+        found.setdefault((named.identity, named.name), named)
+    return tuple(found.values())
+
+
+def _merged(layers: Sequence[Layer], *, per_target: bool) -> tuple[Setting, ...]:
+    """Every key from the first layer that gives it; limits one by one."""
+    settings = []
+    for key in KEYS:
+        if key.per_target == per_target:
+            found = (
+                (values[key.name], origin) for origin, values, _ in layers if values.get(key.name) is not None
+            )
+            value, origin = next(found, (key.default, DEFAULT))
+            settings.append(Setting(key.name, value, origin))
+    limits: dict[tuple[str, str], Setting] = {}
+    for origin, _, given in layers if per_target else ():
+        for (rule, limit), value in given.items():
+            limits.setdefault((rule, limit), Setting(f"{LIMITS}.{rule}.{limit}", value, origin))
+    return (*settings, *limits.values())
+
+
+def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> Task:
+    path = target.seen_from(os.getcwd())
+    _require_data(path, settings)
+    value: dict[str, Any] = {setting.name: setting.value for setting in settings}
+    limits: dict[str, dict[str, float]] = {}
+    for name in value:
+        if name.startswith(f"{LIMITS}."):
+            _, rule, limit = name.split(".")
+            limits.setdefault(rule, {})[limit] = value[name]
+    return Task(
+        target=_name(target, config, path),
+        path=path,
+        loading=LoadOptions(
+            batch_size=value["batch-size"],
+            seed=value["seed"],
+            timeout=value["timeout"],
+            data=value["data"],
+            x=value["x"],
+            y=value["y"],
+            loss=value["loss"],
+            params=value["params"],
+        ),
+        checking=CheckOptions(
+            batches=value["batches"],
+            seeds=value["seeds"],
+            select=value["select"],
+            ignore=value["ignore"],
+            limits=limits,
+            verified=value["verify"],
+            baseline=value["baseline"],
+        ),
+        fail_on=value["fail-on"],
+    )
+
+
+def _name(target: Named, config: Config | None, path: str) -> str:
+    """As reports name it: the same from wherever the command is run, where a configuration is above it."""
+    if config is None:
+        return path
+    named = target.seen_from(config.folder)
+    return path if named.startswith("../") and target.is_file else named
+
+
+def _require_data(target: str, settings: Sequence[Setting]) -> None:
+    by_name = {setting.name: setting for setting in settings}
+    for name in ("x", "y"):
+        if by_name[name].value and not by_name["data"].value:
+            given = by_name[name].origin == COMMAND_LINE
+            raise GradscopeError(
+                f'"--{name}" names part of a file, and there is no --data.'
+                if given
+                else f"`{name}` names part of a file, and there is no `data` for {target}.",
+                fix="Name the file: --data FILE." if given else "Name the file: `data = ...`.",
+                slug="bad-option",
+            )
+
+
+def _modules_from(named: Sequence[Named], config: Config | None) -> str | None:
+    if config is None or os.path.realpath(config.folder) == os.path.realpath(os.getcwd()):
+        return None
+    return config.folder if any(not target.is_file for target in named) else None
