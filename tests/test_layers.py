@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "suites": DATA | {"recording"},
     "report": DATA | {"recording", "suites", "rules"},
     "changes": DATA,
+    "schema": DATA | {"recording"},
     "stability": DATA | {"rules"},
     "baseline": DATA | {"recording"},
     "against": DATA | {"rules", "stability", "baseline"},
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
     "cli": DATA
     | {"pipeline", "comparing", "verifying", "report", "rules", "gate", "recording", "suites"}
-    | {"config", "changes"},
+    | {"schema", "config", "changes"},
     "__init__": DATA | {"load", "pipeline", "comparing", "verifying", "asserting"},
     "__main__": {"cli"},
 }

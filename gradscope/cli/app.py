@@ -20,6 +20,7 @@ from gradscope.cli import (
     init,
     report,
     rules,
+    schema,
     screen,
     verify,
 )
@@ -47,6 +48,7 @@ app.command("report", epilog=report.EPILOG)(report.report)
 app.command("diff", epilog=diff.EPILOG)(diff.diff)
 app.command("rules")(rules.rules)
 app.command("explain", epilog=explain.EPILOG)(explain.explain)
+app.command("schema", epilog=schema.EPILOG)(schema.schema)
 
 
 def _show_version(asked: bool) -> None:

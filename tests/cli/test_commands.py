@@ -10,6 +10,7 @@ import pytest
 
 from gradscope import recording
 from gradscope.rules import all_rules
+from gradscope.schema import schema
 from tests.cli.conftest import Run
 from tests.report.canned import deep
 
@@ -30,6 +31,10 @@ def test_every_command_has_a_help_page(run: Run, command: str) -> None:
 
 def test_the_version_names_jax_too(run: Run) -> None:
     assert re.fullmatch(r"gradscope \S+ \(jax \S+, Python 3\.\d+\.\d+\S*\)\n", run("--version").out)
+
+
+def test_the_schema_is_printed(run: Run) -> None:
+    assert json.loads(run("schema").out) == schema()
 
 
 def test_rules_are_listed_by_family(run: Run) -> None:

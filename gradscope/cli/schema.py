@@ -1,0 +1,15 @@
+"""`gradscope schema`: the JSON Schema of what `--format json` and `--save` write."""
+
+from __future__ import annotations
+
+from gradscope.cli import screen
+from gradscope.cli.options import examples
+
+EPILOG = examples("gradscope schema > report.schema.json")
+
+
+def schema() -> None:
+    """Print the JSON Schema of `--format json`."""
+    from gradscope.schema import dumps
+
+    screen.emit(dumps())
