@@ -54,7 +54,7 @@ def named_policy(fail_on: str | Sequence[str]) -> Policy:
     return gate.parse(text, (rule.name for rule in all_rules()))
 
 
-def as_text(outcome: Outcome) -> str:
-    """As wide as the terminal lets it be behind pytest's margin."""
-    width = shutil.get_terminal_size((USUAL, 40)).columns - MARGIN
+def as_text(outcome: Outcome, margin: int = MARGIN) -> str:
+    """As wide as the terminal lets it be behind a margin."""
+    width = shutil.get_terminal_size((USUAL, 40)).columns - margin
     return failing_text(outcome, width, getattr(sys.__stdout__, "encoding", None))

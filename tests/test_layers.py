@@ -40,10 +40,12 @@ MAY_IMPORT = {
     "asserting": DATA | {"gate", "pipeline", "report", "rules"} | {"load"},
     "pytest_plugin": DATA | {"pipeline", "verifying", "asserting", "pytest_targets"},
     "pytest_targets": DATA | {"config", "pipeline", "running", "asserting", "report"},
+    "running": DATA | {"recording", "pipeline", "load"},
     "comparing": DATA | {"load", "optimizers", "pipeline"},
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
     "cli": DATA
     | {"pipeline", "comparing", "verifying", "report", "rules", "gate", "recording", "suites"}
+    | {"baseline", "against"}
     | {"schema", "config", "changes"},
     "__init__": DATA | {"load", "pipeline", "comparing", "verifying", "asserting"},
     "__main__": {"cli"},

@@ -1,0 +1,212 @@
+"""The pytest plugin, as a user's project runs it: targets as tests, the fixture, the marker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gradscope import running
+from gradscope.options import Task
+from gradscope.records import NotJudged, Outcome, Policy, Standing, Suite, Trouble
+from tests.report.canned import deep, healthy
+
+pytest_plugins = ["pytester"]
+
+SAMPLES = Path(__file__).parents[1] / "sample_models"
+CONFIGURATION = '[tool.gradscope]\ntargets = ["models/sick.py", "models/well.py", "models/lost.py"]\n'
+USE = """
+import pytest
+from sick import init, loss_fn, batches
+import jax
+
+params, batch = init(jax.random.PRNGKey(0)), next(batches())
+
+
+def test_that_fails(gradscope):
+    gradscope.assert_healthy(loss_fn, params, batch)
+
+
+@pytest.mark.gradscope(ignore="exploding-gradient")
+class TestMarked:
+    def test_the_class_is_heard(self, gradscope):
+        assert gradscope.check(loss_fn, params, batches=batches).measurement.batches == 1
+        gradscope.assert_healthy(loss_fn, params, batch)
+
+    @pytest.mark.gradscope(ignore=(), fail_on="never", batches=2)
+    def test_the_nearest_wins(self, gradscope):
+        report = gradscope.assert_healthy(loss_fn, params, batches=batches)
+        assert report.verdict == "sick"
+        assert report.measurement.batches == 2
+        assert gradscope.verify(loss_fn, params, batch).verdict == "healthy"
+
+    @pytest.mark.gradscope(fail_no="never")
+    def test_of_a_wrong_marker(self, gradscope):
+        pass
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Three targets that are answered without JAX, and a fourth that the baseline knows."""
+    pytester.makefile(".toml", pyproject=CONFIGURATION)
+    pytester.makepyfile("def test_of_the_user(): pass")
+    sick = deep()
+    known = replace(sick, findings=tuple(replace(f, standing=Standing.KNOWN) for f in sick.findings))
+    reports = {"models/sick.py": sick, "models/well.py": healthy(), "models/known.py": known}
+    trouble = NotJudged(Trouble.INPUT, "models/lost.py is not there.", "Nobody made it.", "Make it.")
+
+    def run(tasks: tuple[Task, ...], *, jobs: int, progress: Callable[[str], None]) -> Suite:
+        del jobs, progress
+        found = ((task, reports.get(task.target)) for task in tasks)
+        return Suite(
+            tuple(
+                Outcome(task.target, report, None if report else trouble, Policy(task.fail_on))
+                for task, report in found
+            )
+        )
+
+    monkeypatch.setattr(running, "run", run)
+    monkeypatch.setenv("COLUMNS", "100")
+    return pytester
+
+
+def test_each_target_is_a_test(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess("--gradscope")
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines(["gradscope: 3 targets of pyproject.toml"])
+    result.stdout.fnmatch_lines(["gradscope F.E*"])
+    text = result.stdout.str()
+    assert "error vanishing-gradient in " in text
+    assert "→ " in text
+    for said in ("models/lost.py is not there.", "Nobody made it.", "→ Make it."):
+        assert said in text
+    assert "Traceback" not in text
+    assert "pytest_targets.py" not in text
+
+
+def test_what_the_baseline_knows_passes(project: pytest.Pytester) -> None:
+    project.makefile(".toml", pyproject='[tool.gradscope]\ntargets = ["models/known.py"]\n')
+    project.runpytest_inprocess("--gradscope").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["--gradscope"], ["sick", "well", "lost", "of_the_user"]),
+        ([], ["of_the_user"]),
+        (["--gradscope", "-k", "well"], ["well"]),
+        (["--gradscope", "-m", "gradscope", "--strict-markers"], ["sick", "well", "lost"]),
+        (["--gradscope", "gradscope::models/well.py"], ["well"]),
+        (["--gradscope", "--deselect", "gradscope::models/lost.py"], ["sick", "well", "of_the_user"]),
+    ],
+)
+def test_targets_are_chosen_as_other_tests_are(
+    project: pytest.Pytester, arguments: list[str], chosen: list[str]
+) -> None:
+    result = project.runpytest_inprocess("--collect-only", "-q", *arguments)
+    found = {line for line in result.outlines if "::" in line}
+    ids = {f"gradscope::models/{name}.py" for name in chosen if name != "of_the_user"}
+    users = {line for line in found if line.endswith("::test_of_the_user")}
+    assert found - users == ids
+    assert bool(users) == ("of_the_user" in chosen)
+
+
+def test_the_last_failures_run_again(project: pytest.Pytester) -> None:
+    project.runpytest_inprocess("--gradscope")
+    project.runpytest_inprocess("--gradscope", "--lf").assert_outcomes(failed=1, errors=1)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "said"),
+    [
+        ("", "--gradscope has no targets. No pyproject.toml*"),
+        ("[tool.gradscope]\n", "--gradscope has no targets. pyproject.toml names none.*"),
+        ('[tool.gradscope]\ntarget = ["m.py"]\n', "*targets*"),
+    ],
+)
+def test_without_a_configuration_it_is_a_usage_error(
+    project: pytest.Pytester, configuration: str, said: str
+) -> None:
+    project.makefile(".toml", pyproject=configuration)
+    result = project.runpytest_inprocess("--gradscope")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+
+
+def test_an_unknown_target_is_a_usage_error(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess("--gradscope", "gradscope::models/wel.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_plugin_costs_a_run_without_gradscope_nothing() -> None:
+    code = "import json, sys, gradscope.pytest_plugin; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout)
+    assert not {"jax", "jaxlib", "numpy", "optax", "typer", "rich", "pydantic"} & set(loaded)
+    ours = {name for name in loaded if name.startswith("gradscope.")}
+    assert ours == {"gradscope.pytest_plugin"}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of a project whose targets and tests are real, in two processes."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "models").mkdir()
+    (folder / "pyproject.toml").write_text(CONFIGURATION)
+    for name, sample in (("models/sick.py", "exploding_rnn"), ("models/well.py", "orthogonal_rnn")):
+        shutil.copy(SAMPLES / f"{sample}.py", folder / name)
+    shutil.copy(SAMPLES / "huge_init_mlp.py", folder / "sick.py")
+    (folder / "test_use.py").write_text(USE)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "-v",
+        "--strict-markers",
+        "--gradscope",
+        "-W",
+        "error",
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout
+
+
+def outcome_of(text: str, test: str) -> str:
+    lines = (line.split() for line in text.splitlines() if line.startswith("[gw"))
+    return next(words[-2] for words in lines if len(words) > 3 and words[-1].endswith(test))
+
+
+@pytest.mark.parametrize(
+    ("test", "outcome"),
+    [
+        ("gradscope::models/sick.py", "FAILED"),
+        ("gradscope::models/well.py", "PASSED"),
+        ("gradscope::models/lost.py", "ERROR"),
+        ("test_that_fails", "FAILED"),
+        ("test_the_class_is_heard", "PASSED"),
+        ("test_the_nearest_wins", "PASSED"),
+        ("test_of_a_wrong_marker", "ERROR"),
+    ],
+)
+def test_real_targets_and_tests_in_two_processes(real: str, test: str, outcome: str) -> None:
+    assert outcome_of(real, test) == outcome
+
+
+def test_a_failure_shows_layer_line_and_remedy_and_no_frames(real: str) -> None:
+    assert "error exploding-through-time in w_hh" in real
+    assert "error exploding-gradient in [0]" in real
+    assert "models/sick.py:29" in real
+    assert "fail_no= is no option of @pytest.mark.gradscope: did you mean fail_on=?" in real
+    assert "_ gradscope models/sick.py _" in real
+    assert "asserting.py" not in real
+    assert "pytest_plugin.py" not in real
