@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "cli": DATA
     | {"pipeline", "comparing", "verifying", "report", "rules", "gate", "recording", "suites"}
     | {"baseline", "against"}
-    | {"schema", "config", "changes"},
+    | {"schema", "config", "changes", "running"},
     "__init__": DATA | {"load", "pipeline", "comparing", "verifying", "asserting"},
     "__main__": {"cli"},
 }

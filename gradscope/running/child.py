@@ -1,0 +1,85 @@
+"""In the process of one target: judge it, send the answer, end."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TextIO
+
+from gradscope import pipeline
+from gradscope.errors import GradscopeError
+from gradscope.options import Task
+from gradscope.records import NotJudged, Trouble
+from gradscope.running import messages
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+def main(asked: int, answers: int, output: int) -> int:
+    """Read the task from one file, and write to two pipes; the exit status says nothing of the target."""
+    send = _sender(answers)
+    pipeline.prepare_process()
+    send(messages.stage("starting"))
+    _be_alone(output)
+    with os.fdopen(asked, "rb") as source:
+        line = source.readline()
+    send(messages.answering(judged(line, lambda stage: send(messages.stage(stage)))))
+    return 0
+
+
+def judged(line: bytes, progress: Callable[[str], None]) -> messages.Answer:
+    """The report, or why there is none; only what ends the whole process gets past this."""
+    try:
+        task = messages.task_of(line)
+        return _checked(task, progress)
+    except GradscopeError as error:
+        trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
+        return NotJudged(trouble, error.what, error.why, error.fix, error.details)
+    except Exception as error:
+        return bug("".join(traceback.format_exception(error)))
+
+
+def bug(details: str) -> NotJudged:
+    return NotJudged(
+        Trouble.BUG,
+        "gradscope failed, and the model is not to blame.",
+        fix="Please report it with the lines above.",
+        details=details,
+    )
+
+
+def _checked(task: Task, progress: Callable[[str], None]) -> messages.Answer:
+    return pipeline.check(task.path, task.loading, task.checking, progress=progress)
+
+
+def _sender(answers: int) -> Callable[[bytes], None]:
+    lock = threading.Lock()
+
+    def send(line: bytes) -> None:
+        left = memoryview(line)
+        with lock:
+            while left:
+                left = left[os.write(answers, left) :]
+
+    return send
+
+
+def _be_alone(output: int) -> None:
+    """What is printed goes to the pipe, and so do the lines at which the process was when it was ended."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for given, number in ((nothing, STDIN), (output, STDOUT), (output, STDERR)):
+        os.dup2(given, number)
+    sys.stdout, sys.stderr = _lines(STDOUT), _lines(STDERR)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.enable(output, all_threads=False)
+    faulthandler.register(signal.SIGTERM, output, all_threads=False, chain=True)
+
+
+def _lines(number: int) -> TextIO:
+    """Line by line: what was printed before a kill would be lost in a buffer."""
+    return open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
