@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gradscope import __version__, compilation_cache
+from gradscope import __version__, baseline, compilation_cache
+from gradscope.against import compared
 from gradscope.options import CheckOptions, LoadOptions
-from gradscope.records import Report, Timing, Tool
+from gradscope.records import Reference, Report, Skipped, Timing, Tool
 from gradscope.rules import get, judge
+from gradscope.stability import over_seeds
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
 
 Progress = Callable[[str], None]
 Limits = Mapping[str, Mapping[str, float]]
+ONE_SEED = (
+    "One seed was measured: any other begins with the same numbers. `def init(key)` that draws from its key "
+    "makes params of any seed."
+)
 
 
 def silent(stage: str) -> None:
@@ -52,13 +59,21 @@ def check(
     options = options or CheckOptions()
     for name in (*options.select, *options.ignore):
         get(name)
+    known = None if options.baseline is None else baseline.load(options.baseline)
     start = perf_counter()
     progress(f"loading {target}")
     from gradscope.load.target import load
 
     problem = load(target, loading)
     loaded = perf_counter() - start
-    return check_problem(problem, options, target=target, progress=progress, load_s=loaded)
+    if options.baseline is None or known is None:
+        return check_problem(problem, options, target=target, progress=progress, load_s=loaded)
+    entry = known.get(baseline.key_of(target, options.baseline))
+    reference = None if entry is None else Reference(options.baseline, entry.layers)
+    report = check_problem(
+        problem, options, target=target, progress=progress, load_s=loaded, reference=reference
+    )
+    return compared(report, options.baseline, entry, options)
 
 
 def check_problem(
@@ -68,24 +83,37 @@ def check_problem(
     target: str,
     progress: Progress = silent,
     load_s: float = 0.0,
+    reference: Reference | None = None,
 ) -> Report:
-    """Measure and judge a problem that is at hand."""
-    from gradscope.measure.run import measure, require_batches
+    """Measure and judge a problem that is at hand. Gradients are verified for the first seed alone."""
+    from gradscope.measure.run import require_batches
+    from gradscope.measure.seeds import measure_seeds, require_seeds
 
     require_batches(options.batches)
-    measured = measure(problem, batches=options.batches, progress=progress)
-    measurement, remarks = measured.measurement, measured.skipped
-    timing = Timing(load_s, measured.trace_s, measured.compile_s, measured.run_s)
+    require_seeds(options.seeds)
+    seeds, measured = measure_seeds(problem, options.seeds, batches=options.batches, progress=progress)
+    measurements = [replace(each.measurement, reference=reference) for each in measured]
+    remarks = [each.skipped for each in measured]
+    timing = Timing(load_s)
+    for each in measured:
+        timing = timing.plus(Timing(0.0, each.trace_s, each.compile_s, each.run_s))
     if options.verified:
         from gradscope.measure.verification import verify
 
         found = verify(problem, progress=progress)
-        measurement, timing = found.added_to(measurement), timing.plus(found.timing)
-        remarks = (*remarks, *found.skipped)
-    findings, skipped = judge(
-        measurement, select=options.select, ignore=options.ignore, limits=options.limits
-    )
-    return Report(target, tool(), measurement, findings, (*remarks, *skipped), timing)
+        measurements[0], timing = found.added_to(measurements[0]), timing.plus(found.timing)
+        remarks[0] = (*remarks[0], *found.skipped)
+    judged = [
+        judge(each, select=options.select, ignore=options.ignore, limits=options.limits)
+        for each in measurements
+    ]
+    skipped = [(*about, *more) for about, (_, more) in zip(remarks, judged, strict=True)]
+    report = Report(target, tool(), measurements[0], judged[0][0], skipped[0], timing, tuple(seeds))
+    if len(seeds) > 1:
+        return over_seeds(report, measurements, [findings for findings, _ in judged], skipped)
+    if options.seeds > 1:
+        return replace(report, skipped=(*report.skipped, Skipped("note", ONE_SEED)))
+    return report
 
 
 def tool() -> Tool:
@@ -106,6 +134,7 @@ def check_loss(
     batch_size: int | None = None,
     seed: int = 0,
     count: int = 1,
+    seeds: int = 1,
     select: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     limits: Limits | None = None,
@@ -114,10 +143,10 @@ def check_loss(
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
     `params` may be the model of a framework. `batches`, `data`, `optimizer`, `given`, `batch_size` and `seed`
-    are those of `Problem`; `count` is the number of batches that are measured. `select` leaves only those
-    rules, `ignore` takes some away, and `limits` replaces numbers of rules:
-    `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients, too. Raises `GradscopeError`
-    where the loss cannot be judged.
+    are those of `Problem`; `count` is the number of batches that are measured, and `seeds` that of the seeds,
+    of which most must find a thing. `select` leaves only those rules, `ignore` takes some away, and `limits`
+    replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients,
+    too. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.load.problem import Problem
 
@@ -138,6 +167,7 @@ def check_loss(
     )
     options = CheckOptions(
         batches=count,
+        seeds=seeds,
         select=_names(select),
         ignore=_names(ignore),
         limits=limits or {},

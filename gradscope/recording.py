@@ -46,6 +46,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "timing": encode(report.timing),
         "seeds": list(report.seeds),
         "against": encode(report.against),
+        "near": encode(report.near),
     }
 
 
@@ -66,6 +67,7 @@ def from_json(data: Any) -> Report:
         timing=_take(data, "timing", Timing),
         seeds=decoder(tuple[int, ...])(data.get("seeds", [0]), "seeds"),
         against=decoder(Against | None)(data.get("against"), "against"),
+        near=decoder(tuple[Finding, ...])(data.get("near", []), "near"),
     )
 
 

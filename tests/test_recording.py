@@ -95,11 +95,13 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "batches",
         "loss_spread",
         "optimizer_given",
+        "reference",
         "findings",
         "skipped",
         "timing",
         "seeds",
         "against",
+        "near",
     ]
     assert data["format"] == 1
     assert data["verdict"] == "sick"

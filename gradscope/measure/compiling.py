@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ from gradscope.load.user_code import as_gradscope_error
 FEW_RUNS = 20
 """Up to so many runs XLA's own optimizations cost more time than they save: a 12-layer transformer's pass
 compiled in 7.6 s instead of 34 s without them and ran as fast, since matrix products are library calls."""
+
+
+_programs: ContextVar[dict[Any, Any] | None] = ContextVar("programs", default=None)
+
+
+@contextmanager
+def compiling_once() -> Iterator[None]:
+    """Within it a program that was compiled before is not compiled again: another seed differs in the
+    arguments only. Holds every program until it ends."""
+    token = _programs.set({})
+    try:
+        yield
+    finally:
+        _programs.reset(token)
 
 
 class Compiled:
@@ -43,9 +58,21 @@ def compile_program(
     with _users_errors("differentiating the loss"):
         lowered = jax.jit(function, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
-    compiled = lowered.compile(compiler_options=_options(runs))
-    _require_memory(compiled)
+    compiled = _compiled(lowered, _options(runs))
     return Compiled(compiled, traced - start, time.perf_counter() - traced)
+
+
+def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
+    known = _programs.get()
+    # The signature beside the text: how arrays are laid out over devices is not always in it.
+    key = None if known is None else (lowered.as_text(), str(lowered.in_tree), str(options))
+    if known is not None and key in known:
+        return known[key]
+    compiled = lowered.compile(compiler_options=options)
+    _require_memory(compiled)
+    if known is not None:
+        known[key] = compiled
+    return compiled
 
 
 _BUGS = (AssertionError, AttributeError, LookupError, NameError, StopIteration)

@@ -43,6 +43,7 @@ from gradscope.records.nonfinite import (
     Origin as Origin,
 )
 from gradscope.records.policy import Policy as Policy
+from gradscope.records.reference import LayerProfile as LayerProfile, Reference as Reference
 from gradscope.records.report import (
     Against as Against,
     Finding as Finding,

@@ -103,6 +103,9 @@ class Layer:
     """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
     gradient_norm_spread: float | None = None
     """Standard deviation over mean of `gradient_norm` over the batches; `None` with one batch."""
+    delta_norm_spread: float | None = None
+    """Standard deviation over the seeds of ln `delta_norm`, without the factor that all layers share;
+    `None` with one seed."""
 
     @property
     def gradient_to_weight(self) -> float:

@@ -12,6 +12,7 @@ from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import ElementCheck, GradientCheck, RuleCheck, Transposition
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
+from gradscope.records.reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Measurement:
     optimizer_given: bool = False
     unseen: tuple[Skipped, ...] = ()
     """Operations that consume parameters and that gradscope ran without looking inside."""
+    reference: Reference | None = None
+    """How it was when the baseline was written; `None` without one."""
 
     @property
     def gradient_norm(self) -> float:
@@ -121,6 +124,9 @@ class Known:
     text: str
     """The source line, stripped: lines may move."""
     evidence: Mapping[str, Number]
+    severity: Severity | None = None
+    near: bool = False
+    """It was there in some of the seeds only: without it nothing is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,8 @@ class Report:
     """The measurement is that of the first; findings are those of most of them."""
     against: Against | None = None
     """What the baseline says of the run as a whole; `None` without one."""
+    near: tuple[Finding, ...] = ()
+    """What was there in some of the seeds, but not in most: no findings, and told in `skipped`."""
 
     @property
     def verdict(self) -> str:

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from gradscope.records import Finding, Measurement, Number, Severity, Skipped, Source
 
 Limits = Mapping[str, float]
+VERIFIED = "correctness"
+"""The family of rules that judge what `verify` measured."""
+CHANGE = "change"
+"""The family of rules that judge a run against its baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Rule:
     symptom_of: tuple[str, ...]
     """Rules whose hits account for hits of this one."""
     check: Check
+    measure: str | None = None
+    """The key of the evidence that says how bad it is, as a ratio to what is level: `total`. It is worse the
+    further its logarithm is from 0; `None` where a finding has no degree."""
 
     def run(self, measurement: Measurement, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
         """Hits in the rule's own order; `limits` replaces single defaults."""
@@ -68,7 +75,12 @@ class Rule:
 
 
 def rule(
-    name: str, *, severity: Severity, symptom_of: tuple[str, ...] = (), **limits: float
+    name: str,
+    *,
+    severity: Severity,
+    symptom_of: tuple[str, ...] = (),
+    measure: str | None = None,
+    **limits: float,
 ) -> Callable[[Check], Rule]:
     """Make the decorated function a `Rule`; the family is the package that the file stands in."""
 
@@ -76,6 +88,6 @@ def rule(
         page = (check.__globals__["__doc__"] or "").strip()
         family = check.__module__.split(".")[-2].replace("_", "-")
         summary = page.partition("\n")[0]
-        return Rule(name, family, summary, page, severity, dict(limits), symptom_of, check)
+        return Rule(name, family, summary, page, severity, dict(limits), symptom_of, check, measure)
 
     return decorate

@@ -13,6 +13,7 @@ from gradscope.rules.words import names_of, number
 from tests.rules.made import chain, decay, layer, measured, parameter
 
 NAMES = [
+    "changed-profile",
     "unverifiable-gradient",
     "wrong-gradient",
     "exploding-gradient",

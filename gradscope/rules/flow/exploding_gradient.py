@@ -61,6 +61,7 @@ LARGE = 1.25
     "exploding-gradient",
     severity=Severity.ERROR,
     symptom_of=("non-finite", "exploding-through-time"),
+    measure="total",
     ratio=1e3,
     depths=4,
 )
@@ -99,6 +100,7 @@ def exploding_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
         layer=first.name,
         source=first.source,
         layers=tuple(layer.name for layer in layers),
+        explains=tuple(layer.name for layer in measurement.layers if (layer.depth or 0) <= (last.depth or 0)),
     )
 
 

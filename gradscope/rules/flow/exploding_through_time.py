@@ -53,6 +53,7 @@ from gradscope.rules.words import names_of, number
     "exploding-through-time",
     severity=Severity.ERROR,
     symptom_of=("non-finite",),
+    measure="total",
     ratio=1e3,
     steps=8,
 )

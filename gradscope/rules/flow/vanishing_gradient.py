@@ -76,6 +76,7 @@ FAR_TOO_SMALL = 0.5
     "vanishing-gradient",
     severity=Severity.ERROR,
     symptom_of=("non-finite", "vanishing-through-time"),
+    measure="total",
     ratio=1e-3,
     depths=4,
 )

@@ -60,6 +60,7 @@ from gradscope.rules.words import names_of, number
     "vanishing-through-time",
     severity=Severity.ERROR,
     symptom_of=("non-finite",),
+    measure="total",
     ratio=1e-3,
     steps=8,
 )

@@ -1,0 +1,140 @@
+"""A report beside its baseline: what is known, new or worse, what was fixed, why it is stale. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from gradscope.baseline import Entry
+from gradscope.options import CheckOptions
+from gradscope.records import Against, Finding, Known, LayerProfile, Report, Standing
+from gradscope.rules import CHANGE, VERIFIED, get
+from gradscope.stability import key_of
+
+WORSE = 2.0
+"""A known finding is worse where the logarithm of its measure is more than twice what it was: 1e-3 of δ left,
+then 1e-6. From seed to seed it moves by up to 1.54 (`vanilla_rnn.py` of the samples): 2 is clear of that."""
+
+
+def compared(report: Report, baseline: str, entry: Entry | None, options: CheckOptions) -> Report:
+    """The report with a standing for each finding; `entry` is `None` where the baseline has none."""
+    if entry is None:
+        findings = tuple(replace(finding, standing=Standing.NEW) for finding in report.findings)
+        stale = "it does not know this target"
+        return replace(report, findings=findings, against=Against(baseline, (), stale))
+    left = list(entry.findings)
+    findings = tuple(replace(finding, standing=_standing(finding, left)) for finding in report.findings)
+    for finding in report.near:
+        _take(finding, left)
+    fixed = tuple(known for known in left if not known.near and _judged(known.rule, options))
+    stale = _stale(fixed, entry.layers, report)
+    return replace(report, findings=findings, against=Against(baseline, fixed, stale))
+
+
+def entry_of(report: Report) -> Entry:
+    """What a baseline keeps of a run."""
+    return Entry(known_of(report), profile_of(report))
+
+
+def known_of(report: Report) -> tuple[Known, ...]:
+    """What a baseline keeps of the findings of a run, sorted.
+
+    What was found by comparing with the baseline before is no part of the next.
+    """
+    found = [
+        Known(
+            rule=finding.rule,
+            layer=finding.layer,
+            parameter=finding.parameter,
+            text=key_of(finding)[3],
+            evidence=_measured(finding),
+            severity=finding.severity,
+            near=finding.votes is not None and finding.votes.found < finding.votes.of,
+        )
+        for finding in (*report.findings, *report.near)
+        if get(finding.rule).family != CHANGE
+    ]
+    return tuple(sorted(found, key=lambda k: (k.rule, k.layer or "", k.parameter or "", k.text)))
+
+
+def profile_of(report: Report) -> tuple[LayerProfile, ...]:
+    """Sorted by name."""
+    found = [
+        LayerProfile(
+            name=layer.name,
+            gradient_rms=layer.gradient_rms,
+            delta_norm=layer.delta_norm,
+            activation_rms=layer.activation_rms,
+            weight_rms=layer.weight_rms,
+            delta_norm_spread=layer.delta_norm_spread,
+        )
+        for layer in report.measurement.layers
+    ]
+    return tuple(sorted(found, key=lambda layer: layer.name))
+
+
+def _standing(finding: Finding, left: list[Known]) -> Standing:
+    known = _take(finding, left)
+    if known is None:
+        return Standing.NEW
+    graver = known.severity is not None and finding.severity.rank < known.severity.rank
+    return Standing.WORSE if graver or _worse(finding, known) else Standing.KNOWN
+
+
+def _take(finding: Finding, left: list[Known]) -> Known | None:
+    """The entry of this finding, which is then used up: what is there twice is matched twice."""
+    for known in left:
+        if (known.rule, known.layer, known.parameter, known.text) == key_of(finding):
+            left.remove(known)
+            return known
+    return None
+
+
+def _measured(finding: Finding) -> dict[str, float]:
+    key = get(finding.rule).measure
+    value = None if key is None else finding.evidence.get(key)
+    return {key: float(value)} if key is not None and isinstance(value, int | float) else {}
+
+
+def _worse(finding: Finding, known: Known) -> bool:
+    return any(
+        isinstance(before := known.evidence.get(key), int | float)
+        and _badness(value) > WORSE * _badness(before)
+        for key, value in _measured(finding).items()
+    )
+
+
+def _badness(value: float) -> float:
+    """How far a ratio is from 1, on a log scale."""
+    return abs(math.log(value)) if 0 < value < math.inf else math.inf
+
+
+def _judged(rule: str, options: CheckOptions) -> bool:
+    """Whether this run would have found it: only then is it fixed."""
+    if rule in options.ignore or (options.select and rule not in options.select):
+        return False
+    return options.verified or get(rule).family != VERIFIED
+
+
+def _stale(fixed: Sequence[Known], layers: Iterable[LayerProfile], report: Report) -> str:
+    """Numbers alone never make a baseline stale."""
+    before = {layer.name for layer in layers}
+    after = {layer.name for layer in report.measurement.layers}
+    reasons = []
+    if fixed:
+        reasons.append(f"{_count(len(fixed), 'finding')} in it {'is' if len(fixed) == 1 else 'are'} fixed")
+    if gone := sorted(before - after):
+        reasons.append(f"the model has no longer {_names(gone)}")
+    if added := sorted(after - before):
+        reasons.append(f"it does not know {_names(added)}")
+    return "; ".join(reasons)
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {_count(len(names) - 3, 'more layer')}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
