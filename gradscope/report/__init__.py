@@ -11,6 +11,7 @@ FORMATS = {
     "terminal": "gradscope.report.terminal",
     "json": "gradscope.report.json",
     "markdown": "gradscope.report.markdown",
+    "html": "gradscope.report.html",
     "sarif": "gradscope.report.sarif",
     "junit": "gradscope.report.junit",
     "github": "gradscope.report.github",

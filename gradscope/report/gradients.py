@@ -46,7 +46,7 @@ def tally(checks: Sequence[GradientCheck]) -> str:
     return f"{units.count(len(checks))} {noun}: {', '.join(parts) or 'nothing to verify'}"
 
 
-_COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[Column, ...] = (
     ("backprop", lambda check: units.cell(check.analytic)),
     ("differences", lambda check: units.cell(check.numeric)),
     ("rel. error", lambda check: units.cell(check.relative_error)),
@@ -62,9 +62,9 @@ def _sharpness(check: GradientCheck) -> float | None:
 
 def _table(checks: Sequence[GradientCheck], view: View, glyphs: Glyphs) -> list[Line]:
     cells = [
-        [cell(check) if check.directions else units.NOT_MEASURED for _, cell in _COLUMNS] for check in checks
+        [cell(check) if check.directions else units.NOT_MEASURED for _, cell in COLUMNS] for check in checks
     ]
-    heads = [glyphs.text(title) for title, _ in _COLUMNS]
+    heads = [glyphs.text(title) for title, _ in COLUMNS]
     sizes = [max(width_of(title), *(width_of(row[i]) for row in cells)) for i, title in enumerate(heads)]
     verdicts = max(width_of(check.verdict.value) for check in checks)
     names = max(9, *(width_of(glyphs.text(check.parameter)) for check in checks))

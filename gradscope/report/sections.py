@@ -146,11 +146,11 @@ def footer(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
         f"{units.count(measurement.batches)} {'batch' if measurement.batches == 1 else 'batches'}",
     ]
     lines = [[], *_joined(facts, width, glyphs)]
-    lines += _joined([*_durations(report), f"jax {report.tool.jax} on {report.tool.backend}"], width, glyphs)
+    lines += _joined([*durations(report), f"jax {report.tool.jax} on {report.tool.backend}"], width, glyphs)
     return lines + _hint(report.findings, width, glyphs)
 
 
-def _durations(report: Report) -> list[str]:
+def durations(report: Report) -> list[str]:
     timing = report.timing
     parts = (
         ("load", timing.load_s),

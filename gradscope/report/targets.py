@@ -50,9 +50,14 @@ def word(outcome: Outcome) -> str:
 
 
 def _table(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
+    rows = [Row(glyphs.text(outcome.target), *_mark(outcome, glyphs)) for outcome in suite.outcomes]
+    return grid("target", rows, columns(suite), view.width)
+
+
+def columns(suite: Suite) -> list[Column]:
+    """One cell for each target; an empty column says nothing about any."""
     outcomes = suite.outcomes
-    rows = [Row(glyphs.text(outcome.target), *_mark(outcome, glyphs)) for outcome in outcomes]
-    columns = [
+    return [
         Column(("", "verdict"), 0, [word(outcome) for outcome in outcomes], right=False),
         *(
             Column(("", f"{severity.value}s"), 1, [_count(outcome, severity) for outcome in outcomes])
@@ -64,7 +69,6 @@ def _table(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
         Column(("gradient", "norm"), 3, [_norm(outcome) for outcome in outcomes]),
         Column(("", "time"), 5, [_time(outcome) for outcome in outcomes]),
     ]
-    return grid("target", rows, columns, view.width)
 
 
 def _mark(outcome: Outcome, glyphs: Glyphs) -> tuple[str, str]:

@@ -1,0 +1,119 @@
+"""Elements of a page. A string is escaped where it enters one, unless it is markup already.
+
+Forgetting to escape is a type error of sorts: what a user's model or file gave is a `str`, only `tag` and
+`joined` make `Html`, and the two words never mix by accident.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gradscope.report.glyphs import visible
+
+EMPTY = frozenset(("meta", "path", "rect", "use"))
+"""Written as `<path/>` where nothing is in them."""
+
+
+class Html(str):
+    """Markup."""
+
+    __slots__ = ()
+
+
+NOTHING = Html("")
+
+
+def escaped(raw: str) -> Html:
+    """Text that shows what it holds: marks of HTML, control and bidirectional characters are spelled out."""
+    return raw if isinstance(raw, Html) else Html(html.escape(visible(raw), quote=True))
+
+
+def joined(parts: Iterable[str], between: str = "") -> Html:
+    return Html(between.join(escaped(part) for part in parts))
+
+
+def tag(name: str, /, *children: str, **attributes: str | int | None) -> Html:
+    """An element; `class_` stands for `class`, `aria_label` for `aria-label`; `None` leaves one out."""
+    head = name
+    for key, value in attributes.items():
+        if value is not None:
+            # viewBox and its like have no underscore: they pass as they are.
+            head += f' {key.rstrip("_").replace("_", "-")}="{escaped(str(value))}"'
+    if name in EMPTY and not children:
+        return Html(f"<{head}/>")
+    return Html(f"<{head}>{joined(children)}</{name}>")
+
+
+def code(value: object, **attributes: str | int | None) -> Html:
+    return tag("code", str(value), **attributes)
+
+
+def prose(text: str) -> Html:
+    """A sentence of ours in which names stand between backticks."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a name holds a backtick: nothing says which are a pair
+        return escaped(text)
+    return joined(code(part) if place % 2 else part for place, part in enumerate(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where on a page something stands: how its ids begin, and the level of its headings."""
+
+    prefix: str = ""
+    level: int = 1
+
+    def id(self, name: str) -> str:
+        return self.prefix + name
+
+    def heading(self, below: int, *children: str, **attributes: str | int | None) -> Html:
+        """A heading that many levels below that of the report."""
+        return tag(f"h{min(6, self.level + below)}", *children, **attributes)
+
+    def section(self, name: str, title: str, *children: str) -> Html:
+        """A landmark with its heading; nothing where it would be empty."""
+        if not any(children):
+            return NOTHING
+        label = self.id(f"{name}-title")
+        return tag(
+            "section",
+            self.heading(1, title, id=label, class_="title"),
+            *children,
+            id=self.id(name),
+            class_=name,
+            aria_labelledby=label,
+        )
+
+
+def details(summary: str, *children: str, open: bool = False) -> Html:
+    return tag("details", tag("summary", summary), *children, open="" if open else None)
+
+
+def table(
+    titles: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str, words: Sequence[int] = ()
+) -> Html:
+    """The first cell of a row is its head; columns of numbers stand right, those in `words` left."""
+    left = {0, *words}
+    head = [tag("th", t, scope="col", class_="w" if i in left else None) for i, t in enumerate(titles)]
+    body = [
+        tag(
+            "tr",
+            tag("th", row[0], scope="row"),
+            *(tag("td", cell, class_="w" if i in left else None) for i, cell in enumerate(row[1:], 1)),
+        )
+        for row in rows
+    ]
+    return scrolled(caption, tag("thead", tag("tr", *head)), tag("tbody", *body))
+
+
+def scrolled(caption: str, *parts: str, kind: str = "") -> Html:
+    """A table that is moved by itself where it is wider than the page, by keyboard too."""
+    inner = tag("table", tag("caption", caption, class_="unseen"), *parts)
+    return tag("div", inner, class_=f"scroll {kind}".strip(), tabindex=0, role="region", aria_label=caption)
+
+
+def listed(title: str, value: str) -> Html:
+    """One fact of a `dl`."""
+    return tag("div", tag("dt", title), tag("dd", value))

@@ -1,0 +1,211 @@
+"""The tables: layers in forward order, gradients verified, what led up to a NaN, the targets of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gradscope.records import Finding, Layer, Measurement, Origin, RuleCheck, Suite, Verdict
+from gradscope.report import gradients as verified, origin as leading, targets, units
+from gradscope.report.columns import COLUMNS, Column
+from gradscope.report.html.markup import (
+    NOTHING,
+    Frame,
+    Html,
+    code,
+    details,
+    escaped,
+    joined,
+    prose,
+    scrolled,
+    table,
+    tag,
+)
+from gradscope.report.html.scales import Logarithmic, logarithmic
+
+BROKEN = frozenset(("NaN", "inf", "-inf"))
+
+
+def layers(measured: Measurement, flags: Mapping[str, Sequence[Finding]], frame: Frame) -> Html:
+    """Every layer, however many: the twin of the picture, and what a search in the page finds."""
+    rows = measured.layers
+    if not rows:
+        return NOTHING
+    columns = [c for c in COLUMNS if not c.only_if_any or any(c.cell(layer) for layer in rows)]
+    scale = logarithmic(layer.delta_rms for layer in rows)
+    titles = ["layer", *(" ".join(column.title).strip() for column in columns), "findings", "where"]
+    words = {0, len(titles) - 2, len(titles) - 1}
+    head = (tag("th", t, scope="col", class_="w" if i in words else None) for i, t in enumerate(titles))
+    body = (_layer(layer, i, columns, scale, flags, frame) for i, layer in enumerate(rows))
+    caption = "layers in forward order; the bar behind δ is on a log scale"
+    return scrolled(caption, tag("thead", tag("tr", *head)), tag("tbody", *body), kind="rows")
+
+
+def _layer(
+    layer: Layer,
+    index: int,
+    columns: Sequence[Column],
+    scale: Logarithmic | None,
+    flags: Mapping[str, Sequence[Finding]],
+    frame: Frame,
+) -> Html:
+    kind = tag("small", " ", layer.kind) if layer.kind else NOTHING
+    found = flags.get(layer.name, ())
+    # Written by hand: two thousand rows of a dozen cells are the longest part of a page.
+    cells = "".join(f"<td{_bad(text)}>{escaped(text)}</td>" for text in (c.cell(layer) for c in columns[:-1]))
+    last = tag("td", columns[-1].cell(layer), style=_bar(layer.delta_rms, scale), class_="bar")
+    rules = dict.fromkeys(finding.rule for finding in found)
+    return tag(
+        "tr",
+        tag("th", layer.name, kind, scope="row"),
+        Html(cells),
+        last,
+        tag("td", ", ".join(rules), class_=found[0].severity.value) if found else tag("td"),
+        tag("td", str(layer.source)) if layer.source else tag("td"),
+        id=frame.id(f"l{index}"),
+    )
+
+
+def _bad(text: str) -> str:
+    return ' class="bad"' if text in BROKEN else ""
+
+
+def _bar(value: float | None, scale: Logarithmic | None) -> str | None:
+    place = scale.place(value) if scale else None
+    return None if place is None else f"--w:{place:.0f}%"
+
+
+def gradients(measured: Measurement, frame: Frame) -> Html:
+    """What `verify` found: leaves, single elements, custom rules, and forward against reverse mode."""
+    checks = measured.gradients
+    parts: list[Html] = []
+    if checks:
+        titles = ["parameter", "verdict", *(title for title, _ in verified.COLUMNS), "why"]
+        rows = [
+            [
+                code(check.parameter),
+                _verdict(check.verdict),
+                *(cell(check) if check.directions else units.NOT_MEASURED for _, cell in verified.COLUMNS),
+                prose(check.reason),
+            ]
+            for check in sorted(checks, key=lambda check: check.verdict is Verdict.RIGHT)
+        ]
+        words = [1, len(titles) - 1]
+        parts = [
+            tag("p", verified.tally(checks), "."),
+            table(
+                titles, rows, caption="gradients by backpropagation and by finite differences", words=words
+            ),
+        ]
+    return frame.section(
+        "gradients", "Gradients verified", *parts, *_elements(measured), *_modes(measured, frame)
+    )
+
+
+def _verdict(verdict: Verdict) -> Html:
+    return tag("span", verdict.value, class_=verified.STYLES[verdict])
+
+
+def _elements(measured: Measurement) -> Iterator[Html]:
+    found = measured.elements
+    if not found:
+        return
+    odd = [element for element in found if element.verdict is not Verdict.RIGHT]
+    right = f"{units.count(len(found) - len(odd))} of {units.count(len(found))} single elements are right."
+    yield tag("p", right)
+    if odd:
+        rows = [
+            [
+                code(f"{each.parameter}[{', '.join(map(str, each.index))}]"),
+                _verdict(each.verdict),
+                units.cell(each.analytic),
+                units.cell(each.numeric),
+            ]
+            for each in odd
+        ]
+        yield table(
+            ["element", "verdict", "backprop", "differences"], rows, caption="single elements", words=[1]
+        )
+
+
+def _modes(measured: Measurement, frame: Frame) -> Iterator[Html]:
+    if measured.custom_rules:
+        yield frame.heading(2, "Custom rules")
+        rows = [_rule(check) for check in measured.custom_rules]
+        titles = ["function", "verdict", "argument", "where", "why"]
+        yield table(titles, rows, caption="custom derivative rules", words=[1, 2, 3, 4])
+    mode = measured.transposition
+    if mode is not None:
+        numbers = f"{units.number(mode.forward)} and {units.number(mode.reverse)}"
+        told = mode.reason if mode.verdict is Verdict.CANNOT_JUDGE else numbers
+        yield tag("p", "Forward against reverse mode: ", _verdict(mode.verdict), f" ({told}).")
+
+
+def _rule(check: RuleCheck) -> list[str]:
+    return [
+        joined([code(check.function), f" {check.kind}"]),
+        _verdict(check.verdict),
+        code(check.argument) if check.argument else "",
+        code(check.source) if check.source else "",
+        prose(check.reason),
+    ]
+
+
+def lead_up(origin: Origin | None, frame: Frame) -> Html:
+    if origin is None or not origin.lead_up:
+        return NOTHING
+    rows = [
+        [
+            code(step.op),
+            leading.values(step),
+            joined([code(step.source), " ", code(step.source.text)]) if step.source else "",
+        ]
+        for step in origin.lead_up
+    ]
+    size = f"{units.count(origin.elements)} of {units.counted(origin.size, 'element')}"
+    return frame.section(
+        "lead-up",
+        f"What led up to {origin.derivative_of or origin.op}",
+        table(["operation", "gave", "where"], rows, caption="operations before it", words=[1, 2]),
+        tag("p", f"Then {size} not finite."),
+    )
+
+
+def several(suite: Suite, ids: Sequence[str]) -> Html:
+    """One row each, linked to its section."""
+    columns = [column for column in targets.columns(suite) if any(column.cells)]
+    titles = ["target", *(" ".join(column.title).strip() for column in columns)]
+    rows = [
+        [
+            tag("a", outcome.target, href=f"#{ids[place]}"),
+            *(
+                tag("span", column.cells[place], class_=column.cells[place].replace(" ", "-"))
+                if column.title[1] == "verdict"
+                else column.cells[place]
+                for column in columns
+            ),
+        ]
+        for place, outcome in enumerate(suite.outcomes)
+    ]
+    words = [i for i, column in enumerate(columns, 1) if not column.right]
+    return table(titles, rows, caption="targets of this run", words=words)
+
+
+def parameters(measured: Measurement) -> Html:
+    """Leaf by leaf, folded away."""
+    if not measured.parameters:
+        return NOTHING
+    rows = [
+        [
+            code(each.name),
+            "×".join(map(str, each.shape)) or "scalar",
+            each.dtype,
+            each.connection.value,
+            units.cell(each.weight_rms),
+            units.cell(each.gradient_norm),
+            units.cell(each.gradient_max),
+        ]
+        for each in measured.parameters
+    ]
+    titles = ["parameter", "shape", "dtype", "reaches the loss", "weight rms", "grad norm", "grad max"]
+    inner = table(titles, rows, caption="parameters", words=[1, 2, 3])
+    return details(f"{units.counted(len(rows), 'parameter leaf').replace('leafs', 'leaves')}", inner)

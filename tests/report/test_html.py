@@ -1,0 +1,310 @@
+"""HTML: one file that acts on nothing, whatever a model is called, and says all that the records hold."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+
+import pytest
+
+from gradscope.records import (
+    Against,
+    ElementCheck,
+    GradientCheck,
+    Known,
+    NotJudged,
+    Operation,
+    Origin,
+    Outcome,
+    Report,
+    RuleCheck,
+    Skipped,
+    Source,
+    Standing,
+    Suite,
+    Timing,
+    Transposition,
+    Trouble,
+    Verdict,
+    Votes,
+)
+from gradscope.records.nonfinite import Cause
+from gradscope.report import units
+from gradscope.report.glyphs import visible
+from gradscope.report.html import fragment, page
+from gradscope.report.html.page import POLICY, style
+from tests.report.canned import CANNED, broken, compared, deep, healthy, layer, report, searched
+from tests.report.html_pages import HOSTILE, Page
+from tests.report.pages import shown
+
+ALLOWED = {
+    *("html", "head", "meta", "title", "style", "body", "main", "header", "section", "article", "figure"),
+    *("figcaption", "h1", "h2", "h3", "h4", "h5", "p", "b", "i", "a", "code", "pre", "small", "span", "bdi"),
+    *("div", "ol", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td"),
+    *("details", "summary", "svg", "path", "rect"),
+}
+"""Nothing that runs, loads or sends."""
+
+
+def of(run: Report) -> str:
+    return page(Suite.of(run))
+
+
+def named(name: str) -> Report:
+    """A report in which everything that a user can name has this name."""
+    source = Source(f"{name}.py", 3, name)
+    layers = (layer(name, 0.01, source=source, kind=name), layer(f"{name}.2", 1e-9))
+    finding = replace(
+        broken().findings[0],
+        layer=name,
+        source=source,
+        message=f"Said of `{name}`, and of {name}.",
+        remedy=name,
+        rule=name,
+        evidence={name: name},
+    )
+    made = report(name, layers, (finding,))
+    cells = tuple(replace(each, name=name, source=source) for each in broken().measurement.recurrences)
+    measurement = replace(
+        made.measurement, recurrences=cells, unseen=(Skipped(name, name),), gradients=(checked(name),)
+    )
+    return replace(made, measurement=measurement, skipped=(Skipped(name, name), Skipped("note", name)))
+
+
+def checked(name: str, verdict: Verdict = Verdict.WRONG) -> GradientCheck:
+    return GradientCheck(
+        name, name, verdict, "", f"twice as much at {name}", 3, 0.2468, 0.1234, 0.1, 0.001, 1e-3, "float32"
+    )
+
+
+def suite() -> Suite:
+    trouble = NotJudged(
+        Trouble.TIMEOUT, "`slow.py` did not end in 60 s.", "It compiles.", "Give --timeout 600."
+    )
+    return Suite(
+        (
+            Outcome("model.py", healthy()),
+            Outcome("weird dir/model.py", broken()),
+            Outcome("slow.py", not_judged=trouble),
+        )
+    )
+
+
+@pytest.mark.parametrize("name", CANNED)
+def test_each_page_is_whole_and_acts_on_nothing(name: str) -> None:
+    found = Page(of(CANNED[name]()))
+    assert found.names <= ALLOWED
+    attributes = {key for _, each in found.elements for key in each}
+    assert not {key for key in attributes if key.startswith("on")}
+    assert not attributes & {"src", "srcset", "action", "formaction", "background", "xlink:href"}
+    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in found.elements
+    assert "url(" not in style()
+    assert "@import" not in style()
+
+
+@pytest.mark.parametrize("run", [*(Suite.of(make()) for make in CANNED.values()), suite()])
+def test_links_lead_to_places_of_the_same_page(run: Suite) -> None:
+    found = Page(page(run))
+    ids = found.every("id")
+    assert len(ids) == len(set(ids))
+    assert all(link.startswith("#") for link in found.every("href"))
+    assert {link[1:] for link in found.every("href")} <= set(ids)
+    assert set(found.every("aria-labelledby")) <= set(ids)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text(name: str) -> None:
+    for text in (of(named(name)), fragment(named(name))):
+        found = Page(text)
+        assert found.names <= ALLOWED
+        assert found.text.count(visible(name)) >= 8
+        assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_headings_go_down_one_level_at_a_time() -> None:
+    for run in (*(Suite.of(make()) for make in CANNED.values()), suite()):
+        levels = [level for level, _ in Page(page(run)).headings]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_the_verdict_comes_first() -> None:
+    for make, word in ((healthy, "healthy"), (broken, "sick"), (compared, "adam"), (searched, "0.01")):
+        run = make()
+        assert Page(of(run)).headings[0][1] == f"{word} {run.target}"
+
+
+@pytest.mark.parametrize("make", [broken, healthy, deep, lambda: deep(1000)])
+def test_every_layer_stands_as_text_with_its_numbers(make: object) -> None:
+    run = make()  # type: ignore[operator]
+    text = of(run)
+    cells = Page(text).texts
+    for each in run.measurement.layers:
+        assert visible(each.name) in cells
+        assert units.cell(each.delta_rms) in cells
+    assert text.count("<tr id=") == len(run.measurement.layers)
+
+
+@pytest.mark.parametrize("make", [broken, deep, lambda: deep(300), compared, searched])
+def test_every_figure_says_what_it_shows_and_has_a_table(make: object) -> None:
+    text = of(make())  # type: ignore[operator]
+    drawings = re.findall(r"<svg.*?</svg>", text)
+    assert drawings
+    for drawing in drawings:
+        told = re.match(r'<svg[^>]* role="img" aria-label="[^"]+"><title>', drawing)
+        assert told or 'aria-hidden="true"' in drawing, drawing[:300]
+    for section in re.findall(r"<section.*?</section>", text, re.DOTALL):
+        if "<svg" in section:
+            assert "<table>" in section or 'href="#layers">The same numbers as a table' in section
+
+
+def test_what_is_not_finite_zero_or_not_measured_is_drawn_and_told() -> None:
+    layers = tuple(layer(f"l{i}", value) for i, value in enumerate((1.0, 0.0, None, float("nan"), 1e-3)))
+    found = Page(of(report("m.py", layers)))
+    (odd,) = (attributes["d"] for _, attributes in found.elements if attributes.get("class") == "odd")
+    assert odd.count("M") == 2  # an arrow head and a cross
+    for word in ("not finite", "exactly zero", "A gap was not measured"):
+        assert word in found.text
+
+
+def test_a_line_is_broken_where_a_value_is_missing() -> None:
+    layers = tuple(layer(f"l{i}", value) for i, value in enumerate((1.0, 0.5, None, 0.1, 0.2)))
+    lines = [a["d"] for _, a in Page(of(report("m.py", layers))).elements if a.get("class") == "line delta"]
+    assert [line.count("M") for line in lines] == [2]
+
+
+def test_several_targets_have_a_table_that_leads_to_each() -> None:
+    found = Page(page(suite()))
+    assert found.headings[0] == (1, "sick 3 targets")
+    assert {"#t1", "#t2", "#t3"} <= set(found.every("href"))
+    assert "slow.py did not end in 60 s. It compiles." in found.text
+    assert "Give --timeout 600." in found.text
+    assert [text for level, text in found.headings if level == 2] == [
+        "healthy model.py",
+        "sick weird dir/model.py",
+        "not judged slow.py",
+    ]
+
+
+def test_findings_have_their_line_their_remedy_and_their_standing() -> None:
+    run = broken()
+    first, second, third = run.findings
+    found = (
+        replace(first, standing=Standing.KNOWN, votes=Votes(4, 5)),
+        replace(second, standing=Standing.WORSE),
+        replace(third, standing=Standing.NEW),
+    )
+    fixed = Known("dead-units", "gone.layer", None, "x", {})
+    run = replace(run, findings=found, against=Against("base.json", (fixed,), "Write it again."))
+    text = Page(of(run)).text
+    for each in found:
+        assert each.source is not None
+        assert visible(f"{each.source.line}{each.source.text}") in text
+        assert each.remedy.replace("`", "") in text
+    for word in ("known: in the baseline · in 4 of 5 seeds", "worse than", "new since", "fixed dead-units"):
+        assert word in text
+    assert "The baseline is stale. Write it again." in text
+
+
+def test_what_verify_and_the_search_for_an_origin_found_is_shown() -> None:
+    step = Operation("exp", Source("m.py", 7, "jnp.exp(x)"), 0.0, 9.5, 2)
+    origin = Origin(
+        "log", (0.0,), float("-inf"), ("exp",), False, Cause.LOG_OF_ZERO, None, elements=2, size=8
+    )
+    rule = RuleCheck(
+        "swish", "custom_vjp", "x", Verdict.WRONG, "half of it", 0.5, 0.5, 1e-6, 1, Source("m.py", 9)
+    )
+    base = broken()
+    run = replace(
+        base,
+        measurement=replace(
+            base.measurement,
+            gradients=(checked("head.w"), checked("head.b", Verdict.RIGHT)),
+            elements=(ElementCheck("head.w", (1, 2), Verdict.WRONG, 0.5, 0.25, 1e-3),),
+            custom_rules=(rule,),
+            transposition=Transposition(Verdict.RIGHT, "", 1.5, 1.5, 1e-6),
+            origin=replace(origin, elements=2, size=8, lead_up=(step,)),
+        ),
+    )
+    text = Page(of(run)).text
+    for word in (
+        "1 right, 1 wrong",
+        "0.247",
+        "0.123",
+        "head.w[1, 2]",
+        "swish custom_vjp",
+        "right (1.5 and 1.5)",
+    ):
+        assert word in text
+    assert "0 to 9.5, 2 elements not finite" in text
+    assert "Then 2 of 8 elements not finite." in text
+
+
+def test_without_timing_no_time_is_told() -> None:
+    text = Page(of(replace(healthy(), timing=Timing()))).text
+    assert "compile" not in text
+    assert "Environment" in text
+    assert "compile2.4 s" in Page(of(healthy())).text
+
+
+def test_optimizers_are_shown_with_their_curves_and_every_rate() -> None:
+    found = Page(of(compared()))
+    drawings = [each["aria-label"] for name, each in found.elements if name == "svg"]
+    assert any(label.startswith("loss of adam over 10 steps") for label in drawings)
+    assert any(label.startswith("final loss of adam over the learning rate: 0.01: 0.5") for label in drawings)
+    assert "optimizer = optax.adam(0.01)" in found.text
+    assert "3 seeds cannot tell adam from sgd: a tie." in found.text
+
+
+def test_the_same_run_is_the_same_page() -> None:
+    assert of(broken()) == of(broken())
+    assert shown(broken(), "html") == of(broken())
+
+
+def test_a_page_is_small() -> None:
+    """Without its sheet a layer costs less than half a kilobyte of table and drawing."""
+    assert len(of(deep(24)).encode()) < 50_000
+    assert len(of(deep(2000)).encode()) < 1_100_000
+
+
+def test_two_fragments_in_one_page_do_not_meet() -> None:
+    one, two = Page(fragment(deep(24))), Page(fragment(healthy()))
+    assert not set(one.every("id")) & set(two.every("id"))
+    assert {link[1:] for link in one.every("href")} <= set(one.every("id"))
+    assert one.elements[0] == ("div", {"class": "gradscope part"})
+    assert fragment(healthy()) == fragment(healthy())
+
+
+def test_the_sheet_styles_nothing_outside_of_the_report() -> None:
+    depth, outer = 0, []
+    for piece in re.findall(r"[^{}]+\{|\}", style()):
+        if piece == "}":
+            depth -= 1
+            continue
+        selector = piece[:-1].strip().rsplit(";")[-1].strip()
+        if depth == 0 and not selector.startswith("@"):
+            outer.append(selector)
+        depth += 1
+    assert outer
+    assert all(selector.startswith(".gradscope") for selector in outer)
+
+
+def luminance(color: str) -> float:
+    digits = color[1:] if len(color) == 7 else "".join(char * 2 for char in color[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark", "print"])
+def test_text_stands_out_from_its_ground(theme: int) -> None:
+    """WCAG 2.2 AA: 4.5 to 1 for text of normal size."""
+    themes = re.findall(r"--paper: [^}]*?--other: #\w+", style())
+    colors = dict(re.findall(r"--(\w+): (#\w+)", themes[theme]))
+    assert len(themes) == 3
+    for ground in ("paper", "wash"):
+        for ink in ("ink", "quiet", "accent", "error", "warning", "healthy"):
+            bright, dark = sorted((luminance(colors[ground]), luminance(colors[ink])), reverse=True)
+            assert (bright + 0.05) / (dark + 0.05) >= 4.5, (ground, ink)
