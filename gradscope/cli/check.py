@@ -1,79 +1,83 @@
-"""`gradscope check TARGET`: the main job, and the gate of a CI job."""
+"""`gradscope check`: the main job, and the gate of a CI job."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
 
 import typer
 
-from gradscope import recording, rules
-from gradscope.cli import completion
+from gradscope import baseline as known, recording
+from gradscope.cli import baselines, configured
+from gradscope.cli.baselines import WriteBaseline
+from gradscope.cli.configured import Configured, configured_options
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
-from gradscope.cli.loading import Target, load_options
-from gradscope.cli.options import FailOn, examples, names_in, policy, source_of
-from gradscope.options import CheckOptions, LoadOptions
-from gradscope.records import Suite
+from gradscope.cli.judging import given_judging
+from gradscope.cli.loading import AnyTargets, Given, given_loading
+from gradscope.cli.options import examples, source_of
+from gradscope.config import Plan
+from gradscope.records import Policy, Suite
 
 EPILOG = examples(
     "gradscope check model.py",
     "gradscope check model.py:tiny --batches 4 --batch-size 32",
-    "gradscope check model.py --fail-on exploding-gradient,non-finite",
+    "gradscope check models/*.py --fail-on exploding-gradient,non-finite",
+    "gradscope check --show-config",
+    "gradscope check model.py --seeds 5 --baseline gradscope-baseline.json",
     "gradscope check model.py --format json --output report.json",
 )
 
-Batches = Annotated[int, typer.Option(min=1, metavar="N", help="Measure over N batches.")]
-Select = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="RULE",
-        help="Apply only these rules (repeat, or use commas).",
-        show_default=False,
-        autocompletion=completion.rule_list,
-    ),
-]
-Ignore = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="RULE",
-        help="Leave these rules out.",
-        show_default=False,
-        autocompletion=completion.rule_list,
-    ),
-]
-Verify = Annotated[
-    bool,
-    typer.Option("--verify", metavar="", help="Verify the gradients, too, as `gradscope verify` does."),
-]
 
-
-@with_options(loading=load_options, delivery=delivery_options)
+@with_options(
+    judging=given_judging, loading=given_loading, configuration=configured_options, delivery=delivery_options
+)
 def check(
-    target: Target,
-    loading: LoadOptions,
+    judging: Given,
+    loading: Given,
+    configuration: Configured,
     delivery: Delivery,
-    batches: Batches = 1,
-    select: Select = None,
-    ignore: Ignore = None,
-    verify: Verify = False,
-    fail_on: FailOn = "error",
+    write_baseline: WriteBaseline = None,
+    targets: AnyTargets = None,
 ) -> None:
-    """Tell why a network does not learn: at which layer, at which line, and what to do."""
-    delivery.prepare(source_of(target))
-    policed = policy(fail_on)
-    checking = CheckOptions(
-        batches=batches, select=known_rules(select), ignore=known_rules(ignore), verified=verify
-    )
+    """Tell why a network does not learn: at which layer, at which line, and what to do.
 
+    Without a TARGET all targets of the configuration are checked, and one table shows them.
+    """
+    plan = configuration.plan({**loading, **judging}, targets or ())
+    delivery.prepare(*_inputs(plan, write_baseline))
+    if configuration.shown:
+        configured.show(plan, delivery)
+        return
+    if write_baseline is not None:
+        known.check_writable(write_baseline)
+    suite = judged(plan, delivery)
+    if write_baseline is None:
+        raise typer.Exit(delivery.deliver(suite))
+    code = delivery.deliver(baselines.never_failing(suite))
+    baselines.write(write_baseline, suite, [task.path for task in plan.tasks], quiet=delivery.quiet)
+    raise typer.Exit(code)
+
+
+def judged(plan: Plan, delivery: Delivery) -> Suite:
+    """One target in this process: its error is that of the command. Several in processes of their own."""
     # Imported once every option is known to be right: the other commands start without them.
+    if not plan.alone:
+        from gradscope import running
+
+        with delivery.working() as progress:
+            return running.run(plan.tasks, jobs=plan.jobs, progress=progress)
     from gradscope import pipeline
 
+    (task,) = plan.tasks
     pipeline.prepare_process()
     with delivery.working() as progress:
-        report = pipeline.check(target, loading, checking, progress=progress)
-    raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), policed)))
+        report = pipeline.check(task.path, task.loading, task.checking, progress=progress)
+    report = report if task.target == task.path else replace(report, target=task.target)
+    return Suite.of(recording.rounded(report), Policy(task.fail_on))
 
 
-def known_rules(given: list[str] | None) -> tuple[str, ...]:
-    """Names of rules that exist; for any other the error names the nearest."""
-    return tuple(rules.get(name).name for name in names_in(given or ()))
+def _inputs(plan: Plan, *more: str | None) -> list[str]:
+    """Files that no report may be written over."""
+    read = [source_of(task.path) for task in plan.tasks]
+    known = {task.checking.baseline for task in plan.tasks}
+    return [path for path in (plan.file, *read, *known, *more) if path is not None]

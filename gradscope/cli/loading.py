@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
+from gradscope import config
 from gradscope.cli import completion
 from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
 from gradscope.options import LoadOptions
 
 LOADING = "What is loaded"
+Given = Mapping[str, config.Value]
+"""Options by the keys of a configuration; those that were not given are left to it."""
 
+TARGET_HELP = (
+    "Your file with loss_fn, params and batch in it: model.py, model.py:name or package.module:name. "
+    "It is run, as Python runs it."
+)
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET",
-        help="Your file with loss_fn, params and batch in it: model.py, model.py:name or "
-        "package.module:name. It is run, as Python runs it.",
+        metavar="TARGET", help=TARGET_HELP, show_default=False, autocompletion=completion.python_file
+    ),
+]
+AnyTargets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TARGET]...",
+        help=f"{TARGET_HELP} None: all that [tool.gradscope] configures.",
         show_default=False,
         autocompletion=completion.python_file,
     ),
@@ -83,8 +97,13 @@ BatchSize = Annotated[
     ),
 ]
 Seed = Annotated[
-    int,
-    typer.Option(metavar="N", help="Seed of init(key) and of the key of loss_fn.", rich_help_panel=LOADING),
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Seed of init(key) and of the key of loss_fn.",
+        show_default="0",
+        rich_help_panel=LOADING,
+    ),
 ]
 Timeout = Annotated[
     float | None,
@@ -97,34 +116,35 @@ Timeout = Annotated[
 ]
 
 
-def load_options(
+def given_loading(
     data: Data = None,
     x: Inputs = None,
     y: Targets = None,
     loss: Loss = None,
     params: Params = None,
     batch_size: BatchSize = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     timeout: Timeout = None,
-) -> LoadOptions:
-    """What the options say, checked. For `groups.with_options`."""
+) -> Given:
+    """What is given, checked, by the keys of a configuration. For `groups.with_options`."""
     if timeout is not None and not 0 < timeout < float("inf"):
         raise GradscopeError(
             f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
         )
-    if (x or y) and not data:
-        raise GradscopeError(
-            f'"--{"x" if x else "y"}" names part of a file, and there is no --data.',
-            fix="Name the file: --data FILE.",
-            slug="bad-option",
-        )
-    return LoadOptions(
-        batch_size=batch_size,
-        seed=seed,
-        timeout=timeout,
-        data=tuple(data or ()),
-        x=names_in(x or ()),
-        y=names_in(y or ()),
-        loss=loss,
-        params=params,
-    )
+    options: dict[str, config.Value] = {
+        "data": tuple(data or ()) or None,
+        "x": names_in(x or ()) or None,
+        "y": names_in(y or ()) or None,
+        "loss": loss,
+        "params": params,
+        "batch-size": batch_size,
+        "seed": seed,
+        "timeout": timeout,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@wraps(given_loading)
+def load_options(**options: Any) -> LoadOptions:
+    """The same for commands that read no configuration."""
+    return config.loading(given_loading(**options))

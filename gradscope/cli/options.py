@@ -25,10 +25,11 @@ class Color(StrEnum):
 
 
 FailOn = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="WHAT",
         help="Answer exit code 1 on these: error, warning, note, or names of rules, with commas; or never.",
+        show_default="error",
         autocompletion=completion.policy,
     ),
 ]
@@ -117,8 +118,10 @@ Quiet = Annotated[
 ]
 
 
-def policy(fail_on: str, more_rules: Iterable[str] = ()) -> Policy:
-    """What `--fail-on` says; where no rule is named, none is imported."""
+def policy(fail_on: str | None, more_rules: Iterable[str] = ()) -> Policy:
+    """What `--fail-on` says, or the default; where no rule is named, none is imported."""
+    if fail_on is None:
+        return Policy()
 
     def known() -> Iterator[str]:
         yield from (rule.name for rule in rules.all_rules())

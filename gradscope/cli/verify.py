@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from gradscope import recording
+from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
-from gradscope.cli.loading import Target, load_options
+from gradscope.cli.loading import Given, Target, given_loading
 from gradscope.cli.options import FailOn, examples, policy, source_of
-from gradscope.options import LoadOptions
 from gradscope.records import Suite
 
 EPILOG = examples(
@@ -29,18 +29,21 @@ PerElement = Annotated[
 ]
 
 
-@with_options(loading=load_options, delivery=delivery_options)
+@with_options(loading=given_loading, configuration=configured_file, delivery=delivery_options)
 def verify(
     target: Target,
-    loading: LoadOptions,
+    loading: Given,
+    configuration: Configured,
     delivery: Delivery,
     directions: Directions = 2,
     per_element: PerElement = 0,
-    fail_on: FailOn = "error",
+    fail_on: FailOn = None,
 ) -> None:
     """Tell whether the gradients are right: each parameter against differences, each custom rule alone."""
     delivery.prepare(source_of(target))
+    # What the gate of `check` fails on may leave out wrong gradients: only how it is loaded is taken over.
     policed = policy(fail_on)
+    (task,) = configuration.plan(loading, [target]).tasks
 
     # Imported once every option is known to be right: the other commands start without them.
     from gradscope import pipeline, verifying
@@ -48,6 +51,6 @@ def verify(
     pipeline.prepare_process()
     with delivery.working() as progress:
         report = verifying.verify(
-            target, loading, directions=directions, per_element=per_element, progress=progress
+            target, task.loading, directions=directions, per_element=per_element, progress=progress
         )
     raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), policed)))

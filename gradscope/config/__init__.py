@@ -2,8 +2,20 @@
 
 from gradscope.config.files import nearest, read
 from gradscope.config.keys import Value
-from gradscope.config.planning import Plan, Planned, Setting, plan
+from gradscope.config.planning import Plan, Planned, Setting, loading, plan
 from gradscope.config.showing import as_json, as_text
 from gradscope.config.tables import Config
 
-__all__ = ["Config", "Plan", "Planned", "Setting", "Value", "as_json", "as_text", "nearest", "plan", "read"]
+__all__ = [
+    "Config",
+    "Plan",
+    "Planned",
+    "Setting",
+    "Value",
+    "as_json",
+    "as_text",
+    "loading",
+    "nearest",
+    "plan",
+    "read",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gradscope.config.keys import KEYS, Value
@@ -71,7 +71,7 @@ def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[st
 
     `given` is what the command line gives, by the names of `KEYS`, already checked.
     """
-    named = asked(targets) if targets else configured(config) if config else ()
+    named = _asked(targets) if targets else configured(config) if config else ()
     above: Layer = (COMMAND_LINE, given, {})
     below: Layer = (FILE, config.values, config.limits) if config else (FILE, {}, {})
     between = [(entry, of_entry(entry, config.folder)) for entry in config.entries] if config else []
@@ -96,12 +96,17 @@ def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[st
     )
 
 
-def asked(targets: Sequence[str]) -> tuple[Named, ...]:
-    """Each once: the patterns of a shell overlap."""
+def loading(given: Mapping[str, Value]) -> LoadOptions:
+    """What the command line says about loading, for commands that read no configuration."""
+    return _loading(_merged([(COMMAND_LINE, given, {})], per_target=True), "it")
+
+
+def _asked(targets: Sequence[str]) -> tuple[Named, ...]:
+    """As they were typed, and each once: the patterns of a shell overlap."""
     found: dict[tuple[str, str | None], Named] = {}
     for text in targets:
         named = parse(text, os.getcwd())
-        found.setdefault((named.identity, named.name), named)
+        found.setdefault((named.identity, named.name), replace(named, typed=text))
     return tuple(found.values())
 
 
@@ -123,27 +128,17 @@ def _merged(layers: Sequence[Layer], *, per_target: bool) -> tuple[Setting, ...]
 
 
 def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> Task:
-    path = target.seen_from(os.getcwd())
-    _require_data(path, settings)
     value: dict[str, Any] = {setting.name: setting.value for setting in settings}
     limits: dict[str, dict[str, float]] = {}
     for name in value:
         if name.startswith(f"{LIMITS}."):
             _, rule, limit = name.split(".")
             limits.setdefault(rule, {})[limit] = value[name]
+    path = target.typed or target.seen_from(os.getcwd())
     return Task(
         target=_name(target, config, path),
         path=path,
-        loading=LoadOptions(
-            batch_size=value["batch-size"],
-            seed=value["seed"],
-            timeout=value["timeout"],
-            data=value["data"],
-            x=value["x"],
-            y=value["y"],
-            loss=value["loss"],
-            params=value["params"],
-        ),
+        loading=_loading(settings, path),
         checking=CheckOptions(
             batches=value["batches"],
             seeds=value["seeds"],
@@ -157,6 +152,21 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
     )
 
 
+def _loading(settings: Sequence[Setting], target: str) -> LoadOptions:
+    _require_data(settings, target)
+    value: dict[str, Any] = {setting.name: setting.value for setting in settings}
+    return LoadOptions(
+        batch_size=value["batch-size"],
+        seed=value["seed"],
+        timeout=value["timeout"],
+        data=value["data"],
+        x=value["x"],
+        y=value["y"],
+        loss=value["loss"],
+        params=value["params"],
+    )
+
+
 def _name(target: Named, config: Config | None, path: str) -> str:
     """As reports name it: the same from wherever the command is run, where a configuration is above it."""
     if config is None:
@@ -165,7 +175,7 @@ def _name(target: Named, config: Config | None, path: str) -> str:
     return path if named.startswith("../") and target.is_file else named
 
 
-def _require_data(target: str, settings: Sequence[Setting]) -> None:
+def _require_data(settings: Sequence[Setting], target: str) -> None:
     by_name = {setting.name: setting for setting in settings}
     for name in ("x", "y"):
         if by_name[name].value and not by_name["data"].value:

@@ -20,6 +20,8 @@ class Named:
     identity: str
     """What `where` is behind every symbolic link; of a module, its name."""
     is_file: bool
+    typed: str | None = None
+    """As the command line has it."""
 
     @classmethod
     def file(cls, path: str, name: str = "") -> Named:

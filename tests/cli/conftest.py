@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 
 import gradscope
 from gradscope.cli.app import main
-from gradscope.options import CheckOptions, LoadOptions
-from gradscope.records import Report
+from gradscope.errors import GradscopeError
+from gradscope.options import CheckOptions, LoadOptions, Task
+from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
 from tests.report.canned import healthy
 
 
@@ -49,6 +50,8 @@ class Pipeline:
     answer: Report | BaseException = field(default_factory=healthy)
     prints: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[int | None] = field(default_factory=list)
+    """What `gradscope.running` was asked for, run by run."""
 
     def check(self, target: str, loading: LoadOptions, options: CheckOptions, *, progress: Any) -> Report:
         self.asked.append({"target": target, "loading": loading, "options": options})
@@ -59,6 +62,18 @@ class Pipeline:
             raise self.answer
         return self.answer
 
+    def run(self, tasks: Sequence[Task], *, jobs: int | None = None, progress: Any) -> Suite:
+        self.jobs.append(jobs)
+        return Suite(tuple(self._outcome(task, progress) for task in tasks))
+
+    def _outcome(self, task: Task, progress: Any) -> Outcome:
+        policy = Policy(task.fail_on)
+        try:
+            report = self.check(task.path, task.loading, task.checking, progress=progress)
+        except GradscopeError as error:
+            return Outcome(task.target, None, NotJudged(Trouble.INPUT, error.what), policy)
+        return Outcome(task.target, replace(report, target=task.target), policy=policy)
+
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
@@ -68,4 +83,8 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     module.prepare_process = lambda: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gradscope.pipeline", module)
     monkeypatch.setattr(gradscope, "pipeline", module, raising=False)
+    several = ModuleType("gradscope.running")
+    several.run = stand_in.run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gradscope.running", several)
+    monkeypatch.setattr(gradscope, "running", several, raising=False)
     return stand_in

@@ -1,0 +1,70 @@
+"""The options that say how a target is measured and judged; a configuration has all of them, too."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gradscope import config, rules
+from gradscope.cli import completion
+from gradscope.cli.baselines import Baseline, Seeds
+from gradscope.cli.loading import Given
+from gradscope.cli.options import FailOn, names_in, policy
+
+Batches = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Measure over N batches.", show_default="1")
+]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RULE",
+        help="Apply only these rules (repeat, or use commas).",
+        show_default=False,
+        autocompletion=completion.rule_list,
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RULE",
+        help="Leave these rules out.",
+        show_default=False,
+        autocompletion=completion.rule_list,
+    ),
+]
+Verify = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Verify the gradients, too, as `gradscope verify` does.",
+        show_default=False,
+    ),
+]
+
+
+def given_judging(
+    batches: Batches = None,
+    seeds: Seeds = None,
+    select: Select = None,
+    ignore: Ignore = None,
+    verify: Verify = None,
+    baseline: Baseline = None,
+    fail_on: FailOn = None,
+) -> Given:
+    """What is given, checked, by the keys of a configuration. For `groups.with_options`."""
+    options: dict[str, config.Value] = {
+        "batches": batches,
+        "seeds": seeds,
+        "select": known_rules(select) or None,
+        "ignore": known_rules(ignore) or None,
+        "verify": verify,
+        "baseline": baseline,
+        "fail-on": None if fail_on is None else policy(fail_on).fail_on,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def known_rules(given: list[str] | None) -> tuple[str, ...]:
+    """Names of rules that exist; for any other the error names the nearest."""
+    return tuple(rules.get(name).name for name in names_in(given or ()))
