@@ -162,3 +162,19 @@ class Report:
     def verdict(self) -> str:
         """`sick` where a finding is an error, else `healthy`; the gate's policy may be stricter."""
         return "sick" if any(f.severity is Severity.ERROR for f in self.findings) else "healthy"
+
+    def __str__(self) -> str:
+        """What `gradscope check` prints."""
+        from gradscope.report.display import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from gradscope.report.display import as_html
+
+        return as_html(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """For a notebook, and as text for one that is shown at a terminal."""
+        del include, exclude  # Jupyter leaves out what it does not want
+        return {"text/html": self._repr_html_(), "text/plain": str(self)}

@@ -6,6 +6,7 @@ because a picture that loads something from elsewhere is not one.
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 from typing import TextIO
@@ -46,7 +47,6 @@ def _title(suite: Suite) -> str:
 
 
 def _template() -> str:
-    from rich.console import CONSOLE_SVG_FORMAT
-
-    without_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    usual: str = inspect.signature(Console.export_svg).parameters["code_format"].default
+    without_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", usual, flags=re.DOTALL)
     return without_fonts.replace("Fira Code, monospace", FONTS)

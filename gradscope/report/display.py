@@ -1,0 +1,23 @@
+"""How a report shows itself: as HTML in a notebook, as the terminal's text where it is printed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+
+from gradscope.records import Report, Suite
+from gradscope.report import View, html, reporter
+
+USUAL = 100
+"""Columns where no terminal says how many there are."""
+
+
+def as_text(report: Report) -> str:
+    page = io.StringIO()
+    view = View(width=shutil.get_terminal_size((USUAL, 40)).columns)
+    reporter("terminal").render(Suite.of(report), page, view)
+    return page.getvalue().rstrip("\n")
+
+
+def as_html(report: Report) -> str:
+    return html.fragment(report)
