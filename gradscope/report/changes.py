@@ -15,7 +15,7 @@ from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
 from gradscope.report.grid import Column, Row, grid
 from gradscope.report.lines import Line, paragraph, print_lines
-from gradscope.report.markdown import code, prose, table
+from gradscope.report.marks import code, prose, table
 from gradscope.report.sections import LONGEST_LINE, finding_lines
 
 ALIKE = 0.0043

@@ -16,7 +16,7 @@ from gradscope.report.base import View
 from gradscope.report.glyphs import visible
 from gradscope.report.places import Placed, file_of, gaps, line_of, one_line, placed, trouble_text
 from gradscope.report.sections import by_severity
-from gradscope.report.standing import fixed_text, remarks
+from gradscope.report.standing import fixed_text, in_baseline, remarks
 from gradscope.report.targets import totals
 
 MOST = 10
@@ -53,9 +53,8 @@ def _summary(suite: Suite) -> str:
     report = suite.only
     if report is None:
         return totals(suite)
-    known = sum(finding.standing is Standing.KNOWN for finding in report.findings)
     found = by_severity(report.findings) or "nothing found"
-    return f"{report.verdict}: {report.target}: {found}" + (f" ({known} in the baseline)" if known else "")
+    return f"{report.verdict}: {report.target}: {found}{in_baseline(report.findings)}"
 
 
 def _shown(each: Placed, severity: Severity) -> bool:

@@ -11,6 +11,7 @@ from gradscope.report.bars import BROKEN, sparkline
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.gradients import tally
 from gradscope.report.lines import Line, crop, fold, paragraph, width_of
+from gradscope.report.standing import in_baseline, remarks
 
 INDENT = 2
 NOTE = "note"
@@ -29,7 +30,7 @@ def verdict(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
     where = units.counted(len(measured.layers), "layer")
     if measured.gradients and not measured.layers:  # `verify` alone
         where = tally(measured.gradients)
-    found = f"{by_severity(report.findings) or 'nothing found'} in {where}"
+    found = f"{by_severity(report.findings) or 'nothing found'} in {where}{in_baseline(report.findings)}"
     text = f"{glyphs.text(report.target)}: {found}"
     return paragraph(text, width, 0, "strong", lead=(f"{mark} {report.verdict}  ", style))
 
@@ -66,6 +67,11 @@ def finding_lines(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
         if inline:
             head += [(" in ", "quiet"), (pieces[0], "")]
         lines += [[(" " * INDENT + piece, "")] for piece in pieces[1 if inline else 0 :]]
+    if note := remarks(finding):
+        if len(lines) == 1 and width_of("".join(text for text, _ in head)) + 2 + width_of(note) <= width:
+            head.append((f"  {note}", "quiet"))
+        else:
+            lines += paragraph(note, width, INDENT, "quiet")
     if finding.source is not None:
         lines += source_line(finding.source, width, glyphs)
     lines += paragraph(glyphs.text(finding.message), width, INDENT)
@@ -144,6 +150,7 @@ def footer(report: Report, width: int, glyphs: Glyphs) -> list[Line]:
         loss,
         *([norm, units.counted(params, "parameter")] if measurement.parameters else []),
         f"{units.count(measurement.batches)} {'batch' if measurement.batches == 1 else 'batches'}",
+        *([units.counted(len(report.seeds), "seed")] if len(report.seeds) > 1 else []),
     ]
     lines = [[], *_joined(facts, width, glyphs)]
     lines += _joined([*durations(report), f"jax {report.tool.jax} on {report.tool.backend}"], width, glyphs)

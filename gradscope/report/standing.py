@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gradscope.records import Finding, Known, Report, Standing
 from gradscope.report import units
 from gradscope.report.glyphs import Glyphs, visible
@@ -20,18 +22,25 @@ def remarks(finding: Finding) -> str:
     return ", ".join(said)
 
 
+def in_baseline(found: Sequence[Finding]) -> str:
+    """` (2 in the baseline)`, to stand behind a count of findings; empty for none."""
+    known = sum(finding.standing is Standing.KNOWN for finding in found)
+    return f" ({units.count(known)} in the baseline)" if known else ""
+
+
 def fixed_text(known: Known) -> str:
     """What a baseline knows and the run does not have: `vanishing-gradient in layers[0]`."""
     where = known.layer or known.parameter or known.text
     return visible(f"{known.rule} in {where}" if where else known.rule)
 
 
-def against_lines(report: Report, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
-    """What was fixed since the baseline, by name, and why it should be written again."""
+def against_lines(report: Report, width: int, glyphs: Glyphs, show_all: bool, target: str = "") -> list[Line]:
+    """What was fixed since the baseline, by name, and why it should be written again; below a blank line."""
     against = report.against
     if against is None or not (against.fixed or against.stale):
         return []
-    lines: list[Line] = [[], *paragraph(glyphs.text(f"baseline {against.baseline}"), width, 0, "strong")]
+    title = f"{target}: beside the baseline {against.baseline}" if target else f"baseline {against.baseline}"
+    lines: list[Line] = [[], *paragraph(glyphs.text(title), width, 0, "strong")]
     shown = against.fixed if show_all else against.fixed[:MOST_FIXED]
     for known in shown:
         lines += paragraph(glyphs.text(fixed_text(known)), width, 2, "", ("fixed: ", "healthy"))

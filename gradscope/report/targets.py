@@ -11,6 +11,7 @@ from gradscope.report.glyphs import Glyphs
 from gradscope.report.grid import Column, Row, grid
 from gradscope.report.lines import Line, paragraph
 from gradscope.report.sections import LONGEST_LINE, finding_lines
+from gradscope.report.standing import against_lines, in_baseline
 
 MOST_FINDINGS = 3
 """Shown of each target without `--all`."""
@@ -24,6 +25,7 @@ def several(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
     if not view.verbose:
         for outcome in suite.outcomes:
             lines += _failures(outcome, view, glyphs)
+            lines += _against(outcome, view, glyphs)
     for outcome in suite.outcomes:
         lines += not_judged(outcome, min(view.width, LONGEST_LINE), glyphs)
     return [*lines, *paragraph(totals(suite), view.width, 0, "strong")]
@@ -39,9 +41,8 @@ def totals(suite: Suite) -> str:
     found = [finding for report in suite.reports for finding in report.findings]
     counts = Counter(finding.severity for finding in found)
     kinds = [units.counted(counts[severity], severity.value) for severity in Severity if counts[severity]]
-    known = sum(finding.standing is Standing.KNOWN for finding in found)
     text += f": {', '.join(kinds)}" if kinds else ""
-    return text + (f" ({units.count(known)} in the baseline)." if known else ".")
+    return f"{text}{in_baseline(found)}."
 
 
 def word(outcome: Outcome) -> str:
@@ -105,6 +106,12 @@ def _time(outcome: Outcome) -> str:
     timing = outcome.report.timing if outcome.report else None
     spent = timing.load_s + timing.trace_s + timing.compile_s + timing.run_s if timing else 0.0
     return units.seconds(spent) if spent else ""
+
+
+def _against(outcome: Outcome, view: View, glyphs: Glyphs) -> list[Line]:
+    report = outcome.report
+    lines = against_lines(report, view.width, glyphs, view.show_all, outcome.target) if report else []
+    return [*lines[1:], []] if lines else []
 
 
 def _failures(outcome: Outcome, view: View, glyphs: Glyphs) -> list[Line]:

@@ -12,6 +12,7 @@ from gradscope.report.gradients import gradients
 from gradscope.report.layer_table import layer_table
 from gradscope.report.lines import Line, print_lines
 from gradscope.report.origin import lead_up
+from gradscope.report.standing import against_lines
 from gradscope.report.targets import several
 
 
@@ -42,6 +43,7 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
         lines += sections.recurrences(report, width, glyphs)
         lines += gradients(measured, view, glyphs)
     lines += sections.findings(report, width, glyphs, view.show_all)
+    lines += against_lines(report, width, glyphs, view.show_all)
     if not view.quiet:
         lines += lead_up(report, width, glyphs)
         lines += sections.not_judged(report, width, glyphs)

@@ -6,10 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Report, Severity
-from gradscope.report.markdown import code, prose, table
-from tests.report.canned import HOSTILE, broken, compared, healthy
-from tests.report.test_terminal import shown
+from gradscope.records import Outcome, Report, Severity, Suite
+from gradscope.report.markdown import size
+from gradscope.report.marks import code, prose, table
+from tests.report.canned import HOSTILE, broken, compared, deep, healthy, vanishing
+from tests.report.pages import compare, shown as shown_in
+from tests.report.runs import RUNS, beside_baseline, several
+
+COMMENT = 65_536
+"""Characters in a comment on a pull request."""
+
+
+def shown(run: Report | Suite, name: str = "markdown", **view: object) -> str:
+    return shown_in(run, name, **view)
 
 
 def test_the_verdict_comes_first() -> None:
@@ -58,3 +67,75 @@ def test_many_findings_are_cut_and_counted() -> None:
     many = replace(broken(), findings=(one,) * 30)
     assert "10 more findings" in shown(many, name="markdown")
     assert "more finding" not in shown(many, name="markdown", show_all=True)
+
+
+@pytest.mark.parametrize("name", ["baseline", "several"])
+def test_runs_read_as_the_golden_files_do(name: str) -> None:
+    compare(f"markdown_{name}.txt", shown(RUNS[name]))
+
+
+def test_several_targets_begin_with_a_table_of_them() -> None:
+    lines = shown(several()).splitlines()
+    assert lines[0].startswith("### ❌ 3 of 9 targets fail, 3 not judged: ")
+    assert lines[2].startswith("|  | target | verdict | errors |")
+    assert lines[4].startswith("| ✅ | `model.py` | healthy |")
+    assert "#### ⚠️ not judged: `pkg.models:tiny`" in lines
+    healthy_alone = Suite((Outcome("model.py", healthy()),))
+    assert shown(healthy_alone).startswith("### ✅ 0 of 1 target fail")
+    assert "####" not in shown(healthy_alone)
+
+
+def test_nothing_hostile_of_several_targets_acts() -> None:
+    text = shown(several(), show_all=True)
+    assert text.replace("\n", "").replace("\ufe0f", "").isprintable()
+    assert HOSTILE not in text
+
+
+def test_what_the_baseline_says_is_shown() -> None:
+    text = shown(beside_baseline())
+    for said in (
+        "(in the baseline, in 4 of 5 seeds)",
+        "(worse than in the baseline, in 4 of 5 seeds)",
+        "✅ Fixed since `base[1].json` was written:",
+        "- broadcast-loss",
+        r"⚠️ `base[1].json` is stale: Two layers of it are gone: layers\[8\], layers\[9\].",
+    ):
+        assert said in text
+
+
+def many(targets: int, findings: int = 1) -> Suite:
+    found = tuple(vanishing(of) for of in deep().measurement.layers[:findings])
+    report = replace(deep(), findings=found)
+    return Suite(tuple(Outcome(f"models/m{i}.py", report) for i in range(targets)))
+
+
+@pytest.mark.parametrize(
+    ("targets", "findings", "left_out"),
+    [
+        (10, 1, ""),
+        (60, 1, "the tables of layers."),
+        (20, 20, "all but three findings of each target."),
+        (500, 20, "all that would follow here"),
+    ],
+)
+def test_a_comment_holds_it_and_it_says_what_is_left_out(targets: int, findings: int, left_out: str) -> None:
+    text = shown(many(targets, findings))
+    assert size(text) <= COMMENT
+    assert ("Left out" in text) == bool(left_out)
+    assert left_out in text
+    assert text.count("<details>") == text.count("</details>")
+    assert text.startswith(f"### ❌ {targets} of {targets} targets fail")
+    assert all(f"`models/m{i}.py`" in text for i in range(targets))
+
+
+def test_with_all_nothing_is_left_out() -> None:
+    text = shown(many(60), show_all=True)
+    assert size(text) > COMMENT
+    assert "Left out" not in text
+    assert "`encoder.blocks[50].mlp`" in text
+
+
+def test_quiet_leaves_out_the_tables_and_does_not_say_so() -> None:
+    text = shown(many(60), quiet=True)
+    assert "<details>" not in text
+    assert "Left out" not in text

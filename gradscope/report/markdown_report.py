@@ -1,0 +1,130 @@
+"""One report as blocks of GitHub-flavoured Markdown; `markdown.py` puts them on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gradscope.records import Against, Comparison, Finding, Layer, RateSearch, Report
+from gradscope.report import optimizers, units
+from gradscope.report.columns import COLUMNS
+from gradscope.report.folding import Folded, fold_layers
+from gradscope.report.glyphs import UNICODE, visible
+from gradscope.report.grid import Column
+from gradscope.report.layer_table import flags_by_layer
+from gradscope.report.marks import MARKS, code, folded, prose, table
+from gradscope.report.sections import MOST_FINDINGS
+from gradscope.report.standing import MOST_FIXED, fixed_text, remarks
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """How much is shown."""
+
+    layers: bool = True
+    notes: bool = True
+    findings: int | None = MOST_FINDINGS
+    """Of each report; `None` for all."""
+    all_layers: bool = False
+
+
+def blocks(report: Report, detail: Detail, head: str = "###") -> Iterator[str]:
+    measured = report.measurement
+    if measured.optimizers is not None:
+        yield f"{head} Optimizers on {code(report.target)}\n"
+        yield from _comparison(measured.optimizers)
+    elif measured.rate_search is not None:
+        yield f"{head} Learning rate for {code(report.target)}\n"
+        yield from _rate(measured.rate_search)
+    else:
+        yield from _checked(report, detail, head)
+
+
+def _checked(report: Report, detail: Detail, head: str) -> Iterator[str]:
+    mark = MARKS["healthy" if report.verdict == "healthy" else "error"]
+    count = units.counted(len(report.findings), "finding") if report.findings else "nothing found"
+    yield f"{head} {mark} {report.verdict}: {code(report.target)}, {count}\n"
+    shown = report.findings if detail.findings is None else report.findings[: detail.findings]
+    for finding in shown:
+        yield _finding(finding)
+    if len(report.findings) > len(shown):
+        yield f"{units.counted(len(report.findings) - len(shown), 'more finding')}.\n"
+    if report.against is not None:
+        yield from _against(report.against, detail)
+    if report.measurement.layers and detail.layers:
+        yield from folded("Layers", _layers(report, detail.all_layers))
+    gaps = [*report.skipped, *report.measurement.unseen]
+    if gaps and detail.notes:
+        lines = [f"- {code(gap.what)}: {prose(gap.reason)}" for gap in gaps]
+        yield from folded("Notes, and what was not judged", lines)
+    tool = report.tool
+    yield f"loss {units.cell(report.measurement.loss)}, jax {prose(tool.jax)} on {prose(tool.backend)}"
+
+
+def _finding(finding: Finding) -> str:
+    where = [code(part) for part in (finding.layer or finding.parameter, finding.source) if part]
+    head = f"{MARKS[finding.severity.value]} **{prose(finding.rule)}**" + (f" in {where[0]}" if where else "")
+    note = remarks(finding)
+    place = f", {where[1]}" if len(where) > 1 else ""
+    lines = [f"- {head}{place}{f' ({note})' if note else ''}", f"  {prose(finding.message)}"]
+    return "\n  \n".join([*lines, f"  **What to do:** {prose(finding.remedy)}"]) + "\n"
+
+
+def _against(against: Against, detail: Detail) -> Iterator[str]:
+    shown = against.fixed if detail.findings is None else against.fixed[:MOST_FIXED]
+    if shown:
+        more = len(against.fixed) - len(shown)
+        names = [f"- {prose(fixed_text(known))}" for known in shown] + [f"- {more} more"] * bool(more)
+        yield f"{MARKS['healthy']} Fixed since {code(against.baseline)} was written:\n"
+        yield "\n".join(names) + "\n"
+    if against.stale:
+        yield f"{MARKS['warning']} {code(against.baseline)} is stale: {prose(against.stale)}\n"
+
+
+def _layers(report: Report, show_all: bool) -> list[str]:
+    flags = flags_by_layer(report.findings)
+    rows = fold_layers(report.measurement.layers, flags, show_all)
+    columns = [
+        c for c in COLUMNS if not c.only_if_any or any(c.cell(r) for r in rows if isinstance(r, Layer))
+    ]
+    titles = ["layer", *(" ".join(column.title).strip() for column in columns), "findings"]
+    lines = []
+    for row in rows:
+        if isinstance(row, Folded):
+            lines.append([f"{len(row.layers)} more layers", *[""] * (len(columns) + 1)])
+        else:
+            rules = ", ".join(dict.fromkeys(finding.rule for finding in flags.get(row.name, ())))
+            lines.append([code(row.name), *(column.cell(row) for column in columns), prose(rules)])
+    return table(titles, lines)
+
+
+def _comparison(found: Comparison) -> Iterator[str]:
+    columns = [c for c in optimizers.columns(found, UNICODE) if any(c.cells)]
+    titles = ["", "optimizer", *(_title(column) for column in columns)]
+    lines = [
+        [
+            "**1**" if row is found.best else "=" if row.tied_with_best else "",
+            code(row.name),
+            *(column.cells[place] for column in columns),
+        ]
+        for place, row in enumerate(found.contestants)
+    ]
+    yield "\n".join(table(titles, lines)) + "\n"
+    yield "\n".join(f"- {code(row.name)}: {prose(row.suits)}" for row in found.contestants) + "\n"
+    yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"
+    yield "\n".join(f"- {prose(reason)}" for reason in found.reasons) + "\n"
+    if found.recommendation:
+        yield f"```python\n{visible(found.recommendation)}\n```"
+
+
+def _title(column: Column) -> str:
+    return " ".join(column.title).strip()
+
+
+def _rate(found: RateSearch) -> Iterator[str]:
+    yield f"{prose(optimizers.suggestion(found))}\n"
+    rows = [[name, units.number(value)] for name, value in found.others.items()]
+    yield "\n".join(table(["other readings, less reliable", "rate"], rows)) + "\n"
+    if found.warning:
+        yield f"{MARKS['warning']} {prose(found.warning)}\n"
+    yield f"```python\noptimizer = {visible(found.code)}\n```"
