@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from gradscope import gate, recording, suites
-from gradscope.cli import screen
+from gradscope.cli import screen, step_summary
 from gradscope.cli.options import (
     Color,
     ColorMode,
@@ -92,6 +92,8 @@ class Delivery:
         for name, path in self.more:
             self._write(partial(reporter(name).render, suite), path)
         self._write(partial(reporter(self.format).render, suite), self.output)
+        if "github" in (self.format, *(name for name, _ in self.more)):
+            step_summary.append(suite, View(quiet=self.quiet))
         code = gate.exit_code(suite)
         if code == ExitCode.FINDINGS and suite.verdict != "sick" and not self.quiet:
             named = dict.fromkeys(name for o in suite.outcomes if o.failures for name in o.policy.fail_on)
