@@ -1,0 +1,161 @@
+"""A model that is changed after its baseline was written, and one that only looks so; and several seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gradscope
+from gradscope import baseline, pipeline
+from gradscope.against import entry_of
+from gradscope.options import CheckOptions, LoadOptions
+from gradscope.records import Report, Standing, Votes
+
+MODEL = """
+import jax, jax.numpy as jnp, numpy as np
+WIDTH, DEPTH, ROWS = 32, 8, 64
+
+def init(key):
+    sizes = [16, *[WIDTH] * DEPTH, 3]
+    keys = jax.random.split(key, len(sizes))
+    layers = [jax.random.normal(k, (m, n)) * jnp.sqrt(2 / m) for k, m, n in zip(keys, sizes, sizes[1:])]
+    return {"layers": [{"w": w} for w in layers]}
+
+def loss_fn(params, batch):
+    x, labels = batch
+    first, *hidden, last = params["layers"]
+    x = x @ first["w"]
+    for layer in hidden:
+        x = x + 0.3 * jnp.tanh(x @ layer["w"])
+    logits = x @ last["w"]
+    losses = -jax.nn.log_softmax(logits)[jnp.arange(ROWS), labels]
+    return jnp.mean(losses)
+
+rng = np.random.default_rng(0)
+batch = rng.normal(size=(ROWS, 16)).astype(np.float32), rng.integers(0, 3, size=ROWS)
+"""
+SICK = {
+    "an exploding initialization": ("x + 0.3 * jnp.tanh", "jax.nn.relu", "jnp.sqrt(2 / m)", "1.0"),
+    "a branch that lost its scale": ("x + 0.3 * jnp.tanh", "x + 2 * jax.nn.relu"),
+    "a residual connection removed": ("x + 0.3 *", "0.3 *"),
+    "another activation function": ("x + 0.3 * jnp.tanh", "jax.nn.sigmoid"),
+}
+HEALTHY = {
+    "nothing": (),
+    "a loss times a million": ("jnp.mean(losses)", "1e6 * jnp.mean(losses)"),
+    "a sum in place of a mean": ("jnp.mean(losses)", "jnp.sum(losses)"),
+    "a larger batch": ("ROWS = 32, 8, 64", "ROWS = 32, 8, 512"),
+    "another batch": ("default_rng(0)", "default_rng(9)"),
+    "a wider network": ("WIDTH, DEPTH, ROWS = 32", "WIDTH, DEPTH, ROWS = 128"),
+    "one more layer": ("= 32, 8, 64", "= 32, 9, 64"),
+    "a head of zeros": ("for w in layers]", "for w in (*layers[:-1], 0 * layers[-1])]"),
+}
+
+
+def check(path: Path, text: str = MODEL, **options: Any) -> Report:
+    path.write_text(text, encoding="utf-8")
+    return pipeline.check(str(path), LoadOptions(), CheckOptions(**options))
+
+
+def changed(edits: tuple[str, ...]) -> str:
+    text = MODEL
+    for old, new in zip(edits[::2], edits[1::2], strict=True):
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`base.json` beside it is its baseline."""
+    folder = tmp_path_factory.mktemp("model")
+    report = check(folder / "model.py", seeds=3)
+    assert report.seeds == (0, 1, 2)
+    assert report.findings == ()
+    assert all(layer.delta_norm_spread is not None for layer in report.measurement.layers)
+    known = str(folder / "base.json")
+    baseline.save(known, {baseline.key_of(str(folder / "model.py"), known): entry_of(report)})
+    return folder / "model.py"
+
+
+@pytest.mark.parametrize("change", SICK)
+def test_a_change_that_harms_is_new(file: Path, change: str) -> None:
+    report = check(file, changed(SICK[change]), baseline=str(file.with_name("base.json")))
+    told = [(finding.rule, finding.message) for finding in report.findings]
+    assert report.verdict == "sick"
+    assert all(finding.standing is Standing.NEW for finding in report.findings)
+    assert any("changed-profile" in rule + message for rule, message in told), told
+
+
+@pytest.mark.parametrize("change", HEALTHY)
+def test_a_change_that_does_no_harm_is_none(file: Path, change: str) -> None:
+    report = check(file, changed(HEALTHY[change]), baseline=str(file.with_name("base.json")))
+    assert report.findings == ()
+    assert report.against is not None
+    assert bool(report.against.stale) is (change == "one more layer")
+
+
+def test_another_seed_is_no_change(file: Path) -> None:
+    file.write_text(MODEL, encoding="utf-8")
+    options = CheckOptions(baseline=str(file.with_name("base.json")))
+    assert pipeline.check(str(file), LoadOptions(seed=7), options).findings == ()
+
+
+def test_a_target_that_the_baseline_does_not_know_is_judged_as_new(file: Path) -> None:
+    other = check(file.with_name("other.py"), baseline=str(file.with_name("base.json")))
+    assert other.against is not None
+    assert other.against.stale == "it does not know this target"
+
+
+FLAT = "import jax\ndef loss_fn(params, batch):\n    return (batch @ params['w']).sum()\n"
+VALUE = "import numpy as np\nbatch = np.ones((2, 2), np.float32)\nparams = {'w': batch[0]}\n"
+
+
+def test_where_another_seed_begins_with_the_same_numbers_one_is_measured(tmp_path: Path) -> None:
+    report = check(tmp_path / "model.py", FLAT + VALUE, seeds=4)
+    assert report.seeds == (0,)
+    assert [entry.reason for entry in report.skipped if "One seed was measured" in entry.reason]
+    alone = check(tmp_path / "model.py", FLAT + VALUE)
+    assert not [entry for entry in alone.skipped if "One seed was measured" in entry.reason]
+
+
+def test_params_that_are_a_value_with_a_loss_that_draws_have_several_seeds(tmp_path: Path) -> None:
+    noisy = FLAT.replace("(params, batch)", "(params, batch, key)") + VALUE
+    assert check(tmp_path / "model.py", noisy, seeds=2).seeds == (0, 1)
+
+
+def test_within_several_seeds_a_program_is_compiled_once_and_another_program_anew() -> None:
+    import jax.numpy as jnp
+
+    from gradscope.measure.compiling import compile_program, compiling_once
+
+    def doubled(x: Any) -> Any:
+        return 2 * x
+
+    def executable(function: Any, size: int = 3) -> Any:
+        return compile_program(function, (jnp.ones(size),), runs=1).executable
+
+    with compiling_once():
+        first = executable(doubled)
+        assert executable(doubled) is first
+        assert executable(doubled, size=4) is not first
+        assert executable(lambda x: 3 * x) is not first
+    assert executable(doubled) is not first
+
+
+def test_the_library_votes_as_the_command_does() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    def dead_for_most(params: Any, batch: Any, key: Any) -> Any:
+        return jnp.sum(jnp.where(jax.random.uniform(key) < 0.5, params["a"], 0.0) * batch) + jnp.sum(
+            params["b"] ** 2
+        )
+
+    given = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
+    report = gradscope.check(dead_for_most, given, jnp.ones((2, 2)), seeds=5)
+    assert report.seeds == (0, 1, 2, 3, 4)
+    votes = [f.votes for f in (*report.findings, *report.near)]
+    assert votes
+    assert all(isinstance(vote, Votes) and vote.of == 5 for vote in votes)
