@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from gradscope.cli import screen
 from gradscope.report.glyphs import glyphs_for
 
 PATIENCE_S = 0.3
@@ -22,9 +23,11 @@ class StageLine:
     """Called with the words for each stage; silent off a terminal."""
 
     def __init__(self, enabled: bool) -> None:
-        self._console = Console(file=sys.stderr)
-        shown = self._console.is_terminal and not self._console.is_dumb_terminal
-        self._enabled = enabled and shown
+        self._enabled = enabled and screen.interactive(sys.stderr)
+        # Rich reads the same variables, and knows less: FORCE_COLOR would make it animate a log.
+        self._console = Console(
+            file=sys.stderr, force_terminal=self._enabled, force_interactive=self._enabled
+        )
         self._glyphs = glyphs_for(sys.stderr.encoding)
         self._spinner = Spinner("line" if self._glyphs.encoding else "dots", style="cyan")
         self._stage = "starting"

@@ -25,9 +25,25 @@ def colored(stream: TextIO | None, mode: Color) -> bool:
     """`stream` is `None` for a file. NO_COLOR wins over FORCE_COLOR, as no-color.org asks."""
     if mode is not Color.AUTO:
         return mode is Color.ALWAYS
-    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    compatible = os.environ.get("TTY_COMPATIBLE")
+    if stream is None or os.environ.get("NO_COLOR") or compatible == "0":
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
+    if os.environ.get("FORCE_COLOR") or compatible == "1":
+        return True
+    return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def interactive(stream: TextIO) -> bool:
+    """Whether a line that was written can be wiped again. What forces colours does not force that.
+
+    Logs of CI systems show colours, and would keep every frame of an animation.
+    """
+    asked = os.environ.get("TTY_INTERACTIVE")
+    if asked in ("0", "1"):
+        return asked == "1"
+    if os.environ.get("TTY_COMPATIBLE") == "0" or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
 
 
 def show_what_cannot_be_encoded() -> None:
