@@ -6,6 +6,7 @@ or be killed: each is judged in a process of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
@@ -67,7 +68,7 @@ class TargetList(pytest.Collector):
     def collect(self) -> Iterator[TargetItem]:
         for task in self.plan.tasks:
             item = TargetItem.from_parent(self, name=name_of(task))
-            item.task = task
+            item.task, item.modules_from = task, self.plan.modules_from
             item.add_marker(ROOT)
             yield item
 
@@ -76,10 +77,12 @@ class TargetItem(pytest.Item):
     """One target: judged while it is set up, so that one which cannot be judged is an error, no failure."""
 
     task: Task
+    modules_from: str | None
     outcome: Outcome
 
     def setup(self) -> None:
-        self.outcome = judged(self.task)
+        with found_in(self.modules_from):
+            self.outcome = judged(self.task)
         if self.outcome.not_judged is not None:
             pytest.fail(as_text(self.outcome, margin=0), pytrace=False)
 
@@ -110,6 +113,21 @@ def configured(folder: str) -> configuration.Plan:
             fix='Write `targets = ["model.py"]` under [tool.gradscope].',
         )
     return plan
+
+
+@contextlib.contextmanager
+def found_in(folder: str | None) -> Iterator[None]:
+    """Meanwhile processes that are started find modules in this folder, too."""
+    before = os.environ.get("PYTHONPATH")
+    if folder is not None:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def judged(task: Task) -> Outcome:

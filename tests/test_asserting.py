@@ -31,7 +31,7 @@ def test_a_sick_model_raises_with_layer_line_numbers_and_remedy(monkeypatch: pyt
     text = str(caught.value)
     assert "error exploding-gradient in [0]" in text
     assert "huge_init_mlp.py:24" in text
-    assert "(limit 100)" in " ".join(text.split())
+    assert "(limit 1000)" in " ".join(text.split())
     assert "→ " in text
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80, "pytest puts a margin before each line"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,25 @@ def test_each_target_is_a_test(project: pytest.Pytester) -> None:
 def test_what_the_baseline_knows_passes(project: pytest.Pytester) -> None:
     project.makefile(".toml", pyproject='[tool.gradscope]\ntargets = ["models/known.py"]\n')
     project.runpytest_inprocess("--gradscope").assert_outcomes(passed=2)
+
+
+def test_modules_are_found_beside_the_configuration(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def run(tasks: tuple[Task, ...], *, jobs: int, progress: Callable[[str], None]) -> Suite:
+        seen.append(os.environ.get("PYTHONPATH"))
+        return Suite((Outcome(tasks[0].target, healthy()),))
+
+    monkeypatch.setattr(running, "run", run)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    project.makefile(".toml", pyproject='[tool.gradscope]\ntargets = ["models.well"]\n')
+    project.mkdir("inner").joinpath("test_of_the_user.py").write_text("def test_it(): pass")
+    monkeypatch.chdir(project.path / "inner")
+    project.runpytest_inprocess("--gradscope").assert_outcomes(passed=2)
+    assert seen == [str(project.path)]
+    assert "PYTHONPATH" not in os.environ
 
 
 @pytest.mark.parametrize(
