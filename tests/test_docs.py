@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gradscope import recording
+from gradscope.report import FORMATS
 from tests.report.canned import broken
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +79,11 @@ def test_the_page_on_json_has_every_key_of_a_recurrence() -> None:
     text = page.partition("## A recurrence")[2].partition("\n## ")[0]
     (*_, recurrence) = recording.to_json(broken())["recurrences"]
     assert {key for key in recurrence if f"`{key}`" not in text} == set()
+
+
+def test_the_page_on_formats_has_every_format() -> None:
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(FORMATS)
 
 
 def test_a_dead_link_and_a_missing_heading_are_seen(tmp_path: Path) -> None:
