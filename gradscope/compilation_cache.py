@@ -5,9 +5,13 @@ JAX's own limit on its size needs a package that nothing else here does, so old 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 
+WRITING_S = 2.0
+"""More than the writing of an entry takes."""
 LIMIT = 512 * 2**20
 """Bytes; an entry is 10 KB to a few MB, so this holds hundreds of models."""
 
@@ -43,3 +47,18 @@ def prune(where: Path, limit: int) -> None:
         except OSError:
             continue
         total -= size
+
+
+def forget_unfinished() -> None:
+    """After a process was killed: remove what it may have been writing; a folder of the user's is left alone.
+
+    JAX writes an entry in place, and never again where there is one: half of one would cost a warning and
+    the compilation in every run to come.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder())) != str(folder()):
+        return
+    since = time.time() - WRITING_S
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder()):
+            if entry.is_file() and entry.stat().st_mtime >= since:
+                os.unlink(entry.path)

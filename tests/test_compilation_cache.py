@@ -32,3 +32,20 @@ def test_the_entries_used_longest_ago_go_first(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     compilation_cache.prune(tmp_path / "none", 1)
+
+
+@pytest.mark.parametrize(("set_by_user", "left"), [(False, ["old"]), (True, ["new", "old"])])
+def test_what_a_killed_process_may_have_half_written_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, set_by_user: bool, left: list[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    where = compilation_cache.folder()
+    where.mkdir(parents=True)
+    for name in ("new", "old"):
+        (where / name).touch()
+    os.utime(where / "old", (1_000_000, 1_000_000))
+    if set_by_user:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "elsewhere"))
+    compilation_cache.forget_unfinished()
+    assert sorted(p.name for p in where.iterdir()) == left

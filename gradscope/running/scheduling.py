@@ -10,6 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from gradscope import compilation_cache
 from gradscope.options import Task
 from gradscope.records import NotJudged, Outcome, Policy, Suite
 from gradscope.running import messages
@@ -69,6 +70,8 @@ class _Run:
     def close(self) -> None:
         for _, child in self._children.values():
             child.end()
+        if self._children:
+            compilation_cache.forget_unfinished()
         if self._starter is not None:
             self._starter.close()
         self._selector.close()
@@ -110,6 +113,8 @@ class _Run:
         for process, status in self._starter.ended().items():
             place, child = self._children.pop(process)
             self._finish(child)
+            if child.answer is None:
+                compilation_cache.forget_unfinished()
             self._outcomes[place] = outcome(child.task, child.came_to(status))
 
     def _finish(self, child: Child) -> None:
