@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from gradscope import against, baseline
 from gradscope.cli import screen
+from gradscope.config import Plan
 from gradscope.records import Policy, Suite
 
 BASELINES = "What is known"
@@ -41,6 +43,21 @@ WriteBaseline = Annotated[
         rich_help_panel=BASELINES,
     ),
 ]
+
+
+def ready(plan: Plan, written: str | None) -> Plan:
+    """Tells once, and before anything runs, what is wrong with the baselines; `written` is the one to write.
+
+    One that the configuration names already, and that is only now written, is not compared with.
+    """
+    if written is not None:
+        baseline.check_writable(written)
+    for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
+        if path is not None and written is not None and not os.path.exists(path):
+            return plan.without_baseline()
+        if path is not None:
+            baseline.load(path)
+    return plan
 
 
 def never_failing(suite: Suite) -> Suite:

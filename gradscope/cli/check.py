@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import typer
 
-from gradscope import baseline as known, recording
+from gradscope import recording
 from gradscope.cli import baselines, configured
 from gradscope.cli.baselines import WriteBaseline
 from gradscope.cli.configured import Configured, configured_options
@@ -48,8 +48,7 @@ def check(
     if configuration.shown:
         configured.show(plan, delivery)
         return
-    if write_baseline is not None:
-        known.check_writable(write_baseline)
+    plan = baselines.ready(plan, write_baseline)
     suite = judged(plan, delivery)
     if write_baseline is None:
         raise typer.Exit(delivery.deliver(suite))

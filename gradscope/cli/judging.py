@@ -37,6 +37,7 @@ Verify = Annotated[
     bool | None,
     typer.Option(
         "--verify/--no-verify",
+        metavar="",
         help="Verify the gradients, too, as `gradscope verify` does.",
         show_default=False,
     ),

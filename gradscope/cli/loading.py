@@ -31,8 +31,8 @@ Target = Annotated[
 AnyTargets = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[TARGET]...",
-        help=f"{TARGET_HELP} None: all that [tool.gradscope] configures.",
+        metavar="TARGET",
+        help=f"{TARGET_HELP} Without one: all that [tool.gradscope] configures.",
         show_default=False,
         autocompletion=completion.python_file,
     ),

@@ -56,6 +56,12 @@ class Plan:
     def tasks(self) -> tuple[Task, ...]:
         return tuple(planned.task for planned in self.targets)
 
+    def without_baseline(self) -> Plan:
+        def bare(task: Task) -> Task:
+            return replace(task, checking=replace(task.checking, baseline=None))
+
+        return replace(self, targets=tuple(replace(each, task=bare(each.task)) for each in self.targets))
+
     @property
     def jobs(self) -> int | None:
         (jobs,) = (setting.value for setting in self.settings if setting.name == "jobs")

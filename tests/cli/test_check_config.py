@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gradscope import baseline
 from gradscope.errors import GradscopeError
 from gradscope.options import CheckOptions, LoadOptions
 from tests.cli.conftest import Pipeline, Run
@@ -186,13 +187,28 @@ def test_a_module_is_found_from_the_folder_of_the_configuration(
 def test_a_baseline_of_the_file_reaches_every_target_and_is_no_output(
     run: Run, pipeline: Pipeline, project: Path
 ) -> None:
-    (project / "known.json").write_text("{}")
+    baseline.save("known.json", {})
     (project / "gradscope.toml").write_text("targets = ['models/*.py']\nbaseline = 'known.json'\n")
     (project / "pyproject.toml").unlink()
     pipeline.answer = broken()
     run("check")
     assert {asked["options"].baseline for asked in pipeline.asked} == {"known.json"}
     assert "overwrite" in run("check", "--save", "known.json").err
+
+
+def test_a_baseline_that_is_missing_is_told_once_and_can_be_written(
+    run: Run, pipeline: Pipeline, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    (project / "gradscope.toml").write_text("targets = ['models/*.py']\nbaseline = 'known.json'\n")
+    (project / "pyproject.toml").unlink()
+    result = run("check")
+    assert (result.code, result.out, pipeline.asked) == (2, "", [])
+    assert '"known.json" cannot be read' in result.err
+    pipeline.answer = broken()
+    assert run("check", "--write-baseline", "known.json").code == 0
+    assert {asked["options"].baseline for asked in pipeline.asked} == {None}
+    assert baseline.load("known.json").keys() == {"models/cnn.py", "models/rnn.py"}
 
 
 @pytest.mark.parametrize("arguments", [("--show-config",), ("--jobs", "0"), ()])
