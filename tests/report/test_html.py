@@ -308,3 +308,24 @@ def test_text_stands_out_from_its_ground(theme: int) -> None:
         for ink in ("ink", "quiet", "accent", "error", "warning", "healthy"):
             bright, dark = sorted((luminance(colors[ground]), luminance(colors[ink])), reverse=True)
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (ground, ink)
+
+
+def test_a_loss_that_falls_far_stands_on_a_log_scale() -> None:
+    run = compared()
+    best, *others = run.measurement.optimizers.contestants  # type: ignore[union-attr]
+    assert "on a log scale" not in Page(of(run)).text
+    found = replace(run.measurement.optimizers, contestants=(replace(best, final_loss=1e-5), *others))  # type: ignore[type-var]
+    text = Page(of(replace(run, measurement=replace(run.measurement, optimizers=found)))).text
+    assert "The loss is on a log scale." in text
+    assert "10⁻⁴" in text
+
+
+def test_of_very_many_targets_those_without_findings_are_told_briefly() -> None:
+    many = (*(Outcome(f"m{i}.py", healthy()) for i in range(500)), Outcome("bad.py", broken()))
+    text = page(Suite(many))
+    assert len(text.encode()) < 1_000_000
+    found = Page(text)
+    assert "healthy m499.py" in [heading for _, heading in found.headings]
+    assert "The network, layer by layer" in text
+    assert text.count("<tr id=") == len(broken().measurement.layers)
+    assert "are left out here" in found.text

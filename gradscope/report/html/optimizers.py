@@ -19,6 +19,8 @@ from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinn
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
 
 MOST_POINTS = 80
+FAR = 30.0
+"""A loss that falls by more than this factor is shown on a log scale."""
 BEYOND = 1.25
 """Losses above the initial one by more than this share of its distance to the best are shown at the top."""
 
@@ -27,13 +29,15 @@ BEYOND = 1.25
 class Sheet:
     """What all panels share."""
 
-    loss: Linear
+    loss: Linear | Logarithmic
     rate: Logarithmic | None
     steps: int
     start: float
 
     @property
     def heights(self) -> Labels:
+        if isinstance(self.loss, Logarithmic):
+            return self.loss.ticks(4)
         ends = [value for value in (self.loss.low, self.start) if math.isfinite(value)]
         return [(self.loss.place(value) or 0, units.number(value)) for value in dict.fromkeys(ends)]
 
@@ -71,8 +75,10 @@ def _sheet(found: Comparison) -> Sheet:
     start = found.initial_loss
     low = min([start, *ends]) if math.isfinite(start) else min(ends, default=0.0)
     top = low + BEYOND * (start - low) if math.isfinite(start) else max(ends, default=1.0)
+    # What learns well falls by powers of ten: on a linear scale all of it would lie on the ground.
+    powers = logarithmic([low, start], least=1) if 0 < low < start / FAR else None
     rates = [t.learning_rate for row in found.contestants for t in row.trials]
-    return Sheet(Linear(low, top), logarithmic(rates, least=1), max(1, found.steps - 1), start)
+    return Sheet(powers or Linear(low, top), logarithmic(rates, least=1), max(1, found.steps - 1), start)
 
 
 def _card(row: Contestant, found: Comparison, sheet: Sheet, frame: Frame) -> Html:
@@ -84,7 +90,7 @@ def _card(row: Contestant, found: Comparison, sheet: Sheet, frame: Frame) -> Htm
     head = frame.heading(
         2, code(row.name), " ", tag("small", mark, class_=mark.split(" ")[-1]) if mark else NOTHING
     )
-    rate = f" at {units.number(row.learning_rate)}" if row.learning_rate is not None else ""
+    rate = "" if row.learning_rate is None else f" at a learning rate of {units.number(row.learning_rate)}"
     return tag(
         "article",
         head,
@@ -181,6 +187,8 @@ def _ended(loss: float) -> str:
 
 def _scales(found: Comparison, sheet: Sheet) -> str:
     text = "All panels share their scales; what climbs higher is cut at the top, a cross diverged."
+    if isinstance(sheet.loss, Logarithmic):
+        text += " The loss is on a log scale."
     return f"{text} The curves are those of the median seed." if len(found.seeds) > 1 else text
 
 

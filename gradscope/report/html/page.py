@@ -17,6 +17,8 @@ from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
 from gradscope.report.layer_table import flags_by_layer
 
+MOST_WHOLE = 40
+"""Beyond so many targets those of which nothing was found are told without their tables and drawings."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """No script, no request, no form: a report of an unknown model is opened without a thought."""
 
@@ -63,7 +65,7 @@ def _suite(suite: Suite) -> Html:
     sections = (
         tag(
             "section",
-            _outcome(outcome, Frame(f"{name}-", level=2)),
+            _outcome(outcome, Frame(f"{name}-", level=2), brief=len(ids) > MOST_WHOLE),
             id=name,
             class_="target",
             aria_label=outcome.target,
@@ -71,6 +73,8 @@ def _suite(suite: Suite) -> Html:
         for name, outcome in zip(ids, suite.outcomes, strict=True)
     )
     counted = units.counted(len(suite.outcomes), "target")
+    left_out = "Of targets without findings the layers are left out here; each by itself is shown whole."
+    brief = tag("p", left_out, class_="quiet") if len(ids) > MOST_WHOLE else NOTHING
     return joined(
         [
             tag(
@@ -78,6 +82,7 @@ def _suite(suite: Suite) -> Html:
                 _brand(),
                 _headline(suite.verdict, counted, 1),
                 tag("p", targets.totals(suite), class_="lede"),
+                brief,
             ),
             tables.several(suite, ids),
             *sections,
@@ -85,9 +90,12 @@ def _suite(suite: Suite) -> Html:
     )
 
 
-def _outcome(outcome: Outcome, frame: Frame) -> Html:
+def _outcome(outcome: Outcome, frame: Frame, brief: bool = False) -> Html:
     if outcome.report is not None:
-        return joined(_report(replace(outcome.report, target=outcome.target), frame))
+        report = replace(outcome.report, target=outcome.target)
+        if brief and not report.findings:
+            return joined([_header(report, frame), notes(report, frame)])
+        return joined(_report(report, frame))
     headline = _headline(targets.NOT_JUDGED, outcome.target, frame.level)
     told = not_judged(outcome.not_judged) if outcome.not_judged is not None else NOTHING
     return joined([tag("header", _brand() if frame.level == 1 else NOTHING, headline), told])
@@ -146,7 +154,9 @@ def _chosen(report: Report) -> tuple[str, str]:
     best = found.best
     if best is None or best.final_loss >= found.initial_loss:
         return "none", f"None of {units.counted(len(found.contestants), 'optimizer')} lowers the loss."
-    rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
+    rate = ""
+    if best.learning_rate is not None:
+        rate = f" at a learning rate of {units.number(best.learning_rate)}"
     kind = "Validation loss" if found.validated else "Loss"
     loss = f"{kind} {units.number(best.score(found.validated))}{rate}"
     return best.name, f"{loss}, best of {units.counted(len(found.contestants), 'optimizer')}."

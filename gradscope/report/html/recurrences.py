@@ -173,7 +173,7 @@ def _about(recurrence: Recurrence) -> Iterable[Html | str]:
     yield code(recurrence.name)
     values = recurrence.delta_norms
     yield tag("small", f" {units.number(values[0])} first, {units.number(values[-1])} last")
-    if recurrence.source is not None:
+    if recurrence.source is not None and str(recurrence.source) not in recurrence.name:
         yield tag("small", " ", code(recurrence.source), class_="where")
 
 
