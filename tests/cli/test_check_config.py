@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -218,3 +219,37 @@ def test_the_configuration_is_read_without_jax(
     monkeypatch.chdir(tmp_path)
     Path("gradscope.toml").write_text('select = ["non-finit"]' if not arguments else 'targets = ["a.py"]')
     assert heavy_imports("check", *arguments) == []
+
+
+MODEL = """
+import jax.numpy as jnp
+params = {"w": jnp.ones((3, 2))}
+batch = (jnp.arange(12.0).reshape(4, 3) / 12, jnp.ones((4, 2)))
+def loss_fn(params, batch):
+    x, y = batch
+    return jnp.mean((x @ params["w"] - y) ** 2)
+"""
+
+
+def test_a_real_run_from_a_folder_below_finds_files_modules_and_data(project: Path) -> None:
+    (project / "pyproject.toml").write_text(
+        "[tool.gradscope]\ntargets = ['models/cnn.py', 'package.net', 'absent.py']\njobs = 1\n"
+        "[tool.gradscope.limits.vanishing-gradient]\nratio = 1e-4\n"
+    )
+    (project / "package").mkdir()
+    (project / "package/layers.py").write_text(MODEL)
+    (project / "package/net.py").write_text("from .layers import batch, loss_fn, params\n")
+    (project / "models/cnn.py").write_text(MODEL)
+    done = subprocess.run(
+        [sys.executable, "-m", "gradscope", "check", "--format", "json"],
+        cwd=project / "models",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    cnn, net, absent = json.loads(done.stdout)["targets"]
+    assert [cnn["target"], net["target"], absent["target"]] == ["models/cnn.py", "package.net", "absent.py"]
+    assert cnn["report"]["verdict"] == net["report"]["verdict"] == "healthy"
+    assert cnn["report"]["target"] == "models/cnn.py"
+    assert "absent.py" in absent["not_judged"]["what"]
