@@ -121,7 +121,7 @@ def _comparison(
     target = results.target_of(best, start) if request.target is None else request.target
     stored = sum(int(weight.size) * weight.dtype.itemsize for weight in feeds[0].weights)
     scale = results.Scale(steps, window, start, target, stored, results.worst_of(best, start))
-    rows = results.ranked([results.contestant(m, scale) for m in found])
+    rows = results.ranked([results.contestant(m, scale) for m in found], start)
     times = {row.name: results.seconds_by_seed(row, window, target) for row in rows}
     comparison = Comparison(
         contestants=tuple(rows),

@@ -163,16 +163,25 @@ def _median_at(runs: Sequence[Run], rate: float, step: int, window: int) -> floa
     return median([float(curve[-1]) for curve in curves if len(curve)])
 
 
-def ranked(rows: Sequence[Contestant]) -> list[Contestant]:
-    """Best first, by validation loss where all have one; with more seeds than one, ties are marked."""
+def ranked(rows: Sequence[Contestant], start: float) -> list[Contestant]:
+    """Best first, by validation loss where all have one; with more seeds than one, ties are marked.
+
+    What did not lower the loss from `start` comes last, and ties with none that did.
+    """
     validated = all(row.validation_loss is not None for row in rows)
-    order = sorted(rows, key=lambda row: (row.score(validated), row.steps_to_target, row.state_bytes))
+    order = sorted(
+        rows,
+        key=lambda row: (row.final_loss >= start, row.score(validated), row.steps_to_target, row.state_bytes),
+    )
     seeds = {trial.seed for row in rows for trial in row.trials}
-    if len(seeds) < 2 or not math.isfinite(order[0].score(validated)):
+    if len(seeds) < 2 or order[0].final_loss >= start or not math.isfinite(order[0].score(validated)):
         return order
     first, *others = (_by_seed(row, validated) for row in order)
     marks = [False, *ties(first, others)]
-    return [replace(row, tied_with_best=tied) for row, tied in zip(order, marks, strict=True)]
+    return [
+        replace(row, tied_with_best=tied and row.final_loss < start)
+        for row, tied in zip(order, marks, strict=True)
+    ]
 
 
 def _at_best(row: Contestant) -> list[Trial]:
@@ -221,7 +230,7 @@ def _speed(row: Contestant, found: Comparison) -> str:
     if row.name == first.name:
         return "lowest validation loss" if found.validated else "lowest loss"
     if row.tied_with_best:
-        return "as good as the first within the noise"
+        return f"{len(found.seeds)} seeds cannot tell it from the first"
     if not math.isfinite(row.steps_to_target):
         return "does not reach the target in time"
     if math.isfinite(first.steps_to_target) and row.steps_to_target > first.steps_to_target:

@@ -66,16 +66,24 @@ def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
     if best.tied_with_best is None:
         yield "One seed shows no noise: which differences are real is not known."
     elif ties:
-        names = ", ".join(row.name for row in ties)
-        text = f"{len(comparison.seeds)} seeds cannot tell {best.name} from {names}: a tie."
+        names = ", ".join(_scored(row, comparison) for row in ties)
+        text = f"{len(comparison.seeds)} seeds cannot tell {_scored(best, comparison)} from {names}: a tie."
         cheapest = min([best, *ties], key=lambda row: row.state_bytes)
         if cheapest.state_bytes < best.state_bytes:
             text += f" Of these {cheapest.name} keeps the least in memory."
-        if len(comparison.seeds) < ENOUGH_SEEDS:
-            text += f" More seeds tell more: --seeds {ENOUGH_SEEDS}."
-        yield text
+        yield text + _more_seeds(comparison)
     else:
         yield f"{best.name} is better than each of the others beyond the noise of the seeds."
+
+
+def _scored(row: Contestant, comparison: Comparison) -> str:
+    """A tie is no equality: the numbers stand beside the names."""
+    return f"{row.name} ({row.score(comparison.validated):.3g})"
+
+
+def _more_seeds(comparison: Comparison) -> str:
+    few = len(comparison.seeds) < ENOUGH_SEEDS
+    return f" More seeds tell more: --seeds {ENOUGH_SEEDS}." if few else ""
 
 
 def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
@@ -86,7 +94,10 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
         yield "Your optimizer is the best of these."
         return
     if yours.tied_with_best:
-        yield "Your optimizer is as good as the best within the noise: there is nothing to gain."
+        yield (
+            f"{len(comparison.seeds)} seeds cannot tell {_scored(yours, comparison)} from "
+            f"{_scored(best, comparison)}: whether there is something to gain is not known."
+        )
         return
     if not math.isfinite(yours.final_loss):
         yield f"Your optimizer diverged; {best.name} does not."

@@ -64,7 +64,8 @@ class Contestant:
     diverged_share: float
     """Of all its trials."""
     tied_with_best: bool | None
-    """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise."""
+    """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
+    nothing lowered the loss."""
     suits: str
     """One sentence: why it suits this problem or not."""
     trials: tuple[Trial, ...]

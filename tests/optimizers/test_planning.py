@@ -37,14 +37,14 @@ def test_a_fast_step_gets_everything_and_nothing_is_said() -> None:
 
 def test_seeds_go_first_then_steps_then_rates_and_each_cut_is_told() -> None:
     assert numbers(planned(4e-3)) == (4, 200, 5)
-    few = planned(2e-2)
-    assert few.seeds == 2
+    few = planned(1.5e-2)
+    assert few.seeds == 3, "two tell next to nothing apart"
     assert few.grid == 5
     assert 60 <= few.steps < 200
-    assert "2 seeds instead of 5" in few.notes[0]
+    assert "3 seeds instead of 5" in few.notes[0]
     assert f"{few.steps} steps instead of 200" in few.notes[0]
     slow = planned(0.5)
-    assert numbers(slow) == (2, 60, 3)
+    assert numbers(slow) == (3, 60, 3)
     assert "3 learning rates instead of 5" in slow.notes[0]
 
 

@@ -1,0 +1,57 @@
+"""What is said of the ranking: no more than the seeds show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gradscope.optimizers.results import ranked, sentence
+from gradscope.optimizers.verdict import reasons
+from gradscope.records import Comparison, Contestant, Trial
+from tests.report.canned import compared
+
+
+def comparison(*rows: Contestant, **more: Any) -> Comparison:
+    found = compared().measurement.optimizers
+    assert found is not None
+    return replace(found, contestants=rows, **more)
+
+
+def ended(name: str, *finals: float, **more: Any) -> Contestant:
+    """One run at the best rate for each seed, from a loss of 2."""
+    trials = tuple(Trial(0.01, seed, (2.0, end), end, None, None, False) for seed, end in enumerate(finals))
+    found = compared().measurement.optimizers
+    assert found is not None
+    middle = sorted(finals)[len(finals) // 2]
+    usual = {"tied_with_best": None, "final_loss": middle, **more}
+    return replace(found.contestants[0], name=name, trials=trials, **usual)
+
+
+def test_a_tie_of_yours_says_what_the_seeds_cannot_tell_and_gives_the_numbers() -> None:
+    best, yours = (
+        ended("sgd", 0.41, 0.413, tied_with_best=False),
+        ended("yours", 0.7, 0.723, tied_with_best=True),
+    )
+    text = " ".join(reasons(comparison(best, yours, seeds=(0, 1)), noisy=False))
+    assert "2 seeds cannot tell yours (0.723) from sgd (0.413)" in text
+    assert "--seeds 5" in text
+    assert "as good" not in text
+    assert "nothing to gain" not in text
+
+
+def test_a_tie_in_the_table_is_not_called_as_good() -> None:
+    best, other = (
+        ended("sgd", 0.41, 0.413, tied_with_best=False),
+        ended("adam", 0.7, 0.723, tied_with_best=True),
+    )
+    assert sentence(other, comparison(best, other, seeds=(0, 1))).startswith("2 seeds cannot tell it from")
+
+
+def test_what_did_not_lower_the_loss_is_never_a_tie_and_comes_last() -> None:
+    rows = ranked([ended("dog", 2.0, 2.1, 2.0), ended("yogi", 0.2, 1.9, 0.3)], 2.0)
+    assert [(row.name, row.tied_with_best) for row in rows] == [("yogi", False), ("dog", False)]
+
+
+def test_where_nothing_lowered_the_loss_nothing_is_compared() -> None:
+    rows = ranked([ended("dog", 2.0, 2.0, 2.0), ended("cocob", 2.0, 2.0, 2.0)], 2.0)
+    assert [row.tied_with_best for row in rows] == [None, None]
