@@ -59,21 +59,23 @@ def check(
     options = options or CheckOptions()
     for name in (*options.select, *options.ignore):
         get(name)
+    loading = loading or LoadOptions()
     known = None if options.baseline is None else baseline.load(options.baseline)
+    entry = known.get(baseline.key_of(target, options.baseline)) if known and options.baseline else None
+    reference = Reference(options.baseline, entry.layers) if entry and options.baseline else None
     start = perf_counter()
     progress(f"loading {target}")
+    from gradscope.load.generators import seeded
     from gradscope.load.target import load
 
-    problem = load(target, loading)
-    loaded = perf_counter() - start
-    if options.baseline is None or known is None:
-        return check_problem(problem, options, target=target, progress=progress, load_s=loaded)
-    entry = known.get(baseline.key_of(target, options.baseline))
-    reference = None if entry is None else Reference(options.baseline, entry.layers)
-    report = check_problem(
-        problem, options, target=target, progress=progress, load_s=loaded, reference=reference
-    )
-    return compared(report, options.baseline, entry, options)
+    # Batches may be drawn long after the file ran.
+    with seeded(loading.seed):
+        problem = load(target, loading)
+        load_s = perf_counter() - start
+        report = check_problem(
+            problem, options, target=target, progress=progress, load_s=load_s, reference=reference
+        )
+    return report if options.baseline is None else compared(report, options.baseline, entry, options)
 
 
 def check_problem(

@@ -125,6 +125,25 @@ def test_params_that_are_a_value_with_a_loss_that_draws_have_several_seeds(tmp_p
     assert check(tmp_path / "model.py", noisy, seeds=2).seeds == (0, 1)
 
 
+UNSEEDED = VALUE.replace("np.ones((2, 2), np.float32)", "np.random.normal(size=(2, 2)) + random.random()")
+
+
+def test_data_drawn_without_a_seed_are_the_same_in_every_run(tmp_path: Path) -> None:
+    import random
+
+    import numpy as np
+
+    random.seed(3)
+    np.random.seed(3)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    text = "import random\n" + FLAT + UNSEEDED
+    losses = [check(tmp_path / "model.py", text).measurement.loss for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    other = pipeline.check(str(tmp_path / "model.py"), LoadOptions(seed=1))
+    assert other.measurement.loss != losses[0]
+
+
 def test_within_several_seeds_a_program_is_compiled_once_and_another_program_anew() -> None:
     import jax.numpy as jnp
 
