@@ -50,6 +50,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def section(heading: str) -> list[str]:
+    return PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines()
+
+
 def written(text: str, name: str = "gradscope.toml") -> config.Config:
     Path(name).write_text(text)
     return config.read(name)
@@ -260,6 +264,7 @@ def test_both_files_in_one_folder_are_an_error_that_names_both(folder: Path) -> 
         ("pyproject.toml", "[tool]\ngradscope = 3\n", "is 3, not a table"),
         ("pyproject.toml", "[project]\n", "pyproject.toml has no table [tool.gradscope]"),
         ("gradscope.toml", "[tool.gradscope]\nseed = 1\n", "Put them at the top level"),
+        ("gradscope.toml", f"targets = {'[' * 2000}", "nested too deeply"),
         ("absent.toml", None, "absent.toml cannot be read: No such file or directory"),
     ],
 )
@@ -316,6 +321,8 @@ WRONG = [
     ('targets = ["a.py", "./a.py"]', "repeated-target", '"./a.py" is there twice'),
     ('targets = ["nets/*.py"]', "unmatched-target", '"nets/*.py" matches no Python file'),
     ('targets = ["models/*.md"]', "unmatched-target", "matches no Python file"),
+    ('targets = ["a\\u0000.py"]', "unusable-setting", "It takes a list of files"),
+    ('params = "a\\u0000"', "unusable-setting", "path of a checkpoint"),
     ('[target]\npath = "a.py"', "unusable-setting", "two brackets"),
     ("[[target]]\nseed = 1", "unusable-setting", "`path` is missing"),
     ("[[target]]\npath = 1", "unusable-setting", "`path` is 1"),
@@ -383,7 +390,7 @@ def test_the_example_of_the_page_is_read_as_the_page_says(folder: Path) -> None:
 
 
 def test_the_page_has_every_key_with_its_default_and_its_reach() -> None:
-    rows = [line.split("|")[1:-1] for line in PAGE.partition("## Keys")[2].splitlines() if line[:3] == "| `"]
+    rows = [line.split("|")[1:-1] for line in section("Keys") if line[:3] == "| `"]
     told = {name: (row[2].strip(), row[3].strip()) for row in rows for name in re.findall(r"`(.+?)`", row[0])}
     assert told.keys() - {key.name for key in KEYS} == {"targets", "limits.RULE", "target"}
     for key in KEYS:
@@ -393,8 +400,6 @@ def test_the_page_has_every_key_with_its_default_and_its_reach() -> None:
 
 
 def test_the_page_has_the_precedence_that_is_tested() -> None:
-    rows = [
-        line.split("|")[2:-1] for line in PAGE.partition("## What wins")[2].splitlines() if line[:1] == "|"
-    ]
+    rows = [line.split("|")[2:-1] for line in section("What wins") if line[:1] == "|"]
     told = [tuple(int(n[0]) if (n := re.findall(r"\d", cell)) else None for cell in row) for row in rows[2:]]
     assert told == [row[:4] for row in PRECEDENCE[:4]]

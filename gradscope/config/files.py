@@ -85,6 +85,8 @@ def _parsed(path: str) -> dict[str, Any]:
         return tomllib.loads(_bytes(path).decode("utf-8"))
     except UnicodeDecodeError:
         raise _not_toml(displayed(path), "it is not encoded as UTF-8") from None
+    except RecursionError:
+        raise _not_toml(displayed(path), "it is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         said = str(error)
         at = re.search(r"\(at line (\d+)", said)

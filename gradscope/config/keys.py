@@ -77,7 +77,8 @@ def flag(given: Any) -> bool:
 
 
 def text(given: Any) -> str:
-    if not isinstance(given, str) or not given.strip():
+    # No path has a NUL, and the system's functions raise on one.
+    if not isinstance(given, str) or not given.strip() or "\0" in given:
         raise Unfit
     return given.strip()
 
@@ -126,6 +127,7 @@ KEYS = (
     Key("batches", count, "a whole number from 1 on, without quotes", "4", 1),
     Key("seeds", count, "a whole number from 1 on, without quotes", "3", 1),
     Key("verify", flag, "true or false, without quotes", "true", False),
+    Key("histograms", flag, "true or false, without quotes", "true", False),
     Key("batch-size", count, "a whole number from 1 on, without quotes", "32"),
     Key("seed", whole, "a whole number from 0 on, without quotes", "7", 0),
     Key("timeout", seconds, "seconds above 0, a number without quotes", "120"),

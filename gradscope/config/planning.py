@@ -152,6 +152,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             ignore=value["ignore"],
             limits=limits,
             verified=value["verify"],
+            histograms=value["histograms"],
             baseline=value["baseline"],
         ),
         fail_on=value["fail-on"],

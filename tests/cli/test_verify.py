@@ -112,3 +112,16 @@ def test_the_library_call_gives_the_same_verdicts() -> None:
     assert report.measurement.elements[0].index == ()
     with pytest.raises(gradscope.GradscopeError, match="--directions 0"):
         gradscope.verify(lambda p, x: p, 0.5, 2.0, directions=0)
+
+
+def test_a_configuration_says_how_a_target_is_loaded_and_not_what_fails(
+    run: Run, sick: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = tmp_path / "gradscope.toml"
+    settings.write_text('fail-on = "never"\nselect = "non-finite"\n[[target]]\npath = "sick.py"\nseed = 7\n')
+    assert run("verify", "sick.py").code == 1
+    settings.write_text('[[target]]\npath = "sick.py"\nparams = "absent.npz"\n')
+    result = run("verify", "sick.py")
+    assert result.code == 2
+    assert "absent.npz" in result.err
