@@ -22,6 +22,7 @@ from gradscope.records import (
     Skipped,
     Source,
 )
+from gradscope.trace.gating import is_gated
 from gradscope.trace.layers import LayerGroup, Mask, Row
 from gradscope.trace.program import Loop, Program
 from gradscope.trace.sites import Site
@@ -201,6 +202,7 @@ def _output(taken: Taken, row: Row) -> dict[str, Any]:
 
 def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
     source = source_of(loop.eqn)
+    gated = is_gated(loop.eqn)
     turn = slice(None, None, -1 if loop.reverse else 1)
     found = []
     for state in loop.states:
@@ -218,6 +220,7 @@ def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
                 delta_norms=tuple(deltas[turn].tolist()),
                 state_rms=tuple((values[turn] / count**0.5).tolist()),
                 function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
+                gated=gated,
             )
         )
     return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]

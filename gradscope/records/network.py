@@ -130,3 +130,5 @@ class Recurrence:
     state_rms: tuple[float, ...]
     function: str | None = None
     """The squashing function the state goes through, where one is seen: `tanh`, `logistic`."""
+    gated: bool = False
+    """A gate decides how much of the state is kept, as in an LSTM: it can open in training."""

@@ -13,7 +13,8 @@ gradient tells it to. It learns to use the last few steps and looks as if it had
 By the norm of δ of the carried state at every step of the loop, in one backward pass. The reference is the
 largest δ of the last eighth of the steps. Steps after the last one that the loss depends on are left out;
 so is what lies before an exact zero that follows large values (truncated backpropagation, a state that is
-not used). It is an error where the horizon is under half of the sequence, else a warning.
+not used). It is an error where the horizon is under half of the sequence, else a warning; and no more than
+a warning where a gate decides what is kept of the state (LSTM, GRU), because gates open in training.
 
 ## Limits
 - `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER,
@@ -33,8 +34,8 @@ Use instead a gated cell whose forget gate starts open, here for a memory of 80 
 ## What it does not say
 An LSTM or GRU at initialization *does* vanish over 100 steps when the loss stands at the end only: with a
 forget bias of 0 the gate is 0.5 and 0.5 ** 100 = 1e-30 is left, with a bias of 1 it is 0.73 ** 100 = 2e-14.
-That is measured and reported. Gates can open in training, from whatever credit the last steps give, so such
-a network may learn in spite of it: look again after some steps of training.
+That is measured, and a warning. Gates can open in training, from whatever credit the last steps give, so such
+a network may learn in spite of it: look again after some steps of training (`--params CHECKPOINT`).
 With a loss at every step the profile is level and the rule is silent: the steps near each loss hide how far
 each single loss reaches back. A task that needs no memory is healthy with a short horizon: ignore the rule.
 
@@ -91,11 +92,7 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
             f"value at step {fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
             f"{number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
-        remedy=(
-            f"Use a gated cell (GRU or LSTM) with a forget bias of {number(bias)}, which keeps credit over "
-            f"{length} steps; or start the recurrent weights orthogonal and normalize the state. If "
-            f"{horizon} steps of memory are enough, ignore this rule."
-        ),
+        remedy=_remedy(recurrence, bias, horizon, length),
         evidence={
             "horizon": horizon,
             "step": fallen_at + 1,
@@ -107,7 +104,20 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
         },
         layer=recurrence.layers[0] if recurrence.layers else None,
         source=recurrence.source,
-        severity=Severity.ERROR if 2 * horizon < length else Severity.WARNING,
+        severity=Severity.ERROR if 2 * horizon < length and not recurrence.gated else Severity.WARNING,
         layers=recurrence.layers,
         explains=recurrence.layers,
+    )
+
+
+def _remedy(recurrence: Recurrence, bias: float, horizon: int, length: int) -> str:
+    enough = f"If {horizon} steps of memory are enough, ignore this rule."
+    if recurrence.gated:
+        return (
+            f"Start the gate that keeps the state open: a bias of {number(bias)} on it (the forget gate of "
+            f"an LSTM, the update gate of a GRU) keeps credit over {length} steps. {enough}"
+        )
+    return (
+        f"Use a gated cell (GRU or LSTM) with a forget bias of {number(bias)}, which keeps credit over "
+        f"{length} steps; or start the recurrent weights orthogonal and normalize the state. {enough}"
     )

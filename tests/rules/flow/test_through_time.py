@@ -52,7 +52,13 @@ def test_a_horizon_under_half_of_the_sequence_is_an_error():
 
 @pytest.mark.parametrize("gate", [0.5, 0.73])
 def test_a_gate_at_its_usual_start_vanishes_over_100_steps_and_that_is_said(gate):
-    (finding,) = found(loop(decay(100, gate)), VANISHING)
+    (finding,) = found(loop(decay(100, gate), gated=True), VANISHING)
+    assert finding.severity is Severity.WARNING
+    assert "a bias of 2.67" in finding.remedy
+
+
+def test_without_a_gate_the_same_decay_is_an_error_and_a_gate_the_remedy():
+    (finding,) = found(loop(decay(100, 0.5)), VANISHING)
     assert finding.severity is Severity.ERROR
     assert "forget bias of 2.67" in finding.remedy
 
