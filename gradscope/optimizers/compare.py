@@ -14,10 +14,11 @@ from gradscope.load.problem import Problem
 from gradscope.optimizers import candidates as known, results
 from gradscope.optimizers.candidates import Candidate
 from gradscope.optimizers.curves import median, profile_scores, window_of
+from gradscope.optimizers.engines import Run
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.ground import Ground, prepared, training_of
 from gradscope.optimizers.planning import keeps_runs
-from gradscope.optimizers.search import Progress, Terms, best_rate, grid_around, search
+from gradscope.optimizers.search import Progress, Terms, grid_around, search
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.verdict import reasons, recommendation
 from gradscope.options import SCHEDULES, VMAP, CompareOptions
@@ -90,21 +91,17 @@ def _measure(
     progress("compiling")
     engine = ground.engine(training, len(rates))
     kept = keeps_runs(ground.feeds[0], len(rates) * len(ground.feeds))
-    terms = Terms(plan.steps, request.exhaustive, kept)
+    terms = Terms(plan.steps, request.exhaustive, kept, _validation(ground, training))
     runs = search(engine, ground.feeds, rates, terms, progress)
     state = jax.eval_shape(training.start, ground.feeds[0].weights, 1e-3)
-    found = results.measured(candidate, engine, runs, state_bytes(state))
-    if ground.evaluate is not None:
-        progress("validating")
-        best = best_rate(runs, plan.steps)
-        found.validation.update(
-            (id(run), ground.evaluate(training.judged(run.weights, run.state)))
-            for run in runs
-            if run.rate == best and run.weights is not None
-        )
-    for run in runs:
-        run.forget()
-    return found
+    return results.measured(candidate, engine, runs, state_bytes(state))
+
+
+def _validation(ground: Ground, training: Training) -> Callable[[Run], float] | None:
+    evaluate = ground.evaluate
+    if evaluate is None:
+        return None
+    return lambda run: evaluate(training.judged(run.weights, run.state))
 
 
 def _comparison(

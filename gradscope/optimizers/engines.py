@@ -42,6 +42,8 @@ class Run:
     """`None` before the first step, and where it was let go to save memory: then it starts anew."""
     state: Any = None
     line_searches: list[float] = field(default_factory=list)
+    validation: float | None = None
+    """Loss on the validation batch after the last step; infinite for a run that died."""
 
     def died_at(self) -> int | None:
         """The first step whose loss is not finite."""

@@ -30,8 +30,6 @@ class Measured:
 
     candidate: Candidate
     runs: Sequence[Run]
-    validation: dict[int, float]
-    """By `id` of a run at the best rate."""
     state_bytes: int
     step_seconds: float
     evaluations_per_step: float
@@ -45,7 +43,6 @@ def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_by
     return Measured(
         candidate,
         runs,
-        {},
         state_bytes,
         float(np.quantile(chunks, 0.25)) if chunks else math.nan,
         1.0 + (float(np.mean(searched)) if searched else 0.0),
@@ -90,7 +87,7 @@ def contestant(m: Measured, scale: Scale) -> Contestant:
     finals = [trials[id(run)].final_loss for run in chosen]
     steps = median([_crossing(trials[id(run)], scale.window, scale.target) for run in chosen])
     ends = _projected(m.runs, best, scale)
-    validation = [m.validation[id(run)] for run in chosen if id(run) in m.validation]
+    validation = [run.validation for run in chosen if run.validation is not None]
     several = tuned and len(ends) > 1 and math.isfinite(median(finals))
     return Contestant(
         name=m.candidate.name,
@@ -135,7 +132,7 @@ def _trial(m: Measured, run: Run, scale: Scale, tuned: bool) -> Trial:
         seed=run.feed.seed,
         losses=tuple(run.losses),
         final_loss=final,
-        validation_loss=m.validation.get(id(run)),
+        validation_loss=run.validation,
         diverged_at=died,
         stopped_early=stopped,
     )

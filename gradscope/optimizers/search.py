@@ -28,6 +28,8 @@ class Terms:
     """Every learning rate runs to the end."""
     keep_runs: bool
     """Weights and states of all learning rates fit in memory between two rungs."""
+    validate: Callable[[Run], float] | None = None
+    """Validation loss of a run that came to its end; then it decides on the learning rate."""
 
 
 def grid_around(usual: float, count: int) -> list[float]:
@@ -47,7 +49,7 @@ def search(
     """Every run that was made; those that were left behind have fewer losses than `terms.steps`."""
     runs = [Run(rate, feed) for rate in rates for feed in feeds]
     if terms.exhaustive or isinstance(engine, Batched) or len(rates) < 3:
-        _advance(engine, runs, terms.steps, progress)
+        _finish(engine, runs, terms, progress)
     else:
         _halve(engine, runs, terms, progress)
     for _ in range(EXTENSIONS if len(rates) > 1 else 0):
@@ -55,15 +57,31 @@ def search(
         if further is None:
             break
         more = [Run(further, feed) for feed in feeds]
-        _advance(engine, more, terms.steps, progress)
+        _finish(engine, more, terms, progress)
         runs += more
     return runs
 
 
 def best_rate(runs: Sequence[Run], steps: int) -> float:
-    """The rate with the lowest median loss at the end; the lower of equals."""
-    ends = ends_by_rate([run for run in runs if len(run.losses) >= steps or run.died_at() is not None], steps)
-    return min(sorted(ends), key=lambda rate: ends[rate])
+    """The rate with the lowest median loss at the end, on validation where there is that; the lower of
+    equals."""
+    scores = _scores_by_rate(runs, steps)
+    return min(sorted(scores), key=lambda rate: scores[rate])
+
+
+def _scores_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
+    """What decides on the rate: of those that came to the end."""
+    whole = [run for run in runs if _is_whole(run, steps)]
+    if all(run.validation is None for run in whole):
+        return ends_by_rate(whole, steps)
+    return {
+        rate: median([run.validation or 0.0 for run in whole if run.rate == rate])
+        for rate in dict.fromkeys(run.rate for run in whole)
+    }
+
+
+def _is_whole(run: Run, steps: int) -> bool:
+    return len(run.losses) >= steps or run.died_at() is not None
 
 
 def ends_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
@@ -86,7 +104,18 @@ def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress
         for run in runs:
             if run not in alive or not terms.keep_runs:
                 run.forget()
-    _advance(engine, alive, terms.steps, progress)
+    _finish(engine, alive, terms, progress)
+
+
+def _finish(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
+    """To the last step, and judged there; nothing but losses is kept of them."""
+    _advance(engine, runs, terms.steps, progress)
+    if terms.validate is not None:
+        progress("validating")
+        for run in runs:
+            run.validation = math.inf if run.died_at() is not None else terms.validate(run)
+    for run in runs:
+        run.forget()
 
 
 def _better_half(runs: Sequence[Run], steps: int) -> list[Run]:
@@ -99,7 +128,7 @@ def _beyond(runs: Sequence[Run], terms: Terms) -> float | None:
     """The next rate where the best lies at the edge of the grid, or `None`."""
     rates = sorted({run.rate for run in runs})
     best = best_rate(runs, terms.steps)
-    if not math.isfinite(ends_by_rate(runs, terms.steps)[best]):
+    if not math.isfinite(_scores_by_rate(runs, terms.steps)[best]):
         return _plain(rates[0] / HALF_DECADE)
     if best == rates[-1]:
         return _plain(best * HALF_DECADE)

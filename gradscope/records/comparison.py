@@ -40,7 +40,7 @@ class Contestant:
     usual_rate: float | None
     """The middle of its grid."""
     learning_rate: float | None
-    """The best one found: the lowest median final loss over the seeds."""
+    """The best one found: the lowest median over the seeds of the validation loss, else of the final loss."""
     final_loss: float
     """Median over the seeds at that rate; infinite where half of them diverged."""
     final_low: float
