@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.optimizers.candidates import Candidate, named
-from gradscope.optimizers.engines import Batched, Engine, Looped, Run, Stepwise, compiled_gradient
+from gradscope.optimizers.engines import CHUNK, Batched, Engine, Looped, Run, Stepwise, compiled_gradient
 from gradscope.optimizers.feed import Feed, Table, feed_of, keep, repeat, table_of
 from gradscope.optimizers.planning import Plan, engine_for, plan
 from gradscope.optimizers.search import Progress
@@ -25,6 +26,9 @@ REPEATS = (
     "Every seed gives the same run: the parameters are a value, the batches the same and nothing is drawn "
     "by a key. Give `init(key)` to see how much the start matters."
 )
+BLOCKS = 3
+"""Of steps that are timed; the middle one counts."""
+SLOW_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ def prepared(
         feeds.append(feed_of(start(first.seed + number), first.seed + number))
     progress("drawing batches")
     kept = keep(feeds, chosen.steps)
+    if not kept:  # Then every run draws them anew.
+        chosen = plan(request, candidates, step_s + drawing_time(first), compile_s)
+        feeds = feeds[: chosen.seeds]
     if repeat(feeds):
         feeds, chosen = [first], replace(chosen, seeds=1, notes=(*chosen.notes, REPEATS))
     run_steps = chosen.steps * chosen.seeds * chosen.grid
@@ -91,18 +98,29 @@ def training_of(
 
 
 def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, float]:
-    """Seconds of one step of Adam, and of what is compiled for each optimizer. Raises where the loss starts
-    as no number."""
+    """Seconds of one step of Adam on a batch that is at hand, as it is in most runs, and of what is compiled
+    for each optimizer. Raises where the loss starts as no number."""
     begin = time.perf_counter()
     engine = Stepwise(Training(program, feed, named("adam")), gradient)
     compile_s = time.perf_counter() - begin
-    run = Run(0.0, feed)
+    others = [leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf) for leaf in feed.opening]
+    run = Run(0.0, replace(feed, kept=[others] * (1 + BLOCKS * CHUNK)))
     engine.advance([run], 1)
     require_finite(run.losses[0])
+    # A slow step is known well enough after a few.
+    steps = CHUNK if engine.step_seconds[0] < SLOW_STEP_S else 5
     engine.step_seconds.clear()
-    for block in range(1, 4):
-        engine.advance([run], 1 + 5 * block)
-    return sorted(engine.step_seconds)[1], compile_s
+    for block in range(1, 1 + BLOCKS):
+        engine.advance([run], 1 + steps * block)
+    return sorted(engine.step_seconds)[BLOCKS // 2], compile_s
+
+
+def drawing_time(feed: Feed) -> float:
+    """Seconds that one batch of the user's takes to be drawn, its share of starting them included."""
+    begin = time.perf_counter()
+    for _ in feed.drawn(CHUNK):
+        pass
+    return (time.perf_counter() - begin) / CHUNK
 
 
 def require_finite(loss: float) -> None:
