@@ -36,6 +36,7 @@ def large(layers: int = LAYERS) -> Any:
     """A report as a deep network gives it, with the numbers of every layer its own."""
     from dataclasses import replace
 
+    from gradscope.rules import all_rules
     from tests.report.canned import deep, layer, parameter, report
 
     made = tuple(layer(f"encoder.blocks[{i}].attention.query", 0.3 * 0.995**i) for i in range(layers))
@@ -43,7 +44,8 @@ def large(layers: int = LAYERS) -> Any:
     findings = tuple(replace(finding, layer=each.name) for each in made[::SICK])
     whole = report("model.py", made, findings)
     leaves = tuple(parameter(of, leaf) for of in made for leaf in ("w", "b"))
-    return replace(whole, measurement=replace(whole.measurement, parameters=leaves))
+    measurement = replace(whole.measurement, parameters=leaves)
+    return replace(whole, measurement=measurement, rules=tuple(rule.name for rule in all_rules()))
 
 
 def rows() -> list[dict[str, Any]]:

@@ -47,6 +47,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "seeds": list(report.seeds),
         "against": encode(report.against),
         "near": encode(report.near),
+        "rules": list(report.rules),
     }
 
 
@@ -68,6 +69,7 @@ def from_json(data: Any) -> Report:
         seeds=decoder(tuple[int, ...])(data.get("seeds", [0]), "seeds"),
         against=decoder(Against | None)(data.get("against"), "against"),
         near=decoder(tuple[Finding, ...])(data.get("near", []), "near"),
+        rules=decoder(tuple[str, ...])(data.get("rules", []), "rules"),
     )
 
 

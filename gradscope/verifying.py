@@ -13,7 +13,7 @@ from gradscope.errors import GradscopeError
 from gradscope.options import LoadOptions
 from gradscope.pipeline import Limits, Progress, silent, tool
 from gradscope.records import Report, Skipped, Timing
-from gradscope.rules import all_rules, judge
+from gradscope.rules import all_rules, judge, judging
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -65,7 +65,10 @@ def verify_problem(
     findings, skipped = judge(measurement, select=rules, limits=limits or {})
     notes = tuple(Skipped("note", note) for note in problem.notes)
     timing = Timing(load_s).plus(found.timing)
-    return Report(target, tool(), measurement, findings, (*notes, *found.skipped, *skipped), timing)
+    remarks = (*notes, *found.skipped, *skipped)
+    return Report(
+        target, tool(), measurement, findings, remarks, timing, rules=judging(measurement, select=rules)
+    )
 
 
 def verify_loss(

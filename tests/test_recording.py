@@ -92,6 +92,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "transposition",
         "optimizers",
         "rate_search",
+        "histograms",
         "batches",
         "loss_spread",
         "optimizer_given",
@@ -102,6 +103,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "seeds",
         "against",
         "near",
+        "rules",
     ]
     assert data["format"] == 1
     assert data["verdict"] == "sick"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from gradscope.records.common import Number, Severity, Skipped, Source
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import ElementCheck, GradientCheck, RuleCheck, Transposition
+from gradscope.records.histograms import Histogram
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.reference import Reference
@@ -37,6 +38,8 @@ class Measurement:
     """By `compare-optimizers`."""
     rate_search: RateSearch | None = None
     """By `find-lr`."""
+    histograms: tuple[Histogram, ...] = ()
+    """By `check --histograms`: of each layer's weights and gradient, in forward order."""
     batches: int = 1
     loss_spread: float | None = None
     """Standard deviation of the loss over the batches; `None` with one batch."""
@@ -157,6 +160,8 @@ class Report:
     """What the baseline says of the run as a whole; `None` without one."""
     near: tuple[Finding, ...] = ()
     """What was there in some of the seeds, but not in most: no findings, and told in `skipped`."""
+    rules: tuple[str, ...] = ()
+    """The rules that judged it: where one is silent about a layer, that layer has passed it."""
 
     @property
     def verdict(self) -> str:

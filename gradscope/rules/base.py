@@ -56,6 +56,11 @@ class Rule:
     measure: str | None = None
     """The key of the evidence that says how bad it is, as a ratio to what is level: `total`. It is worse the
     further its logarithm is from 0; `None` where a finding has no degree."""
+    needs: str | None = None
+    """The part of the measurement without which it judges nothing: `gradients`, `reference`."""
+
+    def can_judge(self, measurement: Measurement) -> bool:
+        return self.needs is None or bool(getattr(measurement, self.needs))
 
     def run(self, measurement: Measurement, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
         """Hits in the rule's own order; `limits` replaces single defaults."""
@@ -80,6 +85,7 @@ def rule(
     severity: Severity,
     symptom_of: tuple[str, ...] = (),
     measure: str | None = None,
+    needs: str | None = None,
     **limits: float,
 ) -> Callable[[Check], Rule]:
     """Make the decorated function a `Rule`; the family is the package that the file stands in."""
@@ -88,6 +94,6 @@ def rule(
         page = (check.__globals__["__doc__"] or "").strip()
         family = check.__module__.split(".")[-2].replace("_", "-")
         summary = page.partition("\n")[0]
-        return Rule(name, family, summary, page, severity, dict(limits), symptom_of, check, measure)
+        return Rule(name, family, summary, page, severity, dict(limits), symptom_of, check, measure, needs)
 
     return decorate

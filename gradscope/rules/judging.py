@@ -42,6 +42,13 @@ def judge(
     return tuple(findings), tuple(skipped)
 
 
+def judging(
+    measurement: Measurement, select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Names of the rules whose silence says something: asked for, and with what they need measured."""
+    return tuple(rule.name for rule in _chosen(select, ignore) if rule.can_judge(measurement))
+
+
 def _chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Rule]:
     wanted = {get(name).name for name in select} or {rule.name for rule in all_rules()}
     wanted -= {get(name).name for name in ignore}

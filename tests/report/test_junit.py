@@ -47,6 +47,17 @@ def test_every_layer_without_a_finding_passes() -> None:
     assert len(passing) == 99
 
 
+def test_there_is_a_case_for_each_layer_and_each_rule_that_judged_it() -> None:
+    rules = ("vanishing-gradient", "zero-gradient")
+    sick = replace(deep(), rules=rules)
+    found = cases(sick)
+    assert set(found) == {f"{layer.name}: {rule}" for layer in deep().measurement.layers for rule in rules}
+    assert sum(case.is_failure for case in found.values()) == 1
+    mended = cases(replace(sick, findings=()))
+    assert mended.keys() == found.keys()
+    assert all(case.is_passed for case in mended.values())
+
+
 def test_what_the_policy_names_fails_and_nothing_else() -> None:
     failing = {name for name, case in cases(broken()).items() if case.is_failure}
     assert failing == {"head: non-finite"}

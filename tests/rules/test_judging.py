@@ -8,7 +8,7 @@ import pytest
 
 from gradscope.errors import GradscopeError
 from gradscope.records import Connection, Measurement
-from gradscope.rules import all_rules, get, judge
+from gradscope.rules import all_rules, get, judge, judging
 from gradscope.rules.words import names_of, number
 from tests.rules.made import chain, decay, layer, measured, parameter
 
@@ -26,6 +26,14 @@ NAMES = [
     "non-finite",
     "unstable-expression",
 ]
+
+
+def test_a_rule_without_what_it_needs_has_not_judged():
+    plain = judging(chain([1.0] * 4))
+    assert "vanishing-gradient" in plain
+    assert not {"wrong-gradient", "unverifiable-gradient", "changed-profile"} & set(plain)
+    assert judging(chain([1.0] * 4), select=("zero-gradient",)) == ("zero-gradient",)
+    assert "zero-gradient" not in judging(chain([1.0] * 4), ignore=("zero-gradient",))
 
 
 def test_the_rules_are_these_in_this_order():

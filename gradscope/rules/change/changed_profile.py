@@ -85,6 +85,7 @@ class Place:
     "changed-profile",
     severity=Severity.ERROR,
     symptom_of=("non-finite", "vanishing-gradient", "exploding-gradient", "vanishing-through-time"),
+    needs="reference",
     factor=30,
     shift=100,
     depths=4,

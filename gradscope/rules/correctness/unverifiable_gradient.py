@@ -61,7 +61,7 @@ REMEDY = {
 }
 
 
-@rule("unverifiable-gradient", severity=Severity.WARNING)
+@rule("unverifiable-gradient", severity=Severity.WARNING, needs="gradients")
 def unverifiable_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     unsure = [check for check in measurement.gradients if check.verdict is Verdict.CANNOT_JUDGE]
     rules = [check for check in measurement.custom_rules if check.verdict is Verdict.CANNOT_JUDGE]

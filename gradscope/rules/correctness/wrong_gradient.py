@@ -65,7 +65,7 @@ from gradscope.rules.words import count, names_of, number
 BY_RULE = "custom-rule"
 
 
-@rule("wrong-gradient", severity=Severity.ERROR, relative_error=1e-4)
+@rule("wrong-gradient", severity=Severity.ERROR, needs="gradients", relative_error=1e-4)
 def wrong_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     least = limits["relative_error"]
     wrong = [c for c in measurement.gradients if c.verdict is Verdict.WRONG and c.relative_error >= least]
