@@ -40,6 +40,8 @@ class CheckOptions:
     """By rule and name: numbers that take the place of the rule's own."""
     verified: bool = False
     """Verify the gradients, too."""
+    histograms: bool = False
+    """Count weights and gradients by size, too."""
     baseline: str | None = None
     """A file of known findings and profiles: only what is new or worse fails."""
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gradscope import __version__, baseline, compilation_cache
 from gradscope.against import compared
 from gradscope.options import CheckOptions, LoadOptions
-from gradscope.records import Reference, Report, Skipped, Timing, Tool
-from gradscope.rules import get, judge
+from gradscope.records import Measurement, Reference, Report, Skipped, Timing, Tool
+from gradscope.rules import get, judge, judging
 from gradscope.stability import over_seeds
 
 if TYPE_CHECKING:
@@ -99,23 +99,39 @@ def check_problem(
     timing = Timing(load_s)
     for each in measured:
         timing = timing.plus(Timing(0.0, each.trace_s, each.compile_s, each.run_s))
-    if options.verified:
-        from gradscope.measure.verification import verify
-
-        found = verify(problem, progress=progress)
-        measurements[0], timing = found.added_to(measurements[0]), timing.plus(found.timing)
-        remarks[0] = (*remarks[0], *found.skipped)
+    measurements[0], remarked, spent = _closer(problem, options, measurements[0], progress)
+    remarks[0], timing = (*remarks[0], *remarked), timing.plus(spent)
     judged = [
         judge(each, select=options.select, ignore=options.ignore, limits=options.limits)
         for each in measurements
     ]
     skipped = [(*about, *more) for about, (_, more) in zip(remarks, judged, strict=True)]
     report = Report(target, tool(), measurements[0], judged[0][0], skipped[0], timing, tuple(seeds))
+    report = replace(report, rules=judging(measurements[0], options.select, options.ignore))
     if len(seeds) > 1:
         return over_seeds(report, measurements, [findings for findings, _ in judged], skipped)
     if options.seeds > 1:
         return replace(report, skipped=(*report.skipped, Skipped("note", ONE_SEED)))
     return report
+
+
+def _closer(
+    problem: Problem, options: CheckOptions, measurement: Measurement, progress: Progress
+) -> tuple[Measurement, tuple[Skipped, ...], Timing]:
+    """The passes that run only when they are asked for, added to what was measured."""
+    timing, skipped = Timing(), tuple[Skipped, ...]()
+    if options.verified:
+        from gradscope.measure.verification import verify
+
+        found = verify(problem, progress=progress)
+        measurement, skipped = found.added_to(measurement), found.skipped
+        timing = timing.plus(found.timing)
+    if options.histograms:
+        from gradscope.measure.histograms import histograms
+
+        counted, spent = histograms(problem, progress=progress)
+        measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
+    return measurement, skipped, timing
 
 
 def tool() -> Tool:

@@ -24,6 +24,7 @@ ignore = "zero-gradient"
 batches = 4
 seeds = 3
 verify = true
+histograms = true
 batch-size = 32
 seed = 7
 timeout = 60
@@ -93,6 +94,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 ignore=("zero-gradient",),
                 limits={"vanishing-gradient": {"ratio": 1e-4}},
                 verified=True,
+                histograms=True,
                 baseline="known.json",
             ),
             fail_on=("warning", "non-finite"),

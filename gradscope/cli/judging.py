@@ -42,6 +42,15 @@ Verify = Annotated[
         show_default=False,
     ),
 ]
+Histograms = Annotated[
+    bool | None,
+    typer.Option(
+        "--histograms/--no-histograms",
+        metavar="",
+        help="Count weights and gradients by size, too; for --report html=FILE.",
+        show_default=False,
+    ),
+]
 
 
 def given_judging(
@@ -50,6 +59,7 @@ def given_judging(
     select: Select = None,
     ignore: Ignore = None,
     verify: Verify = None,
+    histograms: Histograms = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
 ) -> Given:
@@ -60,6 +70,7 @@ def given_judging(
         "select": known_rules(select) or None,
         "ignore": known_rules(ignore) or None,
         "verify": verify,
+        "histograms": histograms,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,
     }

@@ -26,6 +26,7 @@ from gradscope.records.correctness import (
     Transposition as Transposition,
     Verdict as Verdict,
 )
+from gradscope.records.histograms import Histogram as Histogram
 from gradscope.records.network import (
     Connection as Connection,
     Cut as Cut,

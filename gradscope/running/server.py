@@ -22,6 +22,7 @@ PRELOADED = (
     "gradscope.load.checkpoints.loading",
     "gradscope.load.data_files.opening",
     "gradscope.load.definitions",
+    "gradscope.measure.histograms",
     "gradscope.measure.run",
     "gradscope.measure.verification",
     "gradscope.running.child",

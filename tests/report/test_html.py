@@ -12,6 +12,7 @@ from gradscope.records import (
     Against,
     ElementCheck,
     GradientCheck,
+    Histogram,
     Known,
     NotJudged,
     Operation,
@@ -329,3 +330,31 @@ def test_of_very_many_targets_those_without_findings_are_told_briefly() -> None:
     assert "The network, layer by layer" in text
     assert text.count("<tr id=") == len(broken().measurement.layers)
     assert "are left out here" in found.text
+
+
+def counted(*names: str) -> Report:
+    found = [
+        Histogram(name, of, -9, (1, 40, 55, 3), 12, 1) for of in ("weight", "gradient") for name in names
+    ]
+    empty = Histogram("empty", "gradient", 0, (), 5, 0)
+    run = healthy()
+    histograms = (*found, Histogram("empty", "weight", 0, (), 5, 0), empty)
+    return replace(run, measurement=replace(run.measurement, histograms=histograms))
+
+
+def test_histograms_are_drawn_told_and_tabled() -> None:
+    found = Page(of(counted("layers[0]", HOSTILE[0])))
+    assert found.names <= ALLOWED
+    labels = [each["aria-label"] for name, each in found.elements if name == "svg" and "aria-label" in each]
+    told = "112 elements, most from 0.000316 to 0.001, 11% zero, 1 element not finite"
+    assert f"gradient of layers[0]: {told}" in labels
+    assert "weight of empty: 5 elements, 100% zero" in labels
+    assert found.text.count(HOSTILE[0]) >= 4
+    bars = [each["d"] for _, each in found.elements if each.get("class") == "bar-weight"]
+    assert bars[0] == "M1 10V9.8H2V3.5H3V1H4V9.5H5V10z"
+
+
+def test_of_many_layers_some_histograms_are_drawn_and_all_are_tabled() -> None:
+    found = Page(of(counted(*(f"l{i}" for i in range(300)))))
+    assert "100 of 301 layers are drawn." in found.text
+    assert all(found.texts.count(f"l{i}") >= 2 for i in range(300))

@@ -11,6 +11,7 @@ from gradscope.records import Outcome, Report, Suite
 from gradscope.report import gradients as verified, optimizers as words, targets, units
 from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.findings import counts, findings, not_judged
+from gradscope.report.html.histograms import histograms
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, tag
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
@@ -113,6 +114,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         body = [
             frame.section("network", "The network, layer by layer", picture),
             recurrences(measured.recurrences, frame),
+            histograms(measured.histograms, frame),
             tables.lead_up(measured.origin, frame),
             frame.section(
                 "layers", "Layers", tables.layers(measured, flags, frame), tables.parameters(measured)
