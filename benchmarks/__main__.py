@@ -10,11 +10,14 @@ PARTS = {
     "flow": "flow_pass",
     "depth": "depth",
     "processes": "processes",
+    "targets": "targets",
+    "second_run": "second_run",
     "rendering": "rendering",
     "origin": "origin",
     "optimizers": "optimizers",
     "verify": "verify",
     "verify_time": "verify_time",
+    "stability": "stability",
 }
 
 
@@ -32,7 +35,7 @@ def shown(value: Any) -> str:
 def main(wanted: list[str]) -> None:
     for part in wanted or PARTS:
         print(f"\n## {part}\n")
-        print(table(import_module(f"benchmarks.{PARTS[part]}").rows()), flush=True)
+        print(table(list(import_module(f"benchmarks.{PARTS[part]}").rows())), flush=True)
 
 
 if __name__ == "__main__":
