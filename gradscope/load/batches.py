@@ -144,6 +144,10 @@ def require_size(batch_size: int | None) -> None:
         )
 
 
+def unused_size(batch_size: int) -> str:
+    return f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
+
+
 def rows_notes(what: str, count: int, size: int, asked: int | None) -> tuple[str, ...]:
     """How `what` is cut into batches of `size`, where that is not plain."""
     if count > size:

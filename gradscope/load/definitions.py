@@ -13,12 +13,13 @@ from gradscope.load.arguments import params_name
 from gradscope.load.batches import RowSource
 from gradscope.load.elsewhere import inside_a_function
 from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
-from gradscope.load.keys import call_with_key, takes_nothing_or_a_key
+from gradscope.load.keys import call_with_key, required_parameters, takes_nothing_or_a_key
 from gradscope.load.loaders import is_table_of_examples
 from gradscope.load.losses import loss_beside
 from gradscope.load.models import is_function, model_names, params_in
 from gradscope.load.problem import Problem, is_optimizer
 from gradscope.load.shown import kind_of, listed, nearest, shown
+from gradscope.load.sources import KeyedBatches
 from gradscope.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
@@ -140,7 +141,9 @@ def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, An
     if len(usable) > 1:
         notes.append(f"The file gives {' and '.join(usable)}: {name} is used.")
     if name == "batches" and is_function(names[name]):
-        return {name: partial(call_with_key, names[name], name, seed)}
+        make = partial(call_with_key, names[name], name)
+        keyed = required_parameters(names[name])
+        return {name: KeyedBatches(make, seed) if keyed else partial(make, seed)}
     return {name: _usable(names, name, seed)}
 
 

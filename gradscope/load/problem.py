@@ -11,7 +11,7 @@ import jax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
-from gradscope.load.batches import BatchSource, Peeked, RowSource
+from gradscope.load.batches import BatchSource, Peeked, RowSource, unused_size
 from gradscope.load.frameworks.base import Opened
 from gradscope.load.frameworks.table import loss_of, transform_of, watched
 from gradscope.load.keys import prng_key
@@ -167,8 +167,7 @@ class Problem:
             kept = (note for note in self.notes if note not in source.notes)
             changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
-            note = f"The batch size {batch_size} is not used: it cuts `data`, and the file gives batches."
-            changed._set(notes=(*self.notes, note))
+            changed._set(notes=(*self.notes, unused_size(batch_size)))
         return changed
 
     def for_training(self) -> Problem:
@@ -190,8 +189,8 @@ class Problem:
         return changed
 
     def reseeded(self, seed: int) -> Problem:
-        """This problem as another seed begins it: its params where they are made from a key, its keys and
-        the order of its rows. What the user's file gives as a value stays."""
+        """This problem as another seed begins it: its params and batches where they are made from a key, its
+        keys and the order of its rows. What the user's file gives as a value stays."""
         changed = self.with_options(seed=seed)
         return changed if self._make is None else changed.beginning_with(self._make(seed))
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gradscope.errors import GradscopeError
-from gradscope.load.batches import BatchSource, One, RowSource, Stream, rows_of
+from gradscope.load.batches import BatchSource, One, RowSource, Stream, rows_of, unused_size
 from gradscope.load.leaves import numeric, require_rows
 from gradscope.load.loaders import Examples, gives_batches, gives_examples, is_table_of_examples, iterator_of
 from gradscope.load.plain import plain
+
+
+@dataclass(frozen=True)
+class KeyedBatches:
+    """Batches from a function of the seed: as rows are, they are drawn in another order for another one."""
+
+    make: Callable[[int], Any]
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def start(self) -> Iterator[Any]:
+        return _stream(partial(self.make, self.seed)).start()
+
+    def with_options(self, seed: int, batch_size: int | None) -> KeyedBatches:
+        notes = self.notes if batch_size is None else (unused_size(batch_size),)
+        changed = replace(self, seed=seed, notes=notes)
+        # The same one keeps the batch that was drawn already.
+        return self if changed == self else changed
 
 
 def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | None) -> BatchSource:

@@ -44,6 +44,8 @@ class Feed:
     """Known once a pass has ended."""
     misfits: int = 0
     """Batches of the last drawing that were left out for a shape other than that of the first."""
+    shapes: Any = None
+    """Of the arguments of a step, where those of another seed are compiled for."""
 
     def program(self) -> Program:
         """The loss, traced at the shapes of the first batch."""
@@ -66,7 +68,7 @@ class Feed:
     def drawn(self, count: int) -> Iterator[list[Any]]:
         """As `steps`, from the user's batches; arrays of the host stay there."""
         step, waited = 0, 0
-        shapes: Any = None
+        shapes = self.shapes
         self.misfits = 0
         # A key that nobody reads is not worth a dispatch at each step.
         key = None if self.problem.takes_key else self.problem.key()
@@ -74,7 +76,7 @@ class Feed:
             before = step
             for batch in self._pass():
                 inputs = self.tracer.inputs(batch, step, key)
-                found = [(np.shape(leaf), jax.numpy.result_type(leaf)) for leaf in inputs.others]
+                found = _shapes(inputs.others)
                 shapes = shapes or found
                 if found != shapes:
                     self.misfits, waited = self.misfits + 1, waited + 1
@@ -94,12 +96,17 @@ class Feed:
             yield from self.problem.batches()
 
 
-def feed_of(problem: Problem, seed: int) -> Feed:
+def feed_of(problem: Problem, seed: int, like: Feed | None = None) -> Feed:
+    """`like`: the feed whose program this one is for."""
     problem = problem.for_training()
     tracer = Tracer(problem)
     first = next(problem.batches(), None)
     weights = [jnp.asarray(weight) for weight in tracer.inputs(first).weights]
-    return Feed(seed, problem, tracer, weights, first)
+    return Feed(seed, problem, tracer, weights, first, shapes=None if like is None else _shapes(like.opening))
+
+
+def _shapes(others: Sequence[Any]) -> list[Any]:
+    return [(np.shape(leaf), jax.numpy.result_type(leaf)) for leaf in others]
 
 
 def memory_share(share: float) -> float:

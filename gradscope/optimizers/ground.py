@@ -71,7 +71,7 @@ def prepared(
     feeds = [first]
     for number in range(1, chosen.seeds):
         progress(f"preparing seed {number + 1} of {chosen.seeds}")
-        feeds.append(feed_of(start(first.seed + number), first.seed + number))
+        feeds.append(feed_of(start(first.seed + number), first.seed + number, first))
     progress("drawing batches")
     kept = keep(feeds, chosen.steps)
     if not kept:  # Then every run draws them anew.

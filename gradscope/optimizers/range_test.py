@@ -59,7 +59,7 @@ def find_rate(
     tests = []
     for number in range(seeds):
         progress(f"range test {number + 1} of {seeds}")
-        feed = first if number == 0 else feed_of(start(seed + number), seed + number)
+        feed = first if number == 0 else feed_of(start(seed + number), seed + number, first)
         tests.append(_test(engine, feed, rates))
     readings = [_trimmed(test) for test in tests]
     lowest = [_two_digits(rates[int(np.argmin(losses))] / 10.0) for rates, losses in readings]

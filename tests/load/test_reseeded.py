@@ -45,6 +45,27 @@ def test_params_that_are_a_value_stay(write: Any) -> None:
     assert not same(list(problem.reseeded(1).batches()), list(problem.batches()))
 
 
+@pytest.mark.parametrize("argument", ["key", "seed"])
+def test_batches_from_a_key_are_those_of_a_file_loaded_with_that_seed(write: Any, argument: str) -> None:
+    body = (
+        f"def batches({argument}):\n"
+        f"    rng = np.random.default_rng(np.atleast_1d({argument}))\n"
+        "    for _ in range(3): yield rng.normal(size=(2, 2))\n"
+    )
+    path = write(INIT.replace("data = ", "rows = ") + body)
+    problem = load(path)
+    again, loaded = problem.reseeded(5), load(path, seed=5)
+    assert same(list(again.batches()), list(loaded.batches()))
+    assert not same(list(again.batches()), list(problem.batches()))
+    assert len(list(again.batches())) == 3, "each pass starts anew"
+
+
+def test_a_batch_size_cannot_cut_batches_from_a_key(write: Any) -> None:
+    text = "def batches(key):\n    yield np.ones((2, 2), np.float32)\n"
+    problem = load(write(INIT.replace("data = ", "rows = ") + text), batch_size=7)
+    assert [note for note in problem.notes if "batch size 7 is not used" in note]
+
+
 def test_a_function_that_makes_the_problem_is_called_with_the_seed(write: Any) -> None:
     made = "def problem(key):\n    return gradscope.Problem(loss_fn, init(key), data=data)\n"
     path = write(INIT + "import gradscope\n" + made)

@@ -113,7 +113,7 @@ def test_a_generator_without_an_end_is_drawn_from_as_far_as_needed() -> None:
 def test_batches_that_end_for_good_are_refused() -> None:
     supply = iter([numbered(2)])
     problem = Problem(loss, PARAMS, batches=lambda: next(supply, iter(())))
-    with pytest.raises(GradscopeError, match="ended after 0 of 1 ") as caught:
+    with pytest.raises(GradscopeError, match="ended after 0 of 25 ") as caught:
         compared(problem, "sgd")
     assert caught.value.slug == "batches-ended"
 
@@ -182,3 +182,15 @@ def test_what_a_generator_raises_is_the_users_error() -> None:
 
     with pytest.raises(GradscopeError, match="shard 7"):
         compared(Problem(loss, PARAMS, batches=batches, optimizer=optax.sgd(0.1)), "sgd")
+
+
+def test_another_seed_leaves_out_what_the_program_of_the_first_was_not_made_for() -> None:
+    rows = {0: (2, 1), 1: (1, 2)}
+    problems = {
+        seed: Problem(loss, PARAMS, batches=[np.ones((count, 3), np.float32) for count in counts])
+        for seed, counts in rows.items()
+    }
+    first = feed_of(problems[0], 0)
+    second = feed_of(problems[1], 1, first)
+    assert [others[0].shape for others in second.steps(3)] == [(2, 3)] * 3
+    assert second.misfits == 3
