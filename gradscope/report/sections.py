@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from gradscope.records import Finding, Recurrence, Report, Severity, Source
+from gradscope.records import Finding, Number, Recurrence, Report, Severity, Source
 from gradscope.report import units
 from gradscope.report.bars import BROKEN, sparkline
+from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.gradients import tally
 from gradscope.report.lines import Line, crop, fold, paragraph, width_of
@@ -43,12 +44,14 @@ def by_severity(found: Sequence[Finding]) -> str:
     )
 
 
-def findings(report: Report, width: int, glyphs: Glyphs, show_all: bool) -> list[Line]:
+def findings(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     ranked = sorted(report.findings, key=lambda finding: finding.severity.rank)
-    shown = ranked if show_all else ranked[:MOST_FINDINGS]
+    shown = ranked if view.show_all else ranked[:MOST_FINDINGS]
+    width = min(view.width, LONGEST_LINE)
     lines: list[Line] = []
     for finding in shown:
-        lines += [[], *finding_lines(finding, min(width, LONGEST_LINE), glyphs)]
+        lines += [[], *finding_lines(finding, width, glyphs)]
+        lines += evidence(finding, width, glyphs) if view.verbose else []
     if len(ranked) > len(shown):
         rest = units.counted(len(ranked) - len(shown), "more finding")
         lines += [[], [(f"{glyphs.ellipsis} {rest}: --all shows every one", "quiet")]]
@@ -77,6 +80,17 @@ def finding_lines(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
     lines += paragraph(glyphs.text(finding.message), width, INDENT)
     lead = (f"{glyphs.arrow} ", "remedy")
     return lines + paragraph(glyphs.text(finding.remedy), width, INDENT, "", lead)
+
+
+def evidence(finding: Finding, width: int, glyphs: Glyphs) -> list[Line]:
+    """The numbers that the rule went by, under the names that the JSON gives them."""
+    facts = [f"{name} {_fact(value)}" for name, value in finding.evidence.items()]
+    lines = _joined(facts, width - INDENT, glyphs)
+    return [[(" " * INDENT, ""), *line] for line in lines]
+
+
+def _fact(value: Number) -> str:
+    return units.number(value) if isinstance(value, float) else str(value)
 
 
 def source_line(source: Source, width: int, glyphs: Glyphs) -> list[Line]:

@@ -10,7 +10,7 @@ from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.grid import Column, Row, grid
 from gradscope.report.lines import Line, paragraph
-from gradscope.report.sections import LONGEST_LINE, finding_lines
+from gradscope.report.sections import LONGEST_LINE, NOTE, finding_lines
 from gradscope.report.standing import against_lines, in_baseline
 
 MOST_FINDINGS = 3
@@ -28,7 +28,20 @@ def several(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
             lines += _against(outcome, view, glyphs)
     for outcome in suite.outcomes:
         lines += not_judged(outcome, min(view.width, LONGEST_LINE), glyphs)
-    return [*lines, *paragraph(totals(suite), view.width, 0, "strong")]
+    lines += paragraph(totals(suite), view.width, 0, "strong")
+    if (gaps := _with_gaps(suite)) and not view.verbose:
+        have = "has a part that was" if gaps == 1 else "have parts that were"
+        text = f"{units.counted(gaps, 'target')} {have} not judged: --verbose says which."
+        lines += paragraph(text, view.width, 0, "quiet")
+    return lines
+
+
+def _with_gaps(suite: Suite) -> int:
+    """Reports in which something was left out; a note leaves nothing out."""
+    return sum(
+        any(entry.what != NOTE for entry in report.skipped) or bool(report.measurement.unseen)
+        for report in suite.reports
+    )
 
 
 def totals(suite: Suite) -> str:

@@ -42,7 +42,7 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
         lines += [[], *table] if table else []
         lines += sections.recurrences(report, width, glyphs)
         lines += gradients(measured, view, glyphs)
-    lines += sections.findings(report, width, glyphs, view.show_all)
+    lines += sections.findings(report, view, glyphs)
     lines += against_lines(report, width, glyphs, view.show_all)
     if not view.quiet:
         lines += lead_up(report, width, glyphs)

@@ -195,3 +195,11 @@ def test_the_loss_that_decides_the_rank_stays_on_the_narrowest_screen() -> None:
     page = shown(replace(CANNED["compared"](), measurement=measured), width=34)
     assert "validation" in page
     assert "0.250" in page
+
+
+def test_verbose_shows_the_numbers_that_a_rule_went_by() -> None:
+    assert "decay_per_layer 0.21" not in shown(deep())
+    (finding,) = deep().findings
+    told = shown(deep(), verbose=True, width=100)
+    assert all(name in told for name in finding.evidence)
+    assert max(map(width_of, told.splitlines())) <= 100
