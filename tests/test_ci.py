@@ -142,45 +142,27 @@ def finished(process: subprocess.Popen[str], folder: Path) -> Job:
     )
 
 
-@pytest.fixture(scope="module")
-def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Job]:
-    """The action on the exploding sample and on its twin, at the same time."""
-    folder = tmp_path_factory.mktemp("jobs")
+def test_the_action_fails_on_the_exploding_sample_and_passes_on_its_twin(tmp_path: Path) -> None:
     names = {"sick": "exploding_rnn.py", "well": "orthogonal_rnn.py"}
+    running = {}
     for name, sample in names.items():
-        (folder / name).mkdir()
-        shutil.copy(SAMPLES / sample, folder / name)
-    running = {
-        name: start(
-            "check",
-            folder / name,
-            targets=f" {sample}\n",
-            args="--ignore\nnon-finite",
-            **{"fail-on": "error"},
-        )
-        for name, sample in names.items()
-    }
-    return {name: finished(process, folder / name) for name, process in running.items()}
+        (tmp_path / name).mkdir()
+        shutil.copy(SAMPLES / sample, tmp_path / name)
+        given = {"targets": f" {sample}\n", "args": "--ignore\nnon-finite", "fail-on": "error"}
+        running[name] = start("check", tmp_path / name, **given)
+    sick, well = (finished(process, tmp_path / name) for name, process in running.items())
 
-
-def test_the_action_fails_on_the_exploding_sample(jobs: dict[str, Job]) -> None:
-    sick = jobs["sick"]
-    assert sick.code == 1, sick.log
-    assert sick.outputs["exit-code"] == "1"
+    assert (sick.code, sick.outputs["exit-code"]) == (1, "1"), sick.log
     assert "::error title=gradscope (exploding-through-time),file=exploding_rnn.py,line=29::" in sick.log
     assert "exploding-through-time" in sick.summary
     assert sick.outputs["sarif-file"] == "gradscope.sarif"
-    assert sick.sarif
     (token,) = re.findall(r"^::stop-commands::(\w{32})$", sick.log, re.MULTILINE)
     report = sick.log.partition(f"::{token}\n")[2].partition(f"::{token}::\n")[0]
     assert report.startswith("✗ sick  exploding_rnn.py")
 
-
-def test_the_action_passes_on_its_twin(jobs: dict[str, Job]) -> None:
-    well = jobs["well"]
-    assert well.code == 0, well.log
-    assert well.outputs["exit-code"] == "0"
+    assert (well.code, well.outputs["exit-code"]) == (0, "0"), well.log
     assert "::error" not in well.log
+    assert sick.sarif
     assert well.sarif
 
 

@@ -174,59 +174,38 @@ def test_the_plugin_costs_a_run_without_gradscope_nothing() -> None:
     assert ours == {"gradscope.pytest_plugin"}
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says of a project whose targets and tests are real, in two processes."""
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "models").mkdir()
-    (folder / "pyproject.toml").write_text(CONFIGURATION)
+OUTCOMES = {
+    "gradscope::models/sick.py": "FAILED",
+    "gradscope::models/well.py": "PASSED",
+    "gradscope::models/lost.py": "ERROR",
+    "test_use.py::test_that_fails": "FAILED",
+    "test_use.py::TestMarked::test_the_class_is_heard": "PASSED",
+    "test_use.py::TestMarked::test_the_nearest_wins": "PASSED",
+    "test_use.py::TestMarked::test_of_a_wrong_marker": "ERROR",
+}
+
+
+def test_real_targets_and_tests_in_two_processes(tmp_path: Path) -> None:
+    """One test for one run of pytest: it takes seconds."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
     for name, sample in (("models/sick.py", "exploding_rnn"), ("models/well.py", "orthogonal_rnn")):
-        shutil.copy(SAMPLES / f"{sample}.py", folder / name)
-    shutil.copy(SAMPLES / "huge_init_mlp.py", folder / "sick.py")
-    (folder / "test_use.py").write_text(USE)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "-v",
-        "--strict-markers",
-        "--gradscope",
-        "-W",
-        "error",
-    ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    return done.stdout
-
-
-def outcome_of(text: str, test: str) -> str:
-    lines = (line.split() for line in text.splitlines() if line.startswith("[gw"))
-    return next(words[-2] for words in lines if len(words) > 3 and words[-1].endswith(test))
-
-
-@pytest.mark.parametrize(
-    ("test", "outcome"),
-    [
-        ("gradscope::models/sick.py", "FAILED"),
-        ("gradscope::models/well.py", "PASSED"),
-        ("gradscope::models/lost.py", "ERROR"),
-        ("test_that_fails", "FAILED"),
-        ("test_the_class_is_heard", "PASSED"),
-        ("test_the_nearest_wins", "PASSED"),
-        ("test_of_a_wrong_marker", "ERROR"),
-    ],
-)
-def test_real_targets_and_tests_in_two_processes(real: str, test: str, outcome: str) -> None:
-    assert outcome_of(real, test) == outcome
-
-
-def test_a_failure_shows_layer_line_and_remedy_and_no_frames(real: str) -> None:
-    assert "error exploding-through-time in w_hh" in real
-    assert "error exploding-gradient in [0]" in real
-    assert "models/sick.py:29" in real
-    assert "fail_no= is no option of @pytest.mark.gradscope: did you mean fail_on=?" in real
-    assert "_ gradscope models/sick.py _" in real
-    assert "asserting.py" not in real
-    assert "pytest_plugin.py" not in real
+        shutil.copy(SAMPLES / f"{sample}.py", tmp_path / name)
+    shutil.copy(SAMPLES / "huge_init_mlp.py", tmp_path / "sick.py")
+    (tmp_path / "test_use.py").write_text(USE)
+    options = ["-n", "2", "-v", "--strict-markers", "--gradscope", "-W", "error"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    text = done.stdout
+    assert done.returncode == 1, text + done.stderr
+    lines = [line.split() for line in text.splitlines() if line.startswith("[gw")]
+    found = {words[-1]: words[-2] for words in lines if words[-2] in OUTCOMES.values()}
+    assert found == OUTCOMES
+    assert "error exploding-through-time in w_hh" in text
+    assert "error exploding-gradient in [0]" in text
+    assert "models/sick.py:29" in text
+    assert "fail_no= is no option of @pytest.mark.gradscope: did you mean fail_on=?" in text
+    assert "_ gradscope models/sick.py _" in text
+    for frame in ("asserting.py", "pytest_plugin.py", "pytest_targets.py"):
+        assert frame not in text
