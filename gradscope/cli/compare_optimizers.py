@@ -8,6 +8,7 @@ import typer
 
 from gradscope import recording
 from gradscope.cli.delivery import Delivery, delivery_options
+from gradscope.cli.failure import interruption_told
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, names_in, one_of, source_of
@@ -137,7 +138,7 @@ def compare_optimizers(
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    with delivery.working() as progress:
+    with interruption_told(), delivery.working() as progress:
         report = comparing.compare_optimizers(target, loading, terms, progress=progress)
     report, code = gated(recording.rounded(report), before, limit)
     delivery.deliver(Suite.of(report, Policy(())))

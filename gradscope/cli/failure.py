@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gradscope.cli import screen
 from gradscope.cli.options import Color
@@ -24,6 +26,17 @@ def show_error(error: GradscopeError) -> int:
         lines += paragraph(glyphs.text(error.fix), width, 2, "", (f"{glyphs.arrow} ", "remedy"))
     print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
     return error.exit_code
+
+
+@contextmanager
+def interruption_told() -> Iterator[None]:
+    """Ctrl-C says one sentence before it ends the command: Typer ends it without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        lines = paragraph("Interrupted before there was anything to report.", screen.width(to_file=False), 0)
+        print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
+        raise
 
 
 def show_bug(error: Exception) -> int:

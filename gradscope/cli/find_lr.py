@@ -8,6 +8,7 @@ import typer
 
 from gradscope import recording
 from gradscope.cli.delivery import Delivery, delivery_options
+from gradscope.cli.failure import interruption_told
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, source_of
@@ -50,7 +51,7 @@ def find_lr(
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    with delivery.working() as progress:
+    with interruption_told(), delivery.working() as progress:
         report = comparing.find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )

@@ -18,7 +18,7 @@ from gradscope.optimizers.engines import Run
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.ground import Ground, prepared, training_of
 from gradscope.optimizers.planning import keeps_runs
-from gradscope.optimizers.search import Progress, Terms, grid_around, search
+from gradscope.optimizers.search import Progress, Terms, grid_around, known_of, search
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.verdict import reasons, recommendation
 from gradscope.options import SCHEDULES, VMAP, CompareOptions
@@ -42,15 +42,14 @@ def compare(
     trainings = [fitted(training_of(program, first, candidate, request, 1)) for candidate in contestants]
     ground = prepared(start, request, program, first, len(contestants), progress)
     found: list[results.Measured] = []
-    complete = True
-    try:
-        for training, say in _told(trainings, ground.plan.estimate_s, progress):
-            found.append(_measure(ground, training, request, say))
-    except KeyboardInterrupt:
-        if not found:
-            raise
-        complete = False
-    return _comparison(found, ground, request, problem, complete)
+    for training, say in _told(trainings, ground.plan.estimate_s, progress):
+        try:
+            _measure(ground, training, request, say, found)
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            return _comparison(found, ground, request, problem, complete=False)
+    return _comparison(found, ground, request, problem, complete=True)
 
 
 def _candidates(request: CompareOptions, problem: Problem) -> list[Candidate]:
@@ -82,8 +81,13 @@ def _told(
 
 
 def _measure(
-    ground: Ground, training: Training, request: CompareOptions, progress: Progress
-) -> results.Measured:
+    ground: Ground,
+    training: Training,
+    request: CompareOptions,
+    progress: Progress,
+    found: list[results.Measured],
+) -> None:
+    """Adds to `found`; what is known of an optimizer when Ctrl-C comes is added, too."""
     plan, candidate = ground.plan, training.candidate
     if training.schedule is not None:
         training = replace(training, schedule=schedule_named(request.schedule, plan.steps))
@@ -92,9 +96,15 @@ def _measure(
     engine = ground.engine(training, len(rates))
     kept = keeps_runs(ground.feeds[0], len(rates) * len(ground.feeds))
     terms = Terms(plan.steps, request.exhaustive, kept, _validation(ground, training))
-    runs = search(engine, ground.feeds, rates, terms, progress)
-    state = jax.eval_shape(training.start, ground.feeds[0].weights, 1e-3)
-    return results.measured(candidate, engine, runs, state_bytes(state))
+    stored = state_bytes(jax.eval_shape(training.start, ground.feeds[0].weights, 1e-3))
+    runs: list[Run] = []
+    try:
+        search(engine, ground.feeds, rates, terms, progress, runs)
+    except KeyboardInterrupt:
+        if runs := known_of(runs, terms):
+            found.append(results.measured(candidate, engine, runs, stored, cut=True))
+        raise
+    found.append(results.measured(candidate, engine, runs, stored))
 
 
 def _validation(ground: Ground, training: Training) -> Callable[[Run], float] | None:
@@ -144,7 +154,8 @@ def _comparison(
         comparison, contestants=tuple(replace(row, suits=results.sentence(row, comparison)) for row in rows)
     )
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
-    told = (*ground.plan.notes, *_left_out(ground), *reasons(comparison, noisy=noisy))
+    cut = (f"Of {m.candidate.name} not every learning rate was tried." for m in found if m.cut)
+    told = (*ground.plan.notes, *_left_out(ground), *cut, *reasons(comparison, noisy=noisy))
     return replace(comparison, recommendation=recommendation(comparison), reasons=told)
 
 

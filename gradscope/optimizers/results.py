@@ -34,9 +34,13 @@ class Measured:
     step_seconds: float
     evaluations_per_step: float
     compiled: int
+    cut: bool = False
+    """It was interrupted: not every learning rate was tried."""
 
 
-def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_bytes: int) -> Measured:
+def measured(
+    candidate: Candidate, engine: Engine, runs: Sequence[Run], state_bytes: int, *, cut: bool = False
+) -> Measured:
     """Timing is the lower quartile over chunks: what else the machine does only adds to it."""
     chunks = engine.step_seconds[1:] or engine.step_seconds
     searched = [count for run in runs for count in run.line_searches]
@@ -47,6 +51,7 @@ def measured(candidate: Candidate, engine: Engine, runs: Sequence[Run], state_by
         float(np.quantile(chunks, 0.25)) if chunks else math.nan,
         1.0 + (float(np.mean(searched)) if searched else 0.0),
         engine.compiled,
+        cut,
     )
 
 

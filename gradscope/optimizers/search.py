@@ -44,10 +44,16 @@ def _plain(rate: float) -> float:
 
 
 def search(
-    engine: Engine, feeds: Sequence[Feed], rates: Sequence[float], terms: Terms, progress: Progress
-) -> list[Run]:
-    """Every run that was made; those that were left behind have fewer losses than `terms.steps`."""
-    runs = [Run(rate, feed) for rate in rates for feed in feeds]
+    engine: Engine,
+    feeds: Sequence[Feed],
+    rates: Sequence[float],
+    terms: Terms,
+    progress: Progress,
+    runs: list[Run],
+) -> None:
+    """Fills `runs` with every run that is made, so that they outlast an interruption; those that were left
+    behind have fewer losses than `terms.steps`."""
+    runs += [Run(rate, feed) for rate in rates for feed in feeds]
     if terms.exhaustive or isinstance(engine, Batched) or len(rates) < 3:
         _finish(engine, runs, terms, progress)
     else:
@@ -57,9 +63,21 @@ def search(
         if further is None:
             break
         more = [Run(further, feed) for feed in feeds]
-        _finish(engine, more, terms, progress)
         runs += more
-    return runs
+        _finish(engine, more, terms, progress)
+
+
+def known_of(runs: Sequence[Run], terms: Terms) -> list[Run]:
+    """Of a search that was interrupted: the rates at which every seed came equally far, and was judged at the
+    end. Empty where none came to the end."""
+    ends = {run.rate: terms.steps for run in runs if _is_whole(run, terms.steps)}
+    known = []
+    for rate in dict.fromkeys(run.rate for run in runs):
+        mine = [run for run in runs if run.rate == rate]
+        judged = terms.validate is None or rate not in ends or all(run.validation is not None for run in mine)
+        even = len({terms.steps if _is_whole(run, terms.steps) else len(run.losses) for run in mine}) == 1
+        known += mine if even and judged and mine[0].losses else []
+    return known if any(run.rate in ends for run in known) else []
 
 
 def best_rate(runs: Sequence[Run], steps: int) -> float:
@@ -75,9 +93,14 @@ def _scores_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
     if all(run.validation is None for run in whole):
         return ends_by_rate(whole, steps)
     return {
-        rate: median([run.validation or 0.0 for run in whole if run.rate == rate])
+        rate: median([_validation(run) for run in whole if run.rate == rate])
         for rate in dict.fromkeys(run.rate for run in whole)
     }
+
+
+def _validation(run: Run) -> float:
+    """A run that died and was left behind was not judged."""
+    return math.inf if run.validation is None else run.validation
 
 
 def _is_whole(run: Run, steps: int) -> bool:

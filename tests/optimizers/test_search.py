@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gradscope.load.problem import Problem
+from gradscope.optimizers import search
 from gradscope.optimizers.compare import compare
+from gradscope.optimizers.engines import Run
 from gradscope.options import CompareOptions
 from gradscope.records import Comparison, Contestant
+from tests.optimizers.problems import quadratic
 
 
 def compared(problem: Problem, **terms: Any) -> Comparison:
@@ -47,3 +52,45 @@ def test_without_a_validation_batch_the_training_loss_decides() -> None:
     (row,) = compared(Problem(problem.loss_fn, problem.params, np.ones(1, np.float32))).contestants
     assert row.final_loss == min(trial.final_loss for trial in row.trials)
     assert row.validation_loss is None
+
+
+def run(rate: float, losses: list[float], validation: float | None = None) -> Run:
+    return Run(rate, None, losses, validation=validation)  # type: ignore[arg-type]
+
+
+def test_a_rate_whose_runs_died_early_is_not_taken_for_judged() -> None:
+    runs = [run(1.0, [2.0, math.nan]), run(0.1, [2.0, 1.0, 0.5], 0.7)]
+    assert search.best_rate(runs, 3) == 0.1
+
+
+def interrupted(when: str, **terms: Any) -> Comparison:
+    def stage(text: str) -> None:
+        if when in text:
+            raise KeyboardInterrupt
+
+    options = CompareOptions(**{"optimizers": ("sgd", "adam"), "steps": 40, "seeds": 2, "grid": 3, **terms})
+    return compare(quadratic().reseeded, options, 0, stage)
+
+
+def test_an_interruption_keeps_the_rates_of_an_optimizer_that_came_to_the_end() -> None:
+    found = interrupted("learning rate 1, to step 40")
+    (row,) = found.contestants
+    assert row.name == "sgd"
+    assert {len(trial.losses) for trial in row.trials if not trial.stopped_early} == {40}
+    assert max(trial.learning_rate or 0.0 for trial in row.trials) < 1.0
+    assert "Of sgd not every learning rate was tried." in found.reasons
+    assert not found.complete
+
+
+def test_runs_of_an_interrupted_optimizer_that_did_not_come_to_the_end_tell_nothing() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted("to step 40")
+
+
+def test_of_an_interrupted_search_only_rates_known_at_every_seed_are_kept() -> None:
+    terms = search.Terms(2, exhaustive=False, keep_runs=True)
+    runs = [run(0.1, [2.0, 1.0]), run(0.1, [2.0, 1.0]), run(1.0, [2.0, 1.0]), run(1.0, [2.0]), run(3.0, [])]
+    assert {known.rate for known in search.known_of(runs, terms)} == {0.1}
+    assert search.known_of(runs[3:], terms) == []
+    judged = search.Terms(2, exhaustive=False, keep_runs=True, validate=lambda run: 0.0)
+    assert search.known_of(runs, judged) == []
