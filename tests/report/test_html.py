@@ -176,6 +176,12 @@ def test_a_line_is_broken_where_a_value_is_missing() -> None:
     assert [line.count("M") for line in lines] == [2]
 
 
+def test_the_column_of_findings_is_there_where_a_layer_has_one() -> None:
+    heads = re.compile(r'<th scope="col"[^>]*>findings</th>')
+    assert heads.search(of(broken()))
+    assert not heads.search(of(healthy()))
+
+
 def test_several_targets_have_a_table_that_leads_to_each() -> None:
     found = Page(page(suite()))
     assert found.headings[0] == (1, "sick 3 targets")

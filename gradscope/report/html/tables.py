@@ -32,12 +32,22 @@ def layers(measured: Measurement, flags: Mapping[str, Sequence[Finding]], frame:
         return NOTHING
     columns = [c for c in COLUMNS if not c.only_if_any or any(c.cell(layer) for layer in rows)]
     scale = logarithmic(layer.delta_rms for layer in rows)
-    titles = ["layer", *(" ".join(column.title).strip() for column in columns), "findings", "where"]
-    words = {0, len(titles) - 2, len(titles) - 1}
+    titles = [
+        "layer",
+        *(" ".join(column.title).strip() for column in columns),
+        *(["findings"] if flags else []),
+        "where",
+    ]
+    words = {0, len(titles) - 1, *(i for i, title in enumerate(titles) if title == "findings")}
     head = (tag("th", t, scope="col", class_="w" if i in words else None) for i, t in enumerate(titles))
     body = (_layer(layer, i, columns, scale, flags, frame) for i, layer in enumerate(rows))
     caption = "layers in forward order; the bar behind δ is on a log scale"
-    return scrolled(caption, tag("thead", tag("tr", *head)), tag("tbody", *body), kind="rows")
+    return scrolled(
+        caption,
+        tag("thead", tag("tr", *head)),
+        tag("tbody", *body),
+        kind="rows" if flags else "rows unflagged",
+    )
 
 
 def _layer(
@@ -59,7 +69,7 @@ def _layer(
         tag("th", layer.name, kind, scope="row"),
         Html(cells),
         last,
-        tag("td", ", ".join(rules), class_=found[0].severity.value) if found else tag("td"),
+        *([tag("td", ", ".join(rules), class_=found[0].severity.value if found else None)] if flags else []),
         tag("td", str(layer.source)) if layer.source else tag("td"),
         id=frame.id(f"l{index}"),
     )
