@@ -119,7 +119,7 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
             params,
             **given,
             optimizer=optimizer,
-            candidates=_own_optimizers(names.get("candidates")),
+            candidates=_own_optimizers(names.get("candidates"), notes),
             validation_batch=validation,
             seed=seed,
             given={name: names[name] for name in _public(names)},
@@ -185,10 +185,21 @@ def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
     return None
 
 
-def _own_optimizers(value: Any) -> Any:
+def _own_optimizers(value: Any, notes: list[str]) -> Any:
     """A script may call anything `candidates`; only names with functions are optimizers of its own."""
-    ours = isinstance(value, Mapping) and value and all(callable(made) for made in value.values())
-    return value if ours else None
+    if isinstance(value, Mapping) and value and all(callable(made) for made in value.values()):
+        return value
+    items = list(value.values() if isinstance(value, Mapping) else value) if _is_container(value) else []
+    if any(callable(item) or is_optimizer(item) for item in items):
+        notes.append(
+            "candidates is not used: it maps names to functions of the learning rate, "
+            'as in `candidates = {"mine": lambda lr: optax.adam(lr)}`.'
+        )
+    return None
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple | set)
 
 
 def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> GradscopeError:

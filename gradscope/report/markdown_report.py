@@ -33,9 +33,11 @@ def blocks(report: Report, detail: Detail, head: str = "###") -> Iterator[str]:
     if measured.optimizers is not None:
         yield f"{head} Optimizers on {code(report.target)}\n"
         yield from _comparison(measured.optimizers)
+        yield from _gaps(report, detail)
     elif measured.rate_search is not None:
         yield f"{head} Learning rate for {code(report.target)}\n"
         yield from _rate(measured.rate_search)
+        yield from _gaps(report, detail)
     else:
         yield from _checked(report, detail, head)
 
@@ -53,12 +55,16 @@ def _checked(report: Report, detail: Detail, head: str) -> Iterator[str]:
         yield from _against(report.against, detail)
     if report.measurement.layers and detail.layers:
         yield from folded("Layers", _layers(report, detail.all_layers))
+    yield from _gaps(report, detail)
+    tool = report.tool
+    yield f"loss {units.cell(report.measurement.loss)}, jax {prose(tool.jax)} on {prose(tool.backend)}"
+
+
+def _gaps(report: Report, detail: Detail) -> Iterator[str]:
     gaps = [*report.skipped, *report.measurement.unseen]
     if gaps and detail.notes:
         lines = [f"- {code(gap.what)}: {prose(gap.reason)}" for gap in gaps]
         yield from folded("Notes, and what was not judged", lines)
-    tool = report.tool
-    yield f"loss {units.cell(report.measurement.loss)}, jax {prose(tool.jax)} on {prose(tool.backend)}"
 
 
 def _finding(finding: Finding) -> str:

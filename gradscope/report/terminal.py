@@ -32,10 +32,11 @@ def suite_lines(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
 
 def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     width, measured = view.width, report.measurement
+    notes = [] if view.quiet else sections.not_judged(report, width, glyphs)
     if measured.optimizers is not None:
-        return optimizers.comparison(measured.optimizers, report.target, view, glyphs)
+        return [*optimizers.comparison(measured.optimizers, report.target, view, glyphs), *notes]
     if measured.rate_search is not None:
-        return optimizers.rate_search(measured.rate_search, view, glyphs)
+        return [*optimizers.rate_search(measured.rate_search, view, glyphs), *notes]
     lines = sections.verdict(report, width, glyphs)
     if not view.quiet:
         table = layer_table(report, view, glyphs)
@@ -46,7 +47,7 @@ def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     lines += against_lines(report, width, glyphs, view.show_all)
     if not view.quiet:
         lines += lead_up(report, width, glyphs)
-        lines += sections.not_judged(report, width, glyphs)
+        lines += notes
         lines += sections.footer(report, width, glyphs)
     return lines
 

@@ -74,7 +74,16 @@ def test_a_function_that_makes_the_problem_is_called_with_the_seed(write: Any) -
 
 @pytest.mark.parametrize("text", ["candidates = [1, 2]", "candidates = {'a': 1}", "candidates = {}"])
 def test_candidates_that_are_no_optimizers_are_passed_over(write: Any, text: str) -> None:
-    assert load(write(INIT + text)).candidates == {}
+    problem = load(write(INIT + text))
+    assert problem.candidates == {}
+    assert not any("candidates" in note for note in problem.notes)
+
+
+@pytest.mark.parametrize("value", ["[optax.adam]", "{'a': optax.adam, 'b': 1}", "(optax.adam(1e-3),)"])
+def test_optimizers_that_are_not_given_by_name_are_passed_over_with_a_note(write: Any, value: str) -> None:
+    problem = load(write(INIT + f"import optax\ncandidates = {value}\n"))
+    assert problem.candidates == {}
+    assert any(note.startswith("candidates is not used") for note in problem.notes)
 
 
 def test_own_optimizers_are_taken_by_name(write: Any) -> None:
