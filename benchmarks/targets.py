@@ -125,7 +125,7 @@ def one(way: str, jobs: int, files: list[str]) -> dict[str, Any]:
 
 def measure(way: str, jobs: int, files: list[str], cache: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.targets", "--one", way, str(jobs), *files]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+    environment = os.environ | {"XDG_CACHE_HOME": cache}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
