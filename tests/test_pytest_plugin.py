@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import running
+from gradscope import running, verifying
 from gradscope.options import Task
+from gradscope.pytest_plugin import Gate
 from gradscope.records import NotJudged, Outcome, Policy, Standing, Suite, Trouble
 from tests.report.canned import deep, healthy
 
@@ -38,14 +40,12 @@ def test_that_fails(gradscope):
 class TestMarked:
     def test_the_class_is_heard(self, gradscope):
         assert gradscope.check(loss_fn, params, batches=batches).measurement.batches == 1
-        gradscope.assert_healthy(loss_fn, params, batch)
 
     @pytest.mark.gradscope(ignore=(), fail_on="never", batches=2)
     def test_the_nearest_wins(self, gradscope):
         report = gradscope.assert_healthy(loss_fn, params, batches=batches)
         assert report.verdict == "sick"
         assert report.measurement.batches == 2
-        assert gradscope.verify(loss_fn, params, batch).verdict == "healthy"
 
     @pytest.mark.gradscope(fail_no="never")
     def test_of_a_wrong_marker(self, gradscope):
@@ -165,6 +165,11 @@ def test_an_unknown_target_is_a_usage_error(project: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+def test_the_fixture_verifies_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "verify_loss", lambda *given, **options: (given, options))
+    assert Gate({"fail_on": "never"}).verify(1, 2, 3, directions=4) == ((1, 2, 3), {"directions": 4})
+
+
 def test_the_plugin_costs_a_run_without_gradscope_nothing() -> None:
     code = "import json, sys, gradscope.pytest_plugin; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -174,34 +179,70 @@ def test_the_plugin_costs_a_run_without_gradscope_nothing() -> None:
     assert ours == {"gradscope.pytest_plugin"}
 
 
-OUTCOMES = {
-    "gradscope::models/sick.py": "FAILED",
-    "gradscope::models/well.py": "PASSED",
-    "gradscope::models/lost.py": "ERROR",
-    "test_use.py::test_that_fails": "FAILED",
-    "test_use.py::TestMarked::test_the_class_is_heard": "PASSED",
-    "test_use.py::TestMarked::test_the_nearest_wins": "PASSED",
-    "test_use.py::TestMarked::test_of_a_wrong_marker": "ERROR",
-}
+STAND_IN = """
+from gradscope import running
+from gradscope.records import NotJudged, Outcome, Suite, Trouble
+from tests.report.canned import deep, healthy
 
 
-def test_real_targets_and_tests_in_two_processes(tmp_path: Path) -> None:
+def run(tasks, *, jobs, progress):
+    (task,) = tasks
+    reports = {"models/sick.py": deep(), "models/well.py": healthy()}
+    if task.target in reports:
+        return Suite((Outcome(task.target, reports[task.target]),))
+    return Suite((Outcome(task.target, not_judged=NotJudged(Trouble.INPUT, "It is not there.")),))
+
+
+running.run = run
+"""
+
+
+def results(project: Path, *options: str) -> tuple[dict[str, str], str]:
+    """What became of each test in a pytest of its own, and all that it wrote."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-rA",
+        "--strict-markers",
+        "--gradscope",
+        "-W",
+        "error",
+        *options,
+    ]
+    env = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = re.findall(r"^(PASSED|FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return {name: outcome for outcome, name in found}, done.stdout
+
+
+def test_targets_are_spread_over_the_workers_of_xdist(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
+    (tmp_path / "conftest.py").write_text(STAND_IN)
+    found, _ = results(tmp_path, "-n", "2")
+    assert found == {
+        "gradscope::models/sick.py": "FAILED",
+        "gradscope::models/well.py": "PASSED",
+        "gradscope::models/lost.py": "ERROR",
+    }
+
+
+def test_a_real_target_and_real_tests(tmp_path: Path) -> None:
     """One test for one run of pytest: it takes seconds."""
     (tmp_path / "models").mkdir()
-    (tmp_path / "pyproject.toml").write_text(CONFIGURATION)
-    for name, sample in (("models/sick.py", "exploding_rnn"), ("models/well.py", "orthogonal_rnn")):
-        shutil.copy(SAMPLES / f"{sample}.py", tmp_path / name)
+    (tmp_path / "pyproject.toml").write_text('[tool.gradscope]\ntargets = ["models/sick.py"]\n')
+    shutil.copy(SAMPLES / "exploding_rnn.py", tmp_path / "models/sick.py")
     shutil.copy(SAMPLES / "huge_init_mlp.py", tmp_path / "sick.py")
     (tmp_path / "test_use.py").write_text(USE)
-    options = ["-n", "2", "-v", "--strict-markers", "--gradscope", "-W", "error"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    text = done.stdout
-    assert done.returncode == 1, text + done.stderr
-    lines = [line.split() for line in text.splitlines() if line.startswith("[gw")]
-    found = {words[-1]: words[-2] for words in lines if words[-2] in OUTCOMES.values()}
-    assert found == OUTCOMES
+    found, text = results(tmp_path)
+    assert found == {
+        "gradscope::models/sick.py": "FAILED",
+        "test_use.py::test_that_fails": "FAILED",
+        "test_use.py::TestMarked::test_the_class_is_heard": "PASSED",
+        "test_use.py::TestMarked::test_the_nearest_wins": "PASSED",
+        "test_use.py::TestMarked::test_of_a_wrong_marker": "ERROR",
+    }
     assert "error exploding-through-time in w_hh" in text
     assert "error exploding-gradient in [0]" in text
     assert "models/sick.py:29" in text
