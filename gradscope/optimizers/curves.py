@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -127,15 +127,16 @@ def _resamples(count: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, count, (10_000, count))
 
 
-def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> float:
-    """Decades of learning rate around the best whose end stays within `TOLERANCE` of its improvement.
+def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> tuple[float, bool]:
+    """Decades of learning rate around the best whose end stays within `TOLERANCE` of its improvement, and
+    whether it is more: whether an end of the grid came before such a boundary.
 
     Between two rates of the grid the boundary is placed by interpolation of the loss over log rate.
     """
     rates = sorted(ends)
     limit = ends[best] + TOLERANCE * max(start - ends[best], 0.0)
     place = rates.index(best)
-    reach = 0.0
+    reach, is_open = 0.0, False
     for way in (range(place + 1, len(rates)), range(place - 1, -1, -1)):
         before = best
         for index in way:
@@ -147,16 +148,23 @@ def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> 
                 break
             reach += step
             before = rate
-    return reach
+        else:
+            is_open = True
+    return reach, is_open
 
 
 def lost_at(ends: Mapping[float, float], best: float, start: float, factor: float) -> float | None:
     """Share of the best's improvement that is lost at `factor` times its rate; `None` if not measured."""
-    rate = next((r for r in ends if math.isclose(r, best * factor, rel_tol=0.05)), None)
+    rate = rate_near(best * factor, ends)
     improvement = start - ends[best]
     if rate is None or improvement <= 0:
         return None
     return (ends[rate] - ends[best]) / improvement
+
+
+def rate_near(wanted: float, rates: Iterable[float]) -> float | None:
+    """The one that is the same but for rounding to two digits."""
+    return next((rate for rate in rates if math.isclose(rate, wanted, rel_tol=0.05)), None)
 
 
 def profile_scores(times: Mapping[str, Mapping[int, float]]) -> dict[str, float]:

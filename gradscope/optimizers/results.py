@@ -94,6 +94,7 @@ def contestant(m: Measured, scale: Scale) -> Contestant:
     ends = _projected(m.runs, best, scale)
     validation = [run.validation for run in chosen if run.validation is not None]
     several = tuned and len(ends) > 1 and math.isfinite(median(finals))
+    decades, at_least = tolerant_decades(ends, best, scale.start) if several else (None, False)
     return Contestant(
         name=m.candidate.name,
         code=m.candidate.code.format(rate=written(best)),
@@ -110,7 +111,8 @@ def contestant(m: Measured, scale: Scale) -> Contestant:
         evaluations_per_step=m.evaluations_per_step,
         state_bytes=m.state_bytes,
         state_to_parameters=m.state_bytes / scale.parameter_bytes if scale.parameter_bytes else 0.0,
-        tolerant_decades=tolerant_decades(ends, best, scale.start) if several else None,
+        tolerant_decades=decades,
+        tolerant_at_least=at_least,
         loss_at_tenth=lost_at(ends, best, scale.start, 0.1) if several else None,
         loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
         diverged_share=sum(trial.diverged_at is not None for trial in trials.values()) / len(trials),
@@ -213,7 +215,7 @@ def sentence(row: Contestant, found: Comparison) -> str:
     if row.tolerant_decades is not None:
         if row.tolerant_decades >= 1.5:
             parts.append("forgives a wrong learning rate")
-        elif row.tolerant_decades < 0.5:
+        elif row.tolerant_decades < 0.5 and not row.tolerant_at_least:
             parts.append("needs its learning rate hit closely")
     if row.diverged_share >= 0.3:
         parts.append(f"diverged in {row.diverged_share:.0%} of its runs")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gradscope.optimizers.curves import end_of, median, window_of
+from gradscope.optimizers.curves import end_of, median, rate_near, window_of
 from gradscope.optimizers.engines import CHUNK, Batched, Engine, Run
 from gradscope.optimizers.feed import Feed
 
@@ -65,6 +65,28 @@ def search(
         more = [Run(further, feed) for feed in feeds]
         runs += more
         _finish(engine, more, terms, progress)
+    if len(rates) > 1:
+        _look_around(engine, feeds, terms, progress, runs)
+
+
+def _look_around(
+    engine: Engine, feeds: Sequence[Feed], terms: Terms, progress: Progress, runs: list[Run]
+) -> None:
+    """A decade above and below the best, where the grid did not reach: how much a wrong rate costs is seen
+    after the steps of the first rung."""
+    best = best_rate(runs, terms.steps)
+    if not math.isfinite(_scores_by_rate(runs, terms.steps)[best]):
+        return
+    for rate in (_plain(best * 10.0), _plain(best / 10.0)):
+        if rate_near(rate, (run.rate for run in runs)) is None:
+            more = [Run(rate, feed) for feed in feeds]
+            runs += more
+            rung = terms.steps if terms.exhaustive else _rung(terms.steps, RUNGS[0])
+            if rung < terms.steps:
+                _advance(engine, more, rung, progress)
+                _forget(more)
+            else:
+                _finish(engine, more, terms, progress)
 
 
 def known_of(runs: Sequence[Run], terms: Terms) -> list[Run]:
@@ -119,7 +141,7 @@ def ends_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
 def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
     alive = list(runs)
     for part in RUNGS:
-        rung = max(CHUNK, terms.steps // part // CHUNK * CHUNK)
+        rung = _rung(terms.steps, part)
         if rung >= terms.steps:
             break
         _advance(engine, alive, rung, progress)
@@ -130,6 +152,15 @@ def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress
     _finish(engine, alive, terms, progress)
 
 
+def _rung(steps: int, part: int) -> int:
+    return max(CHUNK, steps // part // CHUNK * CHUNK)
+
+
+def _forget(runs: Sequence[Run]) -> None:
+    for run in runs:
+        run.forget()
+
+
 def _finish(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
     """To the last step, and judged there; nothing but losses is kept of them."""
     _advance(engine, runs, terms.steps, progress)
@@ -137,8 +168,7 @@ def _finish(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progres
         progress("validating")
         for run in runs:
             run.validation = math.inf if run.died_at() is not None else terms.validate(run)
-    for run in runs:
-        run.forget()
+    _forget(runs)
 
 
 def _better_half(runs: Sequence[Run], steps: int) -> list[Run]:

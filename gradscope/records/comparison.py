@@ -71,6 +71,8 @@ class Contestant:
     trials: tuple[Trial, ...]
     settings: Mapping[str, Number]
     """Its other hyperparameters, at their documented defaults."""
+    tolerant_at_least: bool = False
+    """More decades than `tolerant_decades`: at an end of what was tried the loss was still within it."""
 
     def score(self, validated: bool) -> float:
         """What it is ranked by; `validated`: by the loss on the validation batch."""

@@ -114,7 +114,8 @@ def _times(ratio: float) -> str:
 def _decades(row: Contestant) -> str:
     if row.tolerant_decades is None:
         return units.NOT_MEASURED
-    return f"{row.tolerant_decades:.1f} decades"
+    more = "+" if row.tolerant_at_least else ""
+    return f"{row.tolerant_decades:.1f}{more} decades"
 
 
 def _lost(share: float | None) -> str:

@@ -87,7 +87,7 @@ def test_every_run_is_that_of_a_plain_optax_loop() -> None:
             assert trial.learning_rate is not None
             plain = run(trial.learning_rate, trial.seed, 30)
             alive = until_it_grows(trial.losses)
-            assert len(trial.losses) == 30
+            assert len(trial.losses) == 30 or trial.diverged_at is not None
             assert alive == pytest.approx(plain[: len(alive)], rel=2e-3)
 
 

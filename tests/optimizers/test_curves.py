@@ -152,9 +152,15 @@ ENDS = {0.001: 1.5, 0.01: 1.0, 0.1: 1.0, 1.0: INF}
 
 def test_decades_within_tolerance_are_counted_both_ways_from_the_best() -> None:
     # Start 2, best 1: the limit is 1.1. Up to 0.1 a decade; down to 0.001 a fifth of one (0.1 of 0.5).
-    assert tolerant_decades(ENDS, 0.01, 2.0) == pytest.approx(1.2)
-    assert tolerant_decades({0.01: 1.0}, 0.01, 2.0) == 0.0
-    assert tolerant_decades({0.01: 2.0, 0.1: 2.0}, 0.01, 2.0) == 1.0, "no improvement, nothing to lose"
+    assert tolerant_decades(ENDS, 0.01, 2.0)[0] == pytest.approx(1.2)
+    assert tolerant_decades({0.01: 1.0}, 0.01, 2.0) == (0.0, True)
+    assert tolerant_decades({0.01: 2.0, 0.1: 2.0}, 0.01, 2.0)[0] == 1.0, "no improvement, nothing to lose"
+
+
+def test_where_the_loss_is_within_tolerance_at_an_end_there_may_be_more() -> None:
+    assert tolerant_decades({0.001: 1.9, 0.01: 1.0, 0.1: 1.9}, 0.01, 2.0)[1] is False
+    assert tolerant_decades({0.001: 1.0, 0.01: 1.0, 0.1: 1.9}, 0.01, 2.0)[1] is True
+    assert tolerant_decades({0.001: 1.9, 0.01: 1.0, 0.1: 1.0}, 0.01, 2.0)[1] is True
 
 
 def test_what_is_lost_ten_times_off_is_a_share_of_the_improvement() -> None:

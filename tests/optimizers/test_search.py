@@ -94,3 +94,17 @@ def test_of_an_interrupted_search_only_rates_known_at_every_seed_are_kept() -> N
     assert search.known_of(runs[3:], terms) == []
     judged = search.Terms(2, exhaustive=False, keep_runs=True, validate=lambda run: 0.0)
     assert search.known_of(runs, judged) == []
+
+
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_what_a_rate_ten_times_too_high_or_low_loses_is_measured(exhaustive: bool) -> None:
+    found = compare(
+        quadratic().reseeded, CompareOptions(("sgd", "adam"), 80, 1, 3, exhaustive=exhaustive), 0, print
+    )
+    for row in found.contestants:
+        assert row.loss_at_tenfold is not None
+        assert row.loss_at_tenth is not None
+    sgd = next(row for row in found.contestants if row.name == "sgd")
+    assert sgd.loss_at_tenfold == math.inf, "beyond 2 / the largest curvature"
+    lengths = {len(t.losses) for t in sgd.trials if (t.learning_rate or 0.0) > 1.0 and not t.diverged_at}
+    assert lengths <= ({80} if exhaustive else {20})

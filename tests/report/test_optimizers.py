@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from gradscope.records import Skipped
+from gradscope.records import Comparison, Report, Skipped
 from tests.report.canned import compared, searched
 from tests.report.pages import shown
 
@@ -18,3 +19,26 @@ def test_what_loading_had_to_say_is_told(make: object, name: str) -> None:
     report = replace(compared() if make is compared else searched(), skipped=(Skipped("note", note),))
     assert note in shown(report, name)
     assert note not in shown(report, "terminal", quiet=True)
+
+
+def optimizers_of(report: Report) -> Comparison:
+    assert report.measurement.optimizers is not None
+    return report.measurement.optimizers
+
+
+def with_rows(**more: Any) -> Report:
+    """The canned comparison, with changed rows."""
+    found = optimizers_of(compared())
+    rows = tuple(replace(row, **more) for row in found.contestants)
+    return with_terms(contestants=rows)
+
+
+def with_terms(**more: Any) -> Report:
+    report = compared()
+    found = replace(optimizers_of(report), **more)
+    return replace(report, measurement=replace(report.measurement, optimizers=found))
+
+
+def test_tolerance_that_goes_beyond_what_was_tried_is_marked() -> None:
+    assert "1.2+ decades" in shown(with_rows(tolerant_at_least=True), width=120)
+    assert "1.2 decades" in shown(compared(), width=120)
