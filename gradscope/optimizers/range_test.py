@@ -21,6 +21,7 @@ from gradscope.optimizers.curves import ROUNDING, Floats, median
 from gradscope.optimizers.engines import Run, Stepwise
 from gradscope.optimizers.feed import Feed, feed_of
 from gradscope.optimizers.ground import require_finite
+from gradscope.optimizers.results import written
 from gradscope.optimizers.search import Progress
 from gradscope.optimizers.training import Training, fitted
 from gradscope.records import RangeTest, RateSearch
@@ -66,7 +67,7 @@ def find_rate(
     suggestion = _two_digits(median(lowest))
     return RateSearch(
         optimizer=candidate.name,
-        code=candidate.code.format(rate=f"{suggestion:.2g}"),
+        code=candidate.code.format(rate=written(suggestion)) if any(map(_fell, tests)) else "",
         suggestion=suggestion,
         low=min(lowest),
         high=max(lowest),
@@ -133,10 +134,13 @@ def _two_digits(rate: float) -> float:
     return float(f"{rate:.2g}")
 
 
+def _fell(test: RangeTest) -> bool:
+    return min(test.losses) < test.losses[0] - ROUNDING * abs(test.losses[0])
+
+
 def _warning(lowest: Sequence[float], tests: Sequence[RangeTest], steps: int) -> str:
-    fallen = [min(test.losses) < test.losses[0] - ROUNDING * abs(test.losses[0]) for test in tests]
-    if not any(fallen):
-        return "The loss never fell: the suggestion means nothing. Run `gradscope check` on the target."
+    if not any(map(_fell, tests)):
+        return "The loss never fell, so no rate can be suggested. Run `gradscope check` on the target."
     if max(lowest) > 10.0 * min(lowest):
         return "The seeds disagree by more than ten times: compare optimizers around it before you use it."
     falling = [int(np.argmin(test.losses)) >= steps - 1 - LAST for test in tests]

@@ -124,8 +124,8 @@ def contestant(m: Measured, scale: Scale) -> Contestant:
 
 
 def written(rate: float) -> str:
-    """A learning rate as code, to two digits: half decades are 0.001, 0.0032, 0.01."""
-    return f"{rate:.2g}"
+    """A learning rate as code, to two digits: half decades are 0.001, 0.0032, 0.01, and 320."""
+    return f"{float(f'{rate:.2g}'):g}"
 
 
 def _trial(m: Measured, run: Run, scale: Scale, tuned: bool) -> Trial:

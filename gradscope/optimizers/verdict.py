@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from gradscope.optimizers.results import written
 from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
@@ -15,7 +16,7 @@ ENOUGH_SEEDS = 5
 def recommendation(comparison: Comparison) -> str:
     """The line of optax that makes the first in rank; empty where nothing lowered the loss."""
     best = comparison.best
-    if best is None or best.final_loss >= comparison.initial_loss:
+    if best is None:
         return ""
     if best.name == comparison.users:
         return "optimizer = optimizer  # as it is"
@@ -28,7 +29,7 @@ def recommendation(comparison: Comparison) -> str:
 def _scheduled(best: Contestant, comparison: Comparison) -> str:
     if comparison.schedule == "constant" or best.learning_rate is None:
         return best.code
-    rate, steps = f"{best.learning_rate:.2g}", comparison.steps
+    rate, steps = written(best.learning_rate), comparison.steps
     warm = warm_up(steps)
     schedule = (
         f"optax.cosine_decay_schedule({rate}, {steps})"
@@ -43,7 +44,7 @@ def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
     best = comparison.best
     if not comparison.complete:
         yield "It was interrupted: the optimizers that are missing were not measured."
-    if best is None or best.final_loss >= comparison.initial_loss:
+    if best is None:
         yield "No optimizer lowered the loss: run `gradscope check` on the same target first."
         return
     yield from _ties(comparison, best)

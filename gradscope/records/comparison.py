@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -116,9 +115,9 @@ class Comparison:
 
     @property
     def best(self) -> Contestant | None:
-        """The first in rank, where any run lowered the loss."""
+        """The first in rank, where any optimizer lowered the loss."""
         first = self.contestants[0] if self.contestants else None
-        return first if first and math.isfinite(first.final_loss) else None
+        return first if first and first.final_loss < self.initial_loss else None
 
     @property
     def validated(self) -> bool:
@@ -142,7 +141,7 @@ class RateSearch:
 
     optimizer: str
     code: str
-    """The line of optax that makes it with the suggestion."""
+    """The line of optax that makes it with the suggestion; empty where the loss never fell."""
     suggestion: float
     """A tenth of the rate at the lowest smoothed loss, median over the seeds."""
     low: float

@@ -165,8 +165,12 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """`sick` where a finding is an error, else `healthy`; the gate's policy may be stricter."""
-        return "sick" if any(f.severity is Severity.ERROR for f in self.findings) else "healthy"
+        """`sick` where a finding is an error or no optimizer lowers the loss, else `healthy`; the gate's
+        policy may be stricter."""
+        compared, searched = self.measurement.optimizers, self.measurement.rate_search
+        untrained = (compared and not compared.best) or (searched and not searched.code)
+        sick = untrained or any(f.severity is Severity.ERROR for f in self.findings)
+        return "sick" if sick else "healthy"
 
     def __str__(self) -> str:
         """What `gradscope check` prints."""

@@ -91,7 +91,12 @@ PLOT_ROWS = 8
 
 
 def plot(
-    rates: Sequence[float], losses: Sequence[float], marked: float, what: str, width: int, glyphs: Glyphs
+    rates: Sequence[float],
+    losses: Sequence[float],
+    marked: float | None,
+    what: str,
+    width: int,
+    glyphs: Glyphs,
 ) -> list[Line]:
     """A loss over learning rates in log steps, with a mark below the one that is meant."""
     columns = max(10, min(width - 10, len(losses)))
@@ -105,9 +110,10 @@ def plot(
         label = f"{high:.3g}" if row == PLOT_ROWS - 1 else f"{low:.3g}" if row == 0 else ""
         text = "".join(_fill(cell - row * 8, glyphs) for cell in cells)
         lines.append([(f"{label:>8} ", "quiet"), (text, "bar")])
-    place = min(range(len(rates)), key=lambda i: abs(math.log(rates[i] / marked)))
-    at = place * len(cells) // len(rates)
-    lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
+    if marked is not None:
+        place = min(range(len(rates)), key=lambda i: abs(math.log(rates[i] / marked)))
+        at = place * len(cells) // len(rates)
+        lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
     ends = f"{rates[0]:.1g}", f"{rates[-1]:.2g}"
     middle = what.center(max(0, len(cells) - len(ends[0]) - len(ends[1])))
     lines.append([((" " * 9 + ends[0] + middle + ends[1])[:width], "quiet")])

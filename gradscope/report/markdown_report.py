@@ -128,9 +128,11 @@ def _title(column: Column) -> str:
 
 
 def _rate(found: RateSearch) -> Iterator[str]:
-    yield f"{prose(optimizers.suggestion(found))}\n"
+    if found.code:
+        yield f"{prose(optimizers.suggestion(found))}\n"
     rows = [[name, units.number(value)] for name, value in found.others.items()]
     yield "\n".join(table(["other readings, less reliable", "rate"], rows)) + "\n"
     if found.warning:
         yield f"{MARKS['warning']} {prose(found.warning)}\n"
-    yield f"```python\noptimizer = {visible(found.code)}\n```"
+    if found.code:
+        yield f"```python\noptimizer = {visible(found.code)}\n```"

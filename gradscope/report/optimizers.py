@@ -38,7 +38,7 @@ def comparison(found: Comparison, target: str, view: View, glyphs: Glyphs) -> li
 
 def _verdict(found: Comparison, target: str, width: int, glyphs: Glyphs) -> list[Line]:
     best, count = found.best, units.counted(len(found.contestants), "optimizer")
-    if best is None or best.final_loss >= found.initial_loss:
+    if best is None:
         lead = (f"{glyphs.marks['error']} none  ", "error")
         return paragraph(glyphs.text(f"{target}: none of {count} lowers the loss"), width, 0, "strong", lead)
     ties = sum(row.tied_with_best is True for row in found.contestants)
@@ -169,10 +169,12 @@ def _terms(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
 def facts(found: Comparison) -> list[str]:
     """The terms of the comparison."""
     target = f"target loss {units.number(found.target)}"
-    if not found.target_is_users:
+    if not math.isfinite(found.target):
+        target = "no target, as no loss was lowered"
+    elif not found.target_is_users:
         target += " (90% of the best improvement)"
     return [
-        f"{found.steps} steps",
+        units.counted(found.steps, "step"),
         units.counted(len(found.seeds), "seed"),
         f"loss at the start {units.number(found.initial_loss)}",
         target,
@@ -199,10 +201,13 @@ def rate_search(found: RateSearch, view: View, glyphs: Glyphs) -> list[Line]:
     if not view.quiet:
         middle = sorted(found.tests, key=lambda test: min(test.losses))[len(found.tests) // 2]
         what = "factor" if found.is_factor else "learning rate"
-        lines = [*plot(middle.rates, middle.losses, found.suggestion, what, width - INDENT, glyphs), []]
-    lines += _readings(found, width, glyphs)
+        marked = found.suggestion if found.code else None
+        lines = [*plot(middle.rates, middle.losses, marked, what, width - INDENT, glyphs), []]
+    lines += _readings(found, width, glyphs) if found.code else []
     if found.warning:
         lines += paragraph(glyphs.text(found.warning), min(width, PROSE), 0, "warning")
+    if not found.code:
+        return lines
     return [*lines, [], *_pasted(f"optimizer = {found.code}", width, glyphs)]
 
 

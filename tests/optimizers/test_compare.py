@@ -297,6 +297,7 @@ def test_a_loss_that_nothing_lowers_is_said_to_be_stuck() -> None:
 
     found = compared(Problem(flat, {"x": np.ones(2, np.float32)}, CURVATURES), "sgd", steps=20, grid=1)
     assert found.recommendation == ""
+    assert found.best is None
     assert found.contestants[0].diverged_share == 0.0
     assert any("gradscope check" in reason for reason in found.reasons)
 

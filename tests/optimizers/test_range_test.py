@@ -78,11 +78,13 @@ def test_a_loss_that_falls_to_the_end_says_that_the_best_rate_may_be_higher() ->
     assert "higher" in found.warning
 
 
-def test_a_loss_that_never_falls_says_that_the_suggestion_means_nothing() -> None:
+def test_a_loss_that_never_falls_gives_no_line_to_paste() -> None:
     problem = Problem(
         lambda p, b: jnp.sum(b) + 0.0 * jnp.sum(p["x"]), {"x": np.ones(2, np.float32)}, CURVATURES
     )
-    assert "gradscope check" in searched(problem, "sgd", seeds=1).warning
+    found = searched(problem, "sgd", seeds=1)
+    assert "gradscope check" in found.warning
+    assert found.code == ""
 
 
 def test_a_loss_that_falls_below_zero_is_stopped_too() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gradscope.optimizers.results import ranked, sentence
+from gradscope.optimizers.results import ranked, sentence, written
 from gradscope.optimizers.verdict import reasons
 from gradscope.records import Comparison, Contestant, Trial
 from tests.report.canned import compared
@@ -55,3 +55,13 @@ def test_what_did_not_lower_the_loss_is_never_a_tie_and_comes_last() -> None:
 def test_where_nothing_lowered_the_loss_nothing_is_compared() -> None:
     rows = ranked([ended("dog", 2.0, 2.0, 2.0), ended("cocob", 2.0, 2.0, 2.0)], 2.0)
     assert [row.tied_with_best for row in rows] == [None, None]
+
+
+def test_a_rate_is_written_as_people_write_it() -> None:
+    assert [written(rate) for rate in (320.0, 0.0316, 1e-5, 1.0, 3162.3)] == [
+        "320",
+        "0.032",
+        "1e-05",
+        "1",
+        "3200",
+    ]

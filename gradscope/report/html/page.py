@@ -152,9 +152,11 @@ def _chosen(report: Report) -> tuple[str, str]:
     if found is None:
         search = report.measurement.rate_search
         assert search is not None
+        if not search.code:
+            return "none", search.warning
         return units.number(search.suggestion), words.suggestion(search)
     best = found.best
-    if best is None or best.final_loss >= found.initial_loss:
+    if best is None:
         return "none", f"None of {units.counted(len(found.contestants), 'optimizer')} lowers the loss."
     rate = ""
     if best.learning_rate is not None:

@@ -23,7 +23,7 @@ def rate_search(found: RateSearch, frame: Frame) -> Html:
     )
     return joined(
         [
-            advice(f"optimizer = {found.code}", (), frame),
+            advice(f"optimizer = {found.code}", (), frame) if found.code else NOTHING,
             frame.section(
                 "curve",
                 f"Smoothed loss over the {what}",
