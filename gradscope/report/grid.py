@@ -41,15 +41,26 @@ class Row:
 
 def grid(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Line]:
     """Lines of at most `width` cells; a column in which nothing stands is left out."""
-    kept = [column for column in columns if any(column.cells)]
-    longest = max([width_of(title), *(width_of(row.name) for row in rows)])
-    while True:
-        room = width - MARK - sum(column.width + len(GAP) for column in kept)
-        if room >= min(longest, NAME_AT_LEAST) or not kept:
-            break
-        kept.remove(max(kept, key=lambda column: column.priority))
-    name = max(min(longest, room), 6)
+    kept = fitting(title, rows, columns, width)
+    name = max(min(_longest(title, rows), _room(kept, width)), 6)
     return [*_header(title, kept, name), *_body(rows, kept, name)]
+
+
+def fitting(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that `grid` shows."""
+    kept = [column for column in columns if any(column.cells)]
+    while kept and _room(kept, width) < min(_longest(title, rows), NAME_AT_LEAST):
+        kept.remove(max(kept, key=lambda column: column.priority))
+    return kept
+
+
+def _longest(title: str, rows: Sequence[Row]) -> int:
+    return max([width_of(title), *(width_of(row.name) for row in rows)])
+
+
+def _room(columns: Sequence[Column], width: int) -> int:
+    """For the names."""
+    return width - MARK - sum(column.width + len(GAP) for column in columns)
 
 
 def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
-from gradscope.records import Comparison, Contestant, RateSearch, Trial
-from gradscope.report import units
+from gradscope.records import Comparison, Contestant, RateSearch
+from gradscope.report import optimizer_details, units
 from gradscope.report.bars import plot, sparkline_between
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs
 from gradscope.report.grid import Column, Row, grid
 from gradscope.report.lines import Line, fold, paragraph, width_of
+from gradscope.report.optimizer_details import INDENT, TITLE
 
 CURVE = 16
-INDENT = 2
 PROSE = 110
 ESCAPE = " \\"
 
@@ -26,13 +25,16 @@ def comparison(found: Comparison, target: str, view: View, glyphs: Glyphs) -> li
     if view.quiet:
         return lines + _advice(found, width, glyphs)
     lines.append([])
-    lines += grid("optimizer", [_row(row, found, glyphs) for row in rows], columns(found, glyphs), width)
+    names, all_columns = [_row(row, found, glyphs) for row in rows], columns(found, glyphs)
+    lines += grid(TITLE, names, all_columns, width)
     lines.append([])
     for row in rows:
         text = glyphs.text(f"{row.name}: {row.suits}")
         lines += paragraph(text, min(width, PROSE), INDENT, "quiet")
     if view.show_all:
-        lines += [[], *_by_rate(found, width, glyphs)]
+        lines += optimizer_details.further_columns(names, all_columns, width)
+        lines += [[], *optimizer_details.by_rate(found, width, glyphs)]
+        lines += [[], *optimizer_details.settings(found, width, glyphs)]
     return lines + _terms(found, width, glyphs) + _advice(found, width, glyphs)
 
 
@@ -121,6 +123,8 @@ def _decades(row: Contestant) -> str:
 def _lost(share: float | None) -> str:
     if share is None:
         return ""
+    if share <= 0:
+        return "none"
     return "all" if share >= 1.0 else f"{share:.0%}"
 
 
@@ -137,28 +141,6 @@ def _curve(row: Contestant, found: Comparison, glyphs: Glyphs) -> str:
     best = found.best
     low = best.final_low if best else found.initial_loss
     return sparkline_between(middle.losses, low, found.initial_loss, CURVE, glyphs)
-
-
-def _by_rate(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
-    """Every learning rate that was tried, and where its median run ended."""
-    lines: list[Line] = paragraph("every learning rate", width, 0, "strong")
-    for row in found.contestants:
-        rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-        cells = [f"{units.number(rate)}: {_ended(row.trials, rate)}" for rate in rates]
-        if cells:
-            text = f"{glyphs.text(row.name)}  {f' {glyphs.dot} '.join(cells)}"
-            lines += paragraph(text, width, INDENT, "quiet")
-    return lines
-
-
-def _ended(trials: Sequence[Trial], rate: float) -> str:
-    mine = sorted((t for t in trials if t.learning_rate == rate), key=lambda trial: trial.final_loss)
-    middle = mine[len(mine) // 2]
-    if not math.isfinite(middle.final_loss):
-        return "diverged"
-    return units.number(middle.final_loss) + (
-        f" at step {len(middle.losses)}" if middle.stopped_early else ""
-    )
 
 
 def _terms(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:

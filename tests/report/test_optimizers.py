@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Comparison, Report, Skipped
+from gradscope.records import Comparison, Report, Skipped, Trial
+from gradscope.report.optimizer_details import ended
 from tests.report.canned import compared, searched
 from tests.report.pages import shown
 
@@ -74,3 +75,32 @@ def test_a_range_test_that_never_fell_suggests_nothing(name: str) -> None:
     assert "optimizer =" not in text
     assert "median of" not in text
     assert report.verdict == "sick"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_all_shows_every_column_and_the_settings(width: int) -> None:
+    text = shown(compared(), width=width, show_all=True)
+    for title in ("lr / 10", "lr x 10", "highest", "rate kind", "step", "diverged"):
+        assert text.count(title) == 1 or title in ("step", "diverged"), title
+    assert "settings" in text
+    assert "b1 0.9" in text
+    assert "settings" not in shown(compared(), width=width)
+
+
+def test_a_learning_rate_ends_at_the_median_of_its_seeds_as_in_the_table() -> None:
+    row = optimizers_of(compared()).contestants[0]
+    finals = (0.6, 0.7, 0.5, math.inf)
+    trials = tuple(Trial(0.01, seed, (2.0, end), end, None, None, False) for seed, end in enumerate(finals))
+    assert ended(replace(row, trials=trials), 0.01) == "0.65"
+    assert ended(replace(row, trials=(*trials, replace(trials[3], seed=4))), 0.01) == "0.7"
+    assert ended(replace(row, trials=trials[2:]), 0.01) == "diverged"
+    judged = tuple(replace(trial, validation_loss=0.8) for trial in trials[:2])
+    assert ended(replace(row, trials=judged), 0.01) == "0.65, 0.8"
+    left = tuple(replace(trial, stopped_early=True) for trial in trials[:1])
+    assert ended(replace(row, trials=left), 0.01) == "0.6 at step 2"
+
+
+def test_a_rate_at_which_the_training_loss_is_lower_lost_nothing() -> None:
+    text = shown(with_rows(loss_at_tenth=-1.65), width=200)
+    assert "none" in text
+    assert "-165%" not in text
