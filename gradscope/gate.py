@@ -10,6 +10,8 @@ from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Comparison, Contestant, Policy as Policy, Severity, Suite, Trouble
 
 NEVER = "never"
+SAME_START = 1e-3
+"""Relative difference of two losses before the first step that machines and versions may make."""
 
 
 _SEVERITIES = frozenset(severity.value for severity in Severity)
@@ -63,26 +65,49 @@ def regression(now: Comparison, before: Comparison) -> tuple[float, str]:
     worse. Raises where the two runs cannot be compared.
     """
     new, old = _users(now), _users(before)
-    if now.steps != before.steps or len(now.seeds) != len(before.seeds):
-        raise GradscopeError(
-            f"The saved run has {before.steps} steps and {len(before.seeds)} seeds, this one {now.steps} and "
-            f"{len(now.seeds)}.",
-            why="Losses after different numbers of steps say nothing about each other.",
-            fix=f"Give --steps {before.steps} --seeds {len(before.seeds)}.",
-            slug="runs-differ",
-        )
+    _require_same_terms(now, before)
     if not math.isfinite(old.final_loss):
         return 0.0, "Your optimizer diverged in the saved run: there was nothing to lose."
     improvement = before.initial_loss - old.final_loss
     change = new.final_loss - old.final_loss
     noise = max(old.final_high - old.final_low, new.final_high - new.final_low)
-    text = f"Your optimizer ended at {old.final_loss:.4g} in the saved run, now at {new.final_loss:.4g}"
+    text = (
+        f"{_other_start(now, before)}The training loss of your optimizer ended at {old.final_loss:.4g} in "
+        f"the saved run, now at {new.final_loss:.4g}"
+    )
     if not math.isfinite(new.final_loss):
         return math.inf, f"{text}: it diverges."
     if abs(change) <= noise:
         return 0.0, f"{text}: within the spread of the seeds."
     lost = change / improvement if improvement > 0 else math.copysign(math.inf, change)
     return lost, f"{text}: {abs(lost):.1%} of its improvement {'lost' if lost > 0 else 'gained'}."
+
+
+def _require_same_terms(now: Comparison, before: Comparison) -> None:
+    if now.steps == before.steps and now.seeds == before.seeds:
+        return
+    first, count = min(before.seeds), len(before.seeds)
+    raise GradscopeError(
+        f"The saved run has {before.steps} steps and the seeds {_listed(before.seeds)}, this one {now.steps} "
+        f"and {_listed(now.seeds)}.",
+        why="Losses after other numbers of steps, or from other starts, say nothing about each other.",
+        fix=f"Give --steps {before.steps} --seeds {count}{f' --seed {first}' if first else ''}.",
+        slug="runs-differ",
+    )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _other_start(now: Comparison, before: Comparison) -> str:
+    """The same seeds start from the same loss: from another one the model, the data or the batch differs."""
+    if math.isclose(now.initial_loss, before.initial_loss, rel_tol=SAME_START):
+        return ""
+    return (
+        f"The loss starts at {now.initial_loss:.4g}, in the saved run at {before.initial_loss:.4g}: the "
+        "model, the data, the batch size or the loss changed, so the two may not be comparable. "
+    )
 
 
 def _users(comparison: Comparison) -> Contestant:

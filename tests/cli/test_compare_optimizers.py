@@ -209,6 +209,7 @@ def test_the_gate_fails_on_what_is_clearly_worse(
     [
         (ended(1.0, steps=99), "--steps 99"),
         (ended(1.0, seeds=(0,)), "--seeds 1"),
+        (ended(1.0, seeds=(5, 6, 7)), "--seeds 3 --seed 5"),
         (ended(1.0, users=None), "optimizer"),
     ],
 )
@@ -220,6 +221,15 @@ def test_runs_on_other_terms_cannot_be_compared(
     result = run("compare-optimizers", "model.py", "--against", saved, "--fail-on", "regression:5%")
     assert result.code == 2
     assert words in result.err
+
+
+def test_a_run_that_starts_from_another_loss_is_told_from_one_that_got_worse() -> None:
+    before = optimizers_of(ended(1.0))
+    text = regression(optimizers_of(ended(10.0, initial_loss=20.0)), before)[1]
+    assert text.startswith("The loss starts at 20, in the saved run at 2: ")
+    assert "batch size" in text
+    same = regression(optimizers_of(ended(1.5, initial_loss=2.0001)), before)[1]
+    assert same.startswith("The training loss of your optimizer ended at 1 ")
 
 
 def test_a_run_of_another_command_is_no_comparison(run: Run, comparing: StandIn, tmp_path: Path) -> None:
