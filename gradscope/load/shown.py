@@ -27,7 +27,7 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {len(names) - _LISTED} more" if names[_LISTED:] else text
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`Did you mean `x`?`, or an empty string where no name is near."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"Did you mean `{close[0]}`?" if close else ""
+def nearest(name: str, names: Iterable[str], most: int = 1) -> str:
+    """`Did you mean `x`?`, with up to `most` names, or an empty string where none is near."""
+    close = difflib.get_close_matches(name, list(names), n=most, cutoff=0.6)
+    return f"Did you mean {' or '.join(f'`{found}`' for found in close)}?" if close else ""

@@ -193,10 +193,19 @@ def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str 
 
 
 def _unknown(name: str, others: Iterable[str]) -> GradscopeError:
-    close = nearest(name.lower().replace("-", "_"), [*others, *known()])
-    return GradscopeError(
-        f"There is no optimizer {name!r}.",
-        why="It is neither in optax or optax.contrib, nor among the file's `candidates`.",
-        fix=f"{close} The usual ones: {', '.join(DEFAULT)}.".strip(),
-        slug="unknown-optimizer",
+    wanted = name.lower().replace("-", "_")
+    close = nearest(wanted, [*others, *known()], most=3)
+    why = "It is neither in optax or optax.contrib, nor among the file's `candidates`."
+    fix = f"{close} The usual ones: {', '.join(DEFAULT)}.".strip()
+    home = next(
+        (h for h, m in (("optax", optax), ("optax.contrib", optax.contrib)) if hasattr(m, wanted)), ""
     )
+    if wanted == YOURS:
+        why, fix = (
+            "The file gives no `optimizer`.",
+            "Write `optimizer = optax.adam(1e-3)`, or what you train with.",
+        )
+    elif home:
+        why = f"`{home}.{wanted}` makes none from a learning rate alone: it wraps another one, or is a part."
+        fix = f'Give it in the file: `candidates = {{"{wanted}": lambda lr: ...}}`.'
+    return GradscopeError(f"There is no optimizer {name!r}.", why=why, fix=fix, slug="unknown-optimizer")

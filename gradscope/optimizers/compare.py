@@ -55,6 +55,8 @@ def compare(
 def _candidates(request: CompareOptions, problem: Problem) -> list[Candidate]:
     """Those asked for, or the usual and the file's own; and the file's optimizer as it is."""
     own = {name: known.own(name, make) for name, make in problem.candidates.items()}
+    if problem.optimizer is not None:
+        own.setdefault(known.YOURS, known.users(problem.optimizer))
     names = request.optimizers or (*known.DEFAULT, *own)
     found = {name: own[name] if name in own else known.named(name, own) for name in names}
     if problem.optimizer is not None:
@@ -154,8 +156,9 @@ def _comparison(
         comparison, contestants=tuple(replace(row, suits=results.sentence(row, comparison)) for row in rows)
     )
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
+    said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)
     cut = (f"Of {m.candidate.name} not every learning rate was tried." for m in found if m.cut)
-    told = (*ground.plan.notes, *_left_out(ground), *cut, *reasons(comparison, noisy=noisy))
+    told = (*ground.plan.notes, *_left_out(ground), *cut, *said)
     return replace(comparison, recommendation=recommendation(comparison), reasons=told)
 
 
@@ -186,6 +189,13 @@ def _check(request: CompareOptions) -> None:
                 fix="Give a number above 0.",
                 slug="bad-option",
             )
+    if request.target is not None and not math.isfinite(request.target):
+        raise GradscopeError(
+            f"--target is {request.target}.",
+            why="It is the loss whose crossing is timed.",
+            fix="Give a finite number.",
+            slug="bad-option",
+        )
     for option, choice, choices in (
         ("--schedule", request.schedule, SCHEDULES),
         ("--vmap", request.vmap, VMAP),

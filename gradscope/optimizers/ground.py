@@ -23,8 +23,8 @@ from gradscope.options import CompareOptions
 from gradscope.trace.program import Program
 
 REPEATS = (
-    "Every seed gives the same run: the parameters are a value, the batches the same and nothing is drawn "
-    "by a key. Give `init(key)` to see how much the start matters."
+    "Every seed gives the same run: the parameters are the same, the batches too, and nothing is drawn "
+    "by a key. An `init(key)` that draws them shows how much the start matters."
 )
 BLOCKS = 3
 """Of steps that are timed; the middle one counts."""

@@ -237,6 +237,6 @@ def _speed(row: Contestant, found: Comparison) -> str:
         return f"{len(found.seeds)} seeds cannot tell it from the first"
     if not math.isfinite(row.steps_to_target):
         return "does not reach the target in time"
-    if math.isfinite(first.steps_to_target) and row.steps_to_target > first.steps_to_target:
+    if row.steps_to_target >= 1.05 * first.steps_to_target:
         return f"needs {row.steps_to_target / first.steps_to_target:.1f} times the steps of the first"
     return "reaches the target as fast, and ends higher" + (" on validation" if found.validated else "")

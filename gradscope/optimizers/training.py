@@ -18,7 +18,7 @@ import optax
 from jax import Array
 
 from gradscope.errors import GradscopeError
-from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.candidates import OWN, Candidate
 from gradscope.optimizers.feed import Feed
 from gradscope.trace.program import Program
 
@@ -175,10 +175,13 @@ def _tried(training: Training, others: list[Any]) -> Training:
 
 
 def _unfit(training: Training, why: str) -> GradscopeError:
+    fix = "Leave it out of --optimizers, or wrap it in the file's `candidates` so that it fits."
+    if training.candidate.kind == OWN:
+        fix = "It comes from the file: mend it there, so that it takes the params and their gradients."
     return GradscopeError(
         f"The optimizer {training.candidate.name!r} cannot train this problem.",
         why=f"{why}.",
-        fix="Leave it out of --optimizers, or wrap it in the file's `candidates` so that it fits.",
+        fix=fix,
         slug="unfit-optimizer",
     )
 

@@ -39,8 +39,9 @@ def _scheduled(best: Contestant, comparison: Comparison) -> str:
     return best.code.replace(f"({rate}", f"({schedule}", 1)
 
 
-def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
-    """Sentences for below the table. `noisy`: the loss of a step depends on its batch or its key."""
+def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) -> Iterator[str]:
+    """Sentences for below the table. `noisy`: the loss of a step depends on its batch or its key. `batches`:
+    of one pass, where it ended."""
     best = comparison.best
     if not comparison.complete:
         yield "It was interrupted: the optimizers that are missing were not measured."
@@ -55,9 +56,15 @@ def reasons(comparison: Comparison, *, noisy: bool) -> Iterator[str]:
             "batches or keys that change from step to step both are wrong. Use it with one full batch."
         )
     yield (
-        f"{comparison.steps} steps measure the beginning of training, on this problem only; a longer run may "
-        "rank otherwise."
+        f"{_length(comparison.steps, batches)} the beginning of training, on this problem only; a longer run "
+        "may rank otherwise."
     )
+
+
+def _length(steps: int, batches: int | None) -> str:
+    if batches is None or not 1 < batches < steps:
+        return "1 step measures" if steps == 1 else f"{steps} steps measure"
+    return f"{steps} steps, {steps / batches:.3g} passes over {batches} batches, measure"
 
 
 def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
@@ -111,6 +118,7 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
         yield f"{text}."
     elif math.isfinite(yours.steps_to_target):
         ratio = yours.steps_to_target / best.steps_to_target
-        yield f"{text}; to the target it takes {ratio:.1f} times the steps."
+        pace = "as many" if 0.95 <= ratio < 1.05 else f"{ratio:.1f} times the"
+        yield f"{text}; to the target it takes {pace} steps."
     else:
-        yield f"{text}; it does not reach the target in {comparison.steps} steps."
+        yield f"{text}; it does not reach the target in time."

@@ -139,3 +139,19 @@ def test_without_a_name_the_files_optimizer_is_taken_and_else_adam() -> None:
     assert one_of(quadratic(optimizer=optax.sgd(0.1)), None).name == "yours"
     assert one_of(quadratic(), None).name == "adam"
     assert one_of(quadratic(candidates={"adam": optax.sgd}), "adam").kind == "own"
+
+
+@pytest.mark.parametrize(("name", "near"), [("admaw", "`adamw`"), ("nestrov", "`nesterov`")])
+def test_names_near_an_unknown_one_are_told(name: str, near: str) -> None:
+    with pytest.raises(GradscopeError) as caught:
+        named(name)
+    assert near in caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["lookahead", "mechanize"])
+def test_what_wraps_an_optimizer_is_not_said_to_be_missing(name: str) -> None:
+    with pytest.raises(GradscopeError) as caught:
+        named(name)
+    assert "wraps another one" in caught.value.why
+    assert "neither in" not in caught.value.why
+    assert "candidates" in caught.value.fix

@@ -217,6 +217,14 @@ def test_asking_for_names_leaves_the_other_candidates_of_the_file_out() -> None:
     assert {r.name for r in found.contestants} == {"mine", "yours"}
 
 
+def test_yours_can_be_asked_for_alone_where_the_file_has_one() -> None:
+    found = compared(quadratic(optimizer=optax.sgd(0.1)), "yours", steps=20, seeds=1)
+    assert [r.name for r in found.contestants] == ["yours"]
+    with pytest.raises(GradscopeError, match="'yours'") as caught:
+        compared(quadratic(), "yours")
+    assert "`optimizer`" in caught.value.why
+
+
 def test_all_optimizers_see_the_same_starts_and_batches() -> None:
     first = {(t.seed, t.losses[0]) for r in usual().contestants for t in r.trials}
     assert len(first) == 2
@@ -315,6 +323,12 @@ def test_nothing_to_measure_is_refused(terms: dict[str, Any]) -> None:
         compared(quadratic(), "sgd", **terms)
 
 
+@pytest.mark.parametrize("target", [math.nan, math.inf])
+def test_a_target_that_no_loss_can_cross_is_refused(target: float) -> None:
+    with pytest.raises(GradscopeError, match="--target is"):
+        compared(quadratic(), "sgd", target=target)
+
+
 def test_an_unknown_optimizer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(GradscopeError, match="adamm") as caught:
         compared(quadratic(), "adamm")
@@ -326,8 +340,9 @@ def test_an_unknown_optimizer_is_refused_with_the_nearest_name() -> None:
 
 def test_an_optimizer_that_does_not_fit_is_refused_before_anything_runs() -> None:
     problem = quadratic(candidates={"mine": lambda rate: optax.masked(optax.sgd(rate), {"y": True})})
-    with pytest.raises(GradscopeError, match="'mine' cannot train"):
+    with pytest.raises(GradscopeError, match="'mine' cannot train") as caught:
         compared(problem, "mine")
+    assert "mend it there" in caught.value.fix
 
 
 def test_an_interruption_compares_what_is_known() -> None:

@@ -65,3 +65,19 @@ def test_a_rate_is_written_as_people_write_it() -> None:
         "1",
         "3200",
     ]
+
+
+def test_steps_and_the_passes_that_they_make_are_told_in_words() -> None:
+    found = comparison(ended("sgd", 0.5))
+    assert any(r.startswith("10 steps measure") for r in reasons(found, noisy=False))
+    assert any(r.startswith("10 steps measure") for r in reasons(found, noisy=False, batches=1))
+    passes = list(reasons(found, noisy=False, batches=4))
+    assert any(r.startswith("10 steps, 2.5 passes over 4 batches, measure") for r in passes)
+    assert any(r.startswith("1 step measures") for r in reasons(replace(found, steps=1), noisy=False))
+
+
+def test_a_few_steps_more_are_not_called_once_the_steps() -> None:
+    first, other = ended("sgd", 0.5, steps_to_target=160.0), ended("adam", 0.6, steps_to_target=167.0)
+    assert sentence(other, comparison(first, other)).startswith("Reaches the target as fast")
+    slower = ended("adam", 0.6, steps_to_target=320.0)
+    assert "2.0 times the steps" in sentence(slower, comparison(first, slower))
