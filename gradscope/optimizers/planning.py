@@ -17,8 +17,8 @@ FEWEST_STEPS, FEWEST_SEEDS, FEWEST_RATES = 60, 3, 3
 """With two seeds next to nothing is told apart."""
 HALVED = 0.55
 """Share of its steps that a grid of five takes where the worse half is left behind twice."""
-GROWN = 2.5
-"""Learning rates by which a grid usually grows, the first steps of those a decade from the best included."""
+GROWN = 3
+"""Learning rates by which a grid usually grows, those a decade from the best included."""
 VMAP_BELOW = 5_000
 VMAP_FROM = 200_000
 """Steps of all runs of one optimizer: below, `vmap` does not earn back its longer compilation."""

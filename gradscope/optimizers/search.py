@@ -72,8 +72,8 @@ def search(
 def _look_around(
     engine: Engine, feeds: Sequence[Feed], terms: Terms, progress: Progress, runs: list[Run]
 ) -> None:
-    """A decade above and below the best, where the grid did not reach: how much a wrong rate costs is seen
-    after the steps of the first rung."""
+    """A decade above and below the best, where the grid did not reach. To the end: a rate that is too high
+    looks good after a few steps."""
     best = best_rate(runs, terms.steps)
     if not math.isfinite(_scores_by_rate(runs, terms.steps)[best]):
         return
@@ -81,12 +81,7 @@ def _look_around(
         if rate_near(rate, (run.rate for run in runs)) is None:
             more = [Run(rate, feed) for feed in feeds]
             runs += more
-            rung = terms.steps if terms.exhaustive else _rung(terms.steps, RUNGS[0])
-            if rung < terms.steps:
-                _advance(engine, more, rung, progress)
-                _forget(more)
-            else:
-                _finish(engine, more, terms, progress)
+            _finish(engine, more, terms, progress)
 
 
 def known_of(runs: Sequence[Run], terms: Terms) -> list[Run]:
@@ -141,7 +136,7 @@ def ends_by_rate(runs: Sequence[Run], steps: int) -> dict[float, float]:
 def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
     alive = list(runs)
     for part in RUNGS:
-        rung = _rung(terms.steps, part)
+        rung = max(CHUNK, terms.steps // part // CHUNK * CHUNK)
         if rung >= terms.steps:
             break
         _advance(engine, alive, rung, progress)
@@ -152,15 +147,6 @@ def _halve(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress
     _finish(engine, alive, terms, progress)
 
 
-def _rung(steps: int, part: int) -> int:
-    return max(CHUNK, steps // part // CHUNK * CHUNK)
-
-
-def _forget(runs: Sequence[Run]) -> None:
-    for run in runs:
-        run.forget()
-
-
 def _finish(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progress) -> None:
     """To the last step, and judged there; nothing but losses is kept of them."""
     _advance(engine, runs, terms.steps, progress)
@@ -168,7 +154,8 @@ def _finish(engine: Engine, runs: Sequence[Run], terms: Terms, progress: Progres
         progress("validating")
         for run in runs:
             run.validation = math.inf if run.died_at() is not None else terms.validate(run)
-    _forget(runs)
+    for run in runs:
+        run.forget()
 
 
 def _better_half(runs: Sequence[Run], steps: int) -> list[Run]:

@@ -31,12 +31,12 @@ def test_a_fast_step_gets_everything_and_nothing_is_said() -> None:
     found = planned(1e-5)
     assert numbers(found) == (5, 200, 5)
     assert found.notes == ()
-    # Seven compilations, and a halved grid of five with two and a half more rates, of 5 x 200 steps each.
-    assert found.estimate_s == pytest.approx(7 * (1.0 + (0.55 * 5 + 2.5) * 1000 * 1e-5))
+    # Seven compilations, and a halved grid of five with three more rates, of 5 x 200 steps each.
+    assert found.estimate_s == pytest.approx(7 * (1.0 + (0.55 * 5 + 3) * 1000 * 1e-5))
 
 
 def test_seeds_go_first_then_steps_then_rates_and_each_cut_is_told() -> None:
-    assert numbers(planned(3.5e-3)) == (4, 200, 5)
+    assert numbers(planned(3e-3)) == (4, 200, 5)
     few = planned(1.5e-2)
     assert few.seeds == 3, "two tell next to nothing apart"
     assert few.grid == 5

@@ -106,5 +106,4 @@ def test_what_a_rate_ten_times_too_high_or_low_loses_is_measured(exhaustive: boo
         assert row.loss_at_tenth is not None
     sgd = next(row for row in found.contestants if row.name == "sgd")
     assert sgd.loss_at_tenfold == math.inf, "beyond 2 / the largest curvature"
-    lengths = {len(t.losses) for t in sgd.trials if (t.learning_rate or 0.0) > 1.0 and not t.diverged_at}
-    assert lengths <= ({80} if exhaustive else {20})
+    assert not any(t.stopped_early for t in sgd.trials if (t.learning_rate or 0.0) > 1.0)
