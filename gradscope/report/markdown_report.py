@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradscope.records import Against, Comparison, Finding, Layer, RateSearch, Report
-from gradscope.report import optimizers, units
+from gradscope.records import Against, Finding, Layer, Report
+from gradscope.report import units
 from gradscope.report.columns import COLUMNS
 from gradscope.report.folding import Folded, fold_layers
-from gradscope.report.glyphs import UNICODE, visible
-from gradscope.report.grid import Column
 from gradscope.report.layer_table import flags_by_layer
+from gradscope.report.markdown_optimizers import comparison, rate_search
 from gradscope.report.marks import MARKS, code, folded, prose, table
 from gradscope.report.sections import MOST_FINDINGS
 from gradscope.report.standing import MOST_FIXED, fixed_text, remarks
@@ -32,11 +31,11 @@ def blocks(report: Report, detail: Detail, head: str = "###") -> Iterator[str]:
     measured = report.measurement
     if measured.optimizers is not None:
         yield f"{head} Optimizers on {code(report.target)}\n"
-        yield from _comparison(measured.optimizers)
+        yield from comparison(measured.optimizers)
         yield from _gaps(report, detail)
     elif measured.rate_search is not None:
         yield f"{head} Learning rate for {code(report.target)}\n"
-        yield from _rate(measured.rate_search)
+        yield from rate_search(measured.rate_search)
         yield from _gaps(report, detail)
     else:
         yield from _checked(report, detail, head)
@@ -102,37 +101,3 @@ def _layers(report: Report, show_all: bool) -> list[str]:
             rules = ", ".join(dict.fromkeys(finding.rule for finding in flags.get(row.name, ())))
             lines.append([code(row.name), *(column.cell(row) for column in columns), prose(rules)])
     return table(titles, lines)
-
-
-def _comparison(found: Comparison) -> Iterator[str]:
-    columns = [c for c in optimizers.columns(found, UNICODE) if any(c.cells)]
-    titles = ["", "optimizer", *(_title(column) for column in columns)]
-    lines = [
-        [
-            "**1**" if row is found.best else "=" if row.tied_with_best else "",
-            code(row.name),
-            *(column.cells[place] for column in columns),
-        ]
-        for place, row in enumerate(found.contestants)
-    ]
-    yield "\n".join(table(titles, lines)) + "\n"
-    yield "\n".join(f"- {code(row.name)}: {prose(row.suits)}" for row in found.contestants) + "\n"
-    yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"
-    yield "\n".join(f"- {prose(reason)}" for reason in found.reasons) + "\n"
-    if found.recommendation:
-        yield f"```python\n{visible(found.recommendation)}\n```"
-
-
-def _title(column: Column) -> str:
-    return " ".join(column.title).strip()
-
-
-def _rate(found: RateSearch) -> Iterator[str]:
-    if found.code:
-        yield f"{prose(optimizers.suggestion(found))}\n"
-    rows = [[name, units.number(value)] for name, value in found.others.items()]
-    yield "\n".join(table(["other readings, less reliable", "rate"], rows)) + "\n"
-    if found.warning:
-        yield f"{MARKS['warning']} {prose(found.warning)}\n"
-    if found.code:
-        yield f"```python\noptimizer = {visible(found.code)}\n```"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from statistics import median
 
 from gradscope.records import Comparison, Contestant, Trial
 from gradscope.report import units
@@ -43,13 +43,13 @@ def by_rate(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
 
 def ended(row: Contestant, rate: float) -> str:
     mine = [trial for trial in row.trials if trial.learning_rate == rate]
-    final = _median([trial.final_loss for trial in mine])
+    final = median([trial.final_loss for trial in mine])
     if not math.isfinite(final):
         return "diverged"
     validated = [trial.validation_loss for trial in mine if trial.validation_loss is not None]
     text = units.number(final)
     if validated:
-        text += f", {units.number(_median(validated))}"
+        text += f", {units.number(median(validated))}"
     stopped = [trial for trial in mine if trial.stopped_early]
     return f"{text} at step {_last(stopped)}" if stopped else text
 
@@ -58,10 +58,10 @@ def _last(trials: Sequence[Trial]) -> int:
     return max(len(trial.losses) for trial in trials)
 
 
-def _median(values: Sequence[float]) -> float:
+def median(values: Sequence[float]) -> float:
     """As the table has it: infinite where half of them are."""
     middle = sorted(values)[len(values) // 2]
-    return middle if math.isinf(middle) else median(values)
+    return middle if math.isinf(middle) else statistics.median(values)
 
 
 def settings(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:

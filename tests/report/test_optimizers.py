@@ -104,3 +104,17 @@ def test_a_rate_at_which_the_training_loss_is_lower_lost_nothing() -> None:
     text = shown(with_rows(loss_at_tenth=-1.65), width=200)
     assert "none" in text
     assert "-165%" not in text
+
+
+def test_markdown_has_the_loss_curves_the_rates_and_the_settings() -> None:
+    text = shown(compared(), "markdown")
+    assert "| `adam` | 2.00 | 1.83 |" in text
+    assert "diverged | diverged |" in text
+    assert "| 0.01: 0.5 | b1 0.9 |" in text
+
+
+def test_markdown_draws_the_range_test() -> None:
+    text = shown(searched(), "markdown")
+    assert "```text" in text
+    assert "^ 0.01" in text
+    assert "learning rate" in text
