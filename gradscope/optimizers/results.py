@@ -93,7 +93,7 @@ def contestant(m: Measured, scale: Scale) -> Contestant:
     steps = median([_crossing(trials[id(run)], scale.window, scale.target) for run in chosen])
     ends = _projected(m.runs, best, scale)
     validation = [run.validation for run in chosen if run.validation is not None]
-    several = tuned and len(ends) > 1 and math.isfinite(median(finals))
+    several = tuned and len(ends) > 1 and ends[best] < scale.start and math.isfinite(median(finals))
     decades, at_least = tolerant_decades(ends, best, scale.start) if several else (None, False)
     return Contestant(
         name=m.candidate.name,
