@@ -22,7 +22,6 @@ from gradscope.records import (
     Skipped,
     Source,
 )
-from gradscope.trace.gating import is_gated
 from gradscope.trace.layers import LayerGroup, Mask, Row
 from gradscope.trace.program import Loop, Program
 from gradscope.trace.sites import Site
@@ -202,10 +201,9 @@ def _output(taken: Taken, row: Row) -> dict[str, Any]:
 
 def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
     source = source_of(loop.eqn)
-    gated = is_gated(loop.eqn)
     turn = slice(None, None, -1 if loop.reverse else 1)
     found = []
-    for state in loop.states:
+    for state, gated in zip(loop.states, loop.gated, strict=True):
         deltas = _over_batches([sample.delta[state.id].along(loop.position) for sample in taken.samples])
         values = _over_batches([sample.forward[state.id].along(loop.position) for sample in taken.samples])
         if np.all(deltas == 0):

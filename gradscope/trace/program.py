@@ -18,6 +18,7 @@ from gradscope.load.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jax_compat
 from gradscope.trace.dataflow import Flow
+from gradscope.trace.gating import gated_states
 from gradscope.trace.interpret import Found, Taps, evaluate
 from gradscope.trace.jax_compat import Body
 from gradscope.trace.layers import LayerGroup, group
@@ -58,6 +59,8 @@ class Loop:
     """Its leading axis in the statistics of the sites inside."""
     reverse: bool
     states: tuple[Site, ...]
+    gated: tuple[bool, ...]
+    """Of each state: does a gate decide what is kept of it?"""
     sites: tuple[Site, ...]
 
 
@@ -273,7 +276,9 @@ def _loops(plan: Plan) -> Iterator[Loop]:
         inside = tuple(site for site in plan.sites() if site.op != "state")
         eqn = states[0].eqn
         assert eqn is not None
-        yield Loop(eqn, len(plan.lead) - 1, jax_compat.scan_params(eqn).reverse, states, inside)
+        through_gates = gated_states(eqn)
+        gated = tuple(place in through_gates for place in plan.entry)
+        yield Loop(eqn, len(plan.lead) - 1, jax_compat.scan_params(eqn).reverse, states, gated, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)
 

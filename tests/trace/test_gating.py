@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from gradscope.trace.gating import is_gated
+from gradscope.trace.gating import gated_states
 
 W = jnp.full((4, 4), 0.1)
 Step = Callable[[Any, Any], Any]
@@ -59,6 +59,10 @@ GATED: dict[str, Step] = {
     "inside jit": lambda h, x: jax.jit(gru)(h, x),
     "rematerialized": lambda h, x: jax.checkpoint(gru)(h, x),
     "vmapped": lambda h, x: jax.vmap(gru)(h, x),
+    "a sigmoid written out": lambda h, x: h / (1 + jnp.exp(-(h @ W + x))) + x,
+    "its reciprocal": lambda h, x: (1.0 / (1.0 + jnp.exp(-(h @ W + x)))) * h + x,
+    "a sigmoid by tanh": lambda h, x: 0.5 * (jnp.tanh(h @ W + x) + 1.0) * h + x,
+    "gates that share one": lambda h, x: jax.nn.softmax(jnp.stack([x, h @ W]), axis=0)[0] * h + x,
     "hard sigmoid": lambda h, x: jax.nn.hard_sigmoid(h @ W + x) * h + x,
 }
 PLAIN: dict[str, Step] = {
@@ -84,9 +88,22 @@ def loop_of(step: Step) -> Any:
 
 @pytest.mark.parametrize("name", GATED)
 def test_a_gate_on_the_way_of_the_state_is_seen(name: str) -> None:
-    assert is_gated(loop_of(GATED[name]))
+    states = gated_states(loop_of(GATED[name]))
+    assert states == ({0, 1} if GATED[name] is lstm else {0})
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_loop_without_one_is_not_called_gated(name: str) -> None:
-    assert not is_gated(loop_of(PLAIN[name]))
+    assert not gated_states(loop_of(PLAIN[name]))
+
+
+def test_a_plain_state_beside_a_gated_one_is_not_gated() -> None:
+    def both(state: Any, x: Any) -> Any:
+        h, mean = state
+        gate = jax.nn.sigmoid(x)
+        return jnp.tanh(h @ W + x), gate * mean + (1 - gate) * h
+
+    start = jnp.ones((3, 4))
+    run = jax.make_jaxpr(lambda s: lax.scan(lambda s, x: (both(s, x), None), s, jnp.ones((5, 3, 4)))[0])
+    (eqn,) = [e for e in run((start, start)).jaxpr.eqns if e.primitive.name == "scan"]
+    assert gated_states(eqn) == {1}
