@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from gradscope import gate, recording, suites
-from gradscope.cli import screen, step_summary
+from gradscope.cli import screen, step_summary, surroundings
 from gradscope.cli.options import (
     Color,
     ColorMode,
@@ -75,13 +75,10 @@ class Delivery:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[StageLine]:
-        """While the user's code runs: a line says what is being done.
-
-        What the code prints goes to stderr: it must not end up inside the JSON.
-        """
+        """While the user's code runs: a line says what is being done."""
         from gradscope.cli.progress import StageLine
 
-        with contextlib.redirect_stdout(sys.stderr), StageLine(self.progress and not self.quiet) as progress:
+        with surroundings.kept(), StageLine(self.progress and not self.quiet) as progress:
             yield progress
 
     def deliver(self, suite: Suite) -> int:

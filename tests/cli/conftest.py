@@ -49,6 +49,8 @@ class Pipeline:
 
     answer: Report | BaseException = field(default_factory=healthy)
     prints: str = ""
+    does: Callable[[], object] = lambda: None
+    """What the user's file does besides."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[int | None] = field(default_factory=list)
     """What `gradscope.running` was asked for, run by run."""
@@ -58,6 +60,7 @@ class Pipeline:
         progress("loading model.py")
         if self.prints:
             print(self.prints)
+        self.does()
         if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
