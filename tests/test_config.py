@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gradscope import config
-from gradscope.config.keys import KEYS
+from gradscope.config.keys import KEYS, Value
 from gradscope.errors import GradscopeError
 from gradscope.options import CheckOptions, LoadOptions, Task
 
@@ -405,3 +405,32 @@ def test_the_page_has_the_precedence_that_is_tested() -> None:
     rows = [line.split("|")[2:-1] for line in section("What wins") if line[:1] == "|"]
     told = [tuple(int(n[0]) if (n := re.findall(r"\d", cell)) else None for cell in row) for row in rows[2:]]
     assert told == [row[:4] for row in PRECEDENCE[:4]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"fail-on": ("error", "wrong-gradient")}, "--verify"),
+        ({"fail-on": ("changed-profile",)}, "--baseline"),
+        ({"fail-on": ("non-finite",), "ignore": ("non-finite",)}, "is ignored"),
+        ({"fail-on": ("non-finite",), "select": ("zero-gradient",)}, "not among the rules"),
+    ],
+)
+def test_a_gate_that_could_never_fail_is_an_error(given: dict[str, Value], said: str) -> None:
+    with pytest.raises(GradscopeError, match="could never fail for model") as caught:
+        config.plan(None, given, ["model.py"])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"fail-on": ("error",), "select": ("zero-gradient",)},
+        {"fail-on": ("wrong-gradient",), "verify": True},
+        {"fail-on": ("changed-profile",), "baseline": "baseline.json"},
+        {"fail-on": ("non-finite",), "select": ("non-finite",)},
+        {"fail-on": ()},
+    ],
+)
+def test_a_gate_that_can_fail_is_planned(given: dict[str, Value]) -> None:
+    assert config.plan(None, given, ["model.py"]).tasks[0].fail_on == given["fail-on"]

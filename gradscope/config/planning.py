@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gradscope.config.keys import KEYS, Value
+from gradscope.config.policies import require_gate
 from gradscope.config.tables import Config, Limits
 from gradscope.config.targets import Named, configured, of_entry, parse
 from gradscope.errors import GradscopeError
@@ -141,7 +142,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             _, rule, limit = name.split(".")
             limits.setdefault(rule, {})[limit] = value[name]
     path = target.typed or target.seen_from(os.getcwd())
-    return Task(
+    task = Task(
         target=_name(target, config, path),
         path=path,
         loading=_loading(settings, path),
@@ -157,6 +158,8 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
         ),
         fail_on=value["fail-on"],
     )
+    require_gate(task)
+    return task
 
 
 def _loading(settings: Sequence[Setting], target: str) -> LoadOptions:

@@ -1,0 +1,38 @@
+"""A gate on a rule that does not run is open for ever: told before anything runs."""
+
+from __future__ import annotations
+
+from gradscope.errors import GradscopeError
+from gradscope.options import Task
+from gradscope.records import Severity
+from gradscope.rules import all_rules
+
+WANTING = {
+    "gradients": ("needs verified gradients, which are not asked for", "Add --verify, or `verify = true`."),
+    "reference": ("compares with a baseline, and none is named", "Add --baseline FILE."),
+}
+"""By what a rule needs."""
+
+
+def require_gate(task: Task) -> None:
+    """Raise where `--fail-on` names a rule that will not judge this target."""
+    named = set(task.fail_on) - set(Severity)
+    for rule in all_rules() if named else ():
+        if rule.name in named and (reason := _silent(rule.name, rule.needs, task)):
+            why, fix = reason
+            raise GradscopeError(
+                f'"--fail-on {rule.name}" could never fail for {task.target}.',
+                why=f"{rule.name} {why}.",
+                fix=fix,
+                slug="gate-never-fails",
+            )
+
+
+def _silent(name: str, needs: str | None, task: Task) -> tuple[str, str] | None:
+    checking = task.checking
+    if name in checking.ignore:
+        return "is ignored", "Take it out of --ignore, or out of --fail-on."
+    if checking.select and name not in checking.select:
+        return "is not among the rules that are selected", "Add it to --select."
+    measured = {"gradients": checking.verified, "reference": checking.baseline is not None}
+    return WANTING[needs] if needs is not None and not measured[needs] else None
