@@ -76,7 +76,9 @@ def _report(defs: Schema) -> Schema:
         "gradient_norm": _number(Measurement.gradient_norm),
         **own["properties"],
     }
-    return {**own, "properties": properties, "required": list(properties)}
+    # Only where the report stands alone: among several it is the target that has it.
+    fail_on = {"type": "array", "items": {"type": "string"}}
+    return {**own, "properties": {**properties, "fail_on": fail_on}, "required": list(properties)}
 
 
 def _suite() -> Schema:

@@ -14,7 +14,8 @@ from gradscope.records import NotJudged, Outcome, Policy, Suite
 def to_json(suite: Suite) -> dict[str, Any]:
     """The object of one report where there is one target, asked for by itself; else the one around them."""
     if suite.only is not None:
-        return recording.to_json(suite.only)
+        (outcome,) = suite.outcomes
+        return {**recording.to_json(suite.only), "fail_on": list(outcome.policy.fail_on)}
     return {
         "format": recording.FORMAT,
         "verdict": suite.verdict,
@@ -31,9 +32,12 @@ def to_json(suite: Suite) -> dict[str, Any]:
 
 
 def from_json(data: Any, policy: Policy) -> Suite:
-    """What `to_json` wrote; `policy` judges a report that stands alone."""
+    """What `to_json` wrote; `policy` judges a report that does not say what it is judged by."""
     if not (isinstance(data, Mapping) and "targets" in data):
-        return Suite.of(recording.from_json(data), policy)
+        report = recording.from_json(data)
+        if "fail_on" in data:
+            policy = Policy(decoder(tuple[str, ...])(data["fail_on"], "fail_on"))
+        return Suite.of(report, policy)
     recording.check_version(data)
     if not isinstance(data["targets"], list):
         raise Mismatch('"targets" is not a list')

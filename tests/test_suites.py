@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope import gate, suites
+from gradscope import gate, recording, suites
 from gradscope.errors import GradscopeError
 from gradscope.recording import rounded
 from gradscope.records import NotJudged, Outcome, Policy, Report, Standing, Suite, Trouble
@@ -60,7 +60,12 @@ def test_a_suite_comes_back_as_it_was() -> None:
 def test_one_target_asked_for_by_itself_is_the_report() -> None:
     suite = Suite.of(rounded(deep()), Policy(("warning",)))
     assert json.loads(suites.dumps(suite))["target"] == deep().target
-    assert repr(suites.loads(suites.dumps(suite), Policy(("warning",)))) == repr(suite)
+    assert repr(suites.loads(suites.dumps(suite), Policy())) == repr(suite)
+
+
+def test_a_report_of_before_is_judged_by_the_policy_at_hand() -> None:
+    policy = Policy(("note",))
+    assert suites.loads(recording.dumps(deep()), policy).outcomes[0].policy == policy
 
 
 @pytest.mark.parametrize(
