@@ -83,9 +83,13 @@ def _without_symptoms(hits: list[Judged]) -> list[Judged]:
 
 
 def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
-    """The first hit that explains this one, where the hits of its rule explain half of its layers."""
+    """The first hit that explains this one, where the hits of its rule explain half of its layers.
+
+    A cause that is less grave than its symptom explains nothing: what it silenced would pass the gate.
+    """
+    grave = _rank(rule, hit)
     for name in rule.symptom_of:
-        roots = [root for root_rule, root in hits if root_rule.name == name]
+        roots = [root for other, root in hits if other.name == name and _rank(other, root) <= grave]
         for root in roots:
             if root.explains is None:
                 return root
@@ -94,6 +98,10 @@ def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
         if sick and 2 * sum(layer in explained for layer in sick) >= len(sick):
             return next(root for root in roots if set(sick) & set(root.explains or ()))
     return None
+
+
+def _rank(rule: Rule, hit: Hit) -> int:
+    return (hit.severity or rule.severity).rank
 
 
 def _root(hit: int, causes: Mapping[int, Hit]) -> int:

@@ -116,6 +116,16 @@ def test_an_exploding_loop_silences_the_explosion_over_depth_that_it_makes():
     assert "exploding-gradient at `layers[0]`" in finding.message
 
 
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_loop_that_is_a_warning_silences_no_error(gated):
+    names = tuple(f"layers[{i}]" for i in range(6))
+    one = loop(decay(100, 0.5), layers=names, gated=gated).recurrences
+    findings, _ = judge(measured(chain(decay(6, 0.05)).layers, recurrences=one))
+    told = [(finding.rule, finding.severity) for finding in findings]
+    warned = [("vanishing-gradient", Severity.ERROR), (VANISHING, Severity.WARNING)]
+    assert told == (warned if gated else [(VANISHING, Severity.ERROR)])
+
+
 def test_an_explosion_elsewhere_is_told_on_its_own():
     one = loop(decay(60, 2.0)).recurrences
     layers = [*chain(decay(6, 16.0)).layers, layer("rnn", 8)]
