@@ -14,7 +14,7 @@ LONGEST = 300
 DATA = {"errors", "records", "encoding", "options"}
 MAY_IMPORT = {
     "errors": set(),
-    "records": set(),
+    "records": {"errors"},
     "options": set(),
     "encoding": set(),
     "recording": DATA,

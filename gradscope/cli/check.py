@@ -69,10 +69,11 @@ def judged(plan: Plan, delivery: Delivery) -> Suite:
 
     (task,) = plan.tasks
     pipeline.prepare_process()
-    with delivery.working() as progress:
+    policed = Policy(task.fail_on)
+    with delivery.judging(task.target, policed) as progress:
         report = pipeline.check(task.path, task.loading, task.checking, progress=progress)
     report = report if task.target == task.path else replace(report, target=task.target)
-    return Suite.of(recording.rounded(report), Policy(task.fail_on))
+    return Suite.of(recording.rounded(report), policed)
 
 
 def _inputs(plan: Plan, *more: str | None) -> list[str]:

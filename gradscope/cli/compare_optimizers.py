@@ -138,7 +138,7 @@ def compare_optimizers(
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    with interruption_told(), delivery.working() as progress:
+    with interruption_told(), delivery.judging(target, Policy(())) as progress:
         report = comparing.compare_optimizers(target, loading, terms, progress=progress)
     report, code = gated(recording.rounded(report), before, limit)
     delivery.deliver(Suite.of(report, Policy(())))

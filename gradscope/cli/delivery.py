@@ -29,7 +29,7 @@ from gradscope.cli.options import (
     check_format,
 )
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Outcome, Report, Suite, Timing
+from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Timing
 from gradscope.report import FORMATS, View, reporter
 
 if TYPE_CHECKING:
@@ -81,21 +81,38 @@ class Delivery:
         with surroundings.kept(), StageLine(self.progress and not self.quiet) as progress:
             yield progress
 
+    @contextlib.contextmanager
+    def judging(self, target: str, policy: Policy) -> Iterator[StageLine]:
+        """`working` on one target. Where it fails every file and every program that reads is told: an older
+        report would be believed. People are told by the error itself."""
+        try:
+            with self.working() as progress:
+                yield progress
+        except Exception as error:
+            outcome = Outcome(target, not_judged=NotJudged.of(error), policy=policy)
+            self._publish(Suite((outcome,), alone=True))
+            raise
+
     def deliver(self, suite: Suite) -> int:
         """Show and save the run, and answer the exit code."""
         suite = suite if self.timing else _without_timing(suite)
-        if self.save is not None:
-            suites.save(suite, self.save)
-        for name, path in self.more:
-            self._write(partial(reporter(name).render, suite), path)
-        self._write(partial(reporter(self.format).render, suite), self.output)
-        if "github" in (self.format, *(name for name, _ in self.more)):
-            step_summary.append(suite, View(quiet=self.quiet))
+        self._publish(suite)
         code = gate.exit_code(suite)
         if code == ExitCode.FINDINGS and suite.verdict != "sick" and not self.quiet:
             named = dict.fromkeys(name for o in suite.outcomes if o.failures for name in o.policy.fail_on)
             screen.tell(f"exit code {code}: there are findings that --fail-on {','.join(named)} names")
         return code
+
+    def _publish(self, suite: Suite) -> None:
+        if self.save is not None:
+            suites.save(suite, self.save)
+        for name, path in self.more:
+            self._write(partial(reporter(name).render, suite), path)
+        told_by_error = suite.alone and suite.only is None
+        if not (told_by_error and self.format == "terminal" and self.output == SCREEN):
+            self._write(partial(reporter(self.format).render, suite), self.output)
+        if "github" in (self.format, *(name for name, _ in self.more)):
+            step_summary.append(suite, View(quiet=self.quiet))
 
     def show(self, render: Callable[[TextIO, View], None]) -> None:
         """Write what `render` writes to where it is wanted."""

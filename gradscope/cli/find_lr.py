@@ -51,7 +51,7 @@ def find_lr(
     from gradscope import comparing, pipeline
 
     pipeline.prepare_process()
-    with interruption_told(), delivery.working() as progress:
+    with interruption_told(), delivery.judging(target, Policy(())) as progress:
         report = comparing.find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )

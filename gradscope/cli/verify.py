@@ -49,7 +49,7 @@ def verify(
     from gradscope import pipeline, verifying
 
     pipeline.prepare_process()
-    with delivery.working() as progress:
+    with delivery.judging(task.target, policed) as progress:
         report = verifying.verify(
             target, task.loading, directions=directions, per_element=per_element, progress=progress
         )

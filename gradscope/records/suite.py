@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gradscope.errors import GradscopeError
 from gradscope.records.policy import Policy
 from gradscope.records.report import Finding, Report
 
@@ -31,6 +33,23 @@ class NotJudged:
     why: str = ""
     fix: str = ""
     details: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> NotJudged:
+        """What is no `GradscopeError` is a bug of ours."""
+        if not isinstance(error, GradscopeError):
+            return cls.bug("".join(traceback.format_exception(error)))
+        trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
+        return cls(trouble, error.what, error.why, error.fix, error.details)
+
+    @classmethod
+    def bug(cls, details: str) -> NotJudged:
+        return cls(
+            Trouble.BUG,
+            "gradscope failed, and the model is not to blame.",
+            fix="Please report it with the lines above.",
+            details=details,
+        )
 
 
 @dataclass(frozen=True, slots=True)

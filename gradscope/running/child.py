@@ -7,14 +7,12 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import TextIO
 
 from gradscope import pipeline
-from gradscope.errors import GradscopeError
 from gradscope.options import Task
-from gradscope.records import NotJudged, Trouble
+from gradscope.records import NotJudged
 from gradscope.running import messages
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -37,20 +35,8 @@ def judged(line: bytes, progress: Callable[[str], None]) -> messages.Answer:
     try:
         task = messages.task_of(line)
         return _checked(task, progress)
-    except GradscopeError as error:
-        trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
-        return NotJudged(trouble, error.what, error.why, error.fix, error.details)
     except Exception as error:
-        return bug("".join(traceback.format_exception(error)))
-
-
-def bug(details: str) -> NotJudged:
-    return NotJudged(
-        Trouble.BUG,
-        "gradscope failed, and the model is not to blame.",
-        fix="Please report it with the lines above.",
-        details=details,
-    )
+        return NotJudged.of(error)
 
 
 def _checked(task: Task, progress: Callable[[str], None]) -> messages.Answer:

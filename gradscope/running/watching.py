@@ -12,7 +12,6 @@ from gradscope.errors import GradscopeError
 from gradscope.options import Task
 from gradscope.records import NotJudged
 from gradscope.running import ending, messages
-from gradscope.running.child import bug
 
 START_S = 120.0
 """For a child to say its first word; the time that the user gives begins then."""
@@ -85,7 +84,7 @@ class Child:
         try:
             message = messages.read(line)
         except (ValueError, KeyError, TypeError, Mismatch, GradscopeError) as error:
-            message = bug(f"The answer of its process cannot be read: {error}")
+            message = NotJudged.bug(f"The answer of its process cannot be read: {error}")
         if not isinstance(message, str):
             self.answer = message
             self._deadline = time.monotonic() + END_S
@@ -116,4 +115,4 @@ class Child:
 
 
 def not_started(said: str) -> NotJudged:
-    return bug(f"Its process could not be started.\n{said}")
+    return NotJudged.bug(f"Its process could not be started.\n{said}")

@@ -12,6 +12,7 @@ from gradscope import recording
 from gradscope.errors import GradscopeError
 from gradscope.options import CheckOptions, LoadOptions
 from gradscope.records import Severity
+from gradscope.report import FORMATS
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import broken, deep, healthy
 
@@ -170,6 +171,46 @@ def test_an_input_that_cannot_be_judged_is_told_without_a_traceback(run: Run, pi
         "      \\x1b[31mraise",
         "  → Rename it.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "trouble", "said"),
+    [
+        (GradscopeError("No <loss>."), 2, "input", "No <loss>."),
+        (GradscopeError("No <loss>.", slug="timeout"), 2, "timeout", "No <loss>."),
+        (RuntimeError("boom"), 3, "bug", "gradscope failed, and the model is not to blame."),
+    ],
+)
+def test_a_target_that_cannot_be_judged_leaves_no_older_report_to_be_believed(
+    run: Run,
+    pipeline: Pipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Exception,
+    code: int,
+    trouble: str,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = [argument for name in FORMATS for argument in ("--report", f"{name}=old.{name}")]
+    wanted += ["--save", "saved.json"]
+    assert run("check", "m.py", *wanted).code == 0
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    pipeline.answer = answer
+    result = run("check", "m.py", *wanted)
+    assert (result.code, result.out) == (code, "")
+    assert said.partition(" ")[0] in result.err
+    for name, old in before.items():
+        new = Path(name).read_bytes()
+        assert new != old, name
+    assert run("check", "m.py", "--output", "old.terminal").out == ""
+    assert said in Path("old.terminal").read_text()
+    (outcome,) = json.loads(run("check", "m.py", "--format", "json").out)["targets"]
+    assert (outcome["target"], outcome["report"]) == ("m.py", None)
+    assert outcome["not_judged"]["trouble"] == trouble
+    (saved,) = json.loads(Path("saved.json").read_text())["targets"]
+    assert saved["not_judged"]["what"] == outcome["not_judged"]["what"] == said
+    assert run("report", "saved.json").code == code
 
 
 def test_a_bug_of_ours_has_a_traceback_and_a_code_of_its_own(run: Run, pipeline: Pipeline) -> None:
