@@ -3,13 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+
+STDOUT, STDERR = 1, 2
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Meanwhile what is printed goes to stderr: it must not end up inside the JSON. Then files are again
     looked for from the folder that the command was called in."""
-    with contextlib.chdir("."), contextlib.redirect_stdout(sys.stderr):
+    with contextlib.chdir("."), _prints_natively_to_stderr(), contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def _prints_natively_to_stderr() -> Iterator[None]:
+    """For libraries in C and processes that the code starts, which know nothing of `sys.stdout`."""
+    if not (_is(sys.stdout, STDOUT) and _is(sys.stderr, STDERR)):
+        yield
+        return
+    sys.stdout.flush()
+    before = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(before, STDOUT)
+        os.close(before)
+
+
+def _is(stream: object, number: int) -> bool:
+    """Whether it is the stream of the process, and open: a test or a notebook has one of its own."""
+    try:
+        os.fstat(number)
+        return bool(stream.fileno() == number)  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _flush() -> None:
+    """What lies in a buffer would come out after the result: that of Python, and that of C."""
+    import ctypes  # only here: each command would pay for it
+
+    if sys.__stdout__ is not None:
+        sys.__stdout__.flush()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).fflush(None)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -28,3 +32,54 @@ def test_files_are_written_where_the_command_was_called(
     assert not list((tmp_path / "elsewhere").iterdir())
     assert {"out.txt", "out.xml", "run.json", "known.json"} <= {file.name for file in Path().iterdir()}
     assert list(baseline.load("known.json")) == ["model.py"]
+
+
+def command(does: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`check` in a process of its own, with a file that does this and no JAX."""
+    code = textwrap.dedent(STAND_IN).format(does=textwrap.indent(textwrap.dedent(does), "    "))
+    return subprocess.run(
+        [sys.executable, "-c", code, "check", "model.py", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+STAND_IN = """
+import ctypes, os, subprocess, sys, threading, time, types
+import gradscope
+from tests.report.canned import healthy
+pipeline = types.ModuleType("gradscope.pipeline")
+def check(target, loading, options, *, progress):
+{does}
+    return healthy()
+pipeline.check = check
+pipeline.prepare_process = lambda: None
+sys.modules["gradscope.pipeline"] = gradscope.pipeline = pipeline
+from gradscope.cli.app import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell and the C library of Unix")
+def test_whatever_way_a_file_prints_the_result_is_alone_on_stdout() -> None:
+    done = command(
+        """
+        print("by print")
+        sys.__stdout__.write("by the stream itself\\n")
+        os.system("echo by the shell")
+        subprocess.run(["echo", "by a process"])
+        ctypes.CDLL(None).puts(b"by C")
+        """,
+        *("--format", "json"),
+    )
+    assert json.loads(done.stdout)["verdict"] == "healthy"
+    assert sorted(done.stderr.splitlines()) == [
+        "by C",
+        "by a process",
+        "by print",
+        "by the shell",
+        "by the stream itself",
+    ]
