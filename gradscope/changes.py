@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradscope.records import Finding, Layer, Report
-from gradscope.records.changes import Change, Changes, LayerChange, Presence, Side
+from gradscope.records import Finding, Layer, Report, Suite
+from gradscope.records.changes import Change, Changes, LayerChange, Presence, Side, SuiteChanges
 
 
 def changes(old: Report, new: Report) -> Changes:
@@ -20,6 +20,19 @@ def changes(old: Report, new: Report) -> Changes:
         new_findings=appeared,
         gone_findings=gone,
         same_findings=same,
+    )
+
+
+def suite_changes(old: Suite, new: Suite) -> SuiteChanges:
+    """Two runs of one target are compared whatever it is called; others target by target, by name."""
+    if old.only is not None and new.only is not None:
+        return SuiteChanges((changes(old.only, new.only),), alone=True)
+    before = {outcome.target: outcome.report for outcome in old.outcomes if outcome.report is not None}
+    after = {outcome.target: outcome.report for outcome in new.outcomes if outcome.report is not None}
+    return SuiteChanges(
+        targets=tuple(changes(before[name], report) for name, report in after.items() if name in before),
+        new=tuple(name for name in after if name not in before),
+        gone=tuple(name for name in before if name not in after),
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from gradscope import changes, gate, recording
+from gradscope import changes, gate, suites
 from gradscope.cli.delivery import SCREEN, Delivery
 from gradscope.cli.options import (
     RENDERING,
@@ -22,7 +21,8 @@ from gradscope.cli.options import (
     examples,
     policy,
 )
-from gradscope.records import Suite
+from gradscope.errors import ExitCode
+from gradscope.records import Policy
 from gradscope.report.changes import RENDERERS
 
 EPILOG = examples(
@@ -55,10 +55,13 @@ def diff(
 ) -> None:
     """Show what changed between two saved runs. `--fail-on` looks at new findings only."""
     check_format(format, RENDERERS)
-    before, after = recording.load(old), recording.load(new)
+    before, after = suites.load(old, Policy()), suites.load(new, Policy())
     delivery = Delivery(output=output, show_all=show_all, color=color, quiet=quiet)
     delivery.prepare(old, new)
-    policed = policy(fail_on, [finding.rule for finding in after.findings])
-    found = changes.changes(before, after)
+    policed = policy(fail_on, [f.rule for report in after.reports for f in report.findings])
+    found = changes.suite_changes(before, after)
     delivery.show(partial(RENDERERS[format], found))
-    raise typer.Exit(gate.exit_code(Suite.of(replace(after, findings=found.new_findings), policed)))
+    # A target that only the new run has is new with all of its findings.
+    appeared = [finding for each in found.targets for finding in each.new_findings]
+    appeared += [f for o in after.outcomes if o.target in found.new and o.report for f in o.report.findings]
+    raise typer.Exit(ExitCode.FINDINGS if any(map(policed.fails, appeared)) else ExitCode.CLEAN)

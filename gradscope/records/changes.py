@@ -83,3 +83,17 @@ class Changes:
     gone_findings: tuple[Finding, ...]
     same_findings: tuple[Finding, ...]
     """As the new run tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteChanges:
+    """Target by target, in the order of the new run."""
+
+    targets: tuple[Changes, ...]
+    """Those that both runs judged."""
+    new: tuple[str, ...] = ()
+    """Judged by the new run only."""
+    gone: tuple[str, ...] = ()
+    """Judged by the old run only, or not judged any more."""
+    alone: bool = False
+    """One target against one, whatever their names."""

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from gradscope.encoding import encode
 from gradscope.recording import FORMAT
 from gradscope.records import Finding
-from gradscope.records.changes import Change, Changes, LayerChange, Presence
+from gradscope.records.changes import Change, Changes, LayerChange, Presence, SuiteChanges
 from gradscope.report import units
 from gradscope.report.base import View
 from gradscope.report.glyphs import Glyphs, glyphs_for
@@ -32,8 +32,24 @@ NUMBERS: dict[tuple[str, str], Callable[[LayerChange], Change]] = {
 MARKS = {Presence.NEW: "+", Presence.GONE: "-", Presence.BOTH: ""}
 
 
-def render_terminal(found: Changes, out: TextIO, view: View) -> None:
+def render_terminal(found: SuiteChanges, out: TextIO, view: View) -> None:
     glyphs = glyphs_for(getattr(out, "encoding", None))
+    lines: list[Line] = []
+    for each in found.targets:
+        lines += [*([[]] if lines else []), *_lines(each, view, glyphs)]
+    for text in presence(found):
+        lines += [*([[]] if lines else []), *paragraph(glyphs.text(text), view.width, 0, "strong")]
+    print_lines(lines, out, view.color)
+
+
+def presence(found: SuiteChanges) -> list[str]:
+    """What there is nothing to compare with."""
+    said = [f"Only in the new run: {', '.join(found.new)}."] if found.new else []
+    said += [f"No longer judged: {', '.join(found.gone)}."] if found.gone else []
+    return said or ([] if found.targets else ["Nothing was judged in both runs."])
+
+
+def _lines(found: Changes, view: View, glyphs: Glyphs) -> list[Line]:
     lines = [*_head(found, view.width, glyphs)]
     if not view.quiet:
         lines += _table(found, view, glyphs)
@@ -44,20 +60,25 @@ def render_terminal(found: Changes, out: TextIO, view: View) -> None:
     if found.same_findings:
         count = units.counted(len(found.same_findings), "finding")
         lines += [[], *paragraph(f"{count} in both runs.", view.width, 0, "quiet")]
-    print_lines(lines, out, view.color)
+    return lines
 
 
-def render_json(found: Changes, out: TextIO, view: View) -> None:
+def render_json(found: SuiteChanges, out: TextIO, view: View) -> None:
     del view
-    out.write(json.dumps(to_json(found), indent=1, allow_nan=False) + "\n")
+    each = [to_json(changes) for changes in found.targets]
+    whole = {"format": FORMAT, "targets": each, "new": list(found.new), "gone": list(found.gone)}
+    out.write(json.dumps(each[0] if found.alone else whole, indent=1, allow_nan=False) + "\n")
 
 
-def render_markdown(found: Changes, out: TextIO, view: View) -> None:
-    for block in _blocks(found, view):
-        out.write(block + "\n")
+def render_markdown(found: SuiteChanges, out: TextIO, view: View) -> None:
+    for each in found.targets:
+        for block in _blocks(each, view):
+            out.write(block + "\n")
+    for text in presence(found):
+        out.write(f"\n{prose(text)}\n")
 
 
-RENDERERS: dict[str, Callable[[Changes, TextIO, View], None]] = {
+RENDERERS: dict[str, Callable[[SuiteChanges, TextIO, View], None]] = {
     "terminal": render_terminal,
     "json": render_json,
     "markdown": render_markdown,

@@ -71,7 +71,7 @@ def size(text: str) -> int:
 
 def _page(suite: Suite, detail: Detail) -> Iterator[str]:
     if suite.only is not None:
-        yield from blocks(suite.only, detail)
+        yield from blocks(suite.only, detail, fails=bool(suite.outcomes[0].failures))
         return
     failing = any(outcome.failures for outcome in suite.outcomes)
     mark = "error" if failing else "warning" if len(suite.reports) < len(suite.outcomes) else "healthy"
@@ -97,7 +97,9 @@ def _rows(suite: Suite) -> list[str]:
 def _mark(outcome: Outcome) -> str:
     if outcome.report is None:
         return MARKS["warning"]
-    return MARKS["error" if outcome.failures else "healthy"]
+    if outcome.failures:
+        return MARKS["error"]
+    return MARKS["healthy" if outcome.report.verdict == "healthy" else "warning"]
 
 
 def _section(outcome: Outcome, detail: Detail) -> Iterator[str]:
@@ -110,7 +112,7 @@ def _section(outcome: Outcome, detail: Detail) -> Iterator[str]:
         gaps = (report.skipped or measured.unseen) and detail.notes
         changed = against is not None and (against.fixed or against.stale)
         if report.findings or gaps or changed or measured.optimizers or measured.rate_search:
-            yield from blocks(report, detail, "####")
+            yield from blocks(report, detail, "####", fails=bool(outcome.failures))
             yield ""
 
 

@@ -27,7 +27,8 @@ class Detail:
     all_layers: bool = False
 
 
-def blocks(report: Report, detail: Detail, head: str = "###") -> Iterator[str]:
+def blocks(report: Report, detail: Detail, head: str = "###", fails: bool = False) -> Iterator[str]:
+    """`fails`: the gate does, which the verdict alone does not say."""
     measured = report.measurement
     if measured.optimizers is not None:
         yield f"{head} Optimizers on {code(report.target)}\n"
@@ -38,13 +39,16 @@ def blocks(report: Report, detail: Detail, head: str = "###") -> Iterator[str]:
         yield from rate_search(measured.rate_search)
         yield from _gaps(report, detail)
     else:
-        yield from _checked(report, detail, head)
+        yield from _checked(report, detail, head, fails)
 
 
-def _checked(report: Report, detail: Detail, head: str) -> Iterator[str]:
-    mark = MARKS["healthy" if report.verdict == "healthy" else "error"]
+def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator[str]:
+    healthy = report.verdict == "healthy"
+    mark = MARKS["error" if fails else "healthy" if healthy else "warning"]
+    # Said only where the verdict would lead one to expect the other.
+    gate = f", and the gate {'fails' if fails else 'passes'}" if fails == healthy else ""
     count = units.counted(len(report.findings), "finding") if report.findings else "nothing found"
-    yield f"{head} {mark} {report.verdict}: {code(report.target)}, {count}\n"
+    yield f"{head} {mark} {report.verdict}: {code(report.target)}, {count}{gate}\n"
     shown = report.findings if detail.findings is None else report.findings[: detail.findings]
     for finding in shown:
         yield _finding(finding)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
+from gradscope import recording, suites
+from gradscope.records import Outcome, Suite
 from tests.cli.conftest import Run
+from tests.report.canned import deep, healthy
 from tests.report.test_changes import earlier, later
 
 
@@ -47,3 +49,13 @@ def test_the_command_refuses_what_it_cannot_read_or_write(
     target = tmp_path / "changes.md"
     assert run("diff", *runs, "--format", "markdown", "--output", str(target)).code == 0
     assert target.read_text().startswith("###")
+
+
+def test_saved_runs_of_several_targets_fail_on_what_is_new(run: Run, tmp_path: Path) -> None:
+    old, new = str(tmp_path / "old.json"), str(tmp_path / "new.json")
+    suites.save(Suite((Outcome("a.py", healthy()),)), old)
+    suites.save(Suite((Outcome("a.py", healthy()), Outcome("b.py", deep()))), new)
+    assert run("diff", old, old, "--fail-on", "note").code == 0
+    result = run("diff", old, new, "--fail-on", "error")
+    assert (result.code, "Only in the new run: b.py." in result.out) == (1, True)
+    assert run("diff", new, old, "--fail-on", "error").code == 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.changes import changes
-from gradscope.records import Finding, Report, Severity, Source
+from gradscope.changes import changes, suite_changes
+from gradscope.records import Finding, Outcome, Report, Severity, Source, Suite
 from gradscope.records.changes import Change, Presence
 from gradscope.report import View
 from gradscope.report.changes import NUMBERS, RENDERERS, factor, to_json
@@ -45,9 +45,15 @@ def earlier() -> Report:
     return replace(healthy(), findings=(finding(line=90), finding("zero-gradient", "layers[3]")))
 
 
-def shown(format: str, old: Report, new: Report, encoding: str = "utf-8", **view: object) -> str:
+def as_suite(run: Report | Suite) -> Suite:
+    return run if isinstance(run, Suite) else Suite.of(run)
+
+
+def shown(
+    format: str, old: Report | Suite, new: Report | Suite, encoding: str = "utf-8", **view: object
+) -> str:
     page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
-    RENDERERS[format](changes(old, new), page, View(**view))  # type: ignore[arg-type]
+    RENDERERS[format](suite_changes(as_suite(old), as_suite(new)), page, View(**view))  # type: ignore[arg-type]
     page.seek(0)
     return page.read()
 
@@ -162,3 +168,18 @@ def test_the_json_is_strict_and_documented() -> None:
     assert {key for key in (*found, *found["layers"][0]) if f"`{key}`" not in page} == set()
     assert len(NUMBERS) == 4
     assert found["loss"] == {"old": 2.30259, "new": "NaN", "factor": "NaN"}
+
+
+def test_runs_of_several_targets_are_compared_target_by_target() -> None:
+    def run(*reports: Report) -> Suite:
+        return Suite(tuple(Outcome(report.target, report) for report in reports))
+
+    old = run(replace(earlier(), target="a.py"), replace(healthy(), target="gone.py"))
+    new = run(replace(later(), target="a.py"), replace(deep(), target="new.py"))
+    for format in RENDERERS:
+        text = shown(format, old, new)
+        assert all(name in text for name in ("a.py", "gone.py", "new.py")), format
+    found = json.loads(shown("json", old, new))
+    assert (found["new"], found["gone"]) == (["new.py"], ["gone.py"])
+    assert [each["new"]["target"] for each in found["targets"]] == ["a.py"]
+    assert "Nothing was judged in both runs." in shown("terminal", run(), run())

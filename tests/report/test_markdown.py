@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Outcome, Report, Severity, Suite
+from gradscope.records import Outcome, Policy, Report, Severity, Suite
 from gradscope.report.markdown import size
 from gradscope.report.marks import code, prose, table
 from tests.report.canned import HOSTILE, broken, compared, deep, healthy, vanishing
@@ -141,3 +141,17 @@ def test_quiet_leaves_out_the_tables_and_does_not_say_so() -> None:
     text = shown(many(60), quiet=True)
     assert "<details>" not in text
     assert "Left out" not in text
+
+
+def test_the_mark_is_that_of_the_gate_and_the_word_that_of_the_model() -> None:
+    first = {
+        policy: shown(Suite.of(deep(), Policy(policy)), "markdown").splitlines()[0]
+        for policy in (("error",), ("non-finite",))
+    }
+    assert first[("error",)].startswith("### ❌ sick: ")
+    assert first[("non-finite",)].startswith("### ⚠️ sick: ")
+    assert first[("non-finite",)].endswith("the gate passes")
+    warned = replace(deep(), findings=tuple(replace(f, severity=Severity.WARNING) for f in deep().findings))
+    head = shown(Suite.of(warned, Policy(("warning",))), "markdown").splitlines()[0]
+    assert head.startswith("### ❌ healthy: ")
+    assert head.endswith("the gate fails")
