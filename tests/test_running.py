@@ -223,6 +223,16 @@ def test_a_server_that_is_killed_costs_its_targets_alone(folder: Path, tmp_path:
     assert second.report is not None
 
 
+def test_a_fork_that_a_file_makes_answers_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error came first, and the target itself was ended as if that had been its own."""
+    monkeypatch.setattr("gradscope.running.watching.END_S", 0.2)
+    forks = "import os, time\nif not os.fork():\n    raise ValueError('in the fork')\ntime.sleep(0.5)\n"
+    (tmp_path / "forks.py").write_text(f"{forks}{SICK}")
+    (outcome,) = run([Task("forks", str(tmp_path / "forks.py"))], jobs=1, progress=lambda _: None).outcomes
+    assert outcome.report is not None, outcome.not_judged
+    assert outcome.report.verdict == "sick"
+
+
 def test_progress_names_the_target_and_its_stage(folder: Path) -> None:
     heard: list[str] = []
     run([Task("syntax.py", str(folder / "syntax.py"))], jobs=1, progress=heard.append)

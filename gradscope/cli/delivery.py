@@ -78,7 +78,8 @@ class Delivery:
         """While the user's code runs: a line says what is being done."""
         from gradscope.cli.progress import StageLine
 
-        with surroundings.kept(), StageLine(self.progress and not self.quiet) as progress:
+        line = StageLine(self.progress and not self.quiet)
+        with surroundings.kept(), line as progress, surroundings.forks_ended():
             yield progress
 
     @contextlib.contextmanager

@@ -19,6 +19,17 @@ def kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def forks_ended() -> Iterator[None]:
+    """A fork that the code makes and does not end comes to the end of this, too, and goes no further."""
+    ours = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != ours:
+            os._exit(0)
+
+
+@contextlib.contextmanager
 def _prints_natively_to_stderr() -> Iterator[None]:
     """For libraries in C and processes that the code starts, which know nothing of `sys.stdout`."""
     if not (_is(sys.stdout, STDOUT) and _is(sys.stderr, STDERR)):

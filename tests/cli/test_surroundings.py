@@ -83,3 +83,11 @@ def test_whatever_way_a_file_prints_the_result_is_alone_on_stdout() -> None:
         "by the shell",
         "by the stream itself",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no forks")
+@pytest.mark.parametrize("ends", ["pass", "raise ValueError('in the fork')"])
+def test_a_fork_that_a_file_makes_writes_no_result_of_its_own(ends: str) -> None:
+    done = command(f"if not os.fork():\n    {ends}\nelse:\n    os.wait()", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["verdict"] == "healthy"
