@@ -6,6 +6,7 @@ It holds no times, no line numbers and no versions: the same run of the same cod
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -113,7 +114,11 @@ def _short(record: Known | LayerProfile) -> dict[str, Any]:
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    # The largest doubles round to infinity, which no JSON has.
+    short = float(f"{value:.{DIGITS}g}")
+    return short if math.isfinite(short) else value
 
 
 def _decoded(data: Any, path: str) -> dict[str, Entry]:
