@@ -47,19 +47,23 @@ def over_seeds(
 
 
 def combine(runs: Sequence[Findings], measurement: Measurement, once: Collection[str] = ()) -> Combined:
-    """What more than half of the seeds found; `once` are rules that were asked of the first seed alone.
+    """What more than half of the seeds found, and what one found where a rule has no limit to be near to;
+    `once` are rules that were asked of the first seed alone.
 
     A finding is as grave as more than half of the seeds find it, or graver, and is told with the numbers of
     the first seed that finds it so. A rule may point at one layer in one seed and at its neighbour in the
     next: where most seeds have it somewhere and no one layer has most of them, it is one finding, at the
-    layer that has it most often.
+    layer that has it most often. Where most seeds are sick, but no rule finds most of them so, the rule that
+    finds it most often speaks.
     """
     kept = [finding for finding in runs[0] if finding.rule in once]
     votes = [[finding for finding in run if finding.rule not in once] for run in runs]
     near: list[Finding] = []
     for rule in dict.fromkeys(finding.rule for run in votes for finding in run):
-        found, left = _of_rule([[f for f in run if f.rule == rule] for run in votes])
+        found, left = _of_rule([[f for f in run if f.rule == rule] for run in votes], get(rule).yes_or_no)
         kept, near = kept + found, near + left
+    for severity in (Severity.ERROR, Severity.WARNING):
+        kept, near = _across_rules(severity, votes, kept, near)
     order = {layer.name: place for place, layer in enumerate(measurement.layers)}
 
     def ranked(findings: Findings) -> tuple[Finding, ...]:
@@ -108,21 +112,49 @@ def merged(skipped: Sequence[Sequence[Skipped]], seeds: Sequence[int]) -> tuple[
     return tuple(replace(entry, reason=entry.reason + where) for entry, where in found.items())
 
 
-def _of_rule(runs: Sequence[Findings]) -> tuple[list[Finding], list[Finding]]:
-    """Of one rule: what most seeds found, and the rest."""
+def _of_rule(runs: Sequence[Findings], yes_or_no: bool) -> tuple[list[Finding], list[Finding]]:
+    """Of one rule: what counts, and the rest."""
+    groups = _groups(runs)
+    kept = [_voted(group, yes_or_no) for group in groups.values() if _most(group)]
+    rest = [group for group in groups.values() if not _most(group)]
+    together = [[f for group in rest for f in group[place]] for place in range(len(runs))]
+    if rest and (yes_or_no or _most(together)):
+        return [*kept, _at_its_place(_voted(together, yes_or_no), together)], []
+    return kept, [_voted(group, yes_or_no) for group in rest]
+
+
+def _across_rules(
+    severity: Severity, runs: Sequence[Findings], kept: list[Finding], near: list[Finding]
+) -> tuple[list[Finding], list[Finding]]:
+    """Where most seeds have something so grave and nothing of it is kept: what most of those say."""
+    sick = [[f for f in run if f.severity.rank <= severity.rank] for run in runs]
+    if not _most(sick) or any(f.severity.rank <= severity.rank for f in kept):
+        return kept, near
+    rules = dict.fromkeys(f.rule for run in sick for f in run)
+    group = max(([[f for f in run if f.rule == rule] for run in sick] for rule in rules), key=_seeds)
+    finding = _at_its_place(_voted(group), group)
+    what = "an error" if severity is Severity.ERROR else "a warning or an error"
+    told = (
+        f"{finding.message} {_seeds(sick)} of {len(runs)} seeds have {what}, not all the same; this one is "
+        "there most often."
+    )
+    others = [f for f in kept if key_of(f) != key_of(finding)]
+    return [*others, replace(finding, message=told)], [f for f in near if f.rule != finding.rule]
+
+
+def _groups(runs: Sequence[Findings]) -> dict[Key, list[list[Finding]]]:
     groups: dict[Key, list[list[Finding]]] = {}
     for place, run in enumerate(runs):
         for finding in run:
             groups.setdefault(key_of(finding), [[] for _ in runs])[place].append(finding)
-    kept = [_voted(group) for group in groups.values() if _most(group)]
-    rest = {key: group for key, group in groups.items() if not _most(group)}
-    together = [[f for group in rest.values() for f in group[place]] for place in range(len(runs))]
-    if rest and _most(together):
-        often = max(rest.values(), key=_seeds)
-        finding = _voted(together)
-        same = next((f for found in often for f in found if f.severity is finding.severity), finding)
-        return [*kept, replace(same, votes=Votes(_seeds(together), len(runs)))], []
-    return kept, [_voted(group) for group in rest.values()]
+    return groups
+
+
+def _at_its_place(voted: Finding, group: Sequence[Findings]) -> Finding:
+    """The finding where its rule points most often."""
+    often = max(_groups(group).values(), key=_seeds)
+    same = next((f for found in often for f in found if f.severity is voted.severity), voted)
+    return replace(same, votes=voted.votes)
 
 
 def _seeds(group: Sequence[Findings]) -> int:
@@ -133,11 +165,12 @@ def _most(group: Sequence[Findings]) -> bool:
     return 2 * _seeds(group) > len(group)
 
 
-def _voted(group: Sequence[Findings]) -> Finding:
-    """The finding at the severity that most seeds reach, or that all of those few that have it reach."""
-    gravest = sorted(min(f.severity.rank for f in found) for found in group if found)
-    place = min(len(group) // 2, len(gravest) - 1)
-    severity = list(Severity)[gravest[place]]
+def _voted(group: Sequence[Findings], gravest: bool = False) -> Finding:
+    """The finding at the severity that most seeds reach, or that all of those few that have it reach; or at
+    the `gravest` of any."""
+    ranks = sorted(min(f.severity.rank for f in found) for found in group if found)
+    place = 0 if gravest else min(len(group) // 2, len(ranks) - 1)
+    severity = list(Severity)[ranks[place]]
     each = [f for found in group for f in found]
     chosen = next((f for f in each if f.severity is severity), each[0])
     return replace(chosen, severity=severity, votes=Votes(_seeds(group), len(group)))

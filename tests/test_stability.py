@@ -14,7 +14,9 @@ from tests.rules.made import chain, measured
 NET = chain([1.0, 1.0, 1.0])
 
 
-def finding(layer: str = "layers[0]", rule: str = "zero-gradient", text: str = "x @ w", **fields) -> Finding:
+def finding(
+    layer: str = "layers[0]", rule: str = "vanishing-gradient", text: str = "x @ w", **fields
+) -> Finding:
     defaults = {"severity": Severity.ERROR, "message": "m", "evidence": {}, "remedy": "r", "parameter": None}
     return Finding(**({"rule": rule, "layer": layer, "source": Source("m.py", 3, text)} | defaults | fields))
 
@@ -35,7 +37,9 @@ def test_what_more_than_half_of_the_seeds_find_stays(found: int, of: int, stays:
 
 def test_what_was_not_counted_is_told_with_its_votes() -> None:
     (line,) = told(combine([[finding()], [], []], NET).near)
-    assert line == Skipped("zero-gradient in layers[0]", "near its limit: found in 1 of 3 seeds, not counted")
+    assert line == Skipped(
+        "vanishing-gradient in layers[0]", "near its limit: found in 1 of 3 seeds, not counted"
+    )
 
 
 def test_a_line_that_moved_is_the_same_and_another_line_is_not() -> None:
@@ -57,6 +61,41 @@ def test_a_finding_is_as_grave_as_most_seeds_find_it_and_told_by_one_of_those() 
     assert (kept.severity, kept.message) == (Severity.ERROR, "m")
     (kept,) = combine([[finding()], [finding()], [warning], [], []], NET).findings
     assert kept.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    "rule", ["non-finite", "disconnected-parameter", "blocked-gradient", "zero-gradient"]
+)
+def test_of_a_rule_without_a_limit_one_seed_is_enough(rule: str) -> None:
+    assert votes([[], [finding(rule=rule)], [], [], []]) == ([("layers[0]", 1)], [])
+
+
+def test_a_nan_in_one_seed_that_is_harmless_in_the_others_is_an_error_and_one_finding() -> None:
+    harmless = finding(rule="non-finite", severity=Severity.NOTE)
+    (kept,) = combine([[harmless], [finding(rule="non-finite")], [harmless]], NET).findings
+    assert (kept.severity, kept.votes) == (Severity.ERROR, Votes(3, 3))
+    moved = [[finding(f"layers[{place}]", "non-finite")] if place < 2 else [] for place in range(5)]
+    assert votes(moved) == ([("layers[0]", 2)], [])
+
+
+def test_where_most_seeds_are_sick_of_different_things_the_most_frequent_speaks() -> None:
+    other = "exploding-gradient"
+    runs = [[finding()], [finding(rule=other)], [finding("layers[1]", other)], [], []]
+    together = combine(runs, NET)
+    (kept,) = together.findings
+    assert (kept.rule, kept.severity, kept.votes) == (other, Severity.ERROR, Votes(2, 5))
+    assert "3 of 5 seeds have an error, not all the same" in kept.message
+    assert [f.rule for f in together.near] == ["vanishing-gradient"]
+    assert votes([*runs[:2], [], [], []])[0] == []
+
+
+def test_an_error_of_most_seeds_is_not_lost_in_warnings() -> None:
+    warning = finding(severity=Severity.WARNING)
+    runs = [[finding()], [finding()], [warning], [warning, finding(rule="exploding-gradient")], [warning]]
+    (kept,) = combine(runs, NET).findings
+    assert (kept.rule, kept.severity, kept.votes) == ("vanishing-gradient", Severity.ERROR, Votes(2, 5))
+    noted = [[finding(severity=Severity.NOTE)], [], []]
+    assert not combine(noted, NET).findings
 
 
 def test_a_rule_that_was_asked_once_is_not_put_to_the_vote() -> None:

@@ -59,6 +59,11 @@ class Rule:
     needs: str | None = None
     """The part of the measurement without which it judges nothing: `gradients`, `reference`."""
 
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether it has no limit that a finding could be near to: a NaN is no matter of more or less."""
+        return not self.limits
+
     def can_judge(self, measurement: Measurement) -> bool:
         return self.needs is None or bool(getattr(measurement, self.needs))
 
