@@ -16,8 +16,12 @@ LIMIT = 512 * 2**20
 """Bytes; an entry is 10 KB to a few MB, so this holds hundreds of models."""
 
 
-def folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradscope" / "xla"
+def folder() -> Path | None:
+    """None for a user without a home, as `docker run --user 12345` makes one: then nothing is kept."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gradscope" / "xla"
+    except RuntimeError:
+        return None
 
 
 def use() -> None:
@@ -25,11 +29,12 @@ def use() -> None:
 
     Entries from 0.05 s of compile time on are kept: below that, reading one back costs as much.
     """
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    where = folder()
+    if where is None or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder())
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(where)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
-    prune(folder(), LIMIT)
+    prune(where, LIMIT)
 
 
 def prune(where: Path, limit: int) -> None:
@@ -55,10 +60,11 @@ def forget_unfinished() -> None:
     JAX writes an entry in place, and never again where there is one: half of one would cost a warning and
     the compilation in every run to come.
     """
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR", str(folder())) != str(folder()):
+    where = folder()
+    if where is None or os.environ.get("JAX_COMPILATION_CACHE_DIR", str(where)) != str(where):
         return
     since = time.time() - WRITING_S
     with contextlib.suppress(OSError):
-        for entry in os.scandir(folder()):
+        for entry in os.scandir(where):
             if entry.is_file() and entry.stat().st_mtime >= since:
                 os.unlink(entry.path)

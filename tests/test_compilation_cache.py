@@ -22,6 +22,23 @@ def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatc
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "gradscope" / "xla")
 
 
+@pytest.mark.parametrize("set_by_user", [False, True])
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch, set_by_user: bool) -> None:
+    """A container that runs as a number has no HOME that anyone set, and no entry among the users."""
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    if set_by_user:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    compilation_cache.use()
+    compilation_cache.forget_unfinished()
+    assert os.environ.get("JAX_COMPILATION_CACHE_DIR") == ("elsewhere" if set_by_user else None)
+
+
 def test_the_entries_used_longest_ago_go_first(tmp_path: Path) -> None:
     for age, name in enumerate(["new", "older", "oldest"]):
         (tmp_path / name).write_bytes(b"x" * 100)
@@ -40,7 +57,7 @@ def test_what_a_killed_process_may_have_half_written_goes(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    where = compilation_cache.folder()
+    where = tmp_path / "gradscope" / "xla"
     where.mkdir(parents=True)
     for name in ("new", "old"):
         (where / name).touch()
