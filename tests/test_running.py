@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from gradscope import suites
+from gradscope import pipeline, recording, suites
 from gradscope.options import CheckOptions, LoadOptions, Task
 from gradscope.records import Outcome, Policy, Suite, Timing, Trouble
-from gradscope.running import ending, run, starting
+from gradscope.running import ending, run, scheduling, starting
+from tests.report import canned
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are ended by signals")
 
@@ -238,6 +240,21 @@ def test_progress_names_the_target_and_its_stage(folder: Path) -> None:
     run([Task("syntax.py", str(folder / "syntax.py"))], jobs=1, progress=heard.append)
     assert heard[0] == "starting"
     assert f"0 of 1 target, syntax.py: loading {folder / 'syntax.py'}" in heard
+
+
+def test_where_processes_cannot_be_ended_a_target_gets_the_same_settings_and_digits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On Windows. JAX reads the settings when it is imported, which judging does."""
+    called: list[str] = []
+    exact = dataclasses.replace(canned.healthy(), target="a")
+    exact = dataclasses.replace(exact, measurement=dataclasses.replace(exact.measurement, loss=1 / 3))
+    monkeypatch.setattr("gradscope.running.scheduling.os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(pipeline, "prepare_process", lambda: called.append("prepared"))
+    monkeypatch.setattr(scheduling, "judged", lambda *_: called.append("judged") or exact)
+    (outcome,) = run([Task("a", "a.py")], progress=lambda _: None).outcomes
+    assert called == ["prepared", "judged"]
+    assert outcome.report == recording.rounded(exact) != exact
 
 
 def test_without_targets_nothing_is_started() -> None:

@@ -10,7 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from gradscope import compilation_cache
+from gradscope import compilation_cache, pipeline, recording
 from gradscope.options import Task
 from gradscope.records import NotJudged, Outcome, Policy, Suite
 from gradscope.running import messages
@@ -31,8 +31,10 @@ def run(tasks: Sequence[Task], *, jobs: int | None = None, progress: Callable[[s
     readable. `LoadOptions.timeout` is for a target as a whole. Nothing is left running, whatever ends
     the run.
     """
-    if not tasks or os.name != "posix":
-        return Suite(tuple(outcome(task, judged(messages.asking(task), progress)) for task in tasks))
+    if not tasks:
+        return Suite(())
+    if os.name != "posix":
+        return Suite(tuple(outcome(task, _judged_here(task, progress)) for task in tasks))
     with contextlib.closing(_Run(tasks, jobs or default_jobs(), progress, best())) as work:
         return Suite(work.outcomes())
 
@@ -135,6 +137,13 @@ class _Run:
                 self._selector.unregister(self._starter)
             self._starter.close()
             self._starter = None
+
+
+def _judged_here(task: Task, progress: Callable[[str], None]) -> messages.Answer:
+    """In this process, with what a process of its own would be given, and with its digits."""
+    pipeline.prepare_process()
+    answer = judged(messages.asking(task), progress)
+    return answer if isinstance(answer, NotJudged) else recording.rounded(answer)
 
 
 def started(starter: Starter, task: Task) -> Child:
