@@ -116,6 +116,23 @@ def test_modules_are_found_beside_the_configuration(
     assert "PYTHONPATH" not in os.environ
 
 
+def test_a_test_that_changes_the_folder_changes_no_target(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def run(tasks: tuple[Task, ...], *, jobs: int, progress: Callable[[str], None]) -> Suite:
+        seen.append(Path.cwd())
+        return Suite((Outcome(tasks[0].target, healthy()),))
+
+    monkeypatch.setattr(running, "run", run)
+    monkeypatch.chdir(project.path)
+    elsewhere = str(project.mkdir("elsewhere"))
+    project.makeconftest(f"import os\ndef pytest_runtest_setup(): os.chdir({elsewhere!r})")
+    project.runpytest_inprocess("--gradscope").assert_outcomes(passed=4)
+    assert seen == [project.path] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "chosen"),
     [
