@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -189,6 +189,27 @@ def test_a_child_with_an_interpreter_of_its_own_finds_the_same(
     again = run(few, jobs=2, progress=lambda _: None)
     before = Suite(tuple(o for o in suite.outcomes if o.target in [task.target for task in few]))
     assert suites.dumps(untimed(again)) == suites.dumps(untimed(before))
+
+
+class Late(starting.Spawner):
+    """Hears of an end only some looks later, when there is nothing left to read of the child."""
+
+    looks = 5
+
+    def ended(self) -> Mapping[int, int]:
+        for child in self._children.values():
+            if child.poll() is not None and self.looks:
+                self.looks -= 1
+                return {}
+        return super().ended()
+
+
+def test_an_end_that_is_heard_of_late_is_no_timeout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradscope.running.scheduling.best", lambda: Late)
+    task = Task("exits", str(folder / "exits.py"), LoadOptions(timeout=20.0))
+    (outcome,) = run([task], jobs=1, progress=lambda _: None).outcomes
+    assert outcome.not_judged is not None
+    assert outcome.not_judged.trouble is Trouble.KILLED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -92,7 +92,10 @@ class _Run:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
 
     def _listen(self) -> None:
-        waits = (child.wait_s() for _, child in self._children.values())
+        waits = [child.wait_s() for _, child in self._children.values()]
+        if not isinstance(self._starter, ForkServer):
+            # Nothing becomes readable when a child ends: its pipes may be at their end before it is gone.
+            waits.append(TICK_S)
         ready = self._selector.select(min((wait for wait in waits if wait is not None), default=TICK_S))
         for child in {id(key.data): key.data for key, _ in ready if key.data is not None}.values():
             self._heard(child)
