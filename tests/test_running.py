@@ -31,6 +31,7 @@ print("a line that nobody needs to see")
 assert __name__ != "__main__" and not hasattr(sys.modules["__main__"], "__file__")
 assert not {"flax", "equinox", "haiku", "keras", "torch"} & sys.modules.keys()
 assert "--xla_backend_optimization_level=0" in os.environ["XLA_FLAGS"]
+assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
 assert len(jax.devices()) == int(os.environ["XLA_FLAGS"].split("device_count=")[1].split()[0])
 w = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)).astype(np.float32))
 params, batch = {"w": w}, (np.ones((4, 8), np.float32), np.ones((4, 1), np.float32))

@@ -22,6 +22,8 @@ def main(asked: int, answers: int, output: int) -> int:
     """Read the task from one file, and write to two pipes; the exit status says nothing of the target."""
     send = _sender(answers)
     pipeline.prepare_process()
+    # Of a GPU each process would take three quarters at once, and the second would find none.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     send(messages.stage("starting"))
     _be_alone(output)
     with os.fdopen(asked, "rb") as source:
