@@ -22,6 +22,7 @@ FORMAT = 1
 KIND = "gradscope-baseline"
 DIGITS = 3
 """Significant digits: what a change is measured in is factors."""
+_SEEDS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _list(name: str, records: Sequence[Known | LayerProfile]) -> str:
 def _short(record: Known | LayerProfile) -> dict[str, Any]:
     """Without what is not known, and in few digits."""
     found = {field.name: encode(getattr(record, field.name)) for field in fields(record)}
-    return {key: _rounded(value) for key, value in found.items() if value is not None and value is not False}
+    return {key: _rounded(value) for key, value in found.items() if value is not None}
 
 
 def _rounded(value: Any) -> Any:
@@ -148,8 +149,11 @@ def _entry(name: str, value: Any) -> Entry:
         {"delta_norm": None, "activation_rms": None, **p} if isinstance(p, dict) else p
         for p in _listed(value, "layers", name)
     ]
+    known = decoder(tuple[Known, ...])(findings, f"{name}.findings")
+    if any(each.votes is not None and not 0 < each.votes.found <= each.votes.of <= _SEEDS for each in known):
+        raise Mismatch(f'"{name}.findings" has votes that no run gives')
     return Entry(
-        decoder(tuple[Known, ...])(findings, f"{name}.findings"),
+        known,
         decoder(tuple[LayerProfile, ...])(layers, f"{name}.layers"),
     )
 

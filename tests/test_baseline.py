@@ -109,6 +109,25 @@ def test_what_was_near_its_limit_is_known_when_it_comes_back() -> None:
     assert found.standing is Standing.KNOWN
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (Votes(1, 5), Votes(5, 5), Standing.WORSE),
+        (Votes(2, 9), Votes(9, 9), Standing.WORSE),
+        (Votes(1, 5), Votes(4, 5), Standing.KNOWN),
+        (Votes(2, 5), Votes(5, 5), Standing.KNOWN),
+        (Votes(3, 5), Votes(50, 50), Standing.KNOWN),
+        (Votes(1, 5), None, Standing.KNOWN),
+    ],
+)
+def test_what_was_in_few_seeds_and_is_in_most_is_worse_where_that_is_no_chance(before, now, expected) -> None:
+    entry = entry_of(report(near=(finding(votes=before),)))
+    text = baseline.dumps({"m.py": entry})
+    entry = baseline._decoded(json.loads(text), "b")["m.py"]
+    (found,) = compared(report(finding(votes=now)), "b", entry, CheckOptions()).findings
+    assert found.standing is expected
+
+
 def test_a_known_finding_that_is_only_near_its_limit_now_is_not_fixed() -> None:
     now = report(near=(finding(votes=Votes(2, 5)),))
     against = compared(now, "b", entry_of(report(finding())), CheckOptions()).against
@@ -151,7 +170,7 @@ def test_a_file_reads_back_as_it_was_written_and_is_the_same_when_written_again(
 @example("", 1.7976931348623157e308, None, None)
 @settings(max_examples=50, deadline=None)
 def test_no_name_and_no_number_breaks_the_file(name, number, other, parameter) -> None:
-    known = Known("zero-gradient", name, parameter, name, {"total": number}, Severity.NOTE, near=True)
+    known = Known("zero-gradient", name, parameter, name, {"total": number}, Severity.NOTE, Votes(1, 5))
     profile = LayerProfile(name, number, other, other, number, other)
     text = baseline.dumps({name: Entry((known,), (profile,))})
     assert text.isascii()
@@ -201,6 +220,11 @@ def test_a_target_has_one_name_from_every_folder(tmp_path, monkeypatch) -> None:
         '{"kind": "gradscope-baseline", "format": 1}',
         "\xff",
         '{"format": 1, "layers": []}',
+    ]
+    + [
+        '{"kind": "gradscope-baseline", "format": 1, "targets": {"a": {"layers": [], "findings": [{'
+        f'"rule": "r", "text": "", "votes": {{"found": {found}, "of": {of}}}}}]}}}}}}'
+        for found, of in ((-1, 5), (6, 5), (1, 10**400))
     ]
     + [
         f'{{"kind": "gradscope-baseline", "format": 1, "targets": {targets}}}'

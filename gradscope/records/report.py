@@ -128,8 +128,8 @@ class Known:
     """The source line, stripped: lines may move."""
     evidence: Mapping[str, Number]
     severity: Severity | None = None
-    near: bool = False
-    """It was there in some of the seeds only: without it nothing is fixed."""
+    votes: Votes | None = None
+    """`None` with one seed."""
 
 
 @dataclass(frozen=True, slots=True)
