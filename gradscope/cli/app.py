@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from gradscope.cli import (
     rules,
     schema,
     screen,
+    surroundings,
     verify,
 )
 from gradscope.errors import ExitCode, GradscopeError
@@ -80,8 +82,16 @@ def _gradscope(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command; never returns, and never lets a crash look like a finding."""
+    """Run one command; never returns, and never lets a crash look like a finding.
+
+    Without arguments they are those of the process, which is ours alone, and ends.
+    """
     screen.show_what_cannot_be_encoded()
+    with surroundings.threads_left_behind() if arguments is None else contextlib.nullcontext():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     try:
         app(args=arguments, prog_name="gradscope")
     except GradscopeError as error:

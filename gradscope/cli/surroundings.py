@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 
 STDOUT, STDERR = 1, 2
+PATIENCE_S = 1.0
+"""For threads that end once the process does."""
 
 
 @contextlib.contextmanager
@@ -27,6 +30,27 @@ def forks_ended() -> Iterator[None]:
     finally:
         if os.getpid() != ours:
             os._exit(0)
+
+
+@contextlib.contextmanager
+def threads_left_behind() -> Iterator[None]:
+    """A thread of the code's that has no end must not keep the process from ending with its exit code.
+
+    Python would wait for it for ever. Pools of threads end by themselves once they are asked to, so what is
+    done at exit gets its time.
+    """
+    try:
+        yield
+    except SystemExit as ended:
+        others = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+        if any(not thread.daemon for thread in others):
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError):
+                    stream.flush()
+            last = threading.Timer(PATIENCE_S, os._exit, [int(ended.code or 0)])
+            last.daemon = True
+            last.start()
+        raise
 
 
 @contextlib.contextmanager

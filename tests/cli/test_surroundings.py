@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,24 @@ def test_a_fork_that_a_file_makes_writes_no_result_of_its_own(ends: str) -> None
     done = command(f"if not os.fork():\n    {ends}\nelse:\n    os.wait()", "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["verdict"] == "healthy"
+
+
+def test_a_thread_that_never_ends_does_not_keep_the_command_from_ending() -> None:
+    begun = time.monotonic()
+    done = command("threading.Thread(target=lambda: time.sleep(50)).start()", "--fail-on", "never")
+    assert time.monotonic() - begun < 40
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("✓ healthy")
+
+
+def test_what_is_done_at_exit_is_done_where_a_pool_of_threads_waits() -> None:
+    done = command(
+        """
+        import atexit, concurrent.futures
+        global pool
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        pool.submit(int).result()
+        atexit.register(lambda: print("done at exit", file=sys.stderr))
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "done at exit\n")
