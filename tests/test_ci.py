@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,29 @@ def test_the_action_keeps_the_code_of_a_broken_job(tmp_path: Path) -> None:
     assert job.code == 2, job.log
     assert job.outputs == {"exit-code": "2"}
     assert not job.summary
+
+
+def uploads(job: Job) -> bool:
+    """What the runner makes of the condition of the step that uploads."""
+    (condition,) = (s["if"] for s in ACTION["runs"]["steps"] if "upload-sarif" in s.get("uses", ""))
+    python = condition.replace("&&", "and").replace("always()", "True")
+    python = re.sub(r"(?:steps\.check\.outputs|inputs)\.([\w-]+)", r"values['\1']", python)
+    values = {"upload-sarif": "true", "sarif-file": "", **job.outputs}
+    known = {"values": values, "fromJSON": json.loads, "contains": lambda among, one: one in among}
+    return bool(eval(python, known))
+
+
+def test_what_could_not_be_judged_is_told_and_closes_no_alerts(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise ValueError(1)\n")
+    job = finished(start("check", tmp_path, targets="broken.py"), tmp_path)
+    assert job.outputs == {
+        "exit-code": "2",
+        "sarif-file": "gradscope.sarif",
+        "html-file": "gradscope.html",
+    }, job.log
+    assert "not judged" in job.summary
+    assert not uploads(job)
+    assert uploads(replace(job, outputs={**job.outputs, "exit-code": "1"}))
 
 
 @pytest.mark.parametrize(
