@@ -28,8 +28,8 @@ def run(tasks: Sequence[Task], *, jobs: int | None = None, progress: Callable[[s
     """Judge each target in a process of its own, `jobs` at a time; outcomes come in the order of the tasks.
 
     What a target prints is kept, and shown only where the target could not be judged: 500 of them stay
-    readable. `LoadOptions.timeout` is for a target as a whole. Nothing is left running, whatever ends
-    the run.
+    readable. `LoadOptions.timeout` is for a target as a whole. No target is left running, whatever ends
+    the run; a process that a target put in a session of its own is its own affair.
     """
     if not tasks:
         return Suite(())

@@ -64,7 +64,7 @@ class Child:
         self._kill(self._signals.pop(0) if len(self._signals) > 1 else signal.SIGKILL)
 
     def end(self) -> None:
-        """Leave nothing of it: processes that the user's code started belong to its group."""
+        """Leave nothing of its group, to which processes that the user's code starts belong unless they leave it."""
         self._kill(signal.SIGKILL)
         for pipe in (*self.read(), *self.pipes):
             os.close(pipe)
