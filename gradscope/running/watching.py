@@ -64,7 +64,7 @@ class Child:
         self._kill(self._signals.pop(0) if len(self._signals) > 1 else signal.SIGKILL)
 
     def end(self) -> None:
-        """Leave nothing of its group, to which processes that the user's code starts belong unless they leave it."""
+        """Leave nothing of its group: a process that the user's code starts is in it, unless it moves out."""
         self._kill(signal.SIGKILL)
         for pipe in (*self.read(), *self.pipes):
             os.close(pipe)
