@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from gradscope.baseline import Entry
@@ -34,6 +34,12 @@ def compared(report: Report, baseline: str, entry: Entry | None, options: CheckO
     fixed = tuple(known for known in left if not _comes_and_goes(known) and _judged(known.rule, options))
     stale = _stale(fixed, entry.layers, report)
     return replace(report, findings=findings, against=Against(baseline, fixed, stale))
+
+
+def knows(entry: Entry | None) -> Callable[[Finding], bool]:
+    """Whether a finding is one that the baseline has, and no worse."""
+    found = () if entry is None else entry.findings
+    return lambda finding: _standing(finding, list(found)) is Standing.KNOWN
 
 
 def entry_of(report: Report) -> Entry:

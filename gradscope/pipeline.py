@@ -12,9 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__, baseline, compilation_cache
-from gradscope.against import compared
+from gradscope.against import compared, knows
 from gradscope.options import CheckOptions, LoadOptions
-from gradscope.records import Measurement, Reference, Report, Skipped, Timing, Tool
+from gradscope.records import Finding, Measurement, Reference, Report, Skipped, Timing, Tool
 from gradscope.rules import get, judge, judging
 from gradscope.stability import over_seeds
 
@@ -73,7 +73,13 @@ def check(
         problem = load(target, loading)
         load_s = perf_counter() - start
         report = check_problem(
-            problem, options, target=target, progress=progress, load_s=load_s, reference=reference
+            problem,
+            options,
+            target=target,
+            progress=progress,
+            load_s=load_s,
+            reference=reference,
+            known=knows(entry),
         )
     return report if options.baseline is None else compared(report, options.baseline, entry, options)
 
@@ -86,8 +92,12 @@ def check_problem(
     progress: Progress = silent,
     load_s: float = 0.0,
     reference: Reference | None = None,
+    known: Callable[[Finding], bool] | None = None,
 ) -> Report:
-    """Measure and judge a problem that is at hand. Gradients are verified for the first seed alone."""
+    """Measure and judge a problem that is at hand. Gradients are verified for the first seed alone.
+
+    `reference` is how it was, and `known` whether a finding was there then.
+    """
     from gradscope.measure.run import require_batches
     from gradscope.measure.seeds import measure_seeds, require_seeds
 
@@ -102,7 +112,7 @@ def check_problem(
     measurements[0], remarked, spent = _closer(problem, options, measurements[0], progress)
     remarks[0], timing = (*remarks[0], *remarked), timing.plus(spent)
     judged = [
-        judge(each, select=options.select, ignore=options.ignore, limits=options.limits)
+        judge(each, select=options.select, ignore=options.ignore, limits=options.limits, known=known)
         for each in measurements
     ]
     skipped = [(*about, *more) for about, (_, more) in zip(remarks, judged, strict=True)]

@@ -96,6 +96,22 @@ def test_a_change_that_does_no_harm_is_none(file: Path, change: str) -> None:
     assert bool(report.against.stale) is (change == "one more layer")
 
 
+def test_a_sick_model_that_gets_sicker_fails_against_its_baseline(tmp_path: Path) -> None:
+    sick = changed(("x + 0.3 * jnp.tanh", "x + 8 * jax.nn.relu"))
+    before = check(tmp_path / "model.py", sick)
+    known = str(tmp_path / "base.json")
+    baseline.save(known, {baseline.key_of(str(tmp_path / "model.py"), known): entry_of(before)})
+    assert [f.rule for f in before.findings] == ["exploding-gradient"]
+    assert [f.standing for f in check(tmp_path / "model.py", sick, baseline=known).findings] == [
+        Standing.KNOWN
+    ]
+    worse = check(tmp_path / "model.py", sick.replace("x + 8 *", "x + 80 *"), baseline=known).findings
+    assert {(f.rule, f.standing) for f in worse} == {
+        ("changed-profile", Standing.NEW),
+        ("exploding-gradient", Standing.KNOWN),
+    }
+
+
 def test_another_seed_is_no_change(file: Path) -> None:
     file.write_text(MODEL, encoding="utf-8")
     options = CheckOptions(baseline=str(file.with_name("base.json")))

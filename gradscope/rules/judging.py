@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gradscope.errors import GradscopeError
 from gradscope.records import Finding, Measurement, Skipped
-from gradscope.rules.base import Hit, Rule
+from gradscope.rules.base import CHANGE, Hit, Rule
 from gradscope.rules.registry import all_rules, get, unknown
 from gradscope.rules.words import names_of
 
@@ -21,11 +21,13 @@ def judge(
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     limits: Mapping[str, Mapping[str, float]] | None = None,
+    known: Callable[[Finding], bool] | None = None,
 ) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
     """Findings worst first, then in forward order, and what no rule could judge.
 
     `select` leaves only those rules, `ignore` takes some away. A symptom is silenced only by a cause
-    that was asked for: whoever ignores a cause sees what it causes.
+    that was asked for: whoever ignores a cause sees what it causes. What the baseline has `known`
+    accounts for no change since.
     """
     limits = _checked(limits or {})
     hits: list[Judged] = []
@@ -37,7 +39,8 @@ def judge(
             else:
                 hits.append((rule, result))
     order = {layer.name: place for place, layer in enumerate(measurement.layers)}
-    findings = [rule.finding(hit) for rule, hit in _without_symptoms(hits)]
+    old = {id(hit) for rule, hit in hits if known is not None and known(rule.finding(hit))}
+    findings = [rule.finding(hit) for rule, hit in _without_symptoms(hits, old)]
     findings.sort(key=lambda f: (f.severity.rank, order.get(f.layer or "", -1), f.rule))
     return tuple(findings), tuple(skipped)
 
@@ -71,15 +74,23 @@ def _checked(limits: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[
     return limits
 
 
-def _without_symptoms(hits: list[Judged]) -> list[Judged]:
+def _without_symptoms(hits: list[Judged], old: set[int]) -> list[Judged]:
     """Drop each hit that another rule's hits explain, and name it in the first of those."""
-    causes = {id(hit): cause for rule, hit in hits if (cause := _cause(rule, hit, hits)) is not None}
+    changes = [(rule, hit) for rule, hit in hits if rule.family == CHANGE]
+    states = [(rule, hit) for rule, hit in hits if rule.family != CHANGE]
+    causes = _causes(states, states)
+    news = [(rule, hit) for rule, hit in states if not {id(hit), _root(id(hit), causes)} & old]
+    causes |= _causes(changes, news)
     kept: list[Judged] = []
     for rule, hit in hits:
         if id(hit) not in causes:
             symptoms = [(r, h) for r, h in hits if id(h) in causes and _root(id(h), causes) == id(hit)]
             kept.append((rule, _with_symptoms(hit, symptoms)))
     return kept
+
+
+def _causes(symptoms: list[Judged], hits: list[Judged]) -> dict[int, Hit]:
+    return {id(hit): cause for rule, hit in symptoms if (cause := _cause(rule, hit, hits)) is not None}
 
 
 def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:

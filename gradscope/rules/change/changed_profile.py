@@ -2,7 +2,7 @@
 
 ## What it does
 Compares the profile of a run with the one in its baseline (`gradscope check --baseline FILE`) and reports
-where δ = ∂L/∂z, or the output of the layers, now decays or grows from layer to layer, and did not then.
+where δ = ∂L/∂z, or the output of the layers, decays or grows from layer to layer by far more than then.
 Without a baseline it says nothing.
 
 ## Why is this bad
@@ -42,8 +42,8 @@ Use instead:
 ## What it does not say
 Whether the change is bad for the task: it is a change. If it was meant, write the baseline again. It does
 not look at recurrences step by step (`vanishing-through-time` and `exploding-through-time` do), nor at
-networks of fewer than four depths. Where `vanishing-gradient` or `exploding-gradient` name the same layers,
-they speak for it.
+networks of fewer than four depths. Where a finding of `vanishing-gradient` or `exploding-gradient` that is
+new or worse names the same layers, it speaks for the change; one that the baseline knows does not.
 
 ## Source
 The profile is that of Glorot and Bengio 2010 (AISTATS), figures 6 and 7; the limits are measured, as said
@@ -156,8 +156,8 @@ def _hit(
     return Hit(
         message=(
             f"{subject} `{end.name}` is {_times(total)} what it was against that of `{start.name}`: on the "
-            f"way there it {'grows' if total > 1 else 'shrinks'} from layer to layer, and when the baseline "
-            f"was written it did not (limit {number(limits['factor'])})."
+            f"way there it {'grows' if total > 1 else 'shrinks'} from layer to layer, by so much more than "
+            f"when the baseline was written (limit {number(limits['factor'])})."
         ),
         remedy=f"{LOOK} {MEANT.format(file=reference.baseline)}",
         evidence=_evidence(what, total, limits["factor"], [place.layer for place in stretch]),

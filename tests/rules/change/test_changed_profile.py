@@ -10,8 +10,9 @@ import pytest
 
 from gradscope.against import profile_of
 from gradscope.records import Finding, Measurement, Reference, Report, Tool
+from gradscope.rules import judge
 from tests.rules.healthy import HEALTHY
-from tests.rules.made import chain, decay, found, layer, measured
+from tests.rules.made import chain, decay, found, layer, loop, measured
 
 LEVEL = [1.0] * 10
 
@@ -109,3 +110,27 @@ def test_no_number_in_a_baseline_makes_it_crash(hostile: float | None) -> None:
     before = chain([hostile, *LEVEL], delta_norm_spread=hostile, activation_rms=hostile)
     against(chain([1.0, *LEVEL]), before)
     against(before, chain([1.0, *LEVEL]))
+
+
+def told(now: Measurement, before: Measurement, *, known: bool) -> list[str]:
+    layers = profile_of(Report("m.py", Tool("", "", ""), before))
+    now = replace(now, reference=Reference("base.json", layers))
+    return [finding.rule for finding in judge(now, known=lambda finding: known)[0]]
+
+
+def test_what_the_baseline_knows_hides_no_change_and_what_is_new_speaks_for_it() -> None:
+    sick, sicker = chain(decay(10, 5.0)), chain(decay(10, 25.0))
+    assert told(sicker, sick, known=True) == ["changed-profile", "exploding-gradient"]
+    assert told(sicker, sick, known=False) == ["exploding-gradient"]
+    assert told(sick, sick, known=True) == ["exploding-gradient"]
+
+
+def test_a_new_symptom_of_a_known_cause_hides_no_change_either() -> None:
+    names = tuple(f"layers[{i}]" for i in range(10))
+    loops = loop(decay(100, 0.5), layers=names).recurrences
+    sick = measured(chain(decay(10, 0.1)).layers, recurrences=loops)
+    layers = profile_of(Report("m.py", Tool("", "", ""), chain(LEVEL)))
+    sick = replace(sick, reference=Reference("base.json", layers))
+    findings, _ = judge(sick, known=lambda finding: finding.rule == "vanishing-through-time")
+    assert {finding.rule for finding in findings} == {"changed-profile", "vanishing-through-time"}
+    assert {finding.rule for finding in judge(sick)[0]} == {"vanishing-through-time"}
