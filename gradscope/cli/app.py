@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     Without arguments they are those of the process, which is ours alone, and ends.
     """
+    screen.open_what_is_closed()
     screen.show_what_cannot_be_encoded()
     with surroundings.threads_left_behind() if arguments is None else contextlib.nullcontext():
         _run(arguments)

@@ -46,6 +46,13 @@ def interactive(stream: TextIO) -> bool:
     return stream.isatty()
 
 
+def open_what_is_closed() -> None:
+    """A job that closes a stream (`2>&-`) wants it unread: a crash would answer 1, as findings do."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
 def show_what_cannot_be_encoded() -> None:
     """A name that the terminal has no character for must not end the run."""
     for stream in (sys.stdout, sys.stderr):

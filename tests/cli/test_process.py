@@ -74,6 +74,18 @@ def test_a_reader_that_leaves_early_is_no_error(saved: str) -> None:
     assert said == b""
 
 
+@pytest.mark.parametrize(
+    ("closed", "file", "code"), [(1, "run.json", 0), (2, "run.json", 0), (2, "absent", 2)]
+)
+def test_a_stream_that_is_closed_is_no_finding(saved: str, closed: int, file: str, code: int) -> None:
+    arguments = command("report", str(Path(saved).with_name(file)), "--fail-on", "never")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert ("deep.py" in done.stdout) is (closed == 2 and code == 0)
+
+
 def test_an_ascii_stream_can_show_every_name(saved: str) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command("report", saved), capture_output=True, env=environment, check=False)
