@@ -105,7 +105,9 @@ def test_a_sick_model_that_gets_sicker_fails_against_its_baseline(tmp_path: Path
     assert [f.standing for f in check(tmp_path / "model.py", sick, baseline=known).findings] == [
         Standing.KNOWN
     ]
-    worse = check(tmp_path / "model.py", sick.replace("jnp.sqrt(2 / m)", "jnp.sqrt(200 / m)"), baseline=known).findings
+    worse = check(
+        tmp_path / "model.py", sick.replace("jnp.sqrt(2 / m)", "jnp.sqrt(18 / m)"), baseline=known
+    ).findings
     assert {(f.rule, f.standing) for f in worse} == {
         ("changed-profile", Standing.NEW),
         ("exploding-gradient", Standing.KNOWN),
