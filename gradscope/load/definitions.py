@@ -17,7 +17,8 @@ from gradscope.load.keys import call_with_key, required_parameters, takes_nothin
 from gradscope.load.loaders import is_table_of_examples
 from gradscope.load.losses import loss_beside
 from gradscope.load.models import is_function, model_names, params_in
-from gradscope.load.problem import Problem, is_optimizer
+from gradscope.load.optimizers import is_optimizer
+from gradscope.load.problem import Problem
 from gradscope.load.shown import kind_of, listed, nearest, shown
 from gradscope.load.sources import KeyedBatches
 from gradscope.options import LoadOptions
@@ -91,9 +92,16 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
 
 
 def _from_function(function: Callable[..., Any], name: str, seed: int) -> Problem:
+    make = partial(_made, function, name)
+    if required_parameters(function):
+        return make(seed).made_by(make, whole=True)
+    return make(seed).made_by(lambda seed: make(seed).begins_with)
+
+
+def _made(function: Callable[..., Any], name: str, seed: int) -> Problem:
     problem = call_with_key(function, name, seed)
     if isinstance(problem, Problem):
-        return problem.made_by(lambda seed: call_with_key(function, name, seed).begins_with)
+        return problem
     raise GradscopeError(
         f"{name}() returned {shown(problem)}, of type {kind_of(problem)}.",
         why="A function without parameters is taken for one that makes the problem.",

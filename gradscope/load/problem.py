@@ -13,11 +13,12 @@ from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
 from gradscope.load.batches import BatchSource, Peeked, RowSource, unused_size
 from gradscope.load.frameworks.base import Opened
-from gradscope.load.frameworks.table import loss_of, transform_of, watched
+from gradscope.load.frameworks.table import loss_of, watched
 from gradscope.load.keys import prng_key
 from gradscope.load.leaves import conversion_notes, numeric, require_floating
 from gradscope.load.losses import OutputLoss, bound
 from gradscope.load.opening import open_params
+from gradscope.load.optimizers import checked_candidates, checked_optimizer
 from gradscope.load.shown import kind_of, shown
 from gradscope.load.sources import checked_batch, source_of
 from gradscope.load.user_code import user_code
@@ -59,6 +60,8 @@ class Problem:
     _arguments: Arguments
     _batches: Peeked
     _make: Callable[[int], Any] | None
+    made_whole: bool
+    """Whether another seed may be another loss, too: `problem(key)` draws what its loss closes over."""
     _redraws: bool
     """Whether the random streams inside a model object are drawn by the key, too."""
 
@@ -94,10 +97,8 @@ class Problem:
             params=params,
             model=object_given,
             kinds=dict(model.kinds) if model else {},
-            optimizer=_checked_optimizer(
-                optimizer if optimizer is not None or not model else model.optimizer
-            ),
-            candidates=_checked_candidates(candidates),
+            optimizer=checked_optimizer(optimizer if optimizer is not None or not model else model.optimizer),
+            candidates=checked_candidates(candidates),
             validation_batch=checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
@@ -113,6 +114,7 @@ class Problem:
             _arguments=arguments,
             _batches=peeked,
             _make=None,
+            made_whole=False,
             _redraws=False,
         )
         if loss is not loss_fn:
@@ -162,13 +164,12 @@ class Problem:
         source = self._batches.source
         if isinstance(source, RowSource):
             rows = source.with_options(seed, batch_size)
-            if rows is source:
-                return changed
-            kept = (note for note in self.notes if note not in source.notes)
-            changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
+            if rows is not source:
+                kept = (note for note in self.notes if note not in source.notes)
+                changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             changed._set(notes=(*self.notes, unused_size(batch_size)))
-        return changed
+        return changed._then(lambda made: made.with_options(seed=made.seed, batch_size=batch_size))
 
     def for_training(self) -> Problem:
         """This problem for many steps: dropout inside a model object draws anew at each, as in real training,
@@ -182,15 +183,24 @@ class Problem:
         """The model object, or the params where none was given."""
         return self.params if self.model is None else self.model
 
-    def made_by(self, make: Callable[[int], Any]) -> Problem:
-        """This problem, whose params (or model) `make(seed)` gives for any seed."""
+    def made_by(self, make: Callable[[int], Any], whole: bool = False) -> Problem:
+        """This problem, whose params (or model) `make(seed)` gives for any seed, or the `whole` problem."""
         changed = copy.copy(self)
-        changed._set(_make=make)
+        changed._set(_make=make, made_whole=whole)
         return changed
 
+    def _then(self, change: Callable[[Problem], Problem]) -> Problem:
+        """The same `change` for the problems of other seeds."""
+        if self.made_whole and (make := self._make) is not None:
+            self._set(_make=lambda seed: change(make(seed)))
+        return self
+
     def reseeded(self, seed: int) -> Problem:
-        """This problem as another seed begins it: its params and batches where they are made from a key, its
-        keys and the order of its rows. What the user's file gives as a value stays."""
+        """This problem as another seed begins it: its params and batches where they are made from a key (and
+        its loss where all of it is), its keys and the order of its rows. What the file gives as a value stays."""
+        if self.made_whole and self._make is not None:
+            made: Problem = self._make(seed)
+            return made.with_options(seed=seed).made_by(self._make, whole=True)
         changed = self.with_options(seed=seed)
         return changed if self._make is None else changed.beginning_with(self._make(seed))
 
@@ -210,7 +220,7 @@ class Problem:
     def with_params(self, params: Any, notes: tuple[str, ...] = ()) -> Problem:
         """This problem at other params of the same structure; `reseeded` then leaves them as they are."""
         changed = copy.copy(self)
-        changed._set(params=params, notes=(*self.notes, *notes), _make=None)
+        changed._set(params=params, notes=(*self.notes, *notes), _make=None, made_whole=False)
         return changed
 
     def draws_from(self, source: RowSource) -> bool:
@@ -227,7 +237,7 @@ class Problem:
         changed = copy.copy(self)
         changed._set(_arguments=arguments, _batches=peeked)
         changed._set(notes=(*kept, *_data_notes(arguments, source, first)))
-        return changed
+        return changed._then(lambda made: made.with_batches(source))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -264,36 +274,3 @@ def _checked_params(params: Any) -> Any:
     params = numeric(params, "params")
     require_floating(params)
     return params
-
-
-def _checked_optimizer(optimizer: Any) -> Any:
-    transform = transform_of(optimizer)
-    if transform is not None:
-        return transform
-    if optimizer is None or is_optimizer(optimizer):
-        return optimizer
-    raise GradscopeError(
-        f"optimizer is {shown(optimizer)}, of type {kind_of(optimizer)}.",
-        why="It has no functions `init` and `update`.",
-        fix="Give an `optax.GradientTransformation`: `optimizer = optax.adam(1e-3)`.",
-        slug="not-an-optimizer",
-    )
-
-
-def _checked_candidates(candidates: Any) -> Mapping[str, Callable[[Any], Any]]:
-    if candidates is None:
-        return {}
-    if isinstance(candidates, Mapping) and all(
-        isinstance(n, str) and callable(c) for n, c in candidates.items()
-    ):
-        return dict(candidates)
-    raise GradscopeError(
-        f"candidates is {shown(candidates)}, of type {kind_of(candidates)}.",
-        why="It maps names to functions that make an optimizer from a learning rate.",
-        fix='Write `candidates = {"mine": lambda lr: optax.chain(...)}`.',
-        slug="not-an-optimizer",
-    )
-
-
-def is_optimizer(value: Any) -> bool:
-    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))

@@ -42,8 +42,8 @@ def measure_seeds(
 
 
 def begins_elsewhere(problem: Problem, other: Problem, batches: int) -> bool:
-    """Whether anything that is measured differs: the keys of the loss, the params, or the batches."""
-    if problem.takes_key or not _same(problem.params, other.params):
+    """Whether anything that is measured may differ: the loss and its keys, the params, or the batches."""
+    if problem.takes_key or problem.made_whole or not _same(problem.params, other.params):
         return True
     return not _same(list(_drawn(problem, batches)), list(_drawn(other, batches)))
 

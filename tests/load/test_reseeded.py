@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from gradscope.measure.seeds import begins_elsewhere
 from tests.load.conftest import load
 
 LOSS = """
@@ -70,6 +71,34 @@ def test_a_function_that_makes_the_problem_is_called_with_the_seed(write: Any) -
     made = "def problem(key):\n    return gradscope.Problem(loss_fn, init(key), data=data)\n"
     path = write(INIT + "import gradscope\n" + made)
     assert same(load(path).reseeded(4).params, load(path, seed=4).params)
+
+
+WHOLE = """
+import jax, jax.numpy as jnp, numpy as np, gradscope
+def problem(key):
+    scale = jax.random.normal(key, (2,))
+    def loss_fn(params, batch):
+        return jnp.sum(scale * params * jnp.mean(batch))
+    return gradscope.Problem(loss_fn, jnp.ones(2), data=np.arange(8.0, dtype=np.float32) * scale[0])
+"""
+
+
+def test_another_seed_of_a_function_is_another_loss_and_another_batch(write: Any) -> None:
+    path = write(WHOLE)
+    again, loaded = load(path, batch_size=4).reseeded(1).reseeded(4), load(path, seed=4, batch_size=4)
+    (one, *_), (other, *_) = list(again.batches()), list(loaded.batches())
+    assert len(one) == 4
+    assert same(one, other)
+    assert same(again.loss(again.params, one, None)[0], loaded.loss(again.params, one, None)[0])
+    first = load(path).reseeded(0)
+    assert not same(first.loss(first.params, one, None)[0], loaded.loss(first.params, one, None)[0])
+    assert begins_elsewhere(load(path), load(path).reseeded(1), 1)
+
+
+def test_the_data_of_the_command_line_go_to_the_loss_of_every_seed(write: Any, tmp_path: Any) -> None:
+    np.save(tmp_path / "rows.npy", np.full((6,), 3.0, np.float32))
+    again = load(write(WHOLE), data=(str(tmp_path / "rows.npy"),)).reseeded(2)
+    assert all(np.all(batch == 3.0) for batch in again.batches())
 
 
 @pytest.mark.parametrize("text", ["candidates = [1, 2]", "candidates = {'a': 1}", "candidates = {}"])
