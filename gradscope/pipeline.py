@@ -117,7 +117,7 @@ def check_problem(
     ]
     skipped = [(*about, *more) for about, (_, more) in zip(remarks, judged, strict=True)]
     report = Report(target, tool(), measurements[0], judged[0][0], skipped[0], timing, tuple(seeds))
-    report = replace(report, rules=judging(measurements[0], options.select, options.ignore))
+    report = replace(report, rules=judging(measurements[0], options.select, options.ignore, judged[0][1]))
     if len(seeds) > 1:
         return over_seeds(report, measurements, [findings for findings, _ in judged], skipped)
     if options.seeds > 1:

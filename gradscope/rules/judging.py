@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from gradscope.errors import GradscopeError
@@ -46,10 +46,18 @@ def judge(
 
 
 def judging(
-    measurement: Measurement, select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()
+    measurement: Measurement,
+    select: tuple[str, ...] = (),
+    ignore: tuple[str, ...] = (),
+    skipped: Iterable[Skipped] = (),
 ) -> tuple[str, ...]:
-    """Names of the rules whose silence says something: asked for, and with what they need measured."""
-    return tuple(rule.name for rule in _chosen(select, ignore) if rule.can_judge(measurement))
+    """Names of the rules whose silence says something: asked for, and with what they need measured.
+
+    `skipped` is what `judge` gave: who could not judge has passed nothing.
+    """
+    silent = {entry.what for entry in skipped}
+    able = (rule for rule in _chosen(select, ignore) if rule.can_judge(measurement))
+    return tuple(rule.name for rule in able if rule.name not in silent)
 
 
 def _chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Rule]:

@@ -21,7 +21,8 @@ times larger or smaller than they were, and further from 1, is a change. The gra
 the input of its layer: both are watched.
 
 Layers are matched by name. One that only the run or only the baseline has is left out (the report says that
-the baseline is stale), and so is what is exactly zero in one of them (a zero-initialized head).
+the baseline is stale), and so is what is exactly zero in one of them (a zero-initialized head). Where the
+layers that match stand at fewer than `depths` depths, the report says that nothing was compared.
 
 ## Limits
 - `factor = 30`: how far δ, or the activations, moved in all, from one end of the stretch to the other.
@@ -56,7 +57,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradscope.records import Layer, LayerProfile, Measurement, Reference, Severity
+from gradscope.records import Layer, LayerProfile, Measurement, Reference, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.profile import Fall, factor, steady_fall
 from gradscope.rules.words import names_of, number
@@ -90,9 +91,12 @@ class Place:
     shift=100,
     depths=4,
 )
-def changed_profile(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+def changed_profile(measurement: Measurement, limits: Limits) -> Iterator[Hit | Skipped]:
     reference = measurement.reference
     if reference is None:
+        return
+    if why := _unmatched(measurement, reference, int(limits["depths"])):
+        yield Skipped("changed-profile", why)
         return
     deltas = _places(measurement, reference, lambda layer: layer.delta_norm)
     values = _places(measurement, reference, lambda layer: layer.activation_rms)
@@ -100,6 +104,19 @@ def changed_profile(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     found = found or _as_a_whole(values, limits, reference)
     if found is not None:
         yield found
+
+
+def _unmatched(measurement: Measurement, reference: Reference, least: int) -> str:
+    """Why nothing can be compared, where that is no property of the network; else empty."""
+    known = {layer.name for layer in reference.layers}
+    depths = {layer.depth for layer in measurement.layers if layer.depth is not None}
+    matched = {layer.depth for layer in measurement.layers if layer.depth is not None and layer.name in known}
+    if len(depths) < least or len(matched) >= least:
+        return ""
+    return (
+        f"{len(matched)} of {len(depths)} depths have a layer that the baseline knows by name, and {least} "
+        f"are needed: write the baseline again (`--write-baseline {reference.baseline}`)"
+    )
 
 
 def _places(measurement: Measurement, reference: Reference, value: Value) -> list[Place]:

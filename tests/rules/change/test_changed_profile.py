@@ -10,7 +10,7 @@ import pytest
 
 from gradscope.against import profile_of
 from gradscope.records import Finding, Measurement, Reference, Report, Tool
-from gradscope.rules import judge
+from gradscope.rules import judge, judging
 from tests.rules.healthy import HEALTHY
 from tests.rules.made import chain, decay, found, layer, loop, measured
 
@@ -70,6 +70,18 @@ def test_other_names_and_other_numbers_of_layers_are_no_change() -> None:
     renamed = measured([layer(f"blocks.{i}", i + 1, delta) for i, delta in enumerate(decay(10, 0.3))])
     assert against(renamed, chain(LEVEL)) == []
     assert against(chain(decay(11, 0.8)), chain(decay(10, 0.8))) == []
+
+
+def test_where_no_name_matches_it_says_so_and_counts_for_no_rule_that_judged() -> None:
+    renamed = measured([layer(f"blocks.{i}", i + 1) for i in range(7)] + [layer("layers[9]", 10)])
+    layers = profile_of(Report("m.py", Tool("", "", ""), chain(LEVEL)))
+    now = replace(renamed, reference=Reference("base.json", layers))
+    findings, skipped = judge(now)
+    assert not findings
+    assert [(entry.what, entry.reason[:15]) for entry in skipped] == [("changed-profile", "1 of 8 depths h")]
+    assert "changed-profile" not in judging(now, skipped=skipped)
+    short = replace(chain([1.0] * 3), reference=Reference("base.json", layers))
+    assert judge(short)[1] == ()
 
 
 def test_a_network_of_three_layers_cannot_tell() -> None:
