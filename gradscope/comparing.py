@@ -26,8 +26,12 @@ def compare_optimizers(
     progress: Progress = silent,
 ) -> Report:
     """Load a target and train it with each optimizer, for a report whose measurement has `optimizers`."""
-    problem, load_s = _loaded(target, options, progress)
-    return _compared(problem, terms or CompareOptions(), target, progress, load_s)
+    from gradscope.load.generators import seeded
+
+    options = options or LoadOptions()
+    with seeded(options.seed):
+        problem, load_s = _loaded(target, options, progress)
+        return _compared(problem, terms or CompareOptions(), target, progress, load_s)
 
 
 def find_lr(
@@ -40,8 +44,12 @@ def find_lr(
     progress: Progress = silent,
 ) -> Report:
     """The learning-rate range test on a target; of its own optimizer where none is named."""
-    problem, load_s = _loaded(target, options, progress)
-    return _searched(problem, optimizer, seeds, steps, target, progress, load_s)
+    from gradscope.load.generators import seeded
+
+    options = options or LoadOptions()
+    with seeded(options.seed):
+        problem, load_s = _loaded(target, options, progress)
+        return _searched(problem, optimizer, seeds, steps, target, progress, load_s)
 
 
 def compare_loss(
@@ -97,7 +105,7 @@ def find_loss_rate(
     return _searched(begun, optimizer_name, seeds, steps, begun.name, progress, 0.0)
 
 
-def _loaded(target: str, options: LoadOptions | None, progress: Progress) -> tuple[Problem, float]:
+def _loaded(target: str, options: LoadOptions, progress: Progress) -> tuple[Problem, float]:
     start = perf_counter()
     progress(f"loading {target}")
     from gradscope.load.target import load

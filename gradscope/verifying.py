@@ -32,17 +32,20 @@ def verify(
     """Load a target and verify its gradients: leaf by leaf, and every custom rule by itself."""
     start = perf_counter()
     progress(f"loading {target}")
+    from gradscope.load.generators import seeded
     from gradscope.load.target import load
 
-    problem = load(target, options)
-    return verify_problem(
-        problem,
-        target=target,
-        directions=directions,
-        per_element=per_element,
-        progress=progress,
-        load_s=perf_counter() - start,
-    )
+    options = options or LoadOptions()
+    with seeded(options.seed):
+        problem = load(target, options)
+        return verify_problem(
+            problem,
+            target=target,
+            directions=directions,
+            per_element=per_element,
+            progress=progress,
+            load_s=perf_counter() - start,
+        )
 
 
 def verify_problem(
@@ -67,7 +70,7 @@ def verify_problem(
     timing = Timing(load_s).plus(found.timing)
     remarks = (*notes, *found.skipped, *skipped)
     return Report(
-        target, tool(), measurement, findings, remarks, timing, rules=judging(measurement, select=rules)
+        target, tool(), measurement, findings, remarks, timing, rules=judging(measurement, rules, (), skipped)
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import gradscope
-from gradscope import baseline, pipeline
+from gradscope import baseline, comparing, pipeline, verifying
 from gradscope.against import entry_of
-from gradscope.options import CheckOptions, LoadOptions
+from gradscope.options import CheckOptions, CompareOptions, LoadOptions
 from gradscope.records import Report, Standing, Votes
 
 MODEL = """
@@ -160,6 +160,24 @@ def test_data_drawn_without_a_seed_are_the_same_in_every_run(tmp_path: Path) -> 
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
     other = pipeline.check(str(tmp_path / "model.py"), LoadOptions(seed=1))
     assert other.measurement.loss != losses[0]
+
+
+def test_verify_and_training_draw_the_same_in_every_run_too(tmp_path: Path) -> None:
+    path = tmp_path / "model.py"
+    path.write_text(
+        "import random\n" + FLAT.replace(".sum()", " ** 2).mean()").replace("return ", "return (") + UNSEEDED
+    )
+    terms = CompareOptions(("sgd",), steps=4, seeds=1, grid=1)
+
+    def numbers() -> list[Any]:
+        compared, searched = (
+            comparing.compare_optimizers(str(path), None, terms),
+            comparing.find_lr(str(path)),
+        )
+        checked = verifying.verify(str(path)).measurement.gradients
+        return [checked, compared.measurement.loss, searched.measurement.loss]
+
+    assert numbers() == numbers()
 
 
 def test_within_several_seeds_a_program_is_compiled_once_and_another_program_anew() -> None:

@@ -196,8 +196,8 @@ class Problem:
         return self
 
     def reseeded(self, seed: int) -> Problem:
-        """This problem as another seed begins it: its params and batches where they are made from a key (and
-        its loss where all of it is), its keys and the order of its rows. What the file gives as a value stays."""
+        """This problem as another seed begins it: its params and batches where they are made from a key (its
+        loss, too, where all of it is), its keys and the order of its rows. What is given as a value stays."""
         if self.made_whole and self._make is not None:
             made: Problem = self._make(seed)
             return made.with_options(seed=seed).made_by(self._make, whole=True)
