@@ -75,6 +75,12 @@ def save(path: str, entries: Mapping[str, Entry]) -> None:
     recording.write_whole(path, dumps({**kept, **entries}))
 
 
+def gone(path: str) -> list[str]:
+    """Targets that it holds and whose file is not there any more: what was known of them is out of date."""
+    folder = os.path.dirname(os.path.realpath(path))
+    return [name for name in load(path) if not _is_there(name, folder)]
+
+
 def check_writable(path: str) -> None:
     """Raise now what `save` would raise after minutes of compiling."""
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):

@@ -11,7 +11,7 @@ class GradscopeError(Exception):
     `slug` is a heading of `docs/errors.md`.
     """
 
-    exit_code = 2
+    exit_code: int = 2
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", details: str = "", slug: str = "") -> None:
         self.what = what

@@ -18,7 +18,7 @@ _SEVERITIES = frozenset(severity.value for severity in Severity)
 
 
 def parse(text: str, rules: Iterable[str]) -> Policy:
-    """The policy that `--fail-on` names: `error`, `warning,dead-units`, or `never` by itself."""
+    """The policy that `--fail-on` names: `error`, `error,unstable-expression`, or `never` by itself."""
     entries = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if entries == (NEVER,):
         return Policy(())

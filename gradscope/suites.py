@@ -25,6 +25,7 @@ def to_json(suite: Suite) -> dict[str, Any]:
                 "fail_on": list(outcome.policy.fail_on),
                 "report": None if outcome.report is None else recording.to_json(outcome.report),
                 "not_judged": encode(outcome.not_judged),
+                "path": outcome.path,
             }
             for outcome in suite.outcomes
         ],
@@ -70,4 +71,5 @@ def _outcome(entry: Any, where: str) -> Outcome:
         report=None if report is None else recording.from_json(report),
         not_judged=None if trouble is None else decoder(NotJudged)(trouble, f"{where}.not_judged"),
         policy=Policy(decoder(tuple[str, ...])(entry["fail_on"], f"{where}.fail_on")),
+        path=decoder(str)(entry.get("path", ""), f"{where}.path"),
     )

@@ -31,7 +31,8 @@ hypothesis.settings.register_profile(
     "local", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("local"), derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+hypothesis.settings.load_profile("ci" if os.environ.pop("CI", "") else "local")
+# Popped: `gradscope check` does otherwise in a CI job, and tests of that say so themselves.
 
 
 def jax_settings() -> dict[str, object]:

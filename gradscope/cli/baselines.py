@@ -60,6 +60,13 @@ def ready(plan: Plan, written: str | None) -> Plan:
     return plan
 
 
+def tell_of_gone(plan: Plan) -> None:
+    """A report speaks of its own target, so a target that nobody checks any more is told here."""
+    for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
+        if path is not None and (names := baseline.gone(path)):
+            screen.tell(f"{path} is stale: it holds {', '.join(names)}, whose file is gone. Write it again.")
+
+
 def never_failing(suite: Suite) -> Suite:
     """A run that writes a baseline takes what it finds as given: only what could not be judged fails."""
     return replace(suite, outcomes=tuple(replace(outcome, policy=Policy(())) for outcome in suite.outcomes))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import typer
 
 from gradscope import recording
-from gradscope.cli import baselines, configured
+from gradscope.cli import baselines, configured, screen
 from gradscope.cli.baselines import WriteBaseline
 from gradscope.cli.configured import Configured, configured_options
 from gradscope.cli.delivery import Delivery, delivery_options
@@ -16,7 +17,8 @@ from gradscope.cli.judging import given_judging
 from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
 from gradscope.config import Plan
-from gradscope.records import Policy, Suite
+from gradscope.options import Task
+from gradscope.records import Outcome, Policy, Suite
 
 EPILOG = examples(
     "gradscope check model.py",
@@ -51,29 +53,54 @@ def check(
     plan = baselines.ready(plan, write_baseline)
     suite = judged(plan, delivery)
     if write_baseline is None:
-        raise typer.Exit(delivery.deliver(suite))
+        code = delivery.deliver(suite)
+        baselines.tell_of_gone(plan)
+        raise typer.Exit(code)
     code = delivery.deliver(baselines.never_failing(suite))
     baselines.write(write_baseline, suite, [task.path for task in plan.tasks], quiet=delivery.quiet)
     raise typer.Exit(code)
 
 
 def judged(plan: Plan, delivery: Delivery) -> Suite:
-    """One target in this process: its error is that of the command. Several in processes of their own."""
+    """Several targets in processes of their own, one in this one, which starts sooner.
+
+    One that has a deadline, or that a CI job waits for, has its own process, too: it may hang or be killed.
+    """
     # Imported once every option is known to be right: the other commands start without them.
     if not plan.alone:
         from gradscope import running
 
         with delivery.working() as progress:
             return running.run(plan.tasks, jobs=plan.jobs, progress=progress)
+    if os.environ.get("CI") or plan.tasks[0].loading.timeout is not None:
+        return _watched(plan, delivery)
     from gradscope import pipeline
 
     (task,) = plan.tasks
     pipeline.prepare_process()
     policed = Policy(task.fail_on)
-    with delivery.judging(task.target, policed) as progress:
+    with delivery.judging(task.target, policed, other_name(task)) as progress:
         report = pipeline.check(task.path, task.loading, task.checking, progress=progress)
     report = report if task.target == task.path else replace(report, target=task.target)
-    return Suite.of(recording.rounded(report), policed)
+    outcome = Outcome(task.target, recording.rounded(report), policy=policed, path=other_name(task))
+    return Suite((outcome,), alone=True)
+
+
+def _watched(plan: Plan, delivery: Delivery) -> Suite:
+    from gradscope import running
+
+    with delivery.working() as progress:
+        suite = replace(running.run(plan.tasks, progress=progress, echo=screen.pass_on), alone=True)
+    trouble = suite.outcomes[0].not_judged
+    if trouble is not None:
+        delivery.publish(suite)
+        raise trouble.error()
+    return suite
+
+
+def other_name(task: Task) -> str:
+    """The path of a target, where reports call it otherwise."""
+    return "" if task.path == task.target else task.path
 
 
 def _inputs(plan: Plan, *more: str | None) -> list[str]:

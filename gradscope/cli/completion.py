@@ -41,6 +41,11 @@ def format_name(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]
 
 
+def format_and_file(incomplete: str) -> list[str]:
+    """The format, up to the sign behind which the file is named."""
+    return [f"{name}=" for name in FORMATS if name.startswith(incomplete)]
+
+
 def python_file(incomplete: str) -> list[str]:
     """Files below what is typed, never a folder: a shell would put a blank behind it.
 

@@ -83,28 +83,29 @@ class Delivery:
             yield progress
 
     @contextlib.contextmanager
-    def judging(self, target: str, policy: Policy) -> Iterator[StageLine]:
+    def judging(self, target: str, policy: Policy, path: str = "") -> Iterator[StageLine]:
         """`working` on one target. Where it fails every file and every program that reads is told: an older
         report would be believed. People are told by the error itself."""
         try:
             with self.working() as progress:
                 yield progress
         except Exception as error:
-            outcome = Outcome(target, not_judged=NotJudged.of(error), policy=policy)
-            self._publish(Suite((outcome,), alone=True))
+            outcome = Outcome(target, not_judged=NotJudged.of(error), policy=policy, path=path)
+            self.publish(Suite((outcome,), alone=True))
             raise
 
     def deliver(self, suite: Suite) -> int:
         """Show and save the run, and answer the exit code."""
         suite = suite if self.timing else _without_timing(suite)
-        self._publish(suite)
+        self.publish(suite)
         code = gate.exit_code(suite)
         if code == ExitCode.FINDINGS and suite.verdict != "sick" and not self.quiet:
             named = dict.fromkeys(name for o in suite.outcomes if o.failures for name in o.policy.fail_on)
             screen.tell(f"exit code {code}: there are findings that --fail-on {','.join(named)} names")
         return code
 
-    def _publish(self, suite: Suite) -> None:
+    def publish(self, suite: Suite) -> None:
+        """Write the run to everything that was asked for."""
         if self.save is not None:
             suites.save(suite, self.save)
         for name, path in self.more:

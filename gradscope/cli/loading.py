@@ -109,7 +109,7 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Give up on a file that takes longer to load.",
+        help="Give up on a target that takes longer.",
         show_default=False,
         rich_help_panel=LOADING,
     ),

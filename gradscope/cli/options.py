@@ -48,6 +48,7 @@ MoreReports = Annotated[
         "--report",
         metavar="FORMAT=FILE",
         help="Write the report to this file, too: html=report.html; repeat for several.",
+        autocompletion=completion.format_and_file,
         show_default=False,
         rich_help_panel=RENDERING,
     ),

@@ -71,6 +71,12 @@ def emit(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def pass_on(printed: bytes) -> None:
+    """What the user's code has printed in another process."""
+    sys.stderr.write(printed.decode(errors="replace"))
+    sys.stderr.flush()
+
+
 def tell(text: str) -> None:
     """A message beside the result."""
     sys.stderr.write(f"{text}\n")

@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gradscope.errors import GradscopeError
+from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records.policy import Policy
 from gradscope.records.report import Finding, Report
 
@@ -42,6 +42,12 @@ class NotJudged:
         trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
         return cls(trouble, error.what, error.why, error.fix, error.details)
 
+    def error(self) -> GradscopeError:
+        """What `of` was made from, as far as it can be told again."""
+        error = GradscopeError(self.what, why=self.why, fix=self.fix, details=self.details)
+        error.exit_code = ExitCode.INTERNAL if self.trouble is Trouble.BUG else ExitCode.NOT_JUDGED
+        return error
+
     @classmethod
     def bug(cls, details: str) -> NotJudged:
         return cls(
@@ -60,6 +66,8 @@ class Outcome:
     report: Report | None = None
     not_judged: NotJudged | None = None
     policy: Policy = field(default_factory=Policy)
+    path: str = ""
+    """What was loaded, seen from the working directory, where that is another name."""
 
     @property
     def failures(self) -> tuple[Finding, ...]:

@@ -53,8 +53,9 @@ def placed(outcome: Outcome) -> Iterator[Placed]:
 
 def file_of(outcome: Outcome) -> str:
     """The file of `model.py:name` or `package.module:name`; of a call from Python, that of a layer."""
-    head, colon, name = outcome.target.rpartition(":")
-    where = head if colon and name.isidentifier() else outcome.target
+    loaded = outcome.path or outcome.target
+    head, colon, name = loaded.rpartition(":")
+    where = head if colon and name.isidentifier() else loaded
     if where.endswith(".py") or "/" in where or "\\" in where:
         return where
     layers = outcome.report.measurement.layers if outcome.report else ()

@@ -71,8 +71,8 @@ def _version(suite: Suite) -> str:
 
 
 def _descriptor(rule: Rule) -> dict[str, Any]:
-    body = rule.page.partition("## What it does\n")[2].partition("\n## ")[0]
-    return _rule(rule.name, rule.summary, one_line(body), rule.page, rule.severity, (rule.family,))
+    body = one_line(*rule.page.partition("## What it does\n")[2].partition("\n## ")[0].splitlines())
+    return _rule(rule.name, rule.summary, body, rule.page, rule.severity, (rule.family,))
 
 
 def _unknown(name: str) -> dict[str, Any]:
@@ -97,6 +97,11 @@ def _rule(
     }
 
 
+def _at(each: Placed) -> str:
+    """Code scanning shows no logical location: the layer is named in the text."""
+    return f"{each.where}:" if each.where and each.where not in each.finding.message else ""
+
+
 def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, Any]:
     finding = each.finding
     name = rule_id(finding)
@@ -104,7 +109,7 @@ def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, An
         "ruleId": name,
         "ruleIndex": index[name],
         "level": finding.severity.value,
-        "message": {"text": message(one_line(finding.message, finding.remedy)) or name},
+        "message": {"text": message(one_line(_at(each), finding.message, finding.remedy)) or name},
         "locations": [_location(each.source, each.where)],
         "partialFingerprints": {
             # The form of CodeQL's own: sixteen digits, and a count of equal ones.

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.text import Text
 
 from gradscope.records import Suite
+from gradscope.report import units
 from gradscope.report.base import View
 from gradscope.report.glyphs import UNICODE
 from gradscope.report.lines import STYLES, Line
 from gradscope.report.terminal import suite_lines
 
-LONGEST_TITLE = 60
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
@@ -42,8 +42,9 @@ def _text(line: Line) -> Text:
 
 
 def _title(suite: Suite) -> str:
-    names = UNICODE.text(" ".join(outcome.target for outcome in suite.outcomes))
-    return f"gradscope {names[:LONGEST_TITLE]}"
+    if suite.alone:
+        return UNICODE.text(f"gradscope: {suite.outcomes[0].target}")
+    return f"gradscope: {units.counted(len(suite.outcomes), 'target')}"
 
 
 def _template() -> str:

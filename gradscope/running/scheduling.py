@@ -24,18 +24,24 @@ TICK_S = 0.5
 """Between looks at children that nothing is heard of."""
 
 
-def run(tasks: Sequence[Task], *, jobs: int | None = None, progress: Callable[[str], None]) -> Suite:
+def run(
+    tasks: Sequence[Task],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[str], None],
+    echo: Callable[[bytes], None] | None = None,
+) -> Suite:
     """Judge each target in a process of its own, `jobs` at a time; outcomes come in the order of the tasks.
 
-    What a target prints is kept, and shown only where the target could not be judged: 500 of them stay
-    readable. `LoadOptions.timeout` is for a target as a whole. No target is left running, whatever ends
-    the run; a process that a target put in a session of its own is its own affair.
+    What a target prints goes to `echo`, and without one is kept and shown only where the target could not be
+    judged: 500 of them stay readable. `LoadOptions.timeout` is for a target as a whole. No target is left
+    running, whatever ends the run; a process that a target put in a session of its own is its own affair.
     """
     if not tasks:
         return Suite(())
     if os.name != "posix":
         return Suite(tuple(outcome(task, _judged_here(task, progress)) for task in tasks))
-    with contextlib.closing(_Run(tasks, jobs or default_jobs(), progress, best())) as work:
+    with contextlib.closing(_Run(tasks, jobs or default_jobs(), progress, best(), echo)) as work:
         return Suite(work.outcomes())
 
 
@@ -49,8 +55,14 @@ def default_jobs() -> int:
 
 class _Run:
     def __init__(
-        self, tasks: Sequence[Task], jobs: int, progress: Callable[[str], None], start: Callable[[], Starter]
+        self,
+        tasks: Sequence[Task],
+        jobs: int,
+        progress: Callable[[str], None],
+        start: Callable[[], Starter],
+        echo: Callable[[bytes], None] | None = None,
     ) -> None:
+        self._echo = echo
         self._tasks, self._jobs, self._progress, self._start = tasks, jobs, progress, start
         self._waiting = deque(range(len(tasks)))
         self._children: dict[int, tuple[int, Child]] = {}
@@ -86,7 +98,7 @@ class _Run:
                 if isinstance(self._starter, ForkServer):
                     self._selector.register(self._starter, selectors.EVENT_READ)
             place = self._waiting[0]
-            child = started(self._starter, self._tasks[place])
+            child = started(self._starter, self._tasks[place], self._echo)
             self._children[child.process] = self._waiting.popleft(), child
             for pipe in child.pipes:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
@@ -149,7 +161,7 @@ def _judged_here(task: Task, progress: Callable[[str], None]) -> messages.Answer
     return answer if isinstance(answer, NotJudged) else recording.rounded(answer)
 
 
-def started(starter: Starter, task: Task) -> Child:
+def started(starter: Starter, task: Task, echo: Callable[[bytes], None] | None = None) -> Child:
     """The child that is to judge this; the ends of its pipes stay open only there."""
     (answers, answer), (output, printed) = os.pipe(), os.pipe()
     try:
@@ -164,11 +176,11 @@ def started(starter: Starter, task: Task) -> Child:
     finally:
         os.close(answer)
         os.close(printed)
-    return Child(task, process, answers, output)
+    return Child(task, process, answers, output, echo)
 
 
 def outcome(task: Task, answer: messages.Answer) -> Outcome:
-    policy = Policy(task.fail_on)
+    policy, path = Policy(task.fail_on), "" if task.path == task.target else task.path
     if isinstance(answer, NotJudged):
-        return Outcome(task.target, not_judged=answer, policy=policy)
-    return Outcome(task.target, dataclasses.replace(answer, target=task.target), policy=policy)
+        return Outcome(task.target, not_judged=answer, policy=policy, path=path)
+    return Outcome(task.target, dataclasses.replace(answer, target=task.target), policy=policy, path=path)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from gradscope.encoding import Mismatch
 from gradscope.errors import GradscopeError
@@ -27,7 +28,15 @@ MOST_AT_ONCE = 2**20
 
 
 class Child:
-    def __init__(self, task: Task, process: int, answers: int, output: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        process: int,
+        answers: int,
+        output: int,
+        echo: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._echo = echo
         self.task = task
         self.process = process
         self.pipes = [answers, output]
@@ -45,7 +54,11 @@ class Child:
     def read(self) -> list[int]:
         """Take in all that is there; the pipes that are at their end."""
         closed: list[int] = []
-        self._printed = (self._printed + self._drain(self._output, closed))[-KEPT:]
+        printed = self._drain(self._output, closed)
+        self._printed = (self._printed + printed)[-KEPT:]
+        # What comes once it is late is where it was, and is told in other words.
+        if self._echo is not None and printed and not self._late:
+            self._echo(printed)
         *lines, self._unread = (self._unread + self._drain(self._answers, closed)).split(b"\n")
         for line in lines:
             self._take(line)

@@ -66,3 +66,18 @@ def test_a_report_is_never_written_over_the_baseline(run: Run, pipeline: Pipelin
     assert run("check", "model.py", "--baseline", "base.json", "--save", "base.json").code == 2
     assert run("check", "model.py", "--write-baseline", "base.json", "--output", "base.json").code == 2
     assert Path("base.json").read_bytes() == before
+
+
+def test_a_target_whose_file_is_gone_is_told_and_dropped_by_the_next_writing(
+    run: Run, pipeline: Pipeline
+) -> None:
+    pipeline.answer = deep()
+    Path("old.py").touch()
+    run("check", "old.py", "--write-baseline", "base.json")
+    run("check", "model.py", "--write-baseline", "base.json")
+    assert "stale" not in run("check", "model.py", "--baseline", "base.json").err
+    Path("old.py").unlink()
+    said = run("check", "model.py", "--baseline", "base.json").err
+    assert "base.json is stale: it holds old.py, whose file is gone. Write it again." in said
+    run("check", "model.py", "--write-baseline", "base.json")
+    assert set(baseline.load("base.json")) == {"model.py"}

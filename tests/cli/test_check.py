@@ -27,12 +27,12 @@ def test_a_healthy_model_answers_0_and_a_sick_one_1(run: Run, pipeline: Pipeline
 
 
 def test_options_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
-    arguments = "--batch-size 8 --batches 3 --seed 7 --timeout 2.5 --select non-finite,zero-gradient"
+    arguments = "--batch-size 8 --batches 3 --seed 7 --loss mse --select non-finite,zero-gradient"
     run("check", "model.py:tiny", *arguments.split(), "--select", "non-finite", "--ignore", "zero-gradient")
     (asked,) = pipeline.asked
     assert asked == {
         "target": "model.py:tiny",
-        "loading": LoadOptions(batch_size=8, seed=7, timeout=2.5),
+        "loading": LoadOptions(batch_size=8, seed=7, loss="mse"),
         "options": CheckOptions(batches=3, select=("non-finite", "zero-gradient"), ignore=("zero-gradient",)),
     }
 

@@ -49,6 +49,10 @@ def test_the_gate_takes_severities_and_rules_and_never_only_alone(tab: Tab) -> N
     assert "error,note" in tab("gradscope check m.py --fail-on error,")
 
 
+def test_a_further_report_is_offered_by_its_format(tab: Tab) -> None:
+    assert tab("gradscope check m.py --report sa") == ["sarif="]
+
+
 def test_a_command_offers_the_formats_that_it_has(tab: Tab) -> None:
     assert set(tab("gradscope check m.py --format ")) == set(FORMATS)
     assert set(tab("gradscope rules --format ")) == {"terminal", "json"}

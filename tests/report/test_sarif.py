@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 import jsonschema
 import pytest
 
-from gradscope.records import Finding, Report, Severity, Source, Suite
+from gradscope.records import Finding, Outcome, Report, Severity, Source, Suite
+from gradscope.report.glyphs import visible
 from gradscope.rules import all_rules
 from tests.report.canned import broken, deep, healthy
 from tests.report.pages import compare, shown
@@ -244,3 +245,21 @@ def test_one_target_has_a_category_of_its_own_and_a_suite_has_one() -> None:
 def test_a_severity_is_a_level(severity: Severity) -> None:
     finding = replace(deep().findings[0], severity=severity)
     assert run_of(replace(deep(), findings=(finding,)))["results"][0]["level"] == severity.value
+
+
+def test_a_message_names_its_layer_and_a_description_shows_no_escapes() -> None:
+    run = run_of(broken())
+    for result in run["results"]:
+        for place in result["locations"][0].get("logicalLocations", ()):
+            assert visible(place["fullyQualifiedName"]) in result["message"]["text"]
+    described = [rule["fullDescription"]["text"] for rule in run["tool"]["driver"]["rules"]]
+    assert not [text for text in described if "\\n" in text]
+
+
+def test_a_finding_without_a_line_points_to_the_file_that_was_loaded() -> None:
+    finding = replace(broken().findings[0], source=None)
+    report = replace(broken(), target="models/rnn.py:loss_fn", findings=(finding,))
+    seen = Suite((Outcome(report.target, report, path="pkg/models/rnn.py:loss_fn"),))
+    (result,) = run_of(seen)["results"]
+    location = result["locations"][0]["physicalLocation"]
+    assert location["artifactLocation"]["uri"] == "pkg/models/rnn.py"

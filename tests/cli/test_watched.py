@@ -1,0 +1,52 @@
+"""One target that has a deadline, or that a CI job waits for, is judged in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HANGS = """
+import time
+import jax.numpy as jnp
+print("said by the file")
+params, batch = jnp.ones(3), jnp.ones(3)
+def loss_fn(params, batch):
+    while True:
+        time.sleep(0.1)
+"""
+DIES = """
+import os, signal
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def check(*arguments: str, where: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gradscope", "check", *arguments],
+        cwd=where,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_loss_that_hangs_ends_at_its_deadline(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    done = check("hangs.py", "--timeout", "2", "--report", "json=run.json", where=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("said by the file\nerror: It took longer than 2 s.")
+    assert "hangs.py:8 in loss_fn" in done.stderr
+    (target,) = json.loads((tmp_path / "run.json").read_text())["targets"]
+    assert target["not_judged"]["trouble"] == "timeout"
+
+
+def test_a_ci_job_is_told_of_a_target_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(DIES)
+    done = check("dies.py", "--format", "github", where=tmp_path, CI="true")
+    assert done.returncode == 2
+    assert done.stdout.startswith("::error title=gradscope (not judged),file=dies.py,line=1::")
+    assert "killed with SIGKILL" in done.stderr
