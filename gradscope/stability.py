@@ -51,8 +51,8 @@ def combine(runs: Sequence[Findings], measurement: Measurement, once: Collection
     `once` are rules that were asked of the first seed alone.
 
     A finding is as grave as more than half of the seeds find it, or graver, and is told with the numbers of
-    the first seed that finds it so. A rule may point at one layer in one seed and at its neighbour in the
-    next: where most seeds have it somewhere and no one layer has most of them, it is one finding, at the
+    the seed in the middle of those that find it so. A rule may point at one layer in one seed and at its
+    neighbour in the next: where most seeds have it somewhere and no one layer has most of them, it is one finding, at the
     layer that has it most often. Where most seeds are sick, but no rule finds most of them so, the rule that
     finds it most often speaks.
     """
@@ -172,8 +172,21 @@ def _voted(group: Sequence[Findings], gravest: bool = False) -> Finding:
     place = 0 if gravest else min(len(group) // 2, len(ranks) - 1)
     severity = list(Severity)[ranks[place]]
     each = [f for found in group for f in found]
-    chosen = next((f for f in each if f.severity is severity), each[0])
+    chosen = _middle([f for f in each if f.severity is severity] or each[:1])
     return replace(chosen, severity=severity, votes=Votes(_seeds(group), len(group)))
+
+
+def _middle(findings: Findings) -> Finding:
+    """Neither the mildest nor the gravest; of those without a degree the first."""
+    return sorted(findings, key=_degree)[len(findings) // 2 if _degree(findings[0]) else 0]
+
+
+def _degree(finding: Finding) -> float:
+    key = get(finding.rule).measure
+    value = None if key is None else finding.evidence.get(key)
+    if not isinstance(value, int | float) or not value > 0:
+        return 0.0
+    return abs(math.log(value))
 
 
 def _levels(measurement: Measurement) -> Mapping[str, float]:

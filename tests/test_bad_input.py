@@ -348,6 +348,13 @@ def test_fewer_batches_than_asked_for_are_told(check: Check) -> None:
     assert "3 of 5 batches: the data ended before them" in result.out
 
 
+def test_one_batch_where_more_are_asked_for_is_a_note(check: Check) -> None:
+    result = check("", "--batches", "5")
+    assert result.code == 0
+    assert "There is one batch, not the 5 that were asked for" in result.out
+    assert "not judged" not in result.out
+
+
 @pytest.mark.parametrize("where", ["at import", "in the loss"])
 def test_ctrl_c_ends_with_130_and_leaves_no_file(where: str, check: Check, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("older")

@@ -137,3 +137,11 @@ def test_the_report_is_that_of_the_first_seed_with_the_votes_of_all() -> None:
     whole = over_seeds(report, [NET, replace(NET, loss=9.0), NET], runs, [(), (), ()])
     assert whole.measurement.loss == 1.0
     assert [(f.votes, whole.verdict) for f in whole.findings] == [(Votes(2, 3), "sick")]
+
+
+def test_it_is_told_with_the_numbers_of_the_seed_in_the_middle() -> None:
+    runs = [[finding(evidence={"total": total}, message=str(total))] for total in (1e-9, 1e-4, 1e-6)]
+    (kept,) = combine(runs, NET).findings
+    assert kept.message == "1e-06"
+    plain = [[finding(rule="blocked-gradient", message=name)] for name in "abc"]
+    assert [f.message for f in combine(plain, NET).findings] == ["a"]

@@ -11,7 +11,7 @@ import jax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.arguments import Arguments, arrange
-from gradscope.load.batches import BatchSource, Peeked, RowSource, unused_size
+from gradscope.load.batches import BatchSource, One, Peeked, RowSource, unused_size
 from gradscope.load.frameworks.base import Opened
 from gradscope.load.frameworks.table import loss_of, watched
 from gradscope.load.keys import prng_key
@@ -222,6 +222,11 @@ class Problem:
         changed = copy.copy(self)
         changed._set(params=params, notes=(*self.notes, *notes), _make=None, made_whole=False)
         return changed
+
+    @property
+    def has_one_batch(self) -> bool:
+        """The file gives `batch`, and nothing to draw a second one from."""
+        return isinstance(self._batches.source, One)
 
     def draws_from(self, source: RowSource) -> bool:
         return self._batches.source is source

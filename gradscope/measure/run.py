@@ -132,7 +132,10 @@ def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skippe
         Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
         for name in complex_leaves(problem.params)
     ]
-    if drawn < asked:
+    if drawn < asked and problem.has_one_batch:
+        text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
+        found.append(Skipped("note", text))
+    elif drawn < asked:
         found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
     if used < drawn:
         reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
