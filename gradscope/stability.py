@@ -53,8 +53,8 @@ def combine(runs: Sequence[Findings], measurement: Measurement, once: Collection
     A finding is as grave as more than half of the seeds find it, or graver, and is told with the numbers of
     the seed in the middle of those that find it so. A rule may point at one layer in one seed and at its
     neighbour in the next: where most seeds have it somewhere and no one layer has most of them, it is one
-    finding, at the layer that has it most often. Where most seeds are sick, but no rule finds most of them so, the rule that
-    finds it most often speaks.
+    finding, at the layer that has it most often. Where most seeds are sick, but no rule finds most of them
+    so, the rule that finds it most often speaks.
     """
     kept = [finding for finding in runs[0] if finding.rule in once]
     votes = [[finding for finding in run if finding.rule not in once] for run in runs]
