@@ -10,7 +10,8 @@ from gradscope.baseline import Entry
 from gradscope.options import CheckOptions
 from gradscope.records import Against, Finding, Known, LayerProfile, Report, Standing, Votes
 from gradscope.rules import CHANGE, VERIFIED, get
-from gradscope.stability import key_of
+from gradscope.rules.words import count
+from gradscope.stability import badness, measure_of
 
 WORSE = 2.0
 """A known finding is worse where the logarithm of its measure is more than twice what it was: 1e-3 of δ left,
@@ -57,7 +58,7 @@ def known_of(report: Report) -> tuple[Known, ...]:
             rule=finding.rule,
             layer=finding.layer,
             parameter=finding.parameter,
-            text=key_of(finding)[3],
+            text=finding.key[3],
             evidence=_measured(finding),
             severity=finding.severity,
             votes=finding.votes,
@@ -65,7 +66,7 @@ def known_of(report: Report) -> tuple[Known, ...]:
         for finding in (*report.findings, *report.near)
         if get(finding.rule).family != CHANGE
     ]
-    return tuple(sorted(found, key=lambda k: (k.rule, k.layer or "", k.parameter or "", k.text)))
+    return tuple(sorted(found, key=lambda known: tuple(part or "" for part in known.key)))
 
 
 def profile_of(report: Report) -> tuple[LayerProfile, ...]:
@@ -96,22 +97,21 @@ def _standing(finding: Finding, left: list[Known]) -> Standing:
 def _take(finding: Finding, left: list[Known]) -> Known | None:
     """The entry of this finding, which is then used up: what is there twice is matched twice."""
     for known in left:
-        if (known.rule, known.layer, known.parameter, known.text) == key_of(finding):
+        if known.key == finding.key:
             left.remove(known)
             return known
     return None
 
 
 def _measured(finding: Finding) -> dict[str, float]:
-    key = get(finding.rule).measure
-    value = None if key is None else finding.evidence.get(key)
-    return {key: float(value)} if key is not None and isinstance(value, int | float) else {}
+    key, value = get(finding.rule).measure, measure_of(finding)
+    return {} if key is None or value is None else {key: value}
 
 
 def _worse(finding: Finding, known: Known) -> bool:
     return any(
         isinstance(before := known.evidence.get(key), int | float)
-        and _badness(value) > WORSE * _badness(before)
+        and badness(value) > WORSE * badness(before)
         for key, value in _measured(finding).items()
     )
 
@@ -142,11 +142,6 @@ def _ways(of: int, found: int) -> float:
     return math.lgamma(of + 1) - math.lgamma(found + 1) - math.lgamma(of - found + 1)
 
 
-def _badness(value: float) -> float:
-    """How far a ratio is from 1, on a log scale."""
-    return abs(math.log(value)) if 0 < value < math.inf else math.inf
-
-
 def _judged(rule: str, options: CheckOptions) -> bool:
     """Whether this run would have found it: only then is it fixed."""
     if rule in options.ignore or (options.select and rule not in options.select):
@@ -160,7 +155,7 @@ def _stale(fixed: Sequence[Known], layers: Iterable[LayerProfile], report: Repor
     after = {layer.name for layer in report.measurement.layers}
     reasons = []
     if fixed:
-        reasons.append(f"{_count(len(fixed), 'finding')} in it {'is' if len(fixed) == 1 else 'are'} fixed")
+        reasons.append(f"{count(len(fixed), 'finding')} in it {'is' if len(fixed) == 1 else 'are'} fixed")
     if gone := sorted(before - after):
         reasons.append(f"the model has no longer {_names(gone)}")
     if added := sorted(after - before):
@@ -170,8 +165,4 @@ def _stale(fixed: Sequence[Known], layers: Iterable[LayerProfile], report: Repor
 
 def _names(names: Sequence[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {_count(len(names) - 3, 'more layer')}"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return shown if len(names) <= 3 else f"{shown} and {count(len(names) - 3, 'more layer')}"

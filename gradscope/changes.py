@@ -67,15 +67,10 @@ def _findings(
     left = list(old)
     appeared, same = [], []
     for finding in new:
-        match = next((other for other in left if _key(other) == _key(finding)), None)
+        match = next((other for other in left if other.key == finding.key), None)
         if match is None:
             appeared.append(finding)
         else:
             left.remove(match)
             same.append(finding)
     return tuple(appeared), tuple(left), tuple(same)
-
-
-def _key(finding: Finding) -> tuple[str, str | None, str | None, str]:
-    text = finding.source.text if finding.source is not None else ""
-    return finding.rule, finding.layer, finding.parameter, text

@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median, pstdev
 
-from gradscope.records import Finding, Layer, Measurement, Report, Severity, Skipped, Votes
+from gradscope.records import Finding, Key, Layer, Measurement, Report, Severity, Skipped, Votes
 from gradscope.rules import VERIFIED, get
 
 Findings = Sequence[Finding]
-Key = tuple[str, str | None, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +18,6 @@ class Combined:
     findings: tuple[Finding, ...]
     near: tuple[Finding, ...]
     """Found in some of the seeds, but not in most."""
-
-
-def key_of(finding: Finding) -> Key:
-    """What makes two findings the same one: lines may move."""
-    text = finding.source.text if finding.source is not None else ""
-    return finding.rule, finding.layer, finding.parameter, text
 
 
 def over_seeds(
@@ -138,7 +131,7 @@ def _across_rules(
         f"{finding.message} {_seeds(sick)} of {len(runs)} seeds have {what}, not all the same; this one is "
         "there most often."
     )
-    others = [f for f in kept if key_of(f) != key_of(finding)]
+    others = [f for f in kept if f.key != finding.key]
     return [*others, replace(finding, message=told)], [f for f in near if f.rule != finding.rule]
 
 
@@ -146,7 +139,7 @@ def _groups(runs: Sequence[Findings]) -> dict[Key, list[list[Finding]]]:
     groups: dict[Key, list[list[Finding]]] = {}
     for place, run in enumerate(runs):
         for finding in run:
-            groups.setdefault(key_of(finding), [[] for _ in runs])[place].append(finding)
+            groups.setdefault(finding.key, [[] for _ in runs])[place].append(finding)
     return groups
 
 
@@ -182,11 +175,20 @@ def _middle(findings: Findings) -> Finding:
 
 
 def _degree(finding: Finding) -> float:
+    value = measure_of(finding)
+    return 0.0 if value is None else badness(value)
+
+
+def measure_of(finding: Finding) -> float | None:
+    """The number of its evidence that says how bad it is; `None` where its rule has no degree."""
     key = get(finding.rule).measure
     value = None if key is None else finding.evidence.get(key)
-    if not isinstance(value, int | float) or not value > 0:
-        return 0.0
-    return abs(math.log(value))
+    return float(value) if isinstance(value, int | float) else None
+
+
+def badness(value: float) -> float:
+    """How far a ratio is from 1, on a log scale."""
+    return abs(math.log(value)) if 0 < value < math.inf else math.inf
 
 
 def _levels(measurement: Measurement) -> Mapping[str, float]:

@@ -48,6 +48,7 @@ from gradscope.records.reference import LayerProfile as LayerProfile, Reference 
 from gradscope.records.report import (
     Against as Against,
     Finding as Finding,
+    Key as Key,
     Known as Known,
     Measurement as Measurement,
     Report as Report,

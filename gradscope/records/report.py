@@ -56,6 +56,10 @@ class Measurement:
         return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
 
 
+Key = tuple[str, str | None, str | None, str]
+"""Rule, layer, parameter, and the text of the source line."""
+
+
 class Standing(StrEnum):
     """What the baseline says of a finding."""
 
@@ -89,6 +93,12 @@ class Finding:
     """`None` with one seed."""
     standing: Standing | None = None
     """`None` without a baseline."""
+
+    @property
+    def key(self) -> Key:
+        """What makes two findings the same one: lines may move."""
+        text = self.source.text if self.source is not None else ""
+        return self.rule, self.layer, self.parameter, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,11 @@ class Known:
     severity: Severity | None = None
     votes: Votes | None = None
     """`None` with one seed."""
+
+    @property
+    def key(self) -> Key:
+        """As that of the finding."""
+        return self.rule, self.layer, self.parameter, self.text
 
 
 @dataclass(frozen=True, slots=True)
