@@ -16,6 +16,7 @@ from typing import Any
 from gradscope import recording
 from gradscope.encoding import Mismatch, decoder, encode
 from gradscope.errors import GradscopeError
+from gradscope.options import in_ci
 from gradscope.records import Known, LayerProfile
 
 FORMAT = 1
@@ -83,7 +84,7 @@ def gone(path: str) -> list[str]:
 
 def check_writable(path: str) -> None:
     """Raise now what `save` would raise after minutes of compiling."""
-    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+    if in_ci():
         raise GradscopeError(
             "A baseline is not written in CI.",
             why="The environment variable CI is set: a job that writes what it is judged by never fails.",

@@ -7,24 +7,26 @@ import math
 from collections.abc import Iterable
 
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Comparison, Contestant, Policy as Policy, Severity, Suite, Trouble
+from gradscope.records import Comparison, Contestant, Policy as Policy, Suite, Trouble
+from gradscope.records.policy import SEVERITIES
+from gradscope.rules import all_rules
 
 NEVER = "never"
 SAME_START = 1e-3
 """Relative difference of two losses before the first step that machines and versions may make."""
 
 
-_SEVERITIES = frozenset(severity.value for severity in Severity)
+def parse(text: str, more_rules: Iterable[str] = ()) -> Policy:
+    """The policy that `--fail-on` names: `error`, `error,unstable-expression`, or `never` by itself.
 
-
-def parse(text: str, rules: Iterable[str]) -> Policy:
-    """The policy that `--fail-on` names: `error`, `error,unstable-expression`, or `never` by itself."""
+    `more_rules` are known, too: a saved run may hold findings of rules that this gradscope does not have.
+    """
     entries = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if entries == (NEVER,):
         return Policy(())
     # Rules are found by importing all of them: not asked for where severities alone are given.
-    if not set(entries) <= {*_SEVERITIES, NEVER}:
-        known = [*_SEVERITIES, NEVER, *rules]
+    if not set(entries) <= {*SEVERITIES, NEVER}:
+        known = [*SEVERITIES, NEVER, *(rule.name for rule in all_rules()), *more_rules]
         for entry in entries:
             if entry not in known:
                 raise _unknown(entry, known)

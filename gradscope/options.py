@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -57,6 +58,16 @@ class Task:
     loading: LoadOptions = LoadOptions()
     checking: CheckOptions = field(default_factory=CheckOptions)
     fail_on: tuple[str, ...] = ("error",)
+
+    @property
+    def other_name(self) -> str:
+        """The path, where reports call the target otherwise; else empty."""
+        return "" if self.path == self.target else self.path
+
+
+def in_ci() -> bool:
+    """Whether this is a job of a CI system: they set this variable."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 SCHEDULES = ("constant", "cosine", "warmup-cosine")

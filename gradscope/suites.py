@@ -1,14 +1,28 @@
-"""A run of several targets as versioned JSON, and back; each report in it is the object of `recording`."""
+"""What became of the targets of a run, and the whole of it as versioned JSON, and back.
+
+Each report in it is the object of `recording`.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gradscope import recording
 from gradscope.encoding import Mismatch, decoder, encode
-from gradscope.records import NotJudged, Outcome, Policy, Suite
+from gradscope.options import Task
+from gradscope.records import NotJudged, Outcome, Policy, Report, Suite
+
+
+def outcome_of(task: Task, answer: Report | NotJudged) -> Outcome:
+    """What became of a task; its report is called as the task is."""
+    policy = Policy(task.fail_on)
+    if isinstance(answer, NotJudged):
+        return Outcome(task.target, not_judged=answer, policy=policy, path=task.other_name)
+    report = replace(answer, target=task.target) if task.other_name else answer
+    return Outcome(task.target, report, policy=policy, path=task.other_name)
 
 
 def to_json(suite: Suite) -> dict[str, Any]:

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "asserting": DATA | {"gate", "pipeline", "report", "rules"} | {"load"},
     "pytest_plugin": DATA | {"pipeline", "verifying", "asserting", "pytest_targets"},
     "pytest_targets": DATA | {"config", "pipeline", "running", "asserting", "report"},
-    "running": DATA | {"recording", "compilation_cache", "pipeline", "load"},
+    "running": DATA | {"recording", "suites", "compilation_cache", "pipeline", "load"},
     "comparing": DATA | {"load", "optimizers", "pipeline"},
     "verifying": DATA | {"load", "measure", "rules", "pipeline"},
     "cli": DATA

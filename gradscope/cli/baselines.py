@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -12,7 +11,8 @@ import typer
 from gradscope import against, baseline
 from gradscope.cli import screen
 from gradscope.config import Plan
-from gradscope.records import Policy, Suite
+from gradscope.records import Suite
+from gradscope.report import units
 
 BASELINES = "What is known"
 
@@ -67,11 +67,6 @@ def tell_of_gone(plan: Plan) -> None:
             screen.tell(f"{path} is stale: it holds {', '.join(names)}, whose file is gone. Write it again.")
 
 
-def never_failing(suite: Suite) -> Suite:
-    """A run that writes a baseline takes what it finds as given: only what could not be judged fails."""
-    return replace(suite, outcomes=tuple(replace(outcome, policy=Policy(())) for outcome in suite.outcomes))
-
-
 def write(path: str, suite: Suite, targets: Sequence[str], *, quiet: bool = False) -> None:
     """`targets` are the paths of the outcomes, from the working directory. One that could not be judged keeps
     the entry that it had."""
@@ -83,8 +78,5 @@ def write(path: str, suite: Suite, targets: Sequence[str], *, quiet: bool = Fals
     baseline.save(path, entries)
     if not quiet:
         known = sum(len(entry.findings) for entry in entries.values())
-        screen.tell(f"wrote {path}: {_count(known, 'known finding')} in {_count(len(entries), 'target')}")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        said = f"{units.counted(known, 'known finding')} in {units.counted(len(entries), 'target')}"
+        screen.tell(f"wrote {path}: {said}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import typer
 
-from gradscope import recording
+from gradscope import recording, suites
 from gradscope.cli import baselines, configured, screen
 from gradscope.cli.baselines import WriteBaseline
 from gradscope.cli.configured import Configured, configured_options
@@ -17,8 +16,8 @@ from gradscope.cli.judging import given_judging
 from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
 from gradscope.config import Plan
-from gradscope.options import Task
-from gradscope.records import Outcome, Policy, Suite
+from gradscope.options import Task, in_ci
+from gradscope.records import Policy, Suite
 
 EPILOG = examples(
     "gradscope check model.py",
@@ -56,7 +55,8 @@ def check(
         code = delivery.deliver(suite)
         baselines.tell_of_gone(plan)
         raise typer.Exit(code)
-    code = delivery.deliver(baselines.never_failing(suite))
+    # What it finds is taken as given: only what could not be judged fails.
+    code = delivery.deliver(suite.judged_by(Policy(())))
     baselines.write(write_baseline, suite, [task.path for task in plan.tasks], quiet=delivery.quiet)
     raise typer.Exit(code)
 
@@ -72,35 +72,27 @@ def judged(plan: Plan, delivery: Delivery) -> Suite:
 
         with delivery.working() as progress:
             return running.run(plan.tasks, jobs=plan.jobs, progress=progress)
-    if os.environ.get("CI") or plan.tasks[0].loading.timeout is not None:
-        return _watched(plan, delivery)
+    (task,) = plan.tasks
+    if in_ci() or task.loading.timeout is not None:
+        return _watched(task, delivery)
     from gradscope import pipeline
 
-    (task,) = plan.tasks
     pipeline.prepare_process()
-    policed = Policy(task.fail_on)
-    with delivery.judging(task.target, policed, other_name(task)) as progress:
+    with delivery.judging(task.target, Policy(task.fail_on), task.other_name) as progress:
         report = pipeline.check(task.path, task.loading, task.checking, progress=progress)
-    report = report if task.target == task.path else replace(report, target=task.target)
-    outcome = Outcome(task.target, recording.rounded(report), policy=policed, path=other_name(task))
-    return Suite((outcome,), alone=True)
+    return Suite((suites.outcome_of(task, recording.rounded(report)),), alone=True)
 
 
-def _watched(plan: Plan, delivery: Delivery) -> Suite:
+def _watched(task: Task, delivery: Delivery) -> Suite:
     from gradscope import running
 
     with delivery.working() as progress:
-        suite = replace(running.run(plan.tasks, progress=progress, echo=screen.pass_on), alone=True)
+        suite = replace(running.run([task], progress=progress, echo=screen.pass_on), alone=True)
     trouble = suite.outcomes[0].not_judged
     if trouble is not None:
         delivery.publish(suite)
         raise trouble.error()
     return suite
-
-
-def other_name(task: Task) -> str:
-    """The path of a target, where reports call it otherwise."""
-    return "" if task.path == task.target else task.path
 
 
 def _inputs(plan: Plan, *more: str | None) -> list[str]:

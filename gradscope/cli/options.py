@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from gradscope import gate, rules
+from gradscope import gate
 from gradscope.cli import completion
 from gradscope.errors import GradscopeError
 from gradscope.records import Policy
@@ -24,15 +24,17 @@ class Color(StrEnum):
     NEVER = "never"
 
 
-FailOn = Annotated[
-    str | None,
-    typer.Option(
+def fail_on_option(default: str) -> Any:
+    """`--fail-on`, for a command that judges by this where it is not given."""
+    return typer.Option(
         metavar="WHAT",
         help="Answer exit code 1 on these: error, warning, note, or names of rules, with commas; or never.",
-        show_default="error",
+        show_default=default,
         autocompletion=completion.policy,
-    ),
-]
+    )
+
+
+FailOn = Annotated[str | None, fail_on_option("error")]
 Format = Annotated[
     str,
     typer.Option(
@@ -123,12 +125,7 @@ def policy(fail_on: str | None, more_rules: Iterable[str] = ()) -> Policy:
     """What `--fail-on` says, or the default; where no rule is named, none is imported."""
     if fail_on is None:
         return Policy()
-
-    def known() -> Iterator[str]:
-        yield from (rule.name for rule in rules.all_rules())
-        yield from more_rules
-
-    return gate.parse(fail_on, known())
+    return gate.parse(fail_on, more_rules)
 
 
 def one_of(option: str, value: str, known: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gradscope.records.common import Severity
 from gradscope.records.report import Finding, Standing
 
-_SEVERITIES = frozenset(severity.value for severity in Severity)
+SEVERITIES = frozenset(severity.value for severity in Severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,6 @@ class Policy:
     def fails(self, finding: Finding) -> bool:
         """A finding that the baseline knows never fails."""
         return finding.standing is not Standing.KNOWN and any(
-            finding.severity.rank <= Severity(entry).rank if entry in _SEVERITIES else finding.rule == entry
+            finding.severity.rank <= Severity(entry).rank if entry in SEVERITIES else finding.rule == entry
             for entry in self.fail_on
         )

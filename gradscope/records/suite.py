@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gradscope.errors import ExitCode, GradscopeError
@@ -87,6 +87,10 @@ class Suite:
     def of(cls, report: Report, policy: Policy | None = None) -> Suite:
         """The run of one target."""
         return cls((Outcome(report.target, report, policy=policy or Policy()),), alone=True)
+
+    def judged_by(self, policy: Policy) -> Suite:
+        """The same run, as another policy judges every target of it."""
+        return replace(self, outcomes=tuple(replace(outcome, policy=policy) for outcome in self.outcomes))
 
     @property
     def verdict(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import selectors
 import tempfile
@@ -12,11 +11,12 @@ from collections.abc import Callable, Sequence
 
 from gradscope import compilation_cache, pipeline, recording
 from gradscope.options import Task
-from gradscope.records import NotJudged, Outcome, Policy, Suite
+from gradscope.records import NotJudged, Outcome, Suite
 from gradscope.running import messages
 from gradscope.running.child import judged
 from gradscope.running.starting import ForkServer, ServerLost, Starter, best
 from gradscope.running.watching import Child, not_started
+from gradscope.suites import outcome_of
 
 MEMORY_OF_ONE = 2 * 2**30
 """Bytes that a target may well take."""
@@ -40,7 +40,7 @@ def run(
     if not tasks:
         return Suite(())
     if os.name != "posix":
-        return Suite(tuple(outcome(task, _judged_here(task, progress)) for task in tasks))
+        return Suite(tuple(outcome_of(task, _judged_here(task, progress)) for task in tasks))
     with contextlib.closing(_Run(tasks, jobs or default_jobs(), progress, best(), echo)) as work:
         return Suite(work.outcomes())
 
@@ -132,7 +132,7 @@ class _Run:
             self._finish(child)
             if child.answer is None:
                 compilation_cache.forget_unfinished()
-            self._outcomes[place] = outcome(child.task, child.came_to(status))
+            self._outcomes[place] = outcome_of(child.task, child.came_to(status))
 
     def _finish(self, child: Child) -> None:
         for pipe in child.pipes:
@@ -143,7 +143,7 @@ class _Run:
         """The server is gone: nobody will say what became of its children, and the rest get a new one."""
         lost = [place for place, _ in self._children.values()] or [self._waiting.popleft()]
         for place in lost:
-            self._outcomes[place] = outcome(self._tasks[place], not_started(said))
+            self._outcomes[place] = outcome_of(self._tasks[place], not_started(said))
         for _, child in self._children.values():
             self._finish(child)
         self._children = {}
@@ -177,10 +177,3 @@ def started(starter: Starter, task: Task, echo: Callable[[bytes], None] | None =
         os.close(answer)
         os.close(printed)
     return Child(task, process, answers, output, echo)
-
-
-def outcome(task: Task, answer: messages.Answer) -> Outcome:
-    policy, path = Policy(task.fail_on), "" if task.path == task.target else task.path
-    if isinstance(answer, NotJudged):
-        return Outcome(task.target, not_judged=answer, policy=policy, path=path)
-    return Outcome(task.target, dataclasses.replace(answer, target=task.target), policy=policy, path=path)
