@@ -64,11 +64,8 @@ def _shown(each: Placed, severity: Severity) -> bool:
 
 def _finding(each: Placed, kind: str) -> str:
     finding = each.finding
-    text = one_line(finding.message)
-    if each.where and each.where not in finding.message:
-        text = f"{visible(each.where)}: {text}"
     note = remarks(finding)
-    lines = [text, f"What to do: {one_line(finding.remedy)}", note]
+    lines = [each.message, f"What to do: {one_line(finding.remedy)}", note]
     return command(
         kind,
         "\n".join(line for line in lines if line),

@@ -38,6 +38,12 @@ class Placed:
         """The layer or parameter; empty where it is of neither."""
         return self.finding.layer or self.finding.parameter or ""
 
+    @property
+    def message(self) -> str:
+        """What is found, with its layer where the text does not name it: most systems show nothing else."""
+        said = self.finding.message
+        return one_line(*([f"{self.where}:"] if self.where and self.where not in said else []), said)
+
 
 def placed(outcome: Outcome) -> Iterator[Placed]:
     """Every finding of a target. One without a line of its own points to the first line of the target."""

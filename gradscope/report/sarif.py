@@ -97,11 +97,6 @@ def _rule(
     }
 
 
-def _at(each: Placed) -> str:
-    """Code scanning shows no logical location: the layer is named in the text."""
-    return f"{each.where}:" if each.where and each.where not in each.finding.message else ""
-
-
 def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, Any]:
     finding = each.finding
     name = rule_id(finding)
@@ -109,7 +104,7 @@ def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, An
         "ruleId": name,
         "ruleIndex": index[name],
         "level": finding.severity.value,
-        "message": {"text": message(one_line(_at(each), finding.message, finding.remedy)) or name},
+        "message": {"text": message(f"{each.message} {one_line(finding.remedy)}".strip()) or name},
         "locations": [_location(each.source, each.where)],
         "partialFingerprints": {
             # The form of CodeQL's own: sixteen digits, and a count of equal ones.
