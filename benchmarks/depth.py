@@ -9,8 +9,8 @@ import jax
 
 from benchmarks import models
 from gradscope.load.problem import Problem
-from gradscope.measure.compiling import compile_program
 from gradscope.measure.flow import FlowPass
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Tracer
 
 DEPTHS = (6, 12, 24)

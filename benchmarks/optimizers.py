@@ -112,7 +112,7 @@ def _plain(problem: Any, steps: int, *, fresh: bool = False) -> tuple[str, int]:
 
 def _ours(problem: Any, steps: int, *, exhaustive: bool) -> tuple[str, int]:
     from gradscope.optimizers.compare import compare
-    from gradscope.options import CompareOptions
+    from gradscope.records.options import CompareOptions
 
     terms = CompareOptions(OPTIMIZERS, steps, SEEDS, GRID, exhaustive=exhaustive)
     found = compare(problem.reseeded, terms, 0, lambda stage: None)

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from gradscope.load.problem import Problem
-from gradscope.measure.compiling import compile_program
-from gradscope.measure.origin.find import find_origin
+from gradscope.nonfinite.find import find_origin
 from gradscope.records import Origin
-from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Body
+from gradscope.trace import jaxprs
+from gradscope.trace.compiling import compile_program
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.program import Tracer
 
 LAYERS = 235
@@ -40,7 +40,7 @@ def loss_fn(place: str) -> Any:
 
 
 def equations(body: Body) -> int:
-    return sum(1 + sum(equations(inner) for inner in jax_compat.inner_bodies(eqn)) for eqn in body.eqns)
+    return sum(1 + sum(equations(inner) for inner in jaxprs.inner_bodies(eqn)) for eqn in body.eqns)
 
 
 def measure(place: str, layers: int = LAYERS) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def measure(place: str, layers: int = LAYERS) -> dict[str, Any]:
     spent = time.perf_counter() - start
     return {
         "born": place,
-        "equations": equations(jax_compat.body_of(gradient)),
+        "equations": equations(jaxprs.body_of(gradient)),
         "plain_compile_s": plain.compile_s,
         "origin_s": spent,
         "op": found.op if isinstance(found, Origin) else found.reason,

@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gradscope.options import Task
+from gradscope.processes import run
 from gradscope.records import Timing
-from gradscope.running import run
+from gradscope.records.options import Task
 
 HERE = Path(__file__).parent
 FILES = {

@@ -24,9 +24,9 @@ ENTROPY = ("np.random.default_rng(0)", "np.random.default_rng()")
 
 
 def rows() -> list[dict[str, Any]]:
-    from gradscope import pipeline
+    from gradscope.processes import prepare
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     found = []
     for name in ("deep_sigmoid_mlp", "deep_relu_mlp", "exploding_rnn"):
         found.append(in_process(f"{name}.py", ROOT / f"sample_models/{name}.py"))
@@ -54,29 +54,31 @@ def variant(folder: Path, old: str, new: str) -> Path:
 
 
 def in_process(name: str, file: Path, *, seed: int = 0, times: int = TIMES, **options: Any) -> dict[str, Any]:
-    from gradscope import gate, pipeline
-    from gradscope.options import CheckOptions, LoadOptions
+    from gradscope.gate import policy
     from gradscope.records import Suite
+    from gradscope.records.options import CheckOptions, LoadOptions
+    from gradscope.runs.check import check
 
     votes: Counter[str] = Counter()
 
     def once() -> int:
-        report = pipeline.check(str(file), LoadOptions(seed=seed), CheckOptions(**options))
+        report = check(str(file), LoadOptions(seed=seed), CheckOptions(**options))
         votes.update(f"{f.votes.found} of {f.votes.of}" for f in (*report.findings, *report.near) if f.votes)
-        return gate.exit_code(Suite.of(report))
+        return policy.exit_code(Suite.of(report))
 
     return row(name, once, times, options) | {"votes": told(votes)}
 
 
 def against_baseline(file: Path, baseline_file: Path, **options: Any) -> dict[str, Any]:
     """The baseline of one run, which knows what was near its limit; then the other runs."""
-    from gradscope import baseline, pipeline
-    from gradscope.against import entry_of
-    from gradscope.options import CheckOptions
+    from gradscope.gate import baseline_file
+    from gradscope.gate.baseline_status import entry_of
+    from gradscope.records.options import CheckOptions
+    from gradscope.runs.check import check
 
-    report = pipeline.check(str(file), None, CheckOptions(**options))
+    report = check(str(file), None, CheckOptions(**options))
     known = str(baseline_file)
-    baseline.save(known, {baseline.key_of(str(file), known): entry_of(report)})
+    baseline_file.save(known, {baseline_file.key_of(str(file), known): entry_of(report)})
     return in_process("the same with a baseline", file, baseline=known, **options)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import shown
-from gradscope.options import Task
-from gradscope.running import scheduling, starting
+from gradscope.processes import scheduling, starting
+from gradscope.records.options import Task
 
 COUNT = 40
 TURNS = (
@@ -75,10 +75,10 @@ def of_multiprocessing(files: list[str], jobs: int) -> int:
     """The least that it needs: a child for each file, and its report as text."""
     import multiprocessing.forkserver
 
-    from gradscope import pipeline
-    from gradscope.running.server import PRELOADED
+    from gradscope.processes import prepare
+    from gradscope.processes.server import PRELOADED
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     with context.Pool(jobs, maxtasksperchild=1) as pool:
@@ -91,9 +91,10 @@ def of_multiprocessing(files: list[str], jobs: int) -> int:
 
 
 def as_text(file: str) -> str:
-    from gradscope import pipeline, recording
+    from gradscope.runs.check import check
+    from gradscope.serialization import report_json
 
-    return recording.dumps(pipeline.check(file))
+    return report_json.dumps(check(file))
 
 
 WAYS: dict[str, Callable[[list[str], int], int]] = {

@@ -15,8 +15,8 @@ import numpy as np
 from jax.test_util import check_grads
 
 from gradscope.load.problem import Problem
-from gradscope.measure.verification import verify
 from gradscope.records import Verdict
+from gradscope.verification.verify import verify
 
 Act = Callable[[Any], Any]
 Case = tuple[Any, Any, Any]

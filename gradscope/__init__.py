@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gradscope.asserting import assert_healthy as assert_healthy
-    from gradscope.comparing import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.errors import GradscopeError as GradscopeError
+    from gradscope.integrations.assert_healthy import assert_healthy as assert_healthy
     from gradscope.load.problem import Problem as Problem
-    from gradscope.pipeline import check_loss as check
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
-    from gradscope.verifying import verify_loss as verify
+    from gradscope.runs.check import check_loss as check
+    from gradscope.runs.optimizers import compare_loss as compare_optimizers, find_loss_rate as find_lr
+    from gradscope.runs.verify import verify_loss as verify
 
 _HOME = {
-    "check": ("gradscope.pipeline", "check_loss"),
-    "assert_healthy": ("gradscope.asserting", "assert_healthy"),
-    "verify": ("gradscope.verifying", "verify_loss"),
-    "compare_optimizers": ("gradscope.comparing", "compare_loss"),
-    "find_lr": ("gradscope.comparing", "find_loss_rate"),
+    "check": ("gradscope.runs.check", "check_loss"),
+    "assert_healthy": ("gradscope.integrations.assert_healthy", "assert_healthy"),
+    "verify": ("gradscope.runs.verify", "verify_loss"),
+    "compare_optimizers": ("gradscope.runs.optimizers", "compare_loss"),
+    "find_lr": ("gradscope.runs.optimizers", "find_loss_rate"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 import gradscope
-from gradscope import baseline, comparing, pipeline, verifying
-from gradscope.against import entry_of
-from gradscope.options import CheckOptions, CompareOptions, LoadOptions
+from gradscope.gate import baseline_file
+from gradscope.gate.baseline_status import entry_of
 from gradscope.records import Report, Standing, Votes
+from gradscope.records.options import CheckOptions, CompareOptions, LoadOptions
+from gradscope.runs import optimizers, verify
+from gradscope.runs.check import check as run_check
 
 MODEL = """
 import jax, jax.numpy as jnp, numpy as np
@@ -56,7 +58,7 @@ HEALTHY = {
 
 def check(path: Path, text: str = MODEL, **options: Any) -> Report:
     path.write_text(text, encoding="utf-8")
-    return pipeline.check(str(path), LoadOptions(), CheckOptions(**options))
+    return run_check(str(path), LoadOptions(), CheckOptions(**options))
 
 
 def changed(edits: tuple[str, ...]) -> str:
@@ -75,7 +77,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert report.findings == ()
     assert all(layer.delta_norm_spread is not None for layer in report.measurement.layers)
     known = str(folder / "base.json")
-    baseline.save(known, {baseline.key_of(str(folder / "model.py"), known): entry_of(report)})
+    baseline_file.save(known, {baseline_file.key_of(str(folder / "model.py"), known): entry_of(report)})
     return folder / "model.py"
 
 
@@ -100,7 +102,7 @@ def test_a_sick_model_that_gets_sicker_fails_against_its_baseline(tmp_path: Path
     sick = changed(("x + 0.3 * jnp.tanh", "x + 8 * jax.nn.relu"))
     before = check(tmp_path / "model.py", sick)
     known = str(tmp_path / "base.json")
-    baseline.save(known, {baseline.key_of(str(tmp_path / "model.py"), known): entry_of(before)})
+    baseline_file.save(known, {baseline_file.key_of(str(tmp_path / "model.py"), known): entry_of(before)})
     assert [f.rule for f in before.findings] == ["exploding-gradient"]
     assert [f.standing for f in check(tmp_path / "model.py", sick, baseline=known).findings] == [
         Standing.KNOWN
@@ -117,7 +119,7 @@ def test_a_sick_model_that_gets_sicker_fails_against_its_baseline(tmp_path: Path
 def test_another_seed_is_no_change(file: Path) -> None:
     file.write_text(MODEL, encoding="utf-8")
     options = CheckOptions(baseline=str(file.with_name("base.json")))
-    assert pipeline.check(str(file), LoadOptions(seed=7), options).findings == ()
+    assert run_check(str(file), LoadOptions(seed=7), options).findings == ()
 
 
 def test_a_target_that_the_baseline_does_not_know_is_judged_as_new(file: Path) -> None:
@@ -158,7 +160,7 @@ def test_data_drawn_without_a_seed_are_the_same_in_every_run(tmp_path: Path) -> 
     losses = [check(tmp_path / "model.py", text).measurement.loss for _ in range(2)]
     assert losses[0] == losses[1]
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
-    other = pipeline.check(str(tmp_path / "model.py"), LoadOptions(seed=1))
+    other = run_check(str(tmp_path / "model.py"), LoadOptions(seed=1))
     assert other.measurement.loss != losses[0]
 
 
@@ -171,10 +173,10 @@ def test_verify_and_training_draw_the_same_in_every_run_too(tmp_path: Path) -> N
 
     def numbers() -> list[Any]:
         compared, searched = (
-            comparing.compare_optimizers(str(path), None, terms),
-            comparing.find_lr(str(path)),
+            optimizers.compare_optimizers(str(path), None, terms),
+            optimizers.find_lr(str(path)),
         )
-        checked = verifying.verify(str(path)).measurement.gradients
+        checked = verify.verify(str(path)).measurement.gradients
         return [checked, compared.measurement.loss, searched.measurement.loss]
 
     assert numbers() == numbers()
@@ -183,7 +185,7 @@ def test_verify_and_training_draw_the_same_in_every_run_too(tmp_path: Path) -> N
 def test_within_several_seeds_a_program_is_compiled_once_and_another_program_anew() -> None:
     import jax.numpy as jnp
 
-    from gradscope.measure.compiling import compile_program, compiling_once
+    from gradscope.trace.compiling import compile_program, compiling_once
 
     def doubled(x: Any) -> Any:
         return 2 * x

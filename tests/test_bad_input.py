@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.cli.app import main
-from gradscope.measure import compiling
+from gradscope.trace import compiling
 
 LINEAR = """
 import jax
@@ -242,7 +242,7 @@ def test_a_disk_that_turns_read_only_loses_no_older_report(
         raise OSError(30, "Read-only file system")
 
     (tmp_path / "run.json").write_text("older")
-    monkeypatch.setattr("gradscope.recording.tempfile.mkstemp", no_room)
+    monkeypatch.setattr("gradscope.serialization.report_json.tempfile.mkstemp", no_room)
     refused(check("", "--save", "run.json"), '"run.json" cannot be written', "Read-only file system")
     assert (tmp_path / "run.json").read_text() == "older"
 

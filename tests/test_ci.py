@@ -17,7 +17,7 @@ import pytest
 import yaml
 from pre_commit.clientlib import load_config, load_manifest
 
-from gradscope import running
+from gradscope import processes
 from gradscope.cli.app import main
 from gradscope.records import Outcome, Suite
 from tests.report.canned import healthy
@@ -151,7 +151,7 @@ def test_the_action_fails_on_the_exploding_sample_and_passes_on_its_twin(tmp_pat
         shutil.copy(SAMPLES / sample, tmp_path / name)
         given = {"targets": f" {sample}\n", "args": "--ignore\nnon-finite", "fail-on": "error"}
         running[name] = start("check", tmp_path / name, **given)
-    sick, well = (finished(process, tmp_path / name) for name, process in running.items())
+    sick, well = (finished(process, tmp_path / name) for name, process in processes.items())
 
     assert (sick.code, sick.outputs["exit-code"]) == (1, "1"), sick.log
     assert "::error title=gradscope (exploding-through-time),file=exploding_rnn.py,line=29::" in sick.log
@@ -256,7 +256,7 @@ def test_every_check_on_the_page_writes_what_it_names(
     (tmp_path / "pyproject.toml").write_text(blocks("toml", "The gate")[0])
     commands = re.findall(r"(?:^|- |run: )(gradscope check (?!sample).*)$", PAGE, re.MULTILINE)
     assert len(commands) == 3
-    monkeypatch.setattr(running, "run", lambda *_, **__: Suite((Outcome("models/rnn.py", healthy()),)))
+    monkeypatch.setattr(processes, "run", lambda *_, **__: Suite((Outcome("models/rnn.py", healthy()),)))
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             main(shlex.split(os.path.expandvars(command))[1:])

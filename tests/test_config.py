@@ -13,7 +13,7 @@ import pytest
 from gradscope import config
 from gradscope.config.keys import KEYS, Value
 from gradscope.errors import GradscopeError
-from gradscope.options import CheckOptions, LoadOptions, Task
+from gradscope.records.options import CheckOptions, LoadOptions, Task
 
 PAGE = (Path(__file__).parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
 EVERY_KEY = """

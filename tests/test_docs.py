@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
 from gradscope.report import FORMATS
+from gradscope.serialization import report_json
 from tests.report.canned import broken
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ def keys_of(section: str) -> set[str]:
     ("section", "part"), [("A layer", "layers"), ("A parameter", "parameters"), ("A finding", "findings")]
 )
 def test_the_page_on_json_has_every_key(section: str, part: str) -> None:
-    report = recording.to_json(broken())
+    report = report_json.to_json(broken())
     assert keys_of("The object") == set(report)
     assert keys_of(section) == set(report[part][0])
 
@@ -77,7 +77,7 @@ def test_the_page_on_json_has_every_key(section: str, part: str) -> None:
 def test_the_page_on_json_has_every_key_of_a_recurrence() -> None:
     page = (ROOT / "docs/json.md").read_text(encoding="utf-8")
     text = page.partition("## A recurrence")[2].partition("\n## ")[0]
-    (*_, recurrence) = recording.to_json(broken())["recurrences"]
+    (*_, recurrence) = report_json.to_json(broken())["recurrences"]
     assert {key for key in recurrence if f"`{key}`" not in text} == set()
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from gradscope import against, baseline
 from gradscope.cli import screen
 from gradscope.config import Plan
+from gradscope.gate import baseline_file, baseline_status
 from gradscope.records import Suite
-from gradscope.report import units
+from gradscope.report.shared import units
 
 BASELINES = "What is known"
 
@@ -51,19 +51,19 @@ def ready(plan: Plan, written: str | None) -> Plan:
     One that the configuration names already, and that is only now written, is not compared with.
     """
     if written is not None:
-        baseline.check_writable(written)
+        baseline_file.check_writable(written)
     for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
         if path is not None and written is not None and not os.path.exists(path):
             return plan.without_baseline()
         if path is not None:
-            baseline.load(path)
+            baseline_file.load(path)
     return plan
 
 
 def tell_of_gone(plan: Plan) -> None:
     """A report speaks of its own target, so a target that nobody checks any more is told here."""
     for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
-        if path is not None and (names := baseline.gone(path)):
+        if path is not None and (names := baseline_file.gone(path)):
             screen.tell(f"{path} is stale: it holds {', '.join(names)}, whose file is gone. Write it again.")
 
 
@@ -71,11 +71,11 @@ def write(path: str, suite: Suite, targets: Sequence[str], *, quiet: bool = Fals
     """`targets` are the paths of the outcomes, from the working directory. One that could not be judged keeps
     the entry that it had."""
     entries = {
-        baseline.key_of(target, path): against.entry_of(outcome.report)
+        baseline_file.key_of(target, path): baseline_status.entry_of(outcome.report)
         for target, outcome in zip(targets, suite.outcomes, strict=True)
         if outcome.report is not None
     }
-    baseline.save(path, entries)
+    baseline_file.save(path, entries)
     if not quiet:
         known = sum(len(entry.findings) for entry in entries.values())
         said = f"{units.counted(known, 'known finding')} in {units.counted(len(entries), 'target')}"

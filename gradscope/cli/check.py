@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import typer
 
-from gradscope import recording, suites
 from gradscope.cli import baselines, configured, screen
 from gradscope.cli.baselines import WriteBaseline
 from gradscope.cli.configured import Configured, configured_options
@@ -16,8 +15,9 @@ from gradscope.cli.judging import given_judging
 from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
 from gradscope.config import Plan
-from gradscope.options import Task, in_ci
 from gradscope.records import Policy, Suite
+from gradscope.records.options import Task, in_ci
+from gradscope.serialization import report_json, suite_json
 
 EPILOG = examples(
     "gradscope check model.py",
@@ -68,26 +68,27 @@ def judged(plan: Plan, delivery: Delivery) -> Suite:
     """
     # Imported once every option is known to be right: the other commands start without them.
     if not plan.alone:
-        from gradscope import running
+        from gradscope import processes
 
         with delivery.working() as progress:
-            return running.run(plan.tasks, jobs=plan.jobs, progress=progress)
+            return processes.run(plan.tasks, jobs=plan.jobs, progress=progress)
     (task,) = plan.tasks
     if in_ci() or task.loading.timeout is not None:
         return _watched(task, delivery)
-    from gradscope import pipeline
+    from gradscope.processes import prepare
+    from gradscope.runs.check import check as run_check
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     with delivery.judging(task.target, Policy(task.fail_on), task.other_name) as progress:
-        report = pipeline.check(task.path, task.loading, task.checking, progress=progress)
-    return Suite((suites.outcome_of(task, recording.rounded(report)),), alone=True)
+        report = run_check(task.path, task.loading, task.checking, progress=progress)
+    return Suite((suite_json.outcome_of(task, report_json.rounded(report)),), alone=True)
 
 
 def _watched(task: Task, delivery: Delivery) -> Suite:
-    from gradscope import running
+    from gradscope import processes
 
     with delivery.working() as progress:
-        suite = replace(running.run([task], progress=progress, echo=screen.pass_on), alone=True)
+        suite = replace(processes.run([task], progress=progress, echo=screen.pass_on), alone=True)
     trouble = suite.outcomes[0].not_judged
     if trouble is not None:
         delivery.publish(suite)

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from gradscope import recording
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.failure import interruption_told
 from gradscope.cli.groups import with_options
@@ -14,8 +13,9 @@ from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, names_in, one_of, source_of
 from gradscope.cli.regression import NEVER, Against, FailOnRegression, gated, parsed
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.options import SCHEDULES, VMAP, CompareOptions, LoadOptions
 from gradscope.records import Policy, Suite
+from gradscope.records.options import SCHEDULES, VMAP, CompareOptions, LoadOptions
+from gradscope.serialization import report_json
 
 EPILOG = examples(
     "gradscope compare-optimizers model.py",
@@ -135,12 +135,13 @@ def compare_optimizers(
     )
 
     # Imported once every option is known to be right: the other commands start without them.
-    from gradscope import comparing, pipeline
+    from gradscope.processes import prepare
+    from gradscope.runs.optimizers import compare_optimizers as compare
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     with interruption_told(), delivery.judging(target, Policy(())) as progress:
-        report = comparing.compare_optimizers(target, loading, terms, progress=progress)
-    report, code = gated(recording.rounded(report), before, limit)
+        report = compare(target, loading, terms, progress=progress)
+    report, code = gated(report_json.rounded(report), before, limit)
     delivery.deliver(Suite.of(report, Policy(())))
     found = report.measurement.optimizers
     if found is not None and not found.complete:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 import typer
 
-from gradscope import gate, rules
+from gradscope import rules
+from gradscope.gate import policy as gate_policy
 from gradscope.records import Severity
 from gradscope.report import FORMATS
 
@@ -31,7 +32,7 @@ def rule_list(incomplete: str) -> list[str]:
 
 
 def policy(incomplete: str) -> list[str]:
-    alone = () if "," in incomplete else (gate.NEVER,)
+    alone = () if "," in incomplete else (gate_policy.NEVER,)
     return _after_commas(incomplete, (*(severity.value for severity in Severity), *alone, *_rule_names()))
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from gradscope import gate, recording, suites
 from gradscope.cli import screen, step_summary, surroundings
 from gradscope.cli.options import (
     Color,
@@ -29,8 +28,10 @@ from gradscope.cli.options import (
     check_format,
 )
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.gate import policy
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Timing
 from gradscope.report import FORMATS, View, reporter
+from gradscope.serialization import report_json, suite_json
 
 if TYPE_CHECKING:
     from gradscope.cli.progress import StageLine
@@ -68,7 +69,7 @@ class Delivery:
                 continue
             for source in sources:
                 _refuse_input(path, source)
-            recording.check_writable(path)
+            report_json.check_writable(path)
             if os.path.realpath(path) in written:
                 raise _named_twice(path)
             written[os.path.realpath(path)] = path
@@ -98,7 +99,7 @@ class Delivery:
         """Show and save the run, and answer the exit code."""
         suite = suite if self.timing else _without_timing(suite)
         self.publish(suite)
-        code = gate.exit_code(suite)
+        code = policy.exit_code(suite)
         if code == ExitCode.FINDINGS and suite.verdict != "sick" and not self.quiet:
             named = dict.fromkeys(name for o in suite.outcomes if o.failures for name in o.policy.fail_on)
             screen.tell(f"exit code {code}: there are findings that --fail-on {','.join(named)} names")
@@ -107,7 +108,7 @@ class Delivery:
     def publish(self, suite: Suite) -> None:
         """Write the run to everything that was asked for."""
         if self.save is not None:
-            suites.save(suite, self.save)
+            suite_json.save(suite, self.save)
         for name, path in self.more:
             self._write(partial(reporter(name).render, suite), path)
         told_by_error = suite.alone and suite.only is None
@@ -129,7 +130,7 @@ class Delivery:
         render(page, View(screen.width(to_file), color, self.show_all, self.quiet, self.verbose))
         page.seek(0)
         if to_file:
-            recording.write_whole(path, page.read())
+            report_json.write_whole(path, page.read())
         else:
             screen.emit(page.read())
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gradscope import changes, gate, suites
+from gradscope.changes import compare
 from gradscope.cli.delivery import SCREEN, Delivery
 from gradscope.cli.options import (
     RENDERING,
@@ -22,8 +22,10 @@ from gradscope.cli.options import (
     policy,
 )
 from gradscope.errors import ExitCode
+from gradscope.gate import policy as gate_policy
 from gradscope.records import Policy
-from gradscope.report.changes import RENDERERS
+from gradscope.report.diff import RENDERERS
+from gradscope.serialization import suite_json
 
 EPILOG = examples(
     "gradscope diff init.json step9000.json",
@@ -46,7 +48,7 @@ Format = Annotated[
 def diff(
     old: Old,
     new: New,
-    fail_on: FailOn = gate.NEVER,
+    fail_on: FailOn = gate_policy.NEVER,
     format: Format = "terminal",
     output: Output = SCREEN,
     show_all: ShowAll = False,
@@ -55,11 +57,11 @@ def diff(
 ) -> None:
     """Show what changed between two saved runs. `--fail-on` looks at new findings only."""
     check_format(format, RENDERERS)
-    before, after = suites.load(old, Policy()), suites.load(new, Policy())
+    before, after = suite_json.load(old, Policy()), suite_json.load(new, Policy())
     delivery = Delivery(output=output, show_all=show_all, color=color, quiet=quiet)
     delivery.prepare(old, new)
     policed = policy(fail_on, [f.rule for report in after.reports for f in report.findings])
-    found = changes.suite_changes(before, after)
+    found = compare.suite_changes(before, after)
     delivery.show(partial(RENDERERS[format], found))
     # A target that only the new run has is new with all of its findings.
     appeared = [finding for each in found.targets for finding in each.new_findings]

@@ -13,8 +13,8 @@ from gradscope import rules
 from gradscope.cli import completion, screen
 from gradscope.cli.options import Color, ColorMode, Format, check_format, examples
 from gradscope.cli.rules import described
-from gradscope.recording import FORMAT
-from gradscope.report.glyphs import glyphs_for
+from gradscope.report.shared.glyphs import glyphs_for
+from gradscope.serialization.report_json import FORMAT
 
 EPILOG = examples("gradscope explain vanishing-gradient", "gradscope explain non-finite > non-finite.md")
 WIDEST = 100

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from gradscope.cli import screen
 from gradscope.cli.options import Color
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.report.glyphs import Glyphs, glyphs_for
-from gradscope.report.lines import Line, paragraph, print_lines
+from gradscope.report.shared.glyphs import Glyphs, glyphs_for
+from gradscope.report.terminal.lines import Line, paragraph, print_lines
 
 
 def show_error(error: GradscopeError) -> int:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from gradscope import recording
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.failure import interruption_told
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, source_of
-from gradscope.options import LoadOptions
 from gradscope.records import Policy, Suite
+from gradscope.records.options import LoadOptions
+from gradscope.serialization import report_json
 
 EPILOG = examples("gradscope find-lr model.py", "gradscope find-lr model.py --optimizer adam --seeds 9")
 
@@ -48,11 +48,12 @@ def find_lr(
     delivery.prepare(source_of(target))
 
     # Imported once every option is known to be right: the other commands start without them.
-    from gradscope import comparing, pipeline
+    from gradscope.processes import prepare
+    from gradscope.runs.optimizers import find_lr as run_find_lr
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     with interruption_told(), delivery.judging(target, Policy(())) as progress:
-        report = comparing.find_lr(
+        report = run_find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )
-    raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), Policy(()))))
+    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report), Policy(()))))

@@ -12,7 +12,7 @@ from gradscope import config
 from gradscope.cli import completion
 from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
-from gradscope.options import LoadOptions
+from gradscope.records.options import LoadOptions
 
 LOADING = "What is loaded"
 Given = Mapping[str, config.Value]

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gradscope import gate
 from gradscope.cli import completion
 from gradscope.errors import GradscopeError
+from gradscope.gate import policy as gate_policy
 from gradscope.records import Policy
 from gradscope.report import FORMATS
 
@@ -125,7 +125,7 @@ def policy(fail_on: str | None, more_rules: Iterable[str] = ()) -> Policy:
     """What `--fail-on` says, or the default; where no rule is named, none is imported."""
     if fail_on is None:
         return Policy()
-    return gate.parse(fail_on, more_rules)
+    return gate_policy.parse(fail_on, more_rules)
 
 
 def one_of(option: str, value: str, known: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from gradscope.cli import screen
-from gradscope.report.glyphs import glyphs_for
+from gradscope.report.shared.glyphs import glyphs_for
 
 PATIENCE_S = 0.3
 """A shorter run shows nothing: a line that flashes is worse than none."""

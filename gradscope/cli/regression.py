@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
-from gradscope import gate, recording
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.gate import policy
 from gradscope.records import Comparison, Report
+from gradscope.serialization import report_json
 
-NEVER = gate.NEVER
+NEVER = policy.NEVER
 PANEL = "As a gate"
 
 Against = Annotated[
@@ -56,7 +57,7 @@ def parsed(fail_on: str, against: str | None) -> tuple[float | None, Comparison 
 
 
 def _saved(path: str) -> Comparison:
-    comparison = recording.load(path).measurement.optimizers
+    comparison = report_json.load(path).measurement.optimizers
     if comparison is None:
         raise GradscopeError(
             f'"{path}" holds no comparison of optimizers.',
@@ -72,7 +73,7 @@ def gated(report: Report, before: Comparison | None, limit: float | None) -> tup
     now = report.measurement.optimizers
     if now is None or before is None:
         return report, ExitCode.CLEAN
-    lost, text = gate.regression(now, before)
+    lost, text = policy.regression(now, before)
     failed = limit is not None and lost > limit
     if failed and limit is not None:
         text += f" More than the limit of {100 * limit:g}%."

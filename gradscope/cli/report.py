@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from gradscope import suites
 from gradscope.cli.delivery import Delivery, rendering_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.options import examples, fail_on_option, policy
 from gradscope.records import Policy
+from gradscope.serialization import suite_json
 
 EPILOG = examples("gradscope report run.json --all", "gradscope report run.json --fail-on warning")
 
@@ -30,7 +30,7 @@ FailOn = Annotated[str | None, fail_on_option("as it was saved; error")]
 def report(run: Run, delivery: Delivery, fail_on: FailOn = None) -> None:
     """Show a saved run again, and judge it; your model is not run."""
     delivery.prepare(run)
-    saved = suites.load(run, Policy())
+    saved = suite_json.load(run, Policy())
     # A run may hold findings of rules that this gradscope does not have.
     known = [finding.rule for report in saved.reports for finding in report.findings]
     if fail_on is not None:

@@ -8,10 +8,10 @@ import sys
 
 from gradscope.cli import screen
 from gradscope.cli.options import Color, ColorMode, Format, check_format
-from gradscope.recording import FORMAT
-from gradscope.report.glyphs import Glyphs, glyphs_for
-from gradscope.report.lines import Line, pad, paragraph, print_lines, width_of, wrap
+from gradscope.report.shared.glyphs import Glyphs, glyphs_for
+from gradscope.report.terminal.lines import Line, pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
+from gradscope.serialization.report_json import FORMAT
 
 
 def rules(format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:

@@ -10,6 +10,6 @@ EPILOG = examples("gradscope schema > report.schema.json")
 
 def schema() -> None:
     """Print the JSON Schema of `--format json`."""
-    from gradscope.schema import dumps
+    from gradscope.serialization.json_schema import dumps
 
     screen.emit(dumps())

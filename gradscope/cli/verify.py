@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from gradscope import recording
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Given, Target, given_loading
 from gradscope.cli.options import FailOn, examples, policy, source_of
 from gradscope.records import Suite
+from gradscope.serialization import report_json
 
 EPILOG = examples(
     "gradscope verify model.py",
@@ -46,11 +46,12 @@ def verify(
     (task,) = configuration.plan(loading, [target]).tasks
 
     # Imported once every option is known to be right: the other commands start without them.
-    from gradscope import pipeline, verifying
+    from gradscope.processes import prepare
+    from gradscope.runs.verify import verify as run_verify
 
-    pipeline.prepare_process()
+    prepare.prepare_process()
     with delivery.judging(task.target, policed) as progress:
-        report = verifying.verify(
+        report = run_verify(
             target, task.loading, directions=directions, per_element=per_element, progress=progress
         )
-    raise typer.Exit(delivery.deliver(Suite.of(recording.rounded(report), policed)))
+    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report), policed)))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gradscope import gate, rules
+from gradscope import rules
 from gradscope.config.places import Place
 from gradscope.errors import GradscopeError
+from gradscope.gate import policy as gate_policy
 
 Value = str | int | float | bool | tuple[str, ...] | None
 """A tuple is a list of names or paths; `None` is a setting that nobody gave."""
@@ -104,7 +105,7 @@ def rule_names(given: Any) -> tuple[str, ...]:
 
 def policy(given: Any) -> tuple[str, ...]:
     """What `--fail-on` takes; empty for never."""
-    return gate.parse(",".join(names(given))).fail_on
+    return gate_policy.parse(",".join(names(given))).fail_on
 
 
 def shown(given: Any) -> str:

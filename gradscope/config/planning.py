@@ -12,7 +12,7 @@ from gradscope.config.policies import require_gate
 from gradscope.config.tables import Config, Limits
 from gradscope.config.targets import Named, configured, of_entry, parse
 from gradscope.errors import GradscopeError
-from gradscope.options import CheckOptions, LoadOptions, Task
+from gradscope.records.options import CheckOptions, LoadOptions, Task
 
 COMMAND_LINE, TARGET, FILE, DEFAULT = ORIGINS = ("command line", "target", "file", "default")
 """Where a setting comes from, strongest first."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradscope.errors import GradscopeError
-from gradscope.options import Task
 from gradscope.records import Severity
+from gradscope.records.options import Task
 from gradscope.rules import all_rules
 
 WANTING = {

@@ -9,19 +9,19 @@ from types import ModuleType
 from typing import Any
 
 from gradscope.errors import GradscopeError
-from gradscope.load.arguments import params_name
-from gradscope.load.batches import RowSource
-from gradscope.load.elsewhere import inside_a_function
-from gradscope.load.frameworks.table import adapter_of, loss_of, transform_of
-from gradscope.load.keys import call_with_key, required_parameters, takes_nothing_or_a_key
-from gradscope.load.loaders import is_table_of_examples
-from gradscope.load.losses import loss_beside
-from gradscope.load.models import is_function, model_names, params_in
-from gradscope.load.optimizers import is_optimizer
+from gradscope.load.data.batches import RowSource
+from gradscope.load.data.loaders import is_table_of_examples
+from gradscope.load.data.sources import KeyedBatches
+from gradscope.load.model.frameworks.table import adapter_of, loss_of, transform_of
+from gradscope.load.model.models import is_function, model_names, params_in
+from gradscope.load.model.optimizers import is_optimizer
 from gradscope.load.problem import Problem
 from gradscope.load.shown import kind_of, listed, nearest, shown
-from gradscope.load.sources import KeyedBatches
-from gradscope.options import LoadOptions
+from gradscope.load.signature.arguments import params_name
+from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
+from gradscope.load.signature.losses import loss_beside
+from gradscope.load.usercode.other_scopes import inside_a_function
+from gradscope.records.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
 _DATA_NAMES = ("batches", "batch", "data")

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.shown import listed, shown
-from gradscope.load.user_code import user_code
+from gradscope.load.usercode.user_code import user_code
 
 _NOT_NUMERIC = {
     "O": "objects",

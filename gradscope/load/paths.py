@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradscope.errors import GradscopeError
-from gradscope.load import npy
+from gradscope.load.data import npy
 from gradscope.load.shown import listed, nearest
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")

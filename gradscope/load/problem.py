@@ -10,18 +10,18 @@ from typing import Any
 import jax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.arguments import Arguments, arrange
-from gradscope.load.batches import BatchSource, One, Peeked, RowSource, unused_size
-from gradscope.load.frameworks.base import Opened
-from gradscope.load.frameworks.table import loss_of, watched
-from gradscope.load.keys import prng_key
+from gradscope.load.data.batches import BatchSource, One, Peeked, RowSource, unused_size
+from gradscope.load.data.sources import checked_batch, source_of
 from gradscope.load.leaves import conversion_notes, numeric, require_floating
-from gradscope.load.losses import OutputLoss, bound
-from gradscope.load.opening import open_params
-from gradscope.load.optimizers import checked_candidates, checked_optimizer
+from gradscope.load.model.frameworks.base import Opened
+from gradscope.load.model.frameworks.table import loss_of, watched
+from gradscope.load.model.opening import open_params
+from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
 from gradscope.load.shown import kind_of, shown
-from gradscope.load.sources import checked_batch, source_of
-from gradscope.load.user_code import user_code
+from gradscope.load.signature.arguments import Arguments, arrange
+from gradscope.load.signature.keys import prng_key
+from gradscope.load.signature.losses import OutputLoss, bound
+from gradscope.load.usercode.user_code import user_code
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

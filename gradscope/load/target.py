@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from gradscope.errors import GradscopeError
-from gradscope.load.time_limit import time_limit
-from gradscope.load.user_file import import_named, missing_file, run_file
-from gradscope.options import LoadOptions
+from gradscope.load.usercode.time_limit import time_limit
+from gradscope.load.usercode.user_file import import_named, missing_file, run_file
+from gradscope.records.options import LoadOptions
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -30,9 +30,9 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     """
     options = options or LoadOptions()
     # JAX comes first: once the user's folder is searched, a file there could take its name.
-    from gradscope.load.checkpoints.loading import with_checkpoint
-    from gradscope.load.data_files.opening import open_data
+    from gradscope.load.data.files.opening import open_data
     from gradscope.load.definitions import problem_in
+    from gradscope.load.model.checkpoints.loading import with_checkpoint
 
     where, name = split_target(target)
     with time_limit(options.timeout, f"Loading {target}"):

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from jax import Array
 
-from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.statistics import Floats, Moments, range_gain
 from gradscope.measure.updates import Updates
+from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
 
 

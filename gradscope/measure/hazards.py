@@ -9,7 +9,7 @@ import numpy as np
 
 from gradscope.measure.flow import Sample
 from gradscope.records import Hazard
-from gradscope.trace.hazards import Candidate
+from gradscope.trace.domains.intervals import Candidate
 from gradscope.trace.probe import float_info
 from gradscope.trace.program import Program
 from gradscope.trace.sites import Measure

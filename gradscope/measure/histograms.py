@@ -19,11 +19,11 @@ from jax import Array
 from numpy.typing import NDArray
 
 from gradscope.load.problem import Problem
-from gradscope.load.user_code import user_code
-from gradscope.measure.compiling import compile_program
+from gradscope.load.usercode.user_code import user_code
 from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.records import Timing
 from gradscope.records.histograms import PER_DECADE, Histogram
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs, Program, Tracer
 
 LOW, HIGH = -37, 38

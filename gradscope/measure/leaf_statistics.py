@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gradscope.measure.compiling import compile_program
 from gradscope.measure.statistics import Floats, Moments
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Program
 from gradscope.trace.tap import stats, stats_dtype
 

@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from gradscope.measure.compiling import compile_program
 from gradscope.measure.flow import FlowPass, Sample
 from gradscope.records import Connection
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.layers import Mask
 from gradscope.trace.program import Inputs, Program
 

@@ -18,11 +18,12 @@ from gradscope.optimizers.engines import Run
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.ground import Ground, prepared, training_of
 from gradscope.optimizers.planning import keeps_runs
-from gradscope.optimizers.search import Progress, Terms, grid_around, known_of, search
+from gradscope.optimizers.search import Terms, grid_around, known_of, search
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.verdict import reasons, recommendation
-from gradscope.options import SCHEDULES, VMAP, CompareOptions
 from gradscope.records import Comparison
+from gradscope.records.options import SCHEDULES, VMAP, CompareOptions
+from gradscope.records.progress import Progress
 
 
 def compare(

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from gradscope.load.user_code import as_gradscope_error
-from gradscope.measure.compiling import Compiled, compile_program
+from gradscope.load.usercode.user_code import as_gradscope_error
 from gradscope.optimizers.feed import Feed, Table
 from gradscope.optimizers.training import Training, gradient, line_search_evaluations
+from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
 
 CHUNK = 20

@@ -16,8 +16,8 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.load.user_code import user_code
-from gradscope.measure.compiling import free_memory
+from gradscope.load.usercode.user_code import user_code
+from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Program, Tracer
 
 KEPT_SHARE = 0.2

@@ -12,14 +12,14 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.measure.compiling import Compiled, compile_program
 from gradscope.optimizers.candidates import Candidate, named
 from gradscope.optimizers.engines import CHUNK, Batched, Engine, Looped, Run, Stepwise, compiled_gradient
 from gradscope.optimizers.feed import Feed, Table, feed_of, keep, repeat, table_of
 from gradscope.optimizers.planning import Plan, engine_for, plan
-from gradscope.optimizers.search import Progress
 from gradscope.optimizers.training import Training, schedule_named
-from gradscope.options import CompareOptions
+from gradscope.records.options import CompareOptions
+from gradscope.records.progress import Progress
+from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
 
 REPEATS = (

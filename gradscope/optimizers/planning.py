@@ -9,7 +9,7 @@ import jax
 
 from gradscope.optimizers.engines import CHUNK
 from gradscope.optimizers.feed import Feed, memory_share
-from gradscope.options import CompareOptions
+from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
 STEPS, SEEDS, GRID, BUDGET_S = 200, 5, 5, 120.0

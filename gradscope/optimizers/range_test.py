@@ -22,9 +22,9 @@ from gradscope.optimizers.engines import Run, Stepwise
 from gradscope.optimizers.feed import Feed, feed_of
 from gradscope.optimizers.ground import require_finite
 from gradscope.optimizers.results import written
-from gradscope.optimizers.search import Progress
 from gradscope.optimizers.training import Training, fitted
 from gradscope.records import RangeTest, RateSearch
+from gradscope.records.progress import Progress
 
 LOWEST, HIGHEST = 1e-7, 10.0
 FACTORS = 1e-4, 1e4

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from gradscope.optimizers.curves import end_of, median, rate_near, window_of
 from gradscope.optimizers.engines import CHUNK, Batched, Engine, Run
 from gradscope.optimizers.feed import Feed
+from gradscope.records.progress import Progress
 
 HALF_DECADE = math.sqrt(10.0)
 EXTENSIONS = 6
 """Half decades that a grid may grow by: three decades beyond an optimizer's usual value are a wrong table."""
 RUNGS = (4, 2)
 """Halving looks after a quarter and a half of the steps."""
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import importlib
 from typing import cast
 
-from gradscope.report.base import Reporter, View as View
+from gradscope.report.shared.base import Reporter, View as View
 
 FORMATS = {
-    "terminal": "gradscope.report.terminal",
+    "terminal": "gradscope.report.terminal.reporter",
     "json": "gradscope.report.json",
-    "markdown": "gradscope.report.markdown",
+    "markdown": "gradscope.report.markdown.reporter",
     "html": "gradscope.report.html",
-    "sarif": "gradscope.report.sarif",
-    "junit": "gradscope.report.junit",
-    "github": "gradscope.report.github",
-    "gitlab": "gradscope.report.gitlab",
-    "svg": "gradscope.report.svg",
+    "sarif": "gradscope.report.ci.sarif",
+    "junit": "gradscope.report.ci.junit",
+    "github": "gradscope.report.ci.github",
+    "gitlab": "gradscope.report.ci.gitlab",
+    "svg": "gradscope.report.terminal.svg",
 }
 """To add a format, write its file with a `REPORTER` in it and name it here."""
 

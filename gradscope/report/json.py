@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from gradscope import suites
 from gradscope.records import Suite
-from gradscope.report.base import View
+from gradscope.report.shared.base import View
+from gradscope.serialization import suite_json
 
 
 class JsonReporter:
     def render(self, suite: Suite, out: TextIO, view: View) -> None:
-        out.write(suites.dumps(suite))
+        out.write(suite_json.dumps(suite))
 
 
 REPORTER = JsonReporter()

@@ -7,8 +7,8 @@ import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 
-import gradscope.rules as package
 from gradscope.errors import GradscopeError
 from gradscope.rules.base import Rule
 
@@ -17,7 +17,7 @@ from gradscope.rules.base import Rule
 def all_rules() -> tuple[Rule, ...]:
     """Every rule, sorted by family and name."""
     found: dict[str, Rule] = {}
-    for family in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+    for family in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
         if family.ispkg:
             for rule in _rules_in(family.name):
                 if rule.name in found:

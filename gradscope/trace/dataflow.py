@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.follow import literal
-from gradscope.trace.jax_compat import Body
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.placing import Placing, Spot
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join
 from gradscope.trace.stacks import Stacks
@@ -33,7 +33,7 @@ from gradscope.trace.vocabulary import (
 
 
 class FlowRule(Protocol):
-    """How values pass through a primitive that carries a jaxpr; one file each in `prims/`."""
+    """How values pass through a primitive that carries a jaxpr; one file each in `nested/`."""
 
     def __call__(
         self, flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int, /
@@ -90,7 +90,7 @@ class Flow:
         known.update(zip(body.jaxpr.invars, values, strict=True))
 
         def read(atom: Any) -> Value:
-            return Value(tracks=literal(atom, lead)) if jax_compat.is_literal(atom) else known[atom]
+            return Value(tracks=literal(atom, lead)) if jaxprs.is_literal(atom) else known[atom]
 
         for index, eqn in enumerate(body.eqns):
             ins = [read(atom) for atom in eqn.invars]
@@ -112,12 +112,12 @@ class Flow:
         tracks = self.stacks.follow(eqn, ins, lead)
         if name == "iota" and self._made_inputs:
             base = Value(Kind.DATA, self.batch, self.batch)
-        if jax_compat.in_backward(eqn):
+        if jaxprs.in_backward(eqn):
             base = replace(base, reads=base.reads | self.backward)
         passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
         base = self._cut(eqn, ins, base, any(passes), plan, index)
         layers_inside = sum(v.is_weight() for v in ins) > (2 if name in CUSTOM else 0)
-        if layers_inside and jax_compat.carries_program(eqn):
+        if layers_inside and jaxprs.carries_program(eqn):
             self.opaque[id(plan), index] = eqn
         outs = [
             replace(base, grad=base.grad if ok else 0, tracks=each)

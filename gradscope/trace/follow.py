@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Lookup
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Lookup
 from gradscope.trace.tracks import (
     LONGEST,
     NOTHING,
@@ -58,7 +58,7 @@ def follow(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[
         return [_counting(eqn, lead)]
     if not any(ins):
         return nothing
-    if jax_compat.calls_function(eqn):
+    if jaxprs.calls_function(eqn):
         return _through(eqn, ins, lead, same)
     rule = RULES.get(name)
     if rule is not None:
@@ -67,7 +67,7 @@ def follow(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[
         return [numbers]
     if name in ELEMENTWISE:
         return [_elementwise(eqn, ins, lead, same)] if len(eqn.outvars) == 1 else list(ins)
-    to = jax_compat.moves(eqn)
+    to = jaxprs.moves(eqn)
     if to is None:
         return nothing
     rank = len(_shape(eqn.outvars[0]))
@@ -77,11 +77,11 @@ def follow(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[
 
 def _through(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[Tracks]:
     """A function whose derivative is its own affair: what it does to its operands is plain."""
-    body = jax_compat.called_body(eqn)
+    body = jaxprs.called_body(eqn)
     known: dict[Any, Tracks] = dict(zip(body.jaxpr.invars, ins, strict=False))
 
     def read(atom: Any) -> Tracks:
-        return literal(atom, lead) if jax_compat.is_literal(atom) else known.get(atom, NOTHING)
+        return literal(atom, lead) if jaxprs.is_literal(atom) else known.get(atom, NOTHING)
 
     for inner in body.eqns:
         outs = follow(inner, [read(atom) for atom in inner.invars], lead, same)
@@ -95,7 +95,7 @@ def literal(atom: Any, lead: int) -> Tracks:
 
 
 def _counting(eqn: JaxprEqn, lead: int) -> Tracks:
-    shape, axis = jax_compat.counted_along(eqn)
+    shape, axis = jaxprs.counted_along(eqn)
     if shape[axis] > LONGEST:
         return NOTHING
     size = [shape[axis] if other == axis else 1 for other in range(len(shape))]
@@ -129,13 +129,13 @@ def _less_numbers(tracks: Tracks) -> Tracks:
 
 
 def _reshape(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    order, shape = jax_compat.order_before(eqn), _shape(eqn.invars[0])
+    order, shape = jaxprs.order_before(eqn), _shape(eqn.invars[0])
     turned = moved(ins[0], lead, [order.index(axis) for axis in range(len(order))], len(order))
     return [reshaped(turned, lead, [shape[axis] for axis in order], _shape(eqn.outvars[0]))]
 
 
 def _slice(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    places = [np.arange(*bounds) for bounds in jax_compat.slices(eqn)]
+    places = [np.arange(*bounds) for bounds in jaxprs.slices(eqn)]
     found = {}
     for key, track in ins[0].items():
         for axis, chosen in enumerate(places):
@@ -145,18 +145,18 @@ def _slice(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
 
 
 def _concatenate(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    axis = jax_compat.axis_of(eqn)
+    axis = jaxprs.axis_of(eqn)
     return [joined(ins, lead, axis, [_shape(var)[axis] for var in eqn.invars])]
 
 
 def _stack(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    axis = jax_compat.axis_of(eqn)
+    axis = jaxprs.axis_of(eqn)
     apart = [{k: np.expand_dims(t, lead + axis) for k, t in tracks.items()} for tracks in ins]
     return [joined(apart, lead, axis, [1] * len(ins))]
 
 
 def _split(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    axis, start = jax_compat.axis_of(eqn), 0
+    axis, start = jaxprs.axis_of(eqn), 0
     found: list[Tracks] = []
     for var in eqn.outvars:
         size = _shape(var)[axis]
@@ -167,7 +167,7 @@ def _split(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
 
 
 def _unstack(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    axis = lead + jax_compat.axis_of(eqn)
+    axis = lead + jaxprs.axis_of(eqn)
     return [
         {k: np.squeeze(picked(t, axis, np.array([i])), axis) for k, t in ins[0].items()}
         for i in range(len(eqn.outvars))
@@ -180,7 +180,7 @@ def _dynamic_slice(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Trac
 
 
 def _gather(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
-    about, numbers = jax_compat.lookup(eqn), ins[1].get(NUMBERS)
+    about, numbers = jaxprs.lookup(eqn), ins[1].get(NUMBERS)
     starts: dict[int, Track | None] = dict.fromkeys(about.indexed)
     if numbers is not None:
         for component, axis in enumerate(about.indexed):
@@ -191,7 +191,7 @@ def _gather(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int) -> list[Tracks]:
 
 def _looked_up(eqn: JaxprEqn, tracks: Tracks, starts: dict[int, Track | None], lead: int) -> Tracks:
     """A track along an axis that is indexed survives where the index is known."""
-    about, shape, result = jax_compat.lookup(eqn), _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    about, shape, result = jaxprs.lookup(eqn), _shape(eqn.invars[0]), _shape(eqn.outvars[0])
     found: dict[Key, Track] = {}
     for key, track in tracks.items():
         along = [axis for axis in starts if track.shape[lead + axis] > 1 and about.sizes[axis] < shape[axis]]

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Body
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Body
 
 Path = tuple[int, ...]
 """Where an equation stands: its index, then for each level inside the number of the body and the index."""
@@ -33,12 +33,12 @@ def bodies(eqn: JaxprEqn) -> list[Body]:
     """The programs of an equation in the order of their numbers in a path; none where it is not entered."""
     name = eqn.primitive.name
     if name in CALLS:
-        return [jax_compat.called_body(eqn)]
+        return [jaxprs.called_body(eqn)]
     if name == "scan":
-        return [jax_compat.scan_params(eqn).body]
+        return [jaxprs.scan_params(eqn).body]
     if name == "while":
-        return [jax_compat.while_params(eqn).body]
-    return list(jax_compat.branches(eqn)) if name == "cond" else []
+        return [jaxprs.while_params(eqn).body]
+    return list(jaxprs.branches(eqn)) if name == "cond" else []
 
 
 class Forward:
@@ -66,7 +66,7 @@ class Forward:
         env.update(zip(body.jaxpr.invars, args, strict=True))
 
         def read(atom: Any) -> Any:
-            return self.constant(atom) if jax_compat.is_literal(atom) else env[atom]
+            return self.constant(atom) if jaxprs.is_literal(atom) else env[atom]
 
         for index, eqn in enumerate(body.eqns):
             values = [read(atom) for atom in eqn.invars]
@@ -87,17 +87,17 @@ class Forward:
             return self._scan(eqn, values, state, at)
         if name == "while":
             return self._while(eqn, values, state, at)
-        return self.run(jax_compat.called_body(eqn), values, state, (*at, 0))
+        return self.run(jaxprs.called_body(eqn), values, state, (*at, 0))
 
     def _cond(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
         def branch(number: int, body: Body) -> Callable[..., Any]:
             return lambda operands, state: self.run(body, operands, state, (*at, number))
 
-        ways = [branch(number, body) for number, body in enumerate(jax_compat.branches(eqn))]
+        ways = [branch(number, body) for number, body in enumerate(jaxprs.branches(eqn))]
         return lax.switch(values[0], ways, values[1:], state)  # type: ignore[no-any-return]
 
     def _scan(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        p = jax_compat.scan_params(eqn)
+        p = jaxprs.scan_params(eqn)
         consts, carry, rows = (
             values[: p.consts],
             values[p.consts : p.consts + p.carry],
@@ -113,7 +113,7 @@ class Forward:
         return [*carry, *ys], state
 
     def _while(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        p = jax_compat.while_params(eqn)
+        p = jaxprs.while_params(eqn)
         first, last = p.condition_consts, p.condition_consts + p.body_consts
         asked, consts, carry = values[:first], values[first:last], values[last:]
 

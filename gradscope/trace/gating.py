@@ -14,8 +14,8 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Body
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.vocabulary import PARTS, PRODUCTS, VIEWS, activation
 
 GATES = frozenset({"logistic", "hard_sigmoid"})
@@ -48,7 +48,7 @@ def gated_states(eqn: JaxprEqn) -> frozenset[int]:
     The output h = o * tanh(c) of an LSTM is carried, too, and lasts as long as the cell c. A state that has
     only its weights to remember by, beside another that is gated, is not among them.
     """
-    scan = jax_compat.scan_params(eqn)
+    scan = jaxprs.scan_params(eqn)
     states = [Mark(linear=1 << place) for place in range(scan.carry)]
     rest = len(scan.body.jaxpr.invars) - scan.consts - scan.carry
     outs = _walk(scan.body, [*[NONE] * scan.consts, *states, *[NONE] * rest])[: scan.carry]
@@ -60,7 +60,7 @@ def _walk(body: Body, marks: list[Mark]) -> list[Mark]:
     known: dict[Any, Mark] = dict(zip(body.jaxpr.invars, marks, strict=True))
 
     def read(atom: Any) -> Mark:
-        return NONE if jax_compat.is_literal(atom) else known.get(atom, NONE)
+        return NONE if jaxprs.is_literal(atom) else known.get(atom, NONE)
 
     for eqn in body.eqns:
         known.update(zip(eqn.outvars, _of_equation(eqn, [read(atom) for atom in eqn.invars]), strict=True))
@@ -69,7 +69,7 @@ def _walk(body: Body, marks: list[Mark]) -> list[Mark]:
 
 def _of_equation(eqn: JaxprEqn, ins: list[Mark]) -> list[Mark]:
     name = eqn.primitive.name
-    inner = list(jax_compat.inner_bodies(eqn))
+    inner = list(jaxprs.inner_bodies(eqn))
     if activation(eqn) not in GATES and len(inner) == 1 and len(inner[0].jaxpr.invars) == len(ins):
         outs = _walk(inner[0], ins)
         return outs if len(outs) == len(eqn.outvars) else [NONE] * len(eqn.outvars)
@@ -84,7 +84,7 @@ def _of_value(eqn: JaxprEqn, name: str, ins: list[Mark]) -> Mark:
     if name == "tanh":
         return Mark(squashed=True)
     # Beside a constant a value stays what it is: `1 - z`, `0.9 * h`, `1 / (1 + exp(-x))`.
-    alone = sum(jax_compat.is_literal(atom) for atom in eqn.invars) == len(ins) - 1
+    alone = sum(jaxprs.is_literal(atom) for atom in eqn.invars) == len(ins) - 1
     gate = any(mark.gate for mark in ins)
     squashed = any(mark.squashed for mark in ins)
     linear, kept = _union(mark.linear for mark in ins), _union(mark.kept for mark in ins)

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import JaxprEqn, Var
 
-from gradscope.trace import jax_compat
-from gradscope.trace.jax_compat import Body, MeshAxes
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Body, MeshAxes
 from gradscope.trace.probe import distance, probe_dtype
 from gradscope.trace.sites import Plan, Probe, Site
 from gradscope.trace.tap import Sink, forward_stats, tap
@@ -30,7 +30,7 @@ beyond. Each has the axes of the sink."""
 
 
 class RunRule(Protocol):
-    """How a primitive that carries a jaxpr runs with taps inside; one file each in `prims/`."""
+    """How a primitive that carries a jaxpr runs with taps inside; one file each in `nested/`."""
 
     def __call__(
         self, taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int, /
@@ -76,7 +76,7 @@ class Taps:
         return zero + jnp.inf, zero, zero
 
     def _typed(self, value: Array) -> Array:
-        return jax_compat.make_varying(value, self._axes) if self._axes else value
+        return jaxprs.make_varying(value, self._axes) if self._axes else value
 
 
 def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[Any]:
@@ -85,7 +85,7 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
     env.update(zip(body.jaxpr.invars, args, strict=True))
 
     def read(atom: Any) -> Any:
-        return atom.val if jax_compat.is_literal(atom) else env[atom]
+        return atom.val if jaxprs.is_literal(atom) else env[atom]
 
     busy = {index for (index, _), inner in plan.inner.items() if not inner.empty}
     waiting: list[JaxprEqn] = []
@@ -118,5 +118,5 @@ def _run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:
     read = {atom: None for eqn in eqns for atom in eqn.invars if isinstance(atom, Var)}
     reads = [var for var in read if var not in made]
     writes = list(made)
-    run = jax_compat.as_function(body, eqns, reads, writes)
+    run = jaxprs.as_function(body, eqns, reads, writes)
     env.update(zip(writes, run(*[env[var] for var in reads]), strict=True))

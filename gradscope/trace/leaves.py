@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.load.frameworks.base import Kinds
+from gradscope.load.model.frameworks.base import Kinds
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.sites import Plan, Site, Value
 from gradscope.trace.stacks import Stacks
 from gradscope.trace.tracks import NOTHING, Key, Track, Tracks, alike_placed, taken
@@ -64,7 +64,7 @@ class Placing:
                 return self._move(spot, [v.site], out, leaves, places)
         site = self._site(spot.plan, spot.index, spot.eqn, leaves)
         site.depth = 1 + out.depth
-        site.op, site.fan_in = spot.eqn.primitive.name, jax_compat.fan_in(spot.eqn)
+        site.op, site.fan_in = spot.eqn.primitive.name, jaxprs.fan_in(spot.eqn)
         site.weight, site.places, site.beside = largest.shape, places, beside
         return self._settle(site, spot, out)
 
@@ -134,7 +134,7 @@ class Placing:
     def _settle(self, site: Site, spot: Spot, out: Value) -> Value:
         site.home, site.dtype = (spot.plan, spot.index), spot.aval.dtype
         site.value, site.spread = spot.aval.shape, out.tracks
-        site.backward = site.eqn is not None and jax_compat.in_backward(site.eqn)
+        site.backward = site.eqn is not None and jaxprs.in_backward(site.eqn)
         spot.plan.taps[spot.index] = site
         bit = site.bit
         return replace(

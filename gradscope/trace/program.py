@@ -12,15 +12,15 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn
 
-import gradscope.trace.prims  # noqa: F401  (registers the rules)
+import gradscope.trace.nested  # noqa: F401  (registers the rules)
 from gradscope.load.problem import Problem
-from gradscope.load.user_code import user_code
+from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.dataflow import Flow
 from gradscope.trace.gating import gated_states
 from gradscope.trace.interpret import Found, Taps, evaluate
-from gradscope.trace.jax_compat import Body
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.returned import arrays, scalar
@@ -143,7 +143,7 @@ class Tracer:
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
-        return _program(jax_compat.body_of(closed), tuple(leaves.values()), self._rest, cut)
+        return _program(jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""
@@ -278,7 +278,7 @@ def _loops(plan: Plan) -> Iterator[Loop]:
         assert eqn is not None
         through_gates = gated_states(eqn)
         gated = tuple(place in through_gates for place in plan.entry)
-        yield Loop(eqn, len(plan.lead) - 1, jax_compat.scan_params(eqn).reverse, states, gated, inside)
+        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)
 

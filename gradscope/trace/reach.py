@@ -12,9 +12,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.forward import CALLS, Path, bodies
-from gradscope.trace.jax_compat import Body
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.vocabulary import CUSTOM, is_real
 
 
@@ -39,7 +39,7 @@ class Reach:
         known.update(zip(body.jaxpr.invars, ins, strict=True))
 
         def read(atom: object) -> int:
-            return 0 if jax_compat.is_literal(atom) else known[atom]
+            return 0 if jaxprs.is_literal(atom) else known[atom]
 
         for index, eqn in enumerate(body.eqns):
             at = (*path, index)
@@ -80,7 +80,7 @@ class Needed:
         wanted = {
             atom
             for atom, needed in zip(body.jaxpr.outvars, outs, strict=True)
-            if needed and not jax_compat.is_literal(atom)
+            if needed and not jaxprs.is_literal(atom)
         }
         for index, eqn in reversed(list(enumerate(body.eqns))):
             at = (*path, index)
@@ -92,7 +92,7 @@ class Needed:
                 wanted |= {
                     atom
                     for atom, needed in zip(eqn.invars, ins, strict=True)
-                    if needed and not jax_compat.is_literal(atom) and is_real(atom.aval)
+                    if needed and not jaxprs.is_literal(atom) and is_real(atom.aval)
                 }
         return [var in wanted for var in body.jaxpr.invars]
 
@@ -118,9 +118,9 @@ class Needed:
 def loop_parts(eqn: JaxprEqn) -> tuple[int, int, int]:
     """Of the operands of a `scan` or `while`: those of the condition, the constants, the carried ones."""
     if eqn.primitive.name == "scan":
-        scan = jax_compat.scan_params(eqn)
+        scan = jaxprs.scan_params(eqn)
         return 0, scan.consts, scan.carry
-    loop = jax_compat.while_params(eqn)
+    loop = jaxprs.while_params(eqn)
     carry = len(eqn.invars) - loop.condition_consts - loop.body_consts
     return loop.condition_consts, loop.body_consts, carry
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jax.extend.core import JaxprEqn
 
 from gradscope.records import Source
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.layers import LayerGroup
 
 Location = tuple[str, int]
@@ -20,7 +20,7 @@ OUTWARD = 4
 
 def source_of(eqn: JaxprEqn | None, calls: Sequence[JaxprEqn] = ()) -> Source | None:
     """The line that made the equation; `calls` are the equations around it, innermost first."""
-    found = jax_compat.user_locations(eqn, calls) if eqn is not None else []
+    found = jaxprs.user_locations(eqn, calls) if eqn is not None else []
     return source_at(found[0]) if found else None
 
 
@@ -39,7 +39,7 @@ def sources_of(groups: Sequence[LayerGroup]) -> list[Source | None]:
     in a Python loop keep the one line that they share.
     """
     paths = [
-        tuple(jax_compat.user_locations(group.sites[0].eqn, group.sites[0].calls))
+        tuple(jaxprs.user_locations(group.sites[0].eqn, group.sites[0].calls))
         if group.sites and group.sites[0].eqn is not None
         else ()
         for group in groups

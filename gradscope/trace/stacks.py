@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.follow import follow
-from gradscope.trace.jax_compat import SideBySide
+from gradscope.trace.jaxprs import SideBySide
 from gradscope.trace.sites import Kind, Site, Value, members_of
 from gradscope.trace.tracks import LONGEST, NUMBERS, PRESENT, Classes, Key, Track, Tracks, of_leaf, varies
 
@@ -37,7 +37,7 @@ class Stacks:
     def follow(self, eqn: JaxprEqn, ins: Sequence[Value], lead: int) -> list[Tracks]:
         for operand, value in enumerate(ins):
             if value.is_weight() and any(v.kind is Kind.DATA for v in ins):
-                for found in jax_compat.side_by_side(eqn, operand):
+                for found in jaxprs.side_by_side(eqn, operand):
                     self._count(found, value, ins[found.other[0]], lead)
         return follow(eqn, [v.tracks for v in ins], lead, self._classes.same)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from gradscope.trace.jax_compat import MeshAxes, make_varying, replicas
+from gradscope.trace.jaxprs import MeshAxes, make_varying, replicas
 
 
 def stats_dtype(dtype: Any) -> Any:

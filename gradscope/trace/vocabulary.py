@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jax_compat
+from gradscope.trace import jaxprs
 from gradscope.trace.sites import Kind, Site, Value
 
 NO_GRADIENT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
@@ -60,8 +60,8 @@ _ALIASES = {"sigmoid": "logistic", "swish": "silu", "softsign": "soft_sign"}
 
 def activation(eqn: JaxprEqn) -> str | None:
     """The activation function that the equation applies or calls, under one name each."""
-    name = jax_compat.function_name(eqn) or eqn.primitive.name
-    if name == "max" and any(jax_compat.is_literal(atom) for atom in eqn.invars):
+    name = jaxprs.function_name(eqn) or eqn.primitive.name
+    if name == "max" and any(jaxprs.is_literal(atom) for atom in eqn.invars):
         return "relu"
     name = _ALIASES.get(name, name)
     return name if name in _ACTIVATIONS else None

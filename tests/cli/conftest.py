@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-import gradscope
+import gradscope.runs
 from gradscope.cli.app import main
 from gradscope.errors import GradscopeError
-from gradscope.options import CheckOptions, LoadOptions, Task
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
+from gradscope.records.options import CheckOptions, LoadOptions, Task
 from tests.report.canned import healthy
 
 
@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @dataclass
 class Pipeline:
-    """What `gradscope.pipeline` answers in a test, and what it was asked."""
+    """What `gradscope.runs.check` answers in a test, and what it was asked."""
 
     answer: Report | BaseException = field(default_factory=healthy)
     prints: str = ""
@@ -53,7 +53,7 @@ class Pipeline:
     """What the user's file does besides."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[int | None] = field(default_factory=list)
-    """What `gradscope.running` was asked for, run by run."""
+    """What `gradscope.processes` was asked for, run by run."""
 
     def check(self, target: str, loading: LoadOptions, options: CheckOptions, *, progress: Any) -> Report:
         self.asked.append({"target": target, "loading": loading, "options": options})
@@ -81,13 +81,13 @@ class Pipeline:
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     stand_in = Pipeline()
-    module = ModuleType("gradscope.pipeline")
+    module = ModuleType("gradscope.runs.check")
     module.check = stand_in.check  # type: ignore[attr-defined]
-    module.prepare_process = lambda: None  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gradscope.pipeline", module)
-    monkeypatch.setattr(gradscope, "pipeline", module, raising=False)
-    several = ModuleType("gradscope.running")
+    monkeypatch.setitem(sys.modules, "gradscope.runs.check", module)
+    monkeypatch.setattr(gradscope.runs, "check", module, raising=False)
+    several = ModuleType("gradscope.processes")
     several.run = stand_in.run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "gradscope.running", several)
-    monkeypatch.setattr(gradscope, "running", several, raising=False)
+    several.prepare = SimpleNamespace(prepare_process=lambda: None)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gradscope.processes", several)
+    monkeypatch.setattr(gradscope, "processes", several, raising=False)
     return stand_in

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import baseline
+from gradscope.gate import baseline_file
 from gradscope.records import Standing
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import deep
@@ -21,7 +21,7 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_they_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
-    baseline.save("base.json", {})
+    baseline_file.save("base.json", {})
     run("check", "model.py", "--seeds", "5", "--baseline", "base.json")
     options = pipeline.asked[0]["options"]
     assert (options.seeds, options.baseline) == (5, "base.json")
@@ -33,7 +33,9 @@ def test_writing_a_baseline_answers_0_and_says_what_is_known(run: Run, pipeline:
     assert result.code == 0
     assert result.out.startswith("✗ sick")
     assert result.err == "wrote base.json: 1 known finding in 1 target\n"
-    assert [known.rule for known in baseline.load("base.json")["model.py"].findings] == ["vanishing-gradient"]
+    assert [known.rule for known in baseline_file.load("base.json")["model.py"].findings] == [
+        "vanishing-gradient"
+    ]
     assert run("check", "model.py", "--write-baseline", "base.json", "--quiet").err == ""
 
 
@@ -61,7 +63,7 @@ def test_a_file_that_is_no_baseline_is_never_written_over(run: Run, pipeline: Pi
 
 
 def test_a_report_is_never_written_over_the_baseline(run: Run, pipeline: Pipeline) -> None:
-    baseline.save("base.json", {})
+    baseline_file.save("base.json", {})
     before = Path("base.json").read_bytes()
     assert run("check", "model.py", "--baseline", "base.json", "--save", "base.json").code == 2
     assert run("check", "model.py", "--write-baseline", "base.json", "--output", "base.json").code == 2
@@ -80,4 +82,4 @@ def test_a_target_whose_file_is_gone_is_told_and_dropped_by_the_next_writing(
     said = run("check", "model.py", "--baseline", "base.json").err
     assert "base.json is stale: it holds old.py, whose file is gone. Write it again." in said
     run("check", "model.py", "--write-baseline", "base.json")
-    assert set(baseline.load("base.json")) == {"model.py"}
+    assert set(baseline_file.load("base.json")) == {"model.py"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
 from gradscope.errors import GradscopeError
-from gradscope.options import CheckOptions, LoadOptions
 from gradscope.records import Severity
+from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.report import FORMATS
+from gradscope.serialization import report_json
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import broken, deep, healthy
 
@@ -235,7 +235,7 @@ def test_every_format_has_the_same_digits(run: Run, pipeline: Pipeline, tmp_path
     pipeline.answer = replace(healthy(), target="x.py")
     data = json.loads(run("check", "x.py", "--format", "json", "--save", path).out)
     assert data == json.loads(Path(path).read_text())
-    assert recording.load(path) == recording.rounded(pipeline.answer)
+    assert report_json.load(path) == report_json.rounded(pipeline.answer)
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "False"])

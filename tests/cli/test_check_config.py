@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import baseline
 from gradscope.errors import GradscopeError
-from gradscope.options import CheckOptions, LoadOptions
+from gradscope.gate import baseline_file
+from gradscope.records.options import CheckOptions, LoadOptions
 from tests.cli.conftest import Pipeline, Run
 from tests.cli.test_process import heavy_imports
 from tests.report.canned import broken, deep
@@ -188,7 +188,7 @@ def test_a_module_is_found_from_the_folder_of_the_configuration(
 def test_a_baseline_of_the_file_reaches_every_target_and_is_no_output(
     run: Run, pipeline: Pipeline, project: Path
 ) -> None:
-    baseline.save("known.json", {})
+    baseline_file.save("known.json", {})
     (project / "gradscope.toml").write_text("targets = ['models/*.py']\nbaseline = 'known.json'\n")
     (project / "pyproject.toml").unlink()
     pipeline.answer = broken()
@@ -209,7 +209,7 @@ def test_a_baseline_that_is_missing_is_told_once_and_can_be_written(
     pipeline.answer = broken()
     assert run("check", "--write-baseline", "known.json").code == 0
     assert {asked["options"].baseline for asked in pipeline.asked} == {None}
-    assert baseline.load("known.json").keys() == {"models/cnn.py", "models/rnn.py"}
+    assert baseline_file.load("known.json").keys() == {"models/cnn.py", "models/rnn.py"}
 
 
 @pytest.mark.parametrize("arguments", [("--show-config",), ("--jobs", "0"), ()])

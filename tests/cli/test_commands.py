@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
 from gradscope.rules import all_rules
-from gradscope.schema import schema
+from gradscope.serialization import report_json
+from gradscope.serialization.json_schema import schema
 from tests.cli.conftest import Run
 from tests.report.canned import deep
 
@@ -68,7 +68,7 @@ def test_an_unknown_rule_is_answered_with_the_nearest(run: Run) -> None:
 
 def test_a_saved_run_can_be_gated_again(run: Run, tmp_path: Path) -> None:
     path = str(tmp_path / "run.json")
-    recording.save(deep(), path)
+    report_json.save(deep(), path)
     assert run("report", path).code == 1
     assert run("report", path, "--fail-on", "never").code == 0
     assert run("report", path, "--output", path).code == 2
@@ -77,7 +77,7 @@ def test_a_saved_run_can_be_gated_again(run: Run, tmp_path: Path) -> None:
 
 def test_a_rule_that_only_the_saved_run_knows_can_be_gated_on(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(recording.dumps(deep()).replace('"vanishing-gradient"', '"rule-of-a-plugin"'))
+    path.write_text(report_json.dumps(deep()).replace('"vanishing-gradient"', '"rule-of-a-plugin"'))
     assert run("report", str(path), "--fail-on", "rule-of-a-plugin").code == 1
 
 

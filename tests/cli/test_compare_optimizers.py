@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-import gradscope
-from gradscope import recording
+import gradscope.runs
 from gradscope.cli.compare_optimizers import seconds_in
 from gradscope.errors import GradscopeError
-from gradscope.gate import regression
-from gradscope.options import CompareOptions
+from gradscope.gate.policy import regression
 from gradscope.records import Comparison, Report
+from gradscope.records.options import CompareOptions
+from gradscope.serialization import report_json
 from tests.cli.conftest import Run
 from tests.report.canned import compared, healthy, searched
 
@@ -43,7 +43,7 @@ optimizer = optax.sgd(0.05)
 
 
 class StandIn:
-    """What `gradscope.comparing` answers in a test, and what it was asked."""
+    """What `gradscope.runs.optimizers` answers in a test, and what it was asked."""
 
     def __init__(self) -> None:
         self.answer: Report = compared()
@@ -62,14 +62,12 @@ class StandIn:
 @pytest.fixture
 def comparing(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn()
-    for name in ("comparing", "pipeline"):
-        module = ModuleType(f"gradscope.{name}")
-        monkeypatch.setitem(sys.modules, f"gradscope.{name}", module)
-        monkeypatch.setattr(gradscope, name, module, raising=False)
-    module = sys.modules["gradscope.comparing"]
+    module = ModuleType("gradscope.runs.optimizers")
+    monkeypatch.setitem(sys.modules, "gradscope.runs.optimizers", module)
+    monkeypatch.setattr(gradscope.runs, "optimizers", module, raising=False)
+    monkeypatch.setattr("gradscope.processes.prepare.prepare_process", lambda: None)
     module.compare_optimizers = stand_in.compare_optimizers  # type: ignore[attr-defined]
     module.find_lr = stand_in.find_lr  # type: ignore[attr-defined]
-    sys.modules["gradscope.pipeline"].prepare_process = lambda: None  # type: ignore[attr-defined]
     return stand_in
 
 
@@ -113,7 +111,7 @@ def test_a_wrong_option_is_told_before_anything_runs(
     run: Run, comparing: StandIn, options: list[str], tmp_path: Path
 ) -> None:
     saved = str(tmp_path / "run.json")
-    recording.save(compared(), saved)
+    report_json.save(compared(), saved)
     result = run("compare-optimizers", "model.py", *(saved if o == "RUN" else o for o in options))
     assert result.code == 2
     assert result.out == ""
@@ -196,7 +194,7 @@ def test_the_gate_fails_on_what_is_clearly_worse(
     run: Run, comparing: StandIn, tmp_path: Path, now: Report, code: int, words: str
 ) -> None:
     saved = str(tmp_path / "run.json")
-    recording.save(ended(1.0), saved)
+    report_json.save(ended(1.0), saved)
     comparing.answer = now
     result = run("compare-optimizers", "model.py", "--against", saved, "--fail-on", "regression:5%")
     assert result.code == code
@@ -217,7 +215,7 @@ def test_runs_on_other_terms_cannot_be_compared(
     run: Run, comparing: StandIn, tmp_path: Path, before: Report, words: str
 ) -> None:
     saved = str(tmp_path / "run.json")
-    recording.save(before, saved)
+    report_json.save(before, saved)
     result = run("compare-optimizers", "model.py", "--against", saved, "--fail-on", "regression:5%")
     assert result.code == 2
     assert words in result.err
@@ -234,7 +232,7 @@ def test_a_run_that_starts_from_another_loss_is_told_from_one_that_got_worse() -
 
 def test_a_run_of_another_command_is_no_comparison(run: Run, comparing: StandIn, tmp_path: Path) -> None:
     saved = str(tmp_path / "run.json")
-    recording.save(healthy(), saved)
+    report_json.save(healthy(), saved)
     result = run("compare-optimizers", "model.py", "--against", saved)
     assert result.code == 2
     assert "holds no comparison" in result.err
@@ -320,4 +318,4 @@ def test_ctrl_c_shows_what_is_known_and_answers_130(
     assert ("optax.adam(" in done.stdout) == known
     assert saved.exists() == known
     if known:
-        assert not optimizers_of(recording.load(str(saved))).complete
+        assert not optimizers_of(report_json.load(str(saved))).complete

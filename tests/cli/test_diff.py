@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording, suites
 from gradscope.records import Outcome, Suite
+from gradscope.serialization import report_json, suite_json
 from tests.cli.conftest import Run
 from tests.report.canned import deep, healthy
-from tests.report.test_changes import earlier, later
+from tests.report.test_diff import earlier, later
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[str, str]:
     paths = str(tmp_path / "old.json"), str(tmp_path / "new.json")
-    recording.save(earlier(), paths[0])
-    recording.save(later(), paths[1])
+    report_json.save(earlier(), paths[0])
+    report_json.save(later(), paths[1])
     return paths
 
 
@@ -53,8 +53,8 @@ def test_the_command_refuses_what_it_cannot_read_or_write(
 
 def test_saved_runs_of_several_targets_fail_on_what_is_new(run: Run, tmp_path: Path) -> None:
     old, new = str(tmp_path / "old.json"), str(tmp_path / "new.json")
-    suites.save(Suite((Outcome("a.py", healthy()),)), old)
-    suites.save(Suite((Outcome("a.py", healthy()), Outcome("b.py", deep()))), new)
+    suite_json.save(Suite((Outcome("a.py", healthy()),)), old)
+    suite_json.save(Suite((Outcome("a.py", healthy()), Outcome("b.py", deep()))), new)
     assert run("diff", old, old, "--fail-on", "note").code == 0
     result = run("diff", old, new, "--fail-on", "error")
     assert (result.code, "Only in the new run: b.py." in result.out) == (1, True)

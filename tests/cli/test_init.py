@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.cli.init import Framework
-from gradscope.options import LoadOptions
+from gradscope.records.options import LoadOptions
 from tests.cli.conftest import Run
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -24,14 +24,14 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("framework", list(Framework))
 def test_the_file_is_healthy_and_short(run: Run, framework: Framework) -> None:
-    from gradscope import pipeline
+    from gradscope.runs.check import check
 
     name = f"{framework.value.replace('-', '_')}_start.py"
     result = run("init", name, "--framework", framework.value)
     assert (result.code, result.err) == (0, "")
     assert result.out == f"Wrote {name}. Now run: gradscope check {name}\n"
     assert len(Path(name).read_text().splitlines()) <= 50
-    report = pipeline.check(name, LoadOptions())
+    report = check(name, LoadOptions())
     assert report.findings == ()
     assert not [skipped for skipped in report.skipped if "optimizer" in skipped.what]
     measurement = report.measurement

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
+from gradscope.serialization import report_json
 from tests.report.canned import deep
 
 HEAVY = ("jax", "jaxlib", "numpy", "optax")
@@ -37,7 +37,7 @@ def heavy_imports(*arguments: str, extra: str = "") -> list[str]:
 @pytest.fixture
 def saved(tmp_path: Path) -> str:
     path = str(tmp_path / "run.json")
-    recording.save(deep(), path)
+    report_json.save(deep(), path)
     return path
 
 
@@ -96,16 +96,16 @@ def test_an_ascii_stream_can_show_every_name(saved: str) -> None:
 
 SLOW = """
 import sys, time, types
-import gradscope
+import gradscope.processes.prepare, gradscope.runs
 from tests.report.canned import healthy
-pipeline = types.ModuleType("gradscope.pipeline")
+pipeline = types.ModuleType("gradscope.runs.check")
 def check(target, loading, options, *, progress):
     progress("loading [bold]model.py\\x1b[2J")
     time.sleep({seconds})
     return healthy()
 pipeline.check = check
-pipeline.prepare_process = lambda: None
-sys.modules["gradscope.pipeline"] = gradscope.pipeline = pipeline
+gradscope.processes.prepare.prepare_process = lambda: None
+sys.modules["gradscope.runs.check"] = gradscope.runs.check = pipeline
 from gradscope.cli.app import main
 main(["check", "model.py", *sys.argv[1:]])
 """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import recording
 from gradscope.cli.step_summary import LARGEST, VARIABLE
+from gradscope.serialization import report_json
 from tests.cli.conftest import Run
 from tests.report.canned import deep
 from tests.report.pages import shown
@@ -16,7 +16,7 @@ from tests.report.pages import shown
 @pytest.fixture
 def saved(tmp_path: Path) -> str:
     path = str(tmp_path / "run.json")
-    recording.save(deep(), path)
+    report_json.save(deep(), path)
     return path
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import baseline
+from gradscope.gate import baseline_file
 from tests.cli.conftest import Pipeline, Run
 
 
@@ -32,7 +32,7 @@ def test_files_are_written_where_the_command_was_called(
     assert result.code == 0, result.err
     assert not list((tmp_path / "elsewhere").iterdir())
     assert {"out.txt", "out.xml", "run.json", "known.json"} <= {file.name for file in Path().iterdir()}
-    assert list(baseline.load("known.json")) == ["model.py"]
+    assert list(baseline_file.load("known.json")) == ["model.py"]
 
 
 def command(does: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -50,15 +50,15 @@ def command(does: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 STAND_IN = """
 import ctypes, os, subprocess, sys, threading, time, types
-import gradscope
+import gradscope.processes.prepare, gradscope.runs
 from tests.report.canned import healthy
-pipeline = types.ModuleType("gradscope.pipeline")
+pipeline = types.ModuleType("gradscope.runs.check")
 def check(target, loading, options, *, progress):
 {does}
     return healthy()
 pipeline.check = check
-pipeline.prepare_process = lambda: None
-sys.modules["gradscope.pipeline"] = gradscope.pipeline = pipeline
+gradscope.processes.prepare.prepare_process = lambda: None
+sys.modules["gradscope.runs.check"] = gradscope.runs.check = pipeline
 from gradscope.cli.app import main
 main()
 """

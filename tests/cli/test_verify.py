@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gradscope
-from gradscope import pipeline
+from gradscope.processes import prepare
 from tests.cli.conftest import Run
 
 MODEL = """
@@ -33,7 +33,7 @@ def loss_fn(params, batch):
 @pytest.fixture(autouse=True)
 def no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would change the settings of the process that runs the tests."""
-    monkeypatch.setattr(pipeline, "prepare_process", lambda: None)
+    monkeypatch.setattr(prepare, "prepare_process", lambda: None)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from gradscope.errors import GradscopeError
 from gradscope.load import target as targets
 from gradscope.load.problem import Problem
-from gradscope.options import LoadOptions
+from gradscope.records.options import LoadOptions
 
 HEADER = """
 import numpy as np

@@ -185,7 +185,7 @@ def test_the_optimizer_of_a_training_state_is_taken(write):
 def test_a_keras_optimizer_makes_the_step_that_keras_makes():
     import keras
 
-    from gradscope.load.frameworks.table import transform_of
+    from gradscope.load.model.frameworks.table import transform_of
 
     params = {"a": np.linspace(1, 2, 3, dtype=np.float32), "b": np.ones((2, 2), np.float32)}
     gradients = jax.tree.map(np.cos, params)

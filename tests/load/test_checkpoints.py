@@ -17,8 +17,8 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from gradscope.load.checkpoints.loading import with_checkpoint
-from gradscope.load.checkpoints.names import steps_of_path, steps_of_text, text_of
+from gradscope.load.model.checkpoints.loading import with_checkpoint
+from gradscope.load.model.checkpoints.names import steps_of_path, steps_of_text, text_of
 from gradscope.load.problem import Problem
 from tests.load.conftest import load
 

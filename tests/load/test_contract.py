@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradscope
-from gradscope.load.frameworks.table import ADAPTERS
+from gradscope.load.model.frameworks.table import ADAPTERS
 from gradscope.load.problem import Problem
 from gradscope.trace.leaves import leaves_of
 from tests.load.models import equinox, flax_linen, flax_nnx, haiku, keras, train_state

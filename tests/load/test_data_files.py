@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from gradscope.load import batches
-from gradscope.load.data_files import source
-from gradscope.load.data_files.files import MEMBER_BLOCK
-from gradscope.load.data_files.opening import open_data
-from gradscope.load.data_files.record import Record
-from gradscope.options import LoadOptions
+from gradscope.load.data import batches
+from gradscope.load.data.files import source
+from gradscope.load.data.files.files import MEMBER_BLOCK
+from gradscope.load.data.files.opening import open_data
+from gradscope.load.data.files.record import Record
+from gradscope.records.options import LoadOptions
 
 X = np.arange(30, dtype=np.float32).reshape(10, 3)
 Y = np.arange(10)
@@ -393,8 +393,8 @@ def test_a_pass_that_is_not_drawn_to_its_end_says_nothing_when_the_process_ends(
         many, tmp_path / name
     )
     code = (
-        "from gradscope.load.data_files import opening, source\n"
-        "from gradscope.options import LoadOptions\n"
+        "from gradscope.load.data.files import opening, source\n"
+        "from gradscope.records.options import LoadOptions\n"
         "source.POOL = 1\n"
         f"rows = opening.open_data(LoadOptions(data=({str(tmp_path / name)!r},))).start()\n"
         "print(next(rows).a.shape)\n"

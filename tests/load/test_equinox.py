@@ -8,8 +8,8 @@ import optax
 import pytest
 
 import gradscope
-from gradscope.load.frameworks.base import Context
-from gradscope.load.frameworks.table import opened
+from gradscope.load.model.frameworks.base import Context
+from gradscope.load.model.frameworks.table import opened
 from gradscope.load.problem import Problem
 from tests.load.models.equinox import Net, X, Y, loss_fn, loss_with_state
 

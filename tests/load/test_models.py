@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 import gradscope
-from gradscope.load.beside import stands_beside
+from gradscope.load.signature.companions import stands_beside
 from tests.load.conftest import load
 
 EQX = """

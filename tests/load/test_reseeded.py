@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from gradscope.measure.seeds import begins_elsewhere
+from gradscope.runs.seeds import begins_elsewhere
 from tests.load.conftest import load
 
 LOSS = """

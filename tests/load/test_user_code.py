@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from gradscope.errors import GradscopeError
-from gradscope.load.user_code import as_gradscope_error, user_code
+from gradscope.load.usercode.user_code import as_gradscope_error, user_code
 from tests.load.conftest import HEADER, load
 
 

@@ -10,16 +10,10 @@ import pytest
 
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
-from gradscope.pipeline import check_loss
+from gradscope.runs.check import check_loss
 from gradscope.trace.program import Tracer
 from tests.trace import oracle
-from tests.trace.oracle import (
-    BATCH,
-    TWO,
-    bumped_two,
-    loss_of_two,
-    normal,
-)
+from tests.trace.oracle import BATCH, TWO, bumped_two, loss_of_two, normal
 
 
 def test_several_batches_are_pooled_and_their_spread_is_told() -> None:

@@ -14,9 +14,9 @@ from gradscope import check
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.records import Finding, Hazard, Report, Severity
-from gradscope.trace.hazards import find_hazards
+from gradscope.trace.domains.intervals import find_hazards
 from gradscope.trace.program import Tracer
-from tests.trace.hazards.spotting import BATCH, PARAMS, loss_of
+from tests.trace.intervals.spotting import BATCH, PARAMS, loss_of
 
 RULE = "unstable-expression"
 

@@ -9,8 +9,8 @@ import pytest
 
 from gradscope.load.problem import Problem
 from gradscope.measure.histograms import EDGES, FIRST, NONFINITE, by_size, histogram, histograms
-from gradscope.options import CheckOptions
-from gradscope.pipeline import check_problem, silent
+from gradscope.records.options import CheckOptions
+from gradscope.runs.check import check_problem, silent
 
 
 def slowly(values: np.ndarray) -> list[int]:

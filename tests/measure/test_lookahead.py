@@ -10,17 +10,10 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gradscope.pipeline import check_loss
 from gradscope.records import Severity
+from gradscope.runs.check import check_loss
 from tests.trace import oracle
-from tests.trace.oracle import (
-    BATCH,
-    TWO,
-    agreeing,
-    apply,
-    error,
-    normal,
-)
+from tests.trace.oracle import BATCH, TWO, agreeing, apply, error, normal
 
 ZEROS: dict[str, Any] = {
     "head": lambda p, b: error(apply(p["second"], jnp.tanh(apply(p["first"], b[0]))), b[1]),

@@ -10,17 +10,7 @@ import numpy as np
 import pytest
 
 from tests.trace import oracle
-from tests.trace.oracle import (
-    BATCH,
-    TWO,
-    agreeing,
-    apply,
-    bumped_two,
-    error,
-    loss_of_two,
-    normal,
-    two_layers,
-)
+from tests.trace.oracle import BATCH, TWO, agreeing, apply, bumped_two, error, loss_of_two, normal, two_layers
 
 
 def test_every_number_of_a_layer_is_that_of_numpy() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from gradscope.pipeline import check_loss
 from gradscope.records import Measurement
+from gradscope.runs.check import check_loss
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, loss_of_two
 

@@ -18,8 +18,8 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import planning
 from gradscope.optimizers.compare import compare
-from gradscope.options import CompareOptions
 from gradscope.records import Comparison, Contestant, Trial
+from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import CURVATURES, mlp, quadratic
 
 MAKERS: dict[str, Callable[[float], Any]] = {

@@ -17,8 +17,8 @@ from gradscope.load.problem import Problem
 from gradscope.optimizers import feed as feeds
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.feed import feed_of, keep, repeat, table_of
-from gradscope.options import CompareOptions
 from gradscope.records import Comparison
+from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import mlp, quadratic
 
 PARAMS = {"x": np.ones(3, np.float32)}

@@ -15,7 +15,7 @@ from gradscope.optimizers import ground
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.ground import drawing_time
-from gradscope.options import CompareOptions
+from gradscope.records.options import CompareOptions
 
 DRAWS_S = 0.02
 

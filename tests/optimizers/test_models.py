@@ -13,8 +13,8 @@ import pytest
 
 from gradscope.load.problem import Problem
 from gradscope.optimizers.compare import compare
-from gradscope.options import CompareOptions
 from gradscope.records import Comparison
+from gradscope.records.options import CompareOptions
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 4)).astype(np.float32)

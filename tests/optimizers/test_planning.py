@@ -15,7 +15,7 @@ from gradscope.load.problem import Problem
 from gradscope.optimizers import planning
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.planning import Plan, engine_for, keeps_runs, plan
-from gradscope.options import CompareOptions
+from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
 

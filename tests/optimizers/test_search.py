@@ -13,8 +13,8 @@ from gradscope.load.problem import Problem
 from gradscope.optimizers import search
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.engines import Run
-from gradscope.options import CompareOptions
 from gradscope.records import Comparison, Contestant
+from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import quadratic
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.recording import rounded
 from gradscope.records import (
     Against,
     Known,
@@ -18,6 +17,7 @@ from gradscope.records import (
     Trouble,
     Votes,
 )
+from gradscope.serialization.report_json import rounded
 from tests.report.canned import CANNED, HOSTILE, deep, layer, report, vanishing
 
 STANDINGS = (Standing.NEW, Standing.KNOWN, Standing.WORSE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from gradscope.records import Policy, Report, Severity, Suite
-from gradscope.report.github import command, plain
+from gradscope.report.ci.github import command, plain
 from tests.report.canned import broken, deep, healthy
 from tests.report.pages import compare, shown
 from tests.report.runs import RUNS, beside_baseline, crowd, several

@@ -21,7 +21,7 @@ from gradscope.records import (
     Verdict,
 )
 from gradscope.report import View, reporter
-from gradscope.report.lines import width_of
+from gradscope.report.terminal.lines import width_of
 
 RIGHT, WRONG, UNSURE = Verdict.RIGHT, Verdict.WRONG, Verdict.CANNOT_JUDGE
 HOSTILE = "a.\x1b[31mred\u202e.a_very_long_name_that_no_terminal_has_room_for.kernel"

@@ -31,10 +31,10 @@ from gradscope.records import (
     Votes,
 )
 from gradscope.records.nonfinite import Cause
-from gradscope.report import units
-from gradscope.report.glyphs import visible
 from gradscope.report.html import fragment, page
 from gradscope.report.html.page import POLICY, style
+from gradscope.report.shared import units
+from gradscope.report.shared.glyphs import visible
 from tests.report.canned import CANNED, broken, compared, deep, healthy, layer, report, searched
 from tests.report.html_pages import HOSTILE, Page
 from tests.report.pages import shown

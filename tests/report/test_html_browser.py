@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gradscope.records import Suite
-from gradscope.report.glyphs import visible
 from gradscope.report.html import page
+from gradscope.report.shared.glyphs import visible
 from tests.report.browser import Visit, trap, visit
 from tests.report.canned import broken, deep
 from tests.report.html_pages import HOSTILE, Page

@@ -10,7 +10,7 @@ import junitparser
 import pytest
 
 from gradscope.records import GradientCheck, Measurement, Outcome, Policy, Report, Suite, Verdict
-from gradscope.report.glyphs import visible
+from gradscope.report.shared.glyphs import visible
 from tests.report.canned import HOSTILE, broken, deep, healthy
 from tests.report.pages import compare, shown
 from tests.report.runs import RUNS, beside_baseline, crowd, several

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Outcome, Policy, Report, Severity, Suite
-from gradscope.report.markdown import size
-from gradscope.report.marks import code, prose, table
+from gradscope.report.markdown.marks import code, prose, table
+from gradscope.report.markdown.reporter import size
 from tests.report.canned import HOSTILE, broken, compared, deep, healthy, vanishing
 from tests.report.pages import compare, shown as shown_in
 from tests.report.runs import RUNS, beside_baseline, several

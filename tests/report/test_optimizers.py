@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gradscope.records import Comparison, Report, Skipped, Trial
-from gradscope.report.optimizer_details import ended
+from gradscope.report.terminal.optimizer_details import ended
 from tests.report.canned import compared, searched
 from tests.report.pages import shown
 

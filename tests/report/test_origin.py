@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.recording import dumps, loads, rounded, to_json
 from gradscope.records import Calculation, Cause, Operation, Origin, Report, Source, Suite
 from gradscope.report import View, reporter
-from gradscope.report.lines import width_of
+from gradscope.report.terminal.lines import width_of
+from gradscope.serialization.report_json import dumps, loads, rounded, to_json
 from tests.report.canned import HOSTILE, healthy
 
 ROOT = Path(__file__).parents[2]

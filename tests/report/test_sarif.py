@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from gradscope.records import Finding, Outcome, Report, Severity, Source, Suite
-from gradscope.report.glyphs import visible
+from gradscope.report.shared.glyphs import visible
 from gradscope.rules import all_rules
 from tests.report.canned import broken, deep, healthy
 from tests.report.pages import compare, shown

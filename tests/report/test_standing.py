@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Against, Known, Outcome, Suite, Votes
-from gradscope.report.lines import width_of
-from gradscope.report.standing import MOST_FIXED
+from gradscope.report.shared.standing import MOST_FIXED
+from gradscope.report.terminal.lines import width_of
 from tests.report.canned import deep, healthy, layer, vanishing
 from tests.report.pages import compare, shown
 from tests.report.runs import beside_baseline

@@ -10,7 +10,7 @@ import pytest
 from gradscope.records import Report, Suite
 from tests.report.canned import CANNED, broken, deep
 from tests.report.pages import shown
-from tests.test_suites import several
+from tests.serialization.test_suite_json import several
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gradscope.report.lines import width_of
+from gradscope.report.terminal.lines import width_of
 from tests.report.pages import compare, shown
-from tests.test_suites import several
+from tests.serialization.test_suite_json import several
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Report, Skipped
-from gradscope.report.folding import FOLDED_ABOVE
-from gradscope.report.lines import fold, width_of, wrap
-from gradscope.report.optimizers import folded_code
+from gradscope.report.shared.folding import FOLDED_ABOVE
+from gradscope.report.terminal.lines import fold, width_of, wrap
+from gradscope.report.terminal.optimizers import folded_code
 from tests.report.canned import CANNED, HOSTILE, broken, deep, healthy, layer, report as report_of, vanishing
 from tests.report.pages import compare, shown
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gradscope.report import units
+from gradscope.report.shared import units
 from gradscope.rules import words
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope import pipeline
-from gradscope.options import CheckOptions
 from gradscope.records import Finding, Report, Severity
+from gradscope.records.options import CheckOptions
+from gradscope.runs.check import check as checked
 from tests.samples.expected import EXPECTED
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 
 @cache
 def check(file: str) -> Report:
-    return pipeline.check(str(SAMPLES / file), options=CheckOptions(verified=EXPECTED[file].verified))
+    return checked(str(SAMPLES / file), options=CheckOptions(verified=EXPECTED[file].verified))
 
 
 def of_severity(report: Report, severity: Severity) -> list[Finding]:

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.measure.compiling import compile_program
-from gradscope.pipeline import check_loss
 from gradscope.records import Connection, Layer, Measurement, Parameter, Recurrence
+from gradscope.runs.check import check_loss
+from gradscope.trace.compiling import compile_program
 
 Tree = Any
 Bump = Callable[[str, Any], Any]

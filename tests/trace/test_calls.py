@@ -14,8 +14,8 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import io_callback
 
-from gradscope.pipeline import check_loss
 from gradscope.records import Connection, Measurement, Severity
+from gradscope.runs.check import check_loss
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, dense, error, two_layers
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gradscope.pipeline import check_loss
 from gradscope.records import Connection, Severity
+from gradscope.runs.check import check_loss
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, dense, error, two_layers
 

@@ -11,17 +11,7 @@ import pytest
 from jax import lax
 
 from tests.trace import oracle
-from tests.trace.oracle import (
-    BATCH,
-    RECURRENT,
-    SEQUENCE,
-    STEPS,
-    TWO,
-    agreeing,
-    apply,
-    error,
-    step,
-)
+from tests.trace.oracle import BATCH, RECURRENT, SEQUENCE, STEPS, TWO, agreeing, apply, error, step
 
 
 def recurrent(p: Any, b: Any, reverse: bool = False) -> Any:

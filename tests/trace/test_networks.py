@@ -11,8 +11,8 @@ import pytest
 from jax import lax
 
 from gradscope.load.problem import Problem
-from gradscope.pipeline import check_loss
 from gradscope.records import Connection, Severity
+from gradscope.runs.check import check_loss
 from gradscope.trace.program import Tracer
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, dense, error, normal, two_layers

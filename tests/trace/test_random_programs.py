@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 from gradscope.load.problem import Problem
-from gradscope.measure.compiling import _options
 from gradscope.measure.flow import FlowPass
-from gradscope.pipeline import check_loss
+from gradscope.runs.check import check_loss
+from gradscope.trace.compiling import _options
 from gradscope.trace.program import Tracer
 from tests.trace.programs import Sample, samples
 

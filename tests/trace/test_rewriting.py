@@ -12,8 +12,8 @@ import pytest
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
-from gradscope.trace.jax_compat import body_of
-from gradscope.trace.jax_compat.rewriting import without_custom_rules, without_stop_gradient
+from gradscope.trace.jaxprs import body_of
+from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
 
 stop = lax.stop_gradient
 

@@ -11,17 +11,7 @@ import pytest
 from jax import lax
 
 from tests.trace import oracle
-from tests.trace.oracle import (
-    BATCH,
-    SEQUENCE,
-    STACK,
-    STEPS,
-    agreeing,
-    apply,
-    block,
-    error,
-    step,
-)
+from tests.trace.oracle import BATCH, SEQUENCE, STACK, STEPS, agreeing, apply, block, error, step
 
 
 def test_a_reversed_loop_over_layers_runs_the_last_layer_first() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from gradscope.trace import jax_compat, tracks
+from gradscope.trace import jaxprs, tracks
 from gradscope.trace.follow import follow, literal
 from gradscope.trace.tracks import NOTHING, PRESENT, Tracks, of_leaf
 
@@ -22,7 +22,7 @@ View = Callable[[Any], Any]
 def tracked(view: View, *shapes: tuple[int, ...]) -> Tracks:
     """The tracks of `view` of leaves of these shapes, equation by equation."""
     closed = jax.make_jaxpr(view)(*(jnp.zeros(shape) for shape in shapes))
-    body = jax_compat.body_of(closed)
+    body = jaxprs.body_of(closed)
     known: dict[Any, Tracks] = {
         var: tracks.of_constant(c, 0) for var, c in zip(body.jaxpr.constvars, body.consts, strict=True)
     }
@@ -31,7 +31,7 @@ def tracked(view: View, *shapes: tuple[int, ...]) -> Tracks:
     }
 
     def read(atom: Any) -> Tracks:
-        return literal(atom, 0) if jax_compat.is_literal(atom) else known.get(atom, NOTHING)
+        return literal(atom, 0) if jaxprs.is_literal(atom) else known.get(atom, NOTHING)
 
     for eqn in body.eqns:
         outs = follow(eqn, [read(atom) for atom in eqn.invars], 0, lambda a, b: None)

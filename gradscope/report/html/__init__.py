@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TextIO
 
 from gradscope.records import Suite
-from gradscope.report.base import View
 from gradscope.report.html.page import fragment as fragment, page as page
+from gradscope.report.shared.base import View
 
 
 class HtmlReporter:

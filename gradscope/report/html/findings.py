@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradscope.records import Against, Finding, NotJudged, Report, Severity, Source, Standing
-from gradscope.report import units
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -18,6 +17,7 @@ from gradscope.report.html.markup import (
     prose,
     tag,
 )
+from gradscope.report.shared import units
 
 STANDINGS = {
     Standing.NEW: "new since the baseline",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradscope.records import Histogram
-from gradscope.report import units
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, table, tag
 from gradscope.report.html.plots import thinned
 from gradscope.report.html.profile import room
 from gradscope.report.html.scales import power, short
+from gradscope.report.shared import units
 
 MOST_ROWS = 100
 """Of more layers those at even distances are drawn; the table has all."""

@@ -10,7 +10,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gradscope.report.glyphs import visible
+from gradscope.report.shared.glyphs import visible
 
 EMPTY = frozenset(("meta", "path", "rect", "use"))
 """Written as `<path/>` where nothing is in them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradscope.records import Report
-from gradscope.report import units
 from gradscope.report.html.markup import NOTHING, Frame, Html, listed, prose, tag
-from gradscope.report.sections import NOTE, UNSEEN, durations
+from gradscope.report.shared import units
+from gradscope.report.terminal.sections import NOTE, UNSEEN, durations
 
 
 def notes(report: Report, frame: Frame) -> Html:

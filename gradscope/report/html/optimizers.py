@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from gradscope.records import Comparison, Contestant, Trial
-from gradscope.report import optimizers as words, units
-from gradscope.report.glyphs import UNICODE
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
+from gradscope.report.shared import units
+from gradscope.report.shared.glyphs import UNICODE
+from gradscope.report.terminal import optimizers as words
 
 MOST_POINTS = 80
 FAR = 30.0

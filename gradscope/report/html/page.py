@@ -8,7 +8,6 @@ from functools import cache
 from importlib.resources import files
 
 from gradscope.records import Outcome, Report, Suite
-from gradscope.report import gradients as verified, optimizers as words, targets, units
 from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.findings import counts, findings, not_judged
 from gradscope.report.html.histograms import histograms
@@ -16,7 +15,9 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, t
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
-from gradscope.report.layer_table import flags_by_layer
+from gradscope.report.shared import units
+from gradscope.report.terminal import gradients as verified, optimizers as words, targets
+from gradscope.report.terminal.layer_table import flags_by_layer
 
 MOST_WHOLE = 40
 """Beyond so many targets those of which nothing was found are told without their tables and drawings."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import Finding, Layer
-from gradscope.report import units
-from gradscope.report.glyphs import UNICODE
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, tag
 from gradscope.report.html.scales import Logarithmic, logarithmic, short
+from gradscope.report.shared import units
+from gradscope.report.shared.glyphs import UNICODE
 
 BLOCK = 32
 """Rows on one drawing: what a page of print holds."""

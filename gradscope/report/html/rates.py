@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from gradscope.records import RangeTest, RateSearch
-from gradscope.report import units
 from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, table, tag
 from gradscope.report.html.optimizers import MOST_POINTS, advice
 from gradscope.report.html.plots import Curve, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
+from gradscope.report.shared import units
 
 
 def rate_search(found: RateSearch, frame: Frame) -> Html:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from gradscope.records import Recurrence
-from gradscope.report import units
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, table, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.profile import room
 from gradscope.report.html.scales import Logarithmic, logarithmic
+from gradscope.report.shared import units
 
 MOST_CELLS = 120
 """Columns of the heat map; a longer loop has several steps in each."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Finding, Layer, Measurement, Origin, RuleCheck, Suite, Verdict
-from gradscope.report import gradients as verified, origin as leading, targets, units
-from gradscope.report.columns import COLUMNS, Column
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -21,6 +19,9 @@ from gradscope.report.html.markup import (
     tag,
 )
 from gradscope.report.html.scales import Logarithmic, logarithmic
+from gradscope.report.shared import units
+from gradscope.report.shared.columns import COLUMNS, Column
+from gradscope.report.terminal import gradients as verified, origin as leading, targets
 
 BROKEN = frozenset(("NaN", "inf", "-inf"))
 

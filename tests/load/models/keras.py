@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import optax
 
-from gradscope.load.losses import OutputLoss, of_outputs
+from gradscope.load.signature.losses import OutputLoss, of_outputs
 from tests.load.models.case import Case, Made
 
 X = np.linspace(-1, 1, 64, dtype=np.float32).reshape(16, 4)

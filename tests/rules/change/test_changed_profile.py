@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.against import profile_of
+from gradscope.gate.baseline_status import profile_of
 from gradscope.records import Finding, Measurement, Reference, Report, Tool
 from gradscope.rules import judge, judging
 from tests.rules.healthy import HEALTHY

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.measure.origin.causes import cause_of
+from gradscope.nonfinite.causes import cause_of
 from gradscope.records import Calculation, Cause, Finding, NonFiniteInput, Operation, Origin, Severity
 from gradscope.rules.numerics.remedies import EXPLAINED
 from tests.rules.made import found, layer, measured, parameter, source

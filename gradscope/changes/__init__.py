@@ -1,0 +1,1 @@
+"""Two runs: what changed. Pure."""

@@ -1,0 +1,1 @@
+"""gradscope inside other tools."""

@@ -1,0 +1,1 @@
+"""The pytest plugin: the fixture, the marker, and `pytest --gradscope`."""

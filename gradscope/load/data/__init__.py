@@ -1,0 +1,1 @@
+"""Batches: from the file, from a loader, or from data files."""

@@ -1,0 +1,1 @@
+"""The params: from a pytree, a framework or a checkpoint."""

@@ -1,0 +1,108 @@
+"""Which frameworks are known, and the questions that the rest of loading asks of them.
+
+An adapter is imported only where its library already is: a file that uses none pays for none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from gradscope.load.model.frameworks.base import Adapter, Context, Opened, wrapped_functions
+
+ADAPTERS = {
+    "flax.nnx": "flax_nnx",
+    "equinox": "equinox",
+    "flax.linen": "flax_linen",
+    "haiku": "haiku",
+    "keras": "keras",
+    "jax": "train_state",
+}
+"""Library -> the module of this folder that opens its models; the first that knows an object takes it."""
+
+EXTRAS = {"flax": "flax", "equinox": "equinox", "haiku": "haiku", "keras": "keras"}
+"""Top-level module -> the extra of gradscope that installs it."""
+
+_GRADIENT = ("Value and gradient of ", "Gradient of ")
+
+
+def adapters() -> Iterator[Adapter]:
+    for library, module in ADAPTERS.items():
+        if library in sys.modules:
+            found: Adapter = importlib.import_module(f"gradscope.load.model.frameworks.{module}").ADAPTER
+            yield found
+
+
+def adapter_of(value: Any) -> Adapter | None:
+    """The adapter that opens `value`, or `None` for what is no model object."""
+    return next((adapter for adapter in adapters() if adapter.is_model(value)), None)
+
+
+def opened(value: Any, context: Context) -> Opened | None:
+    adapter = adapter_of(value)
+    return None if adapter is None else adapter.open(value, context)
+
+
+def is_blueprint(value: Any) -> bool:
+    adapter = adapter_of(value)
+    return adapter is not None and adapter.is_blueprint(value)
+
+
+def sees_calls(blueprint: Any) -> bool:
+    adapter = adapter_of(blueprint)
+    return adapter is not None and adapter.sees_calls and adapter.is_blueprint(blueprint)
+
+
+@contextmanager
+def watched(kinds: dict[tuple[str, ...], str]) -> Iterator[None]:
+    """Adds the classes of the modules that a loss calls, unless those of its model are known.
+
+    A path that several classes have is left out: the params of two networks in one dict.
+    """
+    found: dict[tuple[str, ...], set[str]] = {}
+    with ExitStack() as stack:
+        for adapter in adapters() if not kinds else ():
+            stack.enter_context(adapter.watch(lambda path, name: found.setdefault(path, set()).add(name)))
+        yield
+    kinds.update({path: min(names) for path, names in found.items() if path and len(names) == 1})
+
+
+def is_companion(value: Any) -> bool:
+    return any(adapter.is_companion(value) for adapter in adapters())
+
+
+def fresh(value: Any) -> Any:
+    """What a loss gets of a value that stands in the file: a copy, where traces must not share it."""
+    for adapter in adapters():
+        if adapter.is_companion(value):
+            return adapter.fresh(value)
+    return value
+
+
+def loss_of(function: Any) -> Any:
+    """The loss inside `value_and_grad(loss)`, of JAX or of a framework; any other function as it is.
+
+    The wrappers of JAX have no type of their own: the first words of their docstring are what is public.
+    """
+    for each in wrapped_functions(function):
+        if str(getattr(each, "__doc__", "")).startswith(_GRADIENT):
+            function = getattr(each, "__wrapped__", function)
+    for adapter in adapters():
+        function = adapter.loss_of(function)
+    return function
+
+
+def transform_of(value: Any) -> Any:
+    """The optax transform in a framework's own optimizer object, or `None`."""
+    found = (adapter.transform_of(value) for adapter in adapters())
+    return next((transform for transform in found if transform is not None), None)
+
+
+def title_of_class(value: Any) -> str | None:
+    """The framework whose model class `value` is, or `None`."""
+    if not isinstance(value, type):
+        return None
+    return next((adapter.title for adapter in adapters() if adapter.is_class(value)), None)

@@ -1,0 +1,43 @@
+"""What a user may give as an optimizer, and as optimizers of their own to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gradscope.errors import GradscopeError
+from gradscope.load.model.frameworks.table import transform_of
+from gradscope.load.shown import kind_of, shown
+
+
+def checked_optimizer(optimizer: Any) -> Any:
+    transform = transform_of(optimizer)
+    if transform is not None:
+        return transform
+    if optimizer is None or is_optimizer(optimizer):
+        return optimizer
+    raise GradscopeError(
+        f"optimizer is {shown(optimizer)}, of type {kind_of(optimizer)}.",
+        why="It has no functions `init` and `update`.",
+        fix="Give an `optax.GradientTransformation`: `optimizer = optax.adam(1e-3)`.",
+        slug="not-an-optimizer",
+    )
+
+
+def checked_candidates(candidates: Any) -> Mapping[str, Callable[[Any], Any]]:
+    if candidates is None:
+        return {}
+    if isinstance(candidates, Mapping) and all(
+        isinstance(n, str) and callable(c) for n, c in candidates.items()
+    ):
+        return dict(candidates)
+    raise GradscopeError(
+        f"candidates is {shown(candidates)}, of type {kind_of(candidates)}.",
+        why="It maps names to functions that make an optimizer from a learning rate.",
+        fix='Write `candidates = {"mine": lambda lr: optax.chain(...)}`.',
+        slug="not-an-optimizer",
+    )
+
+
+def is_optimizer(value: Any) -> bool:
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))

@@ -1,0 +1,1 @@
+"""What each parameter of the loss receives."""

@@ -1,0 +1,70 @@
+"""Counts NaNs and infinities, leaf by leaf: run only where the flow pass saw one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gradscope.measure.flow import Sample
+from gradscope.measure.leaf_statistics import stacks_of_leaves
+from gradscope.measure.statistics import Floats, Moments
+from gradscope.records import NonFiniteInput
+from gradscope.trace.compiling import compile_program
+from gradscope.trace.leaves import path_name
+from gradscope.trace.program import Inputs, Program
+
+
+def seen(sample: Sample) -> bool:
+    """The loss, a layer's output, a δ or a gradient is not finite."""
+    values = [*sample.forward.values(), *sample.delta.values(), *sample.gradients]
+    return not np.isfinite(sample.loss) or any(not np.isfinite(v.largest).all() for v in values)
+
+
+def harmful(sample: Sample) -> bool:
+    """It reaches the loss or a gradient; what does not was masked on purpose."""
+    return not np.isfinite(sample.loss) or any(not np.isfinite(g.largest).all() for g in sample.gradients)
+
+
+def in_weights(weights: Sequence[Any], moments: Sequence[Moments]) -> list[int]:
+    return [
+        0 if np.isfinite(found.largest).all() else count(weight)
+        for weight, found in zip(weights, moments, strict=True)
+    ]
+
+
+def in_batch(batch: Any) -> tuple[NonFiniteInput, ...]:
+    """The leaves of a batch that hold a NaN or an infinity."""
+    found = []
+    for path, leaf in jax.tree_util.tree_flatten_with_path(batch)[0]:
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact) and (bad := count(leaf)):
+            found.append(NonFiniteInput(path_name(path) or "batch", bad, int(leaf.size)))
+    return tuple(found)
+
+
+def in_gradients(program: Program, inputs: Inputs) -> list[Floats]:
+    """By leaf: elements of the gradient that are not finite; one number per row of a stacked leaf."""
+    stacks = stacks_of_leaves(program)
+    consts = list(program.body.consts)
+
+    def step(weights: list[Array], others: list[Array], consts: list[Array]) -> list[Array]:
+        gradients = jax.grad(program.loss)(weights, others, consts)
+        return [
+            jnp.sum(~jnp.isfinite(g), axis=tuple(axis for axis in range(g.ndim) if axis not in stack))
+            for g, stack in zip(gradients, stacks, strict=True)
+        ]
+
+    args = (inputs.weights, inputs.others, consts)
+    found = jax.device_get(compile_program(step, args, runs=1)(*args))
+    return [np.asarray(counts, np.float64) for counts in found]
+
+
+def count(value: Any) -> int:
+    """Elements that are NaN or infinite; a device array is reduced where it lies."""
+    if isinstance(value, jax.Array):
+        return int(jnp.sum(~jnp.isfinite(value)))
+    return int(np.sum(~np.isfinite(np.asarray(value))))

@@ -1,0 +1,131 @@
+"""From an equation of the derivative back to the forward operation, and to its operands.
+
+The operands are not kept while the program runs: for the one operation that is asked for, the part of the
+forward program that it needs is run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from jax import lax
+from jax.extend.core import JaxprEqn
+
+from gradscope.nonfinite.births import Place
+from gradscope.nonfinite.walk import CALLS
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Body
+
+Path = tuple[JaxprEqn, ...]
+"""From an equation of the program inward, to the operation itself."""
+
+
+class Forward:
+    """The operations of the program that was differentiated."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._paths: dict[int, list[Path]] = {}
+        self.order: dict[int, int] = {}
+        """By `id` of an equation, its place in the order of execution."""
+        for place, path in enumerate(_paths(body, ())):
+            self._paths.setdefault(jaxprs.made_at(path[-1]), []).append(path)
+            self.order.setdefault(id(path[-1]), place)
+
+    def primitives(self) -> dict[int, set[str]]:
+        return {key: {path[-1].primitive.name for path in paths} for key, paths in self._paths.items()}
+
+    def of(self, place: Place) -> Path | None:
+        """The operation that the equation is, or whose derivative it is.
+
+        Several operations share a place where a library's function is traced inline; the one that has the
+        equation's own name goes first, then one whose derivative can be infinite.
+        """
+        rule = jaxprs.rule_of(place.eqn)
+        paths = self._paths.get(jaxprs.made_at(place.eqn) if rule is None else rule, [])
+        calls = tuple(jaxprs.made_at(call) for call in reversed(place.calls))
+        same = [path for path in paths if tuple(map(jaxprs.made_at, path[:-1])) == calls] or paths
+        if not same:
+            return None
+        name = place.eqn.primitive.name
+        return max(
+            same, key=lambda path: (place.primal and path[-1].primitive.name == name, _sharp(path[-1]))
+        )
+
+
+def _sharp(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name in SHARP
+
+
+SHARP = frozenset(
+    {"sqrt", "rsqrt", "cbrt", "log", "log1p", "div", "pow", "integer_pow", "atan2", "acos", "asin", "acosh"}
+    | {"atanh", "eigh", "svd", "qr", "cholesky", "triangular_solve", "erf_inv", "lgamma", "exp"}
+)
+"""Operations whose derivative is infinite somewhere, or overflows."""
+
+
+def _paths(body: Body, outer: Path) -> Iterator[Path]:
+    for eqn in body.eqns:
+        yield (*outer, eqn)
+        for inner in jaxprs.inner_bodies(eqn):
+            yield from _paths(inner, (*outer, eqn))
+
+
+def operands_at(body: Body, args: Sequence[Any], path: Path, steps: Sequence[int]) -> list[Any] | None:
+    """The operands of the path's last equation, in these iterations; `None` where it is not reached."""
+    eqn, *inner = path
+    values = _operands(body, args, eqn)
+    if not inner:
+        return values
+    name = eqn.primitive.name
+    if name in CALLS:
+        return operands_at(jaxprs.called_body(eqn), values, tuple(inner), steps)
+    if name == "cond":
+        bodies = jaxprs.branches(eqn)
+        chosen = bodies[min(max(int(values[0]), 0), len(bodies) - 1)]
+        held = any(each is inner[0] for each in chosen.eqns)
+        return operands_at(chosen, values[1:], tuple(inner), steps) if held else None
+    if name == "scan" and steps:
+        p = jaxprs.scan_params(eqn)
+        return operands_at(p.body, _inputs_of_step(p, values, steps[0]), tuple(inner), steps[1:])
+    return None
+
+
+def _inputs_of_step(p: jaxprs.ScanParams, values: list[Any], number: int) -> list[Any]:
+    first, last = p.consts, p.consts + p.carry
+    consts, carry, rows = values[:first], values[first:last], values[last:]
+    step = jaxprs.compiled(p.body)
+
+    def inputs(done: int) -> list[Any]:
+        index = p.length - 1 - done if p.reverse else done
+        taken = [lax.dynamic_index_in_dim(row, index, 0, keepdims=False) for row in rows]
+        return [*consts, *carry, *taken]
+
+    for done in range(number):
+        carry = step(*inputs(done))[: p.carry]
+    return inputs(number)
+
+
+def _operands(body: Body, args: Sequence[Any], eqn: JaxprEqn) -> list[Any]:
+    """By running those equations before it that it needs."""
+    held = dict(zip(body.jaxpr.constvars, body.consts, strict=True))
+    held.update(zip(body.jaxpr.invars, args, strict=True))
+    before = body.eqns[: next(i for i, each in enumerate(body.eqns) if each is eqn)]
+    asked = [atom for atom in dict.fromkeys(_variables(eqn.invars)) if atom not in held]
+    wanted, needed = set(asked), []
+    for each in reversed(before):
+        if not wanted.isdisjoint(each.outvars):
+            needed.append(each)
+            wanted.update(_variables(each.invars))
+    reads = [var for var in held if var in wanted]
+    run = jaxprs.as_function(body, needed[::-1], reads, asked)
+    held.update(zip(asked, run(*[held[var] for var in reads]) if asked else [], strict=True))
+    jax.block_until_ready([held[atom] for atom in asked])  # type: ignore[no-untyped-call]
+    atoms: list[Any] = list(eqn.invars)
+    return [atom.val if jaxprs.is_literal(atom) else held[atom] for atom in atoms]
+
+
+def _variables(atoms: Sequence[Any]) -> list[Any]:
+    return [atom for atom in atoms if not jaxprs.is_literal(atom)]

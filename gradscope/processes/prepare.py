@@ -1,0 +1,22 @@
+"""What JAX reads when it is imported, set for a process that runs each program once."""
+
+from __future__ import annotations
+
+import os
+
+from gradscope.processes import compilation_cache
+
+
+def prepare_process() -> None:
+    """Set up JAX for a process that runs each program once; what the user has set wins.
+
+    Must run before JAX is imported. Programs that run once are dominated by XLA's compile time: no
+    backend optimization (`docs/performance.md`), and a compilation cache that outlives the process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_backend_optimization_level" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras chooses its backend when it is imported, and without this it would be TensorFlow.
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    compilation_cache.use()

@@ -1,0 +1,48 @@
+"""The columns of the layer table that hold a number, and which of them goes first when it is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradscope.records import Layer
+from gradscope.report.shared import units
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    title: tuple[str, str]
+    """Two lines, the upper one first."""
+    priority: int
+    """The highest is left out first."""
+    cell: Callable[[Layer], str]
+    only_if_any: bool = False
+    """Left out where no layer has something in it."""
+
+
+def _ratio(layer: Layer) -> str:
+    return units.cell(layer.gradient_to_weight) if layer.weight_rms else units.NOT_MEASURED
+
+
+def _update(layer: Layer) -> str:
+    if layer.update_rms is None:
+        return ""
+    return units.cell(layer.update_rms / layer.weight_rms) if layer.weight_rms else units.NOT_MEASURED
+
+
+def _some(part: float | None) -> str:
+    return units.share(part) if part else ""
+
+
+COLUMNS = (
+    Column(("", "params"), 5, lambda layer: units.count(layer.size)),
+    Column(("weight", "rms"), 6, lambda layer: units.cell(layer.weight_rms)),
+    Column(("grad", "norm"), 4, lambda layer: units.cell(layer.gradient_norm)),
+    Column(("grad", "rms"), 7, lambda layer: units.cell(layer.gradient_rms)),
+    Column(("grad /", "weight"), 2, _ratio),
+    Column(("update", "/ weight"), 2, _update, only_if_any=True),
+    Column(("zero", "grad"), 3, lambda layer: _some(layer.gradient_zero_share), only_if_any=True),
+    Column(("not", "finite"), 1, lambda layer: _some(layer.gradient_nonfinite_share), only_if_any=True),
+    Column(("activ.", "rms"), 3, lambda layer: units.cell(layer.activation_rms)),
+    Column(("δ", "rms"), 0, lambda layer: units.cell(layer.delta_rms)),
+)

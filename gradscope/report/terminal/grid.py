@@ -1,0 +1,86 @@
+"""A plain table: names are folded, and where it is narrow the columns that tell least are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradscope.report.terminal.lines import Line, fold, pad, width_of
+
+NAME_AT_LEAST = 12
+GAP = "  "
+MARK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column and its cells, from the first row to the last."""
+
+    title: tuple[str, str]
+    """Two lines, the upper one first."""
+    priority: int
+    """The highest is left out first."""
+    cells: Sequence[str]
+    styles: Sequence[str] = ()
+    """Of each cell; empty: plain."""
+    right: bool = True
+
+    @property
+    def width(self) -> int:
+        return max(width_of(text) for text in (*self.title, *self.cells))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The left end of a row."""
+
+    name: str
+    mark: str = ""
+    style: str = ""
+
+
+def grid(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Line]:
+    """Lines of at most `width` cells; a column in which nothing stands is left out."""
+    kept = fitting(title, rows, columns, width)
+    name = max(min(_longest(title, rows), _room(kept, width)), 6)
+    return [*_header(title, kept, name), *_body(rows, kept, name)]
+
+
+def fitting(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that `grid` shows."""
+    kept = [column for column in columns if any(column.cells)]
+    while kept and _room(kept, width) < min(_longest(title, rows), NAME_AT_LEAST):
+        kept.remove(max(kept, key=lambda column: column.priority))
+    return kept
+
+
+def _longest(title: str, rows: Sequence[Row]) -> int:
+    return max([width_of(title), *(width_of(row.name) for row in rows)])
+
+
+def _room(columns: Sequence[Column], width: int) -> int:
+    """For the names."""
+    return width - MARK - sum(column.width + len(GAP) for column in columns)
+
+
+def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:
+    lines: list[Line] = []
+    for index in (0, 1):
+        text = " " * MARK + pad(title if index else "", name)
+        for column in columns:
+            text += GAP + pad(column.title[index], column.width, right=column.right)
+        lines.append([(text.rstrip(), "quiet")])
+    return lines
+
+
+def _body(rows: Sequence[Row], columns: Sequence[Column], name: int) -> list[Line]:
+    lines: list[Line] = []
+    for place, row in enumerate(rows):
+        pieces = fold(row.name, name)
+        line: Line = [(pad(row.mark, MARK), row.style), (pad(pieces[0], name), row.style)]
+        for column in columns:
+            style = column.styles[place] if column.styles else ""
+            line.append((GAP + pad(column.cells[place], column.width, right=column.right), style))
+        lines.append(line)
+        lines += [[(" " * MARK + piece, row.style)] for piece in pieces[1:]]
+    return lines

@@ -1,0 +1,125 @@
+"""`gradscope.verify`: load, verify, judge, report, without the flow pass.
+
+JAX is imported inside the functions, as in `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gradscope.errors import GradscopeError
+from gradscope.records import Report, Skipped, Timing
+from gradscope.records.options import LoadOptions
+from gradscope.records.progress import Progress, silent
+from gradscope.rules import all_rules, judge, judging
+from gradscope.runs.check import Limits
+from gradscope.runs.common import tool
+
+if TYPE_CHECKING:
+    from gradscope.load.problem import Problem
+
+DIRECTIONS = 2
+
+
+def verify(
+    target: str,
+    options: LoadOptions | None = None,
+    *,
+    directions: int = DIRECTIONS,
+    per_element: int = 0,
+    progress: Progress = silent,
+) -> Report:
+    """Load a target and verify its gradients: leaf by leaf, and every custom rule by itself."""
+    start = perf_counter()
+    progress(f"loading {target}")
+    from gradscope.load.target import load
+    from gradscope.load.usercode.random_generators import seeded
+
+    options = options or LoadOptions()
+    with seeded(options.seed):
+        problem = load(target, options)
+        return verify_problem(
+            problem,
+            target=target,
+            directions=directions,
+            per_element=per_element,
+            progress=progress,
+            load_s=perf_counter() - start,
+        )
+
+
+def verify_problem(
+    problem: Problem,
+    *,
+    target: str,
+    directions: int = DIRECTIONS,
+    per_element: int = 0,
+    limits: Limits | None = None,
+    progress: Progress = silent,
+    load_s: float = 0.0,
+) -> Report:
+    """Verify the gradients of a problem that is at hand."""
+    _require(directions, per_element)
+    from gradscope.verification.verify import verify as verify_gradients
+
+    found = verify_gradients(problem, directions=directions, per_element=per_element, progress=progress)
+    measurement = found.added_to(None)
+    rules = tuple(rule.name for rule in all_rules() if rule.family == "correctness")
+    findings, skipped = judge(measurement, select=rules, limits=limits or {})
+    notes = tuple(Skipped("note", note) for note in problem.notes)
+    timing = Timing(load_s).plus(found.timing)
+    remarks = (*notes, *found.skipped, *skipped)
+    return Report(
+        target, tool(), measurement, findings, remarks, timing, rules=judging(measurement, rules, (), skipped)
+    )
+
+
+def verify_loss(
+    loss_fn: Callable[..., Any] | Problem,
+    params: Any = None,
+    batch: Any = None,
+    *,
+    batches: Any = None,
+    data: Any = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    given: Mapping[str, Any] | None = None,
+    directions: int = DIRECTIONS,
+    per_element: int = 0,
+    limits: Limits | None = None,
+) -> Report:
+    """`gradscope.verify`: is the gradient of a loss right, for each leaf of its params?
+
+    `report.measurement.gradients` has a verdict for each leaf: right, wrong, or that it cannot be judged and
+    why. `directions` are tried in each leaf, and `per_element` single elements besides; the other
+    arguments are those of `check`. Raises `GradscopeError` where the loss cannot be run.
+    """
+    from gradscope.load.problem import Problem
+
+    problem = (
+        loss_fn
+        if isinstance(loss_fn, Problem)
+        else Problem(
+            loss_fn,
+            params,
+            batch,
+            batches=batches,
+            data=data,
+            batch_size=batch_size,
+            seed=seed,
+            given=given,
+        )
+    )
+    return verify_problem(
+        problem, target=problem.name, directions=directions, per_element=per_element, limits=limits
+    )
+
+
+def _require(directions: int, per_element: int) -> None:
+    for option, value, least in (("--directions", directions, 1), ("--per-element", per_element, 0)):
+        if value < least:
+            raise GradscopeError(
+                f'"{option} {value}" cannot be done.', fix=f"Give {least} or more.", slug="bad-option"
+            )

@@ -1,0 +1,1 @@
+"""What flows through the equations of a program."""

@@ -1,0 +1,70 @@
+"""The only files that read the insides of JAX: equation parameters, jaxpr classes, source info.
+
+JAX 0.10 to 0.12. Where the versions differ, the newer spelling is tried first, and a comment names the
+version whose end makes the other one dead.
+"""
+
+from __future__ import annotations
+
+from gradscope.trace.jaxprs.axes import (
+    Lookup as Lookup,
+    SideBySide as SideBySide,
+    axis_of as axis_of,
+    counted_along as counted_along,
+    lookup as lookup,
+    moves as moves,
+    order_before as order_before,
+    side_by_side as side_by_side,
+    slices as slices,
+)
+from gradscope.trace.jaxprs.custom_rules import (
+    CustomRule as CustomRule,
+    alone as alone,
+    as_key as as_key,
+    custom_rule as custom_rule,
+    key_words as key_words,
+    run_widened as run_widened,
+    shared_text as shared_text,
+    wide_dtype as wide_dtype,
+)
+from gradscope.trace.jaxprs.equations import (
+    WhileParams as WhileParams,
+    compiled as compiled,
+    is_rematerialized as is_rematerialized,
+    is_transposed as is_transposed,
+    made_at as made_at,
+    run_equation as run_equation,
+    while_params as while_params,
+)
+from gradscope.trace.jaxprs.locations import (
+    is_user_file as is_user_file,
+    is_users_function as is_users_function,
+    user_locations as user_locations,
+)
+from gradscope.trace.jaxprs.meshes import (
+    MeshAxes as MeshAxes,
+    ShardMapParams as ShardMapParams,
+    make_varying as make_varying,
+    replicas as replicas,
+    shard_map_params as shard_map_params,
+    sharded_along as sharded_along,
+    varying_axes as varying_axes,
+)
+from gradscope.trace.jaxprs.operands import fan_in as fan_in
+from gradscope.trace.jaxprs.programs import (
+    Body as Body,
+    ScanParams as ScanParams,
+    as_function as as_function,
+    body_of as body_of,
+    branches as branches,
+    called_body as called_body,
+    calls_function as calls_function,
+    carries_program as carries_program,
+    checkpoint_options as checkpoint_options,
+    function_name as function_name,
+    in_backward as in_backward,
+    inner_bodies as inner_bodies,
+    is_literal as is_literal,
+    scan_params as scan_params,
+)
+from gradscope.trace.jaxprs.rule_lines import rule_of as rule_of, with_rule_lines as with_rule_lines

@@ -1,0 +1,46 @@
+"""Whose expression an equation is: the user's, or that of a library function which he calls."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.jaxprs.programs import inner_bodies
+
+_PLUMBING = re.compile(
+    r"[/\\]jax[/\\]_src[/\\](lax|numpy|interpreters)[/\\]|[/\\]jax[/\\]_src[/\\]"
+    r"(source_info_util|core|pjit|api|api_util|linear_util|traceback_util|custom_derivatives|ad_checkpoint|"
+    r"profiler|util)\.py$|[/\\]jax[/\\]experimental[/\\]"
+)
+"""Files that make equations in somebody else's name: `jnp.sqrt`, `jnp.linalg.norm`, the operators."""
+
+
+def author(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> str:
+    """The file that wrote the expression; `calls` are the equations around it, innermost first.
+
+    A jitted function of `jax.numpy` is traced once for all its callers, so the frames beyond it are not
+    asked: its own call is.
+    """
+    for each, call in zip((eqn, *calls), (*calls, None), strict=True):
+        if call is not None and _PLUMBING.search(_home(call)):
+            continue
+        found = next((name for name in _files(each) if not _PLUMBING.search(name)), "")
+        if found:
+            return found
+    return ""
+
+
+def _files(eqn: JaxprEqn) -> Sequence[str]:
+    traceback: Any = eqn.source_info.traceback
+    return [code.co_filename for code, _ in zip(*traceback.raw_frames(), strict=True)] if traceback else []
+
+
+def _home(call: JaxprEqn) -> str:
+    """The file of the function that an equation calls."""
+    info = next((body.jaxpr.debug_info for body in inner_bodies(call)), None)
+    found = re.search(r" at (.+):\d+$", str(info.func_src_info)) if info is not None else None
+    return os.path.normpath(found[1]) if found is not None else ""

@@ -1,0 +1,110 @@
+"""A point of the parameter space: the loss there, its gradient, and how much of both is noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gradscope.verification.gradient.finite_difference import Floats
+from gradscope.verification.gradient.surface import POINTS, Surface, Weights
+
+PROBES = 4
+"""Lines along which the noise of the loss is measured: twelve third differences in all."""
+_THIRD = np.array([-1.0, 3.0, -3.0, 1.0])
+_THIRD_GAIN = 20.0
+"""Variance of a third difference over that of one value."""
+BESIDE = 1e-2
+"""How far beside the parameters a second look is taken, relative to their scale."""
+
+
+@dataclass(eq=False)
+class Point:
+    """`spacing` is the relative distance of neighbouring numbers in the coarsest dtype of the computation."""
+
+    surface: Surface
+    weights: Weights
+    spacing: float
+    seed: int
+    neighbour: Point | None = None
+    """The parameters themselves, where this is a point beside them: scales are read there."""
+
+    @cached_property
+    def _evaluated(self) -> tuple[float, list[Any]]:
+        return self.surface.gradient(self.weights)
+
+    def gradient(self, leaf: int) -> Floats:
+        return np.asarray(self._evaluated[1][leaf], np.float64).ravel()
+
+    @cached_property
+    def loss(self) -> float:
+        """As the program of the lines gives it: differences are taken from its own rounding."""
+        return float(self._still[0][0])
+
+    @cached_property
+    def _still(self) -> list[Floats]:
+        return [self.surface.along(self.weights, {}, [0.0] * POINTS) for _ in range(2)]
+
+    @cached_property
+    def spread(self) -> float:
+        """Largest difference between evaluations at the same parameters; zero where it is deterministic."""
+        found = np.concatenate(self._still)
+        return float(found.max() - found.min()) if np.isfinite(found).all() else 0.0
+
+    @property
+    def deterministic(self) -> bool:
+        """Sums in another order (threads, an accelerator) are no randomness."""
+        return not self.spread > 64 * self.spacing * abs(self.loss)
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the loss between points a few units in the last place apart.
+
+        By third differences along equally spaced points, in which everything smooth cancels (Hamming's
+        difference table; Moré and Wild 2011), and never less than half a unit in the last place.
+        """
+        thirds = []
+        for probe in range(PROBES):
+            directions = self.directions(probe, 4 * self.spacing)
+            found = self.surface.along(self.weights, directions, list(np.arange(POINTS) - POINTS / 2))
+            thirds.append(np.convolve(found, _THIRD, mode="valid"))
+        measured = float(np.sqrt(np.mean(np.square(thirds)) / _THIRD_GAIN))
+        floor = float(np.finfo(np.float64).eps) * abs(self.loss) / 2
+        return max(measured, floor, self._own_rounding(), self.spread)
+
+    def _own_rounding(self) -> float:
+        """Of a loss that is returned in a coarser dtype: neighbouring values may all round to one."""
+        return self.surface.loss_spacing * abs(self.loss) / 2
+
+    @cached_property
+    def _shaken(self) -> list[Any]:
+        moved = self.surface.moved(self.weights, self.directions(PROBES, 4 * self.spacing))
+        return self.surface.gradient(moved)[1]
+
+    def wobble(self, leaf: int) -> Floats:
+        """What rounding makes of the gradient: its change under a step of a few units in the last place."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(np.asarray(self._shaken[leaf], np.float64).ravel() - self.gradient(leaf))
+
+    def unit(self, leaf: int) -> float:
+        """The leaf's own scale; one for a leaf of zeros, as a bias at its beginning."""
+        if self.neighbour is not None:
+            return self.neighbour.unit(leaf)
+        values = np.asarray(self.weights[leaf], np.float64)
+        rms = float(np.linalg.norm(values)) / max(values.size, 1) ** 0.5
+        return rms if rms > 0 and np.isfinite(rms) else 1.0
+
+    def directions(self, stream: int, size: float) -> dict[int, Floats]:
+        """Random for every leaf, `size` in units of each leaf's scale."""
+        rng = np.random.default_rng((self.seed, stream))
+        return {
+            leaf: rng.standard_normal(np.shape(weight)) * (size * self.unit(leaf))
+            for leaf, weight in enumerate(self.weights)
+        }
+
+    def beside(self) -> Point:
+        """A point close by, in general position: no unit stands exactly on its kink there."""
+        moved = self.surface.moved(self.weights, self.directions(PROBES + 1, BESIDE))
+        return Point(self.surface, moved, self.spacing, self.seed, self)

@@ -1,0 +1,253 @@
+"""Is the gradient right: every leaf, elements, custom rules, and forward against reverse mode."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.load.usercode.user_code import user_code
+from gradscope.records import (
+    Connection,
+    ElementCheck,
+    GradientCheck,
+    Measurement,
+    RuleCheck,
+    Skipped,
+    Timing,
+    Transposition,
+    Verdict,
+)
+from gradscope.records.progress import Progress
+from gradscope.trace.program import Program, Tracer
+from gradscope.verification.adjoint import transposition
+from gradscope.verification.gradient import words
+from gradscope.verification.gradient.judging import Finding, Judge
+from gradscope.verification.gradient.point import Point
+from gradscope.verification.gradient.reasons import Reasons
+from gradscope.verification.gradient.surface import Surface
+from gradscope.verification.gradient.trials import Outcome
+from gradscope.verification.precision import lowest_precision, spacing, widened
+from gradscope.verification.rules import check_rules
+
+DIRECTIONS = 2
+"""Tried in each leaf, where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    loss: float
+    gradients: tuple[GradientCheck, ...]
+    """In forward order."""
+    elements: tuple[ElementCheck, ...]
+    custom_rules: tuple[RuleCheck, ...]
+    transposition: Transposition
+    skipped: tuple[Skipped, ...]
+    timing: Timing
+
+    def added_to(self, measurement: Measurement | None) -> Measurement:
+        """`measurement`, or a new one where there is none, with what was found."""
+        return replace(
+            measurement or Measurement(self.loss, (), ()),
+            gradients=self.gradients,
+            elements=self.elements,
+            custom_rules=self.custom_rules,
+            transposition=self.transposition,
+        )
+
+
+def verify(
+    problem: Problem, *, directions: int = DIRECTIONS, per_element: int = 0, progress: Progress
+) -> Verified:
+    """Verify on the first batch: in float64 where the loss can be traced so, else in its own precision."""
+    with user_code("drawing batches"):
+        batch = next(itertools.islice(problem.batches(), 1))
+    progress("tracing in float64")
+    try:
+        with jax.enable_x64(True), warnings.catch_warnings():
+            # Of a model that mixes its own float32 with the float64 that only this command gives it.
+            warnings.simplefilter("ignore")
+            return _verified(problem, batch, widened, directions, per_element, progress)
+    except GradscopeError as error:
+        why = error.what
+    progress("tracing")
+    found = _verified(problem, batch, lambda tree: tree, directions, per_element, progress)
+    note = Skipped("note", f"Verified in the model's own precision, since in float64 it cannot run: {why}")
+    return replace(found, skipped=(*found.skipped, note))
+
+
+def _verified(
+    problem: Problem,
+    batch: Any,
+    prepare: Callable[[Any], Any],
+    directions: int,
+    per_element: int,
+    progress: Progress,
+) -> Verified:
+    start = time.perf_counter()
+    tracer = Tracer(problem, prepare)
+    program = tracer.trace(batch)
+    traced = time.perf_counter()
+    progress("compiling")
+    inputs = tracer.inputs(batch)
+    surface = Surface(program, inputs)
+    running = time.perf_counter()
+    rules = check_rules(program, inputs, seed=problem.seed, progress=progress)
+    run = _Run(program, surface, rules, problem.seed, directions)
+    gradients = tuple(run.leaves(progress))
+    elements = tuple(run.elements(gradients, per_element))
+    progress("comparing forward with reverse mode")
+    mode = transposition(surface, run.point)
+    return Verified(
+        loss=run.point.loss,
+        gradients=gradients,
+        elements=elements,
+        custom_rules=rules,
+        transposition=mode,
+        skipped=(),
+        timing=Timing(
+            trace_s=traced - start + surface.trace_s,
+            compile_s=surface.compile_s,
+            run_s=time.perf_counter() - running,
+        ),
+    )
+
+
+class _Run:
+    """All leaves of one program at one point."""
+
+    def __init__(
+        self,
+        program: Program,
+        surface: Surface,
+        rules: Sequence[RuleCheck],
+        seed: int,
+        directions: int,
+    ) -> None:
+        dtype = lowest_precision(program)
+        self._program, self._surface = program, surface
+        self._dtype = str(dtype)
+        self._reasons = Reasons(program, surface, rules, self._dtype)
+        self.point = Point(surface, surface.weights, spacing(dtype), seed)
+        self._judge: Judge | None = None
+        self._directions = directions
+        self._owner = {
+            leaf: (group.name, source)
+            for group, source in zip(program.layers, program.sources, strict=True)
+            for leaf in group.leaves
+        }
+
+    def leaves(self, progress: Progress) -> Iterator[GradientCheck]:
+        order = [leaf for group in self._program.layers for leaf in group.leaves]
+        for number, leaf in enumerate(order, 1):
+            progress(f"comparing with differences: leaf {number} of {len(order)}")
+            yield self._leaf(leaf)
+
+    def elements(self, checks: tuple[GradientCheck, ...], count: int) -> Iterator[ElementCheck]:
+        """`count` random elements of every leaf that has a gradient to check."""
+        names = {leaf.name: number for number, leaf in enumerate(self._program.leaves)}
+        for check in checks:
+            leaf = names[check.parameter]
+            about = self._program.leaves[leaf]
+            if not count or not check.directions:
+                continue
+            rng = np.random.default_rng((self.point.seed, leaf, 11))
+            chosen = np.sort(rng.choice(about.size, min(count, about.size), replace=False))
+            for index in chosen:
+                yield self._element(leaf, int(index), check)
+
+    @property
+    def judge(self) -> Judge:
+        if self._judge is None:
+            sizes = [
+                float(np.linalg.norm(self.point.gradient(leaf))) * self.point.unit(leaf)
+                for leaf in range(len(self._program.leaves))
+            ]
+            largest = max((size for size in sizes if np.isfinite(size)), default=0.0)
+            self._judge = Judge(self._surface, self.point, largest or abs(self.point.loss), self._directions)
+        return self._judge
+
+    def _leaf(self, leaf: int) -> GradientCheck:
+        connection = self._program.connections[leaf]
+        if not self._program.leaves[leaf].size:
+            return self._said(leaf, Verdict.RIGHT, "empty", "it has no elements")
+        if connection in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
+            return self._said(
+                leaf, Verdict.RIGHT, "no-path", "it does not reach the loss: zero on both sides"
+            )
+        if not np.isfinite(self.point.loss):
+            return self._said(leaf, Verdict.CANNOT_JUDGE, "non-finite", "the loss is not finite")
+        if not np.isfinite(self.point.gradient(leaf)).all():
+            return self._said(leaf, Verdict.CANNOT_JUDGE, "non-finite", "its gradient is not finite")
+        found = self.judge.leaf(leaf)
+        cause, reason = words.words(found, self.point, self._dtype)
+        check = self._measured(leaf, found, cause, reason)
+        if found.verdict is Verdict.RIGHT:
+            return check
+        return self._reasons.told(check, leaf, self.judge)
+
+    def _measured(self, leaf: int, found: Finding, cause: str, reason: str) -> GradientCheck:
+        worst = found.worst
+        return GradientCheck(
+            parameter=self._program.leaves[leaf].name,
+            layer=self._owner[leaf][0],
+            verdict=found.verdict,
+            cause=cause,
+            reason=reason,
+            directions=len(found.trials),
+            analytic=worst.claim.analytic,
+            numeric=worst.found.value,
+            error=worst.gap,
+            uncertainty=worst.doubt,
+            step=worst.found.step,
+            dtype=self._dtype,
+            ratio=words.ratio(found),
+            source=self._owner[leaf][1],
+        )
+
+    def _said(self, leaf: int, verdict: Verdict, cause: str, reason: str) -> GradientCheck:
+        """Of a leaf without differences."""
+        zero = 0.0 if verdict is Verdict.RIGHT else float("nan")
+        layer, source = self._owner[leaf]
+        name = self._program.leaves[leaf].name
+        return GradientCheck(
+            parameter=name,
+            layer=layer,
+            verdict=verdict,
+            cause=cause,
+            reason=reason,
+            directions=0,
+            analytic=zero,
+            numeric=zero,
+            error=zero,
+            uncertainty=zero,
+            step=zero,
+            dtype=self._dtype,
+            source=source,
+        )
+
+    def _element(self, leaf: int, index: int, check: GradientCheck) -> ElementCheck:
+        trial = self.judge.element(leaf, index)
+        verdicts = {
+            Outcome.AGREES: Verdict.RIGHT,
+            # The cause of a leaf that cannot be judged is that of its elements too.
+            Outcome.DIFFERS: Verdict.WRONG if check.verdict is not Verdict.CANNOT_JUDGE else check.verdict,
+            Outcome.UNCLEAR: Verdict.CANNOT_JUDGE,
+        }
+        where = np.unravel_index(index, self._program.leaves[leaf].shape)
+        return ElementCheck(
+            parameter=check.parameter,
+            index=tuple(int(i) for i in where),
+            verdict=verdicts[trial.outcome],
+            analytic=trial.claim.analytic,
+            numeric=trial.found.value,
+            uncertainty=trial.doubt,
+        )

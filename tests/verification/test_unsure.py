@@ -1,0 +1,184 @@
+"""What differs on purpose, or cannot be known, is told apart from wrong, with its reason and line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from gradscope.load.problem import Problem
+from gradscope.records import GradientCheck
+from tests.verification.made import RIGHT, UNSURE, WRONG, Act, mlp, run, verdicts
+
+stop = lax.stop_gradient
+
+
+def rounded_through(x: Any) -> Any:
+    return x + stop(jnp.round(4 * x) / 4 - x)
+
+
+def passed(change: Callable[[Any], Any], inner: Act = lambda x: x) -> Act:
+    """A rule that gives `change(cotangent)` for whatever its function does."""
+
+    @jax.custom_vjp
+    def act(x: Any) -> Any:
+        return inner(x)
+
+    act.defvjp(lambda x: (inner(x), None), lambda _, g: (change(g),))
+    return act
+
+
+DELIBERATE: dict[str, Act] = {
+    "straight-through": passed(lambda g: g, lambda x: jnp.round(4 * x) / 4),
+    "reversal": passed(lambda g: -0.3 * g),
+    "clipping": passed(lambda g: jnp.clip(g, -1e-3, 1e-3)),
+}
+
+
+def unsure(problem: Problem) -> dict[str, GradientCheck]:
+    found = verdicts(problem)
+    assert WRONG not in {check.verdict for check in found.values()}, found
+    return {name: check for name, check in found.items() if check.verdict is UNSURE}
+
+
+def test_a_straight_through_estimator_is_named_with_its_line() -> None:
+    found = unsure(mlp(rounded_through))
+    assert set(found) == {"[0].w", "[0].b", "[1].w", "[1].b"}
+    for check in found.values():
+        assert check.cause == "stop-gradient"
+        assert check.source is not None
+        assert check.source.text == "return x + stop(jnp.round(4 * x) / 4 - x)"
+        assert "stop_gradient" in check.reason
+
+
+def test_a_layer_that_is_frozen_is_named_with_its_line() -> None:
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        first, second, last = params
+        frozen = stop(second)  # here
+        return base.loss_fn([first, frozen, last], batch)
+
+    found = unsure(Problem(loss_fn, base.params, next(base.batches())))
+    assert set(found) == {"[1].w", "[1].b"}
+    assert found["[1].w"].source is not None
+    assert found["[1].w"].source.text.endswith("# here")
+    assert found["[1].w"].analytic == 0 != found["[1].w"].numeric
+
+
+def test_a_stop_gradient_in_a_scan_and_a_jit_is_seen() -> None:
+    def act(x: Any) -> Any:
+        step = jax.jit(lambda c, _: (jnp.tanh(c) * stop(c), None))
+        return lax.scan(step, x, length=2)[0]
+
+    assert {check.cause for check in unsure(mlp(act)).values()} == {"stop-gradient"}
+
+
+def test_a_stop_gradient_that_changes_nothing_is_no_reason() -> None:
+    """As inside a softmax: the maximum that is taken off cancels."""
+    shifted = mlp(lambda x: jnp.exp(x - stop(x.max())) / jnp.exp(x - stop(x.max())).sum())
+    assert unsure(shifted) == {}
+
+
+@pytest.mark.parametrize("name", DELIBERATE)
+def test_a_rule_that_is_meant_is_named_and_not_wrong(name: str) -> None:
+    found = unsure(mlp(lambda x: DELIBERATE[name](jnp.tanh(x))))
+    assert set(found) == {"[0].w", "[0].b", "[1].w", "[1].b"}
+    for check in found.values():
+        assert check.cause == "custom-rule"
+        assert "the rule of `act`" in check.reason
+        assert "is wrong" not in check.reason
+
+
+def test_a_random_loss_is_told_and_is_never_wrong() -> None:
+    rng = np.random.default_rng(0)
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        shape = jax.ShapeDtypeStruct((), batch[0].dtype)
+        factor = jax.pure_callback(lambda: np.asarray(1 + 0.1 * rng.standard_normal(), shape.dtype), shape)
+        return base.loss_fn(params, batch) * factor
+
+    found = unsure(Problem(loss_fn, base.params, next(base.batches())))
+    assert set(found) == set(verdicts(base))
+    assert {check.cause for check in found.values()} == {"nondeterministic"}
+    assert "two evaluations at the same parameters differ" in found["[0].w"].reason
+
+
+def test_a_callback_that_cannot_be_batched_is_evaluated_one_by_one() -> None:
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        one = jax.pure_callback(lambda: np.ones((), batch[0].dtype), jax.ShapeDtypeStruct((), batch[0].dtype))
+        return base.loss_fn(params, batch) * one
+
+    found = verdicts(Problem(loss_fn, base.params, next(base.batches())))
+    assert {check.verdict for check in found.values()} == {RIGHT}
+
+
+def test_a_loss_that_cannot_be_traced_in_float64_is_verified_in_its_own_precision() -> None:
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        if batch[0].dtype != jnp.float32:
+            raise TypeError("float32 only")
+        return base.loss_fn(params, batch)
+
+    found = run(Problem(loss_fn, base.params, next(base.batches())))
+    assert {check.verdict for check in found.gradients} == {RIGHT}
+    assert {check.dtype for check in found.gradients} == {"float32"}
+    (note,) = found.skipped
+    assert "float32 only" in note.reason
+
+
+def test_a_gradient_that_is_not_finite_is_not_judged() -> None:
+    problem = Problem(lambda p, x: jnp.sum(jnp.sqrt(p["w"] * x)), {"w": np.array([1.0, 0.0])}, np.ones(2))
+    (check,) = run(problem).gradients
+    assert (check.verdict, check.cause) == (UNSURE, "non-finite")
+
+
+def test_a_loss_that_is_not_finite_is_not_judged() -> None:
+    problem = Problem(lambda p, x: jnp.sum(p["w"] / (x - 1)), {"w": np.ones(2)}, np.ones(2))
+    (check,) = run(problem).gradients
+    assert check.reason == "the loss is not finite"
+
+
+def test_what_is_cut_by_a_rounding_is_zero_on_both_sides() -> None:
+    found = verdicts(mlp(lambda x: jnp.round(x * 4) / 4))
+    assert {check.verdict for check in found.values()} == {RIGHT}
+    assert found["[0].w"].reason == "zero on both sides"
+
+
+def test_the_settings_of_jax_are_left_as_they_were() -> None:
+    before = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    run(mlp())
+    assert jax.config.jax_enable_x64 == before  # type: ignore[attr-defined]
+    assert jnp.ones(2).dtype == jnp.float32
+
+
+def test_a_loss_that_prints_is_verified(capfd: pytest.CaptureFixture[str]) -> None:
+    base = mlp(jnp.tanh)
+
+    def loss_fn(params: Any, batch: Any) -> Any:
+        value = base.loss_fn(params, batch)
+        jax.debug.print("loss {}", value, ordered=True)
+        return value
+
+    found = verdicts(Problem(loss_fn, base.params, next(base.batches())))
+    assert {check.verdict for check in found.values()} == {RIGHT}
+    assert "loss" in capfd.readouterr().out
+
+
+def test_float32_arrays_inside_the_model_are_no_warning() -> None:
+    """In float64 JAX would warn of the scatter, and warnings are errors here."""
+
+    def loss_fn(params: Any, x: Any) -> Any:
+        return jnp.sum(jnp.zeros(3, jnp.float32).at[:].set(params["w"] * x))
+
+    (check,) = run(Problem(loss_fn, {"w": np.ones(3, np.float32)}, np.ones(3, np.float32))).gradients
+    assert (check.verdict, check.dtype) == (RIGHT, "float32")
