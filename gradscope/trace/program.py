@@ -27,17 +27,7 @@ from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
 from gradscope.trace.tap import Sink, stats_dtype
-from gradscope.trace.vocabulary import CUSTOM
-
-OPAQUE = (
-    "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
-    "one by one"
-)
-OWN_RULE = "its derivative is a rule of its own: the layers inside it were not measured one by one"
-POOLED = (
-    "a loop over layers that takes their weights in an order which is not known before it runs: its layers "
-    "are measured together, not one by one; scan over the stacked parameters themselves to tell them apart"
-)
+from gradscope.trace.unseen import unseen
 
 
 @dataclass(frozen=True)
@@ -195,7 +185,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
         cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
         loops=tuple(_loops(plan)),
-        unseen=_unseen(flow),
+        unseen=unseen(flow),
     )
 
 
@@ -281,14 +271,3 @@ def _loops(plan: Plan) -> Iterator[Loop]:
         yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)
-
-
-def _unseen(flow: Flow) -> tuple[Skipped, ...]:
-    found = []
-    for eqns, reason in ((flow.opaque.values(), OPAQUE), (flow.pooled.values(), POOLED)):
-        for eqn in eqns:
-            if eqn.primitive.name in CUSTOM:
-                reason = OWN_RULE
-            source = source_of(eqn)
-            found.append(Skipped(f"{eqn.primitive.name}{f' at {source}' if source else ''}", reason))
-    return tuple(dict.fromkeys(found))
