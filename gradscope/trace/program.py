@@ -19,14 +19,14 @@ from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.dataflow import Flow
 from gradscope.trace.gating import gated_states
-from gradscope.trace.interpret import Found, Taps, evaluate
+from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
-from gradscope.trace.tap import Sink, stats_dtype
+from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
 from gradscope.trace.unseen import unseen
 
 
@@ -73,10 +73,16 @@ class Program:
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
 
-    def sinks(self) -> dict[int, Sink]:
-        """Zeros, one pair for each site and step."""
-        zeros = {site.id: jnp.zeros(site.shape, stats_dtype(site.dtype)) for site in self.sites}
-        return {key: (zero, zero) for key, zero in zeros.items()}
+    def sinks(self, selection: Selection = FLOW) -> dict[int, Stats]:
+        """Zeros for each site and step, one for each statistic of δ."""
+        return {site.id: self._sink(site, selection) for site in self.sites}
+
+    def _sink(self, site: Site, selection: Selection) -> Stats:
+        lead, dtype = [axis.length for axis in site.lead], stats_dtype(site.dtype)
+        return {
+            each.name: jnp.zeros((*lead, *entry_shape(each, site.value, site.members)), dtype)
+            for each in selection.delta
+        }
 
     def gains(self) -> dict[int, Any]:
         """Ones, for the value and for δ at each site and step."""
@@ -85,13 +91,14 @@ class Program:
     def tapped(
         self,
         weights: list[Array],
-        sinks: dict[int, Sink],
+        sinks: dict[int, Stats],
         gains: dict[int, Array],
         others: list[Array],
         consts: list[Array],
+        selection: Selection = FLOW,
     ) -> tuple[Array, dict[int, Found]]:
-        """The loss, and the statistics of the value at each site."""
-        taps = Taps({site.id: (sinks[site.id], gains[site.id]) for site in self.sites})
+        """The loss, and what was found of the value at each site and of each probe."""
+        taps = Taps({site.id: Slot(sinks[site.id], gains[site.id]) for site in self.sites}, selection)
         outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], self.plan, taps)
         return outs[0], taps.forward
 
