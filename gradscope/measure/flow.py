@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import numpy as np
 from jax import Array
 
-from gradscope.measure.leaf_statistics import LeafStatistics
-from gradscope.measure.statistics import Floats, Moments, range_gain
+from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
+from gradscope.measure.readings import Reading, range_gain
 from gradscope.measure.updates import Updates
 from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.probe import Distance
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.statistics import COUNT, FLOW, MAX, Selection
 
 
 @dataclass(frozen=True)
@@ -25,27 +26,33 @@ class Sample:
     """What one batch measured, as read back from the device."""
 
     loss: float
-    forward: dict[int, Moments]
+    forward: dict[int, Reading]
     """By site."""
-    delta: dict[int, Moments]
-    gradients: list[Moments]
+    delta: dict[int, Reading]
+    gradients: list[Reading]
     """By leaf; one entry along axis 0 for each row of a stacked leaf."""
-    nonzero: list[Floats]
-    """By leaf: elements of the gradient that are not exactly zero."""
-    updates: list[Moments]
+    updates: list[Reading]
     """By leaf: what the user's optimizer would add to it; empty where none is given."""
-    probes: dict[int, tuple[Floats, ...]] = field(default_factory=dict)
-    """By probe: distance of the nearest element, largest |element| but outliers, elements on the point."""
+    probes: dict[int, Distance] = field(default_factory=dict)
+    """By probe: NumPy arrays with one entry for each step of the loops around it."""
 
 
 class FlowPass:
     """Compiled once for the shapes of a program; call it with the inputs of each batch."""
 
     def __init__(
-        self, program: Program, inputs: Inputs, *, runs: int = 1, updates: Updates | None = None
+        self,
+        program: Program,
+        inputs: Inputs,
+        *,
+        runs: int = 1,
+        updates: Updates | None = None,
+        selection: Selection = FLOW,
     ) -> None:
+        """`selection` has at least the statistics of `FLOW`: the gains are set by them."""
         self._program = program
         self._updates = updates
+        self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
         self.compiled: Compiled = compile_program(self._step, self.arguments(inputs), runs=runs)
@@ -65,11 +72,14 @@ class FlowPass:
         others: list[Array],
         consts: list[Array],
     ) -> Any:
-        both = jax.value_and_grad(self._program.tapped, argnums=(0, 1), has_aux=True)
-        (loss, forward), (gradients, delta) = both(weights, self._program.sinks(), gains, others, consts)
+        def tapped(weights: list[Array], sinks: Any) -> Any:
+            return self._program.tapped(weights, sinks, gains, others, consts, self._selection)
+
+        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
+        (loss, forward), (gradients, delta) = both(weights, self._program.sinks(self._selection))
         updates = self._updates(loss, gradients, weights) if self._updates else []
-        reduced = [self._leaves.reduced(values, leaf_gains) for values in (gradients, updates)]
-        return loss, forward, delta, *reduced
+        gradients = self._leaves.reduced(gradients, leaf_gains, GRADIENT)
+        return loss, forward, delta, gradients, self._leaves.reduced(updates, leaf_gains)
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""
@@ -84,33 +94,27 @@ class FlowPass:
         """Set the gains where a square left the range of its dtype; False where none did."""
         _, forward, delta, found, _ = raw
         for key, gain in gains.items():
-            gain[..., 0] = range_gain(forward[key][1], gain.dtype)
-            gain[..., 1] = range_gain(delta[key][1], gain.dtype)
+            gain[..., 0] = range_gain(forward[key][MAX.name], gain.dtype)
+            gain[..., 1] = range_gain(delta[key][MAX.name], gain.dtype)
         for leaf, gain in leaf_gains.items():
-            leaf_gains[leaf] = range_gain(found[leaf][1], gain.dtype).astype(gain.dtype)
+            leaf_gains[leaf] = range_gain(found[leaf][MAX.name], gain.dtype).astype(gain.dtype)
         return any((gain != 1).any() for gain in [*gains.values(), *leaf_gains.values()])
 
     def _read(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> Sample:
-        loss, forward, delta, found, updates = raw
-        values = {
-            key: Moments.read(squares, top, gains[key][..., 0], count)
-            for key, (squares, top, count) in forward.items()
-            if key in gains
-        }
-        gradients = self._leaves.read(found, leaf_gains)
+        loss, forward, delta, gradients, updates = raw
+        of_value, of_delta = self._selection
+        counts = {key: forward[key][COUNT.name] for key in gains}
         return Sample(
             loss=float(loss),
-            forward=values,
+            forward={
+                key: Reading.of(of_value, forward[key], gain[..., 0], counts[key])
+                for key, gain in gains.items()
+            },
             delta={
-                key: Moments.read(squares, top, gains[key][..., 1], values[key].counts)
-                for key, (squares, top) in delta.items()
+                key: Reading.of(of_delta, delta[key], gain[..., 1], counts[key])
+                for key, gain in gains.items()
             },
-            gradients=[moments for moments, _ in gradients],
-            nonzero=[nonzero for _, nonzero in gradients],
-            updates=[moments for moments, _ in self._leaves.read(updates, leaf_gains)],
-            probes={
-                key: tuple(np.asarray(part, np.float64) for part in found)
-                for key, found in forward.items()
-                if key not in gains
-            },
+            gradients=self._leaves.read(gradients, leaf_gains, GRADIENT),
+            updates=self._leaves.read(updates, leaf_gains),
+            probes={key: found for key, found in forward.items() if key not in gains},
         )

@@ -25,10 +25,11 @@ def measured_hazards(
     owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
     found = []
     for candidate in candidates:
-        nearest, usual, on_it = (
-            np.stack([sample.probes[candidate.probe.id][part] for sample in samples]) for part in range(3)
-        )
-        hazard = _hazard(candidate, float(nearest.min()), float(usual.max()), int(on_it.sum()), owner)
+        seen = [sample.probes[candidate.probe.id] for sample in samples]
+        nearest = min(float(np.min(each.nearest)) for each in seen)
+        usual = max(float(np.max(each.largest)) for each in seen)
+        on_it = sum(int(np.sum(each.on_it)) for each in seen)
+        hazard = _hazard(candidate, nearest, usual, on_it, owner)
         if np.isfinite(hazard.distance) or hazard.on_it:
             found.append(hazard)
     return tuple(found)

@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gradscope.measure.statistics import Floats, Moments
+from gradscope.measure.readings import Reading
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Program
-from gradscope.trace.tap import stats, stats_dtype
+from gradscope.trace.statistics import MAX, NONZERO, RMS, Statistic, Stats, reduced, stats_dtype
 
 SMALL = 2**16
 """Elements up to which a leaf leaves the program: 256 KiB of float32, copied in well under a millisecond."""
+
+LEAF = (RMS, MAX)
+GRADIENT = (RMS, MAX, NONZERO)
 
 
 class LeafStatistics:
@@ -41,31 +43,27 @@ class LeafStatistics:
             leaf: np.ones(self._lead(leaf), stats_dtype(self._leaves[leaf].dtype)) for leaf in self._large
         }
 
-    def reduced(self, values: Sequence[Array], gains: dict[int, Array]) -> list[Any]:
-        """Traceable: for a large leaf its sum of squares, largest value and non-zero elements."""
+    def reduced(
+        self, values: Sequence[Array], gains: dict[int, Array], statistics: tuple[Statistic, ...] = LEAF
+    ) -> list[Array | Stats]:
+        """Traceable: the statistics of a large leaf, a small one as it is."""
         return [
-            self._reduced(value, gains[leaf], self._stacks[leaf]) if leaf in gains else value
+            reduced(value, gains[leaf], statistics, self._stacks[leaf]) if leaf in gains else value
             for leaf, value in enumerate(values)
         ]
 
-    def _reduced(self, value: Array, gain: Array, stack: tuple[int, ...]) -> tuple[Array, Array, Array]:
-        over = tuple(axis for axis in range(value.ndim) if axis not in stack)
-        signs = jnp.abs(jnp.sign(value.astype(gain.dtype)))
-        return *stats(value, gain, keep=stack), jnp.sum(signs, over)
-
-    def read(self, found: Sequence[Any], gains: dict[int, Any]) -> list[tuple[Moments, Floats]]:
-        """Moments and the number of non-zero elements of each leaf."""
+    def read(
+        self, found: Sequence[Any], gains: dict[int, Any], statistics: tuple[Statistic, ...] = LEAF
+    ) -> list[Reading]:
+        """Of each leaf, from what `reduced` gave."""
         return [
-            self._read_reduced(leaf, value, gains[leaf]) if leaf in gains else self._read_whole(leaf, value)
+            Reading.of(statistics, value, gains[leaf], self._size(leaf))
+            if leaf in gains
+            else self._read_whole(leaf, value, statistics)
             for leaf, value in enumerate(found)
         ]
 
-    def _read_reduced(self, leaf: int, found: Any, gain: Any) -> tuple[Moments, Floats]:
-        squares, top, nonzero = found
-        size = self._leaves[leaf].size // math.prod(self._lead(leaf))
-        return Moments.read(squares, top, gain, size), np.asarray(nonzero, np.float64)
-
-    def _read_whole(self, leaf: int, value: Any) -> tuple[Moments, Floats]:
+    def _read_whole(self, leaf: int, value: Any, statistics: tuple[Statistic, ...]) -> Reading:
         lead = self._lead(leaf)
         stacked = np.moveaxis(np.asarray(value), self._stacks[leaf], range(len(lead)))
         flat = stacked.reshape(*lead, -1) if stacked.size else np.zeros((*lead, 0), np.float32)
@@ -76,9 +74,16 @@ class LeafStatistics:
         usable = np.isfinite(top) & (top > 0)
         gain = np.exp2(-np.round(np.log2(np.where(usable, top, 1.0))))
         size *= gain[..., None].astype(size.dtype)
-        squares = np.square(size, out=size).sum(axis=-1, dtype=np.float64)
-        nonzero = np.count_nonzero(flat, axis=-1)
-        return Moments.read(squares, top, gain, flat.shape[-1]), np.asarray(nonzero, np.float64)
+        found = {
+            RMS.name: np.square(size, out=size).sum(axis=-1, dtype=np.float64),
+            MAX.name: top,
+            NONZERO.name: np.count_nonzero(flat, axis=-1),
+        }
+        return Reading.of(statistics, found, gain, flat.shape[-1])
+
+    def _size(self, leaf: int) -> int:
+        """Elements of one row of the leaf."""
+        return self._leaves[leaf].size // math.prod(self._lead(leaf))
 
     def _lead(self, leaf: int) -> tuple[int, ...]:
         return tuple(self._leaves[leaf].shape[axis] for axis in self._stacks[leaf])
@@ -93,10 +98,10 @@ def stacks_of_leaves(program: Program) -> list[tuple[int, ...]]:
     return stacks
 
 
-def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Moments]:
-    """Moments of the parameters themselves; on a CPU NumPy reads them where they lie."""
+def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Reading]:
+    """Of the parameters themselves; on a CPU NumPy reads them where they lie."""
     leaves = LeafStatistics(program, math.inf if jax.default_backend() == "cpu" else SMALL)
     found, gains = list(weights), leaves.gains()
     if gains:
         found = jax.device_get(compile_program(leaves.reduced, (found, gains), runs=1)(found, gains))
-    return [moments for moments, _ in leaves.read(found, gains)]
+    return leaves.read(found, gains)

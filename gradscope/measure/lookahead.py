@@ -21,6 +21,7 @@ from gradscope.records import Connection
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.layers import Mask
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.statistics import MAX
 
 STEPS = 3
 """A zero gain on a branch below a zero head needs two steps to come alive; one more is kept in hand."""
@@ -29,7 +30,7 @@ STEPS = 3
 def zero_leaves(program: Program, samples: list[Sample]) -> dict[int, Mask]:
     """Leaves that are connected to the loss and whose gradient is exactly zero on every batch: which rows."""
     found = {
-        leaf: np.all([sample.gradients[leaf].largest == 0 for sample in samples], axis=0)
+        leaf: np.all([sample.gradients[leaf][MAX] == 0 for sample in samples], axis=0)
         for leaf, about in enumerate(program.leaves)
         if program.connections[leaf] is Connection.CONNECTED and about.size
     }
@@ -56,7 +57,7 @@ def alive_later(program: Program, flow: FlowPass, inputs: Inputs, zeros: dict[in
         weights, state = run(weights, state, inputs.others, consts)
         sample = flow(replace(inputs, weights=weights))
         for leaf in zeros:
-            found[leaf] = found[leaf] | (sample.gradients[leaf].largest != 0)
+            found[leaf] = found[leaf] | (sample.gradients[leaf][MAX] != 0)
         if all(rows.all() for rows in found.values()):
             break
     return found

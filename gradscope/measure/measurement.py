@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradscope.measure.flow import Sample
-from gradscope.measure.statistics import Floats, Moments, largest, norm, rms
+from gradscope.measure.readings import Reading, pooled
 from gradscope.records import (
     Layer,
     Measurement,
@@ -26,6 +26,7 @@ from gradscope.trace.layers import LayerGroup, Mask, Row
 from gradscope.trace.program import Loop, Program
 from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
+from gradscope.trace.statistics import COUNT, FLOW, MAX, NONZERO, RMS, Floats, norm
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Taken:
     """Everything measured of one problem: the parameters, and one sample per batch."""
 
     program: Program
-    weights: Sequence[Moments]
+    weights: Sequence[Reading]
     nonfinite_weights: Sequence[int]
     """By leaf: elements that are NaN or infinite."""
     nonfinite_inputs: tuple[NonFiniteInput, ...]
@@ -47,7 +48,7 @@ class Taken:
     """By leaf with a gradient of exactly zero, and by row of its stack: was it non-zero a few steps later?"""
     optimizer_given: bool
 
-    def gradient(self, leaf: int) -> list[Moments]:
+    def gradient(self, leaf: int) -> list[Reading]:
         return [sample.gradients[leaf] for sample in self.samples]
 
 
@@ -83,18 +84,18 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
         dtype=about.dtype,
         size=about.size,
         connection=taken.program.connections[leaf],
-        weight_rms=rms([taken.weights[leaf]]),
+        weight_rms=pooled(RMS, [taken.weights[leaf]]),
         weight_nonfinite=taken.nonfinite_weights[leaf],
-        gradient_rms=rms(found),
+        gradient_rms=pooled(RMS, found),
         gradient_norm=_mean_norm(found),
-        gradient_max=largest(found),
-        update_rms=rms(updates) if updates else None,
+        gradient_max=pooled(MAX, found),
+        update_rms=pooled(RMS, updates) if updates else None,
         cuts=taken.program.cuts[leaf],
-        alive_later=_alive_later(taken, [leaf]) if largest(found) == 0 else None,
+        alive_later=_alive_later(taken, [leaf]) if pooled(MAX, found) == 0 else None,
     )
 
 
-def _mean_norm(parts: list[Moments]) -> float:
+def _mean_norm(parts: list[Reading]) -> float:
     """Root mean square over the batches of the norm."""
     return float(norm(np.array([part.norm for part in parts])) / np.sqrt(max(len(parts), 1)))
 
@@ -108,16 +109,17 @@ def _layers(taken: Taken) -> list[Layer]:
 
 
 def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> Layer:
-    def of_leaf(moments: Moments) -> Moments:
-        return moments.at(row.index)
+    def of_leaf(reading: Reading) -> Reading:
+        return reading.at(row.index)
 
     leaves = [taken.program.leaves[leaf] for leaf in group.leaves]
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
-    gradients = [moments for batch in by_batch for moments in batch]
+    gradients = [reading for batch in by_batch for reading in batch]
     updates = [
         of_leaf(sample.updates[leaf]) for sample in taken.samples if sample.updates for leaf in group.leaves
     ]
+    nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
     sites = [site for site, _ in row.uses]
     first = min(sites, key=lambda site: site.depth) if sites else None
@@ -126,12 +128,12 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
         source=source,
-        weight_rms=rms(weights),
-        gradient_rms=rms(gradients),
+        weight_rms=pooled(RMS, weights),
+        gradient_rms=pooled(RMS, gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
-        gradient_max=largest(gradients),
-        update_rms=rms(updates) if updates else None,
-        gradient_zero_share=_zero_share(taken, group, row),
+        gradient_max=pooled(MAX, gradients),
+        update_rms=pooled(RMS, updates) if updates else None,
+        gradient_zero_share=None if nonzero is None else 1.0 - nonzero,
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
         **_output(taken, row),
         depth=row.depth,
@@ -140,7 +142,7 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         activation=next((site.activation for site in sites if site.activation), None),
         kind=leaves[0].kind,
         uses=max(len(sites), 1),
-        alive_later=_alive_later(taken, group.leaves, row.index) if largest(gradients) == 0 else None,
+        alive_later=_alive_later(taken, group.leaves, row.index) if pooled(MAX, gradients) == 0 else None,
         gradient_norm_spread=_spread(norms),
     )
 
@@ -157,26 +159,13 @@ def _spread(norms: Floats) -> float | None:
     return float(np.std(norms)) / mean if mean else 0.0
 
 
-def _zero_share(taken: Taken, group: LayerGroup, row: Row) -> float | None:
-    counts = [sample.nonzero[leaf][row.index] for sample in taken.samples for leaf in group.leaves]
-    size, total = _size(taken, group), float(np.sum(counts))
-    if not size or not np.isfinite(total):
-        return None
-    return 1.0 - total / (size * len(taken.samples))
-
-
 def _nonfinite_share(taken: Taken, group: LayerGroup, row: Row) -> float:
     """On the first batch that had any."""
     if taken.nonfinite_gradients is None:
         return 0.0
     bad = sum(float(taken.nonfinite_gradients[leaf][row.index]) for leaf in group.leaves)
-    size = _size(taken, group)
+    size = sum(taken.program.leaves[leaf].size for leaf in group.leaves) // math.prod(group.stack)
     return bad / size if size else 0.0
-
-
-def _size(taken: Taken, group: LayerGroup) -> int:
-    """Elements of one row."""
-    return sum(taken.program.leaves[leaf].size for leaf in group.leaves) // math.prod(group.stack)
 
 
 def _output(taken: Taken, row: Row) -> dict[str, Any]:
@@ -191,10 +180,8 @@ def _output(taken: Taken, row: Row) -> dict[str, Any]:
     if not any(part.count for part in forward):
         return {}
     return {
-        "activation_rms": rms(forward),
-        "activation_max": largest(forward),
-        "delta_rms": rms(delta),
-        "delta_max": largest(delta),
+        **{f"activation_{each.name}": pooled(each, forward) for each in FLOW.value if each is not COUNT},
+        **{f"delta_{each.name}": pooled(each, delta) for each in FLOW.delta},
         "delta_norm": _mean_norm([part for part in delta if part.count]),
     }
 
@@ -257,7 +244,7 @@ def _nonfinite_value(
     taken: Taken, site: Site, owners: list[tuple[Row, Mask]], forward: bool
 ) -> list[NonFiniteValue]:
     """The layer at the first step of the loops where it is not finite, or at the last one for δ."""
-    parts = [(sample.forward if forward else sample.delta)[site.id].largest for sample in taken.samples]
+    parts = [(sample.forward if forward else sample.delta)[site.id][MAX] for sample in taken.samples]
     bad = np.asarray(~np.isfinite(np.stack(parts)).all(axis=0))
     if not bad.any() or not owners:
         return []

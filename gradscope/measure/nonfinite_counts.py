@@ -12,28 +12,29 @@ from jax import Array
 
 from gradscope.measure.flow import Sample
 from gradscope.measure.leaf_statistics import stacks_of_leaves
-from gradscope.measure.statistics import Floats, Moments
+from gradscope.measure.readings import Reading
 from gradscope.records import NonFiniteInput
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.leaves import path_name
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.statistics import MAX, Floats
 
 
 def seen(sample: Sample) -> bool:
     """The loss, a layer's output, a δ or a gradient is not finite."""
     values = [*sample.forward.values(), *sample.delta.values(), *sample.gradients]
-    return not np.isfinite(sample.loss) or any(not np.isfinite(v.largest).all() for v in values)
+    return not np.isfinite(sample.loss) or any(not np.isfinite(v[MAX]).all() for v in values)
 
 
 def harmful(sample: Sample) -> bool:
     """It reaches the loss or a gradient; what does not was masked on purpose."""
-    return not np.isfinite(sample.loss) or any(not np.isfinite(g.largest).all() for g in sample.gradients)
+    return not np.isfinite(sample.loss) or any(not np.isfinite(g[MAX]).all() for g in sample.gradients)
 
 
-def in_weights(weights: Sequence[Any], moments: Sequence[Moments]) -> list[int]:
+def in_weights(weights: Sequence[Any], readings: Sequence[Reading]) -> list[int]:
     return [
-        0 if np.isfinite(found.largest).all() else count(weight)
-        for weight, found in zip(weights, moments, strict=True)
+        0 if np.isfinite(found[MAX]).all() else count(weight)
+        for weight, found in zip(weights, readings, strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.measure.statistics import Floats
+from gradscope.trace.statistics import Floats
 
 FILLS = 4
 """Ways to fill in what is not finite; one that gives a finite result is enough."""

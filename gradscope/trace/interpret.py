@@ -6,27 +6,35 @@ of other equations are evaluated by JAX itself, as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import JaxprEqn, Var
 
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body, MeshAxes
-from gradscope.trace.probe import distance, probe_dtype
+from gradscope.trace.probe import Distance, distance, no_distance
 from gradscope.trace.sites import Plan, Probe, Site
-from gradscope.trace.tap import Sink, forward_stats, tap
+from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape
+from gradscope.trace.tap import How, forward_stats, tap
 
-Slots = dict[int, tuple[Sink, Array]]
-"""By site: its sink, a pair of f[lead..., members...], and the gains for the value and for δ, with one more
-axis of 2; each has one leading axis for each loop still to be entered."""
 
-Found = tuple[Array, Array, Array]
-"""Of a value at a site: sum of squares, largest absolute value, number of elements. Of a probe: distance of
-the nearest element to the dangerous point, the largest that is no outlier, number of elements on it or
-beyond. Each has the axes of the sink."""
+class Slot(NamedTuple):
+    """What a site is given; each array has one leading axis for each loop still to be entered."""
+
+    sink: Stats
+    gains: Array
+    """f[lead..., members..., 2]: for the value and for δ."""
+
+
+Slots = dict[int, Slot]
+"""By site."""
+
+Found = Stats | Distance
+"""What is found of a value at a site, or of a probe. A pytree of arrays with the leading axes of the slot."""
 
 
 class RunRule(Protocol):
@@ -43,40 +51,53 @@ RUN_RULES: dict[str, RunRule] = {}
 class Taps:
     """The slots of one level of nesting, and the forward statistics gathered on it."""
 
-    def __init__(self, slots: Slots, axes: MeshAxes = ()) -> None:
+    def __init__(self, slots: Slots, selection: Selection = FLOW, mesh: MeshAxes = ()) -> None:
+        """`selection` are the statistics that are taken; the sinks have a zero for each of those of δ."""
         self.slots = slots
         self.forward: dict[int, Found] = {}
-        self._axes = axes
+        self._selection = selection
+        self._mesh = mesh
 
-    def below(self, slots: Slots, axes: MeshAxes = ()) -> Taps:
+    def below(self, slots: Slots, mesh: MeshAxes = ()) -> Taps:
         """The taps of one step, branch or device of a carried jaxpr."""
-        return Taps(slots, self._axes + axes)
+        return Taps(slots, self._selection, self._mesh + mesh)
 
     def slots_of(self, plan: Plan) -> Slots:
         return {site.id: self.slots[site.id] for site in plan.sites()}
 
-    def nothing(self, slot: tuple[Sink, Array]) -> Found:
-        """Statistics of a site that was not reached."""
-        zero = self._typed(jnp.zeros(slot[0][0].shape, slot[0][0].dtype))
-        return zero, zero, zero
-
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
-        squares, top, count = forward_stats(value, gains[..., 0], self._axes, site.members)
-        self.forward[site.id] = self._typed(squares), self._typed(top), self._typed(count)
-        return tap(value, sink, gains[..., 1], self._axes, site.members)
+        of_value, of_delta = (How(taken, site.members, self._mesh) for taken in self._selection)
+        self.forward[site.id] = self._typed(forward_stats(value, gains[..., 0], of_value))
+        return tap(value, sink, gains[..., 1], of_delta)
 
     def probe(self, probe: Probe, values: Sequence[Array]) -> None:
-        found = distance(probe, values)
-        self.forward[probe.id] = self._typed(found[0]), self._typed(found[1]), self._typed(found[2])
+        self.forward[probe.id] = self._typed(distance(probe, values))
 
-    def unprobed(self, probe: Probe, level: int) -> Found:
-        """What a probe below the first `level` loops says where it was not reached."""
-        zero = self._typed(jnp.zeros([axis.length for axis in probe.lead[level:]], probe_dtype(probe)))
-        return zero + jnp.inf, zero, zero
+    def unreached(self, plans: Iterable[Plan], level: int) -> dict[int, Found]:
+        """What the sites and probes of these plans say, `level` loops down, that this run did not reach."""
+        missed: dict[int, Found] = {}
+        for plan in plans:
+            for site in plan.sites():
+                if site.id not in self.forward:
+                    missed[site.id] = self._typed(self._nothing(site))
+            for probe in plan.all_probes():
+                if probe.id not in self.forward:
+                    missed[probe.id] = self._typed(no_distance(probe, level))
+        return missed
 
-    def _typed(self, value: Array) -> Array:
-        return jaxprs.make_varying(value, self._axes) if self._axes else value
+    def _nothing(self, site: Site) -> Stats:
+        gains = self.slots[site.id].gains
+        lead = gains.shape[: gains.ndim - 1 - len(site.members)]
+        return {
+            each.name: jnp.full((*lead, *entry_shape(each, site.value, site.members)), each.zero, gains.dtype)
+            for each in self._selection.value
+        }
+
+    def _typed(self, found: Any) -> Any:
+        if not self._mesh:
+            return found
+        return jax.tree.map(lambda value: jaxprs.make_varying(value, self._mesh), found)
 
 
 def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from gradscope.trace.sites import Measure, Probe
-from gradscope.trace.tap import stats_dtype
+from gradscope.trace.statistics import stats_dtype
 
 float_info: Any = jnp.finfo
 """Limits of a float dtype, bfloat16 among them."""
@@ -20,26 +20,41 @@ OUTLIER = 1e3
 """Times the geometric mean of the others: beyond, an element says nothing of the rounding of the rest."""
 
 
-def probe_dtype(probe: Probe) -> Any:
+class Distance(NamedTuple):
+    """How near the finite elements of an operand come to a dangerous point.
+
+    Elements that lie on the point itself are counted apart: where the run is finite they are masked, and say
+    nothing about the others.
+    """
+
+    nearest: Any
+    """Smallest distance above 0; infinite where no element has one."""
+    largest: Any
+    """Largest |x| that is no outlier."""
+    on_it: Any
+    """Elements on the point or beyond it."""
+
+
+def no_distance(probe: Probe, level: int) -> Distance:
+    """Of a probe that was not reached, below its first `level` loops."""
+    zero = jnp.zeros([axis.length for axis in probe.lead[level:]], _dtype(probe))
+    return Distance(zero + jnp.inf, zero, zero)
+
+
+def _dtype(probe: Probe) -> Any:
     return stats_dtype(probe.operands[0].aval.dtype)
 
 
-def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array]:
-    """Of the finite elements: the smallest distance above 0, the largest |x| that is no outlier, and how many
-    have none left.
-
-    Elements that lie on the dangerous point itself are counted apart: where the run is finite they are
-    masked, and say nothing about the others.
-    """
-    dtype = probe_dtype(probe)
+def distance(probe: Probe, values: Sequence[Array]) -> Distance:
+    """Traceable: of the operands of one run of the equation."""
+    dtype = _dtype(probe)
     wide = [lax.convert_element_type(_real(probe, lax.stop_gradient(value)), dtype) for value in values]
     wide = list(jnp.broadcast_arrays(*wide)) if len(wide) > 1 else wide
     size = lax.abs(wide[0])
     for other in wide[1:]:
         size = lax.max(size, lax.abs(other))
     if size.size == 0:
-        zero = jnp.zeros((), dtype)
-        return zero + jnp.inf, zero, zero
+        return no_distance(probe, len(probe.lead))
     left = _left(probe, wide[0], size)
     none = lax.full_like(left, np.inf)
     finite = lax.is_finite(left)
@@ -49,7 +64,8 @@ def distance(probe: Probe, values: Sequence[Array]) -> tuple[Array, Array, Array
     largest = lax.reduce_max(lax.select(lax.is_finite(size), size, lax.full_like(size, 0)), axes)
     usual = OUTLIER * _typical(size, lax.gt(left, lax.broadcast(nearest, left.shape)), axes)
     on_it = lax.bitwise_and(finite, lax.le(left, lax.full_like(left, 0)))
-    return nearest, lax.min(largest, usual), lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
+    count = lax.reduce_sum(lax.convert_element_type(on_it, dtype), axes)
+    return Distance(nearest, lax.min(largest, usual), count)
 
 
 def _typical(size: Array, others: Array, axes: tuple[int, ...]) -> Array:

@@ -19,25 +19,15 @@ from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.dataflow import Flow
 from gradscope.trace.gating import gated_states
-from gradscope.trace.interpret import Found, Taps, evaluate
+from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
-from gradscope.trace.tap import Sink, stats_dtype
-from gradscope.trace.vocabulary import CUSTOM
-
-OPAQUE = (
-    "gradscope has no rule for this operation: it ran as it is, and the layers inside it were not measured "
-    "one by one"
-)
-OWN_RULE = "its derivative is a rule of its own: the layers inside it were not measured one by one"
-POOLED = (
-    "a loop over layers that takes their weights in an order which is not known before it runs: its layers "
-    "are measured together, not one by one; scan over the stacked parameters themselves to tell them apart"
-)
+from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
+from gradscope.trace.unseen import unseen
 
 
 @dataclass(frozen=True)
@@ -83,10 +73,16 @@ class Program:
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
 
-    def sinks(self) -> dict[int, Sink]:
-        """Zeros, one pair for each site and step."""
-        zeros = {site.id: jnp.zeros(site.shape, stats_dtype(site.dtype)) for site in self.sites}
-        return {key: (zero, zero) for key, zero in zeros.items()}
+    def sinks(self, selection: Selection = FLOW) -> dict[int, Stats]:
+        """Zeros for each site and step, one for each statistic of δ."""
+        return {site.id: self._sink(site, selection) for site in self.sites}
+
+    def _sink(self, site: Site, selection: Selection) -> Stats:
+        lead, dtype = [axis.length for axis in site.lead], stats_dtype(site.dtype)
+        return {
+            each.name: jnp.zeros((*lead, *entry_shape(each, site.value, site.members)), dtype)
+            for each in selection.delta
+        }
 
     def gains(self) -> dict[int, Any]:
         """Ones, for the value and for δ at each site and step."""
@@ -95,13 +91,14 @@ class Program:
     def tapped(
         self,
         weights: list[Array],
-        sinks: dict[int, Sink],
+        sinks: dict[int, Stats],
         gains: dict[int, Array],
         others: list[Array],
         consts: list[Array],
+        selection: Selection = FLOW,
     ) -> tuple[Array, dict[int, Found]]:
-        """The loss, and the statistics of the value at each site."""
-        taps = Taps({site.id: (sinks[site.id], gains[site.id]) for site in self.sites})
+        """The loss, and what was found of the value at each site and of each probe."""
+        taps = Taps({site.id: Slot(sinks[site.id], gains[site.id]) for site in self.sites}, selection)
         outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], self.plan, taps)
         return outs[0], taps.forward
 
@@ -195,7 +192,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
         cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
         loops=tuple(_loops(plan)),
-        unseen=_unseen(flow),
+        unseen=unseen(flow),
     )
 
 
@@ -281,14 +278,3 @@ def _loops(plan: Plan) -> Iterator[Loop]:
         yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)
-
-
-def _unseen(flow: Flow) -> tuple[Skipped, ...]:
-    found = []
-    for eqns, reason in ((flow.opaque.values(), OPAQUE), (flow.pooled.values(), POOLED)):
-        for eqn in eqns:
-            if eqn.primitive.name in CUSTOM:
-                reason = OWN_RULE
-            source = source_of(eqn)
-            found.append(Skipped(f"{eqn.primitive.name}{f' at {source}' if source else ''}", reason))
-    return tuple(dict.fromkeys(found))

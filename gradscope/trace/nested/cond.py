@@ -30,7 +30,6 @@ def run_cond(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int)
     bodies = branches(eqn)
     plans = [plan.inner[index, number] for number in range(len(bodies))]
     slots: Slots = {}
-    probes = [probe for way in plans for probe in way.all_probes()]
     for way in plans:
         slots.update(taps.slots_of(way))
 
@@ -38,11 +37,7 @@ def run_cond(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int)
         def run(operands: list[Any], slots: Slots) -> Any:
             below = taps.below(slots)
             outs = evaluate(body, operands, way, below)
-            missed = {key: below.nothing(slots[key]) for key in slots if key not in below.forward}
-            for probe in probes:
-                if probe.id not in below.forward:
-                    missed[probe.id] = below.unprobed(probe, len(plan.lead))
-            return outs, {**below.forward, **missed}
+            return outs, {**below.forward, **below.unreached(plans, len(plan.lead))}
 
         return run
 
