@@ -15,6 +15,8 @@ from gradscope.cli.app import main
 from gradscope.errors import GradscopeError
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
 from gradscope.records.options import CheckOptions, LoadOptions, Task
+from gradscope.serialization import report_json
+from gradscope.serialization.suite_json import outcome_of
 from tests.report.canned import healthy
 
 
@@ -65,7 +67,13 @@ class Pipeline:
             raise self.answer
         return self.answer
 
-    def run(self, tasks: Sequence[Task], *, jobs: int | None = None, progress: Any) -> Suite:
+    def judged(
+        self, tasks: Sequence[Task], *, alone: bool, jobs: int | None = None, progress: Any, echo: Any
+    ) -> Suite:
+        if alone:
+            (task,) = tasks
+            report = self.check(task.path, task.loading, task.checking, progress=progress)
+            return Suite((outcome_of(task, report_json.rounded(report)),), alone=True)
         self.jobs.append(jobs)
         return Suite(tuple(self._outcome(task, progress) for task in tasks))
 
@@ -86,7 +94,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     monkeypatch.setitem(sys.modules, "gradscope.runs.check", module)
     monkeypatch.setattr(gradscope.runs, "check", module, raising=False)
     several = ModuleType("gradscope.processes")
-    several.run = stand_in.run  # type: ignore[attr-defined]
+    several.judged = stand_in.judged  # type: ignore[attr-defined]
     several.prepare = SimpleNamespace(prepare_process=lambda: None)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gradscope.processes", several)
     monkeypatch.setattr(gradscope, "processes", several, raising=False)
