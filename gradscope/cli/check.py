@@ -48,11 +48,11 @@ def check(
     if configuration.shown:
         configured.show(plan, delivery)
         return
-    plan = baselines.ready(plan, write_baseline)
-    suite = judged(plan, delivery)
+    plan, known = baselines.ready(plan, write_baseline)
+    suite = judged(plan, known, delivery)
     if write_baseline is None:
         code = delivery.deliver(suite)
-        baselines.tell_of_gone(plan)
+        baselines.tell_of_gone(known)
         raise typer.Exit(code)
     # What it finds is taken as given: only what could not be judged fails.
     code = delivery.deliver(suite.judged_by(Policy(())))
@@ -60,14 +60,19 @@ def check(
     raise typer.Exit(code)
 
 
-def judged(plan: Plan, delivery: Delivery) -> Suite:
+def judged(plan: Plan, known: baselines.Baselines, delivery: Delivery) -> Suite:
     """What became of the targets; where one that was asked for by itself cannot be judged, that is raised."""
     # Imported once every option is known to be right: the other commands start without it.
     from gradscope import processes
 
     with _told(plan, delivery) as progress:
         return processes.judged(
-            plan.tasks, alone=plan.alone, jobs=plan.jobs, progress=progress, echo=screen.pass_on
+            plan.tasks,
+            alone=plan.alone,
+            jobs=plan.jobs,
+            baselines=known,
+            progress=progress,
+            echo=screen.pass_on,
         )
 
 

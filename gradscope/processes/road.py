@@ -8,9 +8,10 @@ it hangs or crashes, so does the command, and `--timeout` is how to ask for a pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from gradscope.gate.baseline_file import Baseline
 from gradscope.processes import prepare, scheduling
 from gradscope.records import Suite
 from gradscope.records.options import Task
@@ -29,20 +30,25 @@ def judged(
     *,
     alone: bool,
     jobs: int | None = None,
+    baselines: Mapping[str, Baseline] | None = None,
     progress: Callable[[str], None],
     echo: Callable[[bytes], None],
 ) -> Suite:
     """What became of each target, in the order of the tasks, `jobs` at a time.
 
-    `alone`: the one target was asked for by itself. What it prints goes to `echo`, and where it cannot be
-    judged that is raised, as a `GradscopeError` or as our own failure.
+    `baselines` are those that the tasks name, read already. `alone`: the one target was asked for by itself.
+    What it prints goes to `echo`, and where it cannot be judged that is raised, as a `GradscopeError` or as
+    our own failure.
     """
     if shares_our_process(tasks, alone=alone):
         (task,) = tasks
         prepare.prepare_process()
-        report = check(task.path, task.loading, task.checking, progress=progress)
+        baseline = (baselines or {}).get(task.checking.baseline or "")
+        report = check(task.path, task.loading, task.checking, baseline=baseline, progress=progress)
         return Suite((outcome_of(task, report_json.rounded(report)),), alone=True)
-    suite = scheduling.run(tasks, jobs=jobs, progress=progress, echo=echo if alone else None)
+    suite = scheduling.run(
+        tasks, jobs=jobs, baselines=baselines, progress=progress, echo=echo if alone else None
+    )
     if alone and (not_judged := suite.outcomes[0].not_judged) is not None:
         raise not_judged.error()
     return replace(suite, alone=alone)

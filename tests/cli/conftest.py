@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import gradscope.runs
 from gradscope.cli.app import main
 from gradscope.errors import GradscopeError
+from gradscope.gate.baseline_file import Baseline
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
 from gradscope.records.options import CheckOptions, LoadOptions, Task
 from gradscope.serialization import report_json
@@ -54,6 +55,8 @@ class Pipeline:
     does: Callable[[], object] = lambda: None
     """What the user's file does besides."""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    baselines: list[Mapping[str, Baseline]] = field(default_factory=list)
+    """What each run was given, read."""
     jobs: list[int | None] = field(default_factory=list)
     """What `gradscope.processes` was asked for, run by run."""
 
@@ -68,8 +71,16 @@ class Pipeline:
         return self.answer
 
     def judged(
-        self, tasks: Sequence[Task], *, alone: bool, jobs: int | None = None, progress: Any, echo: Any
+        self,
+        tasks: Sequence[Task],
+        *,
+        alone: bool,
+        jobs: int | None = None,
+        baselines: Mapping[str, Baseline],
+        progress: Any,
+        echo: Any,
     ) -> Suite:
+        self.baselines.append(baselines)
         if alone:
             (task,) = tasks
             report = self.check(task.path, task.loading, task.checking, progress=progress)

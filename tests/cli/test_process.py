@@ -98,7 +98,7 @@ SLOW = """
 import sys, time
 import gradscope.processes.prepare, gradscope.processes.road
 from tests.report.canned import healthy
-def check(target, loading, options, *, progress):
+def check(target, loading, options, *, baseline, progress):
     progress("loading [bold]model.py\\x1b[2J")
     time.sleep({seconds})
     return healthy()

@@ -52,7 +52,7 @@ STAND_IN = """
 import ctypes, os, subprocess, sys, threading, time
 import gradscope.processes.prepare, gradscope.processes.road
 from tests.report.canned import healthy
-def check(target, loading, options, *, progress):
+def check(target, loading, options, *, baseline, progress):
 {does}
     return healthy()
 gradscope.processes.road.check = check
