@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit code of the process: a CI job reads nothing else."""
+
+    CLEAN = 0
+    FINDINGS = 1
+    NOT_JUDGED = 2
+    INTERNAL = 3
+    INTERRUPTED = 130
+
 
 class GradscopeError(Exception):
     """The input could not be judged. Caught once, in `cli/app.py`, and shown without a traceback.
@@ -11,7 +23,7 @@ class GradscopeError(Exception):
     `slug` is a heading of `docs/errors.md`.
     """
 
-    exit_code: int = 2
+    exit_code: ExitCode = ExitCode.NOT_JUDGED
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", details: str = "", slug: str = "") -> None:
         self.what = what
@@ -21,13 +33,3 @@ class GradscopeError(Exception):
         self.slug = slug
         sentences = " ".join(part for part in (what, why, fix) if part)
         super().__init__("\n".join(part for part in (sentences, details) if part))
-
-
-class ExitCode:
-    """What the process answers: the gate of a CI job reads nothing else."""
-
-    CLEAN = 0
-    FINDINGS = 1
-    NOT_JUDGED = 2
-    INTERNAL = 3
-    INTERRUPTED = 130

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "runs": DATA
     | {"load", "trace", "measure", "nonfinite", "verification", "optimizers"}
     | {"rules", "gate", "serialization"},
-    "processes": DATA | {"serialization", "config", "load", "runs"},
+    "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA | {"config", "gate", "load", "report", "rules", "runs", "processes"},
     "cli": DATA | {"config", "changes", "gate", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -45,25 +45,32 @@ WriteBaseline = Annotated[
 ]
 
 
-def ready(plan: Plan, written: str | None) -> Plan:
-    """Tells once, and before anything runs, what is wrong with the baselines; `written` is the one to write.
+Baselines = Mapping[str, baseline_file.Baseline]
+"""By the path that the tasks name."""
+
+
+def ready(plan: Plan, written: str | None) -> tuple[Plan, Baselines]:
+    """The plan with the baselines that it compares with, which are read here and nowhere else.
+
+    Tells once, and before anything runs, what is wrong with the baselines; `written` is the one to write.
 
     One that the configuration names already, and that is only now written, is not compared with.
     """
     if written is not None:
         baseline_file.check_writable(written)
+    found: dict[str, baseline_file.Baseline] = {}
     for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
         if path is not None and written is not None and not os.path.exists(path):
-            return plan.without_baseline()
+            return plan.without_baseline(), {}
         if path is not None:
-            baseline_file.load(path)
-    return plan
+            found[path] = baseline_file.Baseline.read(path)
+    return plan, found
 
 
-def tell_of_gone(plan: Plan) -> None:
+def tell_of_gone(known: Baselines) -> None:
     """A report speaks of its own target, so a target that nobody checks any more is told here."""
-    for path in dict.fromkeys(task.checking.baseline for task in plan.tasks):
-        if path is not None and (names := baseline_file.gone(path)):
+    for path, baseline in known.items():
+        if names := baseline.gone():
             screen.tell(f"{path} is stale: it holds {', '.join(names)}, whose file is gone. Write it again.")
 
 

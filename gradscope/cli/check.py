@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import AbstractContextManager
 
 import typer
 
@@ -16,8 +16,7 @@ from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
 from gradscope.config import Plan
 from gradscope.records import Policy, Suite
-from gradscope.records.options import Task, in_ci
-from gradscope.serialization import report_json, suite_json
+from gradscope.records.progress import Progress
 
 EPILOG = examples(
     "gradscope check model.py",
@@ -49,11 +48,11 @@ def check(
     if configuration.shown:
         configured.show(plan, delivery)
         return
-    plan = baselines.ready(plan, write_baseline)
-    suite = judged(plan, delivery)
+    plan, known = baselines.ready(plan, write_baseline)
+    suite = judged(plan, known, delivery)
     if write_baseline is None:
         code = delivery.deliver(suite)
-        baselines.tell_of_gone(plan)
+        baselines.tell_of_gone(known)
         raise typer.Exit(code)
     # What it finds is taken as given: only what could not be judged fails.
     code = delivery.deliver(suite.judged_by(Policy(())))
@@ -61,39 +60,27 @@ def check(
     raise typer.Exit(code)
 
 
-def judged(plan: Plan, delivery: Delivery) -> Suite:
-    """Several targets in processes of their own, one in this one, which starts sooner.
-
-    One that has a deadline, or that a CI job waits for, has its own process, too: it may hang or be killed.
-    """
-    # Imported once every option is known to be right: the other commands start without them.
-    if not plan.alone:
-        from gradscope import processes
-
-        with delivery.working() as progress:
-            return processes.run(plan.tasks, jobs=plan.jobs, progress=progress)
-    (task,) = plan.tasks
-    if in_ci() or task.loading.timeout is not None:
-        return _watched(task, delivery)
-    from gradscope.processes import prepare
-    from gradscope.runs.check import check as run_check
-
-    prepare.prepare_process()
-    with delivery.judging(task.target, Policy(task.fail_on), task.other_name) as progress:
-        report = run_check(task.path, task.loading, task.checking, progress=progress)
-    return Suite((suite_json.outcome_of(task, report_json.rounded(report)),), alone=True)
-
-
-def _watched(task: Task, delivery: Delivery) -> Suite:
+def judged(plan: Plan, known: baselines.Baselines, delivery: Delivery) -> Suite:
+    """What became of the targets; where one that was asked for by itself cannot be judged, that is raised."""
+    # Imported once every option is known to be right: the other commands start without it.
     from gradscope import processes
 
-    with delivery.working() as progress:
-        suite = replace(processes.run([task], progress=progress, echo=screen.pass_on), alone=True)
-    trouble = suite.outcomes[0].not_judged
-    if trouble is not None:
-        delivery.publish(suite)
-        raise trouble.error()
-    return suite
+    with _told(plan, delivery) as progress:
+        return processes.judged(
+            plan.tasks,
+            alone=plan.alone,
+            jobs=plan.jobs,
+            baselines=known,
+            progress=progress,
+            echo=screen.pass_on,
+        )
+
+
+def _told(plan: Plan, delivery: Delivery) -> AbstractContextManager[Progress]:
+    if not plan.alone:
+        return delivery.working()
+    (task,) = plan.tasks
+    return delivery.judging(task.target, Policy(task.fail_on), task.other_name)
 
 
 def _inputs(plan: Plan, *more: str | None) -> list[str]:

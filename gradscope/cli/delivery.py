@@ -95,7 +95,7 @@ class Delivery:
             self.publish(Suite((outcome,), alone=True))
             raise
 
-    def deliver(self, suite: Suite) -> int:
+    def deliver(self, suite: Suite) -> ExitCode:
         """Show and save the run, and answer the exit code."""
         suite = suite if self.timing else _without_timing(suite)
         self.publish(suite)

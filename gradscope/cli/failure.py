@@ -14,7 +14,7 @@ from gradscope.report.shared.glyphs import Glyphs, glyphs_for
 from gradscope.report.terminal.lines import Line, paragraph, print_lines
 
 
-def show_error(error: GradscopeError) -> int:
+def show_error(error: GradscopeError) -> ExitCode:
     """What, why, the details as they are, and what to do."""
     glyphs = glyphs_for(sys.stderr.encoding)
     width = screen.width(to_file=False)
@@ -39,7 +39,7 @@ def interruption_told() -> Iterator[None]:
         raise
 
 
-def show_bug(error: Exception) -> int:
+def show_bug(error: Exception) -> ExitCode:
     """The one place where a traceback of ours is shown."""
     glyphs = glyphs_for(sys.stderr.encoding)
     width = screen.width(to_file=False)

@@ -68,7 +68,7 @@ def _saved(path: str) -> Comparison:
     return comparison
 
 
-def gated(report: Report, before: Comparison | None, limit: float | None) -> tuple[Report, int]:
+def gated(report: Report, before: Comparison | None, limit: float | None) -> tuple[Report, ExitCode]:
     """The report with a sentence on what changed since the saved run, and the exit code."""
     now = report.measurement.optimizers
     if now is None or before is None:

@@ -34,6 +34,34 @@ class Entry:
     layers: tuple[LayerProfile, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A baseline file as it was read."""
+
+    path: str
+    """As messages name it."""
+    entries: Mapping[str, Entry]
+
+    @classmethod
+    def read(cls, path: str) -> Baseline:
+        """Raises `GradscopeError` where the file is missing or no baseline."""
+        return cls(path, load(path))
+
+    def entry(self, target: str) -> Entry | None:
+        """`None` where it does not know the target."""
+        return self.entries.get(key_of(target, self.path))
+
+    def only(self, target: str) -> Baseline:
+        """What it says of this target: enough for the process that judges it."""
+        entry = self.entry(target)
+        return Baseline(self.path, {} if entry is None else {key_of(target, self.path): entry})
+
+    def gone(self) -> list[str]:
+        """Targets whose file is not there any more: what was known of them is out of date."""
+        folder = os.path.dirname(os.path.realpath(self.path))
+        return [name for name in self.entries if not _is_there(name, folder)]
+
+
 def key_of(target: str, baseline: str) -> str:
     """How a baseline names a target: a file by its path from the baseline's folder, wherever one stands."""
     where, colon, name = target.rpartition(":")
@@ -74,12 +102,6 @@ def save(path: str, entries: Mapping[str, Entry]) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     kept = {name: entry for name, entry in kept.items() if _is_there(name, folder)}
     report_json.write_whole(path, dumps({**kept, **entries}))
-
-
-def gone(path: str) -> list[str]:
-    """Targets that it holds and whose file is not there any more: what was known of them is out of date."""
-    folder = os.path.dirname(os.path.realpath(path))
-    return [name for name in load(path) if not _is_there(name, folder)]
 
 
 def check_writable(path: str) -> None:

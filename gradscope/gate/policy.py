@@ -40,7 +40,7 @@ def parse(text: str, more_rules: Iterable[str] = ()) -> Policy:
     return Policy(entries)
 
 
-def exit_code(suite: Suite) -> int:
+def exit_code(suite: Suite) -> ExitCode:
     """One code for all targets. A sick model is the surest thing that can be said: it comes first."""
     if any(outcome.failures for outcome in suite.outcomes):
         return ExitCode.FINDINGS

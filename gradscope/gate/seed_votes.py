@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median, pstdev
 
-from gradscope.records import Finding, Key, Layer, Measurement, Report, Severity, Skipped, Votes
+from gradscope.records import Finding, Key, Layer, Measurement, Report, Severity, Skipped, Timing, Votes
 from gradscope.rules import VERIFIED, get
 
 Findings = Sequence[Finding]
@@ -20,22 +20,29 @@ class Combined:
     """Found in some of the seeds, but not in most."""
 
 
-def over_seeds(
-    report: Report,
-    measurements: Sequence[Measurement],
-    findings: Sequence[Findings],
-    skipped: Sequence[Sequence[Skipped]],
-) -> Report:
-    """The report of the first seed with what all say together; each list has an entry for each seed."""
+@dataclass(frozen=True, slots=True)
+class SeedRun:
+    """What one seed measured, and what was found in it."""
+
+    seed: int
+    measurement: Measurement
+    findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...]
+    timing: Timing = field(default_factory=Timing)
+
+
+def over_seeds(report: Report, runs: Sequence[SeedRun]) -> Report:
+    """The report of the first seed with what all say together."""
+    first = runs[0]
     # Gradients are verified for the first seed alone.
-    once = {f.rule for f in findings[0] if get(f.rule).family == VERIFIED}
-    together = combine(findings, measurements[0], once)
+    once = {f.rule for f in first.findings if get(f.rule).family == VERIFIED}
+    together = combine([run.findings for run in runs], first.measurement, once)
     return replace(
         report,
-        measurement=with_spreads(measurements[0], measurements[1:]),
+        measurement=with_spreads(first.measurement, [run.measurement for run in runs[1:]]),
         findings=together.findings,
         near=together.near,
-        skipped=(*merged(skipped, report.seeds), *told(together.near)),
+        skipped=(*merged([run.skipped for run in runs], report.seeds), *told(together.near)),
     )
 
 

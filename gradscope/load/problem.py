@@ -206,7 +206,7 @@ class Problem:
 
     def beginning_with(self, made: Any) -> Problem:
         """This problem at other params, or at another object of its model."""
-        first = next(self.batches(), None)
+        first = self._batches.first()
         model = open_params(made, self.loss_fn, self.name, first, self._beside, self.seed)
         beside = {**self._beside, **(model.given if model else {})}
         changed = copy.copy(self)
@@ -237,7 +237,7 @@ class Problem:
         first = peeked.first()
         rngs = self._opened.rngs if self._opened else None
         arguments = arrange(self.loss_fn, first, self.name, self._beside, rngs)
-        before = _data_notes(self._arguments, self._batches.source, next(self.batches(), None))
+        before = _data_notes(self._arguments, self._batches.source, self._batches.first())
         kept = (note for note in self.notes if note not in before)
         changed = copy.copy(self)
         changed._set(_arguments=arguments, _batches=peeked)

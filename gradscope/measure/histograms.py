@@ -6,7 +6,6 @@ not by a logarithm, which rounds: an element on an edge lies in the same bin on 
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,13 +17,11 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from gradscope.load.problem import Problem
-from gradscope.load.usercode.user_code import user_code
 from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.records import Timing
 from gradscope.records.histograms import PER_DECADE, Histogram
 from gradscope.trace.compiling import compile_program
-from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.trace.program import Inputs, Program
 
 LOW, HIGH = -37, 38
 """Decades of the normal numbers of float32; below them a backend may flush to zero."""
@@ -36,18 +33,13 @@ ZEROS, NONFINITE = 0, EDGES.size + 1
 Counts = NDArray[np.int64]
 
 
-def histograms(problem: Problem, *, progress: Callable[[str], None]) -> tuple[tuple[Histogram, ...], Timing]:
-    """Of each layer's weights and gradient on the first batch, in forward order."""
-    with user_code("drawing batches"):
-        (batch,) = itertools.islice(problem.batches(), 1)
-    start = time.perf_counter()
+def histograms(
+    program: Program, inputs: Inputs, *, progress: Callable[[str], None]
+) -> tuple[tuple[Histogram, ...], Timing]:
+    """Of each layer's weights and gradient at the inputs of one batch, in forward order."""
     progress("counting by size")
-    tracer = Tracer(problem)
-    program = tracer.trace(batch)
-    traced = time.perf_counter()
-    weights, gradients, timing = _counted(program, tracer.inputs(batch, 0))
-    found = (*_layers(program, weights, "weight"), *_layers(program, gradients, "gradient"))
-    return found, timing.plus(Timing(trace_s=traced - start))
+    weights, gradients, timing = _counted(program, inputs)
+    return (*_layers(program, weights, "weight"), *_layers(program, gradients, "gradient")), timing
 
 
 def _counted(program: Program, inputs: Inputs) -> tuple[list[Counts], list[Counts], Timing]:

@@ -12,4 +12,5 @@ killed, and what it carries is pickled.
 
 from __future__ import annotations
 
+from gradscope.processes.road import judged as judged
 from gradscope.processes.scheduling import run as run

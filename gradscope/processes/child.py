@@ -12,7 +12,6 @@ from typing import TextIO
 
 from gradscope.processes import messages, prepare
 from gradscope.records import NotJudged
-from gradscope.records.options import Task
 from gradscope.runs.check import check
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -35,14 +34,14 @@ def main(asked: int, answers: int, output: int) -> int:
 def judged(line: bytes, progress: Callable[[str], None]) -> messages.Answer:
     """The report, or why there is none; only what ends the whole process gets past this."""
     try:
-        task = messages.task_of(line)
-        return _checked(task, progress)
+        return _checked(messages.asked_in(line), progress)
     except Exception as error:
         return NotJudged.of(error)
 
 
-def _checked(task: Task, progress: Callable[[str], None]) -> messages.Answer:
-    return check(task.path, task.loading, task.checking, progress=progress)
+def _checked(asked: messages.Asked, progress: Callable[[str], None]) -> messages.Answer:
+    task = asked.task
+    return check(task.path, task.loading, task.checking, baseline=asked.baseline, progress=progress)
 
 
 def _sender(answers: int) -> Callable[[bytes], None]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from gradscope.gate.baseline_file import Baseline
 from gradscope.records import NotJudged, Report
 from gradscope.records.options import Task
 from gradscope.serialization import report_json
@@ -14,13 +15,21 @@ from gradscope.serialization.codec import decoder, encode
 Answer = Report | NotJudged
 
 
-def asking(task: Task) -> bytes:
-    return _line(dataclasses.asdict(task))
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task, with the baseline that it names where that was read already."""
+
+    task: Task
+    baseline: Baseline | None = None
 
 
-def task_of(line: bytes) -> Task:
-    task: Task = decoder(Task)(json.loads(line), "the task")
-    return task
+def asking(asked: Asked) -> bytes:
+    return _line(asdict(asked))
+
+
+def asked_in(line: bytes) -> Asked:
+    asked: Asked = decoder(Asked)(json.loads(line), "what is asked")
+    return asked
 
 
 def stage(name: str) -> bytes:

@@ -7,10 +7,12 @@ import os
 import selectors
 import tempfile
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from gradscope.gate.baseline_file import Baseline
 from gradscope.processes import compilation_cache, messages, prepare
 from gradscope.processes.child import judged
+from gradscope.processes.messages import Asked
 from gradscope.processes.starting import ForkServer, ServerLost, Starter, best
 from gradscope.processes.watching import Child, not_started
 from gradscope.records import NotJudged, Outcome, Suite
@@ -28,20 +30,23 @@ def run(
     tasks: Sequence[Task],
     *,
     jobs: int | None = None,
+    baselines: Mapping[str, Baseline] | None = None,
     progress: Callable[[str], None],
     echo: Callable[[bytes], None] | None = None,
 ) -> Suite:
     """Judge each target in a process of its own, `jobs` at a time; outcomes come in the order of the tasks.
 
+    `baselines` are those that the tasks name, where they were read already.
     What a target prints goes to `echo`, and without one is kept and shown only where the target could not be
     judged: 500 of them stay readable. `LoadOptions.timeout` is for a target as a whole. No target is left
     running, whatever ends the run; a process that a target put in a session of its own is its own affair.
     """
     if not tasks:
         return Suite(())
+    asked = [_asked(task, baselines or {}) for task in tasks]
     if os.name != "posix":
-        return Suite(tuple(outcome_of(task, _judged_here(task, progress)) for task in tasks))
-    with contextlib.closing(_Run(tasks, jobs or default_jobs(), progress, best(), echo)) as work:
+        return Suite(tuple(outcome_of(each.task, _judged_here(each, progress)) for each in asked))
+    with contextlib.closing(_Run(asked, jobs or default_jobs(), progress, best(), echo)) as work:
         return Suite(work.outcomes())
 
 
@@ -53,18 +58,23 @@ def default_jobs() -> int:
     return max(1, min(cores // 2, memory // MEMORY_OF_ONE))
 
 
+def _asked(task: Task, baselines: Mapping[str, Baseline]) -> Asked:
+    baseline = baselines.get(task.checking.baseline or "")
+    return Asked(task, None if baseline is None else baseline.only(task.path))
+
+
 class _Run:
     def __init__(
         self,
-        tasks: Sequence[Task],
+        asked: Sequence[Asked],
         jobs: int,
         progress: Callable[[str], None],
         start: Callable[[], Starter],
         echo: Callable[[bytes], None] | None = None,
     ) -> None:
         self._echo = echo
-        self._tasks, self._jobs, self._progress, self._start = tasks, jobs, progress, start
-        self._waiting = deque(range(len(tasks)))
+        self._asked, self._jobs, self._progress, self._start = asked, jobs, progress, start
+        self._waiting = deque(range(len(asked)))
         self._children: dict[int, tuple[int, Child]] = {}
         """By process, with the place of the task."""
         self._outcomes: dict[int, Outcome] = {}
@@ -79,7 +89,7 @@ class _Run:
                 self._collect()
             except ServerLost as lost:
                 self._go_on_without(str(lost))
-        return tuple(self._outcomes[place] for place in range(len(self._tasks)))
+        return tuple(self._outcomes[place] for place in range(len(self._asked)))
 
     def close(self) -> None:
         for _, child in self._children.values():
@@ -98,7 +108,7 @@ class _Run:
                 if isinstance(self._starter, ForkServer):
                     self._selector.register(self._starter, selectors.EVENT_READ)
             place = self._waiting[0]
-            child = started(self._starter, self._tasks[place], self._echo)
+            child = started(self._starter, self._asked[place], self._echo)
             self._children[child.process] = self._waiting.popleft(), child
             for pipe in child.pipes:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
@@ -120,7 +130,7 @@ class _Run:
             self._selector.unregister(pipe)
             os.close(pipe)
         if child.stage != before:
-            count = len(self._tasks)
+            count = len(self._asked)
             done = f"{len(self._outcomes)} of {count} target{'' if count == 1 else 's'}"
             self._progress(f"{done}, {child.task.target}: {child.stage}")
 
@@ -143,7 +153,7 @@ class _Run:
         """The server is gone: nobody will say what became of its children, and the rest get a new one."""
         lost = [place for place, _ in self._children.values()] or [self._waiting.popleft()]
         for place in lost:
-            self._outcomes[place] = outcome_of(self._tasks[place], not_started(said))
+            self._outcomes[place] = outcome_of(self._asked[place].task, not_started(said))
         for _, child in self._children.values():
             self._finish(child)
         self._children = {}
@@ -154,21 +164,21 @@ class _Run:
             self._starter = None
 
 
-def _judged_here(task: Task, progress: Callable[[str], None]) -> messages.Answer:
+def _judged_here(asked: Asked, progress: Callable[[str], None]) -> messages.Answer:
     """In this process, with what a process of its own would be given, and with its digits."""
     prepare.prepare_process()
-    answer = judged(messages.asking(task), progress)
+    answer = judged(messages.asking(asked), progress)
     return answer if isinstance(answer, NotJudged) else report_json.rounded(answer)
 
 
-def started(starter: Starter, task: Task, echo: Callable[[bytes], None] | None = None) -> Child:
+def started(starter: Starter, asked: Asked, echo: Callable[[bytes], None] | None = None) -> Child:
     """The child that is to judge this; the ends of its pipes stay open only there."""
     (answers, answer), (output, printed) = os.pipe(), os.pipe()
     try:
-        with tempfile.TemporaryFile() as asked:
-            asked.write(messages.asking(task))
-            asked.seek(0)
-            process = starter.start([asked.fileno(), answer, printed])
+        with tempfile.TemporaryFile() as file:
+            file.write(messages.asking(asked))
+            file.seek(0)
+            process = starter.start([file.fileno(), answer, printed])
     except BaseException:
         os.close(answers)
         os.close(output)
@@ -176,4 +186,4 @@ def started(starter: Starter, task: Task, echo: Callable[[bytes], None] | None =
     finally:
         os.close(answer)
         os.close(printed)
-    return Child(task, process, answers, output, echo)
+    return Child(asked.task, process, answers, output, echo)

@@ -37,16 +37,16 @@ class NotJudged:
     @classmethod
     def of(cls, error: Exception) -> NotJudged:
         """What is no `GradscopeError` is a bug of ours."""
+        if isinstance(error, NotJudgedError):
+            return error.not_judged
         if not isinstance(error, GradscopeError):
             return cls.bug("".join(traceback.format_exception(error)))
         trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
         return cls(trouble, error.what, error.why, error.fix, error.details)
 
-    def error(self) -> GradscopeError:
+    def error(self) -> NotJudgedError:
         """What `of` was made from, as far as it can be told again."""
-        error = GradscopeError(self.what, why=self.why, fix=self.fix, details=self.details)
-        error.exit_code = ExitCode.INTERNAL if self.trouble is Trouble.BUG else ExitCode.NOT_JUDGED
-        return error
+        return NotJudgedError(self)
 
     @classmethod
     def bug(cls, details: str) -> NotJudged:
@@ -56,6 +56,16 @@ class NotJudged:
             fix="Please report it with the lines above.",
             details=details,
         )
+
+
+class NotJudgedError(GradscopeError):
+    """Raised in the place of what another process raised; `NotJudged.of` takes it apart again."""
+
+    def __init__(self, not_judged: NotJudged) -> None:
+        super().__init__(not_judged.what, why=not_judged.why, fix=not_judged.fix, details=not_judged.details)
+        self.not_judged = not_judged
+        if not_judged.trouble is Trouble.BUG:
+            self.exit_code = ExitCode.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)

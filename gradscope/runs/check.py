@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gradscope.gate import baseline_file
+from gradscope.errors import GradscopeError
+from gradscope.gate.baseline_file import Baseline
 from gradscope.gate.baseline_status import compared, knows
-from gradscope.gate.seed_votes import over_seeds
-from gradscope.records import Finding, Measurement, Reference, Report, Skipped, Timing
+from gradscope.gate.seed_votes import SeedRun, over_seeds
+from gradscope.records import Reference, Report, Skipped, Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import get, judge, judging
+from gradscope.rules import get, judging
 from gradscope.runs.common import tool
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Limits = Mapping[str, Mapping[str, float]]
 ONE_SEED = (
-    "One seed was measured: any other begins with the same numbers. `def init(key)` that draws from its key "
-    "makes params of any seed."
+    "One seed was measured: the next one begins with the same numbers. `def init(key)` that draws from its "
+    "key makes params of any seed."
 )
 
 
@@ -34,95 +34,74 @@ def check(
     loading: LoadOptions | None = None,
     options: CheckOptions | None = None,
     *,
+    baseline: Baseline | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Load a target, measure it and judge it. Raises `GradscopeError` where it cannot be judged."""
-    options = options or CheckOptions()
-    for name in (*options.select, *options.ignore):
-        get(name)
-    loading = loading or LoadOptions()
-    known = None if options.baseline is None else baseline_file.load(options.baseline)
-    entry = known.get(baseline_file.key_of(target, options.baseline)) if known and options.baseline else None
-    reference = Reference(options.baseline, entry.layers) if entry and options.baseline else None
-    start = perf_counter()
-    progress(f"loading {target}")
-    from gradscope.load.target import load
-    from gradscope.load.usercode.random_generators import seeded
+    """Load a target, measure it and judge it. Raises `GradscopeError` where it cannot be judged.
 
-    # Batches may be drawn long after the file ran.
-    with seeded(loading.seed):
-        problem = load(target, loading)
-        load_s = perf_counter() - start
-        report = check_problem(
-            problem,
-            options,
-            target=target,
-            progress=progress,
-            load_s=load_s,
-            reference=reference,
-            known=knows(entry),
-        )
-    return report if options.baseline is None else compared(report, options.baseline, entry, options)
+    `baseline` is that of the options, for a caller who has read it already.
+    """
+    loading, options = loading or LoadOptions(), options or CheckOptions()
+    _require(options)
+    if baseline is None and options.baseline is not None:
+        baseline = Baseline.read(options.baseline)
+    entry = None if baseline is None else baseline.entry(target)
+    progress(f"loading {target}")
+    from gradscope.runs.judged import Judge
+    from gradscope.runs.seeds import of_target, seed_runs
+
+    reference = Reference(baseline.path, entry.layers) if baseline and entry else None
+    beginnings = of_target(target, loading, options.seeds, progress)
+    runs = seed_runs(beginnings, options, Judge(options, reference, knows(entry)), progress)
+    report = _report(runs, options, target)
+    return report if baseline is None else compared(report, baseline.path, entry, options)
 
 
 def check_problem(
-    problem: Problem,
-    options: CheckOptions,
-    *,
-    target: str,
-    progress: Progress = silent,
-    load_s: float = 0.0,
-    reference: Reference | None = None,
-    known: Callable[[Finding], bool] | None = None,
+    problem: Problem, options: CheckOptions, *, target: str, progress: Progress = silent
 ) -> Report:
-    """Measure and judge a problem that is at hand. Gradients are verified for the first seed alone.
+    """Measure and judge a problem that is at hand; with several seeds, its own and those that follow."""
+    _require(options)
+    from gradscope.runs.judged import Judge
+    from gradscope.runs.seeds import of_problem, seed_runs
 
-    `reference` is how it was, and `known` whether a finding was there then.
-    """
-    from gradscope.runs.measuring import require_batches
-    from gradscope.runs.seeds import measure_seeds, require_seeds
+    runs = seed_runs(of_problem(problem, options.seeds), options, Judge(options), progress)
+    return _report(runs, options, target)
 
-    require_batches(options.batches)
-    require_seeds(options.seeds)
-    seeds, measured = measure_seeds(problem, options.seeds, batches=options.batches, progress=progress)
-    measurements = [replace(each.measurement, reference=reference) for each in measured]
-    remarks = [each.skipped for each in measured]
-    timing = Timing(load_s)
-    for each in measured:
-        timing = timing.plus(Timing(0.0, each.trace_s, each.compile_s, each.run_s))
-    measurements[0], remarked, spent = _closer(problem, options, measurements[0], progress)
-    remarks[0], timing = (*remarks[0], *remarked), timing.plus(spent)
-    judged = [
-        judge(each, select=options.select, ignore=options.ignore, limits=options.limits, known=known)
-        for each in measurements
-    ]
-    skipped = [(*about, *more) for about, (_, more) in zip(remarks, judged, strict=True)]
-    report = Report(target, tool(), measurements[0], judged[0][0], skipped[0], timing, tuple(seeds))
-    report = replace(report, rules=judging(measurements[0], options.select, options.ignore, judged[0][1]))
-    if len(seeds) > 1:
-        return over_seeds(report, measurements, [findings for findings, _ in judged], skipped)
+
+def _require(options: CheckOptions) -> None:
+    for name in (*options.select, *options.ignore):
+        get(name)
+    for option, count in (("--batches", options.batches), ("--seeds", options.seeds)):
+        if count < 1:
+            raise GradscopeError(
+                f"{option} is {count}.",
+                why="At least one has to be measured.",
+                fix="Give a number of 1 or more.",
+                slug="bad-option",
+            )
+
+
+def _report(runs: Sequence[SeedRun], options: CheckOptions, target: str) -> Report:
+    """One report of all seeds; there are fewer of them where others begin with the same numbers."""
+    first, timing = runs[0], Timing()
+    for run in runs:
+        timing = timing.plus(run.timing)
+    report = Report(
+        target,
+        tool(),
+        first.measurement,
+        first.findings,
+        first.skipped,
+        timing,
+        seeds=tuple(run.seed for run in runs),
+        rules=judging(first.measurement, options.select, options.ignore, first.skipped),
+    )
+    if len(runs) > 1:
+        return over_seeds(report, runs)
     if options.seeds > 1:
         return replace(report, skipped=(*report.skipped, Skipped("note", ONE_SEED)))
     return report
-
-
-def _closer(
-    problem: Problem, options: CheckOptions, measurement: Measurement, progress: Progress
-) -> tuple[Measurement, tuple[Skipped, ...], Timing]:
-    """The passes that run only when they are asked for, added to what was measured."""
-    timing, skipped = Timing(), tuple[Skipped, ...]()
-    if options.verified:
-        from gradscope.verification.verify import verify
-
-        found = verify(problem, progress=progress)
-        measurement, skipped = found.added_to(measurement), found.skipped
-        timing = timing.plus(found.timing)
-    if options.histograms:
-        from gradscope.measure.histograms import histograms
-
-        counted, spent = histograms(problem, progress=progress)
-        measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
-    return measurement, skipped, timing
 
 
 def check_loss(

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.measure import nonfinite_counts
@@ -21,33 +20,49 @@ from gradscope.measure.lookahead import alive_later, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.updates import updates_of
 from gradscope.nonfinite.find import find_origin
-from gradscope.records import Measurement, Origin, Skipped
+from gradscope.records import Measurement, Origin, Skipped, Timing
 from gradscope.records.progress import Progress
-from gradscope.trace.domains.intervals import find_hazards
+from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem whose batches are drawn, whose loss is traced, and whose flow pass is compiled: not yet run.
+
+    What measures more than the flow pass takes batch and program from here, so that a loss is traced once.
+    """
+
+    problem: Problem
+    batches: list[Any]
+    """Those that are measured, as the problem gives them."""
+    inputs: list[Inputs]
+    """The same, as the program takes them."""
+    program: Program
+    hazards: tuple[Candidate, ...]
+    flow: FlowPass
+    skipped: tuple[Skipped, ...]
+    timing: Timing
 
 
 @dataclass(frozen=True)
 class Measured:
     measurement: Measurement
     skipped: tuple[Skipped, ...]
-    trace_s: float
-    compile_s: float
     run_s: float
 
 
 @dataclass(frozen=True)
 class Run:
-    """The batches that were measured, as given and as the program takes them, and what each measured."""
+    """What was prepared, and what each of its batches measured."""
 
-    batches: list[Any]
-    inputs: list[Inputs]
+    prepared: Prepared
     samples: list[Sample]
 
 
-def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measured:
-    """The flow pass over `batches` batches, and what its numbers call for: nothing, for a healthy problem."""
+def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
+    """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
     with user_code("drawing batches"):
         drawn = list(itertools.islice(problem.batches(), batches))
     start = time.perf_counter()
@@ -61,25 +76,39 @@ def measure(problem: Problem, *, batches: int = 1, progress: Progress) -> Measur
     progress("compiling")
     updates, without = updates_of(problem, tracer, inputs[0])
     flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
-    samples = []
+    return Prepared(
+        problem,
+        used,
+        inputs,
+        program,
+        hazards,
+        flow,
+        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
+        timing=Timing(0.0, traced - start + flow.compiled.trace_s, flow.compiled.compile_s),
+    )
+
+
+def measure(prepared: Prepared, progress: Progress) -> Measured:
+    """The flow pass over all batches, and what its numbers call for: nothing, for a healthy problem."""
+    program, count, samples = prepared.program, len(prepared.inputs), []
     running = time.perf_counter()
-    for number, each in enumerate(inputs, 1):
-        progress(f"measuring batch {number} of {len(inputs)}" if len(inputs) > 1 else "measuring")
-        samples.append(flow(each))
+    for number, each in enumerate(prepared.inputs, 1):
+        progress(f"measuring batch {number} of {count}" if count > 1 else "measuring")
+        samples.append(prepared.flow(each))
     run_s = time.perf_counter() - running
-    taken = _taken(problem, program, flow, Run(used, inputs, samples), progress)
+    taken = _taken(Run(prepared, samples), progress)
+    hazards = measured_hazards(program, prepared.hazards, samples)
     return Measured(
-        measurement=replace(measurement(taken), hazards=measured_hazards(program, hazards, samples)),
-        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without, *taken.unfound),
-        trace_s=traced - start + flow.compiled.trace_s,
-        compile_s=flow.compiled.compile_s,
+        measurement=replace(measurement(taken), hazards=hazards),
+        skipped=(*prepared.skipped, *taken.unfound),
         run_s=run_s,
     )
 
 
-def _taken(problem: Problem, program: Program, flow: FlowPass, run: Run, progress: Progress) -> Taken:
+def _taken(run: Run, progress: Progress) -> Taken:
     """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
-    first = run.inputs[0]
+    prepared, program = run.prepared, run.prepared.program
+    first = prepared.inputs[0]
     bad = _worst(run.samples)
     zeros = zero_leaves(program, run.samples) if bad is None else {}
     if zeros:
@@ -87,18 +116,19 @@ def _taken(problem: Problem, program: Program, flow: FlowPass, run: Run, progres
     if bad is not None:
         progress("counting what is not finite")
     weights = weight_statistics(program, first.weights)
-    origin, unfound = _origin(program, run, bad, progress)
+    origin, unfound = _origin(run, bad, progress)
+    gradients = None if bad is None else nonfinite_counts.in_gradients(program, prepared.inputs[bad])
     return Taken(
         program=program,
         weights=weights,
         nonfinite_weights=nonfinite_counts.in_weights(first.weights, weights),
-        nonfinite_inputs=() if bad is None else nonfinite_counts.in_batch(run.batches[bad]),
+        nonfinite_inputs=() if bad is None else nonfinite_counts.in_batch(prepared.batches[bad]),
         origin=origin,
         unfound=unfound,
-        nonfinite_gradients=None if bad is None else nonfinite_counts.in_gradients(program, run.inputs[bad]),
+        nonfinite_gradients=gradients,
         samples=run.samples,
-        alive_later=alive_later(program, flow, first, zeros) if zeros else {},
-        optimizer_given=problem.optimizer is not None,
+        alive_later=alive_later(program, prepared.flow, first, zeros) if zeros else {},
+        optimizer_given=prepared.problem.optimizer is not None,
     )
 
 
@@ -108,13 +138,11 @@ def _worst(samples: list[Sample]) -> int | None:
     return next((i for i in bad if nonfinite_counts.harmful(samples[i])), bad[0] if bad else None)
 
 
-def _origin(
-    program: Program, run: Run, bad: int | None, progress: Progress
-) -> tuple[Origin | None, tuple[Skipped, ...]]:
+def _origin(run: Run, bad: int | None, progress: Progress) -> tuple[Origin | None, tuple[Skipped, ...]]:
     if bad is None or not nonfinite_counts.harmful(run.samples[bad]):
         return None, ()
     progress("looking for where it was born")
-    found = find_origin(program, run.inputs[bad], run.batches[bad])
+    found = find_origin(run.prepared.program, run.prepared.inputs[bad], run.prepared.batches[bad])
     return (None, (found,)) if isinstance(found, Skipped) else (found, ())
 
 
@@ -139,13 +167,3 @@ def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skippe
         reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
         found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
     return found
-
-
-def require_batches(count: int) -> None:
-    if count < 1:
-        raise GradscopeError(
-            f"--batches is {count}.",
-            why="At least one batch has to be measured.",
-            fix="Give a number of 1 or more.",
-            slug="bad-option",
-        )

@@ -1,9 +1,16 @@
-"""The same problem from several seeds: it is compiled once where only numbers change."""
+"""A run from several seeds: each is loaded, drawn, measured and judged before the next one begins.
+
+What `--seeds 3` says of seed 1 is what `--seed 1` says, bit for bit: nothing that the first seed did may be
+left for the second to find. Only the compiled program is shared, which takes the numbers as arguments.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Generator
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import jax
@@ -11,55 +18,101 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.errors import GradscopeError
+from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.problem import Problem
-from gradscope.load.usercode.user_code import user_code
+from gradscope.load.target import load
+from gradscope.load.usercode.random_generators import seeded
+from gradscope.load.usercode.user_file import forget_imported
+from gradscope.records import Timing
+from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress
-from gradscope.runs.measuring import Measured, measure
+from gradscope.runs.judged import Judge
+from gradscope.runs.measuring import Prepared, prepare
 from gradscope.trace.compiling import compiling_once
 
 
-def measure_seeds(
-    problem: Problem, count: int, *, batches: int = 1, progress: Progress
-) -> tuple[Sequence[int], list[Measured]]:
-    """The seeds that were measured, from the problem's own on, and what each gave.
+@dataclass(frozen=True)
+class Begun:
+    """A problem as one seed begins it."""
 
-    One alone where another seed begins with the same numbers.
+    problem: Problem
+    load_s: float = 0.0
+
+
+Beginnings = Generator[Begun]
+"""One after another; the next one is not begun before the one before it is done with."""
+
+
+def of_target(target: str, loading: LoadOptions, count: int, progress: Progress) -> Beginnings:
+    """`count` problems of a target, from the seed of `loading` on, each as `--seed` loads it.
+
+    Until the next one is asked for, the shared random generators are those of the seed. The file is run again
+    for each, and so are the user's modules that it imports: either may draw random numbers while it runs, or
+    keep a generator that moves on from batch to batch.
     """
-    first = problem.seed
-    if count == 1 or not begins_elsewhere(problem, problem.reseeded(first + 1), batches):
-        return (first,), [measure(problem, batches=batches, progress=progress)]
-    seeds = range(first, first + count)
-    with compiling_once():
-        return seeds, [
-            measure(
-                problem if seed == first else problem.reseeded(seed),
-                batches=batches,
-                progress=_numbered(progress, number, count),
-            )
-            for number, seed in enumerate(seeds, 1)
-        ]
+    before = frozenset(sys.modules)
+    for number in range(count):
+        seed = loading.seed + number
+        with seeded(seed):
+            start = perf_counter()
+            if number:
+                progress(f"loading {target} for seed {seed}")
+                forget_imported(before)
+            try:
+                problem = load(target, replace(loading, seed=seed))
+            except GradscopeError as error:
+                raise _not_again(error, loading.seed) if number else error from error.__cause__
+            yield Begun(problem, perf_counter() - start)
 
 
-def begins_elsewhere(problem: Problem, other: Problem, batches: int) -> bool:
-    """Whether anything that is measured may differ: the loss and its keys, the params, or the batches."""
-    if problem.takes_key or problem.made_whole or not _same(problem.params, other.params):
-        return True
-    return not _same(list(_drawn(problem, batches)), list(_drawn(other, batches)))
+def _not_again(error: GradscopeError, first: int) -> GradscopeError:
+    why = f"{error.why} The file ran for seed {first}, and --seeds runs it again for each seed.".strip()
+    return GradscopeError(error.what, why=why, fix=error.fix, details=error.details, slug=error.slug)
 
 
-def require_seeds(count: int) -> None:
-    if count < 1:
-        raise GradscopeError(
-            f"--seeds is {count}.",
-            why="At least one seed has to be measured.",
-            fix="Give a number of 1 or more.",
-            slug="bad-option",
-        )
+def of_problem(problem: Problem, count: int) -> Beginnings:
+    """A problem that is at hand, and the same from the seeds that follow its own."""
+    yield Begun(problem)
+    for seed in range(problem.seed + 1, problem.seed + count):
+        yield Begun(problem.reseeded(seed))
 
 
-def _drawn(problem: Problem, batches: int) -> Iterator[Any]:
-    with user_code("drawing batches"):
-        yield from itertools.islice(problem.batches(), batches)
+def seed_runs(
+    beginnings: Beginnings,
+    options: CheckOptions,
+    judge: Judge,
+    progress: Progress,
+) -> list[SeedRun]:
+    """Each seed, measured and judged; the first one alone where the second begins with the same numbers."""
+    runs: list[SeedRun] = []
+    first: Prepared | None = None
+    with closing(beginnings), compiling_once() if options.seeds > 1 else nullcontext():
+        for number, begun in enumerate(beginnings, 1):
+            stage = _numbered(progress, number, options.seeds)
+            prepared = prepare(begun.problem, batches=options.batches, progress=stage)
+            timing = Timing(begun.load_s).plus(prepared.timing)
+            if first is not None and begin_alike(first, prepared):
+                return [replace(runs[0], timing=runs[0].timing.plus(timing))]
+            first = prepared if number == 1 and options.seeds > 1 else None
+            runs.append(judge(prepared, timing, stage, first=number == 1))
+    return runs
+
+
+def begin_alike(one: Prepared, other: Prepared) -> bool:
+    """Whether both run one program on the same numbers; a key that the loss does not take is none of them.
+
+    Asked within `compiling_once`, where equal programs are one. What the loss closes over is in the program
+    or among its constants.
+    """
+    if one.flow.compiled.executable is not other.flow.compiled.executable:
+        return False
+    return _same(_numbers(one), _numbers(other))
+
+
+def _numbers(prepared: Prepared) -> Any:
+    keyed = prepared.problem.takes_key
+    inputs = [(each.weights, each.others if keyed else each.others[:-1]) for each in prepared.inputs]
+    return inputs, list(prepared.program.body.consts)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -81,4 +134,4 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _numbered(progress: Progress, number: int, count: int) -> Progress:
-    return lambda stage: progress(f"seed {number} of {count}: {stage}")
+    return progress if count == 1 else lambda stage: progress(f"seed {number} of {count}: {stage}")

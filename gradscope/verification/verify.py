@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,6 +44,14 @@ DIRECTIONS = 2
 
 
 @dataclass(frozen=True)
+class Traced:
+    """A batch that was drawn already, and the loss as it was traced at it, in the model's own precision."""
+
+    batch: Any
+    program: Program
+
+
+@dataclass(frozen=True)
 class Verified:
     loss: float
     gradients: tuple[GradientCheck, ...]
@@ -65,36 +74,52 @@ class Verified:
 
 
 def verify(
-    problem: Problem, *, directions: int = DIRECTIONS, per_element: int = 0, progress: Progress
+    problem: Problem,
+    *,
+    traced: Traced | None = None,
+    directions: int = DIRECTIONS,
+    per_element: int = 0,
+    progress: Progress,
 ) -> Verified:
-    """Verify on the first batch: in float64 where the loss can be traced so, else in its own precision."""
-    with user_code("drawing batches"):
-        batch = next(itertools.islice(problem.batches(), 1))
+    """Verify on the first batch: in float64 where the loss can be traced so, else in its own precision.
+
+    With `traced` no batch is drawn. Float64 makes another program of the loss, which is traced here.
+    """
+    batch = _first(problem) if traced is None else traced.batch
+    run = partial(_verified, problem, batch, directions=directions, per_element=per_element)
     progress("tracing in float64")
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
             # Of a model that mixes its own float32 with the float64 that only this command gives it.
             warnings.simplefilter("ignore")
-            return _verified(problem, batch, widened, directions, per_element, progress)
+            return run(widened, None, progress)
     except GradscopeError as error:
         why = error.what
     progress("tracing")
-    found = _verified(problem, batch, lambda tree: tree, directions, per_element, progress)
+    found = run(lambda tree: tree, None if traced is None else traced.program, progress)
     note = Skipped("note", f"Verified in the model's own precision, since in float64 it cannot run: {why}")
     return replace(found, skipped=(*found.skipped, note))
+
+
+def _first(problem: Problem) -> Any:
+    with user_code("drawing batches"):
+        return next(itertools.islice(problem.batches(), 1))
 
 
 def _verified(
     problem: Problem,
     batch: Any,
     prepare: Callable[[Any], Any],
+    program: Program | None,
+    progress: Progress,
+    *,
     directions: int,
     per_element: int,
-    progress: Progress,
 ) -> Verified:
+    """`program` is that of the batch as `prepare` makes it, where it was traced already."""
     start = time.perf_counter()
     tracer = Tracer(problem, prepare)
-    program = tracer.trace(batch)
+    program = program or tracer.trace(batch)
     traced = time.perf_counter()
     progress("compiling")
     inputs = tracer.inputs(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -13,8 +13,11 @@ import pytest
 import gradscope.runs
 from gradscope.cli.app import main
 from gradscope.errors import GradscopeError
+from gradscope.gate.baseline_file import Baseline
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
 from gradscope.records.options import CheckOptions, LoadOptions, Task
+from gradscope.serialization import report_json
+from gradscope.serialization.suite_json import outcome_of
 from tests.report.canned import healthy
 
 
@@ -52,6 +55,8 @@ class Pipeline:
     does: Callable[[], object] = lambda: None
     """What the user's file does besides."""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    baselines: list[Mapping[str, Baseline]] = field(default_factory=list)
+    """What each run was given, read."""
     jobs: list[int | None] = field(default_factory=list)
     """What `gradscope.processes` was asked for, run by run."""
 
@@ -65,7 +70,21 @@ class Pipeline:
             raise self.answer
         return self.answer
 
-    def run(self, tasks: Sequence[Task], *, jobs: int | None = None, progress: Any) -> Suite:
+    def judged(
+        self,
+        tasks: Sequence[Task],
+        *,
+        alone: bool,
+        jobs: int | None = None,
+        baselines: Mapping[str, Baseline],
+        progress: Any,
+        echo: Any,
+    ) -> Suite:
+        self.baselines.append(baselines)
+        if alone:
+            (task,) = tasks
+            report = self.check(task.path, task.loading, task.checking, progress=progress)
+            return Suite((outcome_of(task, report_json.rounded(report)),), alone=True)
         self.jobs.append(jobs)
         return Suite(tuple(self._outcome(task, progress) for task in tasks))
 
@@ -86,7 +105,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     monkeypatch.setitem(sys.modules, "gradscope.runs.check", module)
     monkeypatch.setattr(gradscope.runs, "check", module, raising=False)
     several = ModuleType("gradscope.processes")
-    several.run = stand_in.run  # type: ignore[attr-defined]
+    several.judged = stand_in.judged  # type: ignore[attr-defined]
     several.prepare = SimpleNamespace(prepare_process=lambda: None)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gradscope.processes", several)
     monkeypatch.setattr(gradscope, "processes", several, raising=False)

@@ -27,6 +27,19 @@ def test_they_reach_the_pipeline(run: Run, pipeline: Pipeline) -> None:
     assert (options.seeds, options.baseline) == (5, "base.json")
 
 
+@pytest.mark.parametrize("targets", [["model.py"], ["model.py", "other.py"]])
+def test_a_run_reads_its_baseline_once(
+    run: Run, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, targets: list[str]
+) -> None:
+    Path("other.py").touch()
+    baseline_file.save("base.json", {"gone.py": baseline_file.Entry((), ())})
+    read, load = [], baseline_file.load
+    monkeypatch.setattr(baseline_file, "load", lambda path: read.append(path) or load(path))
+    assert "gone.py, whose file is gone" in run("check", *targets, "--baseline", "base.json").err
+    assert read == ["base.json"]
+    assert [set(known["base.json"].entries) for known in pipeline.baselines] == [{"gone.py"}]
+
+
 def test_writing_a_baseline_answers_0_and_says_what_is_known(run: Run, pipeline: Pipeline) -> None:
     pipeline.answer = deep()
     result = run("check", "model.py", "--write-baseline", "base.json")

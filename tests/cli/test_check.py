@@ -236,12 +236,3 @@ def test_every_format_has_the_same_digits(run: Run, pipeline: Pipeline, tmp_path
     data = json.loads(run("check", "x.py", "--format", "json", "--save", path).out)
     assert data == json.loads(Path(path).read_text())
     assert report_json.load(path) == report_json.rounded(pipeline.answer)
-
-
-@pytest.mark.parametrize("value", ["", "0", "false", "False"])
-def test_a_variable_that_says_no_is_no_ci_job(
-    run: Run, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    monkeypatch.setenv("CI", value)
-    assert run("check", "model.py").code == 0
-    assert pipeline.asked, "it was judged in a process of its own"

@@ -1,4 +1,4 @@
-"""One target that has a deadline, or that a CI job waits for, is judged in a process of its own."""
+"""A target that has a time limit is judged in a process of its own; one without is not, in CI neither."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def loss_fn(params, batch):
 DIES = """
 import os, signal
 os.kill(os.getpid(), signal.SIGKILL)
+"""
+STARTED_BY = """
+import os
+print("started by", os.getppid())
 """
 
 
@@ -44,9 +48,19 @@ def test_a_loss_that_hangs_ends_at_its_deadline(tmp_path: Path) -> None:
     assert target["not_judged"]["trouble"] == "timeout"
 
 
-def test_a_ci_job_is_told_of_a_target_that_was_killed(tmp_path: Path) -> None:
+def test_a_report_tells_of_a_target_that_was_killed(tmp_path: Path) -> None:
     (tmp_path / "dies.py").write_text(DIES)
-    done = check("dies.py", "--format", "github", where=tmp_path, CI="true")
+    done = check("dies.py", "--format", "github", "--timeout", "100", where=tmp_path)
     assert done.returncode == 2
     assert done.stdout.startswith("::error title=gradscope (not judged),file=dies.py,line=1::")
     assert "killed with SIGKILL" in done.stderr
+
+
+def test_a_ci_job_takes_the_road_of_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text(STARTED_BY)
+    said = {
+        value: check("file.py", where=tmp_path, CI=value).stderr.splitlines()[0] for value in ("", "true")
+    }
+    assert said == dict.fromkeys(("", "true"), f"started by {os.getpid()}")
+    apart = check("file.py", "--timeout", "100", where=tmp_path).stderr
+    assert f"started by {os.getpid()}" not in apart

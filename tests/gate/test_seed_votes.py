@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.gate.seed_votes import combine, merged, over_seeds, told, with_spreads
+from gradscope.gate.seed_votes import SeedRun, combine, merged, over_seeds, told, with_spreads
 from gradscope.records import Finding, Report, Severity, Skipped, Source, Tool, Votes
 from tests.rules.made import chain, measured
 
@@ -133,8 +133,12 @@ def test_what_only_a_later_seed_could_not_judge_names_that_seed() -> None:
 
 def test_the_report_is_that_of_the_first_seed_with_the_votes_of_all() -> None:
     report = Report("m.py", Tool("0", "0", "cpu"), NET, seeds=(0, 1, 2))
-    runs = [[], [finding()], [finding()]]
-    whole = over_seeds(report, [NET, replace(NET, loss=9.0), NET], runs, [(), (), ()])
+    runs = [
+        SeedRun(0, NET, (), ()),
+        SeedRun(1, replace(NET, loss=9.0), (finding(),), ()),
+        SeedRun(2, NET, (finding(),), ()),
+    ]
+    whole = over_seeds(report, runs)
     assert whole.measurement.loss == 1.0
     assert [(f.votes, whole.verdict) for f in whole.findings] == [(Votes(2, 3), "sick")]
 

@@ -10,7 +10,9 @@ import pytest
 from gradscope.load.problem import Problem
 from gradscope.measure.histograms import EDGES, FIRST, NONFINITE, by_size, histogram, histograms
 from gradscope.records.options import CheckOptions
-from gradscope.runs.check import check_problem, silent
+from gradscope.records.progress import silent
+from gradscope.runs.check import check_problem
+from gradscope.trace.program import Tracer
 
 
 def slowly(values: np.ndarray) -> list[int]:
@@ -64,7 +66,8 @@ def test_layers_of_a_stack_have_a_histogram_each() -> None:
         "bias": jnp.zeros(2),
     }
     batch = jax.random.normal(key, (5, 4))
-    found, timing = histograms(Problem(loss, params, batch), progress=silent)
+    tracer = Tracer(Problem(loss, params, batch))
+    found, timing = histograms(tracer.trace(batch), tracer.inputs(batch), progress=silent)
     assert timing.compile_s > 0
     weights = {each.layer: each for each in found if each.of == "weight"}
     gradients = {each.layer: each for each in found if each.of == "gradient"}

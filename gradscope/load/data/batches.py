@@ -222,7 +222,9 @@ class Peeked:
         self._waiting: tuple[Any, Iterator[Any]] | None = None
 
     def first(self) -> Any:
-        """Raises where there is no batch at all."""
+        """It stays the first of the next pass. Raises where there is no batch at all."""
+        if self._waiting is not None:
+            return self._waiting[0]
         rest = self.source.start()
         batch = next(rest, _END)
         if batch is _END:

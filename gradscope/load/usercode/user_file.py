@@ -7,14 +7,15 @@ import io
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from gradscope.errors import GradscopeError
 from gradscope.load.shown import nearest
-from gradscope.load.usercode.user_code import shown_path, user_code
+from gradscope.load.usercode.user_code import is_library, shown_path, user_code
 
 _MARK = "__gradscope_target__"
 _TAKEN = ("gradscope", "jax", "jaxlib", "numpy", "optax")
@@ -57,6 +58,23 @@ def import_named(name: str) -> ModuleType:
     _first_on_path(os.getcwd())
     with surroundings(name), user_code(f"importing {name}"):
         return importlib.import_module(name)
+
+
+def forget_imported(before: Collection[str]) -> None:
+    """Let the user's modules that are not among `before` be run again by who imports them next.
+
+    Those of libraries stay, and so does native code, which most processes can load only once.
+    """
+    for name, module in list(sys.modules.items()):
+        if name not in before and _is_users(module):
+            del sys.modules[name]
+
+
+def _is_users(module: ModuleType) -> bool:
+    # A folder without `__init__.py` has no file: it would hand out the modules that it knows.
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    native = str(file).endswith(tuple(EXTENSION_SUFFIXES))
+    return isinstance(file, str) and not native and not is_library(file)
 
 
 @contextmanager
