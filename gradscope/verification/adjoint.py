@@ -58,7 +58,8 @@ def _no_forward_mode(surface: Surface, error: GradscopeError) -> str:
 
 def _custom_vjps(body: Body) -> Iterator[str]:
     for eqn in body.eqns:
-        if eqn.primitive.name.startswith("custom_vjp"):
-            yield jaxprs.function_name(eqn)
+        rule = jaxprs.custom_rule(eqn)
+        if rule is not None and rule.kind == "custom_vjp":
+            yield rule.function
         for inner in jaxprs.inner_bodies(eqn):
             yield from _custom_vjps(inner)

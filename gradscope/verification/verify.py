@@ -36,7 +36,7 @@ from gradscope.verification.gradient.reasons import Reasons
 from gradscope.verification.gradient.surface import Surface
 from gradscope.verification.gradient.trials import Outcome
 from gradscope.verification.precision import lowest_precision, spacing, widened
-from gradscope.verification.rules import check_rules
+from gradscope.verification.rules import CheckedRule, check_rules
 
 DIRECTIONS = 2
 """Tried in each leaf, where nobody says how many."""
@@ -110,7 +110,7 @@ def _verified(
         loss=run.point.loss,
         gradients=gradients,
         elements=elements,
-        custom_rules=rules,
+        custom_rules=tuple(rule.check for rule in rules),
         transposition=mode,
         skipped=(),
         timing=Timing(
@@ -128,7 +128,7 @@ class _Run:
         self,
         program: Program,
         surface: Surface,
-        rules: Sequence[RuleCheck],
+        rules: Sequence[CheckedRule],
         seed: int,
         directions: int,
     ) -> None:

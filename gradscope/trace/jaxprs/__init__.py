@@ -19,6 +19,7 @@ from gradscope.trace.jaxprs.axes import (
 )
 from gradscope.trace.jaxprs.custom_rules import (
     CustomRule as CustomRule,
+    RuleKey as RuleKey,
     alone as alone,
     as_key as as_key,
     custom_rule as custom_rule,

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Cut, GradientCheck, RuleCheck, Source, Verdict
+from gradscope.records import Cut, GradientCheck, Source, Verdict
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
 from gradscope.trace.program import Program, cuts_of
 from gradscope.verification.gradient import words as gradient_words
 from gradscope.verification.gradient.judging import FINE, Judge
 from gradscope.verification.gradient.surface import Surface
+from gradscope.verification.rules import CheckedRule
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Suspect:
 class Reasons:
     """Keeps the gradients of the programs without their suspects, each computed once."""
 
-    def __init__(self, program: Program, surface: Surface, rules: Sequence[RuleCheck], dtype: str) -> None:
+    def __init__(self, program: Program, surface: Surface, rules: Sequence[CheckedRule], dtype: str) -> None:
         self._program, self._surface, self._dtype = program, surface, dtype
-        self._wrong = [rule for rule in rules if rule.verdict is Verdict.WRONG]
-        self._unsure = [rule for rule in rules if rule.verdict is Verdict.CANNOT_JUDGE]
+        self._wrong = [rule for rule in rules if rule.check.verdict is Verdict.WRONG]
+        self._unsure = [rule for rule in rules if rule.check.verdict is Verdict.CANNOT_JUDGE]
         self._gradients: dict[str, list[Any] | None] = {}
 
     def told(self, check: GradientCheck, leaf: int, judge: Judge) -> GradientCheck:
@@ -72,8 +73,8 @@ class Reasons:
         return tuple(written), others
 
     def _suspects(self, stops: Sequence[Cut]) -> Iterator[Suspect]:
-        unsure = {rule.function for rule in self._unsure}
-        every = unsure | {rule.function for rule in self._wrong}
+        unsure = {rule.key for rule in self._unsure}
+        every = unsure | {rule.key for rule in self._wrong}
         if self._wrong:
             yield self._rule(self._wrong)
         if stops:
@@ -90,16 +91,16 @@ class Reasons:
 
             yield replace(blamed, key=f"stop and {sorted(every)}", rewrite=both)
 
-    def _rule(self, rules: Sequence[RuleCheck]) -> Suspect:
-        names = {rule.function for rule in rules}
-        words = gradient_words.ruled(rules[0])
+    def _rule(self, rules: Sequence[CheckedRule]) -> Suspect:
+        keys, first = {rule.key for rule in rules}, rules[0].check
+        words = gradient_words.ruled(first)
         return Suspect(
-            str(sorted(names)),
-            lambda body: without_custom_rules(body, names),
-            rules[0].verdict,
+            str(sorted(keys)),
+            lambda body: without_custom_rules(body, keys),
+            first.verdict,
             words,
-            rules[0].source,
-            gradient_words.needed(rules[0]),
+            first.source,
+            gradient_words.needed(first),
         )
 
     def _without(self, suspect: Suspect, judge: Judge) -> list[Any] | None:

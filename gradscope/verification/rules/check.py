@@ -13,7 +13,7 @@ from gradscope.records import RuleCheck, Verdict
 from gradscope.records.progress import Progress, silent
 from gradscope.trace.compiling import compile_program, free_memory
 from gradscope.trace.forward import Path as Route
-from gradscope.trace.jaxprs import Body
+from gradscope.trace.jaxprs import Body, RuleKey
 from gradscope.trace.program import Inputs, Program
 from gradscope.verification.rules.capture import capture, operands
 from gradscope.verification.rules.derivatives import Asked, Programs, Values, real_results
@@ -35,7 +35,7 @@ SMALL = 2**16
 
 def check_rules(
     program: Program, inputs: Inputs, *, seed: int = 0, progress: Progress = silent
-) -> tuple[RuleCheck, ...]:
+) -> tuple[CheckedRule, ...]:
     """A record for each argument of each rule that the user wrote; of a library's only the wrong ones.
 
     The program is run once, without its gradient, for the operands of every rule; then each rule is
@@ -64,6 +64,14 @@ def check_rules(
 
 
 @dataclass(frozen=True)
+class CheckedRule:
+    """The record of one argument, with the key by which the rule is found again in the program."""
+
+    key: RuleKey
+    check: RuleCheck
+
+
+@dataclass(frozen=True)
 class Result:
     """What one visit of one place said of one operand; `None` where there is no operand to name."""
 
@@ -80,19 +88,10 @@ def _is_checked(place: Place) -> bool:
     return bool(place.rule.file) and JAX not in Path(place.rule.file).parents and sum(sizes) <= SMALL
 
 
-Function = tuple[str, str, str, int]
-"""Kind, name, file and line."""
-
-
-def _function(place: Place) -> Function:
-    rule = place.rule
-    return rule.kind, rule.function, rule.file, rule.line
-
-
-def _by_function(places: list[Place]) -> dict[Function, list[Place]]:
-    found: dict[Function, list[Place]] = {}
+def _by_function(places: list[Place]) -> dict[RuleKey, list[Place]]:
+    found: dict[RuleKey, list[Place]] = {}
     for place in places:
-        found.setdefault(_function(place), []).append(place)
+        found.setdefault(place.rule.key, []).append(place)
     return found
 
 
@@ -165,19 +164,19 @@ def _unjudged(
 _ORDER = (Verdict.RIGHT, Verdict.CANNOT_JUDGE, Verdict.WRONG)
 
 
-def _records(results: list[Result], uses: dict[Function, int]) -> Iterator[RuleCheck]:
+def _records(results: list[Result], uses: dict[RuleKey, int]) -> Iterator[CheckedRule]:
     """The worst of each argument; what could not be judged at one place counts only where none was judged."""
-    worst: dict[Function, dict[str, Result]] = {}
+    worst: dict[RuleKey, dict[str, Result]] = {}
     for result in results:
         name = "" if result.operand is None else result.place.argument(result.operand)
-        mine = worst.setdefault(_function(result.place), {})
+        mine = worst.setdefault(result.place.rule.key, {})
         if name not in mine or _rank(result) > _rank(mine[name]):
             mine[name] = result
     for key, by_name in worst.items():
         named = {n: r for n, r in by_name.items() if n or r.judgement.verdict is Verdict.WRONG} or by_name
         for name, result in named.items():
             if result.place.users or result.judgement.verdict is Verdict.WRONG:
-                yield _record(result, name, uses[key])
+                yield CheckedRule(key, _record(result, name, uses[key]))
 
 
 def _rank(result: Result) -> tuple[int, float]:
