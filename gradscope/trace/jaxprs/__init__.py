@@ -18,6 +18,7 @@ from gradscope.trace.jaxprs.axes import (
     slices as slices,
 )
 from gradscope.trace.jaxprs.custom_rules import (
+    CannotWiden as CannotWiden,
     CustomRule as CustomRule,
     RuleKey as RuleKey,
     alone as alone,

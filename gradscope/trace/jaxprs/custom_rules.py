@@ -141,16 +141,23 @@ def shared_text(closed: Any) -> str | None:
     return None if closed.consts or hides(closed.jaxpr) else str(closed)
 
 
+class CannotWiden(Exception):
+    """An equation cannot be run in float64."""
+
+
 def run_widened(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
     """The equation on float64 operands, with every floating dtype among its parameters widened too.
 
-    Raises `TypeError` for an equation that carries a program over arrays.
+    Raises `CannotWiden` for an equation that carries a program over arrays, or that JAX refuses in float64.
     """
     if any(getattr(v.aval, "ndim", 0) for body in inner_bodies(eqn) for v in body.jaxpr.invars):
-        raise TypeError(eqn.primitive.name)
+        raise CannotWiden(f"`{eqn.primitive.name}` carries a program over arrays")
     params = {key: _widened(value) for key, value in eqn.params.items()}
     primitive: Any = eqn.primitive
-    outs = primitive.bind(*values, **params)
+    try:
+        outs = primitive.bind(*values, **params)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise CannotWiden(f"JAX refuses `{eqn.primitive.name}` in float64") from error
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 

@@ -19,7 +19,7 @@ from jax.extend.core import JaxprEqn, jaxpr_as_fun
 from numpy.typing import NDArray
 
 from gradscope.trace import jaxprs
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, compile_program, users_errors
 from gradscope.trace.forward import Forward, Path
 from gradscope.trace.vocabulary import is_real
 from gradscope.verification.rules.find import Place
@@ -189,9 +189,14 @@ class Programs:
         self._known: dict[tuple[str, bool], Compiled] = {}
 
     def run(self, function: Callable[..., Any], *args: Any, wide: bool = False) -> Any:
-        """The results of `function`; what tracing it raises is raised on, whoever's fault it is."""
+        """The results of `function`.
+
+        Raises `GradscopeError` for what the user's code raises and for what JAX cannot differentiate,
+        `NotEnoughMemory` among them, and `CannotWiden` for what has no float64.
+        """
         with _precision(wide):
-            closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+            with users_errors("differentiating a custom rule"):
+                closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
             flat = [jnp.asarray(leaf) for leaf in jax.tree_util.tree_leaves(args)]
             text = jaxprs.shared_text(closed)
             program = self._known.get((text, wide)) if text is not None else None

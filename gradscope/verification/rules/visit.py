@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.errors import GradscopeError
 from gradscope.records import Verdict
+from gradscope.trace.compiling import NotEnoughMemory
+from gradscope.trace.jaxprs import CannotWiden
 from gradscope.verification.rules.along import Differences
 from gradscope.verification.rules.comparing import EXACT, ROUNDINGS, compare
 from gradscope.verification.rules.deliberate import Seen
@@ -28,6 +31,8 @@ from gradscope.verification.rules.derivatives import (
 from gradscope.verification.rules.find import Place
 from gradscope.verification.rules.judging import Judgement, agreed, by_lines, disputed
 from gradscope.verification.smoothness import iterates, jumping, stops
+
+T = TypeVar("T")
 
 STREAM = 0x67726164
 """Beside the seed, so that the cotangents are not the very numbers that the user drew as data."""
@@ -65,9 +70,12 @@ class Visit:
         """
         try:
             rule = self._of(by_rule(self._place), self._seeds)
-        except Exception as error:
-            text = str(error).strip().split("\n")[0][:_SHOWN]
-            raise RuleRaises(f"its rule raises {type(error).__name__}: {text}") from error
+        except NotEnoughMemory:
+            raise
+        except GradscopeError as error:
+            cause = error.__cause__ or error
+            text = str(cause).strip().split("\n")[0][:_SHOWN]
+            raise RuleRaises(f"its rule raises {type(cause).__name__}: {text}") from error
         own = self._tried(as_written(self._place))
         results = own.results if own else self._results() or rule.results
         if any(np.isnan(np.asarray(value).astype(np.complex128)).any() for value in results):
@@ -154,20 +162,14 @@ class Visit:
 
     def _tried(self, function: Function, *, wide: bool = False) -> Both | None:
         """`None` for a function that JAX cannot differentiate, or not in float64."""
-        try:
-            return self._of(function, self._seeds, wide=wide)
-        except Exception:
-            return None
+        return _unless_refused(lambda: self._of(function, self._seeds, wide=wide))
 
     def _tried_plain(self, function: Function, *, wide: bool = False) -> Values | None:
         def results(operands: Values) -> Values:
             outs = function(operands)
             return [outs[i] for i in self._asked.wanted]
 
-        try:
-            return list(self._programs.run(results, self._operands, wide=wide))
-        except Exception:
-            return None
+        return _unless_refused(lambda: list(self._programs.run(results, self._operands, wide=wide)))
 
     def _results(self) -> Values | None:
         return self._tried_plain(as_written(self._place))
@@ -189,6 +191,17 @@ class Visit:
         avals: list[Any] = [self._place.eqn.outvars[i].aval for i in self._asked.wanted]
         kinds = [aval.dtype for aval in avals] + [self._operands[i].dtype for i in self._asked.by]
         return max(map(precision_of, kinds))
+
+
+def _unless_refused(run: Callable[[], T]) -> T | None:
+    """The result, or `None` where the user's code or JAX refuses; never for a mistake of ours, or for want
+    of memory."""
+    try:
+        return run()
+    except NotEnoughMemory:
+        raise
+    except (GradscopeError, CannotWiden):
+        return None
 
 
 def _shaken(value: Any, random: np.random.Generator, eps: float) -> Any:

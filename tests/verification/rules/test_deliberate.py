@@ -357,15 +357,6 @@ def test_a_function_that_jax_cannot_differentiate_is_judged_by_differences() -> 
     assert found.ratio == pytest.approx(1 / 3, rel=0.02)
 
 
-def test_a_rule_that_raises_cannot_be_judged_and_says_what_it_raised() -> None:
-    def backward(r: Any, g: Any) -> Any:
-        raise NotImplementedError("no gradient yet")
-
-    found = one(check(with_vjp(jnp.sin, backward), normal(3)))
-    assert found.verdict is CANNOT
-    assert found.reason == "its rule raises NotImplementedError: no gradient yet"
-
-
 def test_a_result_that_is_nan_cannot_be_judged() -> None:
     found = one(check(with_vjp(jnp.log, lambda r, g: (g / r[0],)), -jnp.abs(normal(3))))
     assert (found.verdict, found.reason) == (CANNOT, "its result is NaN at the values that it gets")
