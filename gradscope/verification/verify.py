@@ -35,7 +35,7 @@ from gradscope.verification.gradient.point import Point
 from gradscope.verification.gradient.reasons import Reasons
 from gradscope.verification.gradient.surface import Surface
 from gradscope.verification.gradient.trials import Outcome
-from gradscope.verification.precision import lowest_precision, spacing, widened
+from gradscope.verification.precision import lowest_precision, narrow_dtypes, spacing, widened
 from gradscope.verification.rules import CheckedRule, check_rules
 
 DIRECTIONS = 2
@@ -70,18 +70,31 @@ def verify(
     """Verify on the first batch: in float64 where the loss can be traced so, else in its own precision."""
     with user_code("drawing batches"):
         batch = next(itertools.islice(problem.batches(), 1))
+    narrow = narrow_dtypes((problem.params, batch))
     progress("tracing in float64")
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
             # Of a model that mixes its own float32 with the float64 that only this command gives it.
             warnings.simplefilter("ignore")
-            return _verified(problem, batch, widened, directions, per_element, progress)
+            found = _verified(problem, batch, widened, directions, per_element, progress)
+            return replace(found, skipped=(*found.skipped, *_widened_note(narrow, found)))
     except GradscopeError as error:
         why = error.what
     progress("tracing")
     found = _verified(problem, batch, lambda tree: tree, directions, per_element, progress)
     note = Skipped("note", f"Verified in the model's own precision, since in float64 it cannot run: {why}")
     return replace(found, skipped=(*found.skipped, note))
+
+
+def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[Skipped]:
+    """The numbers are those of another program than the one that trains: a reader should know which."""
+    if narrow:
+        inside = {check.dtype for check in found.gradients} - {"float64"}
+        still = (
+            f"; inside it the model computes in {' and '.join(sorted(inside))} all the same" if inside else ""
+        )
+        was = " and ".join(narrow)
+        yield Skipped("note", f"Verified with parameters and batch widened from {was} to float64{still}.")
 
 
 def _verified(
