@@ -1,4 +1,4 @@
-"""The origin pass: traces the gradient, walks it, and names the first birth that reaches loss or gradient."""
+"""The origin pass: runs the gradient equation by equation, up to the first non-finite value."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import jax
 import numpy as np
 
 import gradscope.nonfinite.loops  # noqa: F401  (registers how loops are walked)
-from gradscope.nonfinite.births import Birth, Cell, root
-from gradscope.nonfinite.forward import Forward
-from gradscope.nonfinite.telling import Context, told
-from gradscope.nonfinite.values import survey
+from gradscope.nonfinite.forward import ForwardOperations
+from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, root
+from gradscope.nonfinite.origin_record import RecordContext, to_record
+from gradscope.nonfinite.values import range_of
 from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.records import Origin, Skipped
 from gradscope.trace import jaxprs
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
 
-WHAT = "the origin of what is not finite"
-FINITE = "run operation by operation, everything is finite; compiled as a whole the program rounds otherwise"
+WHAT = "the origin of the first NaN or infinity"
+FINITE = "operation by operation every value is finite; compiled as a whole the program rounds differently"
 
 
 def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
-    """Where the first non-finite value was born, or why that cannot be said: no reason to lose the report."""
+    """The origin of the first non-finite value, or why it could not be found."""
     try:
         return _find(program, inputs, batch)
     except Exception as error:
@@ -41,7 +41,7 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     consts = list(program.body.consts)
     loss_fn = replace(program, body=jaxprs.with_rule_lines(program.body)).loss
     gradient = jax.make_jaxpr(jax.value_and_grad(loss_fn))(inputs.weights, inputs.others, consts)
-    forward = Forward(program.body)
+    forward = ForwardOperations(program.body)
     walk = Walk(forward.primitives())
     names = [leaf.name for leaf in program.leaves]
     cells = [_input(value, name) for value, name in zip(inputs.weights, names, strict=True)]
@@ -56,9 +56,11 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     poisoned = [
         name
         for name, cell in zip(names, gradients, strict=True)
-        if any(root(birth)[0] is named or _same(root(birth)[0], named) for birth in cell.blame.values())
+        if any(root(origin)[0] is named or _same(root(origin)[0], named) for origin in cell.blame.values())
     ]
-    return told(named, became, Context(program, inputs, forward, tuple(poisoned), float(loss.value)))
+    return to_record(
+        named, became, RecordContext(program, inputs, forward, tuple(poisoned), float(loss.value))
+    )
 
 
 def _names_of_others(batch: Any, count: int) -> list[str]:
@@ -69,17 +71,19 @@ def _names_of_others(batch: Any, count: int) -> list[str]:
     return ["params"] * (count - len(drawn) - 1) + drawn + ["key"]
 
 
-def _same(one: Birth, other: Birth) -> bool:
-    """Inputs are told apart by name: the record of one is made anew for each equation that takes it."""
-    return one.was_there and one.leaf == other.leaf and one.kind == other.kind
+def _same(one: NonFiniteOrigin, other: NonFiniteOrigin) -> bool:
+    """Inputs are compared by name: each equation that reads one has an origin of its own for it."""
+    return one.preexisting and one.leaf == other.leaf and one.kind == other.kind
 
 
-def _first(cells: Sequence[Cell]) -> Birth | None:
-    births = [birth for cell in cells for birth in cell.blame.values()]
-    return min(births, key=lambda birth: root(birth)[0].order, default=None)
+def _first(cells: Sequence[Cell]) -> NonFiniteOrigin | None:
+    origins = [origin for cell in cells for origin in cell.blame.values()]
+    return min(origins, key=lambda origin: root(origin)[0].order, default=None)
 
 
 def _input(value: Any, name: str) -> Cell:
-    found, shape = survey(value), np.shape(value)
-    births = {kind: Birth(-1, kind, None, name, elements=found.bad, shape=shape) for kind in found.kinds}
-    return Cell(value, found, births)
+    found, shape = range_of(value), np.shape(value)
+    origins = {
+        kind: NonFiniteOrigin(-1, kind, None, name, elements=found.bad, shape=shape) for kind in found.kinds
+    }
+    return Cell(value, found, origins)

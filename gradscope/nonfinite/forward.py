@@ -1,7 +1,7 @@
-"""From an equation of the derivative back to the forward operation, and to its operands.
+"""Finds the forward operation of an equation of the derivative, and the operands of that operation.
 
-The operands are not kept while the program runs: for the one operation that is asked for, the part of the
-forward program that it needs is run again.
+Operands are not kept while the program runs: for the one operation in question, the part of the forward
+program that computes them is run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jax
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.nonfinite.births import Place
+from gradscope.nonfinite.nonfinite_origin import Occurrence
 from gradscope.nonfinite.walk import CALLS
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
@@ -22,36 +22,36 @@ Path = tuple[JaxprEqn, ...]
 """From an equation of the program inward, to the operation itself."""
 
 
-class Forward:
+class ForwardOperations:
     """The operations of the program that was differentiated."""
 
     def __init__(self, body: Body) -> None:
         self.body = body
         self._paths: dict[int, list[Path]] = {}
         self.order: dict[int, int] = {}
-        """By `id` of an equation, its place in the order of execution."""
-        for place, path in enumerate(_paths(body, ())):
+        """By `id` of an equation, its position in the order of execution."""
+        for position, path in enumerate(_paths(body, ())):
             self._paths.setdefault(jaxprs.made_at(path[-1]), []).append(path)
-            self.order.setdefault(id(path[-1]), place)
+            self.order.setdefault(id(path[-1]), position)
 
     def primitives(self) -> dict[int, set[str]]:
         return {key: {path[-1].primitive.name for path in paths} for key, paths in self._paths.items()}
 
-    def of(self, place: Place) -> Path | None:
+    def of(self, occurrence: Occurrence) -> Path | None:
         """The operation that the equation is, or whose derivative it is.
 
-        Several operations share a place where a library's function is traced inline; the one that has the
-        equation's own name goes first, then one whose derivative can be infinite.
+        Several operations share one source location where a library's function is traced inline. The one that
+        has the equation's own name is taken first, then one whose derivative can be infinite.
         """
-        rule = jaxprs.rule_of(place.eqn)
-        paths = self._paths.get(jaxprs.made_at(place.eqn) if rule is None else rule, [])
-        calls = tuple(jaxprs.made_at(call) for call in reversed(place.calls))
+        rule = jaxprs.rule_of(occurrence.eqn)
+        paths = self._paths.get(jaxprs.made_at(occurrence.eqn) if rule is None else rule, [])
+        calls = tuple(jaxprs.made_at(call) for call in reversed(occurrence.calls))
         same = [path for path in paths if tuple(map(jaxprs.made_at, path[:-1])) == calls] or paths
         if not same:
             return None
-        name = place.eqn.primitive.name
+        name = occurrence.eqn.primitive.name
         return max(
-            same, key=lambda path: (place.primal and path[-1].primitive.name == name, _sharp(path[-1]))
+            same, key=lambda path: (occurrence.primal and path[-1].primitive.name == name, _sharp(path[-1]))
         )
 
 

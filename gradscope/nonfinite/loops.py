@@ -1,7 +1,7 @@
-"""Loops: run as a whole first, and step by step only where they give something bad.
+"""Runs loops as a whole first, and step by step only where a result is not finite.
 
-A step whose bad results come from bad inputs of the same kind inherits their blame; only into a step
-that makes something bad itself the walk descends, equation by equation.
+A step whose non-finite results come from non-finite inputs of the same kind inherits their origins. The walk
+descends, equation by equation, only into a step that is itself the origin.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.nonfinite.births import Birth, Cell, Place
-from gradscope.nonfinite.causality import Verdict
-from gradscope.nonfinite.values import Kind, survey
+from gradscope.nonfinite.causality import Attribution
+from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, Occurrence
+from gradscope.nonfinite.values import NonFiniteKind, range_of
 from gradscope.nonfinite.walk import LOOPS, Surroundings, Walk
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 
 MOST_DESCENTS = 64
-"""Steps of one loop that are walked equation by equation; later ones inherit from those."""
+"""The most steps of one loop that are walked equation by equation; later ones take over their origins."""
 
 
 class Stepper:
-    """Runs one step after the other and carries the blame along."""
+    """Runs one step after the other and carries the origins along."""
 
-    def __init__(self, walk: Walk, body: Body, place: Place, carry: int) -> None:
+    def __init__(self, walk: Walk, body: Body, occurrence: Occurrence, carry: int) -> None:
         self._walk = walk
         self._body = body
-        self._place = place
+        self._occurrence = occurrence
         self._carry = carry
         self._step = jaxprs.compiled(body)
-        self._known: dict[tuple[int, Kind], Birth] = {}
+        self._known: dict[tuple[int, NonFiniteKind], NonFiniteOrigin] = {}
         self._descents = 0
 
     def __call__(self, cells: list[Cell], consts: int, number: int) -> list[Cell]:
@@ -43,33 +43,35 @@ class Stepper:
         def run(values: list[Any]) -> list[Any]:
             return self._step(*values)
 
-        place = replace(self._place, steps=(*self._place.steps, number))
-        outs = self._walk.surveyed(run([cell.value for cell in cells]), cells, place)
+        occurrence = replace(self._occurrence, steps=(*self._occurrence.steps, number))
+        outs = self._walk.with_ranges(run([cell.value for cell in cells]), cells, occurrence)
         descent = _Descent(self, cells, outs, number)
         blamed = self._walk.blamed(
             run, cells, outs, descent, like=lambda out: consts + out if out < self._carry else None
         )
         for out, cell in enumerate(blamed):
-            for kind, birth in cell.blame.items():
-                self._known.setdefault((out, kind), birth)
+            for kind, origin in cell.blame.items():
+                self._known.setdefault((out, kind), origin)
         return descent.traced(blamed)
 
     def descend(self, cells: list[Cell], number: int) -> list[Cell] | None:
         if self._descents == MOST_DESCENTS:
             return None
         self._descents += 1
-        around = Surroundings(self._place.calls, self._place.steps, self._place.backward)
-        return self._walk.run(self._body, cells, around.inside(self._place, number))
+        around = Surroundings(self._occurrence.calls, self._occurrence.steps, self._occurrence.backward)
+        return self._walk.run(self._body, cells, around.inside(self._occurrence, number))
 
-    def born(self, cells: list[Cell], outs: list[Cell], out: int, kind: Kind, found: Verdict) -> Birth:
-        """The step itself, where walking through it did not show more."""
+    def origin_here(
+        self, cells: list[Cell], outs: list[Cell], out: int, kind: NonFiniteKind, found: Attribution
+    ) -> NonFiniteOrigin:
+        """The step itself, where walking it equation by equation found no origin."""
         known = self._known.get((out, kind))
-        return known or self._walk.birth(self._place, cells, outs, out, kind, found)
+        return known or self._walk.origin(self._occurrence, cells, outs, out, kind, found)
 
 
 @dataclass
 class _Descent:
-    """Walks through one step when first asked, for all of its results."""
+    """Walks one step equation by equation when it is first needed, for all of its results."""
 
     stepper: Stepper
     cells: list[Cell]
@@ -77,11 +79,11 @@ class _Descent:
     number: int
     walked: list[Cell] | None = None
 
-    def __call__(self, out: int, kind: Kind, found: Verdict) -> Birth:
+    def __call__(self, out: int, kind: NonFiniteKind, found: Attribution) -> NonFiniteOrigin:
         if self.walked is None:
             self.walked = self.stepper.descend(self.cells, self.number)
         blame = self.walked[out].blame if self.walked is not None else {}
-        return blame.get(kind) or self.stepper.born(self.cells, self.outs, out, kind, found)
+        return blame.get(kind) or self.stepper.origin_here(self.cells, self.outs, out, kind, found)
 
     def traced(self, blamed: list[Cell]) -> list[Cell]:
         """With the history of the walk, which is finer than that of the step."""
@@ -90,59 +92,63 @@ class _Descent:
         return [replace(out, trace=fine.trace) for out, fine in zip(blamed, self.walked, strict=True)]
 
 
-def walk_scan(walk: Walk, eqn: JaxprEqn, cells: list[Cell], place: Place) -> list[Cell]:
-    whole = _whole(walk, eqn, cells, place)
-    if not any(out.survey.kinds for out in whole):
+def walk_scan(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
+    whole = _whole(walk, eqn, cells, occurrence)
+    if not any(out.value_range.kinds for out in whole):
         return whole
     p = jaxprs.scan_params(eqn)
     first, last = p.consts, p.consts + p.carry
     consts, carry, rows = cells[:first], cells[first:last], cells[last:]
-    stepper = Stepper(walk, p.body, place, p.carry)
-    blames: list[dict[Kind, Birth]] = [{} for _ in whole]
+    stepper = Stepper(walk, p.body, occurrence, p.carry)
+    blames: list[dict[NonFiniteKind, NonFiniteOrigin]] = [{} for _ in whole]
     for done in range(p.length):
         index = p.length - 1 - done if p.reverse else done
-        number = p.length - 1 - done if place.backward else done
+        number = p.length - 1 - done if occurrence.backward else done
         outs = stepper([*consts, *carry, *(_row(cell, index) for cell in rows)], p.consts, number)
         carry = outs[: p.carry]
         for known, out in zip(blames[p.carry :], outs[p.carry :], strict=True):
-            known.update({kind: birth for kind, birth in out.blame.items() if kind not in known})
+            known.update({kind: origin for kind, origin in out.blame.items() if kind not in known})
     for number, out in enumerate(carry):
         blames[number] = dict(out.blame)
-    return _with_blame(walk, cells, whole, place, blames)
+    return _with_blame(walk, cells, whole, occurrence, blames)
 
 
-def walk_while(walk: Walk, eqn: JaxprEqn, cells: list[Cell], place: Place) -> list[Cell]:
-    whole = _whole(walk, eqn, cells, place)
-    if not any(out.survey.kinds for out in whole):
+def walk_while(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
+    whole = _whole(walk, eqn, cells, occurrence)
+    if not any(out.value_range.kinds for out in whole):
         return whole
     p = jaxprs.while_params(eqn)
     checks, rest = cells[: p.condition_consts], cells[p.condition_consts :]
     consts, carry = rest[: p.body_consts], rest[p.body_consts :]
     goes_on = jaxprs.compiled(p.condition)
-    stepper = Stepper(walk, p.body, place, len(carry))
+    stepper = Stepper(walk, p.body, occurrence, len(carry))
     number = 0
     while bool(goes_on(*(cell.value for cell in [*checks, *carry]))[0]):
         carry = stepper([*consts, *carry], p.body_consts, number)
         number += 1
-    return _with_blame(walk, cells, whole, place, [dict(out.blame) for out in carry])
+    return _with_blame(walk, cells, whole, occurrence, [dict(out.blame) for out in carry])
 
 
-def _whole(walk: Walk, eqn: JaxprEqn, cells: list[Cell], place: Place) -> list[Cell]:
-    return walk.surveyed(jaxprs.run_equation(eqn, [cell.value for cell in cells]), cells, place)
+def _whole(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
+    return walk.with_ranges(jaxprs.run_equation(eqn, [cell.value for cell in cells]), cells, occurrence)
 
 
 def _with_blame(
-    walk: Walk, cells: list[Cell], whole: list[Cell], place: Place, blames: list[dict[Kind, Birth]]
+    walk: Walk,
+    cells: list[Cell],
+    whole: list[Cell],
+    occurrence: Occurrence,
+    blames: list[dict[NonFiniteKind, NonFiniteOrigin]],
 ) -> list[Cell]:
-    """A kind that did not come up step by step (the whole loop rounds otherwise) is blamed on the loop."""
+    """A kind that no single step shows (the whole loop rounds differently) is attributed to the loop."""
     found = []
     for out, (cell, blame) in enumerate(zip(whole, blames, strict=True)):
-        for kind in cell.survey.kinds:
+        for kind in cell.value_range.kinds:
             if kind not in blame:
                 other = next(iter(blame.values()), None)
-                verdict = Verdict((0,) * np.ndim(cell.value), None)
-                blame[kind] = other or walk.birth(place, cells, whole, out, kind, verdict)
-        found.append(replace(cell, blame={kind: blame[kind] for kind in cell.survey.kinds}))
+                attribution = Attribution((0,) * np.ndim(cell.value), None)
+                blame[kind] = other or walk.origin(occurrence, cells, whole, out, kind, attribution)
+        found.append(replace(cell, blame={kind: blame[kind] for kind in cell.value_range.kinds}))
     return found
 
 
@@ -153,9 +159,9 @@ def _taken(value: Any, index: Any) -> Any:
 
 def _row(cell: Cell, index: int) -> Cell:
     value = _taken(cell.value, index)
-    if not cell.survey.kinds:
+    if not cell.value_range.kinds:
         return replace(cell, value=value)
-    found = survey(value)
+    found = range_of(value)
     return Cell(value, found, {kind: cell.blame[kind] for kind in found.kinds}, cell.trace)
 
 

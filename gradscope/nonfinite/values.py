@@ -18,8 +18,8 @@ FILLS = 4
 """Ways to fill in what is not finite; one that gives a finite result is enough."""
 
 
-class Kind(StrEnum):
-    """Told apart because they are meant or not: a mask of -inf stands beside a NaN of an accident."""
+class NonFiniteKind(StrEnum):
+    """Kept apart because a mask of -inf may be intentional where a NaN is an accident."""
 
     NAN = "NaN"
     ABOVE = "inf"
@@ -27,31 +27,31 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ValueRange:
     """The range of a value; of a complex one that of its absolute value."""
 
     low: float = math.nan
     """Smallest finite element; NaN where there is none."""
     high: float = math.nan
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[NonFiniteKind, ...] = ()
     """Kinds of non-finite elements that it holds."""
     bad: int = 0
 
 
-def survey(value: Any) -> Survey:
-    """One walk over memory for a finite value, on the host where it lies there."""
+def range_of(value: Any) -> ValueRange:
+    """One pass over memory for a finite value, on the host if it is there."""
     if not is_inexact(value) or not np.size(value):
-        return Survey()
+        return ValueRange()
     low, high = _bounds(value)
     if math.isfinite(low) and math.isfinite(high):
-        return Survey(low, high)
+        return ValueRange(low, high)
     host = _comparable(value)
     finite = np.isfinite(host)
     inside = host[finite]
-    kinds = tuple(kind for kind in Kind if mask(host, (kind,)).any())
+    kinds = tuple(kind for kind in NonFiniteKind if mask(host, (kind,)).any())
     if not inside.size:
-        return Survey(kinds=kinds, bad=int(host.size))
-    return Survey(float(inside.min()), float(inside.max()), kinds, int(host.size - inside.size))
+        return ValueRange(kinds=kinds, bad=int(host.size))
+    return ValueRange(float(inside.min()), float(inside.max()), kinds, int(host.size - inside.size))
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -94,25 +94,25 @@ def _comparable(value: Any) -> Floats:
     return host if host.dtype in (np.float32, np.float64) else host.astype(np.float32)
 
 
-def mask(host: Any, kinds: Iterable[Kind]) -> Any:
+def mask(host: Any, kinds: Iterable[NonFiniteKind]) -> Any:
     """True where an element is of one of the kinds."""
     real = _comparable(host)
     found = np.zeros(real.shape, bool)
     for kind in kinds:
-        if kind is Kind.NAN:
+        if kind is NonFiniteKind.NAN:
             found |= np.isnan(real)
         else:
-            found |= real == (math.inf if kind is Kind.ABOVE else -math.inf)
+            found |= real == (math.inf if kind is NonFiniteKind.ABOVE else -math.inf)
     return found
 
 
-def kind_of(number: float) -> Kind | None:
+def kind_of(number: float) -> NonFiniteKind | None:
     if math.isnan(number):
-        return Kind.NAN
-    return None if math.isfinite(number) else Kind.ABOVE if number > 0 else Kind.BELOW
+        return NonFiniteKind.NAN
+    return None if math.isfinite(number) else NonFiniteKind.ABOVE if number > 0 else NonFiniteKind.BELOW
 
 
-def filled(value: Any, kinds: Iterable[Kind], attempt: int) -> Any:
+def filled(value: Any, kinds: Iterable[NonFiniteKind], attempt: int) -> Any:
     """A copy with finite numbers in place of these kinds: 1, a spread in (0, 1), 2, or -0.5."""
     host = np.array(value)
     bad = mask(host, kinds)

@@ -1,7 +1,7 @@
-"""Runs a jaxpr equation by equation and says of every bad value where it was born.
+"""Runs a jaxpr equation by equation, and records the origin of every non-finite value.
 
 Functions that are called (`jit`, remat, custom rules, the branch taken of a `cond`) are entered as if they
-were written out; loops are in `loops.py`. A value is let go after its last use, as JAX itself does.
+were written out; loops are in `loops.py`. A value is released after its last use, as JAX itself does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from gradscope.nonfinite.births import CONSTANT, Birth, Cell, Place, Trace
-from gradscope.nonfinite.causality import Run, Trial, Verdict
-from gradscope.nonfinite.values import Kind, element, kind_of, survey
+from gradscope.nonfinite.causality import Attribution, CausalityTest, Run
+from gradscope.nonfinite.nonfinite_origin import CONSTANT, Cell, NonFiniteOrigin, Occurrence, Trace
+from gradscope.nonfinite.values import NonFiniteKind, element, kind_of, range_of
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 
@@ -32,7 +32,7 @@ MOVES = frozenset(
 PRINTS = frozenset({"debug_callback", "debug_print"})
 """Not run again: the user has seen what they print."""
 
-Rule = Callable[["Walk", JaxprEqn, "list[Cell]", Place], "list[Cell]"]
+Rule = Callable[["Walk", JaxprEqn, "list[Cell]", Occurrence], "list[Cell]"]
 LOOPS: dict[str, Rule] = {}
 """Filled by `loops.py`."""
 
@@ -45,14 +45,14 @@ class Surroundings:
     steps: tuple[int, ...] = ()
     backward: bool = False
 
-    def inside(self, place: Place, step: int | None = None) -> Surroundings:
+    def inside(self, occurrence: Occurrence, step: int | None = None) -> Surroundings:
         """Those of the body that the equation at this place carries."""
         steps = self.steps if step is None else (*self.steps, step)
-        return Surroundings((place.eqn, *self.calls), steps, place.backward)
+        return Surroundings((occurrence.eqn, *self.calls), steps, occurrence.backward)
 
 
 class Walk:
-    """One walk; `clock` orders births by execution."""
+    """One walk; `clock` orders origins by execution."""
 
     def __init__(self, forward: dict[int, set[str]]) -> None:
         """`forward`: by `jaxprs.made_at`, the primitives of the program that was differentiated."""
@@ -67,70 +67,75 @@ class Walk:
         met: set[tuple[int, str]] = set()
         for number, eqn in enumerate(body.eqns):
             cells = [self._read(env, atom, eqn, around) for atom in eqn.invars]
-            outs = self._equation(eqn, cells, self._place(eqn, around, met))
+            outs = self._equation(eqn, cells, self._occurrence(eqn, around, met))
             env.update(zip(eqn.outvars, outs, strict=True))
             for var in last.get(number, ()):
                 env.pop(var, None)
         return [self._read(env, atom, None, around) for atom in body.jaxpr.outvars]
 
     def constant(self, value: Any) -> Cell:
-        found = survey(value)
+        found = range_of(value)
         about = {"elements": found.bad, "shape": np.shape(value)}
-        births = {kind: Birth(-1, kind, None, CONSTANT, **about) for kind in found.kinds}
-        return Cell(value, found, births)
+        origins = {kind: NonFiniteOrigin(-1, kind, None, CONSTANT, **about) for kind in found.kinds}
+        return Cell(value, found, origins)
 
     def _read(self, env: dict[Any, Cell], atom: Any, eqn: JaxprEqn | None, around: Surroundings) -> Cell:
         cell = self.constant(np.asarray(atom.val, atom.aval.dtype)) if jaxprs.is_literal(atom) else env[atom]
-        if eqn is None or not any(birth.was_there and birth.place is None for birth in cell.blame.values()):
+        if eqn is None or not any(
+            origin.preexisting and origin.occurrence is None for origin in cell.blame.values()
+        ):
             return cell
-        place = Place(eqn, around.calls, around.steps, around.backward)
-        blame = {k: replace(b, place=b.place or place) if b.was_there else b for k, b in cell.blame.items()}
+        occurrence = Occurrence(eqn, around.calls, around.steps, around.backward)
+        blame = {
+            k: replace(b, occurrence=b.occurrence or occurrence) if b.preexisting else b
+            for k, b in cell.blame.items()
+        }
         return replace(cell, blame=blame)
 
-    def _place(self, eqn: JaxprEqn, around: Surroundings, met: set[tuple[int, str]]) -> Place:
+    def _occurrence(self, eqn: JaxprEqn, around: Surroundings, met: set[tuple[int, str]]) -> Occurrence:
         """An operation comes before its own derivative, so the first of its name is the operation itself."""
         backward = around.backward or jaxprs.is_transposed(eqn)
         name, key = eqn.primitive.name, jaxprs.made_at(eqn)
         forward = not backward or jaxprs.is_rematerialized(eqn)
         primal = forward and name in self._forward.get(key, ()) and (key, name) not in met
         met.add((key, name))
-        return Place(eqn, around.calls, around.steps, backward, primal)
+        return Occurrence(eqn, around.calls, around.steps, backward, primal)
 
-    def _equation(self, eqn: JaxprEqn, cells: list[Cell], place: Place) -> list[Cell]:
+    def _equation(self, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
         name = eqn.primitive.name
-        around = Surroundings(place.calls, place.steps, place.backward)
+        around = Surroundings(occurrence.calls, occurrence.steps, occurrence.backward)
         if name in CALLS:
-            return self.run(jaxprs.called_body(eqn), cells, around.inside(place))
+            return self.run(jaxprs.called_body(eqn), cells, around.inside(occurrence))
         if name == "cond":
             bodies = jaxprs.branches(eqn)
             chosen = min(max(int(cells[0].value), 0), len(bodies) - 1)
-            return self.run(bodies[chosen], cells[1:], around.inside(place))
+            return self.run(bodies[chosen], cells[1:], around.inside(occurrence))
         if name in PRINTS:
             return []
         if name in LOOPS:
-            return LOOPS[name](self, eqn, cells, place)
-        return self.plain(eqn, cells, place)
+            return LOOPS[name](self, eqn, cells, occurrence)
+        return self.plain(eqn, cells, occurrence)
 
-    def plain(self, eqn: JaxprEqn, cells: list[Cell], place: Place) -> list[Cell]:
-        """Run as it is, whatever it carries."""
+    def plain(self, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
+        """Runs the equation as it is, whatever it carries."""
 
         def run(values: list[Any]) -> list[Any]:
             return jaxprs.run_equation(eqn, values)
 
-        outs = self.surveyed(run([cell.value for cell in cells]), cells, place)
+        outs = self.with_ranges(run([cell.value for cell in cells]), cells, occurrence)
 
-        def born(out: int, kind: Kind, found: Verdict) -> Birth:
-            return self.birth(place, cells, outs, out, kind, found)
+        def origin_here(out: int, kind: NonFiniteKind, found: Attribution) -> NonFiniteOrigin:
+            return self.origin(occurrence, cells, outs, out, kind, found)
 
-        return self.blamed(run, cells, outs, born, moves=eqn.primitive.name in MOVES)
+        return self.blamed(run, cells, outs, origin_here, moves=eqn.primitive.name in MOVES)
 
-    def surveyed(self, values: Sequence[Any], cells: Sequence[Cell], place: Place) -> list[Cell]:
+    def with_ranges(self, values: Sequence[Any], cells: Sequence[Cell], occurrence: Occurrence) -> list[Cell]:
         traces = tuple(cell.trace for cell in cells if cell.trace is not None)
-        surveys = [survey(value) for value in values]
+        ranges = [range_of(value) for value in values]
         number = next(self._ran)
         return [
-            Cell(value, found, {}, Trace(place, found, traces, number))
-            for value, found in zip(values, surveys, strict=True)
+            Cell(value, found, {}, Trace(occurrence, found, traces, number))
+            for value, found in zip(values, ranges, strict=True)
         ]
 
     def blamed(
@@ -138,31 +143,41 @@ class Walk:
         run: Run,
         cells: Sequence[Cell],
         outs: list[Cell],
-        born: Callable[[int, Kind, Verdict], Birth],
+        origin_here: Callable[[int, NonFiniteKind, Attribution], NonFiniteOrigin],
         *,
         moves: bool = False,
         like: Callable[[int], int | None] = lambda out: None,
     ) -> list[Cell]:
-        """The results with their blame; `born` is asked where the operation itself is the cause."""
-        if not any(out.survey.kinds for out in outs):
+        """The results with their origins; `origin_here` gives that of the operation itself."""
+        if not any(out.value_range.kinds for out in outs):
             return outs
-        trial = Trial(run, cells, outs, moves=moves)
+        test = CausalityTest(run, cells, outs, moves=moves)
         blamed = []
         for number, out in enumerate(outs):
             blame = {}
-            for kind in out.survey.kinds:
-                verdict = trial.verdict(number, kind, like(number))
-                suspect = verdict.suspect
-                inherited = suspect is not None and (kind is not Kind.NAN or suspect.kind is Kind.NAN)
+            for kind in out.value_range.kinds:
+                attribution = test.attribution(number, kind, like(number))
+                suspect = attribution.suspect
+                inherited = suspect is not None and (
+                    kind is not NonFiniteKind.NAN or suspect.kind is NonFiniteKind.NAN
+                )
                 blame[kind] = (
-                    suspect.birth if suspect is not None and inherited else born(number, kind, verdict)
+                    suspect.origin
+                    if suspect is not None and inherited
+                    else origin_here(number, kind, attribution)
                 )
             blamed.append(replace(out, blame=blame) if blame else out)
         return blamed
 
-    def birth(
-        self, place: Place, cells: Sequence[Cell], outs: Sequence[Cell], out: int, kind: Kind, found: Verdict
-    ) -> Birth:
+    def origin(
+        self,
+        occurrence: Occurrence,
+        cells: Sequence[Cell],
+        outs: Sequence[Cell],
+        out: int,
+        kind: NonFiniteKind,
+        found: Attribution,
+    ) -> NonFiniteOrigin:
         value = outs[out].value
         shape = np.shape(value)
         operands = [element(cell.value, found.index, shape) for cell in cells]
@@ -171,17 +186,17 @@ class Walk:
             bad = found.suspect.operand
             if kind_of(operands[bad]) is None:
                 operands[bad] = float(found.suspect.kind)
-        return Birth(
+        return NonFiniteOrigin(
             order=next(self.clock),
             kind=kind,
-            place=place,
+            occurrence=occurrence,
             operands=tuple(operands),
             result=float(kind),
             index=found.index,
-            elements=outs[out].survey.bad,
+            elements=outs[out].value_range.bad,
             shape=shape,
             dtype=str(value.dtype),
-            cause=found.suspect.birth if found.suspect is not None else None,
+            cause=found.suspect.origin if found.suspect is not None else None,
             trace=outs[out].trace,
             operand_traces=tuple(cell.trace for cell in cells),
         )

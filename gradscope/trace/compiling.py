@@ -43,7 +43,7 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         """The results, computed; what a callback of the user's raises while it runs is the user's error."""
-        with _users_errors("running the loss"):
+        with users_errors("running the loss"):
             return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
 
 
@@ -55,7 +55,7 @@ def compile_program(
     The arguments at `donate` give their memory to the results.
     """
     start = time.perf_counter()
-    with _users_errors("differentiating the loss"):
+    with users_errors("differentiating the loss"):
         lowered = jax.jit(function, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
     compiled = _compiled(lowered, _options(runs))
@@ -79,14 +79,26 @@ _BUGS = (AssertionError, AttributeError, LookupError, NameError, StopIteration)
 """What a mistake in our own code raises; JAX raises other types at what it cannot do with the user's."""
 
 
+class NotEnoughMemory(GradscopeError):
+    """The program does not fit: neither the user's code nor the gradient is to blame."""
+
+
 @contextmanager
-def _users_errors(doing: str) -> Iterator[None]:
-    """Differentiating may fail for a reason of the user's: a loop without a gradient, a rule that raises."""
+def users_errors(doing: str) -> Iterator[None]:
+    """Differentiating may fail for a reason of the user's: a loop without a gradient, a rule that raises.
+
+    That becomes a `GradscopeError`, and a lack of memory `NotEnoughMemory`; our own mistakes pass through.
+    """
     try:
         yield
+    except GradscopeError:
+        raise
     except Exception as error:
         if isinstance(error, _BUGS) and _innermost_is_ours(error):
             raise
+        if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
+            said = str(error).partition("\n")[0]
+            raise _not_enough_memory(f"Memory ran out while {doing}.", said) from error
         raise as_gradscope_error(error, doing) from error
 
 
@@ -112,12 +124,15 @@ def _require_memory(compiled: Any) -> None:
         return
     needed = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
     if needed > free:
-        raise GradscopeError(
+        raise _not_enough_memory(
             f"The backward pass needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
-            why="XLA's own figure for the compiled program, beyond the parameters and the batch.",
-            fix="Use a smaller batch (`--batch-size`), or `jax.checkpoint` around the blocks of the model.",
-            slug="not-enough-memory",
+            "XLA's own figure for the compiled program, beyond the parameters and the batch.",
         )
+
+
+def _not_enough_memory(what: str, why: str) -> NotEnoughMemory:
+    fix = "Use a smaller batch (`--batch-size`), or `jax.checkpoint` around the blocks of the model."
+    return NotEnoughMemory(what, why=why, fix=fix, slug="not-enough-memory")
 
 
 def free_memory() -> int | None:

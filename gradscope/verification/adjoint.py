@@ -15,9 +15,9 @@ from gradscope.errors import GradscopeError
 from gradscope.records import Transposition, Verdict
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
+from gradscope.verification.gradient.direction_tests import SAFETY
 from gradscope.verification.gradient.point import PROBES, Point
 from gradscope.verification.gradient.surface import Surface
-from gradscope.verification.gradient.trials import SAFETY
 
 EXACT = 1e-8
 """Of the size of the terms: in float64 the two modes differ by 1e-15 of it."""
@@ -33,15 +33,17 @@ def transposition(surface: Surface, point: Point) -> Transposition:
     if not np.isfinite(forward):
         return Transposition(Verdict.CANNOT_JUDGE, "a derivative is not finite", *[forward] * 3)
     terms = [values.ravel() * point.gradient(leaf) for leaf, values in direction.items()]
-    wobbles = [values.ravel() * point.wobble(leaf) for leaf, values in direction.items()]
+    roundings = [values.ravel() * point.gradient_rounding(leaf) for leaf, values in direction.items()]
     reverse = float(sum(term.sum() for term in terms))
     size = _norm(terms)
-    doubt = _norm(wobbles) + 4 * point.spacing * size
-    if not np.isfinite([reverse, doubt]).all():
-        return Transposition(Verdict.CANNOT_JUDGE, "a derivative is not finite", forward, reverse, doubt)
-    wrong = abs(forward - reverse) > max(SAFETY * doubt, EXACT * size)
+    uncertainty = _norm(roundings) + 4 * point.spacing * size
+    if not np.isfinite([reverse, uncertainty]).all():
+        return Transposition(
+            Verdict.CANNOT_JUDGE, "a derivative is not finite", forward, reverse, uncertainty
+        )
+    wrong = abs(forward - reverse) > max(SAFETY * uncertainty, EXACT * size)
     reason = "forward and reverse mode give different derivatives" if wrong else ""
-    return Transposition(Verdict.WRONG if wrong else Verdict.RIGHT, reason, forward, reverse, doubt)
+    return Transposition(Verdict.WRONG if wrong else Verdict.RIGHT, reason, forward, reverse, uncertainty)
 
 
 def _norm(parts: list[Any]) -> float:
@@ -51,14 +53,16 @@ def _norm(parts: list[Any]) -> float:
 def _no_forward_mode(surface: Surface, error: GradscopeError) -> str:
     names = list(dict.fromkeys(_custom_vjps(surface.program.body)))
     if not names:
-        return f"the loss has no forward mode: {error.what}"
+        return f"the loss cannot be differentiated in forward mode: {error.what}"
     listed = ", ".join(f"`{name}`" for name in names[:3])
-    return f"{listed} has a custom_vjp, and JAX has no forward mode for that"
+    verb = "has" if len(names) == 1 else "have"
+    return f"{listed} {verb} a custom_vjp, which JAX cannot differentiate in forward mode"
 
 
 def _custom_vjps(body: Body) -> Iterator[str]:
     for eqn in body.eqns:
-        if eqn.primitive.name.startswith("custom_vjp"):
-            yield jaxprs.function_name(eqn)
+        rule = jaxprs.custom_rule(eqn)
+        if rule is not None and rule.kind == "custom_vjp":
+            yield rule.function
         for inner in jaxprs.inner_bodies(eqn):
             yield from _custom_vjps(inner)

@@ -32,6 +32,16 @@ def _wide(leaf: Any) -> Any:
     return np.asarray(leaf).astype(kind)
 
 
+def narrow_dtypes(tree: Any) -> tuple[str, ...]:
+    """The floating dtypes below float64 in which JAX holds the leaves of `tree`, by name; call it outside of
+    `jax.enable_x64`."""
+    dtypes = [
+        leaf.dtype for leaf in jax.tree_util.tree_leaves(tree) if is_array(leaf) and hasattr(leaf, "dtype")
+    ]
+    held = {jax.dtypes.canonicalize_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.inexact)}
+    return tuple(sorted(str(dtype) for dtype in held if dtype != jaxprs.wide_dtype(dtype)))
+
+
 def lowest_precision(program: Program) -> Any:
     """The coarsest floating dtype through which the loss sees its parameters.
 

@@ -1,4 +1,4 @@
-"""Is the gradient right: every leaf, elements, custom rules, and forward against reverse mode."""
+"""Verifies gradients: every leaf, single elements, custom rules, and forward against reverse mode."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from gradscope.records import (
 from gradscope.records.progress import Progress
 from gradscope.trace.program import Program, Tracer
 from gradscope.verification.adjoint import transposition
-from gradscope.verification.gradient import words
-from gradscope.verification.gradient.judging import Finding, Judge
+from gradscope.verification.gradient import leaf_messages
+from gradscope.verification.gradient.direction_tests import Agreement
+from gradscope.verification.gradient.explanations import Explanations
+from gradscope.verification.gradient.leaf_judge import Judge, LeafJudgement
 from gradscope.verification.gradient.point import Point
-from gradscope.verification.gradient.reasons import Reasons
 from gradscope.verification.gradient.surface import Surface
-from gradscope.verification.gradient.trials import Outcome
-from gradscope.verification.precision import lowest_precision, spacing, widened
-from gradscope.verification.rules import check_rules
+from gradscope.verification.precision import lowest_precision, narrow_dtypes, spacing, widened
+from gradscope.verification.rules import CheckedRule, check_rules
 
 DIRECTIONS = 2
-"""Tried in each leaf, where nobody says how many."""
+"""Default number of directions in each leaf."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Traced:
 
 @dataclass(frozen=True)
 class Verified:
+    """What `verify` found, in the fields of a `Measurement`."""
+
     loss: float
     gradients: tuple[GradientCheck, ...]
     """In forward order."""
@@ -86,13 +88,15 @@ def verify(
     With `traced` no batch is drawn. Float64 makes another program of the loss, which is traced here.
     """
     batch = _first(problem) if traced is None else traced.batch
+    narrow = narrow_dtypes((problem.params, batch))
     run = partial(_verified, problem, batch, directions=directions, per_element=per_element)
     progress("tracing in float64")
     try:
         with jax.enable_x64(True), warnings.catch_warnings():
-            # Of a model that mixes its own float32 with the float64 that only this command gives it.
+            # A model may mix its own float32 with the float64 that only this command gives it.
             warnings.simplefilter("ignore")
-            return run(widened, None, progress)
+            found = run(widened, None, progress)
+            return replace(found, skipped=(*found.skipped, *_widened_note(narrow, found)))
     except GradscopeError as error:
         why = error.what
     progress("tracing")
@@ -104,6 +108,17 @@ def verify(
 def _first(problem: Problem) -> Any:
     with user_code("drawing batches"):
         return next(itertools.islice(problem.batches(), 1))
+
+
+def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[Skipped]:
+    """The numbers are those of another program than the one that trains: a reader should know which."""
+    if narrow:
+        inside = {check.dtype for check in found.gradients} - {"float64"}
+        still = (
+            f"; inside it the model computes in {' and '.join(sorted(inside))} all the same" if inside else ""
+        )
+        was = " and ".join(narrow)
+        yield Skipped("note", f"Verified with parameters and batch widened from {was} to float64{still}.")
 
 
 def _verified(
@@ -126,7 +141,7 @@ def _verified(
     surface = Surface(program, inputs)
     running = time.perf_counter()
     rules = check_rules(program, inputs, seed=problem.seed, progress=progress)
-    run = _Run(program, surface, rules, problem.seed, directions)
+    run = _LeafVerifier(program, surface, rules, problem.seed, directions)
     gradients = tuple(run.leaves(progress))
     elements = tuple(run.elements(gradients, per_element))
     progress("comparing forward with reverse mode")
@@ -135,7 +150,7 @@ def _verified(
         loss=run.point.loss,
         gradients=gradients,
         elements=elements,
-        custom_rules=rules,
+        custom_rules=tuple(rule.check for rule in rules),
         transposition=mode,
         skipped=(),
         timing=Timing(
@@ -146,21 +161,21 @@ def _verified(
     )
 
 
-class _Run:
+class _LeafVerifier:
     """All leaves of one program at one point."""
 
     def __init__(
         self,
         program: Program,
         surface: Surface,
-        rules: Sequence[RuleCheck],
+        rules: Sequence[CheckedRule],
         seed: int,
         directions: int,
     ) -> None:
         dtype = lowest_precision(program)
         self._program, self._surface = program, surface
         self._dtype = str(dtype)
-        self._reasons = Reasons(program, surface, rules, self._dtype)
+        self._explanations = Explanations(program, surface, rules, self._dtype)
         self.point = Point(surface, surface.weights, spacing(dtype), seed)
         self._judge: Judge | None = None
         self._directions = directions
@@ -173,7 +188,7 @@ class _Run:
     def leaves(self, progress: Progress) -> Iterator[GradientCheck]:
         order = [leaf for group in self._program.layers for leaf in group.leaves]
         for number, leaf in enumerate(order, 1):
-            progress(f"comparing with differences: leaf {number} of {len(order)}")
+            progress(f"comparing with finite differences: leaf {number} of {len(order)}")
             yield self._leaf(leaf)
 
     def elements(self, checks: tuple[GradientCheck, ...], count: int) -> Iterator[ElementCheck]:
@@ -193,7 +208,7 @@ class _Run:
     def judge(self) -> Judge:
         if self._judge is None:
             sizes = [
-                float(np.linalg.norm(self.point.gradient(leaf))) * self.point.unit(leaf)
+                float(np.linalg.norm(self.point.gradient(leaf))) * self.point.scale(leaf)
                 for leaf in range(len(self._program.leaves))
             ]
             largest = max((size for size in sizes if np.isfinite(size)), default=0.0)
@@ -203,23 +218,27 @@ class _Run:
     def _leaf(self, leaf: int) -> GradientCheck:
         connection = self._program.connections[leaf]
         if not self._program.leaves[leaf].size:
-            return self._said(leaf, Verdict.RIGHT, "empty", "it has no elements")
+            return self._without_differences(leaf, Verdict.RIGHT, "empty", "it has no elements")
         if connection in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
-            return self._said(
-                leaf, Verdict.RIGHT, "no-path", "it does not reach the loss: zero on both sides"
+            return self._without_differences(
+                leaf, Verdict.RIGHT, "no-path", "the loss does not depend on it: zero on both sides"
             )
         if not np.isfinite(self.point.loss):
-            return self._said(leaf, Verdict.CANNOT_JUDGE, "non-finite", "the loss is not finite")
+            return self._without_differences(
+                leaf, Verdict.CANNOT_JUDGE, "non-finite", "the loss is not finite"
+            )
         if not np.isfinite(self.point.gradient(leaf)).all():
-            return self._said(leaf, Verdict.CANNOT_JUDGE, "non-finite", "its gradient is not finite")
+            return self._without_differences(
+                leaf, Verdict.CANNOT_JUDGE, "non-finite", "its gradient is not finite"
+            )
         found = self.judge.leaf(leaf)
-        cause, reason = words.words(found, self.point, self._dtype)
+        cause, reason = leaf_messages.cause_and_reason(found, self.point, self._dtype)
         check = self._measured(leaf, found, cause, reason)
         if found.verdict is Verdict.RIGHT:
             return check
-        return self._reasons.told(check, leaf, self.judge)
+        return self._explanations.explain(check, leaf, self.judge)
 
-    def _measured(self, leaf: int, found: Finding, cause: str, reason: str) -> GradientCheck:
+    def _measured(self, leaf: int, found: LeafJudgement, cause: str, reason: str) -> GradientCheck:
         worst = found.worst
         return GradientCheck(
             parameter=self._program.leaves[leaf].name,
@@ -227,19 +246,19 @@ class _Run:
             verdict=found.verdict,
             cause=cause,
             reason=reason,
-            directions=len(found.trials),
-            analytic=worst.claim.analytic,
-            numeric=worst.found.value,
-            error=worst.gap,
-            uncertainty=worst.doubt,
-            step=worst.found.step,
+            directions=len(found.tests),
+            analytic=worst.backprop.value,
+            numeric=worst.numeric.value,
+            error=worst.error,
+            uncertainty=worst.uncertainty,
+            step=worst.numeric.step,
             dtype=self._dtype,
-            ratio=words.ratio(found),
+            ratio=leaf_messages.ratio(found),
             source=self._owner[leaf][1],
         )
 
-    def _said(self, leaf: int, verdict: Verdict, cause: str, reason: str) -> GradientCheck:
-        """Of a leaf without differences."""
+    def _without_differences(self, leaf: int, verdict: Verdict, cause: str, reason: str) -> GradientCheck:
+        """The check of a leaf that needs no finite differences, or has none."""
         zero = 0.0 if verdict is Verdict.RIGHT else float("nan")
         layer, source = self._owner[leaf]
         name = self._program.leaves[leaf].name
@@ -260,19 +279,19 @@ class _Run:
         )
 
     def _element(self, leaf: int, index: int, check: GradientCheck) -> ElementCheck:
-        trial = self.judge.element(leaf, index)
+        test = self.judge.element(leaf, index)
         verdicts = {
-            Outcome.AGREES: Verdict.RIGHT,
+            Agreement.AGREES: Verdict.RIGHT,
             # The cause of a leaf that cannot be judged is that of its elements too.
-            Outcome.DIFFERS: Verdict.WRONG if check.verdict is not Verdict.CANNOT_JUDGE else check.verdict,
-            Outcome.UNCLEAR: Verdict.CANNOT_JUDGE,
+            Agreement.DIFFERS: Verdict.WRONG if check.verdict is not Verdict.CANNOT_JUDGE else check.verdict,
+            Agreement.UNCLEAR: Verdict.CANNOT_JUDGE,
         }
         where = np.unravel_index(index, self._program.leaves[leaf].shape)
         return ElementCheck(
             parameter=check.parameter,
             index=tuple(int(i) for i in where),
-            verdict=verdicts[trial.outcome],
-            analytic=trial.claim.analytic,
-            numeric=trial.found.value,
-            uncertainty=trial.doubt,
+            verdict=verdicts[test.agreement],
+            analytic=test.backprop.value,
+            numeric=test.numeric.value,
+            uncertainty=test.uncertainty,
         )

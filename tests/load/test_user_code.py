@@ -1,11 +1,14 @@
 """The user's exceptions: their type, their message, their lines, and nothing of ours."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+import gradscope
 from gradscope.errors import GradscopeError
-from gradscope.load.usercode.user_code import as_gradscope_error, user_code
+from gradscope.load.usercode.user_code import as_gradscope_error, is_library, user_code
 from tests.load.conftest import HEADER, load
 
 
@@ -160,3 +163,9 @@ def test_a_module_that_is_missing_names_what_to_install(write, refused):
 @pytest.mark.parametrize("text", ["jnp.ones((4, 3)) @ jnp.ones(5)", "jnp.ones((4, 3)) + jnp.ones(5)"])
 def test_shapes_that_do_not_fit_are_called_so(text, given, refused):
     assert "do not fit together" in refused(given, f"import jax.numpy as jnp\nx = {text}").fix
+
+
+def test_no_file_of_ours_is_taken_for_the_users() -> None:
+    files = [str(file) for file in Path(gradscope.__file__).parent.rglob("*.py")]
+    assert len(files) > 100
+    assert [file for file in files if not is_library(file)] == []

@@ -44,7 +44,7 @@ def whole() -> Report:
     return verified(
         leaf("w"),
         leaf("idle", reason="it does not reach the loss", directions=0, numeric=0.0, analytic=0.0),
-        leaf(HOSTILE, WRONG, "0.5 times what differences say, in every direction"),
+        leaf(HOSTILE, WRONG, "0.5 times the finite differences, in every direction"),
         leaf("noisy", UNSURE, "rounding in bfloat16 moves the loss by 0.004", analytic=nan, numeric=nan),
         elements=(
             ElementCheck("w", (3, 4), RIGHT, 1.0, 1.0, 1e-9),
@@ -80,7 +80,7 @@ def test_a_row_has_both_derivatives_their_error_and_what_it_is_uncertain_by() ->
 
 def test_reasons_stand_below_what_is_not_right_and_with_all_below_the_rest() -> None:
     text = shown(whole())
-    assert "0.5 times what differences say" in text
+    assert "0.5 times the finite differences" in text
     assert "rounding in bfloat16" in text
     assert "does not reach the loss" not in text
     assert "does not reach the loss" in shown(whole(), show_all=True)

@@ -12,7 +12,7 @@ from jax import lax
 
 from gradscope.trace import jaxprs
 from gradscope.verification.rules.capture import capture, operands
-from gradscope.verification.rules.find import Place, find_places
+from gradscope.verification.rules.find import RuleCall, find_rule_calls
 
 
 @jax.custom_jvp
@@ -27,10 +27,10 @@ def plain(x: float) -> float:
     return float(np.sin(x)) + 1
 
 
-def captured(function: Any, *args: Any, rows: int = 4) -> list[tuple[Place, int, list[float]]]:
+def captured(function: Any, *args: Any, rows: int = 4) -> list[tuple[RuleCall, int, list[float]]]:
     """For each place: how often it ran, and the first element of the operand at each visit that was kept."""
     body = jaxprs.body_of(jax.make_jaxpr(function)(*args))
-    places = find_places(body, len(args))
+    places = find_rule_calls(body, len(args))
     chosen = {place.path: (place.eqn, place.looped) for place in places}
     kept = capture(body, [jnp.asarray(arg) for arg in args], chosen, rows)
     found = []
@@ -107,14 +107,14 @@ def test_a_key_comes_back_as_a_key() -> None:
     body = jaxprs.body_of(
         jax.make_jaxpr(lambda x: jnp.sum(noisy(x, jax.random.fold_in(key, 1))))(jnp.ones(2))
     )
-    (place,) = find_places(body, 1)
+    (place,) = find_rule_calls(body, 1)
     kept = capture(body, [jnp.ones(2)], {place.path: (place.eqn, False)}, 1)
     ((_, found),) = operands(kept[place.path], place.eqn, 1)
     assert jax.random.key_data(found).tolist() == jax.random.key_data(jax.random.fold_in(key, 1)).tolist()
 
 
 def reached(function: Any, *args: Any, weights: int = 1) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-    (place,) = find_places(jaxprs.body_of(jax.make_jaxpr(function)(*args)), weights)
+    (place,) = find_rule_calls(jaxprs.body_of(jax.make_jaxpr(function)(*args)), weights)
     return place.reached, place.needed
 
 

@@ -107,8 +107,8 @@ def test_low_precision_says_what_it_hides() -> None:
 
 def test_a_leaf_beside_a_kink_says_where_it_was_judged() -> None:
     found = judged("absolute penalty")
-    assert found["[0].b"].cause == "beside"
-    assert "beside the parameters" in found["[0].b"].reason
+    assert found["[0].b"].cause == "nearby-point"
+    assert "checked at a point 1 % away" in found["[0].b"].reason
 
 
 def test_a_large_leaf_does_not_swamp_a_scalar() -> None:
@@ -147,7 +147,7 @@ def test_the_derivative_is_that_of_calculus() -> None:
 def test_a_minimum_is_judged_beside_itself() -> None:
     problem = Problem(lambda p, x: jnp.sum((p["w"] - x) ** 2), {"w": np.ones(3)}, np.ones(3))
     (check,) = run(problem).gradients
-    assert (check.verdict, check.cause) == (RIGHT, "beside")
+    assert (check.verdict, check.cause) == (RIGHT, "nearby-point")
     assert check.analytic != 0
 
 

@@ -120,7 +120,7 @@ def test_the_ratio_is_said_where_there_is_one() -> None:
     found = verdicts(mlp(ruled(CHANGES["2 times"])))
     assert found["[1].w"].ratio == pytest.approx(2, rel=1e-6)
     assert found["[0].w"].ratio == pytest.approx(4, rel=1e-6)
-    assert found["[1].w"].reason.startswith("2 times what differences say, in every direction")
+    assert found["[1].w"].reason.startswith("2 times the finite differences, in every direction")
     assert verdicts(mlp(ruled(CHANGES["a missing term"])))["[0].w"].ratio is None
 
 

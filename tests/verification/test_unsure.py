@@ -136,6 +136,21 @@ def test_a_loss_that_cannot_be_traced_in_float64_is_verified_in_its_own_precisio
     assert "float32 only" in note.reason
 
 
+def test_a_note_says_from_what_the_program_was_widened() -> None:
+    (note,) = run(mlp(params_in=jnp.bfloat16, width=4)).skipped
+    assert note.reason == "Verified with parameters and batch widened from bfloat16 and float32 to float64."
+    (note,) = run(mlp(pinned=jnp.float32, width=4)).skipped
+    assert note.reason.endswith(
+        "from float32 to float64; inside it the model computes in float32 all the same."
+    )
+
+
+def test_no_note_says_so_of_a_program_in_float64() -> None:
+    with jax.enable_x64(True):
+        found = run(Problem(lambda p, x: jnp.sum((p * x) ** 2), np.ones(3), np.arange(3.0)))
+    assert found.skipped == ()
+
+
 def test_a_gradient_that_is_not_finite_is_not_judged() -> None:
     problem = Problem(lambda p, x: jnp.sum(jnp.sqrt(p["w"] * x)), {"w": np.array([1.0, 0.0])}, np.ones(2))
     (check,) = run(problem).gradients

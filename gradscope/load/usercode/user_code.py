@@ -90,17 +90,21 @@ def is_library(file: str) -> bool:
     return any(part in _PACKAGE_FOLDERS for part in Path(path).parts) or path.startswith(_LIBRARY_ROOTS)
 
 
+_PACKAGE = Path(__file__).parents[2]
+"""The folder `gradscope`."""
+
+
 def _library_roots() -> tuple[str, ...]:
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     installed = [*site.getsitepackages(), site.getusersitepackages()]
-    roots = [*standard, *installed, str(Path(__file__).parents[1])]
+    roots = [*standard, *installed, str(_PACKAGE)]
     return tuple(os.path.realpath(root) + os.sep for root in roots if root)
 
 
 _LIBRARY_ROOTS = _library_roots()
 
 
-_OUR_FOLDER = str(Path(__file__).parents[1]) + os.sep
+_OUR_FOLDER = str(_PACKAGE) + os.sep
 _JAX_NAMES_US = re.compile(
     rf"The error occurred while tracing the function \S+ at {re.escape(_OUR_FOLDER)}\S*:\d+ for \w+\. ?"
 )

@@ -18,7 +18,9 @@ from gradscope.trace.jaxprs.axes import (
     slices as slices,
 )
 from gradscope.trace.jaxprs.custom_rules import (
+    CannotWiden as CannotWiden,
     CustomRule as CustomRule,
+    RuleKey as RuleKey,
     alone as alone,
     as_key as as_key,
     custom_rule as custom_rule,

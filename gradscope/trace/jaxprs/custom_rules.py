@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,15 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var, jaxpr_as_fun
 
 from gradscope.trace.jaxprs.locations import is_user_file
 from gradscope.trace.jaxprs.programs import Body, body_of, called_body, inner_bodies, is_literal
+
+
+class RuleKey(NamedTuple):
+    """What tells one user-written rule from another: two functions of one name are two rules."""
+
+    kind: str
+    function: str
+    file: str
+    line: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,10 @@ class CustomRule:
     body: Body
     """The function as written, without its rule."""
 
+    @property
+    def key(self) -> RuleKey:
+        return RuleKey(self.kind, self.function, self.file, self.line)
+
 
 def custom_rule(eqn: JaxprEqn) -> CustomRule | None:
     """The rule of the equation, or `None` for an equation without one."""
@@ -42,12 +56,17 @@ def custom_rule(eqn: JaxprEqn) -> CustomRule | None:
     body = called_body(eqn)
     consts = int(eqn.params.get("num_consts", 0))
     function, file, line = _said(body.jaxpr.debug_info)
+    names = _names(eqn, body, len(eqn.invars) - consts)
     if not is_user_file(file):
-        rules = [_said(getattr(eqn.params.get(key), "debug_info", None)) for key in _RULES]
-        users = [(function, *rule[1:]) for rule in rules if rule[1] and is_user_file(rule[1])]
-        function, file, line = _wrapped(body, file) or next(iter(users), (function, file, line))
-    count = len(eqn.invars) - consts
-    return CustomRule(name[:10], function, file, line, consts, _names(eqn, body, count), body)
+        wrapped = _wrapped(body, file)
+        if wrapped is not None:
+            function, file, line = wrapped.co_name, wrapped.co_filename, wrapped.co_firstlineno
+            names = _unwrapped_names(names, wrapped.co_varnames[: wrapped.co_argcount])
+        else:
+            rules = [_said(getattr(eqn.params.get(key), "debug_info", None)) for key in _RULES]
+            users = [(function, *rule[1:]) for rule in rules if rule[1] and is_user_file(rule[1])]
+            function, file, line = next(iter(users), (function, file, line))
+    return CustomRule(name[:10], function, file, line, consts, names, body)
 
 
 _RULES = ("bwd", "fwd_jaxpr_thunk", "jvp_jaxpr_fun")
@@ -60,7 +79,7 @@ def _said(info: Any) -> tuple[str, str, int]:
     return (found[1], found[2], int(found[3])) if found else (text, "", 0)
 
 
-def _wrapped(body: Body, wrapper: str) -> tuple[str, str, int] | None:
+def _wrapped(body: Body, wrapper: str) -> CodeType | None:
     """The user's function that a library's `custom_vjp` calls, as `equinox.filter_custom_vjp` does."""
     for eqn in body.eqns:
         traceback: Any = eqn.source_info.traceback
@@ -69,12 +88,26 @@ def _wrapped(body: Body, wrapper: str) -> tuple[str, str, int] | None:
             if is_user_file(code.co_filename):
                 users = code
             elif users is not None and code.co_filename == wrapper:
-                return users.co_name, users.co_filename, users.co_firstlineno
+                return users  # type: ignore[no-any-return]
         for inner in inner_bodies(eqn):
             found = _wrapped(inner, wrapper)
             if found is not None:
                 return found
     return None
+
+
+def _unwrapped_names(names: Sequence[str | None], parameters: Sequence[str]) -> tuple[str | None, ...]:
+    """The wrapper's own name for its first argument gives way to the first parameter of what it wraps.
+
+    The first is the one that `equinox.filter_custom_vjp` differentiates, as a pytree; `None` for the others.
+    """
+    root = re.match(r"\w*", names[0])[0] if names and names[0] else ""  # type: ignore[index]
+    if not root or not parameters:
+        return (None,) * len(names)
+    return tuple(
+        parameters[0] + name.removeprefix(root) if name and re.match(rf"{root}(\W|$)", name) else None
+        for name in names
+    )
 
 
 def _names(eqn: JaxprEqn, body: Body, count: int) -> tuple[str | None, ...]:
@@ -108,16 +141,23 @@ def shared_text(closed: Any) -> str | None:
     return None if closed.consts or hides(closed.jaxpr) else str(closed)
 
 
+class CannotWiden(Exception):
+    """An equation cannot be run in float64."""
+
+
 def run_widened(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
     """The equation on float64 operands, with every floating dtype among its parameters widened too.
 
-    Raises `TypeError` for an equation that carries a program over arrays.
+    Raises `CannotWiden` for an equation that carries a program over arrays, or that JAX refuses in float64.
     """
     if any(getattr(v.aval, "ndim", 0) for body in inner_bodies(eqn) for v in body.jaxpr.invars):
-        raise TypeError(eqn.primitive.name)
+        raise CannotWiden(f"`{eqn.primitive.name}` carries a program over arrays")
     params = {key: _widened(value) for key, value in eqn.params.items()}
     primitive: Any = eqn.primitive
-    outs = primitive.bind(*values, **params)
+    try:
+        outs = primitive.bind(*values, **params)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise CannotWiden(f"JAX refuses `{eqn.primitive.name}` in float64") from error
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
-from gradscope.trace.jaxprs.programs import Body, body_of, called_body, function_name
+from gradscope.trace.jaxprs.custom_rules import RuleKey, custom_rule
+from gradscope.trace.jaxprs.programs import Body, body_of
 
 Exchange = Callable[[JaxprEqn], JaxprEqn | None]
 """What stands in place of an equation; `None` where it stays and what it carries is looked into."""
@@ -30,15 +31,16 @@ def without_stop_gradient(body: Body) -> Body:
     return Body(_rewritten(body.jaxpr, exchange), body.consts)
 
 
-def without_custom_rules(body: Body, functions: Collection[str]) -> Body:
-    """The same values, with the functions so named differentiated as they are written."""
+def without_custom_rules(body: Body, keys: Collection[RuleKey]) -> Body:
+    """The same values, with the functions of these rules differentiated as they are written."""
 
     def exchange(eqn: JaxprEqn) -> JaxprEqn | None:
-        if not eqn.primitive.name.startswith(("custom_jvp", "custom_vjp")):
+        rule = custom_rule(eqn)
+        if rule is None:
             return None
-        if function_name(eqn) not in functions or called_body(eqn).consts:
+        if rule.key not in keys or rule.body.consts:
             return eqn
-        params = {**_call().params, "jaxpr": called_body(eqn).jaxpr}
+        params = {**_call().params, "jaxpr": rule.body.jaxpr}
         return _as_equation(eqn.replace(primitive=_call().primitive, params=params))
 
     return Body(_rewritten(body.jaxpr, exchange), body.consts)

@@ -24,7 +24,7 @@ _LEVELS = 3
 
 
 class Limit(StrEnum):
-    """What keeps the answer from being closer."""
+    """The largest part of the uncertainty."""
 
     ROUNDING = "rounding"
     TRUNCATION = "truncation"
@@ -43,13 +43,13 @@ class Line:
     behind: Floats
 
     @property
-    def still(self) -> bool:
-        """The loss does not move at all."""
+    def is_flat(self) -> bool:
+        """The loss is the same at every step."""
         return not self._moves().any()
 
     @property
-    def grain(self) -> float:
-        """The smallest move, where some steps move the loss and others do not; else zero."""
+    def quantum(self) -> float:
+        """The smallest change of the loss, where some steps change it and others do not; else zero."""
         moves = self._moves()
         return float(moves[moves > 0].min()) if moves.any() and not moves.all() else 0.0
 
@@ -82,8 +82,8 @@ class Estimate:
     limit: Limit
     values: Floats
     """The best entry that ends at each step but the widest."""
-    doubts: Floats
-    """What each of these can be off."""
+    uncertainties: Floats
+    """The uncertainty of each of these."""
 
 
 def estimate(line: Line) -> Estimate:
@@ -94,8 +94,8 @@ def estimate(line: Line) -> Estimate:
         totals = np.nan_to_num(errors + others[0] + others[1], nan=np.inf, posinf=np.inf)
     level = np.argmin(totals, axis=0)
     ends = np.arange(totals.shape[1])
-    values, doubts = table[level, ends], totals[level, ends]
-    best = int(np.argmin(doubts))
+    values, uncertainties = table[level, ends], totals[level, ends]
+    best = int(np.argmin(uncertainties))
     parts = {
         Limit.ROUNDING: others[0][best],
         Limit.TRUNCATION: errors[level[best], best],
@@ -103,7 +103,12 @@ def estimate(line: Line) -> Estimate:
     }
     limit = max(parts, key=lambda part: parts[part])
     return Estimate(
-        float(values[best]), float(doubts[best]), float(line.steps[best + 1]), limit, values, doubts
+        float(values[best]),
+        float(uncertainties[best]),
+        float(line.steps[best + 1]),
+        limit,
+        values,
+        uncertainties,
     )
 
 

@@ -16,8 +16,8 @@ PROBES = 4
 _THIRD = np.array([-1.0, 3.0, -3.0, 1.0])
 _THIRD_GAIN = 20.0
 """Variance of a third difference over that of one value."""
-BESIDE = 1e-2
-"""How far beside the parameters a second look is taken, relative to their scale."""
+NEARBY = 1e-2
+"""Distance of the nearby point, relative to the scale of each leaf."""
 
 
 @dataclass(eq=False)
@@ -29,7 +29,7 @@ class Point:
     spacing: float
     seed: int
     neighbour: Point | None = None
-    """The parameters themselves, where this is a point beside them: scales are read there."""
+    """The parameters, where this is the point near them: scales are read there."""
 
     @cached_property
     def _evaluated(self) -> tuple[float, list[Any]]:
@@ -40,22 +40,22 @@ class Point:
 
     @cached_property
     def loss(self) -> float:
-        """As the program of the lines gives it: differences are taken from its own rounding."""
-        return float(self._still[0][0])
+        """As the program that evaluates lines gives it, so that differences share its rounding."""
+        return float(self._repeated[0][0])
 
     @cached_property
-    def _still(self) -> list[Floats]:
+    def _repeated(self) -> list[Floats]:
         return [self.surface.along(self.weights, {}, [0.0] * POINTS) for _ in range(2)]
 
     @cached_property
     def spread(self) -> float:
         """Largest difference between evaluations at the same parameters; zero where it is deterministic."""
-        found = np.concatenate(self._still)
+        found = np.concatenate(self._repeated)
         return float(found.max() - found.min()) if np.isfinite(found).all() else 0.0
 
     @property
     def deterministic(self) -> bool:
-        """Sums in another order (threads, an accelerator) are no randomness."""
+        """Whether repeated evaluations agree, but for sums in another order (threads, an accelerator)."""
         return not self.spread > 64 * self.spacing * abs(self.loss)
 
     @cached_property
@@ -75,23 +75,25 @@ class Point:
         return max(measured, floor, self._own_rounding(), self.spread)
 
     def _own_rounding(self) -> float:
-        """Of a loss that is returned in a coarser dtype: neighbouring values may all round to one."""
+        """Half the spacing of the dtype in which the loss is returned: neighbouring values round to one."""
         return self.surface.loss_spacing * abs(self.loss) / 2
 
     @cached_property
-    def _shaken(self) -> list[Any]:
+    def _perturbed_gradients(self) -> list[Any]:
         moved = self.surface.moved(self.weights, self.directions(PROBES, 4 * self.spacing))
         return self.surface.gradient(moved)[1]
 
-    def wobble(self, leaf: int) -> Floats:
-        """What rounding makes of the gradient: its change under a step of a few units in the last place."""
+    def gradient_rounding(self, leaf: int) -> Floats:
+        """The rounding error of the gradient: its change under a step of a few units in the last place."""
         with np.errstate(invalid="ignore"):
-            return np.abs(np.asarray(self._shaken[leaf], np.float64).ravel() - self.gradient(leaf))
+            return np.abs(
+                np.asarray(self._perturbed_gradients[leaf], np.float64).ravel() - self.gradient(leaf)
+            )
 
-    def unit(self, leaf: int) -> float:
-        """The leaf's own scale; one for a leaf of zeros, as a bias at its beginning."""
+    def scale(self, leaf: int) -> float:
+        """The rms of the leaf [units of the parameter]; 1 for a leaf of zeros, as an untrained bias."""
         if self.neighbour is not None:
-            return self.neighbour.unit(leaf)
+            return self.neighbour.scale(leaf)
         values = np.asarray(self.weights[leaf], np.float64)
         rms = float(np.linalg.norm(values)) / max(values.size, 1) ** 0.5
         return rms if rms > 0 and np.isfinite(rms) else 1.0
@@ -100,11 +102,11 @@ class Point:
         """Random for every leaf, `size` in units of each leaf's scale."""
         rng = np.random.default_rng((self.seed, stream))
         return {
-            leaf: rng.standard_normal(np.shape(weight)) * (size * self.unit(leaf))
+            leaf: rng.standard_normal(np.shape(weight)) * (size * self.scale(leaf))
             for leaf, weight in enumerate(self.weights)
         }
 
-    def beside(self) -> Point:
-        """A point close by, in general position: no unit stands exactly on its kink there."""
-        moved = self.surface.moved(self.weights, self.directions(PROBES + 1, BESIDE))
+    def nearby(self) -> Point:
+        """A random point 1 % away: no unit sits exactly on its kink there."""
+        moved = self.surface.moved(self.weights, self.directions(PROBES + 1, NEARBY))
         return Point(self.surface, moved, self.spacing, self.seed, self)

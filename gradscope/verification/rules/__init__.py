@@ -1,3 +1,3 @@
 """Checks the derivative rules that users write themselves, one by one."""
 
-from gradscope.verification.rules.check import check_rules as check_rules
+from gradscope.verification.rules.check import CheckedRule as CheckedRule, check_rules as check_rules

@@ -24,7 +24,7 @@ ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DerivativeComparison:
     relative: float
     """rms of the difference over rms of the right derivative."""
     noise: float
@@ -50,8 +50,8 @@ def rms(values: Any) -> float:
 
 
 def compare(
-    rule: Vector, own: Vector, wide: Vector | None, eps: float, unsteady: Vector | None = None
-) -> Comparison:
+    rule: Vector, own: Vector, wide: Vector | None, eps: float, sensitivity: Vector | None = None
+) -> DerivativeComparison:
     """`own` and `wide`: the derivative of the function itself, in its own precision and in float64.
 
     `unsteady` is what the rule's moves by when its operands do in their last place.
@@ -64,8 +64,8 @@ def compare(
     size = rms(truth[usable])
     rounding = np.zeros(len(truth))
     rounding[both] = np.abs(own[both] - truth[both])
-    if unsteady is not None:
-        rounding = np.maximum(rounding, np.where(np.isfinite(unsteady), unsteady, 0.0))
+    if sensitivity is not None:
+        rounding = np.maximum(rounding, np.where(np.isfinite(sensitivity), sensitivity, 0.0))
     noisy = rms(rounding[usable])
     noise = noisy / size if size else (np.inf if noisy else 0.0)
     apart = np.zeros(len(truth))
@@ -79,7 +79,7 @@ def compare(
         bad = usable & (apart > limit) & far_from_own
     if not bad.any() and relative > max(share, 4 * noise):
         bad = usable & (apart > relative * size / 2)
-    return Comparison(
+    return DerivativeComparison(
         relative=relative,
         noise=noise,
         ratio=proportion(rule[usable], truth[usable], share),

@@ -1,4 +1,4 @@
-"""Rules that differ from the derivative on purpose: what tells them from wrong ones.
+"""How rules that differ from the derivative on purpose are told from wrong ones.
 
 A function whose own derivative is right but of no use (an identity, a step, a rounding) has a custom rule
 for the very reason that it should give something else. A rule may also bend what is right: clip it, or
@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.verification.rules import words
-from gradscope.verification.rules.comparing import CLOSE, Comparison, proportion, rms
-from gradscope.verification.rules.derivatives import Asked, Values, Vector, vector
+from gradscope.verification.rules import rule_messages
+from gradscope.verification.rules.comparing import CLOSE, DerivativeComparison, proportion, rms
+from gradscope.verification.rules.derivatives import DerivativeRequest, Values, Vector, vector
 
 STEEP = 1e3
 """Times the usual size, beyond which a derivative that the rule keeps small is taken for a singularity."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was measured of one argument at one visit."""
+class RuleObservation:
+    """What was measured of one argument of one call."""
 
-    asked: Asked
+    request: DerivativeRequest
     number: int
     """Of the argument, among those that were differentiated by."""
     operands: Values
@@ -34,7 +34,7 @@ class Seen:
     seeds: list[Vector]
     rule: Vector
     own: Vector
-    compared: Comparison
+    compared: DerivativeComparison
     rule_at: Callable[[list[Vector]], Vector]
     """The rule's derivative for other seeds."""
     own_at: Callable[[list[Vector]], Vector]
@@ -45,42 +45,42 @@ class Seen:
 
     @property
     def operand(self) -> Any:
-        return self.operands[self.asked.by[self.number]]
+        return self.operands[self.request.by[self.number]]
 
     @property
     def argument(self) -> str:
-        return self.asked.place.argument(self.asked.by[self.number])
+        return self.request.call.argument(self.request.by[self.number])
 
 
-def purpose(seen: Seen) -> str | None:
-    """Why the rule is likely to be meant as it is; `None` for a rule that ought to be right."""
-    handed_on = _handed_on(seen)
+def deliberate_reason(observed: RuleObservation) -> str | None:
+    """Why the rule probably differs on purpose; `None` for a rule that should be right."""
+    handed_on = _handed_on(observed)
     if handed_on is not None:
-        return words.identity(seen.argument, proportion(seen.rule, handed_on, CLOSE))
-    if not seen.compared.truth.any():
-        return words.flat(seen.argument)
-    if seen.jumps:
-        return words.jumps(seen.argument)
-    return _bends(seen) or _partly_flat(seen) or _bounded(seen)
+        return rule_messages.identity(observed.argument, proportion(observed.rule, handed_on, CLOSE))
+    if not observed.compared.truth.any():
+        return rule_messages.flat(observed.argument)
+    if observed.jumps:
+        return rule_messages.jumps(observed.argument)
+    return _bends(observed) or _partly_flat(observed) or _bounded(observed)
 
 
-def _handed_on(seen: Seen) -> Vector | None:
+def _handed_on(observed: RuleObservation) -> Vector | None:
     """The derivative of an identity, where the function is one in this argument."""
-    here = np.asarray(seen.operand)
+    here = np.asarray(observed.operand)
     copies = [
         i
-        for i, result in enumerate(seen.results)
+        for i, result in enumerate(observed.results)
         if result.shape == here.shape and np.array_equal(np.asarray(result), here)
     ]
     if not copies:
         return None
-    if seen.asked.reverse:
-        expected = vector([seen.seeds[copies[0]]])
+    if observed.request.reverse:
+        expected = vector([observed.seeds[copies[0]]])
     else:
-        zeros = [np.zeros(result.shape, here.dtype) for result in seen.results]
-        zeros[copies[0]] = seen.seeds[seen.number]
+        zeros = [np.zeros(result.shape, here.dtype) for result in observed.results]
+        zeros[copies[0]] = observed.seeds[observed.number]
         expected = vector(zeros)
-    truth = seen.compared.truth
+    truth = observed.compared.truth
     return expected if rms(truth - expected) <= CLOSE * rms(expected) else None
 
 
@@ -88,52 +88,60 @@ def _scaled(seeds: list[Vector], factor: float) -> list[Vector]:
     return [np.asarray(seed * np.asarray(factor, seed.dtype)) for seed in seeds]
 
 
-def ignores_seed(seen: Seen) -> bool:
-    """The rule gives the same whatever comes in."""
-    turned, doubled = (seen.rule_at(_scaled(seen.seeds, factor)) for factor in (-1.0, 2.0))
-    if not rms(seen.rule):
+def ignores_seed(observed: RuleObservation) -> bool:
+    """The rule gives the same whatever the incoming gradient."""
+    turned, doubled = (observed.rule_at(_scaled(observed.seeds, factor)) for factor in (-1.0, 2.0))
+    if not rms(observed.rule):
         return False
-    return max(rms(turned - seen.rule), rms(doubled - seen.rule)) <= CLOSE * rms(seen.rule)
+    return max(rms(turned - observed.rule), rms(doubled - observed.rule)) <= CLOSE * rms(observed.rule)
 
 
-def _bends(seen: Seen) -> str | None:
-    turned, doubled = (seen.rule_at(_scaled(seen.seeds, factor)) for factor in (-1.0, 2.0))
-    size = max(rms(seen.rule), rms(doubled) / 2)
-    off = np.maximum(np.abs(turned + seen.rule), np.abs(doubled - 2 * seen.rule) / 2)
-    if not rms(off) > 2 * CLOSE * size or ignores_seed(seen):
+def _bends(observed: RuleObservation) -> str | None:
+    turned, doubled = (observed.rule_at(_scaled(observed.seeds, factor)) for factor in (-1.0, 2.0))
+    size = max(rms(observed.rule), rms(doubled) / 2)
+    off = np.maximum(np.abs(turned + observed.rule), np.abs(doubled - 2 * observed.rule) / 2)
+    if not rms(off) > 2 * CLOSE * size or ignores_seed(observed):
         return None
-    small = seen.rule_at(_scaled(seen.seeds, _SMALL)) / _SMALL
-    right = rms(small - seen.compared.truth) <= 2 * CLOSE * rms(seen.compared.truth)
-    return words.bends(int(np.sum(off > CLOSE * size)), bool(right))
+    small = observed.rule_at(_scaled(observed.seeds, _SMALL)) / _SMALL
+    right = rms(small - observed.compared.truth) <= 2 * CLOSE * rms(observed.compared.truth)
+    return rule_messages.bends(int(np.sum(off > CLOSE * size)), bool(right))
 
 
 _SMALL = 2.0**-10
 
 
-def _partly_flat(seen: Seen) -> str | None:
+def _partly_flat(observed: RuleObservation) -> str | None:
     """A clip whose rule lets the gradient through; not a mask, another argument, that the rule forgets."""
-    bad, truth = seen.compared.bad, seen.compared.truth
-    if seen.compared.broken or np.any(truth[bad]) or not bad.any() or not _elementwise(seen):
+    bad, truth = observed.compared.bad, observed.compared.truth
+    if observed.compared.broken or np.any(truth[bad]) or not bad.any() or not _elementwise(observed):
         return None
-    return words.partly_flat(seen.argument, int(bad.sum()), len(bad))
+    return rule_messages.partly_flat(observed.argument, int(bad.sum()), len(bad))
 
 
-def _elementwise(seen: Seen) -> bool:
+def _elementwise(observed: RuleObservation) -> bool:
     """Each element of the result comes from the one at its place; beside them there are only scalars."""
-    here = np.asarray(seen.operand)
-    others = [np.size(value) for i, value in enumerate(seen.operands) if i != seen.asked.by[seen.number]]
-    if len(seen.results) != 1 or seen.results[0].shape != here.shape or any(size > 1 for size in others):
+    here = np.asarray(observed.operand)
+    others = [
+        np.size(value)
+        for i, value in enumerate(observed.operands)
+        if i != observed.request.by[observed.number]
+    ]
+    if (
+        len(observed.results) != 1
+        or observed.results[0].shape != here.shape
+        or any(size > 1 for size in others)
+    ):
         return False
-    at = 0 if seen.asked.reverse else seen.number
+    at = 0 if observed.request.reverse else observed.number
     half = np.arange(here.size).reshape(here.shape) % 2 == 0
-    seeds = [np.asarray(s * half.astype(s.dtype)) if i == at else s for i, s in enumerate(seen.seeds)]
-    return bool(np.array_equal(seen.own_at(seeds), seen.own * half.ravel(), equal_nan=True))
+    seeds = [np.asarray(s * half.astype(s.dtype)) if i == at else s for i, s in enumerate(observed.seeds)]
+    return bool(np.array_equal(observed.own_at(seeds), observed.own * half.ravel(), equal_nan=True))
 
 
-def _bounded(seen: Seen) -> str | None:
-    bad, size = seen.compared.bad, np.abs(seen.compared.truth)
+def _bounded(observed: RuleObservation) -> str | None:
+    bad, size = observed.compared.bad, np.abs(observed.compared.truth)
     good = size[~bad & (size > 0)]
     if not len(good) or not bad.any():
         return None
-    steep = np.all(size[bad] > STEEP * np.median(good)) and np.all(np.abs(seen.rule[bad]) < size[bad])
-    return words.bounded(int(bad.sum())) if steep else None
+    steep = np.all(size[bad] > STEEP * np.median(good)) and np.all(np.abs(observed.rule[bad]) < size[bad])
+    return rule_messages.bounded(int(bad.sum())) if steep else None

@@ -1,4 +1,4 @@
-"""The derivatives of one place: by its rule, of the function as written, and of that in float64.
+"""The derivatives of one call: by its rule, of the function as written, and of that in float64.
 
 For a `custom_vjp` they are the cotangents of the arguments for random cotangents of the results; for a
 `custom_jvp` the tangents of the results for a random tangent of one argument at a time.
@@ -19,10 +19,10 @@ from jax.extend.core import JaxprEqn, jaxpr_as_fun
 from numpy.typing import NDArray
 
 from gradscope.trace import jaxprs
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, compile_program, users_errors
 from gradscope.trace.forward import Forward, Path
 from gradscope.trace.vocabulary import is_real
-from gradscope.verification.rules.find import Place
+from gradscope.verification.rules.find import RuleCall
 
 Vector = NDArray[Any]
 """float64 or complex128, one axis."""
@@ -30,7 +30,7 @@ Values = list[Any]
 Function = Callable[[Values], Values]
 
 
-class Written(Forward):
+class AsWritten(Forward):
     """The function as the user wrote it; rules of functions that it calls stay in force."""
 
     def enters(self, eqn: JaxprEqn, path: Path) -> bool:
@@ -41,7 +41,7 @@ class Written(Forward):
         return jaxprs.run_equation(eqn, values)
 
 
-class Wide(Forward):
+class InFloat64(Forward):
     """The same in float64, without any rule; inside `jax.enable_x64` only."""
 
     def enters(self, eqn: JaxprEqn, path: Path) -> bool:
@@ -65,30 +65,30 @@ def widened(value: Any) -> Any:
     return jnp.asarray(value, jaxprs.wide_dtype(value.dtype))
 
 
-def as_written(place: Place) -> Function:
-    return lambda operands: Written().run(place.rule.body, operands, None)[0]
+def as_written(call: RuleCall) -> Function:
+    return lambda operands: AsWritten().run(call.rule.body, operands, None)[0]
 
 
-def in_float64(place: Place) -> Function:
-    body = place.rule.body
+def in_float64(call: RuleCall) -> Function:
+    body = call.rule.body
 
     def function(operands: Values) -> Values:
         consts = [widened(jnp.asarray(each)) for each in body.consts]
-        return Wide().run(jaxprs.Body(body.jaxpr, consts), [widened(v) for v in operands], None)[0]
+        return InFloat64().run(jaxprs.Body(body.jaxpr, consts), [widened(v) for v in operands], None)[0]
 
     return function
 
 
-def by_rule(place: Place) -> Function:
-    run = jaxprs.alone(place.eqn)
+def by_rule(call: RuleCall) -> Function:
+    run = jaxprs.alone(call.eqn)
     return lambda operands: run(*operands)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which derivative of a place is taken: of these results, by these operands."""
+class DerivativeRequest:
+    """Which derivative of a call is taken: of these results, by these operands."""
 
-    place: Place
+    call: RuleCall
     wanted: tuple[int, ...]
     """Results that get a cotangent, or whose tangent is compared."""
     by: tuple[int, ...]
@@ -96,12 +96,12 @@ class Asked:
 
     @property
     def reverse(self) -> bool:
-        return self.place.rule.kind == "custom_vjp"
+        return self.call.rule.kind == "custom_vjp"
 
     def seeds(self, operands: Values, random: np.random.Generator) -> list[Vector]:
         """Random cotangents for the wanted results, or random tangents of the operands."""
         if self.reverse:
-            avals: list[Any] = [self.place.eqn.outvars[i].aval for i in self.wanted]
+            avals: list[Any] = [self.call.eqn.outvars[i].aval for i in self.wanted]
             return [drawn(random, aval.shape, aval.dtype) for aval in avals]
         return [drawn(random, operands[i].shape, operands[i].dtype) for i in self.by]
 
@@ -183,15 +183,20 @@ _SINGLE = 4
 
 
 class Programs:
-    """Compiles what it is asked to run, and once what does the same at several places."""
+    """Compiles what it runs; programs that do the same are compiled once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bool], Compiled] = {}
 
     def run(self, function: Callable[..., Any], *args: Any, wide: bool = False) -> Any:
-        """The results of `function`; what tracing it raises is raised on, whoever's fault it is."""
+        """The results of `function`.
+
+        Raises `GradscopeError` for what the user's code raises and for what JAX cannot differentiate,
+        `NotEnoughMemory` among them, and `CannotWiden` for what has no float64.
+        """
         with _precision(wide):
-            closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+            with users_errors("differentiating a custom rule"):
+                closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
             flat = [jnp.asarray(leaf) for leaf in jax.tree_util.tree_leaves(args)]
             text = jaxprs.shared_text(closed)
             program = self._known.get((text, wide)) if text is not None else None
@@ -213,5 +218,5 @@ def precision_of(dtype: Any) -> float:
     return float(info(dtype).eps)
 
 
-def real_results(place: Place) -> tuple[int, ...]:
-    return tuple(i for i, var in enumerate(place.eqn.outvars) if is_real(var.aval))
+def real_results(call: RuleCall) -> tuple[int, ...]:
+    return tuple(i for i, var in enumerate(call.eqn.outvars) if is_real(var.aval))

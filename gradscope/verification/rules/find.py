@@ -24,8 +24,8 @@ from gradscope.trace.vocabulary import is_real
 
 
 @dataclass(frozen=True)
-class Place:
-    """One equation with a rule of its own."""
+class RuleCall:
+    """One equation with a custom derivative rule."""
 
     path: Path
     eqn: JaxprEqn
@@ -40,7 +40,7 @@ class Place:
     """By result: the loss has a gradient from it."""
 
     @property
-    def users(self) -> bool:
+    def is_users(self) -> bool:
         """The function is the user's own, and not a library's."""
         return jaxprs.is_user_file(self.rule.file) if self.rule.file else False
 
@@ -73,7 +73,7 @@ class Place:
         return source_at((self.rule.file, _definition(self.rule.file, self.rule.line)))
 
 
-def find_places(body: Body, weights: int) -> tuple[Place, ...]:
+def find_rule_calls(body: Body, weights: int) -> tuple[RuleCall, ...]:
     """In program order; the first `weights` inputs are the parameters, the first output is the loss."""
     reach, needed = Reach(), Needed()
     reach.run(body, [int(i < weights) for i in range(len(body.jaxpr.invars))])
@@ -84,7 +84,7 @@ def find_places(body: Body, weights: int) -> tuple[Place, ...]:
         if rule is not None:
             reached = tuple(map(bool, reach.ins.get(path, [1] * len(eqn.invars))))
             wanted = tuple(needed.outs.get(path, [inside is not None] * len(eqn.outvars)))
-            found.append(Place(path, eqn, rule, looped, inside, reached, wanted))
+            found.append(RuleCall(path, eqn, rule, looped, inside, reached, wanted))
     return tuple(found)
 
 

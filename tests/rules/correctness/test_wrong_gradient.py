@@ -27,7 +27,7 @@ def leaf(name: str, verdict: Verdict = Verdict.RIGHT, **fields: Any) -> Gradient
     defaults: dict[str, Any] = {
         "layer": name.rpartition(".")[0],
         "cause": "",
-        "reason": "0.5 times what differences say, in every direction" if wrong else "",
+        "reason": "0.5 times the finite differences, in every direction" if wrong else "",
         "directions": 3,
         "analytic": 0.1,
         "numeric": 0.2 if wrong else 0.1,

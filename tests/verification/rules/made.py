@@ -21,7 +21,8 @@ def rules_of(loss: Callable[..., Any], params: Any, batch: Any = None, seed: int
     problem = Problem(loss, params, batch)
     tracer = Tracer(problem)
     first = next(iter(problem.batches()))
-    return list(check_rules(tracer.trace(first), tracer.inputs(first), seed=seed))
+    found = check_rules(tracer.trace(first), tracer.inputs(first), seed=seed)
+    return [rule.check for rule in found]
 
 
 def with_vjp(function: Callable[..., Any], backward: Callable[..., Any], **options: Any) -> Any:

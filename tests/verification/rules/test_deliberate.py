@@ -52,19 +52,19 @@ MEANT: dict[str, tuple[Any, Any, str]] = {
     "gradient reversal": (identity, lambda r, g: (-g,), "a gradient reversal"),
     "scaled reversal": (identity, lambda r, g: (-0.3 * g,), "a gradient reversal"),
     "gradient scaling": (identity, lambda r, g: (0.1 * g,), "0.1 times the gradient"),
-    "gradient clipping": (identity, lambda r, g: (jnp.clip(g, -0.1, 0.1),), "handed on unchanged"),
-    "gradient normalization": (identity, normalized, "handed on unchanged"),
-    "a stopped gradient": (identity, lambda r, g: (jnp.zeros_like(g),), "handed on unchanged"),
-    "activity penalty": (identity, lambda r, g: (g + 0.1 * r[0],), "handed on unchanged"),
-    "straight-through rounding": (lambda x: jnp.round(x), lambda r, g: (g,), "stand-in"),
-    "straight-through sign": (jnp.sign, lambda r, g: (g * (jnp.abs(r[0]) < 1),), "stand-in"),
-    "straight-through clip": (lambda x: jnp.clip(x, -0.5, 0.5), lambda r, g: (g,), "stand-in"),
+    "gradient clipping": (identity, lambda r, g: (jnp.clip(g, -0.1, 0.1),), "unchanged"),
+    "gradient normalization": (identity, normalized, "unchanged"),
+    "a stopped gradient": (identity, lambda r, g: (jnp.zeros_like(g),), "unchanged"),
+    "activity penalty": (identity, lambda r, g: (g + 0.1 * r[0],), "unchanged"),
+    "straight-through rounding": (lambda x: jnp.round(x), lambda r, g: (g,), "surrogate"),
+    "straight-through sign": (jnp.sign, lambda r, g: (g * (jnp.abs(r[0]) < 1),), "surrogate"),
+    "straight-through clip": (lambda x: jnp.clip(x, -0.5, 0.5), lambda r, g: (g,), "surrogate"),
     "fake int8": (
         lambda x: (x * 10).astype(jnp.int8).astype(jnp.float32) / 10,
         lambda r, g: (g,),
-        "stand-in",
+        "surrogate",
     ),
-    "surrogate spike": (heaviside, lambda r, g: (g / (1 + 10 * jnp.abs(r[0])) ** 2,), "stand-in"),
+    "surrogate spike": (heaviside, lambda r, g: (g / (1 + 10 * jnp.abs(r[0])) ** 2,), "surrogate"),
     "membrane with a spike": (
         lambda v: 0.9 * v * (1 - heaviside(v)),
         lambda r, g: (0.9 * g * (1 - heaviside(r[0]) - r[0] / (1 + jnp.abs(r[0])) ** 2),),
@@ -83,7 +83,7 @@ MEANT: dict[str, tuple[Any, Any, str]] = {
     "nearest codebook row": (
         lambda x: jnp.eye(6)[jnp.argmax(jnp.abs(x))] * 2.0,
         lambda r, g: (g,),
-        "stand-in",
+        "surrogate",
     ),
     "vector quantization": (
         lambda x: 2 * x + lax.stop_gradient(jnp.round(x) - x),
@@ -116,7 +116,7 @@ def test_a_tangent_that_is_meant_to_differ_cannot_be_judged_either() -> None:
     reversal = with_jvp(identity, lambda p, t: -t[0])
     rounding = with_jvp(lambda x: jnp.round(x), lambda p, t: t[0])
     assert "a gradient reversal" in one(check(reversal, normal(6))).reason
-    assert "stand-in" in one(check(rounding, normal(6))).reason
+    assert "surrogate" in one(check(rounding, normal(6))).reason
 
 
 def test_a_tap_whose_sink_gets_statistics_is_no_wrong_rule() -> None:
@@ -357,18 +357,9 @@ def test_a_function_that_jax_cannot_differentiate_is_judged_by_differences() -> 
     assert found.ratio == pytest.approx(1 / 3, rel=0.02)
 
 
-def test_a_rule_that_raises_cannot_be_judged_and_says_what_it_raised() -> None:
-    def backward(r: Any, g: Any) -> Any:
-        raise NotImplementedError("no gradient yet")
-
-    found = one(check(with_vjp(jnp.sin, backward), normal(3)))
-    assert found.verdict is CANNOT
-    assert found.reason == "its rule raises NotImplementedError: no gradient yet"
-
-
 def test_a_result_that_is_nan_cannot_be_judged() -> None:
     found = one(check(with_vjp(jnp.log, lambda r, g: (g / r[0],)), -jnp.abs(normal(3))))
-    assert (found.verdict, found.reason) == (CANNOT, "its result is NaN at the values that it gets")
+    assert (found.verdict, found.reason) == (CANNOT, "its result is NaN at its operands")
 
 
 def test_complex_arguments_are_compared_too() -> None:

@@ -12,7 +12,7 @@ from jax import lax
 
 from gradscope.trace import jaxprs
 from gradscope.verification.rules.derivatives import in_float64
-from gradscope.verification.rules.find import find_places
+from gradscope.verification.rules.find import find_rule_calls
 from tests.verification.rules.made import normal, with_vjp
 
 
@@ -63,10 +63,10 @@ def ruled(x: Any) -> Any:
 def test_a_function_in_float64_gives_what_it_gives_when_traced_in_float64(function: Any) -> None:
     x = normal(3, 4)
     body = jaxprs.body_of(jax.make_jaxpr(with_vjp(function, lambda r, g: None))(x))
-    place, *_ = find_places(body, 1)
+    call, *_ = find_rule_calls(body, 1)
     narrow = function(x)
     with jax.enable_x64(True):
-        (found,) = in_float64(place)([x])
+        (found,) = in_float64(call)([x])
         # Random numbers are those of the program itself; in float64 others would be drawn.
         expected = narrow if function is noise else function(jnp.asarray(np.asarray(x), jnp.float64))
         assert found.dtype == jnp.float64

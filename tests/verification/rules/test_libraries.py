@@ -12,7 +12,7 @@ import optax
 import pytest
 from jax.experimental.ode import odeint
 
-from gradscope.verification.rules.find import Place
+from gradscope.verification.rules.find import RuleCall
 from tests.verification.rules.made import RIGHT, WRONG, normal, one, rules_of
 
 LABELS = jnp.array([0, 2, 1, 3, 2])
@@ -46,7 +46,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_rule_of_a_library_is_called_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every rule inside is judged and listed, as if the user had written it."""
-    monkeypatch.setattr(Place, "users", property(lambda place: True))
+    monkeypatch.setattr(RuleCall, "is_users", property(lambda call: True))
     function = FUNCTIONS[name]
     x = normal(5, 6).at[0, 1].set(0.0)
     found = rules_of(lambda p: jnp.sum(function(p) ** 2), x)
@@ -73,7 +73,7 @@ def test_a_wrong_rule_of_a_library_is_listed(monkeypatch: pytest.MonkeyPatch) ->
 
     ruled = jax.custom_vjp(half)
     ruled.defvjp(lambda x: (half(x), x), lambda x, g: (g * x,))
-    monkeypatch.setattr(Place, "users", property(lambda place: False))
+    monkeypatch.setattr(RuleCall, "is_users", property(lambda call: False))
     assert one(rules_of(lambda p: jnp.sum(ruled(p)), normal(5))).verdict is WRONG
 
 

@@ -58,7 +58,7 @@ SAID = {
         6.0,
     ),
     "is the transpose of the right one": ((lambda r, g: (g.T @ r[1], g @ r[0].T)), None),
-    "ignores the gradient that comes in": ((lambda r, g: (r[1].T @ jnp.ones_like(g), g @ r[0].T)), None),
+    "ignores the incoming gradient": ((lambda r, g: (r[1].T @ jnp.ones_like(g), g @ r[0].T)), None),
 }
 
 

@@ -1,4 +1,4 @@
-"""Finite differences of one place's function along a line.
+"""Finite differences of the function of one call, along a line.
 
 The line runs where the rule and the derivative of its function differ most, so that one line decides.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from gradscope.verification.gradient.finite_difference import RATIO, Estimate, Floats, Limit, Line, estimate
 from gradscope.verification.rules.derivatives import (
-    Asked,
+    DerivativeRequest,
     Programs,
     Values,
     Vector,
@@ -31,9 +31,9 @@ OWN_STEPS = 2.0**-2 / RATIO ** np.arange(6)
 
 @dataclass(frozen=True)
 class Differences:
-    """Differences of the place that `asked` tells, at given operands."""
+    """Finite differences of the function of `request`, at given operands."""
 
-    asked: Asked
+    request: DerivativeRequest
     programs: Programs
     operands: Values
     wide: bool
@@ -41,9 +41,9 @@ class Differences:
 
     def along(self, number: int, direction: Vector, weights: list[Vector], scale: float) -> Line:
         """Of `weights · results`, by argument `number` along `direction`, in units of the direction."""
-        operand = self.asked.by[number]
-        function = in_float64(self.asked.place) if self.wide else as_written(self.asked.place)
-        run = changes(function, self.asked.wanted, operand)
+        operand = self.request.by[number]
+        function = in_float64(self.request.call) if self.wide else as_written(self.request.call)
+        run = changes(function, self.request.wanted, operand)
         steps: Floats = np.asarray(scale * (WIDE_STEPS if self.wide else OWN_STEPS), np.float64)
         arrays = _cast([direction, *weights], steps, self.wide)
         moved, spread = self.programs.run(run, self.operands, *arrays, wide=self.wide)
@@ -53,7 +53,7 @@ class Differences:
     def _rounding(self) -> float:
         if self.wide:
             return precision_of(np.float64)
-        return max(precision_of(self.operands[i].dtype) for i in self.asked.by)
+        return max(precision_of(self.operands[i].dtype) for i in self.request.by)
 
 
 def _cast(seeds: list[Vector], steps: Floats, wide: bool) -> tuple[Any, list[Any], Any]:
@@ -66,39 +66,39 @@ def _cast(seeds: list[Vector], steps: Floats, wide: bool) -> tuple[Any, list[Any
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedLine:
     """One line, and the derivative along it that a vector of the compared space predicts."""
 
     estimate: Estimate
     kink: float
     """Half of what the slopes ahead and behind differ by at step zero; 0 where nothing hints at a kink."""
-    says: Callable[[Vector], float]
+    predicts: Callable[[Vector], float]
 
 
-def probe(differences: Differences, number: int, seeds: list[Vector], towards: Vector) -> Probe:
+def probe(differences: Differences, number: int, seeds: list[Vector], towards: Vector) -> ProbedLine:
     """Along the line that shows `towards`, a vector in the space of the compared derivatives.
 
     Of a `custom_vjp` that is the space of the argument, so the line runs along it. Of a `custom_jvp` it is
     that of the results: the line runs along the tangent, and the results are weighed by it.
     """
-    asked, operand = differences.asked, differences.operands[differences.asked.by[number]]
+    request, operand = differences.request, differences.operands[differences.request.by[number]]
     here = np.abs(np.asarray(widened_array(operand)))
     top = float(np.max(np.abs(towards)))
     shown = np.conj(towards) / (top or 1.0)
-    if asked.reverse:
+    if request.reverse:
         direction, weights = shown.reshape(operand.shape), seeds
     else:
         direction = np.asarray(widened_array(seeds[number]))
-        weights = _split(shown, [asked.place.eqn.outvars[i].aval for i in asked.wanted])
+        weights = _split(shown, [request.call.eqn.outvars[i].aval for i in request.wanted])
     share = np.abs(direction) ** 2
     total = float(share.sum())
     scale = float(np.sqrt((share * here**2).sum() / total)) if total else 0.0
     scale = scale or float(np.sqrt(np.mean(here**2))) or 1.0
     line = differences.along(number, direction, weights, scale)
-    facing = direction.ravel() if asked.reverse else shown
+    facing = direction.ravel() if request.reverse else shown
     found = estimate(line)
     kink = _kink(line, found.step) if found.limit is Limit.KINK else 0.0
-    return Probe(found, kink, lambda derivative: float(np.real(np.sum(derivative * facing))))
+    return ProbedLine(found, kink, lambda derivative: float(np.real(np.sum(derivative * facing))))
 
 
 def _kink(line: Line, step: float) -> float:

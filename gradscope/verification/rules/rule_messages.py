@@ -1,4 +1,4 @@
-"""What is said of a rule: in what way it is wrong, or why it cannot be judged."""
+"""The message about a custom rule: in what way it is wrong, or why it cannot be judged."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from gradscope.verification.rules.comparing import Comparison
+from gradscope.verification.rules.comparing import DerivativeComparison
 from gradscope.verification.rules.derivatives import Vector
 
 NEAR = 0.01
 """How close to a plain number a ratio must be to be called by it."""
 
 
-def wrong(compared: Comparison, rule: Vector, shape: Sequence[int], sizes: Sequence[int], what: str) -> str:
+def wrong(
+    compared: DerivativeComparison, rule: Vector, shape: Sequence[int], sizes: Sequence[int], what: str
+) -> str:
     """The way in which it is wrong; `what` is "the cotangent of `x`", or the tangents for it.
 
     `shape` is that of the vector, and `sizes` are those of the axes around, which a mean or a sum may have
@@ -58,7 +60,7 @@ def _plain(number: float) -> str | None:
     return str(near) if near > 1 and abs(number / near - 1) < NEAR else None
 
 
-def _is_transposed(rule: Vector, compared: Comparison, shape: Sequence[int]) -> bool:
+def _is_transposed(rule: Vector, compared: DerivativeComparison, shape: Sequence[int]) -> bool:
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 2:
         return False
     turned = compared.truth.reshape(shape).T.ravel()
@@ -72,29 +74,29 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= NEAR else f"{share:.2g} of it"
 
 
-DROWNED = "the derivative is so small here that rounding drowns it, in the rule or in its function"
-CONFIRMED = "finite differences confirm it, and differentiating the function itself gives something else"
+ROUNDING_DOMINATES = "the derivative is smaller than the rounding error of the rule or of its function"
+CONFIRMED = "finite differences confirm it, although the derivative of the function itself differs"
 UNCERTAIN = "finite differences are too uncertain to decide whether the rule is right"
-KINK = "the values lie on a kink of the function, where any slope between the two sides is right"
+KINK = "the values lie on a kink of the function, where any slope between the one-sided ones is right"
 
 
 def identity(argument: str, factor: float | None) -> str:
-    gives = "another gradient" if factor is None else f"{factor:.3g} times the gradient that comes in"
+    gives = "another gradient" if factor is None else f"{factor:.3g} times the incoming gradient"
     name = ": a gradient reversal" if factor is not None and factor < 0 else ""
-    return f"`{argument}` is handed on unchanged and the rule gives {gives}: that is its purpose{name}"
+    return f"the function returns `{argument}` unchanged, and the rule gives {gives} on purpose{name}"
 
 
 def flat(argument: str) -> str:
     return (
-        f"the result does not move with `{argument}`, or only in jumps, and the rule gives it a gradient "
-        "all the same: a stand-in (straight-through, surrogate), which nothing can confirm"
+        f"the result is constant or piecewise constant in `{argument}`, and the rule gives it a gradient: a "
+        "surrogate (a straight-through estimator, for one), which nothing can confirm"
     )
 
 
 def partly_flat(argument: str, count: int, size: int) -> str:
     return (
-        f"where the result does not move with `{argument}` ({count} of {size} elements) the rule gives a "
-        "gradient all the same: a stand-in, which nothing can confirm; elsewhere it is right"
+        f"where the result does not depend on `{argument}` ({count} of {size} elements) the rule gives it a "
+        "gradient: a surrogate, which nothing can confirm; elsewhere the rule is right"
     )
 
 
@@ -116,18 +118,18 @@ def iterative(relative: float | None) -> str:
 def bends(count: int, small: bool) -> str:
     less = "; for small gradients it is right" if small else ""
     where = f"{count} element{'s' if count != 1 else ''}"
-    return f"the rule is not linear in the gradient that comes in ({where}): it clips or rescales it{less}"
+    return f"the rule is not linear in the incoming gradient ({where}): it clips or rescales it{less}"
 
 
 def bounded(count: int) -> str:
     return (
-        f"where the derivative of the function is thousands of times its usual size ({count} elements), the "
-        "rule keeps it small; elsewhere it is right"
+        f"where the derivative of the function is over a thousand times its median ({count} elements), the "
+        "rule keeps it smaller; elsewhere the rule is right"
     )
 
 
 def stopped(argument: str) -> str:
     return (
-        f"a `stop_gradient` inside the function changes its derivative by `{argument}`, and the rule gives "
-        "neither that nor what finite differences give"
+        f"a `stop_gradient` inside the function changes its derivative by `{argument}`, and the rule agrees "
+        "neither with that nor with finite differences"
     )
