@@ -66,6 +66,19 @@ def test_an_unknown_rule_is_answered_with_the_nearest(run: Run) -> None:
     assert "non-finite" in result.err
 
 
+def test_an_error_names_the_command_that_explains_it(run: Run) -> None:
+    *_, last = run("explain", "non-finit").err.splitlines()
+    assert last == "  gradscope explain unknown-rule"
+    page = run(*last.split()[1:]).out
+    assert page.startswith("# unknown-rule\n\n`--select`, ")
+    assert "#" not in page.removeprefix("#")
+    assert json.loads(run(*last.split()[1:], "--format", "json").out)["error"]["name"] == "unknown-rule"
+
+
+def test_a_misspelled_error_is_answered_with_the_nearest(run: Run) -> None:
+    assert "no-batches" in run("explain", "no-batch").err
+
+
 def test_a_saved_run_can_be_gated_again(run: Run, tmp_path: Path) -> None:
     path = str(tmp_path / "run.json")
     report_json.save(deep(), path)
