@@ -11,7 +11,7 @@ import typer
 
 from gradscope import rules
 from gradscope.cli import completion, error_pages, screen
-from gradscope.cli.options import Color, ColorMode, Format, check_format, examples
+from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.rules.registry import unknown
@@ -38,9 +38,9 @@ Name = Annotated[
 ]
 
 
-def explain(name: Name, format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:
+def explain(name: Name, format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:
     """Explain a rule (what it measures, what it means, what to do) or an error message."""
-    check_format(format, ("terminal", "json"))
+    check_format(format, PAGE_FORMATS)
     entry = _entry(name)
     if format == "json":
         screen.emit(json.dumps({"format": FORMAT, **entry}, indent=1, allow_nan=False) + "\n")

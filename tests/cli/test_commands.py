@@ -22,11 +22,20 @@ def test_gradscope_alone_shows_its_help_and_judges_nothing(run: Run) -> None:
     assert run("--help").code == 0
 
 
-@pytest.mark.parametrize("command", ["check", "report", "rules", "explain"])
-def test_every_command_has_a_help_page(run: Run, command: str) -> None:
-    result = run(command, "--help")
+COMMANDS = ["check", "compare-optimizers", "find-lr", "verify", "init", "report", "diff", "rules", "explain"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_every_command_has_a_help_page_that_lists_flags_without_a_type(run: Run, command: str) -> None:
+    result = run(*command.split(), "--help")
     assert result.code == 0
     assert command in result.out
+    assert "--help" in result.out
+    assert "<bool>" not in result.out
+
+
+def test_the_help_of_diff_names_its_own_default(run: Run) -> None:
+    assert "[default: (never)]" in run("diff", "--help").out
 
 
 def test_the_version_names_jax_too(run: Run) -> None:
