@@ -44,7 +44,7 @@ def test_no_error_has_the_name_of_a_rule() -> None:
 def test_the_wheel_has_the_page_where_explain_looks_for_it() -> None:
     built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     packaged = ROOT / built["targets"]["wheel"]["force-include"]["docs/errors.md"]
-    assert PLACES == (packaged, ROOT / "docs/errors.md")
+    assert (packaged, ROOT / "docs/errors.md") == PLACES
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

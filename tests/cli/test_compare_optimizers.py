@@ -314,7 +314,7 @@ def test_ctrl_c_shows_what_is_known_and_answers_130(
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert ("Interrupted before there was anything to report" in done.stderr) == (not known)
-    assert ("It was interrupted" in done.stdout) == known
+    assert ("The comparison was interrupted" in done.stdout) == known
     assert ("optax.adam(" in done.stdout) == known
     assert saved.exists() == known
     if known:
