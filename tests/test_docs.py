@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from gradscope.cli.error_pages import PLACES, sections_of
 from gradscope.report import FORMATS
+from gradscope.rules import all_rules
 from gradscope.serialization import report_json
 from tests.report.canned import broken
 
@@ -27,11 +30,21 @@ def slugs(source: Path) -> set[str]:
 
 
 def headings(page: Path) -> set[str]:
-    return set(re.findall(r"^#+ (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE))
+    return set(sections_of(page.read_text(encoding="utf-8")))
 
 
-def test_every_error_has_its_heading() -> None:
-    assert slugs(ROOT / "gradscope") - headings(ROOT / "docs/errors.md") == set()
+def test_every_error_has_a_section_and_every_section_an_error() -> None:
+    assert slugs(ROOT / "gradscope") ^ headings(ROOT / "docs/errors.md") == set()
+
+
+def test_no_error_has_the_name_of_a_rule() -> None:
+    assert {rule.name for rule in all_rules()} & headings(ROOT / "docs/errors.md") == set()
+
+
+def test_the_wheel_has_the_page_where_explain_looks_for_it() -> None:
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    packaged = ROOT / built["targets"]["wheel"]["force-include"]["docs/errors.md"]
+    assert (packaged, ROOT / "docs/errors.md") == PLACES
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
@@ -88,7 +101,7 @@ def test_the_page_on_formats_has_every_format() -> None:
 
 def test_a_dead_link_and_a_missing_heading_are_seen(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("[a](gone.md) [b](page.md#x) [c](https://example.org/d)\n### known\n", encoding="utf-8")
+    page.write_text("[a](gone.md) [b](page.md#x) [c](https://example.org/d)\n### known\n### never-raised\n")
     (tmp_path / "code.py").write_text('raise E(slug="known")\nraise E(slug="unknown")\n', encoding="utf-8")
     assert dead_links(page) == ["gone.md"]
-    assert slugs(tmp_path) - headings(page) == {"unknown"}
+    assert slugs(tmp_path) ^ headings(page) == {"unknown", "never-raised"}

@@ -1,4 +1,4 @@
-"""The entry point: the commands, and the one place where errors become exit codes."""
+"""The entry point: the commands, and the one place that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -26,31 +26,36 @@ from gradscope.cli import (
     surroundings,
     verify,
 )
+from gradscope.cli.help_pages import Command, Group
 from gradscope.errors import ExitCode, GradscopeError
 
 EPILOG = (
-    "Start with **gradscope check model.py**. Exit codes: 0 nothing found, 1 findings, "
-    "2 the input could not be judged, 3 a bug of gradscope."
+    "Start with **gradscope check model.py**. Exit codes: 0 success, 1 findings that --fail-on names, "
+    "2 the input could not be judged, 3 a bug in gradscope."
 )
 
 app = typer.Typer(
     name="gradscope",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("check", epilog=check.EPILOG)(check.check)
-app.command("compare-optimizers", epilog=compare_optimizers.EPILOG)(compare_optimizers.compare_optimizers)
-app.command("find-lr", epilog=find_lr.EPILOG)(find_lr.find_lr)
-app.command("verify", epilog=verify.EPILOG)(verify.verify)
-app.command("init", epilog=init.EPILOG)(init.init)
-app.command("report", epilog=report.EPILOG)(report.report)
-app.command("diff", epilog=diff.EPILOG)(diff.diff)
-app.command("rules")(rules.rules)
-app.command("explain", epilog=explain.EPILOG)(explain.explain)
-app.command("schema", epilog=schema.EPILOG)(schema.schema)
+for name, command, epilog in (
+    ("check", check.check, check.EPILOG),
+    ("compare-optimizers", compare_optimizers.compare_optimizers, compare_optimizers.EPILOG),
+    ("find-lr", find_lr.find_lr, find_lr.EPILOG),
+    ("verify", verify.verify, verify.EPILOG),
+    ("init", init.init, init.EPILOG),
+    ("report", report.report, report.EPILOG),
+    ("diff", diff.diff, diff.EPILOG),
+    ("rules", rules.rules, None),
+    ("explain", explain.explain, explain.EPILOG),
+    ("schema", schema.schema, schema.EPILOG),
+):
+    app.command(name, cls=Command, epilog=epilog)(command)
 
 
 def _show_version(asked: bool) -> None:
@@ -73,12 +78,10 @@ def _jax_version() -> str:
 def _gradscope(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", metavar="", callback=_show_version, is_eager=True, help="Show the versions and exit."
-        ),
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit."),
     ] = False,
 ) -> None:
-    """Tell why a JAX network does not learn: at which layer, at which source line, and what to do."""
+    """Find out why a JAX network does not learn: at which layer, at which source line, and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

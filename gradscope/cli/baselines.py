@@ -14,14 +14,14 @@ from gradscope.gate import baseline_file, baseline_status
 from gradscope.records import Suite
 from gradscope.report.shared import units
 
-BASELINES = "What is known"
+BASELINE = "Baseline"
 
 Seeds = Annotated[
     int | None,
     typer.Option(
         min=1,
         metavar="N",
-        help="Begin from N seeds, from --seed on; a finding of most of them counts.",
+        help="Repeat with N seeds, starting at --seed; report the findings that occur in a majority of them.",
         show_default="1",
     ),
 ]
@@ -29,18 +29,19 @@ Baseline = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Fail only on what this file does not know, or what is clearly worse.",
+        help="Fail only on findings that are new or clearly worse than in this baseline.",
         show_default=False,
-        rich_help_panel=BASELINES,
+        rich_help_panel=BASELINE,
     ),
 ]
 WriteBaseline = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Write what is found now as known, to gradscope-baseline.json for instance; answers 0.",
+        help="Record the current findings as the accepted baseline, e.g. in gradscope-baseline.json, and "
+        "do not fail on them.",
         show_default=False,
-        rich_help_panel=BASELINES,
+        rich_help_panel=BASELINE,
     ),
 ]
 

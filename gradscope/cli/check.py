@@ -39,9 +39,9 @@ def check(
     write_baseline: WriteBaseline = None,
     targets: AnyTargets = None,
 ) -> None:
-    """Tell why a network does not learn: at which layer, at which line, and what to do.
+    """Find out why a network does not learn: at which layer, at which source line, and what to do.
 
-    Without a TARGET all targets of the configuration are checked, and one table shows them.
+    Without a TARGET, all targets of the configuration are checked and shown in one table.
     """
     plan = configuration.plan({**loading, **judging}, targets or ())
     delivery.prepare(*_inputs(plan, write_baseline))

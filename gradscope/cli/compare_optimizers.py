@@ -23,28 +23,32 @@ EPILOG = examples(
     "gradscope compare-optimizers model.py --budget 30s --save run.json",
     "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
 )
-TERMS = "On which terms"
+TUNING = "Tuning"
+TRAINING = "Training"
 
 Optimizers = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="Names of optax or optax.contrib, or of the file's candidates (repeat, or use commas).",
+        help="Optimizers to compare: names in optax, optax.contrib or the candidates of TARGET (repeat, or "
+        "separate with commas).",
         show_default="sgd, momentum, nesterov, adam, adamw, rmsprop, adagrad",
-        rich_help_panel=TERMS,
+        rich_help_panel=TUNING,
     ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Training steps of each run.", show_default="200", rich_help_panel=TERMS),
+    typer.Option(
+        metavar="N", help="Training steps of each run.", show_default="200", rich_help_panel=TRAINING
+    ),
 ]
 Seeds = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Initializations and orders of the data, the same for all.",
+        help="Repeat with N seeds, starting at --seed; every optimizer gets the same ones.",
         show_default="5",
-        rich_help_panel=TERMS,
+        rich_help_panel=TUNING,
     ),
 ]
 Grid = Annotated[
@@ -52,18 +56,20 @@ Grid = Annotated[
     typer.Option(
         "--lr-grid",
         metavar="N",
-        help="Learning rates of each optimizer, half a decade apart around its usual one.",
+        help="Number of learning rates to begin with for each optimizer, half a decade apart around its "
+        "usual one.",
         show_default="5",
-        rich_help_panel=TERMS,
+        rich_help_panel=TUNING,
     ),
 ]
 Budget = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="What is not given is cut until it fits: 60s, 5m.",
+        help="Time budget, such as 60s or 5m: --seeds, --steps and --lr-grid are reduced until the estimated "
+        "time fits, unless they are set.",
         show_default="120s",
-        rich_help_panel=TERMS,
+        rich_help_panel=TUNING,
     ),
 ]
 Goal = Annotated[
@@ -71,32 +77,39 @@ Goal = Annotated[
     typer.Option(
         "--target",
         metavar="LOSS",
-        help="The loss whose crossing is timed.",
+        help="Loss to reach; the report has the steps and the time that each optimizer needs for it.",
         show_default="90% of the best improvement",
-        rich_help_panel=TERMS,
+        rich_help_panel=TUNING,
     ),
 ]
 Schedule = Annotated[
-    str, typer.Option(metavar="|".join(SCHEDULES), help="Of the learning rate.", rich_help_panel=TERMS)
+    str,
+    typer.Option(metavar="|".join(SCHEDULES), help="Learning-rate schedule.", rich_help_panel=TRAINING),
 ]
 Clip = Annotated[
     float | None,
     typer.Option(
         metavar="NORM",
-        help="Clip gradients to this global norm.",
-        show_default=False,
-        rich_help_panel=TERMS,
+        help="Clip the gradients to this global norm.",
+        show_default="no clipping",
+        rich_help_panel=TRAINING,
     ),
 ]
 Exhaustive = Annotated[
     bool,
     typer.Option(
-        "--exhaustive", metavar="", help="Run every learning rate to the end.", rich_help_panel=TERMS
+        "--exhaustive",
+        help="Train every learning rate for all steps; do not stop the worse half early.",
+        rich_help_panel=TUNING,
     ),
 ]
 Vmap = Annotated[
     str,
-    typer.Option(metavar="|".join(VMAP), help="Train all runs at once.", rich_help_panel=TERMS),
+    typer.Option(
+        metavar="|".join(VMAP),
+        help="Whether to train all runs of an optimizer at once, with jax.vmap.",
+        rich_help_panel=TRAINING,
+    ),
 ]
 
 
@@ -118,7 +131,7 @@ def compare_optimizers(
     against: Against = None,
     fail_on: FailOnRegression = NEVER,
 ) -> None:
-    """Measure optimizers on your model: loss, time, memory, sensitivity, and a line to paste."""
+    """Compare optimizers on your model: loss, time, memory, sensitivity to the learning rate."""
     delivery.prepare(source_of(target))
     limit, before = parsed(fail_on, against)
     terms = CompareOptions(
@@ -159,7 +172,9 @@ def seconds_in(text: str | None) -> float | None:
     except (ValueError, KeyError):
         value = 0.0
     if not 0 < value < float("inf"):
-        raise GradscopeError(f'"--budget {text}" is no time.', fix="Write 60s, 5m or 1h.", slug="bad-option")
+        raise GradscopeError(
+            f'"--budget {text}" is not a time.', fix="Write 60s, 5m or 1h.", slug="bad-option"
+        )
     return value
 
 

@@ -18,15 +18,15 @@ from gradscope.config import Plan
 from gradscope.errors import GradscopeError
 from gradscope.report import View
 
-CONFIGURATION = "The configuration"
+CONFIGURATION = "Configuration"
 
 ConfigFile = Annotated[
     str | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Read this configuration in place of the nearest pyproject.toml or gradscope.toml.",
-        show_default=False,
+        help="Read the settings from this file.",
+        show_default="nearest pyproject.toml or gradscope.toml",
         rich_help_panel=CONFIGURATION,
     ),
 ]
@@ -34,8 +34,7 @@ ShowConfig = Annotated[
     bool,
     typer.Option(
         "--show-config",
-        metavar="",
-        help="Show each target with its settings and where they come from; run nothing.",
+        help="Print the settings of each target and where each comes from; run nothing.",
         rich_help_panel=CONFIGURATION,
     ),
 ]
@@ -44,7 +43,7 @@ Jobs = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Check N targets at a time.",
+        help="Number of targets to check at the same time.",
         show_default="half of the cores",
         rich_help_panel=CONFIGURATION,
     ),
@@ -53,14 +52,14 @@ Jobs = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """Which configuration is read, and whether it is only shown."""
+    """Which configuration to read, and whether only to print it."""
 
     file: str | None = None
     jobs: int | None = None
     shown: bool = False
 
     def plan(self, given: Given, targets: Sequence[str]) -> Plan:
-        """The targets, or all that are configured, with the settings of all layers."""
+        """The targets, or all configured ones, each with its settings merged."""
         found = config.nearest(os.getcwd()) if self.file is None else config.read(self.file)
         jobs: Given = {} if self.jobs is None else {"jobs": self.jobs}
         plan = config.plan(found, {**given, **jobs}, targets)
@@ -84,7 +83,7 @@ def configured_file(config: ConfigFile = None) -> Configured:
 
 
 def show(plan: Plan, delivery: Delivery) -> None:
-    """What `--show-config` prints."""
+    """Print the settings, as `--show-config` asks."""
     check_format(delivery.format, ("terminal", "json"))
     text = config.as_json(plan) if delivery.format == "json" else config.as_text(plan)
 
@@ -104,12 +103,12 @@ def search(folder: str) -> None:
 
 def _no_target(file: str | None) -> GradscopeError:
     looked = (
-        "No pyproject.toml here or above has [tool.gradscope], and there is no gradscope.toml."
+        "No pyproject.toml in this folder or above has [tool.gradscope], and there is no gradscope.toml."
         if file is None
-        else f"{file} configures none."
+        else f"{file} configures no targets."
     )
     return GradscopeError(
-        "There is nothing to check.",
+        "There is no target to check.",
         why=f"No TARGET was given. {looked}",
         fix='Name a file, `gradscope check model.py`, or write `targets = ["models/*.py"]` below '
         "[tool.gradscope] in pyproject.toml.",

@@ -10,15 +10,15 @@ import typer
 from gradscope.changes import compare
 from gradscope.cli.delivery import SCREEN, Delivery
 from gradscope.cli.options import (
-    RENDERING,
+    OUTPUT,
     Color,
     ColorMode,
-    FailOn,
     Output,
     Quiet,
     ShowAll,
     check_format,
     examples,
+    fail_on_option,
     policy,
 )
 from gradscope.errors import ExitCode
@@ -34,28 +34,31 @@ EPILOG = examples(
 )
 
 Old = Annotated[
-    str, typer.Argument(metavar="OLD.json", help="Written by `gradscope check --save`.", show_default=False)
+    str, typer.Argument(metavar="OLD.json", help="A run that was saved with --save.", show_default=False)
 ]
 New = Annotated[
-    str, typer.Argument(metavar="NEW.json", help="The run to compare with it.", show_default=False)
+    str, typer.Argument(metavar="NEW.json", help="A later run to compare with it.", show_default=False)
 ]
 Format = Annotated[
     str,
-    typer.Option(metavar="|".join(RENDERERS), help="How to write the changes.", rich_help_panel=RENDERING),
+    typer.Option(
+        metavar="FORMAT", help=f"Format of the changes: {', '.join(RENDERERS)}.", rich_help_panel=OUTPUT
+    ),
 ]
+FailOnNew = Annotated[str, fail_on_option(gate_policy.NEVER)]
 
 
 def diff(
     old: Old,
     new: New,
-    fail_on: FailOn = gate_policy.NEVER,
+    fail_on: FailOnNew = gate_policy.NEVER,
     format: Format = "terminal",
     output: Output = SCREEN,
     show_all: ShowAll = False,
     color: ColorMode = Color.AUTO,
     quiet: Quiet = False,
 ) -> None:
-    """Show what changed between two saved runs. `--fail-on` looks at new findings only."""
+    """Show what changed between two saved runs. `--fail-on` considers new findings only."""
     check_format(format, RENDERERS)
     before, after = suite_json.load(old, Policy()), suite_json.load(new, Policy())
     delivery = Delivery(output=output, show_all=show_all, color=color, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`gradscope explain RULE`: the page of one rule."""
+"""`gradscope explain NAME`: the page of a rule, or the section on an error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Annotated
 import typer
 
 from gradscope import rules
-from gradscope.cli import completion, screen
-from gradscope.cli.options import Color, ColorMode, Format, check_format, examples
+from gradscope.cli import completion, error_pages, screen
+from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.report.shared.glyphs import glyphs_for
+from gradscope.rules.registry import unknown
 from gradscope.serialization.report_json import FORMAT
 
-EPILOG = examples("gradscope explain vanishing-gradient", "gradscope explain non-finite > non-finite.md")
+EPILOG = examples(
+    "gradscope explain vanishing-gradient",
+    "gradscope explain non-finite > non-finite.md",
+    "gradscope explain no-batches",
+)
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
 HEADINGS = ("markdown.h1", "markdown.h2", "markdown.h3")
@@ -25,23 +30,34 @@ CODE = ("markdown.code", "markdown.code_block")
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="RULE",
-        help="A name from `gradscope rules`.",
+        metavar="NAME",
+        help="A rule that `gradscope rules` lists, or the name that an error message ends with.",
         show_default=False,
         autocompletion=completion.rule,
     ),
 ]
 
 
-def explain(rule: Name, format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:
-    """Say what a rule means, how it is measured, and what to do."""
-    check_format(format, ("terminal", "json"))
-    found = rules.get(rule)
+def explain(name: Name, format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:
+    """Explain a rule (what it measures, what it means, what to do) or an error message."""
+    check_format(format, PAGE_FORMATS)
+    entry = _entry(name)
     if format == "json":
-        entry = {"format": FORMAT, "rule": {**described(found), "page": found.page}}
-        screen.emit(json.dumps(entry, indent=1, allow_nan=False) + "\n")
+        screen.emit(json.dumps({"format": FORMAT, **entry}, indent=1, allow_nan=False) + "\n")
     else:
-        screen.emit(page(found.name, found.page, screen.colored(sys.stdout, color)))
+        ((_, found),) = entry.items()
+        screen.emit(page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color)))
+
+
+def _entry(name: str) -> dict[str, dict[str, object]]:
+    """The rule or the error of this name, as JSON has it. Raises `GradscopeError` where there is neither."""
+    known = {rule.name: rule for rule in rules.all_rules()}
+    if name in known:
+        return {"rule": {**described(known[name]), "page": known[name].page}}
+    errors = error_pages.sections()
+    if name in errors:
+        return {"error": {"name": name, "page": errors[name]}}
+    raise unknown("rule or error", name, [*known, *errors])
 
 
 def page(name: str, text: str, color: bool) -> str:

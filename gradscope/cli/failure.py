@@ -15,7 +15,7 @@ from gradscope.report.terminal.lines import Line, paragraph, print_lines
 
 
 def show_error(error: GradscopeError) -> ExitCode:
-    """What, why, the details as they are, and what to do."""
+    """What, why, the details as they are, what to do, and the command that explains the error."""
     glyphs = glyphs_for(sys.stderr.encoding)
     width = screen.width(to_file=False)
     lines = paragraph(glyphs.text(error.what), width, 0, "strong", ("error: ", "error"))
@@ -24,6 +24,8 @@ def show_error(error: GradscopeError) -> ExitCode:
     lines += as_they_are(error.details, glyphs)
     if error.fix:
         lines += paragraph(glyphs.text(error.fix), width, 2, "", (f"{glyphs.arrow} ", "remedy"))
+    if error.slug:
+        lines += paragraph(f"gradscope explain {error.slug}", width, 2, "quiet")
     print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
     return error.exit_code
 

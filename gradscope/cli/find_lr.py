@@ -21,17 +21,25 @@ Optimizer = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="A name of optax or optax.contrib, or of the file's candidates.",
-        show_default="the file's optimizer, or adam",
+        help="Optimizer: a name in optax, optax.contrib or the candidates of TARGET.",
+        show_default="optimizer of TARGET, or adam",
     ),
 ]
 Seeds = Annotated[
     int | None,
-    typer.Option(metavar="N", help="The suggestion is their median.", show_default="5"),
+    typer.Option(
+        metavar="N",
+        help="Repeat with N seeds, starting at --seed; the suggestion is the median over them.",
+        show_default="5",
+    ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Steps of the ramp over eight decades.", show_default="100"),
+    typer.Option(
+        metavar="N",
+        help="Number of training steps; the learning rate rises over eight decades.",
+        show_default="100",
+    ),
 ]
 
 
@@ -44,7 +52,7 @@ def find_lr(
     seeds: Seeds = None,
     steps: Steps = None,
 ) -> None:
-    """Suggest a learning rate: an exponential ramp from several seeds, and where the loss was lowest."""
+    """Suggest a learning rate by a range test: it rises exponentially until the loss does, for each seed."""
     delivery.prepare(source_of(target))
 
     # Imported once every option is known to be right: the other commands start without them.

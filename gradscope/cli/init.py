@@ -1,4 +1,4 @@
-"""`gradscope init`: a short problem file that runs, to be changed into the user's own."""
+"""`gradscope init`: a short problem file that runs, as a start for the user's own."""
 
 from __future__ import annotations
 
@@ -42,28 +42,33 @@ class Framework(StrEnum):
 
 def init(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")
+        Path, typer.Argument(metavar="FILE", help="File to write; it must not exist yet.")
     ] = Path("model.py"),
     framework: Annotated[
         str,
-        typer.Option("--framework", "-f", metavar="|".join(Framework), help="What the model is written in."),
+        typer.Option(
+            "--framework",
+            "-f",
+            metavar="NAME",
+            help=f"Framework that the model is written in: {', '.join(Framework)}.",
+        ),
     ] = Framework.PLAIN.value,
 ) -> None:
-    """Write a short problem file that runs, in the idiom of a framework."""
+    """Write a short problem file that runs, for the framework of your choice."""
     chosen = Framework(one_of("--framework", framework, tuple(Framework)))
     text = files("gradscope.templates").joinpath(f"{chosen.value}.py.txt").read_text(encoding="utf-8")
     write_new(file, text.format(file=file.name, data=DATA).rstrip("\n") + "\n")
     screen.emit(f"Wrote {file}. Now run: gradscope check {shlex.quote(str(file))}\n")
     if find_spec(chosen.library) is None:
-        screen.tell(f"It needs a library: pip install 'gradscope-jax[{chosen.library}]'")
+        screen.tell(f"The file needs a library: pip install 'gradscope-jax[{chosen.library}]'")
 
 
 def write_new(file: Path, text: str) -> None:
     """Never over a file that exists."""
     if file.suffix != ".py":
         raise GradscopeError(
-            f'"{file}" is no name of a Python file.',
-            fix=f"Give one: {file.name}.py.",
+            f'"{file}" is not the name of a Python file.',
+            fix=f"Give a name such as {file.name}.py.",
             slug="unwritable-output",
         )
     try:
@@ -71,8 +76,8 @@ def write_new(file: Path, text: str) -> None:
             new.write(text)
     except FileExistsError:
         raise GradscopeError(
-            f"There already is a file {file}.",
-            why="init writes new files only.",
+            f"The file {file} already exists.",
+            why="`gradscope init` only writes new files.",
             fix="Give another name: `gradscope init NAME.py`, or move the file away.",
             slug="unwritable-output",
         ) from None

@@ -1,4 +1,4 @@
-"""The options that say how a target is measured and judged; a configuration has all of them, too."""
+"""The options that control how a target is measured and judged; a configuration has all of them, too."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gradscope.cli.loading import Given
 from gradscope.cli.options import FailOn, names_in, policy
 
 Batches = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Measure over N batches.", show_default="1")
+    int | None, typer.Option(min=1, metavar="N", help="Number of batches to measure.", show_default="1")
 ]
 Select = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RULE",
-        help="Apply only these rules (repeat, or use commas).",
-        show_default=False,
+        help="Apply only these rules (repeat, or separate with commas).",
+        show_default="all rules",
         autocompletion=completion.rule_list,
     ),
 ]
@@ -28,7 +28,7 @@ Ignore = Annotated[
     list[str] | None,
     typer.Option(
         metavar="RULE",
-        help="Leave these rules out.",
+        help="Do not apply these rules (repeat, or separate with commas).",
         show_default=False,
         autocompletion=completion.rule_list,
     ),
@@ -37,18 +37,16 @@ Verify = Annotated[
     bool | None,
     typer.Option(
         "--verify/--no-verify",
-        metavar="",
-        help="Verify the gradients, too, as `gradscope verify` does.",
-        show_default=False,
+        help="Also verify the gradients, as `gradscope verify` does.",
+        show_default="--no-verify",
     ),
 ]
 Histograms = Annotated[
     bool | None,
     typer.Option(
         "--histograms/--no-histograms",
-        metavar="",
-        help="Count weights and gradients by size, too; for --report html=FILE.",
-        show_default=False,
+        help="Also measure histograms of weights and gradients, which --report html=FILE draws.",
+        show_default="--no-histograms",
     ),
 ]
 
@@ -63,7 +61,7 @@ def given_judging(
     baseline: Baseline = None,
     fail_on: FailOn = None,
 ) -> Given:
-    """What is given, checked, by the keys of a configuration. For `groups.with_options`."""
+    """The options that were given, checked, by the keys of a configuration. For `groups.with_options`."""
     options: dict[str, config.Value] = {
         "batches": batches,
         "seeds": seeds,

@@ -1,4 +1,4 @@
-"""The options that say how a TARGET is loaded: every command that loads one has all of them."""
+"""The options that control how a TARGET is loaded: every command that loads one has all of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
 from gradscope.records.options import LoadOptions
 
-LOADING = "What is loaded"
+LOADING = "Loading"
 Given = Mapping[str, config.Value]
-"""Options by the keys of a configuration; those that were not given are left to it."""
+"""Options by the keys of a configuration; those that were not given are absent."""
 
 TARGET_HELP = (
-    "Your file with loss_fn, params and batch in it: model.py, model.py:name or package.module:name. "
-    "It is run, as Python runs it."
+    "A Python file that defines loss_fn, params and batch: model.py, model.py:name or package.module:name. "
+    "gradscope executes the file."
 )
 Target = Annotated[
     str,
@@ -32,7 +32,7 @@ AnyTargets = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TARGET",
-        help=f"{TARGET_HELP} Without one: all that [tool.gradscope] configures.",
+        help=f"{TARGET_HELP} Without a TARGET, all targets in [tool.gradscope] are checked.",
         show_default=False,
         autocompletion=completion.python_file,
     ),
@@ -41,9 +41,9 @@ Data = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="Take batches from this file (.npz, .npy, .csv, .parquet, .safetensors) instead; repeat for "
-        "several.",
-        show_default=False,
+        help="Read the batches from this file (.npz, .npy, .csv, .parquet or .safetensors); repeat for "
+        "several files.",
+        show_default="the batches of TARGET",
         rich_help_panel=LOADING,
     ),
 ]
@@ -52,7 +52,8 @@ Inputs = Annotated[
     typer.Option(
         "--x",
         metavar="NAME",
-        help="Arrays or columns of the files that are the inputs, with commas.",
+        help="Arrays or columns in the data files that are the inputs, separated by commas; without --x, all "
+        "that --y does not name.",
         show_default=False,
         rich_help_panel=LOADING,
     ),
@@ -62,7 +63,7 @@ Targets = Annotated[
     typer.Option(
         "--y",
         metavar="NAME",
-        help="Those that are the targets; without --x, all others are the inputs.",
+        help="Arrays or columns in the data files that are the labels, separated by commas.",
         show_default=False,
         rich_help_panel=LOADING,
     ),
@@ -71,8 +72,8 @@ Params = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Take the parameters from this checkpoint: safetensors, .npz, Orbax, Flax msgpack or Equinox.",
-        show_default=False,
+        help="Load the parameters from this checkpoint (safetensors, .npz, Orbax, Flax msgpack or Equinox).",
+        show_default="the parameters of TARGET",
         rich_help_panel=LOADING,
     ),
 ]
@@ -80,9 +81,9 @@ Loss = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Compare the model's outputs with the targets by this loss: cross-entropy, mse, or any of "
+        help="Loss between the model's outputs and the labels: cross-entropy, mse, or a function of "
         "optax.losses.",
-        show_default=False,
+        show_default="loss_fn of TARGET",
         rich_help_panel=LOADING,
     ),
 ]
@@ -91,8 +92,8 @@ BatchSize = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Cut batches of N rows from data() or --data.",
-        show_default=False,
+        help="Number of rows in each batch that is taken from data() or --data.",
+        show_default="128",
         rich_help_panel=LOADING,
     ),
 ]
@@ -100,7 +101,7 @@ Seed = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Seed of init(key) and of the key of loss_fn.",
+        help="Seed for init(key), for the key of loss_fn and for the order of the rows of data() and --data.",
         show_default="0",
         rich_help_panel=LOADING,
     ),
@@ -109,8 +110,8 @@ Timeout = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="Give up on a target that takes longer.",
-        show_default=False,
+        help="Stop a target that takes longer than this many seconds.",
+        show_default="no limit",
         rich_help_panel=LOADING,
     ),
 ]
@@ -126,10 +127,12 @@ def given_loading(
     seed: Seed = None,
     timeout: Timeout = None,
 ) -> Given:
-    """What is given, checked, by the keys of a configuration. For `groups.with_options`."""
+    """The options that were given, checked, by the keys of a configuration. For `groups.with_options`."""
     if timeout is not None and not 0 < timeout < float("inf"):
         raise GradscopeError(
-            f'"--timeout {timeout}" is no time to wait.', fix="Give seconds above 0.", slug="bad-option"
+            f'"--timeout {timeout}" is not a time.',
+            fix="Give a number of seconds above 0.",
+            slug="bad-option",
         )
     options: dict[str, config.Value] = {
         "data": tuple(data or ()) or None,

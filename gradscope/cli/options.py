@@ -1,4 +1,4 @@
-"""The options that several commands share: one name, one meaning, one help text."""
+"""The options that several commands share: each has one name, one meaning and one help text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from gradscope.gate import policy as gate_policy
 from gradscope.records import Policy
 from gradscope.report import FORMATS
 
-RENDERING = "What is shown"
+OUTPUT = "Output"
+GATE = "CI gate"
+PAGE_FORMATS = ("terminal", "json")
+"""Of the commands that show pages of their own, not a report."""
 
 
 class Color(StrEnum):
@@ -25,11 +28,13 @@ class Color(StrEnum):
 
 
 def fail_on_option(default: str) -> Any:
-    """`--fail-on`, for a command that judges by this where it is not given."""
+    """`--fail-on`, for a command with this default."""
     return typer.Option(
-        metavar="WHAT",
-        help="Answer exit code 1 on these: error, warning, note, or names of rules, with commas; or never.",
+        metavar="POLICY",
+        help="Exit with code 1 if any of these is found: severities (error, warning, note) or names of "
+        "rules, separated by commas; or never.",
         show_default=default,
+        rich_help_panel=GATE,
         autocompletion=completion.policy,
     )
 
@@ -38,9 +43,18 @@ FailOn = Annotated[str | None, fail_on_option("error")]
 Format = Annotated[
     str,
     typer.Option(
-        metavar="|".join(FORMATS),
-        help="How to write the report.",
-        rich_help_panel=RENDERING,
+        metavar="FORMAT",
+        help=f"Format of the report: {', '.join(FORMATS)}.",
+        rich_help_panel=OUTPUT,
+        autocompletion=completion.format_name,
+    ),
+]
+PageFormat = Annotated[
+    str,
+    typer.Option(
+        metavar="FORMAT",
+        help=f"Format of the page: {', '.join(PAGE_FORMATS)}.",
+        rich_help_panel=OUTPUT,
         autocompletion=completion.format_name,
     ),
 ]
@@ -49,10 +63,10 @@ MoreReports = Annotated[
     typer.Option(
         "--report",
         metavar="FORMAT=FILE",
-        help="Write the report to this file, too: html=report.html; repeat for several.",
+        help="Also write the report to a file, e.g. html=report.html; repeat for several files.",
         autocompletion=completion.format_and_file,
         show_default=False,
-        rich_help_panel=RENDERING,
+        rich_help_panel=OUTPUT,
     ),
 ]
 RecordSvg = Annotated[
@@ -60,33 +74,30 @@ RecordSvg = Annotated[
     typer.Option(
         "--record-svg",
         metavar="FILE",
-        help="Keep a picture of what the terminal shows: --report svg=FILE.",
+        help="Save a picture of the terminal output; the same as --report svg=FILE.",
         show_default=False,
-        rich_help_panel=RENDERING,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Save = Annotated[
     str | None,
     typer.Option(
         metavar="RUN.json",
-        help="Keep the run, for `gradscope report` and `gradscope diff`.",
+        help="Save the run for `gradscope report` and `gradscope diff`.",
         show_default=False,
-        rich_help_panel=RENDERING,
+        rich_help_panel=OUTPUT,
     ),
 ]
 NoProgress = Annotated[
     bool,
-    typer.Option(
-        "--no-progress", metavar="", help="No line that says what is being done.", rich_help_panel=RENDERING
-    ),
+    typer.Option("--no-progress", help="Do not show the progress line on stderr.", rich_help_panel=OUTPUT),
 ]
 NoTiming = Annotated[
     bool,
     typer.Option(
         "--no-timing",
-        metavar="",
-        help="Leave out how long it took: the same input then gives the same bytes.",
-        rich_help_panel=RENDERING,
+        help="Leave out timings, so that the same input gives the same bytes.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Verbose = Annotated[
@@ -94,46 +105,43 @@ Verbose = Annotated[
     typer.Option(
         "--verbose",
         "-v",
-        metavar="",
-        help="The evidence of each finding; of several targets, each one's whole report.",
-        rich_help_panel=RENDERING,
+        help="Show the evidence of each finding and, for several targets, each full report.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 Output = Annotated[
     str,
     typer.Option(
-        metavar="FILE", help="Where to write the report; - is the screen.", rich_help_panel=RENDERING
+        metavar="FILE", help="File to write the report to; - is standard output.", rich_help_panel=OUTPUT
     ),
 ]
 ShowAll = Annotated[
     bool,
-    typer.Option("--all", metavar="", help="Show every layer and every finding.", rich_help_panel=RENDERING),
+    typer.Option("--all", help="Show every layer and every finding.", rich_help_panel=OUTPUT),
 ]
 ColorMode = Annotated[
     Color,
-    typer.Option("--color", help="auto: only on a terminal.", rich_help_panel=RENDERING),
+    typer.Option("--color", help="When to use color; auto: only on a terminal.", rich_help_panel=OUTPUT),
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", metavar="", help="Only the verdict and the findings.", rich_help_panel=RENDERING
-    ),
+    typer.Option("--quiet", "-q", help="Show only the verdict and the findings.", rich_help_panel=OUTPUT),
 ]
 
 
 def policy(fail_on: str | None, more_rules: Iterable[str] = ()) -> Policy:
-    """What `--fail-on` says, or the default; where no rule is named, none is imported."""
+    """The policy of `--fail-on`, or the default; rules are imported only if one is named."""
     if fail_on is None:
         return Policy()
     return gate_policy.parse(fail_on, more_rules)
 
 
 def one_of(option: str, value: str, known: Sequence[str]) -> str:
-    """`value`, which is in `known`; for any other the error names all of them, the nearest first."""
+    """`value` if it is in `known`; else a `GradscopeError` that names the nearest and all of them."""
     if value not in known:
         near = get_close_matches(value.lower(), known, n=1)
         raise GradscopeError(
-            f'"{option} {value}" is not known.',
+            f'"{option} {value}" is not a valid value.',
             fix=f"{f'Did you mean {near[0]}? ' if near else ''}Use one of: {', '.join(known)}.",
             slug="bad-option",
         )
@@ -146,7 +154,7 @@ def source_of(target: str) -> str:
 
 
 def examples(*commands: str) -> str:
-    """The end of a help page; blank lines keep the commands on lines of their own."""
+    """The examples at the end of a help page; blank lines keep each command on its own line."""
     return "\n\n".join(["Examples:", *(f"**{command}**" for command in commands)])
 
 

@@ -8,29 +8,30 @@ from typing import Annotated
 
 import typer
 
+from gradscope.cli.options import GATE
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.gate import policy
 from gradscope.records import Comparison, Report
 from gradscope.serialization import report_json
 
 NEVER = policy.NEVER
-PANEL = "As a gate"
 
 Against = Annotated[
     str | None,
     typer.Option(
         metavar="RUN.json",
-        help="A saved run of the same comparison.",
+        help="Compare your optimizer with its result in this saved run.",
         show_default=False,
-        rich_help_panel=PANEL,
+        rich_help_panel=GATE,
     ),
 ]
 FailOnRegression = Annotated[
     str,
     typer.Option(
         metavar="regression:N%",
-        help="Answer exit code 1 where your optimizer loses more than N% of the improvement it had.",
-        rich_help_panel=PANEL,
+        help="Exit with code 1 if your optimizer loses more than N% of the improvement it made in the saved "
+        "run; needs --against.",
+        rich_help_panel=GATE,
     ),
 ]
 

@@ -16,19 +16,17 @@ EPILOG = examples("gradscope report run.json --all", "gradscope report run.json 
 
 Run = Annotated[
     str,
-    typer.Argument(
-        metavar="RUN.json", help="Written by `gradscope check --save RUN.json`.", show_default=False
-    ),
+    typer.Argument(metavar="RUN.json", help="A run that was saved with --save.", show_default=False),
 ]
 
 
 # By default each target is judged by the policy that it was saved with.
-FailOn = Annotated[str | None, fail_on_option("as it was saved; error")]
+FailOn = Annotated[str | None, fail_on_option("the policy of the saved run")]
 
 
 @with_options(delivery=rendering_options)
 def report(run: Run, delivery: Delivery, fail_on: FailOn = None) -> None:
-    """Show a saved run again, and judge it; your model is not run."""
+    """Show a saved run in any format, and exit with the code of its findings; no model is run."""
     delivery.prepare(run)
     saved = suite_json.load(run, Policy())
     # A run may hold findings of rules that this gradscope does not have.

@@ -1,4 +1,4 @@
-"""`gradscope rules`: what is looked for, one line each."""
+"""`gradscope rules`: the rules, one line each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import json
 import sys
 
 from gradscope.cli import screen
-from gradscope.cli.options import Color, ColorMode, Format, check_format
+from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format
 from gradscope.report.shared.glyphs import Glyphs, glyphs_for
 from gradscope.report.terminal.lines import Line, pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
 from gradscope.serialization.report_json import FORMAT
 
 
-def rules(format: Format = "terminal", color: ColorMode = Color.AUTO) -> None:
-    """List the rules."""
-    check_format(format, ("terminal", "json"))
+def rules(format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:
+    """List the rules that `check` and `verify` apply."""
+    check_format(format, PAGE_FORMATS)
     if format == "json":
         entries = [described(rule) for rule in all_rules()]
         screen.emit(json.dumps({"format": FORMAT, "rules": entries}, indent=1, allow_nan=False) + "\n")
@@ -39,7 +39,7 @@ def described(rule: Rule) -> dict[str, object]:
 
 
 def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
-    """By family, names in one column, what each says beside it."""
+    """By family: names in one column, summaries in another where the width allows it."""
     names = max([0, *(width_of(rule.name) for rule in known)])
     left = 2 + names + 2 + len("warning") + 2
     beside = width - left >= 30
@@ -54,4 +54,4 @@ def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
         head.append((pad(rule.severity.value, len("warning")), rule.severity.value))
         lines.append([*head, (f"  {summary.pop(0)}", "")] if beside else head)
         lines += [[(" " * (left if beside else 4) + piece, "")] for piece in summary]
-    return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of one.", width, 0, "quiet")]
+    return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of a rule.", width, 0, "quiet")]

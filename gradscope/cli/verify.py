@@ -1,4 +1,4 @@
-"""`gradscope verify TARGET`: is the gradient right, for each parameter."""
+"""`gradscope verify TARGET`: whether the gradient of each parameter is right."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ EPILOG = examples(
 )
 
 Directions = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Random directions tried in each parameter leaf.")
+    int, typer.Option(min=1, metavar="N", help="Number of random directions to test in each parameter leaf.")
 ]
 PerElement = Annotated[
     int,
-    typer.Option(min=0, metavar="N", help="Check N random elements of each leaf by themselves, too."),
+    typer.Option(min=0, metavar="N", help="Also test N random elements of each leaf one by one."),
 ]
 
 
@@ -39,7 +39,7 @@ def verify(
     per_element: PerElement = 0,
     fail_on: FailOn = None,
 ) -> None:
-    """Tell whether the gradients are right: each parameter against differences, each custom rule alone."""
+    """Verify gradients: each parameter against finite differences, each custom derivative rule by itself."""
     delivery.prepare(source_of(target))
     # What the gate of `check` fails on may leave out wrong gradients: only how it is loaded is taken over.
     policed = policy(fail_on)

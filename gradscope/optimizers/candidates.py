@@ -24,7 +24,7 @@ YOURS = "yours"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateOptimizer:
     """A way to make an optimizer from a learning rate (a number, a traced one, or a schedule)."""
 
     name: str
@@ -35,12 +35,12 @@ class Candidate:
     usual: float | None
     """Middle of the grid; `None` where there is no learning rate to search."""
     settings: Mapping[str, Number] = field(default_factory=dict)
-    searches_lines: bool = False
-    """Evaluates the loss several times a step, on the same batch: for losses without noise."""
+    uses_line_search: bool = False
+    """Evaluates the loss several times per step, on the same batch: for losses without noise."""
     at: Callable[[Any, Any], Any] | None = None
-    """(state, params) -> the parameters that are to be judged, where they are not those being trained."""
-    as_it_is: bool = False
-    """With its own schedule and clipping."""
+    """(state, params) -> the parameters to evaluate, where they are not those being trained."""
+    unchanged: bool = False
+    """Used as the user gives it, with its own schedule and clipping."""
 
 
 _ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -54,7 +54,7 @@ _FIXED = frozenset(
     {"sgd", "momentum", "nesterov", "noisy_sgd", "optimistic_gradient_descent", "schedule_free_sgd"}
     | {"sign_sgd", "signum", "lion", "fromage", "lars", "muon", "polyak_sgd", "dog", "dowg", "momo", "lbfgs"}
 )
-"""One step length for every weight or matrix; the others keep one for each weight."""
+"""Optimizers with one step length for all weights or per matrix; the others have one per weight."""
 
 _USUAL: dict[str, float] = {
     "sgd": 1e-1, "momentum": 1e-2, "nesterov": 1e-2, "noisy_sgd": 1e-1, "optimistic_gradient_descent": 1e-1,
@@ -62,20 +62,20 @@ _USUAL: dict[str, float] = {
     "novograd": 1e-2, "yogi": 1e-2, "fromage": 1e-2, "lion": 1e-4, "sign_sgd": 1e-4, "signum": 1e-4,
     "madgrad": 1e-2, "schedule_free_sgd": 1.0, "schedule_free_adamw": 2.5e-3, "momo_adam": 1e-2,
 }  # fmt: skip
-"""The papers' or libraries' own starting points; for all others Adam's 1e-3 (Kingma and Ba 2015)."""
+"""Rates recommended by the papers or libraries; for all others Adam's 1e-3 (Kingma and Ba 2015)."""
 
 _AUTOMATIC = frozenset({"prodigy", "dog", "dowg", "dadapt_adamw", "cocob", "momo", "polyak_sgd", "lbfgs"})
-"""They find their own step length; a factor before it stays at its default."""
+"""Optimizers that choose their own step length; a factor before it stays at its default."""
 
 _SCHEDULE_FREE = frozenset({"schedule_free_sgd", "schedule_free_adamw"})
 
 _OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"noisy_sgd": {"key": 0}}
 
 
-def named(name: str, others: Iterable[str] = ()) -> Candidate:
+def named(name: str, others: Iterable[str] = ()) -> CandidateOptimizer:
     """The candidate called `name`: one of the seven defaults, or a function of optax or optax.contrib.
 
-    `others` are names that would have been taken too, for the error.
+    `others` are further valid names, for the error.
     """
     wanted = name.strip().lower().replace("-", "_")
     base, fixed = _ALIASES.get(wanted, (wanted, {}))
@@ -89,41 +89,41 @@ def named(name: str, others: Iterable[str] = ()) -> Candidate:
     automatic = wanted in _AUTOMATIC
     written = "".join(f", {key}={value!r}" for key, value in fixed.items())
     first = "" if automatic else "{rate}"
-    return Candidate(
+    return CandidateOptimizer(
         name=wanted,
         make=partial(_without_rate if automatic else _with_rate, function, fixed),
         code=f"{home}.{base}({(first + written).removeprefix(', ')})",
         kind=AUTOMATIC if automatic else FIXED if wanted in _FIXED else ADAPTIVE,
         usual=None if automatic else _USUAL.get(wanted, 1e-3),
         settings=_settings(signature, fixed, rate),
-        searches_lines=wanted == "lbfgs",
+        uses_line_search=wanted == "lbfgs",
         at=optax.contrib.schedule_free_eval_params if wanted in _SCHEDULE_FREE else None,
     )
 
 
-def own(name: str, make: Callable[[Any], Any], usual: float = 1e-3) -> Candidate:
+def own(name: str, make: Callable[[Any], Any], usual: float = 1e-3) -> CandidateOptimizer:
     """One of the file's `candidates`, a function of the learning rate."""
-    return Candidate(name, make, f"candidates[{name!r}]({{rate}})", OWN, usual)
+    return CandidateOptimizer(name, make, f"candidates[{name!r}]({{rate}})", OWN, usual)
 
 
-def users(optimizer: Any) -> Candidate:
-    """The file's `optimizer` as it is: its learning rate is the user's."""
-    return Candidate(YOURS, lambda _rate: optimizer, "optimizer", OWN, None, as_it_is=True)
+def users(optimizer: Any) -> CandidateOptimizer:
+    """The file's `optimizer`, unchanged: it has its own learning rate."""
+    return CandidateOptimizer(YOURS, lambda _rate: optimizer, "optimizer", OWN, None, unchanged=True)
 
 
-def scaled(optimizer: Any) -> Candidate:
-    """The user's optimizer with a factor before its updates in the place of a learning rate."""
-    return Candidate(
+def scaled(optimizer: Any) -> CandidateOptimizer:
+    """The user's optimizer, with a factor on its updates instead of a learning rate."""
+    return CandidateOptimizer(
         name=YOURS,
         make=lambda rate: optax.chain(optimizer, optax.scale_by_learning_rate(rate, flip_sign=False)),
         code="optax.chain(optimizer, optax.scale({rate}))",
         kind=OWN,
         usual=1.0,
-        as_it_is=True,
+        unchanged=True,
     )
 
 
-def one_of(problem: Problem, name: str | None) -> Candidate:
+def one_of(problem: Problem, name: str | None) -> CandidateOptimizer:
     """The file's candidate or the optimizer of optax called `name`; else the file's optimizer, or Adam."""
     if name is None and problem.optimizer is not None:
         return scaled(problem.optimizer)
@@ -177,8 +177,8 @@ def _require_arguments(
     if needed:
         raise GradscopeError(
             f"The optimizer {name!r} needs {listed([f'`{p}`' for p in needed])}.",
-            why="gradscope knows no value for them that fits every problem.",
-            fix=f'Give it in the file: `candidates = {{"{name}": lambda lr: ...}}`.',
+            why="There is no value for them that fits every problem.",
+            fix=f'Define it in the file: `candidates = {{"{name}": lambda lr: ...}}`.',
             slug="unfit-optimizer",
         )
 
@@ -195,17 +195,17 @@ def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str 
 def _unknown(name: str, others: Iterable[str]) -> GradscopeError:
     wanted = name.lower().replace("-", "_")
     close = nearest(wanted, [*others, *known()], most=3)
-    why = "It is neither in optax or optax.contrib, nor among the file's `candidates`."
-    fix = f"{close} The usual ones: {', '.join(DEFAULT)}.".strip()
+    why = "It is not in optax or optax.contrib, and not among the file's `candidates`."
+    fix = f"{close} The defaults are {', '.join(DEFAULT)}.".strip()
     home = next(
         (h for h, m in (("optax", optax), ("optax.contrib", optax.contrib)) if hasattr(m, wanted)), ""
     )
     if wanted == YOURS:
         why, fix = (
-            "The file gives no `optimizer`.",
-            "Write `optimizer = optax.adam(1e-3)`, or what you train with.",
+            "The file defines no `optimizer`.",
+            "Define `optimizer = optax.adam(1e-3)`, or the optimizer that you train with.",
         )
     elif home:
-        why = f"`{home}.{wanted}` makes none from a learning rate alone: it wraps another one, or is a part."
-        fix = f'Give it in the file: `candidates = {{"{wanted}": lambda lr: ...}}`.'
+        why = f"`{home}.{wanted}` does not make an optimizer from a learning rate alone."
+        fix = f'Define it in the file: `candidates = {{"{wanted}": lambda lr: ...}}`.'
     return GradscopeError(f"There is no optimizer {name!r}.", why=why, fix=fix, slug="unknown-optimizer")

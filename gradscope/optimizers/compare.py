@@ -1,4 +1,4 @@
-"""`compare`: every candidate on the same problem, from the same starts, on the same batches."""
+"""`compare`: train every candidate on the same problem, from the same parameters, on the same batches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import candidates as known, results
-from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import median, profile_scores, window_of
-from gradscope.optimizers.engines import Run
+from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
-from gradscope.optimizers.ground import Ground, prepared, training_of
 from gradscope.optimizers.planning import keeps_runs
-from gradscope.optimizers.search import Terms, grid_around, known_of, search
+from gradscope.optimizers.search import SearchSettings, completed_runs, grid_around, search
+from gradscope.optimizers.setup import SharedSetup, prepared, training_of
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.verdict import reasons, recommendation
 from gradscope.records import Comparison
@@ -31,7 +31,7 @@ def compare(
 ) -> Comparison:
     """`start(seed)` gives the problem with the parameters, the order of batches and the keys of that seed.
 
-    Ctrl-C ends it early: what was measured by then is compared.
+    Ctrl-C ends the comparison early: the optimizers that were measured by then are compared.
     """
     _check(request)
     problem = start(seed)
@@ -39,22 +39,22 @@ def compare(
     first = feed_of(problem, seed)
     program = first.program()
     contestants = _candidates(request, problem)
-    # Before anything is compiled: one that does not fit ends the run.
+    # Before anything is compiled: an optimizer that cannot train the problem ends the run.
     trainings = [fitted(training_of(program, first, candidate, request, 1)) for candidate in contestants]
-    ground = prepared(start, request, program, first, len(contestants), progress)
-    found: list[results.Measured] = []
-    for training, say in _told(trainings, ground.plan.estimate_s, progress):
+    setup = prepared(start, request, program, first, len(contestants), progress)
+    found: list[results.OptimizerRuns] = []
+    for training, say in _with_progress(trainings, setup.plan.estimate_s, progress):
         try:
-            _measure(ground, training, request, say, found)
+            _measure(setup, training, request, say, found)
         except KeyboardInterrupt:
             if not found:
                 raise
-            return _comparison(found, ground, request, problem, complete=False)
-    return _comparison(found, ground, request, problem, complete=True)
+            return _comparison(found, setup, request, problem, complete=False)
+    return _comparison(found, setup, request, problem, complete=True)
 
 
-def _candidates(request: CompareOptions, problem: Problem) -> list[Candidate]:
-    """Those asked for, or the usual and the file's own; and the file's optimizer as it is."""
+def _candidates(request: CompareOptions, problem: Problem) -> list[CandidateOptimizer]:
+    """The optimizers asked for, or the defaults and the file's candidates; and the file's optimizer."""
     own = {name: known.own(name, make) for name, make in problem.candidates.items()}
     if problem.optimizer is not None:
         own.setdefault(known.YOURS, known.users(problem.optimizer))
@@ -65,11 +65,11 @@ def _candidates(request: CompareOptions, problem: Problem) -> list[Candidate]:
     return list({candidate.name: candidate for candidate in found.values()}.values())
 
 
-def _told(
+def _with_progress(
     trainings: Sequence[Training], estimate_s: float, progress: Progress
 ) -> Iterator[tuple[Training, Progress]]:
-    """Each with a way to tell how far it is and how long it will take: first by the estimate, then by those
-    before it."""
+    """Each training with a function that reports its progress and the time left: first by the estimate, then
+    by the mean time of the optimizers before it."""
     begin = time.perf_counter()
     count = len(trainings)
     for done, training in enumerate(trainings):
@@ -84,53 +84,53 @@ def _told(
 
 
 def _measure(
-    ground: Ground,
+    setup: SharedSetup,
     training: Training,
     request: CompareOptions,
     progress: Progress,
-    found: list[results.Measured],
+    found: list[results.OptimizerRuns],
 ) -> None:
-    """Adds to `found`; what is known of an optimizer when Ctrl-C comes is added, too."""
-    plan, candidate = ground.plan, training.candidate
+    """Adds the optimizer's runs to `found`; after Ctrl-C, those that came to their end."""
+    plan, candidate = setup.plan, training.candidate
     if training.schedule is not None:
         training = replace(training, schedule=schedule_named(request.schedule, plan.steps))
     rates = [1.0] if candidate.usual is None else grid_around(candidate.usual, plan.grid)
     progress("compiling")
-    engine = ground.engine(training, len(rates))
-    kept = keeps_runs(ground.feeds[0], len(rates) * len(ground.feeds))
-    terms = Terms(plan.steps, request.exhaustive, kept, _validation(ground, training))
-    stored = state_bytes(jax.eval_shape(training.start, ground.feeds[0].weights, 1e-3))
-    runs: list[Run] = []
+    engine = setup.engine(training, len(rates))
+    kept = keeps_runs(setup.feeds[0], len(rates) * len(setup.feeds))
+    settings = SearchSettings(plan.steps, request.exhaustive, kept, _validation(setup, training))
+    stored = state_bytes(jax.eval_shape(training.start, setup.feeds[0].weights, 1e-3))
+    runs: list[TrainingRun] = []
     try:
-        search(engine, ground.feeds, rates, terms, progress, runs)
+        search(engine, setup.feeds, rates, settings, progress, runs)
     except KeyboardInterrupt:
-        if runs := known_of(runs, terms):
-            found.append(results.measured(candidate, engine, runs, stored, cut=True))
+        if runs := completed_runs(runs, settings):
+            found.append(results.runs_of_optimizer(candidate, engine, runs, stored, cut=True))
         raise
-    found.append(results.measured(candidate, engine, runs, stored))
+    found.append(results.runs_of_optimizer(candidate, engine, runs, stored))
 
 
-def _validation(ground: Ground, training: Training) -> Callable[[Run], float] | None:
-    evaluate = ground.evaluate
+def _validation(setup: SharedSetup, training: Training) -> Callable[[TrainingRun], float] | None:
+    evaluate = setup.evaluate
     if evaluate is None:
         return None
-    return lambda run: evaluate(training.judged(run.weights, run.state))
+    return lambda run: evaluate(training.evaluation_weights(run.weights, run.state))
 
 
 def _comparison(
-    found: Sequence[results.Measured],
-    ground: Ground,
+    found: Sequence[results.OptimizerRuns],
+    setup: SharedSetup,
     request: CompareOptions,
     problem: Problem,
     complete: bool,
 ) -> Comparison:
-    steps, feeds = ground.plan.steps, ground.feeds
+    steps, feeds = setup.plan.steps, setup.feeds
     window = window_of(steps)
     start = _start(found)
     best = min((results.end_at_best(m, steps) for m in found), default=math.inf)
     target = results.target_of(best, start) if request.target is None else request.target
     stored = sum(int(weight.size) * weight.dtype.itemsize for weight in feeds[0].weights)
-    scale = results.Scale(steps, window, start, target, stored, results.worst_of(best, start))
+    scale = results.RankingScale(steps, window, start, target, stored, results.worst_of(best, start))
     rows = results.ranked([results.contestant(m, scale) for m in found], start)
     times = {row.name: results.seconds_by_seed(row, window, target) for row in rows}
     comparison = Comparison(
@@ -143,10 +143,10 @@ def _comparison(
         window=window,
         schedule=request.schedule,
         clip=request.clip,
-        parameters=sum(leaf.size for leaf in ground.program.leaves),
+        parameters=sum(leaf.size for leaf in setup.program.leaves),
         parameter_bytes=stored,
-        engine=f"{ground.plan.engine}: {ground.plan.why}",
-        compiled=ground.compiled + sum(m.compiled for m in found),
+        engine=f"{setup.plan.engine}: {setup.plan.why}",
+        compiled=setup.compiled + sum(m.compiled for m in found),
         recommendation="",
         reasons=(),
         users=known.YOURS if problem.optimizer is not None else None,
@@ -158,19 +158,19 @@ def _comparison(
     )
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
     said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)
-    cut = (f"Of {m.candidate.name} not every learning rate was tried." for m in found if m.cut)
-    told = (*ground.plan.notes, *_left_out(ground), *cut, *said)
-    return replace(comparison, recommendation=recommendation(comparison), reasons=told)
+    cut = (f"Not every learning rate of {m.candidate.name} was tried." for m in found if m.cut)
+    notes = (*setup.plan.notes, *_left_out(setup), *cut, *said)
+    return replace(comparison, recommendation=recommendation(comparison), reasons=notes)
 
 
-def _left_out(ground: Ground) -> Iterator[str]:
-    left = max(feed.misfits for feed in ground.feeds)
+def _left_out(setup: SharedSetup) -> Iterator[str]:
+    left = max(feed.other_shapes for feed in setup.feeds)
     if left:
-        drawn = left + ground.plan.steps
-        yield f"{left} of {drawn} batches were left out: they have another shape than the first."
+        drawn = left + setup.plan.steps
+        yield f"{left} of {drawn} batches were skipped, because their shape differs from that of the first."
 
 
-def _start(found: Sequence[results.Measured]) -> float:
+def _start(found: Sequence[results.OptimizerRuns]) -> float:
     first = {run.feed.seed: run.losses[0] for m in found for run in m.runs if run.losses}
     return median(list(first.values()))
 
@@ -186,14 +186,14 @@ def _check(request: CompareOptions) -> None:
         if value is not None and not value > 0:
             raise GradscopeError(
                 f"{option} is {value}.",
-                why="Nothing would be measured.",
+                why="There would be nothing to measure.",
                 fix="Give a number above 0.",
                 slug="bad-option",
             )
     if request.target is not None and not math.isfinite(request.target):
         raise GradscopeError(
             f"--target is {request.target}.",
-            why="It is the loss whose crossing is timed.",
+            why="It is the loss that each optimizer has to reach.",
             fix="Give a finite number.",
             slug="bad-option",
         )
@@ -203,7 +203,7 @@ def _check(request: CompareOptions) -> None:
     ):
         if choice not in choices:
             raise GradscopeError(
-                f'{option} "{choice}" is not known.',
+                f'"{option} {choice}" is not a valid value.',
                 fix=f"Use one of: {', '.join(choices)}.",
                 slug="bad-option",
             )

@@ -1,4 +1,4 @@
-"""What loss curves say: where they end, when they cross a target, which of them differ. No JAX.
+"""Numbers of loss curves: where they end, when they reach a target, which of them differ. No JAX.
 
 A curve holds the training loss of every step. Losses of single batches are noisy, so a curve is compared
 by the mean over a trailing window, the same one for every optimizer.
@@ -21,13 +21,13 @@ Floats = NDArray[np.float64]
 TOLERANCE = 0.1
 """Share of the best's improvement that a learning rate may lose and still count as within tolerance."""
 TARGET_SHARE = 0.9
-"""The default target: where the best has made this share of its improvement."""
+"""The default target: the loss at which the best has made this share of its improvement."""
 RATIO_MAX = 4.0
 """AlgoPerf's upper end of a performance profile: slower than four times the fastest counts as a miss."""
 LEVEL = 0.05
-"""Of a difference that is called real: the chance of it among equals, for the whole table."""
+"""Significance level: the chance of calling a difference significant among equals, for the whole table."""
 ROUNDING = 1e-6
-"""Share of a loss within which two of them are equal: float32 sums over a batch round by about that."""
+"""Relative difference within which two losses are equal: about the rounding of float32 sums over a batch."""
 
 
 def window_of(steps: int) -> int:
@@ -36,7 +36,8 @@ def window_of(steps: int) -> int:
 
 
 def smoothed(losses: Curve, window: int) -> Floats:
-    """Means over the last `window` steps; over fewer at the beginning. Not finite from where the run died."""
+    """Means over the last `window` steps, over fewer at the beginning; infinite from the first step with a
+    loss that is not finite."""
     values = np.asarray(losses, np.float64)
     if not len(values):
         return values
@@ -50,13 +51,14 @@ def smoothed(losses: Curve, window: int) -> Floats:
 
 
 def end_of(losses: Curve, window: int) -> float:
-    """The smoothed loss at the end; infinite for a run that died or never began."""
+    """The smoothed loss at the end; infinite for a run without losses or with one that is not finite."""
     means = smoothed(losses, window)
     return float(means[-1]) if len(means) else math.inf
 
 
 def crossing(losses: Curve, window: int, target: float) -> float:
-    """Steps until the smoothed loss is at or below `target`; infinite for a miss, and for a run that died."""
+    """Steps until the smoothed loss is at or below `target`; infinite if it never is, or if a loss is
+    not finite."""
     if not np.isfinite(losses).all():
         return math.inf
     below = np.flatnonzero(smoothed(losses, window) <= target)
@@ -64,7 +66,7 @@ def crossing(losses: Curve, window: int, target: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """With infinities among them: infinite where half of them are, never a NaN."""
+    """The median of values that may be infinite: infinite where half of them are, never NaN."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     if len(ordered) % 2 or math.isinf(ordered[middle]):
@@ -73,10 +75,10 @@ def median(values: Sequence[float]) -> float:
 
 
 def ties(first: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> list[bool]:
-    """Whether the seeds cannot tell the first from each of the others, by the score of each seed.
+    """Whether each of the others has no significant difference from the first, by the score of each seed.
 
-    Seven equal optimizers are six chances to find a difference, so the chances are judged together, by
-    Holm's steps (1979): judged one by one, three in ten tables of equals showed a difference.
+    Seven equal optimizers are six chances to find a difference, so the p-values are corrected by Holm's
+    method (1979): without the correction, three in ten tables of equals showed a difference.
     """
     chances = [chance_of_equals(first, other) for other in others]
     found = [True] * len(others)
@@ -88,14 +90,14 @@ def ties(first: Mapping[int, float], others: Sequence[Mapping[int, float]]) -> l
 
 
 def chance_of_equals(first: Mapping[int, float], second: Mapping[int, float]) -> float:
-    """How likely equal optimizers would differ by as much, paired by seed; 1 where seeds cannot say.
+    """The p-value of the difference, paired by seed; 1 where there are too few seeds.
 
     Losses above zero are compared by their ratios: near zero they differ by orders of magnitude, and a mean
-    of differences would hear the worst seed only. For losses that lie close together it is the same.
+    of differences would depend on the worst seed only. For losses that are close together it is the same.
 
-    The larger of two: the paired t test, and the bootstrap of the mean difference (every resample of up to
-    six seeds, 10,000 beyond). With three seeds the bootstrap alone would name a winner in one of four equal
-    pairs. A second that ends nowhere at every seed is worse beyond doubt.
+    The larger of two p-values: of the paired t test, and of the bootstrap of the mean difference (every
+    resample of up to six seeds, 10,000 beyond). With three seeds the bootstrap alone would find a
+    difference in one of four equal pairs. 0 if the second is infinite at every seed and the first at none.
     """
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < 2:
@@ -128,10 +130,10 @@ def _resamples(count: int) -> NDArray[np.int64]:
 
 
 def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> tuple[float, bool]:
-    """Decades of learning rate around the best whose end stays within `TOLERANCE` of its improvement, and
-    whether it is more: whether an end of the grid came before such a boundary.
+    """Decades of learning rate around the best whose final loss is within `TOLERANCE` of its improvement, and
+    whether there may be more: whether the grid ended before the boundary.
 
-    Between two rates of the grid the boundary is placed by interpolation of the loss over log rate.
+    Between two rates of the grid the boundary is interpolated linearly in the loss over the log of the rate.
     """
     rates = sorted(ends)
     limit = ends[best] + TOLERANCE * max(start - ends[best], 0.0)
@@ -163,7 +165,7 @@ def lost_at(ends: Mapping[float, float], best: float, start: float, factor: floa
 
 
 def rate_near(wanted: float, rates: Iterable[float]) -> float | None:
-    """The one that is the same but for rounding to two digits."""
+    """The rate that equals `wanted` up to rounding to two digits, or `None`."""
     return next((rate for rate in rates if math.isclose(rate, wanted, rel_tol=0.05)), None)
 
 

@@ -1,9 +1,9 @@
-"""Three ways to run the same training steps; none compiles anew for a learning rate.
+"""Three ways to run the same training steps; none compiles again for another learning rate.
 
-One by one the gradient is compiled once for all optimizers. On a CPU many steps of a small network are
-quickest inside one loop of the device, with convolutions they are six times slower there, and `vmap` over
-runs pays below about 5,000 parameters only; on an accelerator batching is the way. Measured in
-`docs/compare-optimizers.md`.
+Step by step, the gradient is compiled once for all optimizers. On a CPU many steps of a small network are
+fastest inside a loop on the device, with convolutions they are six times slower there, and `vmap` over runs
+is faster below about 5,000 parameters only. The measurements are in `docs/compare-optimizers.md`; `vmap` on
+an accelerator was not measured.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ import numpy as np
 from jax import Array, lax
 
 from gradscope.load.usercode.user_code import as_gradscope_error
-from gradscope.optimizers.feed import Feed, Table
+from gradscope.optimizers.feed import BatchTable, Feed
 from gradscope.optimizers.training import Training, gradient, line_search_evaluations
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
 
 CHUNK = 20
-"""Steps between two looks at the losses: a look waits for the device."""
+"""Steps between two reads of the losses: a read waits for the device."""
 MANY = 10_000
-"""Runs that a training step is compiled for."""
+"""The number of runs for which a training step is compiled, as `compile_program` weighs it."""
 ANY_RATE = 1e-3
 
 
 @dataclass
-class Run:
-    """One optimizer at one learning rate from one seed, as far as it has come."""
+class TrainingRun:
+    """The state of training one optimizer at one learning rate from one seed."""
 
     rate: float
     feed: Feed
     losses: list[float] = field(default_factory=list)
     weights: Any = None
-    """`None` before the first step, and where it was let go to save memory: then it starts anew."""
+    """`None` before the first step, and after they were freed to save memory: then the run starts again."""
     state: Any = None
     line_searches: list[float] = field(default_factory=list)
     validation: float | None = None
-    """Loss on the validation batch after the last step; infinite for a run that died."""
+    """Loss on the validation batch after the last step; infinite for a run whose loss is not finite."""
 
-    def died_at(self) -> int | None:
+    def first_nonfinite(self) -> int | None:
         """The first step whose loss is not finite."""
         return next((step for step, loss in enumerate(self.losses) if not np.isfinite(loss)), None)
 
@@ -57,15 +57,15 @@ class Engine(Protocol):
     compiled: int
     """Programs compiled so far."""
     step_seconds: list[float]
-    """Of each chunk, per step of one run."""
+    """Time per step of one run, for each chunk [s]."""
 
-    def advance(self, runs: Sequence[Run], steps: int) -> None:
-        """Take every run that is alive to `steps` steps in all."""
+    def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
+        """Train every run whose loss is finite up to `steps` steps in total."""
         ...
 
 
 class OneByOne:
-    """Runs one after the other, from their own starts."""
+    """Trains one run after the other."""
 
     def __init__(self, training: Training) -> None:
         weights = training.feed.weights
@@ -74,7 +74,7 @@ class OneByOne:
         self.compiled = 1
         self.step_seconds: list[float] = []
 
-    def advance(self, runs: Sequence[Run], steps: int) -> None:
+    def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
         for run in runs:
             if run.weights is None:
                 run.losses.clear()
@@ -85,20 +85,20 @@ class OneByOne:
             except jax.errors.JaxRuntimeError as error:
                 raise as_gradscope_error(error, "training") from error
 
-    def _advance(self, run: Run, steps: int) -> None:
+    def _advance(self, run: TrainingRun, steps: int) -> None:
         raise NotImplementedError
 
-    def _look(self, run: Run, losses: Sequence[float], begun: float) -> None:
+    def _record(self, run: TrainingRun, losses: Sequence[float], begun: float) -> None:
         run.losses.extend(losses)
         self.step_seconds.append((time.perf_counter() - begun) / len(losses))
         run.line_searches.append(line_search_evaluations(run.state))
 
 
 class Stepwise(OneByOne):
-    """Two programs, called from Python: the gradient, and what the optimizer makes of it."""
+    """Two programs that are called from Python: the gradient and the optimizer's update."""
 
     def __init__(self, training: Training, shared: Compiled | None = None) -> None:
-        """`shared`: the gradient as `compiled_gradient` gives it, where it is compiled already."""
+        """`shared`: the result of `compiled_gradient`, if it is compiled already."""
         super().__init__(training)
         self._gradient = shared or compiled_gradient(training.program, training.feed)
         weights, others = training.feed.weights, training.feed.opening
@@ -108,11 +108,11 @@ class Stepwise(OneByOne):
         self._update = compile_program(training.update, args, runs=MANY, donate=(0, 1))
         self.compiled += 1 + (shared is None)
 
-    def _advance(self, run: Run, steps: int) -> None:
+    def _advance(self, run: TrainingRun, steps: int) -> None:
         waiting: list[Array] = []
         begun = time.perf_counter()
         for others in run.feed.steps(steps, len(run.losses)):
-            if not waiting and run.died_at() is not None:
+            if not waiting and run.first_nonfinite() is not None:
                 return
             loss, gradients = self._gradient.executable(run.weights, others, self._consts)
             run.weights, run.state = self._update.executable(
@@ -120,10 +120,10 @@ class Stepwise(OneByOne):
             )
             waiting.append(loss)
             if len(waiting) == CHUNK:
-                self._look(run, [float(loss) for loss in jax.device_get(waiting)], begun)
+                self._record(run, [float(loss) for loss in jax.device_get(waiting)], begun)
                 waiting, begun = [], time.perf_counter()
         if waiting:
-            self._look(run, [float(loss) for loss in jax.device_get(waiting)], begun)
+            self._record(run, [float(loss) for loss in jax.device_get(waiting)], begun)
 
 
 def compiled_gradient(program: Program, feed: Feed) -> Compiled:
@@ -132,9 +132,9 @@ def compiled_gradient(program: Program, feed: Feed) -> Compiled:
 
 
 class Looped(OneByOne):
-    """Up to `CHUNK` steps in one loop of the device: no Python between two steps."""
+    """Up to `CHUNK` steps in one loop on the device, without Python between two steps."""
 
-    def __init__(self, training: Training, feeds: Sequence[Feed], table: Table) -> None:
+    def __init__(self, training: Training, feeds: Sequence[Feed], table: BatchTable) -> None:
         super().__init__(training)
         self._table = table
         self._seeds = {id(feed): place for place, feed in enumerate(feeds)}
@@ -144,8 +144,8 @@ class Looped(OneByOne):
         self._run = compile_program(chunk_of(training), args, runs=MANY, donate=(0, 1))
         self.compiled += 1
 
-    def _advance(self, run: Run, steps: int) -> None:
-        while len(run.losses) < steps and run.died_at() is None:
+    def _advance(self, run: TrainingRun, steps: int) -> None:
+        while len(run.losses) < steps and run.first_nonfinite() is None:
             done = len(run.losses)
             places = self._table.chunk(done, CHUNK)[self._seeds[id(run.feed)]]
             count = min(CHUNK, steps - done)
@@ -153,7 +153,7 @@ class Looped(OneByOne):
             run.weights, run.state, losses = self._run.executable(
                 run.weights, run.state, run.rate, self._table.columns, places, count, self._consts
             )
-            self._look(run, np.asarray(losses, np.float64)[:count].tolist(), begun)
+            self._record(run, np.asarray(losses, np.float64)[:count].tolist(), begun)
 
 
 def chunk_of(training: Training) -> Any:
@@ -185,10 +185,10 @@ def chunk_of(training: Training) -> Any:
 class Batched:
     """All learning rates and seeds of one optimizer in one program: `vmap` of the looped steps.
 
-    It is compiled for a number of lanes; fewer rates than lanes are filled up with copies of the last.
+    It is compiled for a fixed number of rates; fewer rates are padded with copies of the last.
     """
 
-    def __init__(self, training: Training, feeds: Sequence[Feed], table: Table, rates: int) -> None:
+    def __init__(self, training: Training, feeds: Sequence[Feed], table: BatchTable, rates: int) -> None:
         self._feeds, self._table, self._rates = list(feeds), table, rates
         self._consts = list(training.program.body.consts)
 
@@ -215,12 +215,12 @@ class Batched:
     def _arguments(self, lanes: Array, first: int, count: int) -> tuple[Any, ...]:
         return lanes, self._table.columns, self._table.chunk(first, CHUNK), count, self._consts
 
-    def advance(self, runs: Sequence[Run], steps: int) -> None:
+    def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
         rates = list(dict.fromkeys(run.rate for run in runs))
         for first in range(0, len(rates), self._rates):
             self._advance([run for run in runs if run.rate in rates[first : first + self._rates]], steps)
 
-    def _advance(self, runs: Sequence[Run], steps: int) -> None:
+    def _advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
         rates = list(dict.fromkeys(run.rate for run in runs))
         lanes = jnp.asarray(rates + [rates[-1]] * (self._rates - len(rates)))
         weights, state = self._start(self._weights(), lanes)

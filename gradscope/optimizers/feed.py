@@ -1,7 +1,7 @@
-"""The batches of each seed, in one order for every optimizer and learning rate: runs are paired.
+"""The batches of each seed, in the same order for every optimizer and learning rate, so that runs are paired.
 
-What fits is moved to the device once and kept; what does not is drawn anew for each run, from the same
-seed and so in the same order.
+Batches that fit in memory are moved to the device once and kept; others are drawn again for each run, from
+the same seed and so in the same order.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from gradscope.trace.program import Program, Tracer
 KEPT_SHARE = 0.2
 """Of the free memory, for batches that are kept on the device; a table of them takes as much again."""
 UNKNOWN_MEMORY = 2**31
-"""Bytes that are taken to be free where nobody says."""
-MISFITS = 1_000
-"""Batches in a row with another shape than the first, after which none is waited for."""
+"""Bytes that are assumed to be free where the system does not say."""
+MOST_OTHER_SHAPES = 1_000
+"""Consecutive batches with another shape than the first that are skipped before it is an error."""
 
 
 @dataclass
 class Feed:
-    """What one seed starts from, and what the loss is given at each step."""
+    """The initial weights of one seed, and the arguments of the loss at each step."""
 
     seed: int
     problem: Problem
@@ -39,13 +39,13 @@ class Feed:
     first: Any
     """The first batch."""
     kept: list[list[Any]] | None = None
-    """The arguments of each step, where those of all seeds fit in memory."""
+    """The arguments of each step where those of all seeds fit in memory, else `None`."""
     batches_per_pass: int | None = None
-    """Known once a pass has ended."""
-    misfits: int = 0
-    """Batches of the last drawing that were left out for a shape other than that of the first."""
+    """`None` until a pass over the batches has ended."""
+    other_shapes: int = 0
+    """Batches that the last pass skipped because their shape differs from that of the first."""
     shapes: Any = None
-    """Of the arguments of a step, where those of another seed are compiled for."""
+    """Shapes of the arguments of a step that the program was compiled for, where another seed gave them."""
 
     def program(self) -> Program:
         """The loss, traced at the shapes of the first batch."""
@@ -53,7 +53,7 @@ class Feed:
 
     @property
     def opening(self) -> list[Any]:
-        """The arguments of the first step; the user's batches are not started for it."""
+        """The arguments of the first step, from the batch at hand."""
         return self.tracer.inputs(self.first).others
 
     def steps(self, count: int, first: int = 0) -> Iterator[list[Any]]:
@@ -66,10 +66,10 @@ class Feed:
                 yield others
 
     def drawn(self, count: int) -> Iterator[list[Any]]:
-        """As `steps`, from the user's batches; arrays of the host stay there."""
+        """As `steps`, drawn from the user's batches; arrays in host memory stay there."""
         step, waited = 0, 0
         shapes = self.shapes
-        self.misfits = 0
+        self.other_shapes = 0
         # A key that nobody reads is not worth a dispatch at each step.
         key = None if self.problem.takes_key else self.problem.key()
         while step < count:
@@ -79,9 +79,9 @@ class Feed:
                 found = _shapes(inputs.others)
                 shapes = shapes or found
                 if found != shapes:
-                    self.misfits, waited = self.misfits + 1, waited + 1
-                    if waited > MISFITS:
-                        raise _misfits(step, self.misfits)
+                    self.other_shapes, waited = self.other_shapes + 1, waited + 1
+                    if waited > MOST_OTHER_SHAPES:
+                        raise _other_shapes(step, self.other_shapes)
                     continue
                 yield inputs.others
                 step, waited = step + 1, 0
@@ -97,7 +97,7 @@ class Feed:
 
 
 def feed_of(problem: Problem, seed: int, like: Feed | None = None) -> Feed:
-    """`like`: the feed whose program this one is for."""
+    """`like`: the feed whose compiled program this one is to share."""
     problem = problem.for_training()
     tracer = Tracer(problem)
     first = next(problem.batches(), None)
@@ -116,7 +116,8 @@ def memory_share(share: float) -> float:
 
 
 def keep(feeds: Sequence[Feed], count: int) -> bool:
-    """Hold the arguments of `count` steps of all seeds on the device, each array once; or none of them."""
+    """Move the arguments of `count` steps of all seeds to the device, each array once, and return whether
+    they fit; else none is kept."""
     room = memory_share(KEPT_SHARE)
     moved: dict[int, tuple[Any, Any]] = {}
     kept: list[list[list[Any]]] = []
@@ -137,7 +138,7 @@ def keep(feeds: Sequence[Feed], count: int) -> bool:
 
 
 def repeat(feeds: Sequence[Feed]) -> bool:
-    """Whether every seed gives the run of the first: the same start, batches and nothing drawn by key."""
+    """Whether every seed gives the same run: the same weights and batches, and no key that is used."""
     return len(feeds) > 1 and all(_repeats(feed, feeds[0]) for feed in feeds[1:])
 
 
@@ -163,22 +164,22 @@ def _same(one: Any, other: Any, ordered: bool) -> bool:
 
 
 @dataclass(frozen=True)
-class Table:
-    """The kept arguments of all steps of all seeds, for a loop on the device: each array stands once."""
+class BatchTable:
+    """The kept arguments of all steps of all seeds, for a loop on the device: each array is stored once."""
 
     columns: list[Any]
     """For each argument, its different arrays along a leading axis."""
     places: Any
-    """Which of them, i32[seeds, steps, arguments]."""
+    """The row of `columns` for each, i32[seeds, steps, arguments]."""
 
     def chunk(self, first: int, count: int) -> Any:
-        """Places of `count` steps of each seed from `first` on; beyond the end the last is repeated."""
+        """The rows for `count` steps of each seed from `first` on; the last step is repeated at the end."""
         steps = np.minimum(np.arange(first, first + count), self.places.shape[1] - 1)
         return self.places[:, steps]
 
 
-def table_of(feeds: Sequence[Feed]) -> Table:
-    """Of feeds that are kept."""
+def table_of(feeds: Sequence[Feed]) -> BatchTable:
+    """The table of feeds whose batches are kept."""
     rows = [feed.kept or [] for feed in feeds]
     columns, places = [], []
     for argument in range(len(rows[0][0])):
@@ -188,7 +189,7 @@ def table_of(feeds: Sequence[Feed]) -> Table:
                 different.setdefault(id(others[argument]), (len(different), others[argument]))
         columns.append(_stacked([leaf for _, leaf in different.values()]))
         places.append([[different[id(others[argument])][0] for others in steps] for steps in rows])
-    return Table(columns, np.stack([np.asarray(place, np.int32) for place in places], axis=-1))
+    return BatchTable(columns, np.stack([np.asarray(place, np.int32) for place in places], axis=-1))
 
 
 def _stacked(leaves: Sequence[Any]) -> Any:
@@ -201,16 +202,16 @@ def _stacked(leaves: Sequence[Any]) -> Any:
 def _no_more(step: int, count: int) -> GradscopeError:
     return GradscopeError(
         f"The batches ended after {step} of {count} steps.",
-        why="They come from an iterator that can be walked only once and that gave nothing the second time.",
-        fix="Give a function `batches()` that starts anew at each call, or fewer --steps.",
+        why="They come from an iterator that can be used only once: the second pass was empty.",
+        fix="Define a function `batches()` that returns a new iterator at each call, or reduce --steps.",
         slug="batches-ended",
     )
 
 
-def _misfits(step: int, misfits: int) -> GradscopeError:
+def _other_shapes(step: int, other_shapes: int) -> GradscopeError:
     return GradscopeError(
-        f"Of {misfits + step:,} batches {misfits:,} have another shape than the first.",
-        why="A step is compiled for one shape, and too few batches have it.",
-        fix="Pad the batches to one shape, or give one batch.",
+        f"{other_shapes:,} of {other_shapes + step:,} batches have another shape than the first.",
+        why="A training step is compiled for the shape of the first batch, and too few batches have it.",
+        fix="Pad all batches to one shape, or give a single batch.",
         slug="batches-differ",
     )

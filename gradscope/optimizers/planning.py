@@ -1,4 +1,4 @@
-"""How much is run: the user's numbers where they are given, else what fits into the budget of time."""
+"""How much is trained: the user's numbers where they are given, else what fits into the time budget."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from gradscope.trace.program import Program
 
 STEPS, SEEDS, GRID, BUDGET_S = 200, 5, 5, 120.0
 FEWEST_STEPS, FEWEST_SEEDS, FEWEST_RATES = 60, 3, 3
-"""With two seeds next to nothing is told apart."""
+"""With two seeds hardly any difference is significant."""
 HALVED = 0.55
-"""Share of its steps that a grid of five takes where the worse half is left behind twice."""
+"""Share of all steps that a grid of five rates takes when the worse half is stopped twice."""
 GROWN = 3
-"""Learning rates by which a grid usually grows, those a decade from the best included."""
+"""Learning rates by which a grid usually grows, including the two a decade from the best."""
 VMAP_BELOW = 5_000
 VMAP_FROM = 200_000
-"""Steps of all runs of one optimizer: below, `vmap` does not earn back its longer compilation."""
+"""Steps of all runs of one optimizer; with fewer, `vmap` does not make up for its longer compilation."""
 LOOP_BELOW = 200_000
-"""Parameters, on a CPU: a step of 85,000 took a fifth less inside a loop, one of 650,000 as long."""
+"""Parameters, on a CPU: with 85,000 a step took a fifth less time inside a loop, with 650,000 as long."""
 LOOP_FROM = 5_000
-"""Steps of all runs of one optimizer: one by one they share the gradient that is compiled once."""
+"""Steps of all runs of one optimizer; with fewer, sharing one compiled gradient takes less time."""
 KEPT_SHARE = 0.25
-"""Of the free memory, for weights and states of runs that wait between two rungs."""
+"""Share of the free memory for weights and states of runs between two rungs."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     steps: int
     seeds: int
     grid: int
@@ -43,14 +43,14 @@ class Plan:
 
 
 def engine_for(program: Program, feeds_kept: bool, run_steps: int, vmap: str) -> tuple[str, str]:
-    """The engine, and why. `run_steps`: steps of all runs of one optimizer."""
+    """The engine, and the reason. `run_steps`: steps of all runs of one optimizer."""
     parameters = sum(leaf.size for leaf in program.leaves)
     convolves = any(site.op == "conv_general_dilated" for site in program.sites)
     plain = all(leaf.dtype in ("float32", "float64") for leaf in program.leaves)
     if not feeds_kept:
-        return "step", "the batches do not fit in memory together: they are streamed"
+        return "step", "the batches do not fit in memory together and are streamed"
     if vmap == "on":
-        return "vmap", "asked for"
+        return "vmap", "chosen by --vmap on"
     if jax.default_backend() != "cpu":
         return ("vmap", "on an accelerator") if plain and vmap == "auto" else ("loop", "on an accelerator")
     if convolves:  # jax-ml/jax#12868
@@ -64,13 +64,13 @@ def engine_for(program: Program, feeds_kept: bool, run_steps: int, vmap: str) ->
     return "loop", f"fewer than {LOOP_BELOW:,} parameters, no convolution, {LOOP_FROM:,} steps or more"
 
 
-def plan(wanted: CompareOptions, candidates: int, step_s: float, compile_s: float) -> Plan:
-    """Defaults, cut to the budget: fewer seeds, then fewer steps, then a shorter grid; never silently."""
-    whole = Plan(wanted.steps or STEPS, wanted.seeds or SEEDS, wanted.grid or GRID)
+def plan(wanted: CompareOptions, candidates: int, step_s: float, compile_s: float) -> RunPlan:
+    """The plan within the budget: fewer seeds, then steps, then learning rates, each noted in the report."""
+    whole = RunPlan(wanted.steps or STEPS, wanted.seeds or SEEDS, wanted.grid or GRID)
     budget = wanted.budget_s or BUDGET_S
     chosen = whole
 
-    def estimated(p: Plan) -> float:
+    def estimated(p: RunPlan) -> float:
         rates = p.grid + GROWN if wanted.exhaustive or p.grid < 3 else HALVED * p.grid + GROWN
         return candidates * (compile_s + rates * p.seeds * p.steps * step_s)
 
@@ -87,22 +87,22 @@ def plan(wanted: CompareOptions, candidates: int, step_s: float, compile_s: floa
     return replace(chosen, estimate_s=estimate, notes=_cuts(whole, chosen, step_s, budget, estimate))
 
 
-def _cuts(whole: Plan, chosen: Plan, step_s: float, budget: float, estimate: float) -> tuple[str, ...]:
-    """What was cut, in words, and whether that was enough."""
+def _cuts(whole: RunPlan, chosen: RunPlan, step_s: float, budget: float, estimate: float) -> tuple[str, ...]:
+    """A sentence on what was reduced, and whether that was enough."""
     numbers = (
         ("seeds", chosen.seeds, whole.seeds),
         ("steps", chosen.steps, whole.steps),
         ("learning rates", chosen.grid, whole.grid),
     )
     cuts = ", ".join(f"{now} {what} instead of {before}" for what, now, before in numbers if now < before)
-    over = f"about {estimate:.0f} s are needed, more than --budget {budget:.0f}s"
+    over = f"the comparison needs about {estimate:.0f} s, more than --budget {budget:.0f}s"
     if not cuts:
-        return (f"A step takes {step_s * 1e3:.3g} ms: {over}.",) if estimate > 1.5 * budget else ()
-    text = f"A step takes {step_s * 1e3:.3g} ms; to stay near {budget:.0f} s (--budget): {cuts}."
-    return (f"{text} Even so {over}.",) if estimate > 1.5 * budget else (text,)
+        return (f"A step takes {step_s * 1e3:.3g} ms, so {over}.",) if estimate > 1.5 * budget else ()
+    text = f"A step takes {step_s * 1e3:.3g} ms; to fit --budget {budget:.0f}s, there are {cuts}."
+    return (f"{text} Even so, {over}.",) if estimate > 1.5 * budget else (text,)
 
 
 def keeps_runs(feed: Feed, runs: int) -> bool:
-    """Weights, two moments and their copies of all runs of one optimizer fit."""
+    """Whether weights, two moments and their copies fit in memory for all runs of one optimizer."""
     size = sum(int(leaf.size) * leaf.dtype.itemsize for leaf in map(jax.numpy.asarray, feed.weights))
     return 4.0 * size * runs < memory_share(KEPT_SHARE)

@@ -1,9 +1,9 @@
-"""The learning-rate range test (Smith 2015, arXiv:1506.01186): an exponential ramp, until the loss takes off.
+"""The learning-rate range test (Smith 2015, arXiv:1506.01186): an exponentially rising rate.
 
 The suggestion is a tenth of the rate at which the smoothed loss was lowest, as the median over several
-seeds; one seed alone can be 17 times off. It is a place to start from, most often a low one: what was
-measured against a grid stands in `docs/compare-optimizers.md`. The readings that other tools give are told
-beside it by their names.
+seeds; one seed alone can be 17 times off. The suggestion is a starting point, most often too low: the
+comparison with a grid is in `docs/compare-optimizers.md`. The suggestions of other tools are listed by their
+names.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ import optax
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import ROUNDING, Floats, median
-from gradscope.optimizers.engines import Run, Stepwise
+from gradscope.optimizers.engines import Stepwise, TrainingRun
 from gradscope.optimizers.feed import Feed, feed_of
-from gradscope.optimizers.ground import require_finite
 from gradscope.optimizers.results import written
+from gradscope.optimizers.setup import require_finite
 from gradscope.optimizers.training import Training, fitted
 from gradscope.records import RangeTest, RateSearch
 from gradscope.records.progress import Progress
 
 LOWEST, HIGHEST = 1e-7, 10.0
 FACTORS = 1e-4, 1e4
-"""Before the updates of the user's optimizer, which has a learning rate of its own: as many decades."""
+"""Factors on the updates of the user's optimizer, which has its own learning rate: as many decades."""
 STEPS, SEEDS = 100, 5
 FEWEST_STEPS = 20
 STOP_AT = 4.0
-"""Times the best smoothed loss, as fastai and Lightning stop."""
+"""Multiple of the best smoothed loss at which the test stops, as in fastai and Lightning."""
 SMOOTHING = 0.9
 """Weight of the past in the bias-corrected mean: fastai's 0.98 lags by half of a hundred steps."""
 FIRST_SHARE, LAST = 0.1, 5
-"""Left out at the beginning, where the mean has not settled, and at the end, where the loss takes off."""
+"""Omitted at the beginning, where the mean has not settled, and at the end, where the loss rises."""
 
 
 def find_rate(
     start: Callable[[int], Problem],
-    candidate: Candidate,
+    candidate: CandidateOptimizer,
     *,
     seed: int,
     seeds: int,
     steps: int,
     progress: Progress,
 ) -> RateSearch:
-    """The suggestion for one optimizer, and the curves that it rests on."""
+    """The suggestion for one optimizer, and the curves it is based on."""
     _require(candidate, seeds, steps)
-    low, high = FACTORS if candidate.as_it_is else (LOWEST, HIGHEST)
+    low, high = FACTORS if candidate.unchanged else (LOWEST, HIGHEST)
     first = feed_of(start(seed), seed)
     schedule = optax.exponential_decay(low, steps - 1, high / low)
     training = fitted(Training(first.program(), first, candidate, schedule))
@@ -78,13 +78,13 @@ def find_rate(
         tests=tuple(tests),
         step_seconds=float(np.median(engine.step_seconds)),
         warning=_warning(lowest, tests, steps),
-        is_factor=candidate.as_it_is,
+        is_factor=candidate.unchanged,
     )
 
 
 def _test(engine: Stepwise, feed: Feed, rates: Floats) -> RangeTest:
-    """Smoothed losses up to where they exceed `STOP_AT` times the best, or stop being finite."""
-    run, steps = Run(1.0, feed), len(rates)
+    """Smoothed losses up to where they exceed `STOP_AT` times the best, or are not finite."""
+    run, steps = TrainingRun(1.0, feed), len(rates)
     engine.advance([run], steps)
     require_finite(run.losses[0])
     mean, best = 0.0, math.inf
@@ -95,14 +95,14 @@ def _test(engine: Stepwise, feed: Feed, rates: Floats) -> RangeTest:
         if not math.isfinite(level):
             break
         losses.append(level)
-        if step > FIRST_SHARE * steps and level > _takes_off(best, run.losses[0]):
+        if step > FIRST_SHARE * steps and level > _stop_loss(best, run.losses[0]):
             break
         best = min(best, level)
     return RangeTest(feed.seed, tuple(rates[: len(losses)].tolist()), tuple(losses))
 
 
-def _takes_off(best: float, start: float) -> float:
-    """A loss that may be negative is stopped by how far it has fallen instead of by its size."""
+def _stop_loss(best: float, start: float) -> float:
+    """The loss at which the test stops; for a negative best, relative to how far the loss has fallen."""
     return STOP_AT * best if best > 0 else best + STOP_AT * (start - best)
 
 
@@ -114,12 +114,12 @@ def _trimmed(test: RangeTest) -> tuple[Floats, Floats]:
 
 
 def _steepest(rates: Floats, losses: Floats) -> float:
-    """Where the loss falls fastest over log rate: fastai's older and Lightning's reading."""
+    """The rate where the loss falls fastest over the log of the rate: Lightning's suggestion."""
     return float(rates[int(np.argmin(np.gradient(losses)))]) if len(losses) > 1 else float(rates[0])
 
 
 def _valley(rates: Floats, losses: Floats) -> float:
-    """Halfway down the longest fall: fastai's default reading."""
+    """The rate halfway down the longest fall: fastai's default suggestion."""
     longest = np.ones(len(losses), int)
     begin = np.arange(len(losses))
     for index in range(1, len(losses)):
@@ -140,28 +140,32 @@ def _fell(test: RangeTest) -> bool:
 
 def _warning(lowest: Sequence[float], tests: Sequence[RangeTest], steps: int) -> str:
     if not any(map(_fell, tests)):
-        return "The loss never fell, so no rate can be suggested. Run `gradscope check` on the target."
+        return (
+            "The loss never fell, so no learning rate can be suggested. Run `gradscope check` on the target."
+        )
     if max(lowest) > 10.0 * min(lowest):
-        return "The seeds disagree by more than ten times: compare optimizers around it before you use it."
+        return (
+            "The seeds differ by more than a factor of ten: check the suggestion with `compare-optimizers`."
+        )
     falling = [int(np.argmin(test.losses)) >= steps - 1 - LAST for test in tests]
     if sum(falling) > len(tests) / 2:
-        return "The loss was still falling at the highest rate: the best one may be higher."
+        return "The loss was still falling at the highest learning rate: the best one may be higher."
     return ""
 
 
-def _require(candidate: Candidate, seeds: int, steps: int) -> None:
+def _require(candidate: CandidateOptimizer, seeds: int, steps: int) -> None:
     if candidate.usual is None:
         raise GradscopeError(
             f"The optimizer {candidate.name!r} has no learning rate to search.",
-            why="It finds the length of its steps by itself.",
-            fix="Name another one with --optimizer.",
+            why="It chooses the length of its steps itself.",
+            fix="Choose another one with --optimizer.",
             slug="unfit-optimizer",
         )
     for option, value, least in (("--seeds", seeds, 1), ("--steps", steps, FEWEST_STEPS)):
         if value < least:
             raise GradscopeError(
                 f"{option} is {value}.",
-                why="A ramp over eight decades needs steps, and the suggestion is a median over seeds.",
-                fix=f"Give {least} or more.",
+                why="The learning rate rises over eight decades; the suggestion is a median over the seeds.",
+                fix=f"Give at least {least}.",
                 slug="bad-option",
             )

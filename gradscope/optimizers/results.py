@@ -1,4 +1,4 @@
-"""From the runs of one optimizer to its row, and from the rows to their ranks."""
+"""Summarizes the runs of each optimizer in a row of the table, and ranks the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradscope.optimizers.candidates import Candidate
+from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import (
     TARGET_SHARE,
     crossing,
@@ -19,32 +19,37 @@ from gradscope.optimizers.curves import (
     ties,
     tolerant_decades,
 )
-from gradscope.optimizers.engines import Engine, Run
+from gradscope.optimizers.engines import Engine, TrainingRun
 from gradscope.optimizers.search import best_rate, ends_by_rate
 from gradscope.records import Comparison, Contestant, Trial
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One candidate and everything that was measured of it."""
+class OptimizerRuns:
+    """One candidate and all that was measured for it."""
 
-    candidate: Candidate
-    runs: Sequence[Run]
+    candidate: CandidateOptimizer
+    runs: Sequence[TrainingRun]
     state_bytes: int
     step_seconds: float
     evaluations_per_step: float
     compiled: int
     cut: bool = False
-    """It was interrupted: not every learning rate was tried."""
+    """The search was interrupted: not every learning rate was tried."""
 
 
-def measured(
-    candidate: Candidate, engine: Engine, runs: Sequence[Run], state_bytes: int, *, cut: bool = False
-) -> Measured:
-    """Timing is the lower quartile over chunks: what else the machine does only adds to it."""
+def runs_of_optimizer(
+    candidate: CandidateOptimizer,
+    engine: Engine,
+    runs: Sequence[TrainingRun],
+    state_bytes: int,
+    *,
+    cut: bool = False,
+) -> OptimizerRuns:
+    """The time of a step is the lower quartile over the chunks: other load on the machine only adds to it."""
     chunks = engine.step_seconds[1:] or engine.step_seconds
     searched = [count for run in runs for count in run.line_searches]
-    return Measured(
+    return OptimizerRuns(
         candidate,
         runs,
         state_bytes,
@@ -56,8 +61,8 @@ def measured(
 
 
 @dataclass(frozen=True)
-class Scale:
-    """What losses are compared by."""
+class RankingScale:
+    """The numbers by which the losses of all optimizers are compared."""
 
     steps: int
     window: int
@@ -69,21 +74,21 @@ class Scale:
     """A run that ends above it diverged."""
 
 
-def end_at_best(m: Measured, steps: int) -> float:
+def end_at_best(m: OptimizerRuns, steps: int) -> float:
     return ends_by_rate(m.runs, steps)[best_rate(m.runs, steps)]
 
 
 def target_of(best: float, start: float) -> float:
-    """Where the best has made nine tenths of its improvement; never reached where nothing improved."""
+    """The loss at which the best has made nine tenths of its improvement; `-inf` where nothing improved."""
     return start - TARGET_SHARE * (start - best) if best < start else -math.inf
 
 
 def worst_of(best: float, start: float) -> float:
-    """As far above the start as the best got below it; without an improvement there is no such scale."""
+    """As far above the initial loss as the best got below it; infinite without an improvement."""
     return start + (start - best) if best < start else math.inf
 
 
-def contestant(m: Measured, scale: Scale) -> Contestant:
+def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
     """The row of one optimizer, not yet ranked."""
     best = best_rate(m.runs, scale.steps)
     tuned = m.candidate.usual is not None
@@ -128,19 +133,19 @@ def written(rate: float) -> str:
     return f"{float(f'{rate:.2g}'):g}"
 
 
-def _trial(m: Measured, run: Run, scale: Scale, tuned: bool) -> Trial:
-    died = run.died_at()
+def _trial(m: OptimizerRuns, run: TrainingRun, scale: RankingScale, tuned: bool) -> Trial:
+    first_bad = run.first_nonfinite()
     final = end_of(run.losses, scale.window)
-    stopped = died is None and len(run.losses) < scale.steps
-    if died is None and final > scale.worst:
-        died, final = len(run.losses) - 1, math.inf
+    stopped = first_bad is None and len(run.losses) < scale.steps
+    if first_bad is None and final > scale.worst:
+        first_bad, final = len(run.losses) - 1, math.inf
     return Trial(
         learning_rate=run.rate if tuned else None,
         seed=run.feed.seed,
         losses=tuple(run.losses),
         final_loss=final,
         validation_loss=run.validation,
-        diverged_at=died,
+        diverged_at=first_bad,
         stopped_early=stopped,
     )
 
@@ -149,8 +154,8 @@ def _crossing(trial: Trial, window: int, target: float) -> float:
     return math.inf if trial.diverged_at is not None else crossing(trial.losses, window, target)
 
 
-def _projected(runs: Sequence[Run], best: float, scale: Scale) -> dict[float, float]:
-    """The end of each rate; one that was left behind keeps the share of the improvement that it had lost."""
+def _projected(runs: Sequence[TrainingRun], best: float, scale: RankingScale) -> dict[float, float]:
+    """The final loss by rate; one that was stopped early keeps the share of the improvement it had lost."""
     ends = ends_by_rate(runs, scale.steps)
     for rate in ends:
         reached = max((len(run.losses) for run in runs if run.rate == rate), default=0)
@@ -162,15 +167,15 @@ def _projected(runs: Sequence[Run], best: float, scale: Scale) -> dict[float, fl
     return ends
 
 
-def _median_at(runs: Sequence[Run], rate: float, step: int, window: int) -> float:
+def _median_at(runs: Sequence[TrainingRun], rate: float, step: int, window: int) -> float:
     curves = [smoothed(run.losses[:step], window) for run in runs if run.rate == rate]
     return median([float(curve[-1]) for curve in curves if len(curve)])
 
 
 def ranked(rows: Sequence[Contestant], start: float) -> list[Contestant]:
-    """Best first, by validation loss where all have one; with more seeds than one, ties are marked.
+    """Best first, by validation loss where all have one; with more than one seed, ties are marked.
 
-    What did not lower the loss from `start` comes last, and ties with none that did.
+    An optimizer that did not lower the loss from `start` comes last, and never ties with one that did.
     """
     validated = all(row.validation_loss is not None for row in rows)
     order = sorted(
@@ -205,26 +210,26 @@ def seconds_by_seed(row: Contestant, window: int, target: float) -> dict[int, fl
 
 
 def sentence(row: Contestant, found: Comparison) -> str:
-    """Why the optimizer suits this problem or not, from its own numbers."""
+    """A summary of the optimizer on this problem, from its own numbers."""
     if not math.isfinite(row.final_loss):
         tuned = row.learning_rate is not None
         return "Diverged at every learning rate that was tried." if tuned else "Diverged."
     if row.final_loss >= found.initial_loss:
-        return "Did not lower the loss in this many steps."
+        return "Did not lower the loss."
     parts = [_speed(row, found)]
     if row.tolerant_decades is not None:
         if row.tolerant_decades >= 1.5:
-            parts.append("forgives a wrong learning rate")
+            parts.append("works over a wide range of learning rates")
         elif row.tolerant_decades < 0.5 and not row.tolerant_at_least:
-            parts.append("needs its learning rate hit closely")
+            parts.append("sensitive to the learning rate")
     if row.diverged_share >= 0.3:
         parts.append(f"diverged in {row.diverged_share:.0%} of its runs")
     if row.evaluations_per_step > 1.5:
-        parts.append(f"pays {row.evaluations_per_step:.1f} loss evaluations a step")
+        parts.append(f"evaluates the loss {row.evaluations_per_step:.1f} times per step")
     if row.state_to_parameters >= 2.5:
-        parts.append(f"keeps {row.state_to_parameters:.1f} times the parameters in memory")
+        parts.append(f"its state takes {row.state_to_parameters:.1f} times the memory of the parameters")
     elif row.state_bytes == 0:
-        parts.append("keeps nothing in memory")
+        parts.append("keeps no state")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -234,9 +239,11 @@ def _speed(row: Contestant, found: Comparison) -> str:
     if row.name == first.name:
         return "lowest validation loss" if found.validated else "lowest loss"
     if row.tied_with_best:
-        return f"{len(found.seeds)} seeds cannot tell it from the first"
+        return f"no significant difference from the first with {len(found.seeds)} seeds"
     if not math.isfinite(row.steps_to_target):
-        return "does not reach the target in time"
+        return "does not reach the target loss"
     if row.steps_to_target >= 1.05 * first.steps_to_target:
         return f"needs {row.steps_to_target / first.steps_to_target:.1f} times the steps of the first"
-    return "reaches the target as fast, and ends higher" + (" on validation" if found.validated else "")
+    return "reaches the target loss as fast, with a higher final loss" + (
+        " on validation" if found.validated else ""
+    )

@@ -18,7 +18,7 @@ import optax
 from jax import Array
 
 from gradscope.errors import GradscopeError
-from gradscope.optimizers.candidates import OWN, Candidate
+from gradscope.optimizers.candidates import OWN, CandidateOptimizer
 from gradscope.optimizers.feed import Feed
 from gradscope.trace.program import Program
 
@@ -34,7 +34,7 @@ def warm_up(steps: int) -> int:
 
 
 def schedule_named(name: str, steps: int) -> Schedule | None:
-    """The factor before the learning rate at each step, in [0, 1]; `None` for a constant one."""
+    """The factor on the learning rate at each step, in [0, 1]; `None` for a constant rate."""
     if name == "constant":
         return None
     warm = warm_up(steps)
@@ -47,7 +47,7 @@ def schedule_named(name: str, steps: int) -> Schedule | None:
 
 
 def gradient(program: Program) -> Callable[..., tuple[Array, Weights]]:
-    """Traceable: the loss and its gradient, which are the same for all optimizers."""
+    """A traceable function of the loss and its gradient, the same for all optimizers."""
 
     def run(weights: Weights, others: list[Array], consts: list[Array]) -> tuple[Array, Weights]:
         return jax.value_and_grad(lambda leaves: program.loss(leaves, others, consts))(weights)
@@ -57,15 +57,15 @@ def gradient(program: Program) -> Callable[..., tuple[Array, Weights]]:
 
 @dataclass(frozen=True)
 class Training:
-    """The step of one candidate on one traced problem.
+    """The training step of one candidate on one traced problem.
 
-    The optimizer sees the params in the structure that the user's own would see: masks and labels fit.
+    The optimizer gets the params in the user's own structure, so that masks and labels fit.
     """
 
     program: Program
     feed: Feed
-    """Of any seed: for the structure of the params."""
-    candidate: Candidate
+    """The feed of any seed, for the structure of the params."""
+    candidate: CandidateOptimizer
     schedule: Schedule | None = None
     clip: float | None = None
     """Largest global norm of a gradient."""
@@ -100,7 +100,7 @@ class Training:
         others: list[Array],
         consts: list[Array],
     ) -> tuple[Weights, Any]:
-        """What the optimizer makes of a gradient; `others` are for those that search along lines."""
+        """Weights and state after the optimizer's update; `others` are the arguments for a line search."""
 
         def loss_of(params: Any) -> Array:
             return self.program.loss(self._unpacked(params), others, consts)
@@ -112,8 +112,8 @@ class Training:
         )
         return self._unpacked(optax.apply_updates(params, updates)), state
 
-    def judged(self, weights: Weights, state: Any) -> Weights:
-        """The weights that are to be evaluated: those of the step, but for schedule-free optimizers."""
+    def evaluation_weights(self, weights: Weights, state: Any) -> Weights:
+        """The weights to evaluate: those of the step, except for schedule-free optimizers."""
         if self.candidate.at is None:
             return weights
         inner = state[-1] if self.clip is not None else state
@@ -128,18 +128,18 @@ class Training:
 
     @cached_property
     def _order(self) -> list[int]:
-        """Which weight each leaf of the packed params is."""
+        """The index of the weight for each leaf of the packed params."""
         return jax.tree.leaves(self._packed(range(len(self.feed.weights))))
 
 
 def state_bytes(state: Any) -> int:
-    """Bytes of the arrays that an optimizer keeps between steps, the step counter left out."""
+    """Bytes of the arrays that an optimizer keeps between steps, without the step counter."""
     leaves = [leaf for leaf in jax.tree.leaves(state) if hasattr(leaf, "dtype") and leaf.ndim]
     return sum(int(leaf.size) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def line_search_evaluations(state: Any) -> float:
-    """Evaluations of the loss that the last step took beyond its gradient; 0 without a line search."""
+    """Evaluations of the loss in the last step besides its gradient; 0 without a line search."""
     found = [
         leaf
         for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
@@ -149,14 +149,14 @@ def line_search_evaluations(state: Any) -> float:
 
 
 def fitted(training: Training) -> Training:
-    """The training with the arguments that its optimizer takes, found by shapes alone.
+    """The training with the arguments that its optimizer needs, found by tracing with shapes only.
 
-    Raises where it cannot make a step on this problem, before anything is compiled.
+    Raises `GradscopeError` if the optimizer cannot make a step on this problem; nothing is compiled.
     """
     others = training.feed.opening
     try:
         return _tried(training, others)
-    except Exception as first:  # any optimizer, the user's too: whatever it raises says what it needs
+    except Exception as first:  # the user's optimizer may raise anything; its message is shown
         try:
             return _tried(replace(training, objective=True), others)
         except Exception:
@@ -175,9 +175,9 @@ def _tried(training: Training, others: list[Any]) -> Training:
 
 
 def _unfit(training: Training, why: str) -> GradscopeError:
-    fix = "Leave it out of --optimizers, or wrap it in the file's `candidates` so that it fits."
+    fix = "Remove it from --optimizers, or wrap it in the file's `candidates` so that it fits."
     if training.candidate.kind == OWN:
-        fix = "It comes from the file: mend it there, so that it takes the params and their gradients."
+        fix = "It is defined in the file: change it there, so that it accepts the params and their gradients."
     return GradscopeError(
         f"The optimizer {training.candidate.name!r} cannot train this problem.",
         why=f"{why}.",

@@ -1,4 +1,4 @@
-"""What to do with the ranking: a line to paste, what it is worth, and what must not be read into it."""
+"""What the ranking means: the line of code to use, how sure it is, and what the ranking does not show."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
 ENOUGH_SEEDS = 5
-"""With two, only a difference that is a dozen times its spread is told; with five, one of about twice."""
+"""With two seeds a difference must be a dozen times its spread to be significant; with five, about twice."""
 
 
 def recommendation(comparison: Comparison) -> str:
-    """The line of optax that makes the first in rank; empty where nothing lowered the loss."""
+    """The line of code that makes the first in rank; empty where no optimizer lowered the loss."""
     best = comparison.best
     if best is None:
         return ""
     if best.name == comparison.users:
-        return "optimizer = optimizer  # as it is"
+        return "optimizer = optimizer  # unchanged"
     code = _scheduled(best, comparison)
     if comparison.clip is not None:
         code = f"optax.chain(optax.clip_by_global_norm({comparison.clip:g}), {code})"
@@ -40,24 +40,24 @@ def _scheduled(best: Contestant, comparison: Comparison) -> str:
 
 
 def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) -> Iterator[str]:
-    """Sentences for below the table. `noisy`: the loss of a step depends on its batch or its key. `batches`:
-    of one pass, where it ended."""
+    """Sentences below the table. `noisy`: the loss of a step depends on its batch or its key. `batches`: the
+    number in one pass, where a pass ended."""
     best = comparison.best
     if not comparison.complete:
-        yield "It was interrupted: the optimizers that are missing were not measured."
+        yield "The comparison was interrupted; the optimizers that are missing were not measured."
     if best is None:
-        yield "No optimizer lowered the loss: run `gradscope check` on the same target first."
+        yield "No optimizer lowered the loss. Run `gradscope check` on the same target."
         return
     yield from _ties(comparison, best)
     yield from _against_users(comparison, best)
     if noisy and any(row.code.startswith("optax.lbfgs") for row in comparison.contestants):
         yield (
-            "L-BFGS builds a model of the curvature from successive gradients and searches along lines: on "
-            "batches or keys that change from step to step both are wrong. Use it with one full batch."
+            "L-BFGS estimates the curvature from successive gradients and uses a line search. Both need the "
+            "same loss at every step, but here the batch or the key changes: use L-BFGS with one full batch."
         )
     yield (
-        f"{_length(comparison.steps, batches)} the beginning of training, on this problem only; a longer run "
-        "may rank otherwise."
+        f"{_length(comparison.steps, batches)} only the beginning of training on this problem; a longer run "
+        "may rank the optimizers differently."
     )
 
 
@@ -72,26 +72,29 @@ def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
         return
     ties = [row for row in comparison.contestants if row.tied_with_best]
     if best.tied_with_best is None:
-        yield "One seed shows no noise: which differences are real is not known."
+        yield "One seed does not show the noise between seeds, so no difference can be called significant."
     elif ties:
         names = ", ".join(_scored(row, comparison) for row in ties)
-        text = f"{len(comparison.seeds)} seeds cannot tell {_scored(best, comparison)} from {names}: a tie."
+        text = (
+            f"With {len(comparison.seeds)} seeds there is no significant difference between "
+            f"{_scored(best, comparison)} and {names}."
+        )
         cheapest = min([best, *ties], key=lambda row: row.state_bytes)
         if cheapest.state_bytes < best.state_bytes:
-            text += f" Of these {cheapest.name} keeps the least in memory."
+            text += f" Of these, {cheapest.name} has the smallest state."
         yield text + _more_seeds(comparison)
     else:
-        yield f"{best.name} is better than each of the others beyond the noise of the seeds."
+        yield f"{best.name} is significantly better than each of the others over the seeds."
 
 
 def _scored(row: Contestant, comparison: Comparison) -> str:
-    """A tie is no equality: the numbers stand beside the names."""
+    """The name with its loss: a tie does not mean that two losses are equal."""
     return f"{row.name} ({row.score(comparison.validated):.3g})"
 
 
 def _more_seeds(comparison: Comparison) -> str:
     few = len(comparison.seeds) < ENOUGH_SEEDS
-    return f" More seeds tell more: --seeds {ENOUGH_SEEDS}." if few else ""
+    return f" More seeds show smaller differences: --seeds {ENOUGH_SEEDS}." if few else ""
 
 
 def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
@@ -99,12 +102,12 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
     if yours is None:
         return
     if yours is best:
-        yield "Your optimizer is the best of these."
+        yield "Your optimizer has the lowest loss of these."
         return
     if yours.tied_with_best:
         yield (
-            f"{len(comparison.seeds)} seeds cannot tell {_scored(yours, comparison)} from "
-            f"{_scored(best, comparison)}: whether there is something to gain is not known."
+            f"With {len(comparison.seeds)} seeds there is no significant difference between "
+            f"{_scored(yours, comparison)} and {_scored(best, comparison)}."
         )
         return
     if not math.isfinite(yours.final_loss):
@@ -119,6 +122,6 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
     elif math.isfinite(yours.steps_to_target):
         ratio = yours.steps_to_target / best.steps_to_target
         pace = "as many" if 0.95 <= ratio < 1.05 else f"{ratio:.1f} times the"
-        yield f"{text}; to the target it takes {pace} steps."
+        yield f"{text}; it needs {pace} steps to the target loss."
     else:
-        yield f"{text}; it does not reach the target in time."
+        yield f"{text}; it does not reach the target loss."

@@ -37,7 +37,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> GradscopeError:
     names = sorted(known)
     near = get_close_matches(name.lower().replace("_", "-"), names, n=2, cutoff=0.5)
     near = near or get_close_matches(name.lower(), names, n=2, cutoff=0.5)
-    fix = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else f"Known: {', '.join(names)}."
+    fix = (
+        f"Did you mean {' or '.join(repr(n) for n in near)}?"
+        if near
+        else "`gradscope rules` lists the rules."
+    )
     return GradscopeError(f"There is no {kind} named {name!r}.", fix=fix, slug="unknown-rule")
 
 

@@ -22,11 +22,20 @@ def test_gradscope_alone_shows_its_help_and_judges_nothing(run: Run) -> None:
     assert run("--help").code == 0
 
 
-@pytest.mark.parametrize("command", ["check", "report", "rules", "explain"])
-def test_every_command_has_a_help_page(run: Run, command: str) -> None:
-    result = run(command, "--help")
+COMMANDS = ["check", "compare-optimizers", "find-lr", "verify", "init", "report", "diff", "rules", "explain"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
+def test_every_command_has_a_help_page_that_lists_flags_without_a_type(run: Run, command: str) -> None:
+    result = run(*command.split(), "--help")
     assert result.code == 0
     assert command in result.out
+    assert "--help" in result.out
+    assert "<bool>" not in result.out
+
+
+def test_the_help_of_diff_names_its_own_default(run: Run) -> None:
+    assert "[default: (never)]" in run("diff", "--help").out
 
 
 def test_the_version_names_jax_too(run: Run) -> None:
@@ -64,6 +73,19 @@ def test_an_unknown_rule_is_answered_with_the_nearest(run: Run) -> None:
     result = run("explain", "non-finit")
     assert result.code == 2
     assert "non-finite" in result.err
+
+
+def test_an_error_names_the_command_that_explains_it(run: Run) -> None:
+    *_, last = run("explain", "non-finit").err.splitlines()
+    assert last == "  gradscope explain unknown-rule"
+    page = run(*last.split()[1:]).out
+    assert page.startswith("# unknown-rule\n\n`--select`, ")
+    assert "#" not in page.removeprefix("#")
+    assert json.loads(run(*last.split()[1:], "--format", "json").out)["error"]["name"] == "unknown-rule"
+
+
+def test_a_misspelled_error_is_answered_with_the_nearest(run: Run) -> None:
+    assert "no-batches" in run("explain", "no-batch").err
 
 
 def test_a_saved_run_can_be_gated_again(run: Run, tmp_path: Path) -> None:

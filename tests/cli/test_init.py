@@ -65,7 +65,7 @@ def test_a_file_that_exists_is_not_touched(run: Run) -> None:
     Path("model.py").write_text("mine")
     result = run("init")
     assert result.code == 2
-    assert "already is a file model.py" in result.err
+    assert "The file model.py already exists." in result.err
     assert Path("model.py").read_text() == "mine"
 
 

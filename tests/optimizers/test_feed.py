@@ -1,4 +1,4 @@
-"""What each step is given: kept or drawn anew, the same batches in the same order."""
+"""What each step is given: kept or drawn again, the same batches in the same order."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_streamed_batches_give_the_runs_that_kept_ones_give(monkeypatch: pytest.
     kept = compared(mlp(), "sgd", "adam", steps=30)
     monkeypatch.setattr(feeds, "free_memory", lambda: 0)
     streamed = compared(mlp(), "sgd", "adam", steps=30)
-    assert streamed.engine == "step: the batches do not fit in memory together: they are streamed"
+    assert streamed.engine == "step: the batches do not fit in memory together and are streamed"
     for mine, other in zip(streamed.contestants, kept.contestants, strict=True):
         assert mine.learning_rate == other.learning_rate
         assert mine.final_loss == pytest.approx(other.final_loss, rel=1e-3)
@@ -126,7 +126,7 @@ def test_an_iterator_that_can_be_walked_once_is_kept_and_walked_again() -> None:
 def test_batches_of_another_shape_are_left_out_and_that_is_told() -> None:
     batches = [*numbered(2), np.zeros(1, np.float32)]
     found = compared(Problem(loss, PARAMS, batches=batches), "sgd", steps=20, seeds=1)
-    assert any("9 of 29 batches were left out" in reason for reason in found.reasons)
+    assert any("9 of 29 batches were skipped" in reason for reason in found.reasons)
 
 
 def test_a_stream_in_which_no_shape_comes_again_ends_with_an_error() -> None:
@@ -193,4 +193,4 @@ def test_another_seed_leaves_out_what_the_program_of_the_first_was_not_made_for(
     first = feed_of(problems[0], 0)
     second = feed_of(problems[1], 1, first)
     assert [others[0].shape for others in second.steps(3)] == [(2, 3)] * 3
-    assert second.misfits == 3
+    assert second.other_shapes == 3

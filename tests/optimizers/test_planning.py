@@ -14,16 +14,16 @@ from jax import lax
 from gradscope.load.problem import Problem
 from gradscope.optimizers import planning
 from gradscope.optimizers.feed import feed_of
-from gradscope.optimizers.planning import Plan, engine_for, keeps_runs, plan
+from gradscope.optimizers.planning import RunPlan, engine_for, keeps_runs, plan
 from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
 
-def planned(step_s: float, compile_s: float = 1.0, **wanted: Any) -> Plan:
+def planned(step_s: float, compile_s: float = 1.0, **wanted: Any) -> RunPlan:
     return plan(CompareOptions(**wanted), 7, step_s, compile_s)
 
 
-def numbers(found: Plan) -> tuple[int, int, int]:
+def numbers(found: RunPlan) -> tuple[int, int, int]:
     return found.seeds, found.steps, found.grid
 
 
@@ -48,8 +48,8 @@ def test_seeds_go_first_then_steps_then_rates_and_each_cut_is_told() -> None:
     assert "3 learning rates instead of 5" in slow.notes[0]
 
 
-def test_what_does_not_fit_even_so_is_told() -> None:
-    assert "Even so about" in planned(0.5).notes[0]
+def test_a_plan_that_exceeds_the_budget_says_so() -> None:
+    assert "Even so, the comparison needs about" in planned(0.5).notes[0]
     given = planned(0.5, steps=200, seeds=5, grid=5)
     assert numbers(given) == (5, 200, 5)
     assert "more than --budget 120s" in given.notes[0]

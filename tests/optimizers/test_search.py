@@ -12,7 +12,7 @@ import pytest
 from gradscope.load.problem import Problem
 from gradscope.optimizers import search
 from gradscope.optimizers.compare import compare
-from gradscope.optimizers.engines import Run
+from gradscope.optimizers.engines import TrainingRun
 from gradscope.records import Comparison, Contestant
 from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import quadratic
@@ -54,8 +54,8 @@ def test_without_a_validation_batch_the_training_loss_decides() -> None:
     assert row.validation_loss is None
 
 
-def run(rate: float, losses: list[float], validation: float | None = None) -> Run:
-    return Run(rate, None, losses, validation=validation)  # type: ignore[arg-type]
+def run(rate: float, losses: list[float], validation: float | None = None) -> TrainingRun:
+    return TrainingRun(rate, None, losses, validation=validation)  # type: ignore[arg-type]
 
 
 def test_a_rate_whose_runs_died_early_is_not_taken_for_judged() -> None:
@@ -78,7 +78,7 @@ def test_an_interruption_keeps_the_rates_of_an_optimizer_that_came_to_the_end() 
     assert row.name == "sgd"
     assert {len(trial.losses) for trial in row.trials if not trial.stopped_early} == {40}
     assert max(trial.learning_rate or 0.0 for trial in row.trials) < 1.0
-    assert "Of sgd not every learning rate was tried." in found.reasons
+    assert "Not every learning rate of sgd was tried." in found.reasons
     assert not found.complete
 
 
@@ -88,12 +88,12 @@ def test_runs_of_an_interrupted_optimizer_that_did_not_come_to_the_end_tell_noth
 
 
 def test_of_an_interrupted_search_only_rates_known_at_every_seed_are_kept() -> None:
-    terms = search.Terms(2, exhaustive=False, keep_runs=True)
+    terms = search.SearchSettings(2, exhaustive=False, keep_runs=True)
     runs = [run(0.1, [2.0, 1.0]), run(0.1, [2.0, 1.0]), run(1.0, [2.0, 1.0]), run(1.0, [2.0]), run(3.0, [])]
-    assert {known.rate for known in search.known_of(runs, terms)} == {0.1}
-    assert search.known_of(runs[3:], terms) == []
-    judged = search.Terms(2, exhaustive=False, keep_runs=True, validate=lambda run: 0.0)
-    assert search.known_of(runs, judged) == []
+    assert {known.rate for known in search.completed_runs(runs, terms)} == {0.1}
+    assert search.completed_runs(runs[3:], terms) == []
+    evaluation_weights = search.SearchSettings(2, exhaustive=False, keep_runs=True, validate=lambda run: 0.0)
+    assert search.completed_runs(runs, evaluation_weights) == []
 
 
 @pytest.mark.parametrize("exhaustive", [False, True])

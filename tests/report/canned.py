@@ -242,7 +242,10 @@ def compared() -> Report:
         engine="loop: fewer than 50,000 parameters and no convolution",
         compiled=8,
         recommendation="optimizer = optax.adam(0.01)",
-        reasons=("3 seeds cannot tell adam from sgd: a tie.", "Your optimizer ends at 1.9, adam at 0.5."),
+        reasons=(
+            "With 3 seeds there is no significant difference between adam and sgd.",
+            "Your optimizer ends at 1.9, adam at 0.5.",
+        ),
         users="yours",
         profile_scores={"adam": 1.0},
     )

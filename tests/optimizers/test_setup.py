@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from gradscope.load.problem import Problem
-from gradscope.optimizers import ground
+from gradscope.optimizers import setup
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.feed import feed_of
-from gradscope.optimizers.ground import drawing_time
+from gradscope.optimizers.setup import drawing_time
 from gradscope.records.options import CompareOptions
 
 DRAWS_S = 0.02
@@ -41,13 +41,13 @@ def slow() -> tuple[Problem, Slow]:
 
 def planned_steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
-    plan = ground.plan
+    plan = setup.plan
 
     def watched(wanted: Any, candidates: int, step_s: float, compile_s: float) -> Any:
         found.append(step_s)
         return plan(wanted, candidates, step_s, compile_s)
 
-    monkeypatch.setattr(ground, "plan", watched)
+    monkeypatch.setattr(setup, "plan", watched)
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_step_is_timed_without_drawing_batches_that_are_kept() -> None:
 
 def test_drawing_counts_where_batches_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = planned_steps(monkeypatch)
-    monkeypatch.setattr(ground, "keep", lambda feeds, count: False)
+    monkeypatch.setattr(setup, "keep", lambda feeds, count: False)
     problem, _ = slow()
     found = compare(problem.reseeded, TERMS, 0, lambda stage: None)
     assert "streamed" in found.engine

@@ -1,4 +1,4 @@
-"""What the optimizers have in common: the traced problem, how much is run, and what each seed is fed."""
+"""What all optimizers share: the traced problem, the plan of the runs, and the batches of each seed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.optimizers.candidates import Candidate, named
-from gradscope.optimizers.engines import CHUNK, Batched, Engine, Looped, Run, Stepwise, compiled_gradient
-from gradscope.optimizers.feed import Feed, Table, feed_of, keep, repeat, table_of
-from gradscope.optimizers.planning import Plan, engine_for, plan
+from gradscope.optimizers.candidates import CandidateOptimizer, named
+from gradscope.optimizers.engines import (
+    CHUNK,
+    Batched,
+    Engine,
+    Looped,
+    Stepwise,
+    TrainingRun,
+    compiled_gradient,
+)
+from gradscope.optimizers.feed import BatchTable, Feed, feed_of, keep, repeat, table_of
+from gradscope.optimizers.planning import RunPlan, engine_for, plan
 from gradscope.optimizers.training import Training, schedule_named
 from gradscope.records.options import CompareOptions
 from gradscope.records.progress import Progress
@@ -23,34 +31,34 @@ from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
 
 REPEATS = (
-    "Every seed gives the same run: the parameters are the same, the batches too, and nothing is drawn "
-    "by a key. An `init(key)` that draws them shows how much the start matters."
+    "Every seed gives the same run, because the parameters and the batches are the same and no key is used; "
+    "one seed was measured. Define `init(key)` to see how much the initialization matters."
 )
 BLOCKS = 3
-"""Of steps that are timed; the middle one counts."""
+"""Blocks of steps that are timed; the median counts."""
 SLOW_STEP_S = 0.02
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The same for all."""
+class SharedSetup:
+    """The same for all optimizers."""
 
     program: Program
     feeds: Sequence[Feed]
-    table: Table | None
+    table: BatchTable | None
     """`None` where the batches are streamed."""
-    plan: Plan
+    plan: RunPlan
     evaluate: Callable[[Sequence[Any]], float] | None
-    """Validation loss of given weights."""
+    """The validation loss of given weights."""
     gradient: Compiled
-    """Of the loss, compiled for steps that are called one by one."""
+    """The gradient of the loss, compiled for steps that are called one by one."""
     compiled: int
-    """Programs that were compiled so far."""
+    """Number of programs compiled so far."""
 
     def engine(self, training: Training, rates: int) -> Engine:
         if self.plan.engine == "step" or self.table is None:
             return Stepwise(training, self.gradient)
-        if self.plan.engine == "vmap" and not training.candidate.searches_lines:
+        if self.plan.engine == "vmap" and not training.candidate.uses_line_search:
             return Batched(training, self.feeds, self.table, rates)
         return Looped(training, self.feeds, self.table)
 
@@ -62,8 +70,8 @@ def prepared(
     first: Feed,
     candidates: int,
     progress: Progress,
-) -> Ground:
-    """Measures a step, decides how much is run and how, and draws the batches of all seeds."""
+) -> SharedSetup:
+    """Time a step, choose the plan and the engine, and draw the batches of all seeds."""
     progress("measuring a step")
     gradient = compiled_gradient(program, first)
     step_s, compile_s = _timed(program, first, gradient)
@@ -74,7 +82,7 @@ def prepared(
         feeds.append(feed_of(start(first.seed + number), first.seed + number, first))
     progress("drawing batches")
     kept = keep(feeds, chosen.steps)
-    if not kept:  # Then every run draws them anew.
+    if not kept:  # Then every run draws them again.
         chosen = plan(request, candidates, step_s + drawing_time(first), compile_s)
         feeds = feeds[: chosen.seeds]
     if repeat(feeds):
@@ -85,29 +93,31 @@ def prepared(
     evaluate = _evaluation(first)
     compiled = 3 + (evaluate is not None)
     plan_of_all = replace(chosen, engine=engine, why=why)
-    return Ground(program, feeds, table, plan_of_all, evaluate, gradient, compiled)
+    return SharedSetup(program, feeds, table, plan_of_all, evaluate, gradient, compiled)
 
 
 def training_of(
-    program: Program, feed: Feed, candidate: Candidate, request: CompareOptions, steps: int
+    program: Program, feed: Feed, candidate: CandidateOptimizer, request: CompareOptions, steps: int
 ) -> Training:
-    """The user's own optimizer is measured as it is, with its own schedule and clipping."""
-    if candidate.as_it_is:
+    """The user's own optimizer is trained unchanged, with its own schedule and clipping."""
+    if candidate.unchanged:
         return Training(program, feed, candidate)
     return Training(program, feed, candidate, schedule_named(request.schedule, steps), request.clip)
 
 
 def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, float]:
-    """Seconds of one step of Adam on a batch that is at hand, as it is in most runs, and of what is compiled
-    for each optimizer. Raises where the loss starts as no number."""
+    """Seconds of one step of Adam on a batch in memory, and seconds to compile one optimizer.
+
+    Raises `GradscopeError` if the loss before the first step is not finite.
+    """
     begin = time.perf_counter()
     engine = Stepwise(Training(program, feed, named("adam")), gradient)
     compile_s = time.perf_counter() - begin
     others = [leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf) for leaf in feed.opening]
-    run = Run(0.0, replace(feed, kept=[others] * (1 + BLOCKS * CHUNK)))
+    run = TrainingRun(0.0, replace(feed, kept=[others] * (1 + BLOCKS * CHUNK)))
     engine.advance([run], 1)
     require_finite(run.losses[0])
-    # A slow step is known well enough after a few.
+    # A few repetitions are enough for a slow step.
     steps = CHUNK if engine.step_seconds[0] < SLOW_STEP_S else 5
     engine.step_seconds.clear()
     for block in range(1, 1 + BLOCKS):
@@ -116,7 +126,7 @@ def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, flo
 
 
 def drawing_time(feed: Feed) -> float:
-    """Seconds that one batch of the user's takes to be drawn, its share of starting them included."""
+    """Seconds to draw one of the user's batches, including its share of starting the iterator."""
     begin = time.perf_counter()
     for _ in feed.drawn(CHUNK):
         pass
@@ -127,14 +137,14 @@ def require_finite(loss: float) -> None:
     if not np.isfinite(loss):
         raise GradscopeError(
             f"The loss is {loss} before the first step.",
-            why="No optimizer can lower a loss that is not a number.",
-            fix="Run `gradscope check` on the same target: it names where the value was born.",
+            why="No optimizer can lower a loss that is NaN or infinite.",
+            fix="Run `gradscope check` on the same target to find the origin of the first NaN or infinity.",
             slug="loss-not-finite",
         )
 
 
 def _evaluation(feed: Feed) -> Callable[[Sequence[Any]], float] | None:
-    """The loss on the validation batch, with one key for all; infinite where it is not a number."""
+    """The loss on the validation batch, with the same key for all; infinite where it is NaN."""
     batch = feed.problem.validation_batch
     if batch is None:
         return None
