@@ -91,7 +91,7 @@ def test_a_rule_that_is_meant_is_named_and_not_wrong(name: str) -> None:
     assert set(found) == {"[0].w", "[0].b", "[1].w", "[1].b"}
     for check in found.values():
         assert check.cause == "custom-rule"
-        assert "the rule of `act`" in check.reason
+        assert "custom derivative rule of `act`" in check.reason
         assert "is wrong" not in check.reason
 
 
