@@ -50,6 +50,9 @@ def test_an_alarm_while_user_code_runs_is_an_error_also_where_another_follows() 
 
 
 def test_code_that_catches_the_interruption_is_told_of_when_it_ends() -> None:
-    with pytest.raises(GradscopeError, match="caught the interruption"), time_limit(1000.0, "Waiting"):
-        with contextlib.suppress(BaseException):
-            signal.raise_signal(signal.SIGALRM)
+    with (
+        pytest.raises(GradscopeError, match="caught the interruption"),
+        time_limit(1000.0, "Waiting"),
+        contextlib.suppress(BaseException),
+    ):
+        signal.raise_signal(signal.SIGALRM)
