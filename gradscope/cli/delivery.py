@@ -31,7 +31,7 @@ from gradscope.errors import ExitCode, GradscopeError
 from gradscope.gate import policy
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Timing
 from gradscope.report import FORMATS, View, reporter
-from gradscope.serialization import report_json, suite_json
+from gradscope.serialization import atomic_write, suite_json
 
 if TYPE_CHECKING:
     from gradscope.cli.progress import StageLine
@@ -69,7 +69,7 @@ class Delivery:
                 continue
             for source in sources:
                 _refuse_input(path, source)
-            report_json.check_writable(path)
+            atomic_write.check_writable(path)
             if os.path.realpath(path) in written:
                 raise _named_twice(path)
             written[os.path.realpath(path)] = path
@@ -130,7 +130,7 @@ class Delivery:
         render(page, View(screen.width(to_file), color, self.show_all, self.quiet, self.verbose))
         page.seek(0)
         if to_file:
-            report_json.write_whole(path, page.read())
+            atomic_write.write_whole(path, page.read())
         else:
             screen.emit(page.read())
 

@@ -16,7 +16,7 @@ from typing import Any
 from gradscope.errors import GradscopeError
 from gradscope.records import Known, LayerProfile
 from gradscope.records.options import in_ci
-from gradscope.serialization import report_json
+from gradscope.serialization import atomic_write
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 FORMAT = 1
@@ -101,7 +101,7 @@ def save(path: str, entries: Mapping[str, Entry]) -> None:
     kept = load(path) if os.path.exists(path) and os.path.getsize(path) else {}
     folder = os.path.dirname(os.path.realpath(path))
     kept = {name: entry for name, entry in kept.items() if _is_there(name, folder)}
-    report_json.write_whole(path, dumps({**kept, **entries}))
+    atomic_write.write_whole(path, dumps({**kept, **entries}))
 
 
 def check_writable(path: str) -> None:
@@ -113,7 +113,7 @@ def check_writable(path: str) -> None:
             fix="Write it on your machine and commit it; in a job that is meant to, run it with `CI=`.",
             slug="baseline-in-ci",
         )
-    report_json.check_writable(path)
+    atomic_write.check_writable(path)
     if os.path.exists(path) and os.path.getsize(path):
         load(path)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import stat
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from gradscope.errors import GradscopeError
 from gradscope.records import Against, Finding, Measurement, Report, Skipped, Timing, Tool
+from gradscope.serialization import atomic_write
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 T = TypeVar("T")
@@ -122,60 +120,7 @@ def text_of(path: str) -> str:
 
 
 def save(report: Report, path: str) -> None:
-    write_whole(path, dumps(report))
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write all of `text` or leave `path` as it was; a device or pipe is written to, never replaced."""
-    target = Path(os.path.realpath(path))
-    data = text.encode("utf-8", errors="backslashreplace")
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            target.write_bytes(data)
-            return
-        _replace(target, data)
-    except OSError as error:
-        _unwritable(path, _plain(error), error)
-
-
-def check_writable(path: str) -> None:
-    """Raise now what `write_whole` would raise after minutes of compiling."""
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        _unwritable(path, "It is a folder")
-    if not target.parent.is_dir():
-        _unwritable(path, f'There is no folder "{target.parent}"')
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
-        _unwritable(path, "Permission denied")
-
-
-def _replace(target: Path, data: bytes) -> None:
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        os.chmod(beside, mode)
-        os.replace(beside, target)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    # The only way to read it is to set it; nothing else runs while a report is written.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _unwritable(path: str, why: str, error: OSError | None = None) -> NoReturn:
-    raise GradscopeError(
-        f'"{path}" cannot be written.',
-        why=f"{why}.",
-        fix="Name a file in a folder that exists and that you may write to.",
-        slug="unwritable-output",
-    ) from error
+    atomic_write.write_whole(path, dumps(report))
 
 
 def _plain(error: OSError) -> str:

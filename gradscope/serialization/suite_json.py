@@ -12,7 +12,7 @@ from typing import Any
 
 from gradscope.records import NotJudged, Outcome, Policy, Report, Suite
 from gradscope.records.options import Task
-from gradscope.serialization import report_json
+from gradscope.serialization import atomic_write, report_json
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 
@@ -73,7 +73,7 @@ def load(path: str, policy: Policy) -> Suite:
 
 
 def save(suite: Suite, path: str) -> None:
-    report_json.write_whole(path, dumps(suite))
+    atomic_write.write_whole(path, dumps(suite))
 
 
 def _outcome(entry: Any, where: str) -> Outcome:

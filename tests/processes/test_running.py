@@ -152,7 +152,7 @@ def test_what_cannot_be_judged_says_why(
         ("loops.py", "in wait\n    while True:"),
         ("loops_traced.py", "in loss_fn\n    while True: pass"),
         ("exits.py", "printed last:\n  good bye"),
-        ("bug", "the task.checking.limits.vanishing-gradient.ratio"),
+        ("bug", "task.checking.limits.vanishing-gradient.ratio"),
     ],
 )
 def test_the_details_show_where_it_was_and_what_was_printed_last(

@@ -207,65 +207,6 @@ def test_a_saved_report_is_loaded_as_it_was(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["run.json"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("old")
-
-    def fail(source: str, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(GradscopeError, match="No space left on device"):
-        report_json.write_whole(str(path), "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["run.json"]
-
-
-def test_ctrl_c_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(source: str, target: Path) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        report_json.write_whole(str(tmp_path / "run.json"), "new")
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_file_keeps_its_mode_and_a_new_one_follows_the_umask(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
-    old.write_text("x")
-    old.chmod(0o640)
-    before = os.umask(0o027)
-    try:
-        report_json.write_whole(str(old), "y")
-        report_json.write_whole(str(new), "y")
-    finally:
-        os.umask(before)
-    assert (old.stat().st_mode & 0o777, new.stat().st_mode & 0o777) == (0o640, 0o640)
-
-
-def test_a_link_is_followed_and_a_device_is_not_replaced(tmp_path: Path) -> None:
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("old")
-    link.symlink_to(target)
-    report_json.write_whole(str(link), "new")
-    assert link.is_symlink()
-    assert target.read_text() == "new"
-    report_json.write_whole(os.devnull, "text")
-    assert not Path(os.devnull).is_file()
-
-
-@pytest.mark.parametrize(("place", "why"), [("", "a folder"), ("absent/run.json", "no folder")])
-def test_an_unwritable_place_is_known_before_the_run(tmp_path: Path, place: str, why: str) -> None:
-    with pytest.raises(GradscopeError, match=why) as caught:
-        report_json.check_writable(str(tmp_path / place))
-    assert caught.value.exit_code == 2
-    with pytest.raises(GradscopeError):
-        report_json.write_whole(str(tmp_path / place), "text")
-
-
 def test_a_lone_surrogate_in_a_name_survives() -> None:
     report = replace(healthy(), target="\udc80.py")
     assert report_json.loads(report_json.dumps(report)).target == "\udc80.py"
