@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
-from gradscope.load.shown import listed, nearest
+from gradscope.load.message_text import did_you_mean, listed
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
@@ -21,7 +21,7 @@ def require_existing(path: Path, what: str) -> None:
             why=f"The folder {folder} holds {listed(names) or 'nothing'}."
             if folder.is_dir()
             else f"There is no folder {folder}.",
-            fix=nearest(path.name, names) or "Check the path.",
+            fix=did_you_mean(path.name, names) or "Check the path.",
             slug="no-such-file",
         )
     if path.is_dir():

@@ -20,7 +20,7 @@ PRELOADED = (
     "numpy.random",
     "gradscope.load.target",
     "gradscope.load.model.checkpoints.loading",
-    "gradscope.load.data.files.opening",
+    "gradscope.load.data.files.open_files",
     "gradscope.load.definitions",
     "gradscope.measure.histograms",
     "gradscope.runs.measuring",

@@ -20,8 +20,8 @@ import safetensors.numpy
 
 from gradscope.load.data import batches
 from gradscope.load.data.files import source
-from gradscope.load.data.files.files import MEMBER_BLOCK
-from gradscope.load.data.files.opening import open_data
+from gradscope.load.data.files.open_files import open_data
+from gradscope.load.data.files.readers import MEMBER_BLOCK
 from gradscope.load.data.files.record import Record
 from gradscope.records.options import LoadOptions
 

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 import gradscope
-from gradscope.load.signature.companions import stands_beside
+from gradscope.load.signature.companions import is_extra_argument
 from tests.load.conftest import load
 
 EQX = """
@@ -197,4 +197,4 @@ def test_a_framework_that_is_not_installed_names_the_extra(module, extra, write,
     ],
 )
 def test_only_what_is_surely_meant_is_taken_from_the_file_before_the_batch(name, given, beside):
-    assert stands_beside(name, given) is beside
+    assert is_extra_argument(name, given) is beside

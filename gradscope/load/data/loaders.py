@@ -14,9 +14,9 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import DEFAULT_BATCH_SIZE, iterated, require_size, rows_notes, shuffled
-from gradscope.load.data.plain import plain
+from gradscope.load.data.pytrees import as_pytree
 from gradscope.load.leaves import numeric
-from gradscope.load.shown import kind_of
+from gradscope.load.message_text import type_name
 from gradscope.load.usercode.user_code import user_code
 
 
@@ -71,7 +71,7 @@ class Examples:
                 examples = [self.dataset[int(row)] for row in rows]
             yield _stacked(
                 [
-                    numeric(plain(example, "data"), f"data[{row}]")
+                    numeric(as_pytree(example, "data"), f"data[{row}]")
                     for example, row in zip(examples, rows, strict=True)
                 ]
             )
@@ -98,7 +98,7 @@ def _stacked(examples: list[Any]) -> Any:
     if other is not None:
         raise GradscopeError(
             "The examples of data are not alike.",
-            why=f"One is a {kind_of(examples[0])} of {first.num_leaves}, another a {kind_of(other)} of "
+            why=f"One is a {type_name(examples[0])} of {first.num_leaves}, another a {type_name(other)} of "
             f"{len(jax.tree_util.tree_leaves(other))}.",
             fix="Let every example have the same parts.",
             slug="mismatched-rows",

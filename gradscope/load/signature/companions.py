@@ -17,7 +17,7 @@ _DATA_NAMES = ("batch", "data", "inputs", "x", "y")
 _NUMBERS = (int, float, complex, np.ndarray, np.generic, jax.Array)
 
 
-def stands_beside(name: str, value: Any) -> bool:
+def is_extra_argument(name: str, value: Any) -> bool:
     """Whether a value of the file is surely meant by a parameter of that name, and no part of the batch.
 
     Arrays and numbers are taken for a parameter only where the batch leaves it unfilled: a file that cuts

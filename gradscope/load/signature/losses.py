@@ -14,12 +14,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradscope.errors import GradscopeError
-from gradscope.load.model.frameworks.base import Opened
+from gradscope.load.message_text import did_you_mean
+from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.inputs import parts_of
 from gradscope.load.model.frameworks.table import adapter_of
-from gradscope.load.shown import nearest
 from gradscope.load.signature.keys import is_key_name, required_parameters
-from gradscope.load.signature.unfilled import describe
+from gradscope.load.signature.unmatched import describe
 
 Forward = Callable[[Any, Any, Any], Any]
 """`forward(model, x, key)`: the outputs."""
@@ -50,7 +50,7 @@ class OutputLoss:
     forward: Forward | None = None
     """Outputs of a model that has no adapter."""
 
-    def with_model(self, model: Opened | None) -> Callable[..., Any]:
+    def with_model(self, model: OpenedModel | None) -> Callable[..., Any]:
         forward = (model.forward if model else None) or self.forward
         if self.compare is None:
             return _of_batch(self.name, model.own_loss if model else None)
@@ -67,7 +67,7 @@ class OutputLoss:
         raise NotImplementedError("a loss of outputs is called through with_model")
 
 
-def bound(loss_fn: Callable[..., Any], model: Opened | None) -> Callable[..., Any]:
+def bound(loss_fn: Callable[..., Any], model: OpenedModel | None) -> Callable[..., Any]:
     """A loss as it is called with the model: only one of outputs needs to know how they are made."""
     return loss_fn.with_model(model) if isinstance(loss_fn, OutputLoss) else loss_fn
 
@@ -86,7 +86,7 @@ def named(name: str) -> OutputLoss:
         raise GradscopeError(
             f'There is no loss "{name}".',
             why="`--loss` takes a name of ours or of `optax.losses`, of outputs and targets.",
-            fix=nearest(name, ALIASES) or f"Use one of: {', '.join(ALIASES)}.",
+            fix=did_you_mean(name, ALIASES) or f"Use one of: {', '.join(ALIASES)}.",
             slug="unknown-loss",
         )
     return OutputLoss(name, partial(elementwise, function, name, own == ALIASES["binary-cross-entropy"]))
@@ -115,7 +115,7 @@ def of_outputs(function: Any, name: str = "loss_fn") -> OutputLoss | None:
     return None
 
 
-def loss_beside(names: Mapping[str, Any], wanted: str | None) -> OutputLoss | None:
+def loss_in_file(names: Mapping[str, Any], wanted: str | None) -> OutputLoss | None:
     """What the file gives in place of a `loss_fn` of the usual form, or what `--loss` says."""
     found = named(wanted) if wanted is not None else _given(names.get("loss_fn"))
     if found is None and "loss_fn" not in names:

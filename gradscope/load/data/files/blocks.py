@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.files.files import Block, DataFile, Streamed, require_rows
+from gradscope.load.data.files.readers import Block, DataFile, Streamed, require_rows
 
 READ_AT_ONCE = 8192
 """Rows of a picked file that are read at a time beside a streamed one."""

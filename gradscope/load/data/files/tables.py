@@ -11,9 +11,9 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
-from gradscope.load.data.files.files import Block, Streamed
+from gradscope.load.data.files.readers import Block, Streamed
 from gradscope.load.extras import required
-from gradscope.load.shown import shown
+from gradscope.load.message_text import short_repr
 
 ROWS = 8192
 """Rows of Parquet that are decoded at a time."""
@@ -140,7 +140,7 @@ def _column(column: Any, name: str, path: Path) -> np.ndarray[Any, Any]:
     ):
         example = next((value.as_py() for value in column if value.is_valid), None)
         raise GradscopeError(
-            f"The column `{name}` of {path} holds {kind} values, for example {shown(example)}.",
+            f"The column `{name}` of {path} holds {kind} values, for example {short_repr(example)}.",
             why="JAX computes with numbers only.",
             fix="Encode it as numbers, or choose other columns with --x and --y.",
             slug="not-numeric",

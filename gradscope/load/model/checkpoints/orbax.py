@@ -13,7 +13,7 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
 from gradscope.load.extras import required
-from gradscope.load.shown import listed
+from gradscope.load.message_text import listed
 
 _ITEM = "_METADATA"
 """In each folder that holds a pytree."""

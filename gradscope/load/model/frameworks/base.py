@@ -21,7 +21,7 @@ Kinds = Mapping[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
-class Context:
+class OpeningContext:
     """What stands beside the model that is opened."""
 
     names: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedModel:
     """A model object, opened.
 
     `params` are nested dicts of arrays whose paths are the names that the user writes; only what is to be
@@ -85,7 +85,7 @@ class Adapter:
         """Whether `value` is a class of models, which someone forgot to call."""
         raise NotImplementedError
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         raise NotImplementedError
 
     def is_blueprint(self, value: Any) -> bool:
@@ -157,11 +157,11 @@ def unnested(paths: Sequence[Path], tree: Any) -> list[Any]:
 
 def sortable(paths: Sequence[Path]) -> list[Path]:
     """Paths in which no dict has both text and integers for keys: JAX could not sort them."""
-    beside: dict[Path, set[type]] = {}
+    kinds_below: dict[Path, set[type]] = {}
     for path in paths:
         for end in range(len(path)):
-            beside.setdefault(path[:end], set()).add(type(path[end]))
-    mixed = {prefix for prefix, types in beside.items() if len(types) > 1}
+            kinds_below.setdefault(path[:end], set()).add(type(path[end]))
+    mixed = {prefix for prefix, types in kinds_below.items() if len(types) > 1}
     return [
         tuple(str(step) if path[:end] in mixed else step for end, step in enumerate(path)) for path in paths
     ]

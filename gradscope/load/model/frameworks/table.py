@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, wrapped_functions
+from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, wrapped_functions
 
 ADAPTERS = {
     "flax.nnx": "flax_nnx",
@@ -41,7 +41,7 @@ def adapter_of(value: Any) -> Adapter | None:
     return next((adapter for adapter in adapters() if adapter.is_model(value)), None)
 
 
-def opened(value: Any, context: Context) -> Opened | None:
+def opened(value: Any, context: OpeningContext) -> OpenedModel | None:
     adapter = adapter_of(value)
     return None if adapter is None else adapter.open(value, context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, plain_call
+from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, plain_call
 from gradscope.load.model.frameworks.table import adapter_of, opened
 
 STATE_NAMES = ("state", "train_state", "training_state", "ts", "tstate", "learner_state")
@@ -24,8 +24,8 @@ class TrainState(Adapter):
     def is_class(self, value: type) -> bool:
         return False
 
-    def open(self, value: Any, context: Context) -> Opened:
-        inner = opened(value.params, context) or Opened(value.params, plain_call(lambda params: params))
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
+        inner = opened(value.params, context) or OpenedModel(value.params, plain_call(lambda params: params))
         takes_state = context.role in STATE_NAMES or context.names.get(context.role) is value
 
         def call(params: Any, loss: Any) -> tuple[Any, Any]:

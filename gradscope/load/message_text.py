@@ -12,11 +12,11 @@ _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 60
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     return f"`{' '.join(_repr.repr(value).split())}`"
 
 
-def kind_of(value: object) -> str:
+def type_name(value: object) -> str:
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -27,7 +27,7 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {len(names) - _LISTED} more" if names[_LISTED:] else text
 
 
-def nearest(name: str, names: Iterable[str], most: int = 1) -> str:
+def did_you_mean(name: str, names: Iterable[str], most: int = 1) -> str:
     """`Did you mean `x`?`, with up to `most` names, or an empty string where none is near."""
     close = difflib.get_close_matches(name, list(names), n=most, cutoff=0.6)
     return f"Did you mean {' or '.join(f'`{found}`' for found in close)}?" if close else ""

@@ -10,11 +10,11 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.files.record import Record
-from gradscope.load.shown import listed, nearest
+from gradscope.load.message_text import did_you_mean, listed
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """How the batch is made of named arrays."""
 
     names: tuple[str, ...]
@@ -34,14 +34,14 @@ class Choice:
         return Record(("x", "y"), (x, _together(self.y, arrays))) if self.y else x
 
 
-def choose(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool) -> Choice:
+def select(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool) -> Selection:
     """`found` are the names in the files; with `--y` alone all others are the inputs."""
     unknown = [name for name in (*x, *y) if name not in found]
     if unknown:
         raise GradscopeError(
             f"{where} has no `{unknown[0]}`.",
             why=f"It has {listed([f'`{name}`' for name in found])}.",
-            fix=nearest(unknown[0], found) or "Name one of these with --x and --y.",
+            fix=did_you_mean(unknown[0], found) or "Name one of these with --x and --y.",
             slug="no-such-column",
         )
     inputs = tuple(x) or (tuple(name for name in found if name not in y) if y else ())
@@ -53,7 +53,7 @@ def choose(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str,
             slug="no-such-column",
         )
     used = {*inputs, *y} or set(found)
-    return Choice(tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs)
+    return Selection(tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs)
 
 
 def _together(names: Sequence[str], arrays: Mapping[str, Any]) -> Any:

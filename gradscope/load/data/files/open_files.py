@@ -7,8 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.files.choosing import Choice, choose
-from gradscope.load.data.files.files import (
+from gradscope.load.data.files.readers import (
     DataFile,
     Picked,
     npy_file,
@@ -17,10 +16,11 @@ from gradscope.load.data.files.files import (
     require_rows,
     safetensors_file,
 )
+from gradscope.load.data.files.selection import Selection, select
 from gradscope.load.data.files.source import FileRows
 from gradscope.load.data.files.tables import csv_file, parquet_file
+from gradscope.load.message_text import listed
 from gradscope.load.paths import refuse_pickle, require_file
-from gradscope.load.shown import listed
 from gradscope.records.options import LoadOptions
 
 KINDS: dict[str, Callable[[Path], DataFile]] = {
@@ -41,7 +41,7 @@ def open_data(options: LoadOptions) -> FileRows:
     where = options.data[0] if len(options.data) == 1 else f"{options.data[0]} and {len(files) - 1} more"
     names = [name for file in shards[0] for name in file.names]
     alone = len(files) == 1 and isinstance(files[0], Picked) and Path(options.data[0]).suffix == ".npy"
-    choice = choose(names, options.x, options.y, where, alone)
+    choice = select(names, options.x, options.y, where, alone)
     _check(shards, choice, where)
     return FileRows(shards, choice, where, options.seed, options.batch_size)
 
@@ -83,7 +83,7 @@ def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
     )
 
 
-def _check(shards: Sequence[Sequence[DataFile]], choice: Choice, where: str) -> None:
+def _check(shards: Sequence[Sequence[DataFile]], choice: Selection, where: str) -> None:
     """What can be known before a row is read."""
     for shard in shards:
         picked = {name: file for file in shard if isinstance(file, Picked) for name in file.names}

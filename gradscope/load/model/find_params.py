@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.model.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
-from gradscope.load.shown import listed, nearest
 from gradscope.load.signature.arguments import PARAMETER_NAMES
 from gradscope.load.signature.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.usercode.other_scopes import under_main_guard
@@ -111,7 +111,7 @@ def _no_params(names: Mapping[str, Any], role: str, target: str, models: list[st
 
 def _nearest(usual: tuple[str, ...], names: Mapping[str, Any]) -> str:
     values = [n for n, v in names.items() if not n.startswith("_") and not isinstance(v, ModuleType | type)]
-    return next((text for text in (nearest(name, values) for name in usual) if text), "")
+    return next((text for text in (did_you_mean(name, values) for name in usual) if text), "")
 
 
 def _own(kind: type, names: Mapping[str, Any]) -> bool:
