@@ -221,7 +221,7 @@ class _LeafVerifier:
             return self._without_differences(leaf, Verdict.RIGHT, "empty", "it has no elements")
         if connection in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
             return self._without_differences(
-                leaf, Verdict.RIGHT, "no-path", "the loss does not depend on it: zero on both sides"
+                leaf, Verdict.RIGHT, "no-path", "it does not reach the loss: zero on both sides"
             )
         if not np.isfinite(self.point.loss):
             return self._without_differences(
