@@ -232,8 +232,8 @@ def _no_loss(names: Mapping[str, Any], target: str) -> GradscopeError:
     elif nested := inside_a_function(names, _LOSS_LIKE):
         name, outer, line = nested
         fix = (
-            f"`{name}` stands inside `{outer}` ({target}:{line}), out of reach: move it to the level of the "
-            "file and let it take what it needs: `def loss_fn(model, batch): ...`."
+            f"`{name}` is defined inside `{outer}` ({target}:{line}), out of reach: move it to the level of "
+            "the file and let it take what it needs: `def loss_fn(model, batch): ...`."
         )
     else:
         fix = f"Write `{_EXAMPLE}` that returns a scalar, or name a function: `{target}:NAME`."

@@ -1,4 +1,4 @@
-"""How values and names of the user stand in messages: short, and safe against a `__repr__` that fails."""
+"""Values and names of the user as text in messages: short, and safe against a `__repr__` that fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def type_name(value: object) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names and how many there are beside them."""
+    """The first few names and how many more there are."""
     text = ", ".join(names[:_LISTED])
     return f"{text} and {len(names) - _LISTED} more" if names[_LISTED:] else text
 

@@ -1,4 +1,4 @@
-"""The problem: what a user's file (or a library call) gives the passes to measure."""
+"""The problem: the loss, params and batches of a user's file or library call."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Problem:
     _batches: PrefetchedSource
     _factory: Callable[[int], Any] | None
     factory_makes_loss: bool
-    """Whether another seed may be another loss, too: `problem(key)` draws what its loss closes over."""
+    """Whether another seed also gives another loss: `problem(key)` draws what its loss closes over."""
     _redraws: bool
     """Whether the random streams inside a model object are drawn by the key, too."""
 
@@ -124,7 +124,7 @@ class Problem:
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
 
-        The value is what the user returned, unchecked. `aux` is what was returned beside it, and the state
+        The value is what the user returned, unchecked. `aux` is what else was returned, and the state
         that the run changed in a model object: `None`, one thing, or a tuple.
         """
 
@@ -140,11 +140,11 @@ class Problem:
         return value, None if not aux else aux[0] if len(aux) == 1 else tuple(aux)
 
     def packed(self, params: Any) -> Any:
-        """`params`, or a tree of their structure, as the user's optimizer knows them: a module, a `State`."""
+        """`params`, or a tree of their structure, as the user's optimizer gets them: a module, a `State`."""
         return self._opened.packed(params) if self._opened and self._opened.packed else params
 
     def batches(self) -> Iterator[Any]:
-        """A fresh pass, reading no more than is drawn; it may have no end. `None` where there is no batch."""
+        """A new pass, which reads no more than is drawn and may be endless; `None` stands for "no batch"."""
         return self._batches.start()
 
     @property
@@ -184,20 +184,20 @@ class Problem:
         return self.params if self.model is None else self.model
 
     def with_factory(self, factory: Callable[[int], Any], makes_loss: bool = False) -> Problem:
-        """This problem, whose params (or model) `make(seed)` gives for any seed, or the `whole` problem."""
+        """This problem, with a function from a seed to its params or model, or to the whole problem."""
         changed = copy.copy(self)
         changed._set(_factory=factory, factory_makes_loss=makes_loss)
         return changed
 
     def _map_seeds(self, change: Callable[[Problem], Problem]) -> Problem:
-        """The same `change` for the problems of other seeds."""
+        """Applies `change` to the problems of other seeds, too."""
         if self.factory_makes_loss and (factory := self._factory) is not None:
             self._set(_factory=lambda seed: change(factory(seed)))
         return self
 
     def reseeded(self, seed: int) -> Problem:
-        """This problem as another seed begins it: its params and batches where they are made from a key (its
-        loss, too, where all of it is), its keys and the order of its rows. What is given as a value stays."""
+        """This problem for another seed: other keys, another order of rows, and other params and batches (and
+        another loss) where a function of the key makes them. What is given as a value stays."""
         if self.factory_makes_loss and self._factory is not None:
             made: Problem = self._factory(seed)
             return made.with_options(seed=seed).with_factory(self._factory, makes_loss=True)
@@ -230,7 +230,7 @@ class Problem:
         return self._batches.source is source
 
     def with_batches(self, source: RowSource) -> Problem:
-        """This problem on other data; the loss is called anew by what its first batch looks like."""
+        """This problem on other data; the arguments of the loss are matched to the new first batch."""
         prefetched = PrefetchedSource(source)
         first = prefetched.first()
         rngs = self._opened.rngs if self._opened else None

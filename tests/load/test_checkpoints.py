@@ -348,7 +348,7 @@ def test_a_damaged_orbax_folder_is_refused(tmp_path, refused):
             file.write_bytes(file.read_bytes()[:3])
     assert refused(filled, tmp_path / "c").slug == "corrupt-file"
     (tmp_path / "empty").mkdir()
-    assert "is no Orbax checkpoint" in refused(filled, tmp_path / "empty").what
+    assert "is not an Orbax checkpoint" in refused(filled, tmp_path / "empty").what
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n", b"hello, this is text", b"\x00" * 40])

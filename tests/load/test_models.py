@@ -148,7 +148,7 @@ def train_step(model, batch):
 """
     error = refused(load, write(text))
     assert error.slug == "no-loss-function"
-    assert "`loss_fn` stands inside `train_step`" in error.fix
+    assert "`loss_fn` is defined inside `train_step`" in error.fix
     assert "model.py:8" in error.fix
 
 

@@ -40,7 +40,7 @@ class RowSource(BatchSource, Protocol):
 
 @dataclass(frozen=True)
 class SingleBatch:
-    """A single batch; `None` stands for "the loss closes over its data"."""
+    """A single batch; `None` where the loss closes over its data."""
 
     batch: Any
 
@@ -52,7 +52,7 @@ def iterated(value: Any) -> Iterator[Any]:
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return iter(value)
     raise GradscopeError(
-        f"batches is of type {type_name(value)}, which is no sequence of batches.",
+        f"batches is of type {type_name(value)}, which is not a sequence of batches.",
         why="gradscope draws batches from it, one at a time.",
         fix="Give a list, an iterator, or a function that yields batches; name one batch `batch` and a whole "
         'data set `data`, and choose one where there are several, as `["train"]`.',
@@ -196,7 +196,7 @@ def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
 
 
 class _End:
-    """What `next` answers at the end, since any value may be a batch."""
+    """What `next` returns at the end, since any value may be a batch."""
 
 
 _END = _End()
@@ -215,7 +215,7 @@ def _drawn(iterator: Iterator[Any]) -> Iterator[Any]:
 
 
 class PrefetchedSource:
-    """A source whose first batch was looked at: the next pass begins with it, nothing is read twice."""
+    """A source whose first batch is drawn already: the next pass starts with it, so nothing is read twice."""
 
     def __init__(self, source: BatchSource) -> None:
         self.source = source
@@ -231,8 +231,8 @@ class PrefetchedSource:
             raise GradscopeError(
                 "batches yields no batch.",
                 why="It ended before the first one.",
-                fix="Check the filter or the file that the rows come from; a generator can be walked once "
-                "only, so give the function instead of its result.",
+                fix="Check the filter or the file that the rows come from; a generator can be iterated only "
+                "once, so give the function instead of its result.",
                 slug="empty-batch",
             )
         self._waiting = (batch, rest)

@@ -1,4 +1,4 @@
-"""Data loaders of other libraries, known by what they can do: nothing of theirs is imported.
+"""Data loaders of other libraries, recognized by their methods: nothing of theirs is imported.
 
 PyTorch, TensorFlow, Grain and Hugging Face all give batches by iteration, or examples by number.
 """
@@ -36,7 +36,7 @@ def is_table_of_examples(value: Any) -> bool:
 
 
 def gives_batches(value: Any) -> bool:
-    """Whether `data` is a loader: it can be iterated, and is no container of arrays."""
+    """Whether `data` is a loader: it can be iterated, and is not a container of arrays."""
     if isinstance(value, str | bytes) or hasattr(value, "__array__"):
         return False
     return hasattr(type(value), "__iter__") and jax.tree_util.all_leaves([value])

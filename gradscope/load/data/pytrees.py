@@ -1,4 +1,4 @@
-"""Batches as loaders give them, as pytrees of arrays: lists of numbers, and dicts that are none."""
+"""Batches from loaders as pytrees of arrays: JAX knows neither lists of numbers nor foreign mappings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of `batch`, `batches` and `data` is given, as a source of batches."""
+"""Turns whichever of `batch`, `batches` and `data` is given into a source of batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gradscope.load.leaves import numeric, require_rows
 
 @dataclass(frozen=True)
 class KeyedBatches:
-    """Batches from a function of the seed: as rows are, they are drawn in another order for another one."""
+    """Batches from a function of the seed: another seed draws other ones, as it does for rows."""
 
     make: Callable[[int], Any]
     seed: int
@@ -44,7 +44,7 @@ def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | 
     if len(names) > 1:
         raise GradscopeError(
             f"{' and '.join(names)} are given.",
-            why="They are ways to say the same thing.",
+            why="They are alternatives.",
             fix="Give one of them.",
             slug="no-batches",
         )

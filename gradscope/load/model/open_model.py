@@ -18,8 +18,8 @@ def open_params(
 ) -> OpenedModel | None:
     """The model object `params`, opened; `None` for a plain pytree. `batch` is the first one."""
 
-    def run(model: Any, beside: Mapping[str, Any], rngs: Callable[[Any], Any] | None = None) -> Any:
-        arguments = arrange(loss_fn, batch, name, {**given, **beside}, rngs)
+    def run(model: Any, extra: Mapping[str, Any], rngs: Callable[[Any], Any] | None = None) -> Any:
+        arguments = arrange(loss_fn, batch, name, {**given, **extra}, rngs)
         return arguments.call(loss_fn, model, batch, prng_key(seed))
 
     runs = None if isinstance(loss_fn, OutputLoss) else run

@@ -1,6 +1,6 @@
 """Which argument of a user's loss function receives what, read from names and from the batch's shape.
 
-Losses in the wild take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
+Public losses take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
 batch at all. A name decides where it can, the position where it cannot; what remains open is an error that
 shows the signature and the forms that work, because a wrong guess would be a wrong gradient.
 """
@@ -42,7 +42,7 @@ class Role(StrEnum):
     KEY = "key"
     SEED = "seed"
     GIVEN = "given"
-    """A value of the user's file, or of a library call, that stands beside params and batch."""
+    """A value of the user's file, or of a library call, for a parameter other than params and batch."""
     DEFAULT = "default"
 
 
@@ -50,7 +50,7 @@ class Role(StrEnum):
 class ArgumentSource:
     role: Role
     detail: Any = None
-    """PART: index or key into the batch. KEY: how many keys stand before. GIVEN, DEFAULT: the value."""
+    """PART: index or key into the batch. KEY: how many keys come before it. GIVEN, DEFAULT: the value."""
     wrap: Callable[[Any], Any] | None = None
     """KEY: what the framework wraps around a key."""
 
@@ -110,7 +110,7 @@ def arrange(
     if data is None:
         missing = listed([f"`{p.name}`" for p in open_ones])
         raise unmatched_parameters(
-            f"{name} takes {missing}, and gradscope cannot tell what from", signature, name, batch
+            f"{name} takes {missing}, and gradscope cannot tell what to pass", signature, name, batch
         )
     found |= data
     found |= _optional(named, found, batch, parts)
@@ -120,7 +120,7 @@ def arrange(
 
 
 def params_name(loss_fn: Any) -> str:
-    """The parameter of a loss that receives the params, as far as the signature alone tells."""
+    """The parameter of a loss that receives the params, as far as the signature alone shows."""
     if not callable(loss_fn):
         return "params"
     try:
@@ -139,7 +139,7 @@ def _open(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -
 def _extra(
     named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], batch: Any, given: Mapping[str, Any]
 ) -> dict[str, ArgumentSource]:
-    """Values of the file for required parameters: those that are meant, and those the batch leaves open."""
+    """Values of the file for required parameters: certain ones, and those that the batch leaves unmatched."""
     sources = {
         p.name: ArgumentSource(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given
     }
@@ -230,7 +230,7 @@ def _optional(
 def _ordered(
     named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], notes: tuple[str, ...]
 ) -> Arguments:
-    """By position up to the last positional parameter that is filled; defaults stand in the gaps."""
+    """By position up to the last positional parameter that is filled; defaults fill the gaps."""
     positional = [p for p in named if p.kind is not p.KEYWORD_ONLY]
     while positional and positional[-1].name not in found:
         positional.pop()
@@ -242,7 +242,7 @@ def _ordered(
 
 
 def _positional(batch: Any) -> Arguments:
-    """The usual form, for a function that does not tell its signature."""
+    """The usual form, for a function whose signature cannot be read."""
     sources = (ArgumentSource(Role.PARAMS), ArgumentSource(Role.BATCH))
     return Arguments(sources[:1] if batch is None else sources, {})
 

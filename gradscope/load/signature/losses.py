@@ -1,6 +1,6 @@
-"""Losses that no one wrote as `loss_fn`: what `--loss` names, one of outputs and targets, a compiled one.
+"""Losses other than a `loss_fn`: those that `--loss` names, of outputs and targets, or compiled into a model.
 
-They need to know the outputs of the model; how those are made is known once the model was opened.
+They need the outputs of the model; how those are computed is known once the model is open.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class OutputLoss:
             return _of_batch(self.name, model.own_loss if model else None)
         if forward is None:
             raise GradscopeError(
-                f"There is no model that the loss {self.name} could take outputs from.",
+                f"The loss {self.name} needs the outputs of a model, and there is none.",
                 why="A loss of outputs and targets needs a model object, or a function of params and inputs.",
                 fix="Write `model = ...`, or `def apply(params, x): return outputs`, or a `loss_fn`.",
                 slug="no-model",
@@ -68,7 +68,7 @@ class OutputLoss:
 
 
 def bound(loss_fn: Callable[..., Any], model: OpenedModel | None) -> Callable[..., Any]:
-    """A loss as it is called with the model: only one of outputs needs to know how they are made."""
+    """The loss as a function of the model; only a loss of outputs depends on how they are computed."""
     return loss_fn.with_model(model) if isinstance(loss_fn, OutputLoss) else loss_fn
 
 
@@ -116,7 +116,7 @@ def of_outputs(function: Any, name: str = "loss_fn") -> OutputLoss | None:
 
 
 def loss_in_file(names: Mapping[str, Any], wanted: str | None) -> OutputLoss | None:
-    """What the file gives in place of a `loss_fn` of the usual form, or what `--loss` says."""
+    """What the file gives in place of a `loss_fn` of the usual form, or the one that `--loss` names."""
     found = named(wanted) if wanted is not None else _given(names.get("loss_fn"))
     if found is None and "loss_fn" not in names:
         found = _given(names.get("loss"))

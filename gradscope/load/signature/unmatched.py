@@ -1,4 +1,4 @@
-"""What is said of a loss with a parameter that nothing fills: its signature, and the forms that work."""
+"""The errors about a loss with a parameter that nothing matches: its signature, and the forms that work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMS = """Forms that work, `key` being optional in each:
   loss_fn(params, batch, key)
   loss_fn(params, x, y, key)   the batch is a tuple of 2, or a dict with the keys 'x' and 'y'
   loss_fn(params, key)         the data is closed over
-  loss_fn(key, params, batch)  any order, where the names tell: params, batch, key or rng"""
+  loss_fn(key, params, batch)  any order, if the names are clear: params, batch, key or rng"""
 
 
 def unmatched_parameters(what: str, signature: inspect.Signature, name: str, batch: Any) -> GradscopeError:

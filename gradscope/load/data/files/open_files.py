@@ -1,4 +1,4 @@
-"""From `--data`, `--x` and `--y` to a source of batches."""
+"""Opens the files of `--data` as a source of batches, in the form that `--x` and `--y` select."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _open(path: Path) -> DataFile:
     kind = next((suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.endswith(suffix)), None)
     if kind is None:
         raise GradscopeError(
-            f"{path} is no kind of data file that gradscope reads.",
-            why=f"The kind is told by the ending: {', '.join(KINDS)}.",
+            f"{path} is not a data file format that gradscope reads.",
+            why=f"The ending determines the format: {', '.join(KINDS)}.",
             fix="Write it as one of these, or read it in your file: `batches()` may do anything.",
             slug="unknown-file-format",
         )
@@ -62,7 +62,7 @@ def _open(path: Path) -> DataFile:
 
 
 def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
-    """Files of the same names stand one after another, files of other names side by side."""
+    """Files with the same names are read one after another, files with other names side by side."""
     names = [set(file.names) for file in files]
     if all(other == names[0] for other in names):
         return tuple((file,) for file in files)
@@ -84,7 +84,7 @@ def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
 
 
 def _check(shards: Sequence[Sequence[DataFile]], choice: Selection, where: str) -> None:
-    """What can be known before a row is read."""
+    """The checks that need no row to be read."""
     for shard in shards:
         picked = {name: file for file in shard if isinstance(file, Picked) for name in file.names}
         used = {name: file for name, file in picked.items() if name in choice.names}

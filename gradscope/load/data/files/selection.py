@@ -15,7 +15,7 @@ from gradscope.load.message_text import did_you_mean, listed
 
 @dataclass(frozen=True)
 class Selection:
-    """How the batch is made of named arrays."""
+    """How a batch is built from named arrays."""
 
     names: tuple[str, ...]
     """All that are read, in the order of the file."""
@@ -47,8 +47,8 @@ def select(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str,
     inputs = tuple(x) or (tuple(name for name in found if name not in y) if y else ())
     if y and not inputs:
         raise GradscopeError(
-            f"{where} has nothing beside {listed([f'`{name}`' for name in y])}.",
-            why="--y takes all of it, and no input is left.",
+            f"{where} has only {listed([f'`{name}`' for name in y])}.",
+            why="--y takes all of it, which leaves no input.",
             fix="Give another file with --data, or leave --y out.",
             slug="no-such-column",
         )

@@ -1,4 +1,4 @@
-"""Batches from data files: rows picked at random where they can be, else shuffled in blocks as they come."""
+"""Batches from data files: rows read at random where the format allows it, else shuffled in blocks."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _no_rows(where: str) -> GradscopeError:
 
 def _changed(name: str, where: str, first: Any, later: Any) -> GradscopeError:
     return GradscopeError(
-        f"`{name}` of {where} begins as {first} and goes on as {later}.",
+        f"`{name}` of {where} is {first} at first and {later} later.",
         why="Values are missing further down, and whole numbers have no NaN.",
         fix="Write it as floating numbers, fill the gaps, or measure fewer batches.",
         slug="not-numeric",

@@ -1,4 +1,4 @@
-"""CSV and Parquet through PyArrow: numbers, block by block; what is no number is refused by its name."""
+"""CSV and Parquet through PyArrow: numbers, block by block; columns of anything else are refused by name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def csv_file(path: Path) -> Streamed:
     headless = all(_is_number(cell) for cell in cells)
     names = tuple(f"f{i}" for i in range(len(cells))) if headless else tuple(cells)
     _require_unique(names, path)
-    notes = (f"{path} begins with numbers: its columns are called f0 to f{len(cells) - 1}.",)
+    notes = (f"The first line of {path} holds numbers: its columns are called f0 to f{len(cells) - 1}.",)
 
     def blocks(wanted: Sequence[str], _seed: int | None) -> Iterator[Block]:
         for batch in _csv_batches(path, delimiter, headless, list(wanted)):
@@ -81,14 +81,14 @@ def _csv_batches(path: Path, delimiter: str, headless: bool, wanted: list[str]) 
         raise GradscopeError(
             f"{path} cannot be read as a table.",
             why=f"{str(error).splitlines()[0].rstrip('.')}.",
-            fix="Mend that line. The type of a column is taken from its first rows: write 1.0 for 1 where "
+            fix="Correct that line. The type of a column is taken from its first rows: write 1.0 for 1 where "
             "later ones have a fraction.",
             slug="corrupt-file",
         ) from None
 
 
 def _failures(pa: Any) -> tuple[type[BaseException], ...]:
-    """Looked up early: a pass that nobody ends is closed at the end of the process, when PyArrow is gone."""
+    """Looked up early: an unfinished pass is closed when the process ends, after PyArrow is unloaded."""
     return pa.ArrowException, OSError, UnicodeDecodeError
 
 

@@ -1,4 +1,4 @@
-"""Which array of a checkpoint belongs to which leaf, by name; and what is said where some do not fit."""
+"""Matches the arrays of a checkpoint to leaves by name, and explains where some do not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_PARAMETERS = re.compile(
     r"^(opt(im|imizer)?(_?states?)?|step|epoch|iter(ation)?s?|ema(_.*)?|batch_stats|.*state|rngs?|(prng_?)?key"
     r"|seed|count(er)?|metrics|loss|best_.*|lr|learning_rate|scheduler.*|config|version|metadata)$"
 )
-"""What a checkpoint may hold beside the params without being a part of the network."""
+"""Names of what a checkpoint may hold that is not a part of the network."""
 _SHOWN = 8
 
 
@@ -30,7 +30,7 @@ class Matched:
     """Our name -> the array of the checkpoint."""
     prefix: Steps
     ignored: tuple[str, ...]
-    """First steps of what is in the checkpoint and is no parameter."""
+    """First steps of what the checkpoint holds and the model has no leaf for."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def _mismatch(
     ]
     return GradscopeError(
         f"{where} does not fit the model: {listed([f'{count} {what}' for count, what in counts if count])}.",
-        why="Each parameter takes the array of its own name, in its own shape.",
-        fix="Give the checkpoint of this very model, or make the model as large as it was when it was saved.",
+        why="Each parameter needs an array of its own name and shape.",
+        fix="Give a checkpoint of this model, or build the model with the sizes that it was saved with.",
         details="\n".join(lines),
         slug="checkpoint-mismatch",
     )

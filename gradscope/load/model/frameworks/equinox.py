@@ -51,7 +51,7 @@ class Equinox(Adapter):
         return function
 
     def open(self, value: Any, context: OpeningContext) -> OpenedModel:
-        model, state = _beside_state(value)
+        model, state = _model_and_state(value)
         found, structure = jax.tree_util.tree_flatten_with_path(model)
         frozen, notes = _frozen(model, context)
         places = [
@@ -90,7 +90,7 @@ def _has_module(value: Any) -> bool:
     return type(value) is dict and any(_has_module(each) for each in value.values())
 
 
-def _beside_state(value: Any) -> tuple[Any, Any]:
+def _model_and_state(value: Any) -> tuple[Any, Any]:
     """`(model, state)` of what `eqx.nn.make_with_state` returned; no state for a model alone."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], eqx.nn.State):
         return value[0], value[1]

@@ -74,7 +74,7 @@ def _stand_ins(context: OpeningContext) -> dict[str, Any]:
 
 
 def _takes_variables(variables: Any, context: OpeningContext) -> bool:
-    """Whether the loss takes all of them: surely where they stand in the file under its parameter's name."""
+    """Whether the loss takes all of them: certainly where the file gives them under its parameter's name."""
     found = [name for name, value in context.names.items() if value is variables]
     if not found or context.role in found or context.run is None:
         return True
@@ -112,13 +112,13 @@ def _opened(
             return filled
         return type(variables)({**rest, "params": filled})  # type: ignore[call-arg]
 
-    beside = {**dict.fromkeys(STATE_NAMES, rest), **rest} if rest else {}
+    states = {**dict.fromkeys(STATE_NAMES, rest), **rest} if rest else {}
     return OpenedModel(
         params=nested(paths, [leaf for _, leaf in found]),
         call=plain_call(rebuild),
         packed=rebuild,
         kinds=kinds or {},
-        given={name: each for name, each in beside.items() if name not in context.names},
+        given={name: each for name, each in states.items() if name not in context.names},
         rngs=Streams,
         forward=_forward(module, rest) if module is not None else None,
         notes=_notes(rest),

@@ -1,4 +1,4 @@
-"""Flax NNX: parameters are differentiated, all other state is handed to each trace as a copy.
+"""Flax NNX: parameters are differentiated, each trace gets a copy of all other state.
 
 A run of the model may write into its state (BatchNorm statistics, counters of random streams): `merge` with
 `copy=True` makes new variables for each trace, so the user's model never holds a tracer.
@@ -106,7 +106,7 @@ def _redraw(model: Any, key: Any) -> None:
 
 
 def _opened_state(state: nnx.State) -> OpenedModel:
-    """The `State` of a model that the user's loss merges himself."""
+    """The `State` of a model, where the user's loss merges it."""
     flat = nnx.to_flat_state(state)
     paths = [path for path, _ in flat]
 

@@ -48,12 +48,12 @@ class Haiku(Adapter):
                 lambda key, given: value.init(key, *given[0], **given[1]), prng_key(context.seed), inputs
             )
         params, state = made if isinstance(value, hk.TransformedWithState) else (made, None)
-        beside = {} if state is None else dict.fromkeys(STATE_NAMES, state)
+        states = {} if state is None else dict.fromkeys(STATE_NAMES, state)
         return OpenedModel(
             params=params,
             call=plain_call(lambda params: params),
             kinds=kinds,
-            given={name: each for name, each in beside.items() if name not in context.names},
+            given={name: each for name, each in states.items() if name not in context.names},
             forward=_forward(value, state),
         )
 

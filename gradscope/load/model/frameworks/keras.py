@@ -115,7 +115,7 @@ def _build(model: Any, context: OpeningContext) -> None:
     if x is None:
         raise GradscopeError(
             f"The Keras model `{model.name}` has no variables yet.",
-            why="It is built by its first call, and no batch is given to call it with.",
+            why="Its first call builds it, and there is no batch to call it with.",
             fix="Give a batch, or start the model with `keras.Input(shape=...)`.",
             slug="no-params",
         )
@@ -127,7 +127,7 @@ def _is_variables(value: Any) -> bool:
 
 
 def _paths(variables: Sequence[Any], model_name: str) -> list[Path]:
-    """`dense/kernel` of each; the model's own name says nothing. Equal paths get a number."""
+    """`dense/kernel` of each; without the model's own name. Equal paths get a number."""
     split = [tuple(variable.path.split("/")) for variable in variables]
     split = [path[1:] if len(path) > 2 and path[0] == model_name else path for path in split]
     paths: list[Path] = []

@@ -1,4 +1,4 @@
-"""A training state: what holds params beside the state of their optimizer, of Flax or of the user's own."""
+"""A training state: an object that holds params and optimizer state, from Flax or of the user's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningCo
 from gradscope.load.model.frameworks.table import adapter_of, opened
 
 STATE_NAMES = ("state", "train_state", "training_state", "ts", "tstate", "learner_state")
-_BESIDE = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
+_STATES = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
 
 
 class TrainState(Adapter):
@@ -33,11 +33,11 @@ class TrainState(Adapter):
                 return inner.call(params, loss)
             return inner.call(params, lambda own: loss(_with(value, params=own)))
 
-        beside = {name: getattr(value, name) for name in _BESIDE if getattr(value, name, None) is not None}
+        states = {name: getattr(value, name) for name in _STATES if getattr(value, name, None) is not None}
         return dataclasses.replace(
             inner,
             call=call,
-            given={**inner.given, **{n: each for n, each in beside.items() if n not in context.names}},
+            given={**inner.given, **{n: each for n, each in states.items() if n not in context.names}},
             forward=_forward(value, takes_state),
             optimizer=_transform(value),
         )
