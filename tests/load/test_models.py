@@ -54,7 +54,7 @@ def test_a_model_is_found_where_people_put_it(write, model):
 
 def test_the_only_model_of_another_name_is_taken_and_said(write):
     problem = load(write(EQX + "network = net()" + LOSS))
-    assert problem.notes == ("The file gives `network` and no `model`: it is taken for it.",)
+    assert problem.notes == ("The file gives `network` and no `model`: `network` is used as `model`.",)
 
 
 def test_of_several_models_the_candidates_are_shown(write, refused):
@@ -122,7 +122,7 @@ def loss_fn(network, x, y):
 def test_a_class_that_was_not_called_is_named(write, refused):
     text = "class Net(nnx.Module):\n    def __init__(self, rngs):\n        pass\n"
     error = refused(load, write(NNX + text))
-    assert error.what == "The file gives the Flax NNX class `Net` and no model made of it."
+    assert error.what == "The file gives the Flax NNX class `Net` and no instance of it."
     assert "`model = Net(...)`" in error.fix
 
 

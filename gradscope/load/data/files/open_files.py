@@ -16,7 +16,7 @@ from gradscope.load.data.files.readers import (
     require_rows,
     safetensors_file,
 )
-from gradscope.load.data.files.selection import Selection, select
+from gradscope.load.data.files.selection import ColumnSelection, select
 from gradscope.load.data.files.source import FileRows
 from gradscope.load.data.files.tables import csv_file, parquet_file
 from gradscope.load.message_text import listed
@@ -83,7 +83,7 @@ def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
     )
 
 
-def _check(shards: Sequence[Sequence[DataFile]], choice: Selection, where: str) -> None:
+def _check(shards: Sequence[Sequence[DataFile]], choice: ColumnSelection, where: str) -> None:
     """The checks that need no row to be read."""
     for shard in shards:
         picked = {name: file for file in shard if isinstance(file, Picked) for name in file.names}

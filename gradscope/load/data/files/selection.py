@@ -14,7 +14,7 @@ from gradscope.load.message_text import did_you_mean, listed
 
 
 @dataclass(frozen=True)
-class Selection:
+class ColumnSelection:
     """How a batch is built from named arrays."""
 
     names: tuple[str, ...]
@@ -34,7 +34,9 @@ class Selection:
         return Record(("x", "y"), (x, _together(self.y, arrays))) if self.y else x
 
 
-def select(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool) -> Selection:
+def select(
+    found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool
+) -> ColumnSelection:
     """`found` are the names in the files; with `--y` alone all others are the inputs."""
     unknown = [name for name in (*x, *y) if name not in found]
     if unknown:
@@ -53,7 +55,9 @@ def select(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str,
             slug="no-such-column",
         )
     used = {*inputs, *y} or set(found)
-    return Selection(tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs)
+    return ColumnSelection(
+        tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs
+    )
 
 
 def _together(names: Sequence[str], arrays: Mapping[str, Any]) -> Any:

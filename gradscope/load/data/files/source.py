@@ -13,7 +13,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import DEFAULT_BATCH_SIZE, require_size, rows_notes, shuffled
 from gradscope.load.data.files.blocks import blocks_of, bytes_in, joined, rows_in, side_by_side
 from gradscope.load.data.files.readers import Block, DataFile, Picked, Streamed, require_rows
-from gradscope.load.data.files.selection import Selection
+from gradscope.load.data.files.selection import ColumnSelection
 
 POOL = 64 << 20
 """[bytes] of a streamed file that are held and shuffled at a time."""
@@ -28,7 +28,7 @@ class FileRows:
     """
 
     shards: tuple[tuple[DataFile, ...], ...]
-    choice: Selection
+    choice: ColumnSelection
     where: str
     seed: int = 0
     batch_size: int | None = None
