@@ -12,14 +12,14 @@ from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import RowSource
 from gradscope.load.data.loaders import is_table_of_examples
 from gradscope.load.data.sources import KeyedBatches
+from gradscope.load.message_text import did_you_mean, listed, short_repr, type_name
+from gradscope.load.model.find_params import is_function, model_names, params_in
 from gradscope.load.model.frameworks.table import adapter_of, loss_of, transform_of
-from gradscope.load.model.models import is_function, model_names, params_in
 from gradscope.load.model.optimizers import is_optimizer
 from gradscope.load.problem import Problem
-from gradscope.load.shown import kind_of, listed, nearest, shown
 from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
-from gradscope.load.signature.losses import loss_beside
+from gradscope.load.signature.losses import loss_in_file
 from gradscope.load.usercode.other_scopes import inside_a_function
 from gradscope.records.options import LoadOptions
 
@@ -46,7 +46,7 @@ def problem_in(
 
 def _problem(names: Mapping[str, Any], wanted: str | None, target: str, options: LoadOptions) -> Problem:
     seed = options.seed
-    loss = loss_beside(names, options.loss)
+    loss = loss_in_file(names, options.loss)
     if options.loss is not None or (loss is not None and wanted is None):
         own = names.get(wanted) if wanted else None
         return _from_loss(loss, names, target, seed, params=own if adapter_of(own) is not None else None)
@@ -67,7 +67,7 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
         raise GradscopeError(
             f"{target} defines no `{wanted}`.",
             why="The name after the colon is a function or a Problem in that file.",
-            fix=nearest(wanted, _public(names)) or "Choose one of the names shown.",
+            fix=did_you_mean(wanted, _public(names)) or "Choose one of the names shown.",
             details=_candidates(names, target),
             slug="no-such-name",
         )
@@ -83,7 +83,7 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
     if callable(value):
         return _from_loss(value, names, target, seed)
     raise GradscopeError(
-        f"{target}:{wanted} is {shown(value)}, of type {kind_of(value)}.",
+        f"{target}:{wanted} is {short_repr(value)}, of type {type_name(value)}.",
         why="gradscope needs a loss function, a function that returns a Problem, or a Problem.",
         fix="Choose one of the names shown." if _candidates(names, target) else f"Write `{_EXAMPLE}`.",
         details=_candidates(names, target),
@@ -94,8 +94,8 @@ def _named(names: Mapping[str, Any], wanted: str, target: str, seed: int) -> Pro
 def _from_function(function: Callable[..., Any], name: str, seed: int) -> Problem:
     make = partial(_made, function, name)
     if required_parameters(function):
-        return make(seed).made_by(make, whole=True)
-    return make(seed).made_by(lambda seed: make(seed).begins_with)
+        return make(seed).with_factory(make, makes_loss=True)
+    return make(seed).with_factory(lambda seed: make(seed).initial)
 
 
 def _made(function: Callable[..., Any], name: str, seed: int) -> Problem:
@@ -103,7 +103,7 @@ def _made(function: Callable[..., Any], name: str, seed: int) -> Problem:
     if isinstance(problem, Problem):
         return problem
     raise GradscopeError(
-        f"{name}() returned {shown(problem)}, of type {kind_of(problem)}.",
+        f"{name}() returned {short_repr(problem)}, of type {type_name(problem)}.",
         why="A function without parameters is taken for one that makes the problem.",
         fix="End it with `return gradscope.Problem(loss_fn=..., params=..., batch=...)`.",
         slug="no-problem",
@@ -133,7 +133,9 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
             given={name: names[name] for name in _public(names)},
             notes=tuple(notes),
         )
-        return problem.made_by(lambda seed: params_in(names, role, target, seed, [])) if make else problem
+        return (
+            problem.with_factory(lambda seed: params_in(names, role, target, seed, [])) if make else problem
+        )
     except GradscopeError as error:
         if error.slug != "no-batches" or given:
             raise
@@ -189,7 +191,7 @@ def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
         return value
     if is_function(value) and takes_nothing_or_a_key(value):
         return call_with_key(value, "optimizer", seed)
-    notes.append(f"optimizer is of type {kind_of(value)}, not an optax.GradientTransformation: not used.")
+    notes.append(f"optimizer is of type {type_name(value)}, not an optax.GradientTransformation: not used.")
     return None
 
 
@@ -217,7 +219,7 @@ def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> G
     if helpers:
         why += f" {' and '.join(f'`{n}{inspect.signature(names[n])}`' for n in helpers)} takes arguments."
     if others:
-        why += f" {' and '.join(f'`{n}` is of type {kind_of(names[n])}' for n in others)}."
+        why += f" {' and '.join(f'`{n}` is of type {type_name(names[n])}' for n in others)}."
     fix = f"{_nearest_of(_DATA_NAMES, names)} {error.fix}".strip()
     return GradscopeError(error.what, why=why, fix=fix, details=error.details, slug=error.slug)
 
@@ -230,8 +232,8 @@ def _no_loss(names: Mapping[str, Any], target: str) -> GradscopeError:
     elif nested := inside_a_function(names, _LOSS_LIKE):
         name, outer, line = nested
         fix = (
-            f"`{name}` stands inside `{outer}` ({target}:{line}), out of reach: move it to the level of the "
-            "file and let it take what it needs: `def loss_fn(model, batch): ...`."
+            f"`{name}` is defined inside `{outer}` ({target}:{line}), out of reach: move it to the level of "
+            "the file and let it take what it needs: `def loss_fn(model, batch): ...`."
         )
     else:
         fix = f"Write `{_EXAMPLE}` that returns a scalar, or name a function: `{target}:NAME`."
@@ -262,7 +264,9 @@ def _public(names: Mapping[str, Any]) -> list[str]:
 
 
 def _nearest_of(usual: Iterable[str], names: Mapping[str, Any]) -> str:
-    found = (nearest(name, [n for n in _public(names) if not isinstance(names[n], type)]) for name in usual)
+    found = (
+        did_you_mean(name, [n for n in _public(names) if not isinstance(names[n], type)]) for name in usual
+    )
     return next((text for text in found if text), "")
 
 

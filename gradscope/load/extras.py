@@ -1,4 +1,4 @@
-"""Libraries that only some files need: imported when such a file is given, each named by its extra."""
+"""Libraries that only some files need, each installed by an extra: imported when such a file is given."""
 
 from __future__ import annotations
 

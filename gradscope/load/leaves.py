@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.load.shown import listed, shown
+from gradscope.load.message_text import listed, short_repr
 from gradscope.load.usercode.user_code import user_code
 
 _NOT_NUMERIC = {
@@ -67,7 +67,7 @@ def require_rows(batch: Any, what: str) -> None:
         return
     shapes = ", ".join(str(np.shape(leaf)) for leaf in leaves)
     raise GradscopeError(
-        f"{what} is empty: {f'its arrays have shapes {shapes}' if leaves else f'it is {shown(batch)}'}.",
+        f"{what} is empty: {f'its arrays have shapes {shapes}' if leaves else f'it is {short_repr(batch)}'}.",
         why="A loss over no rows has no gradient (its mean is NaN).",
         fix="Check the filter or the file that the rows come from.",
         slug="empty-batch",
@@ -145,7 +145,7 @@ def _with_numeric_dtype(leaf: Any, name: str) -> Any:
     if dtype == np.bool_ or jnp.issubdtype(dtype, np.number):
         return leaf
     holds = _NOT_NUMERIC.get(dtype.kind, str(dtype))
-    example = f", for example {shown(leaf.flat[0])}" if leaf.size else ""
+    example = f", for example {short_repr(leaf.flat[0])}" if leaf.size else ""
     ragged = dtype.kind == "O" and leaf.size and isinstance(leaf.flat[0], list | tuple | np.ndarray)
     text = dtype.kind == "O" and leaf.size and isinstance(leaf.flat[0], str | bytes)
     cause = "rows of different length" if ragged else "text" if text else "columns of mixed types"
@@ -177,7 +177,9 @@ def _not_an_array(leaf: Any, name: str, because: str = "") -> GradscopeError:
     else:
         why = because or "JAX computes with arrays and numbers only."
         fix = "Convert it with `np.asarray`, or leave it out of the tree."
-    return GradscopeError(f"{name} is {shown(leaf)}, of type {full}.", why=why, fix=fix, slug="not-numeric")
+    return GradscopeError(
+        f"{name} is {short_repr(leaf)}, of type {full}.", why=why, fix=fix, slug="not-numeric"
+    )
 
 
 def _exceeds_32_bits(leaf: Any) -> bool:

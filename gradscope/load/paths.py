@@ -1,4 +1,4 @@
-"""Files that the command line names: that they are there, and are no pickle."""
+"""Checks of the files that the command line names: they exist, can be read, and are not pickles."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
-from gradscope.load.shown import listed, nearest
+from gradscope.load.message_text import did_you_mean, listed
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 
 
 def require_existing(path: Path, what: str) -> None:
-    """A folder, or a file that is not empty and may be read; `what` it is called in errors."""
+    """Raises unless `path` is a folder, or a readable file that is not empty; errors call it `what`."""
     if not path.exists():
         folder = path.parent
         names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
@@ -21,7 +21,7 @@ def require_existing(path: Path, what: str) -> None:
             why=f"The folder {folder} holds {listed(names) or 'nothing'}."
             if folder.is_dir()
             else f"There is no folder {folder}.",
-            fix=nearest(path.name, names) or "Check the path.",
+            fix=did_you_mean(path.name, names) or "Check the path.",
             slug="no-such-file",
         )
     if path.is_dir():
@@ -52,10 +52,10 @@ def require_file(path: Path, what: str) -> None:
 
 
 def refuse_pickle(path: Path) -> None:
-    """By its first bytes or its name; nothing of it is loaded."""
+    """Raises for a pickle, recognized by its first bytes or its name; nothing is loaded."""
     with path.open("rb") as file:
         head = file.read(2)
     if head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        raise npy.pickled(str(path), "It begins as Python's pickle does.")
+        raise npy.pickled(str(path), "Its first bytes are those of a Python pickle.")
     if path.name.lower().endswith(PICKLES):
         raise npy.pickled(str(path), f"Files that end in {path.suffix} are pickles.")

@@ -1,4 +1,4 @@
-"""The problem: what a user's file (or a library call) gives the passes to measure."""
+"""The problem: the loss, params and batches of a user's file or library call."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import jax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.batches import BatchSource, One, Peeked, RowSource, unused_size
+from gradscope.load.data.batches import BatchSource, PrefetchedSource, RowSource, SingleBatch, unused_size
 from gradscope.load.data.sources import checked_batch, source_of
 from gradscope.load.leaves import conversion_notes, numeric, require_floating
-from gradscope.load.model.frameworks.base import Opened
+from gradscope.load.message_text import short_repr, type_name
+from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.table import loss_of, watched
-from gradscope.load.model.opening import open_params
+from gradscope.load.model.open_model import open_params
 from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
-from gradscope.load.shown import kind_of, shown
 from gradscope.load.signature.arguments import Arguments, arrange
 from gradscope.load.signature.keys import prng_key
 from gradscope.load.signature.losses import OutputLoss, bound
@@ -55,13 +55,13 @@ class Problem:
     notes: tuple[str, ...]
     """What loading decided and the user should know: float64 leaves that JAX makes float32, ..."""
     _loss: Callable[..., Any]
-    _opened: Opened | None
-    _beside: Mapping[str, Any]
+    _opened: OpenedModel | None
+    _extra: Mapping[str, Any]
     _arguments: Arguments
-    _batches: Peeked
-    _make: Callable[[int], Any] | None
-    made_whole: bool
-    """Whether another seed may be another loss, too: `problem(key)` draws what its loss closes over."""
+    _batches: PrefetchedSource
+    _factory: Callable[[int], Any] | None
+    factory_makes_loss: bool
+    """Whether another seed also gives another loss: `problem(key)` draws what its loss closes over."""
     _redraws: bool
     """Whether the random streams inside a model object are drawn by the key, too."""
 
@@ -84,11 +84,11 @@ class Problem:
         loss_fn = loss_of(loss_fn)
         name = _name_of(loss_fn)
         source = source_of(batch, batches, data, seed, batch_size)
-        peeked = Peeked(source)
-        first = peeked.first()
+        prefetched = PrefetchedSource(source)
+        first = prefetched.first()
         model = open_params(params, loss_fn, name, first, {"optimizer": optimizer, **(given or {})}, seed)
-        beside = {**(given or {}), **(model.given if model else {})}
-        arguments = arrange(loss_fn, first, name, beside, model.rngs if model else None)
+        extra = {**(given or {}), **(model.given if model else {})}
+        arguments = arrange(loss_fn, first, name, extra, model.rngs if model else None)
         loss = bound(loss_fn, model)
         object_given = params if model else None
         params = _checked_params(model.params if model else params)
@@ -110,11 +110,11 @@ class Problem:
             ),
             _loss=loss,
             _opened=model,
-            _beside=beside,
+            _extra=extra,
             _arguments=arguments,
-            _batches=peeked,
-            _make=None,
-            made_whole=False,
+            _batches=prefetched,
+            _factory=None,
+            factory_makes_loss=False,
             _redraws=False,
         )
         if loss is not loss_fn:
@@ -124,7 +124,7 @@ class Problem:
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
 
-        The value is what the user returned, unchecked. `aux` is what was returned beside it, and the state
+        The value is what the user returned, unchecked. `aux` is what else was returned, and the state
         that the run changed in a model object: `None`, one thing, or a tuple.
         """
 
@@ -140,11 +140,11 @@ class Problem:
         return value, None if not aux else aux[0] if len(aux) == 1 else tuple(aux)
 
     def packed(self, params: Any) -> Any:
-        """`params`, or a tree of their structure, as the user's optimizer knows them: a module, a `State`."""
+        """`params`, or a tree of their structure, as the user's optimizer gets them: a module, a `State`."""
         return self._opened.packed(params) if self._opened and self._opened.packed else params
 
     def batches(self) -> Iterator[Any]:
-        """A fresh pass, reading no more than is drawn; it may have no end. `None` where there is no batch."""
+        """A new pass, which reads no more than is drawn and may be endless; `None` stands for "no batch"."""
         return self._batches.start()
 
     @property
@@ -166,10 +166,10 @@ class Problem:
             rows = source.with_options(seed, batch_size)
             if rows is not source:
                 kept = (note for note in self.notes if note not in source.notes)
-                changed._set(_batches=Peeked(rows), notes=(*kept, *rows.notes))
+                changed._set(_batches=PrefetchedSource(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             changed._set(notes=(*self.notes, unused_size(batch_size)))
-        return changed._then(lambda made: made.with_options(seed=made.seed, batch_size=batch_size))
+        return changed._map_seeds(lambda made: made.with_options(seed=made.seed, batch_size=batch_size))
 
     def for_training(self) -> Problem:
         """This problem for many steps: dropout inside a model object draws anew at each, as in real training,
@@ -179,70 +179,68 @@ class Problem:
         return changed
 
     @property
-    def begins_with(self) -> Any:
+    def initial(self) -> Any:
         """The model object, or the params where none was given."""
         return self.params if self.model is None else self.model
 
-    def made_by(self, make: Callable[[int], Any], whole: bool = False) -> Problem:
-        """This problem, whose params (or model) `make(seed)` gives for any seed, or the `whole` problem."""
+    def with_factory(self, factory: Callable[[int], Any], makes_loss: bool = False) -> Problem:
+        """This problem, with a function from a seed to its params or model, or to the whole problem."""
         changed = copy.copy(self)
-        changed._set(_make=make, made_whole=whole)
+        changed._set(_factory=factory, factory_makes_loss=makes_loss)
         return changed
 
-    def _then(self, change: Callable[[Problem], Problem]) -> Problem:
-        """The same `change` for the problems of other seeds."""
-        if self.made_whole and (make := self._make) is not None:
-            self._set(_make=lambda seed: change(make(seed)))
+    def _map_seeds(self, change: Callable[[Problem], Problem]) -> Problem:
+        """Applies `change` to the problems of other seeds, too."""
+        if self.factory_makes_loss and (factory := self._factory) is not None:
+            self._set(_factory=lambda seed: change(factory(seed)))
         return self
 
     def reseeded(self, seed: int) -> Problem:
-        """This problem as another seed begins it: its params and batches where they are made from a key (its
-        loss, too, where all of it is), its keys and the order of its rows. What is given as a value stays."""
-        if self.made_whole and self._make is not None:
-            made: Problem = self._make(seed)
-            return made.with_options(seed=seed).made_by(self._make, whole=True)
+        """This problem for another seed: other keys, another order of rows, and other params and batches (and
+        another loss) where a function of the key makes them. What is given as a value stays."""
+        if self.factory_makes_loss and self._factory is not None:
+            made: Problem = self._factory(seed)
+            return made.with_options(seed=seed).with_factory(self._factory, makes_loss=True)
         changed = self.with_options(seed=seed)
-        return changed if self._make is None else changed.beginning_with(self._make(seed))
+        return changed if self._factory is None else changed.with_initial(self._factory(seed))
 
-    def beginning_with(self, made: Any) -> Problem:
+    def with_initial(self, made: Any) -> Problem:
         """This problem at other params, or at another object of its model."""
         first = self._batches.first()
-        model = open_params(made, self.loss_fn, self.name, first, self._beside, self.seed)
-        beside = {**self._beside, **(model.given if model else {})}
+        model = open_params(made, self.loss_fn, self.name, first, self._extra, self.seed)
+        extra = {**self._extra, **(model.given if model else {})}
         changed = copy.copy(self)
-        changed._set(params=_checked_params(model.params if model else made), _opened=model, _beside=beside)
+        changed._set(params=_checked_params(model.params if model else made), _opened=model, _extra=extra)
         changed._set(model=made if model else None, _loss=bound(self.loss_fn, model))
-        changed._set(
-            _arguments=arrange(self.loss_fn, first, self.name, beside, model.rngs if model else None)
-        )
+        changed._set(_arguments=arrange(self.loss_fn, first, self.name, extra, model.rngs if model else None))
         return changed
 
     def with_params(self, params: Any, notes: tuple[str, ...] = ()) -> Problem:
         """This problem at other params of the same structure; `reseeded` then leaves them as they are."""
         changed = copy.copy(self)
-        changed._set(params=params, notes=(*self.notes, *notes), _make=None, made_whole=False)
+        changed._set(params=params, notes=(*self.notes, *notes), _factory=None, factory_makes_loss=False)
         return changed
 
     @property
     def has_one_batch(self) -> bool:
         """The file gives `batch`, and nothing to draw a second one from."""
-        return isinstance(self._batches.source, One)
+        return isinstance(self._batches.source, SingleBatch)
 
     def draws_from(self, source: RowSource) -> bool:
         return self._batches.source is source
 
     def with_batches(self, source: RowSource) -> Problem:
-        """This problem on other data; the loss is called anew by what its first batch looks like."""
-        peeked = Peeked(source)
-        first = peeked.first()
+        """This problem on other data; the arguments of the loss are matched to the new first batch."""
+        prefetched = PrefetchedSource(source)
+        first = prefetched.first()
         rngs = self._opened.rngs if self._opened else None
-        arguments = arrange(self.loss_fn, first, self.name, self._beside, rngs)
+        arguments = arrange(self.loss_fn, first, self.name, self._extra, rngs)
         before = _data_notes(self._arguments, self._batches.source, self._batches.first())
         kept = (note for note in self.notes if note not in before)
         changed = copy.copy(self)
-        changed._set(_arguments=arguments, _batches=peeked)
+        changed._set(_arguments=arguments, _batches=prefetched)
         changed._set(notes=(*kept, *_data_notes(arguments, source, first)))
-        return changed._then(lambda made: made.with_batches(source))
+        return changed._map_seeds(lambda made: made.with_batches(source))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -257,7 +255,7 @@ def _data_notes(arguments: Arguments, source: BatchSource, first: Any) -> tuple[
 def _name_of(loss_fn: Any) -> str:
     if not callable(loss_fn):
         raise GradscopeError(
-            f"loss_fn is {shown(loss_fn)}, of type {kind_of(loss_fn)}: it cannot be called.",
+            f"loss_fn is {short_repr(loss_fn)}, of type {type_name(loss_fn)}: it cannot be called.",
             why="gradscope traces it as `loss_fn(params, batch)`.",
             fix="Give the function itself, not its result.",
             slug="no-loss-function",

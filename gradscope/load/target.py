@@ -30,7 +30,7 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     """
     options = options or LoadOptions()
     # JAX comes first: once the user's folder is searched, a file there could take its name.
-    from gradscope.load.data.files.opening import open_data
+    from gradscope.load.data.files.open_files import open_data
     from gradscope.load.definitions import problem_in
     from gradscope.load.model.checkpoints.loading import with_checkpoint
 

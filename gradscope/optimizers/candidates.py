@@ -12,8 +12,8 @@ import optax
 import optax.contrib
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.problem import Problem
-from gradscope.load.shown import listed, nearest
 from gradscope.records import Number
 
 DEFAULT = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad")
@@ -194,7 +194,7 @@ def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str 
 
 def _unknown(name: str, others: Iterable[str]) -> GradscopeError:
     wanted = name.lower().replace("-", "_")
-    close = nearest(wanted, [*others, *known()], most=3)
+    close = did_you_mean(wanted, [*others, *known()], most=3)
     why = "It is not in optax or optax.contrib, and not among the file's `candidates`."
     fix = f"{close} The defaults are {', '.join(DEFAULT)}.".strip()
     home = next(

@@ -20,7 +20,7 @@ PRELOADED = (
     "numpy.random",
     "rich.style",
     "gradscope.load.definitions",
-    "gradscope.load.data.files.opening",
+    "gradscope.load.data.files.open_files",
     "gradscope.load.model.checkpoints.loading",
     "gradscope.runs.seeds",
     "gradscope.verification.verify",

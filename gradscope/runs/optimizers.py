@@ -140,7 +140,7 @@ def _problem_of(
     if init is None:
         return Problem(loss_fn, params, batch, seed=seed, **more)
     made = Problem(loss_fn, call_with_key(init, "init", seed), batch, seed=seed, **more)
-    return made.made_by(lambda other: call_with_key(init, "init", other))
+    return made.with_factory(lambda other: call_with_key(init, "init", other))
 
 
 def _compared(

@@ -33,7 +33,7 @@ from gradscope.verification.adjoint import transposition
 from gradscope.verification.gradient import leaf_messages
 from gradscope.verification.gradient.direction_tests import Agreement
 from gradscope.verification.gradient.explanations import Explanations
-from gradscope.verification.gradient.leaf_judge import Judge, LeafJudgement
+from gradscope.verification.gradient.leaf_judge import LeafJudge, LeafJudgement
 from gradscope.verification.gradient.point import Point
 from gradscope.verification.gradient.surface import Surface
 from gradscope.verification.precision import lowest_precision, narrow_dtypes, spacing, widened
@@ -177,7 +177,7 @@ class _LeafVerifier:
         self._dtype = str(dtype)
         self._explanations = Explanations(program, surface, rules, self._dtype)
         self.point = Point(surface, surface.weights, spacing(dtype), seed)
-        self._judge: Judge | None = None
+        self._judge: LeafJudge | None = None
         self._directions = directions
         self._owner = {
             leaf: (group.name, source)
@@ -205,14 +205,16 @@ class _LeafVerifier:
                 yield self._element(leaf, int(index), check)
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> LeafJudge:
         if self._judge is None:
             sizes = [
                 float(np.linalg.norm(self.point.gradient(leaf))) * self.point.scale(leaf)
                 for leaf in range(len(self._program.leaves))
             ]
             largest = max((size for size in sizes if np.isfinite(size)), default=0.0)
-            self._judge = Judge(self._surface, self.point, largest or abs(self.point.loss), self._directions)
+            self._judge = LeafJudge(
+                self._surface, self.point, largest or abs(self.point.loss), self._directions
+            )
         return self._judge
 
     def _leaf(self, leaf: int) -> GradientCheck:
@@ -221,7 +223,7 @@ class _LeafVerifier:
             return self._without_differences(leaf, Verdict.RIGHT, "empty", "it has no elements")
         if connection in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
             return self._without_differences(
-                leaf, Verdict.RIGHT, "no-path", "the loss does not depend on it: zero on both sides"
+                leaf, Verdict.RIGHT, "no-path", "it does not reach the loss: zero on both sides"
             )
         if not np.isfinite(self.point.loss):
             return self._without_differences(

@@ -123,11 +123,11 @@ def test_the_variables_of_linen_take_the_params_alone_or_with_the_rest(tmp_path)
     (tmp_path / "c.msgpack").write_bytes(flax.serialization.to_bytes(saved))
     assert equal(filled(tmp_path / "c.msgpack").params, tree(5.0))
     whole = filled(tmp_path / "c.msgpack", {"params": tree(), "batch_stats": {"mean": jnp.zeros(3)}})
-    assert equal(whole.begins_with, saved)
+    assert equal(whole.initial, saved)
     assert equal(whole.params, problem(saved).params)
     (tmp_path / "p.msgpack").write_bytes(flax.serialization.to_bytes(tree(5.0)))
     wrapped = filled(tmp_path / "p.msgpack", {"params": tree()})
-    assert equal(wrapped.begins_with, {"params": tree(5.0)})
+    assert equal(wrapped.initial, {"params": tree(5.0)})
 
 
 def test_the_last_step_of_a_run_is_taken_and_told(tmp_path):
@@ -348,7 +348,7 @@ def test_a_damaged_orbax_folder_is_refused(tmp_path, refused):
             file.write_bytes(file.read_bytes()[:3])
     assert refused(filled, tmp_path / "c").slug == "corrupt-file"
     (tmp_path / "empty").mkdir()
-    assert "is no Orbax checkpoint" in refused(filled, tmp_path / "empty").what
+    assert "is not an Orbax checkpoint" in refused(filled, tmp_path / "empty").what
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n", b"hello, this is text", b"\x00" * 40])

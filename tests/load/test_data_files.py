@@ -20,8 +20,8 @@ import safetensors.numpy
 
 from gradscope.load.data import batches
 from gradscope.load.data.files import source
-from gradscope.load.data.files.files import MEMBER_BLOCK
-from gradscope.load.data.files.opening import open_data
+from gradscope.load.data.files.open_files import open_data
+from gradscope.load.data.files.readers import MEMBER_BLOCK
 from gradscope.load.data.files.record import Record
 from gradscope.records.options import LoadOptions
 
@@ -156,7 +156,7 @@ def test_missing_values_further_down_a_column_of_whole_numbers_are_refused(tmp_p
         if next(made.start())["n"].dtype.kind == "i":
             break
     error = refused(lambda: list(made.start()))
-    assert "begins as int64 and goes on as float64" in error.what
+    assert "is int64 at first and float64 later" in error.what
 
 
 def test_a_table_without_names_gets_some_and_says_so(tmp_path):
@@ -393,10 +393,10 @@ def test_a_pass_that_is_not_drawn_to_its_end_says_nothing_when_the_process_ends(
         many, tmp_path / name
     )
     code = (
-        "from gradscope.load.data.files import opening, source\n"
+        "from gradscope.load.data.files import open_files, source\n"
         "from gradscope.records.options import LoadOptions\n"
         "source.POOL = 1\n"
-        f"rows = opening.open_data(LoadOptions(data=({str(tmp_path / name)!r},))).start()\n"
+        f"rows = open_files.open_data(LoadOptions(data=({str(tmp_path / name)!r},))).start()\n"
         "print(next(rows).a.shape)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import gradscope
-from gradscope.load.model.frameworks.base import Context
+from gradscope.load.model.frameworks.base import OpeningContext
 from gradscope.load.model.frameworks.table import opened
 from gradscope.load.problem import Problem
 from tests.load.models.equinox import Net, X, Y, loss_fn, loss_with_state
@@ -88,7 +88,7 @@ def test_what_a_filter_spec_freezes_is_passed_through_and_said():
 
 
 def test_a_filter_spec_of_another_model_is_not_used():
-    found = opened(mlp(), Context({"filter_spec": [True, False]}))
+    found = opened(mlp(), OpeningContext({"filter_spec": [True, False]}))
     assert "does not fit" in found.notes[0]
     assert len(jax.tree.leaves(found.params)) == 6
 

@@ -6,7 +6,7 @@ import textwrap
 import pytest
 
 import gradscope
-from gradscope.load.signature.companions import stands_beside
+from gradscope.load.signature.companions import is_extra_argument
 from tests.load.conftest import load
 
 EQX = """
@@ -54,7 +54,7 @@ def test_a_model_is_found_where_people_put_it(write, model):
 
 def test_the_only_model_of_another_name_is_taken_and_said(write):
     problem = load(write(EQX + "network = net()" + LOSS))
-    assert problem.notes == ("The file gives `network` and no `model`: it is taken for it.",)
+    assert problem.notes == ("The file gives `network` and no `model`: `network` is used as `model`.",)
 
 
 def test_of_several_models_the_candidates_are_shown(write, refused):
@@ -122,7 +122,7 @@ def loss_fn(network, x, y):
 def test_a_class_that_was_not_called_is_named(write, refused):
     text = "class Net(nnx.Module):\n    def __init__(self, rngs):\n        pass\n"
     error = refused(load, write(NNX + text))
-    assert error.what == "The file gives the Flax NNX class `Net` and no model made of it."
+    assert error.what == "The file gives the Flax NNX class `Net` and no instance of it."
     assert "`model = Net(...)`" in error.fix
 
 
@@ -148,7 +148,7 @@ def train_step(model, batch):
 """
     error = refused(load, write(text))
     assert error.slug == "no-loss-function"
-    assert "`loss_fn` stands inside `train_step`" in error.fix
+    assert "`loss_fn` is defined inside `train_step`" in error.fix
     assert "model.py:8" in error.fix
 
 
@@ -197,4 +197,4 @@ def test_a_framework_that_is_not_installed_names_the_extra(module, extra, write,
     ],
 )
 def test_only_what_is_surely_meant_is_taken_from_the_file_before_the_batch(name, given, beside):
-    assert stands_beside(name, given) is beside
+    assert is_extra_argument(name, given) is beside

@@ -23,7 +23,7 @@ def quadratic(seed: int = 0, **more: Any) -> Problem:
     def init(seed: int) -> Any:
         return {"x": 1.0 + 0.1 * jax.random.normal(jax.random.PRNGKey(seed), (2,))}
 
-    return Problem(loss, init(seed), CURVATURES, **more).made_by(init)
+    return Problem(loss, init(seed), CURVATURES, **more).with_factory(init)
 
 
 def mlp(width: int = 8, rows: int = 64, **more: Any) -> Problem:
@@ -44,4 +44,4 @@ def mlp(width: int = 8, rows: int = 64, **more: Any) -> Problem:
         x, y = batch
         return jnp.mean((jnp.tanh(x @ params["w1"] + params["b1"]) @ params["w2"] - y) ** 2)
 
-    return Problem(loss, init(0), data=(x, y), batch_size=16, **more).made_by(init)
+    return Problem(loss, init(0), data=(x, y), batch_size=16, **more).with_factory(init)

@@ -99,9 +99,9 @@ def test_lines_join_into_one_ladder() -> None:
     assert estimate(joined).uncertainty <= min(estimate(wide).uncertainty, estimate(fine).uncertainty)
 
 
-def test_a_loss_that_does_not_move_is_still_and_one_that_jumps_has_a_grain() -> None:
-    assert line(lambda x: 2.0, 0.0, 1e-3).still
+def test_a_constant_loss_is_flat_and_one_that_jumps_has_a_quantum() -> None:
+    assert line(lambda x: 2.0, 0.0, 1e-3).is_flat
     steps = line(lambda x: np.floor(x * 2000), 0.0001, 1e-3)
-    assert not steps.still
-    assert steps.grain == 1.0
-    assert line(np.sin, 0.3, 1e-3).grain == 0.0
+    assert not steps.is_flat
+    assert steps.quantum == 1.0
+    assert line(np.sin, 0.3, 1e-3).quantum == 0.0

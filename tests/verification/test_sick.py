@@ -43,7 +43,7 @@ def test_a_wrong_rule_is_found_in_every_leaf_below_it_and_in_no_other(name: str)
     # Two signs turned are none: the first layer stands below two of these rules.
     assert wrong == ({"[1].w", "[1].b"} if name == "the other sign" else BELOW)
     assert {check.verdict for leaf, check in found.items() if leaf not in wrong} == {RIGHT}
-    assert all("the rule of `act`" in found[leaf].reason for leaf in wrong)
+    assert all("custom derivative rule of `act`" in found[leaf].reason for leaf in wrong)
     assert {found[leaf].cause for leaf in wrong} == {"custom-rule"}
 
 

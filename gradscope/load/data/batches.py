@@ -12,9 +12,9 @@ import jax
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.plain import plain
+from gradscope.load.data.pytrees import as_pytree
 from gradscope.load.leaves import numeric, require_rows
-from gradscope.load.shown import kind_of
+from gradscope.load.message_text import type_name
 from gradscope.load.usercode.user_code import user_code
 
 DEFAULT_BATCH_SIZE = 128
@@ -39,8 +39,8 @@ class RowSource(BatchSource, Protocol):
 
 
 @dataclass(frozen=True)
-class One:
-    """A single batch; `None` stands for "the loss closes over its data"."""
+class SingleBatch:
+    """A single batch; `None` where the loss closes over its data."""
 
     batch: Any
 
@@ -52,7 +52,7 @@ def iterated(value: Any) -> Iterator[Any]:
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         return iter(value)
     raise GradscopeError(
-        f"batches is of type {kind_of(value)}, which is no sequence of batches.",
+        f"batches is of type {type_name(value)}, which is not a sequence of batches.",
         why="gradscope draws batches from it, one at a time.",
         fix="Give a list, an iterator, or a function that yields batches; name one batch `batch` and a whole "
         'data set `data`, and choose one where there are several, as `["train"]`.',
@@ -177,7 +177,7 @@ def shuffled(count: int, seed: int, size: int) -> Iterator[np.ndarray[Any, Any]]
 
 def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
     """Raises unless every leaf of `data` is an array with the same number of rows."""
-    data = numeric(plain(data, "data"), "data")
+    data = numeric(as_pytree(data, "data"), "data")
     require_rows(data, "data")
     lengths = {
         f"data{jax.tree_util.keystr(path)}": (np.shape(leaf)[0] if np.ndim(leaf) else None)
@@ -196,7 +196,7 @@ def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
 
 
 class _End:
-    """What `next` answers at the end, since any value may be a batch."""
+    """What `next` returns at the end, since any value may be a batch."""
 
 
 _END = _End()
@@ -209,13 +209,13 @@ def _drawn(iterator: Iterator[Any]) -> Iterator[Any]:
         if batch is _END:
             return
         what = "The first batch" if number == 0 else f"Batch {number}"
-        batch = numeric(plain(batch, "batch"), "batch")
+        batch = numeric(as_pytree(batch, "batch"), "batch")
         require_rows(batch, what)
         yield batch
 
 
-class Peeked:
-    """A source whose first batch was looked at: the next pass begins with it, nothing is read twice."""
+class PrefetchedSource:
+    """A source whose first batch is drawn already: the next pass starts with it, so nothing is read twice."""
 
     def __init__(self, source: BatchSource) -> None:
         self.source = source
@@ -231,8 +231,8 @@ class Peeked:
             raise GradscopeError(
                 "batches yields no batch.",
                 why="It ended before the first one.",
-                fix="Check the filter or the file that the rows come from; a generator can be walked once "
-                "only, so give the function instead of its result.",
+                fix="Check the filter or the file that the rows come from; a generator can be iterated only "
+                "once, so give the function instead of its result.",
                 slug="empty-batch",
             )
         self._waiting = (batch, rest)

@@ -1,4 +1,4 @@
-"""Data loaders of other libraries, known by what they can do: nothing of theirs is imported.
+"""Data loaders of other libraries, recognized by their methods: nothing of theirs is imported.
 
 PyTorch, TensorFlow, Grain and Hugging Face all give batches by iteration, or examples by number.
 """
@@ -14,9 +14,9 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import DEFAULT_BATCH_SIZE, iterated, require_size, rows_notes, shuffled
-from gradscope.load.data.plain import plain
+from gradscope.load.data.pytrees import as_pytree
 from gradscope.load.leaves import numeric
-from gradscope.load.shown import kind_of
+from gradscope.load.message_text import type_name
 from gradscope.load.usercode.user_code import user_code
 
 
@@ -36,7 +36,7 @@ def is_table_of_examples(value: Any) -> bool:
 
 
 def gives_batches(value: Any) -> bool:
-    """Whether `data` is a loader: it can be iterated, and is no container of arrays."""
+    """Whether `data` is a loader: it can be iterated, and is not a container of arrays."""
     if isinstance(value, str | bytes) or hasattr(value, "__array__"):
         return False
     return hasattr(type(value), "__iter__") and jax.tree_util.all_leaves([value])
@@ -71,7 +71,7 @@ class Examples:
                 examples = [self.dataset[int(row)] for row in rows]
             yield _stacked(
                 [
-                    numeric(plain(example, "data"), f"data[{row}]")
+                    numeric(as_pytree(example, "data"), f"data[{row}]")
                     for example, row in zip(examples, rows, strict=True)
                 ]
             )
@@ -98,7 +98,7 @@ def _stacked(examples: list[Any]) -> Any:
     if other is not None:
         raise GradscopeError(
             "The examples of data are not alike.",
-            why=f"One is a {kind_of(examples[0])} of {first.num_leaves}, another a {kind_of(other)} of "
+            why=f"One is a {type_name(examples[0])} of {first.num_leaves}, another a {type_name(other)} of "
             f"{len(jax.tree_util.tree_leaves(other))}.",
             fix="Let every example have the same parts.",
             slug="mismatched-rows",

@@ -77,7 +77,7 @@ def _map(path: Path, offset: int, header: Header, end: int, name: str) -> np.nda
 
 
 def read_array(file: IO[bytes], name: str) -> np.ndarray[Any, Any]:
-    """The whole array at the place where `file` stands, from a file or from a member of an archive."""
+    """The whole array at the current position of `file`, a file or a member of an archive."""
     header = read_header(file, name)
     elements = file.read(header.size)
     if len(elements) < header.size:
@@ -93,7 +93,7 @@ def opened_zip(path: Path) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise corrupt(
-            str(path), f"It begins like a zip archive, and cannot be read as one: {error}"
+            str(path), f"It has the first bytes of a zip archive, but cannot be read as one: {error}"
         ) from None
     members = archive.namelist()
     pickles = [name for name in members if name.endswith((".pkl", ".pickle"))]
@@ -105,7 +105,7 @@ def opened_zip(path: Path) -> zipfile.ZipFile:
         archive.close()
         found = f"It holds `{others[0]}`" if others else "It is empty"
         raise GradscopeError(
-            f"{path} is no `.npz` file.",
+            f"{path} is not an `.npz` file.",
             why=f"{found}, and the members of an `.npz` are `.npy` arrays.",
             fix="Write it with `np.savez(path, x=x, y=y)`.",
             slug="unknown-file-format",

@@ -1,4 +1,4 @@
-"""Which of `batch`, `batches` and `data` is given, as a source of batches."""
+"""Turns whichever of `batch`, `batches` and `data` is given into a source of batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.batches import BatchSource, One, RowSource, Stream, rows_of, unused_size
+from gradscope.load.data.batches import BatchSource, RowSource, SingleBatch, Stream, rows_of, unused_size
 from gradscope.load.data.loaders import (
     Examples,
     gives_batches,
@@ -16,13 +16,13 @@ from gradscope.load.data.loaders import (
     is_table_of_examples,
     iterator_of,
 )
-from gradscope.load.data.plain import plain
+from gradscope.load.data.pytrees import as_pytree
 from gradscope.load.leaves import numeric, require_rows
 
 
 @dataclass(frozen=True)
 class KeyedBatches:
-    """Batches from a function of the seed: as rows are, they are drawn in another order for another one."""
+    """Batches from a function of the seed: another seed draws other ones, as it does for rows."""
 
     make: Callable[[int], Any]
     seed: int
@@ -44,7 +44,7 @@ def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | 
     if len(names) > 1:
         raise GradscopeError(
             f"{' and '.join(names)} are given.",
-            why="They are ways to say the same thing.",
+            why="They are alternatives.",
             fix="Give one of them.",
             slug="no-batches",
         )
@@ -56,7 +56,7 @@ def source_of(batch: Any, batches: Any, data: Any, seed: int, batch_size: int | 
         return Examples(data, seed, batch_size)
     if data is not None:
         return _stream(data) if gives_batches(data) else rows_of(data, seed, batch_size)
-    return One(checked_batch(batch, "The batch"))
+    return SingleBatch(checked_batch(batch, "The batch"))
 
 
 def _stream(batches: Any) -> Stream:
@@ -67,6 +67,6 @@ def checked_batch(batch: Any, what: str) -> Any:
     if batch is None:
         return None
     name = "batch" if what == "The batch" else what
-    batch = numeric(plain(batch, name), name)
+    batch = numeric(as_pytree(batch, name), name)
     require_rows(batch, what)
     return batch

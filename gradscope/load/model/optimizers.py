@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import short_repr, type_name
 from gradscope.load.model.frameworks.table import transform_of
-from gradscope.load.shown import kind_of, shown
 
 
 def checked_optimizer(optimizer: Any) -> Any:
@@ -17,7 +17,7 @@ def checked_optimizer(optimizer: Any) -> Any:
     if optimizer is None or is_optimizer(optimizer):
         return optimizer
     raise GradscopeError(
-        f"optimizer is {shown(optimizer)}, of type {kind_of(optimizer)}.",
+        f"optimizer is {short_repr(optimizer)}, of type {type_name(optimizer)}.",
         why="It has no functions `init` and `update`.",
         fix="Give an `optax.GradientTransformation`: `optimizer = optax.adam(1e-3)`.",
         slug="not-an-optimizer",
@@ -32,7 +32,7 @@ def checked_candidates(candidates: Any) -> Mapping[str, Callable[[Any], Any]]:
     ):
         return dict(candidates)
     raise GradscopeError(
-        f"candidates is {shown(candidates)}, of type {kind_of(candidates)}.",
+        f"candidates is {short_repr(candidates)}, of type {type_name(candidates)}.",
         why="It maps names to functions that make an optimizer from a learning rate.",
         fix='Write `candidates = {"mine": lambda lr: optax.chain(...)}`.',
         slug="not-an-optimizer",

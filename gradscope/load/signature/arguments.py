@@ -1,6 +1,6 @@
 """Which argument of a user's loss function receives what, read from names and from the batch's shape.
 
-Losses in the wild take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
+Public losses take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
 batch at all. A name decides where it can, the position where it cannot; what remains open is an error that
 shows the signature and the forms that work, because a wrong guess would be a wrong gradient.
 """
@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
+from gradscope.load.message_text import listed
 from gradscope.load.model.frameworks.table import fresh
-from gradscope.load.shown import listed
-from gradscope.load.signature.companions import stands_beside
+from gradscope.load.signature.companions import is_extra_argument
 from gradscope.load.signature.keys import is_key_name, is_seed_name, seed_from
-from gradscope.load.signature.unfilled import no_batch, unfillable
+from gradscope.load.signature.unmatched import no_batch, unmatched_parameters
 
 PARAMETER_NAMES = (
     "params", "parameters", "weights", "theta", "model", "variables", "net", "network", "module", "w", "p",
@@ -42,15 +42,15 @@ class Role(StrEnum):
     KEY = "key"
     SEED = "seed"
     GIVEN = "given"
-    """A value of the user's file, or of a library call, that stands beside params and batch."""
+    """A value of the user's file, or of a library call, for a parameter other than params and batch."""
     DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Filling:
+class ArgumentSource:
     role: Role
     detail: Any = None
-    """PART: index or key into the batch. KEY: how many keys stand before. GIVEN, DEFAULT: the value."""
+    """PART: index or key into the batch. KEY: how many keys come before it. GIVEN, DEFAULT: the value."""
     wrap: Callable[[Any], Any] | None = None
     """KEY: what the framework wraps around a key."""
 
@@ -59,8 +59,8 @@ class Filling:
 class Arguments:
     """The plan for calling a loss function, made once from its signature and its first batch."""
 
-    positional: tuple[Filling, ...]
-    keyword: Mapping[str, Filling]
+    positional: tuple[ArgumentSource, ...]
+    keyword: Mapping[str, ArgumentSource]
     notes: tuple[str, ...] = ()
 
     @property
@@ -69,11 +69,11 @@ class Arguments:
 
     def call(self, function: Callable[..., Any], params: Any, batch: Any, key: Any) -> Any:
         args: list[Any] = []
-        for filling in self.positional:
-            if filling.role is Role.REST:
+        for source in self.positional:
+            if source.role is Role.REST:
                 args.extend(batch)
             else:
-                args.append(_value(filling, params, batch, key))
+                args.append(_value(source, params, batch, key))
         return function(*args, **{n: _value(f, params, batch, key) for n, f in self.keyword.items()})
 
 
@@ -100,27 +100,27 @@ def arrange(
     found = _keys(named, parts, rngs)
     params = _params(named, found, parts)
     if params is None:
-        raise unfillable(f"{name} takes no parameter that could be params", signature, name, batch)
-    found[params.name] = Filling(Role.PARAMS)
-    found |= _beside(named, found, batch, {n: v for n, v in (given or {}).items() if n not in parts})
+        raise unmatched_parameters(f"{name} takes no parameter that could be params", signature, name, batch)
+    found[params.name] = ArgumentSource(Role.PARAMS)
+    found |= _extra(named, found, batch, {n: v for n, v in (given or {}).items() if n not in parts})
     open_ones = _open(named, found)
     if open_ones and batch is None:
         raise no_batch(open_ones, signature, name)
     data = _fill_data(open_ones, batch, parts)
     if data is None:
         missing = listed([f"`{p.name}`" for p in open_ones])
-        raise unfillable(
-            f"{name} takes {missing}, and gradscope cannot tell what from", signature, name, batch
+        raise unmatched_parameters(
+            f"{name} takes {missing}, and gradscope cannot tell what to pass", signature, name, batch
         )
     found |= data
     found |= _optional(named, found, batch, parts)
     if star and isinstance(batch, tuple | list) and not _uses_batch(found):
-        found["*"] = Filling(Role.REST)
+        found["*"] = ArgumentSource(Role.REST)
     return _ordered(named, found, _notes(found, batch, name))
 
 
 def params_name(loss_fn: Any) -> str:
-    """The parameter of a loss that receives the params, as far as the signature alone tells."""
+    """The parameter of a loss that receives the params, as far as the signature alone shows."""
     if not callable(loss_fn):
         return "params"
     try:
@@ -132,40 +132,42 @@ def params_name(loss_fn: Any) -> str:
     return "params" if found is None else found.name
 
 
-def _open(named: list[inspect.Parameter], found: Mapping[str, Filling]) -> list[inspect.Parameter]:
+def _open(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -> list[inspect.Parameter]:
     return [p for p in named if p.name not in found and p.default is p.empty]
 
 
-def _beside(
-    named: list[inspect.Parameter], found: Mapping[str, Filling], batch: Any, given: Mapping[str, Any]
-) -> dict[str, Filling]:
-    """Values of the file for required parameters: those that are meant, and those the batch leaves open."""
-    fillings = {p.name: Filling(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given}
-    sure = {name: each for name, each in fillings.items() if stands_beside(name, each.detail)}
+def _extra(
+    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], batch: Any, given: Mapping[str, Any]
+) -> dict[str, ArgumentSource]:
+    """Values of the file for required parameters: certain ones, and those that the batch leaves unmatched."""
+    sources = {
+        p.name: ArgumentSource(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given
+    }
+    sure = {name: each for name, each in sources.items() if is_extra_argument(name, each.detail)}
     left = _open(named, {**found, **sure})
     enough = batch is not None and _fill_data(left, batch, _parts_by_name(batch)) is not None
-    return sure if enough or not left else fillings
+    return sure if enough or not left else sources
 
 
 def _keys(
     named: list[inspect.Parameter], parts: Mapping[str, Any], rngs: Callable[[Any], Any] | None
-) -> dict[str, Filling]:
+) -> dict[str, ArgumentSource]:
     """Parameters named like a key, unless the batch has a part of that name (attention: query, key, value).
 
     A default that is neither `None` nor an array says that the name means something else.
     """
-    found: dict[str, Filling] = {}
+    found: dict[str, ArgumentSource] = {}
     for p in named:
         given = p.default is not p.empty and p.default is not None and not isinstance(p.default, jax.Array)
         if is_key_name(p.name) and p.name not in parts and not given:
             role = Role.SEED if is_seed_name(p.name) else Role.KEY
             wraps = p.name.lower() == "rngs" or "Rngs" in str(p.annotation)
-            found[p.name] = Filling(role, len(found), rngs if wraps else None)
+            found[p.name] = ArgumentSource(role, len(found), rngs if wraps else None)
     return found
 
 
 def _params(
-    named: list[inspect.Parameter], found: Mapping[str, Filling], parts: Mapping[str, Any]
+    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], parts: Mapping[str, Any]
 ) -> inspect.Parameter | None:
     free = [p for p in named if p.name not in found]
     required = [p for p in free if p.default is p.empty]
@@ -185,7 +187,7 @@ def _rank(parameter: inspect.Parameter) -> int:
 
 def _fill_data(
     open_ones: list[inspect.Parameter], batch: Any, parts: Mapping[str, Any]
-) -> dict[str, Filling] | None:
+) -> dict[str, ArgumentSource] | None:
     """Fillings for the required parameters that are neither params nor named like a key, or `None`."""
     if not open_ones:
         return {}
@@ -195,54 +197,54 @@ def _fill_data(
     if whole is not None or len(open_ones) == 1 or not may_be_key:
         return whole
     front = _split(open_ones[:-1], batch, parts)
-    return None if front is None else front | {last.name: Filling(Role.KEY, 0)}
+    return None if front is None else front | {last.name: ArgumentSource(Role.KEY, 0)}
 
 
 def _split(
     open_ones: list[inspect.Parameter], batch: Any, parts: Mapping[str, Any]
-) -> dict[str, Filling] | None:
+) -> dict[str, ArgumentSource] | None:
     names = [p.name for p in open_ones]
     first_is_batch = names[0].lower() in WHOLE_BATCH_NAMES and names[0] not in parts
     if all(name in parts for name in names):
-        return {name: Filling(Role.PART, parts[name]) for name in names}
+        return {name: ArgumentSource(Role.PART, parts[name]) for name in names}
     if len(names) == 1:
-        return {names[0]: Filling(Role.BATCH)}
+        return {names[0]: ArgumentSource(Role.BATCH)}
     if isinstance(batch, tuple | list) and len(batch) == len(names) and not first_is_batch:
-        return {name: Filling(Role.PART, index) for index, name in enumerate(names)}
+        return {name: ArgumentSource(Role.PART, index) for index, name in enumerate(names)}
     return None
 
 
 def _optional(
-    named: list[inspect.Parameter], found: Mapping[str, Filling], batch: Any, parts: Mapping[str, Any]
-) -> dict[str, Filling]:
+    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], batch: Any, parts: Mapping[str, Any]
+) -> dict[str, ArgumentSource]:
     """Parameters with a default that the batch has a value for."""
     free = [p for p in named if p.name not in found]
     if batch is None or any(f.role is Role.BATCH for f in found.values()):
         return {}
-    by_name = {p.name: Filling(Role.PART, parts[p.name]) for p in free if p.name in parts}
+    by_name = {p.name: ArgumentSource(Role.PART, parts[p.name]) for p in free if p.name in parts}
     if by_name or _uses_batch(found):
         return by_name
-    return {p.name: Filling(Role.BATCH) for p in free if p.name.lower() in WHOLE_BATCH_NAMES}
+    return {p.name: ArgumentSource(Role.BATCH) for p in free if p.name.lower() in WHOLE_BATCH_NAMES}
 
 
 def _ordered(
-    named: list[inspect.Parameter], found: Mapping[str, Filling], notes: tuple[str, ...]
+    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], notes: tuple[str, ...]
 ) -> Arguments:
-    """By position up to the last positional parameter that is filled; defaults stand in the gaps."""
+    """By position up to the last positional parameter that is filled; defaults fill the gaps."""
     positional = [p for p in named if p.kind is not p.KEYWORD_ONLY]
     while positional and positional[-1].name not in found:
         positional.pop()
-    fillings = [found.get(p.name, Filling(Role.DEFAULT, p.default)) for p in positional]
+    sources = [found.get(p.name, ArgumentSource(Role.DEFAULT, p.default)) for p in positional]
     if "*" in found:
-        fillings.append(found["*"])
+        sources.append(found["*"])
     keyword = {p.name: found[p.name] for p in named if p.kind is p.KEYWORD_ONLY and p.name in found}
-    return Arguments(tuple(fillings), keyword, notes)
+    return Arguments(tuple(sources), keyword, notes)
 
 
 def _positional(batch: Any) -> Arguments:
-    """The usual form, for a function that does not tell its signature."""
-    fillings = (Filling(Role.PARAMS), Filling(Role.BATCH))
-    return Arguments(fillings[:1] if batch is None else fillings, {})
+    """The usual form, for a function whose signature cannot be read."""
+    sources = (ArgumentSource(Role.PARAMS), ArgumentSource(Role.BATCH))
+    return Arguments(sources[:1] if batch is None else sources, {})
 
 
 def _parts_by_name(batch: Any) -> Mapping[str, Any]:
@@ -253,11 +255,11 @@ def _parts_by_name(batch: Any) -> Mapping[str, Any]:
     return {field: index for index, field in enumerate(fields)}
 
 
-def _uses_batch(found: Mapping[str, Filling]) -> bool:
+def _uses_batch(found: Mapping[str, ArgumentSource]) -> bool:
     return any(f.role in (Role.BATCH, Role.PART, Role.REST) for f in found.values())
 
 
-def _notes(found: Mapping[str, Filling], batch: Any, name: str) -> tuple[str, ...]:
+def _notes(found: Mapping[str, ArgumentSource], batch: Any, name: str) -> tuple[str, ...]:
     if batch is None:
         return ()
     if not _uses_batch(found):
@@ -267,20 +269,20 @@ def _notes(found: Mapping[str, Filling], batch: Any, name: str) -> tuple[str, ..
     return (f"{name} takes no parameter for {listed([repr(k) for k in left])} of the batch.",) if left else ()
 
 
-def _value(filling: Filling, params: Any, batch: Any, key: Any) -> Any:
-    match filling.role:
+def _value(source: ArgumentSource, params: Any, batch: Any, key: Any) -> Any:
+    match source.role:
         case Role.PARAMS:
             return params
         case Role.BATCH:
             return batch
         case Role.PART:
-            return batch[filling.detail]
+            return batch[source.detail]
         case Role.KEY:
-            own = jax.random.fold_in(key, filling.detail) if filling.detail else key
-            return filling.wrap(own) if filling.wrap else own
+            own = jax.random.fold_in(key, source.detail) if source.detail else key
+            return source.wrap(own) if source.wrap else own
         case Role.SEED:
             return seed_from(key)
         case Role.GIVEN:
-            return fresh(filling.detail)
+            return fresh(source.detail)
         case _:
-            return filling.detail
+            return source.detail

@@ -1,4 +1,4 @@
-"""Values of the user's file that a loss takes beside params and batch: a state, a frozen part, a setting."""
+"""Values of the user's file that a loss takes in addition to params and batch: a state, a frozen part."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _DATA_NAMES = ("batch", "data", "inputs", "x", "y")
 _NUMBERS = (int, float, complex, np.ndarray, np.generic, jax.Array)
 
 
-def stands_beside(name: str, value: Any) -> bool:
-    """Whether a value of the file is surely meant by a parameter of that name, and no part of the batch.
+def is_extra_argument(name: str, value: Any) -> bool:
+    """Whether a parameter of that name certainly takes this value of the file, not a part of the batch.
 
     Arrays and numbers are taken for a parameter only where the batch leaves it unfilled: a file that cuts
     its batches from `x` and `y` has the whole of them under those names.

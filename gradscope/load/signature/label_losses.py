@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.shown import kind_of
+from gradscope.load.message_text import type_name
 
 
 def cross_entropy(outputs: Any, targets: Any) -> Any:
@@ -66,7 +66,7 @@ def _array(outputs: Any) -> Any:
     if hasattr(outputs, "shape") and hasattr(outputs, "dtype"):
         return outputs
     raise GradscopeError(
-        f"The model returns {kind_of(outputs)}, not one array of outputs.",
+        f"The model returns {type_name(outputs)}, not one array of outputs.",
         why="A loss that is named compares one array with the targets.",
         fix="Write a `loss_fn(params, batch)` that takes the part it needs.",
         slug="labels-do-not-fit",

@@ -1,6 +1,6 @@
-"""Losses that no one wrote as `loss_fn`: what `--loss` names, one of outputs and targets, a compiled one.
+"""Losses other than a `loss_fn`: those that `--loss` names, of outputs and targets, or compiled into a model.
 
-They need to know the outputs of the model; how those are made is known once the model was opened.
+They need the outputs of the model; how those are computed is known once the model is open.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradscope.errors import GradscopeError
-from gradscope.load.model.frameworks.base import Opened
+from gradscope.load.message_text import did_you_mean
+from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.inputs import parts_of
 from gradscope.load.model.frameworks.table import adapter_of
-from gradscope.load.shown import nearest
 from gradscope.load.signature.keys import is_key_name, required_parameters
-from gradscope.load.signature.unfilled import describe
+from gradscope.load.signature.unmatched import describe
 
 Forward = Callable[[Any, Any, Any], Any]
 """`forward(model, x, key)`: the outputs."""
@@ -50,13 +50,13 @@ class OutputLoss:
     forward: Forward | None = None
     """Outputs of a model that has no adapter."""
 
-    def with_model(self, model: Opened | None) -> Callable[..., Any]:
+    def with_model(self, model: OpenedModel | None) -> Callable[..., Any]:
         forward = (model.forward if model else None) or self.forward
         if self.compare is None:
             return _of_batch(self.name, model.own_loss if model else None)
         if forward is None:
             raise GradscopeError(
-                f"There is no model that the loss {self.name} could take outputs from.",
+                f"The loss {self.name} needs the outputs of a model, and there is none.",
                 why="A loss of outputs and targets needs a model object, or a function of params and inputs.",
                 fix="Write `model = ...`, or `def apply(params, x): return outputs`, or a `loss_fn`.",
                 slug="no-model",
@@ -67,8 +67,8 @@ class OutputLoss:
         raise NotImplementedError("a loss of outputs is called through with_model")
 
 
-def bound(loss_fn: Callable[..., Any], model: Opened | None) -> Callable[..., Any]:
-    """A loss as it is called with the model: only one of outputs needs to know how they are made."""
+def bound(loss_fn: Callable[..., Any], model: OpenedModel | None) -> Callable[..., Any]:
+    """The loss as a function of the model; only a loss of outputs depends on how they are computed."""
     return loss_fn.with_model(model) if isinstance(loss_fn, OutputLoss) else loss_fn
 
 
@@ -86,7 +86,7 @@ def named(name: str) -> OutputLoss:
         raise GradscopeError(
             f'There is no loss "{name}".',
             why="`--loss` takes a name of ours or of `optax.losses`, of outputs and targets.",
-            fix=nearest(name, ALIASES) or f"Use one of: {', '.join(ALIASES)}.",
+            fix=did_you_mean(name, ALIASES) or f"Use one of: {', '.join(ALIASES)}.",
             slug="unknown-loss",
         )
     return OutputLoss(name, partial(elementwise, function, name, own == ALIASES["binary-cross-entropy"]))
@@ -115,8 +115,8 @@ def of_outputs(function: Any, name: str = "loss_fn") -> OutputLoss | None:
     return None
 
 
-def loss_beside(names: Mapping[str, Any], wanted: str | None) -> OutputLoss | None:
-    """What the file gives in place of a `loss_fn` of the usual form, or what `--loss` says."""
+def loss_in_file(names: Mapping[str, Any], wanted: str | None) -> OutputLoss | None:
+    """What the file gives in place of a `loss_fn` of the usual form, or the one that `--loss` names."""
     found = named(wanted) if wanted is not None else _given(names.get("loss_fn"))
     if found is None and "loss_fn" not in names:
         found = _given(names.get("loss"))

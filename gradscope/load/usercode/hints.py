@@ -22,7 +22,7 @@ _SHAPES = (
     "The shapes in the message do not fit together: compare those of params and batch with what the line "
     "shown expects of them."
 )
-_MODE = "The model is in no mode: write `model.train()` or `model.eval()` below the line that makes it."
+_MODE = "The model has no mode: write `model.train()` or `model.eval()` below the line that makes it."
 _MEMORY = "Use a smaller batch or a smaller model: gradients are judged as well on a few rows."
 _ABOUT_MODES = ("No `deterministic` argument was provided", "No `use_running_average` argument was provided")
 _ABOUT_SHAPES = (
@@ -37,7 +37,7 @@ _ABOUT_SHAPES = (
 
 
 def hint(error: BaseException) -> str:
-    """One sentence on what to do, or an empty string where the user's own message has to do."""
+    """One sentence on what to do, or an empty string where the user's own message is enough."""
     for kind in type(error).__mro__:
         advice = _ADVICE.get(kind.__name__)
         if advice is not None:
@@ -58,8 +58,8 @@ def _module(error: BaseException) -> str:
 def _import(error: BaseException) -> str:
     if "relative import" in str(error):
         return (
-            "A file that is run by its path is no part of a package, in Python as here: start gradscope in "
-            "the folder above the package and name it as `package.module` or `package.module:name`."
+            "A file that is run by its path does not belong to a package, in Python as here: start gradscope "
+            "in the folder above the package and name it as `package.module` or `package.module:name`."
         )
     return ""
 

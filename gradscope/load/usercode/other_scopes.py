@@ -1,4 +1,4 @@
-"""Where a name stands that a file's namespace lacks: under the main guard, or inside a function."""
+"""Finds names that a file's namespace lacks: under the main guard, or inside a function."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from gradscope.errors import GradscopeError
-from gradscope.load.shown import nearest
+from gradscope.load.message_text import did_you_mean
 from gradscope.load.usercode.user_code import is_library, shown_path, user_code
 
 _MARK = "__gradscope_target__"
@@ -152,7 +152,7 @@ def missing_file(path: Path) -> GradscopeError:
             f"There is no file {path}.", why=why, fix="Check the path.", slug="no-such-file"
         )
     files = sorted(p.name for p in folder.iterdir() if p.suffix == ".py")
-    close = nearest(path.name, files)
+    close = did_you_mean(path.name, files)
     return GradscopeError(
         f"There is no file {path}.",
         why=f"The folder holds {len(files)} Python file{'' if len(files) == 1 else 's'}.",

@@ -1,4 +1,4 @@
-"""Whose expression an equation is: the user's, or that of a library function which he calls."""
+"""Whose expression an equation is: the user's, or that of a library function which the user calls."""
 
 from __future__ import annotations
 

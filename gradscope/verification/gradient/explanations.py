@@ -20,7 +20,7 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
 from gradscope.trace.program import Program, cuts_of
 from gradscope.verification.gradient import leaf_messages
-from gradscope.verification.gradient.leaf_judge import FINE_SPACING, Judge
+from gradscope.verification.gradient.leaf_judge import FINE_SPACING, LeafJudge
 from gradscope.verification.gradient.surface import Surface
 from gradscope.verification.rules import CheckedRule
 
@@ -47,7 +47,7 @@ class Explanations:
         self._unsure = [rule for rule in rules if rule.check.verdict is Verdict.CANNOT_JUDGE]
         self._gradients: dict[str, list[Any] | None] = {}
 
-    def explain(self, check: GradientCheck, leaf: int, judge: Judge) -> GradientCheck:
+    def explain(self, check: GradientCheck, leaf: int, judge: LeafJudge) -> GradientCheck:
         """The check with its explanation, which may change `wrong` to `cannot judge`."""
         stops, others = self._cuts(leaf)
         for suspect in self._suspects(stops):
@@ -106,7 +106,7 @@ class Explanations:
             leaf_messages.of_required_rule(first),
         )
 
-    def _gradient_without(self, suspect: SuspectedCause, judge: Judge) -> list[Any] | None:
+    def _gradient_without(self, suspect: SuspectedCause, judge: LeafJudge) -> list[Any] | None:
         """The gradient of the program without the suspected cause; `None` where JAX has none.
 
         A custom rule is often there because its function has no derivative: a callback, a loop, a kernel.
@@ -122,7 +122,7 @@ class Explanations:
         return self._gradients[suspect.key]
 
 
-def _explains(gradient: list[Any], leaf: int, judge: Judge) -> bool:
+def _explains(gradient: list[Any], leaf: int, judge: LeafJudge) -> bool:
     """The rewritten program has another gradient for this leaf, and that one agrees."""
     other = np.asarray(gradient[leaf], np.float64).ravel()
     if np.array_equal(other, judge.here.gradient(leaf)):

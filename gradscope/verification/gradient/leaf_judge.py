@@ -54,7 +54,7 @@ class LeafJudgement:
         )
 
 
-class Judge:
+class LeafJudge:
     """Judges leaf after leaf at one point."""
 
     def __init__(self, surface: Surface, point: Point, largest: float, directions: int) -> None:

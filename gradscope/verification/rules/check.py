@@ -152,7 +152,7 @@ def _unjudged(
     if not by:
         return "no parameter reaches its arguments, so its rule is not used"
     if not wanted:
-        return "the loss does not depend on its result, so its rule is not used"
+        return "the loss has no gradient from its result, so its rule is not used"
     if call.path not in captured:
         return "its arguments do not fit in the free memory"
     if not captured[call.path]:

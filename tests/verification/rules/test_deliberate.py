@@ -51,7 +51,7 @@ def normalized(r: Any, g: Any) -> Any:
 MEANT: dict[str, tuple[Any, Any, str]] = {
     "gradient reversal": (identity, lambda r, g: (-g,), "a gradient reversal"),
     "scaled reversal": (identity, lambda r, g: (-0.3 * g,), "a gradient reversal"),
-    "gradient scaling": (identity, lambda r, g: (0.1 * g,), "0.1 times the gradient"),
+    "gradient scaling": (identity, lambda r, g: (0.1 * g,), "0.1 times the incoming gradient"),
     "gradient clipping": (identity, lambda r, g: (jnp.clip(g, -0.1, 0.1),), "unchanged"),
     "gradient normalization": (identity, normalized, "unchanged"),
     "a stopped gradient": (identity, lambda r, g: (jnp.zeros_like(g),), "unchanged"),
@@ -73,7 +73,7 @@ MEANT: dict[str, tuple[Any, Any, str]] = {
     "guided backpropagation": (
         lambda x: jnp.maximum(x, 0),
         lambda r, g: (jnp.where(r[0] > 0, jnp.maximum(g, 0), 0),),
-        "not linear in the gradient",
+        "not linear in the incoming gradient",
     ),
     "a clipped layer": (
         jnp.sin,

@@ -1,4 +1,4 @@
-"""Batches from data files: rows picked at random where they can be, else shuffled in blocks as they come."""
+"""Batches from data files: rows read at random where the format allows it, else shuffled in blocks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import DEFAULT_BATCH_SIZE, require_size, rows_notes, shuffled
 from gradscope.load.data.files.blocks import blocks_of, bytes_in, joined, rows_in, side_by_side
-from gradscope.load.data.files.choosing import Choice
-from gradscope.load.data.files.files import Block, DataFile, Picked, Streamed, require_rows
+from gradscope.load.data.files.readers import Block, DataFile, Picked, Streamed, require_rows
+from gradscope.load.data.files.selection import ColumnSelection
 
 POOL = 64 << 20
 """[bytes] of a streamed file that are held and shuffled at a time."""
@@ -28,7 +28,7 @@ class FileRows:
     """
 
     shards: tuple[tuple[DataFile, ...], ...]
-    choice: Choice
+    choice: ColumnSelection
     where: str
     seed: int = 0
     batch_size: int | None = None
@@ -170,7 +170,7 @@ def _no_rows(where: str) -> GradscopeError:
 
 def _changed(name: str, where: str, first: Any, later: Any) -> GradscopeError:
     return GradscopeError(
-        f"`{name}` of {where} begins as {first} and goes on as {later}.",
+        f"`{name}` of {where} is {first} at first and {later} later.",
         why="Values are missing further down, and whole numbers have no NaN.",
         fix="Write it as floating numbers, fill the gaps, or measure fewer batches.",
         slug="not-numeric",

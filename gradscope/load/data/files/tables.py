@@ -1,4 +1,4 @@
-"""CSV and Parquet through PyArrow: numbers, block by block; what is no number is refused by its name."""
+"""CSV and Parquet through PyArrow: numbers, block by block; columns of anything else are refused by name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
-from gradscope.load.data.files.files import Block, Streamed
+from gradscope.load.data.files.readers import Block, Streamed
 from gradscope.load.extras import required
-from gradscope.load.shown import shown
+from gradscope.load.message_text import short_repr
 
 ROWS = 8192
 """Rows of Parquet that are decoded at a time."""
@@ -30,7 +30,7 @@ def csv_file(path: Path) -> Streamed:
     headless = all(_is_number(cell) for cell in cells)
     names = tuple(f"f{i}" for i in range(len(cells))) if headless else tuple(cells)
     _require_unique(names, path)
-    notes = (f"{path} begins with numbers: its columns are called f0 to f{len(cells) - 1}.",)
+    notes = (f"The first line of {path} holds numbers: its columns are called f0 to f{len(cells) - 1}.",)
 
     def blocks(wanted: Sequence[str], _seed: int | None) -> Iterator[Block]:
         for batch in _csv_batches(path, delimiter, headless, list(wanted)):
@@ -81,14 +81,14 @@ def _csv_batches(path: Path, delimiter: str, headless: bool, wanted: list[str]) 
         raise GradscopeError(
             f"{path} cannot be read as a table.",
             why=f"{str(error).splitlines()[0].rstrip('.')}.",
-            fix="Mend that line. The type of a column is taken from its first rows: write 1.0 for 1 where "
+            fix="Correct that line. The type of a column is taken from its first rows: write 1.0 for 1 where "
             "later ones have a fraction.",
             slug="corrupt-file",
         ) from None
 
 
 def _failures(pa: Any) -> tuple[type[BaseException], ...]:
-    """Looked up early: a pass that nobody ends is closed at the end of the process, when PyArrow is gone."""
+    """Looked up early: an unfinished pass is closed when the process ends, after PyArrow is unloaded."""
     return pa.ArrowException, OSError, UnicodeDecodeError
 
 
@@ -140,7 +140,7 @@ def _column(column: Any, name: str, path: Path) -> np.ndarray[Any, Any]:
     ):
         example = next((value.as_py() for value in column if value.is_valid), None)
         raise GradscopeError(
-            f"The column `{name}` of {path} holds {kind} values, for example {shown(example)}.",
+            f"The column `{name}` of {path} holds {kind} values, for example {short_repr(example)}.",
             why="JAX computes with numbers only.",
             fix="Encode it as numbers, or choose other columns with --x and --y.",
             slug="not-numeric",

@@ -13,10 +13,10 @@ import ml_dtypes
 import numpy as np
 
 from gradscope.errors import GradscopeError
-from gradscope.load.model.checkpoints.matching import Wanted, match
+from gradscope.load.message_text import listed
+from gradscope.load.model.checkpoints.matching import LeafToFill, match
 from gradscope.load.model.checkpoints.names import Steps, steps_of_path, text_of
 from gradscope.load.model.checkpoints.reading import Checkpoint, read_checkpoint
-from gradscope.load.shown import listed
 
 Array = np.ndarray[Any, Any]
 
@@ -64,7 +64,7 @@ def _by_name(
     places = {name: i for i, name in enumerate(names) if _is_fillable(leaves[i])}
     required = needed if needed is not None else {n for n, i in places.items() if _is_floating(leaves[i])}
     wanted = {
-        name: Wanted(np.shape(leaves[i]), str(jnp.result_type(leaves[i])), name in required)
+        name: LeafToFill(np.shape(leaves[i]), str(jnp.result_type(leaves[i])), name in required)
         for name, i in places.items()
     }
     settings = {n: a for n, a in checkpoint.named.items() if n in set(names) - set(places)}
@@ -72,9 +72,9 @@ def _by_name(
     matched = match(wanted, found, path)
     under = f", under `{text_of(matched.prefix)}`" if matched.prefix else ""
     notes = [f"The parameters are those of {path}{under}."]
-    if matched.beside:
+    if matched.ignored:
         notes.append(
-            f"{path}: {listed(matched.beside)} {'is' if len(matched.beside) == 1 else 'are'} not used."
+            f"{path}: {listed(matched.ignored)} {'is' if len(matched.ignored) == 1 else 'are'} not used."
         )
     kept = [text_of(name) for name in wanted if name not in matched.leaves]
     if kept:

@@ -32,7 +32,7 @@ def read_msgpack(path: Path) -> Any:
         tree = msgpack.unpackb(path.read_bytes(), ext_hook=extension, raw=False, strict_map_key=False)
         return _unchunked(tree)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.exceptions.UnpackException) as error:
-        raise npy.corrupt(str(path), f"It is no msgpack file of Flax: {error}") from None
+        raise npy.corrupt(str(path), f"It is not a Flax msgpack file: {error}") from None
 
 
 def _array(shape: tuple[int, ...], name: str, elements: bytes) -> Any:

@@ -17,7 +17,7 @@ def with_checkpoint(problem: Problem, path: str) -> Problem:
     whole = None if problem.model is None else _inside(problem.model, needed)
     if whole is not None:
         filled = fill(problem.model, whole, path)
-        made = problem.beginning_with(filled.tree)
+        made = problem.with_initial(filled.tree)
         # Modules that are shared in the object are none in the copy: then only the params are replaced.
         if _structure(made.params) == _structure(problem.params):
             return made.with_params(made.params, filled.notes)

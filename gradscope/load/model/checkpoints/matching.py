@@ -1,4 +1,4 @@
-"""Which array of a checkpoint belongs to which leaf, by name; and what is said where some do not fit."""
+"""Matches the arrays of a checkpoint to leaves by name, and explains where some do not fit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from difflib import get_close_matches
 from typing import Any
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import listed
 from gradscope.load.model.checkpoints.names import Steps, text_of
-from gradscope.load.shown import listed
 
 _DEEPEST = 4
 """Steps of a wrapper around the params, at most: `state.target.params`."""
 _WRAPPERS = ("params", "model", "target", "module", "net", "state", "train_state", "ema_params", "ema")
 """Preferred first: a training state holds the params more than once (an average, moments of Adam)."""
-_BESIDE = re.compile(
+_NOT_PARAMETERS = re.compile(
     r"^(opt(im|imizer)?(_?states?)?|step|epoch|iter(ation)?s?|ema(_.*)?|batch_stats|.*state|rngs?|(prng_?)?key"
     r"|seed|count(er)?|metrics|loss|best_.*|lr|learning_rate|scheduler.*|config|version|metadata)$"
 )
-"""What a checkpoint may hold beside the params without being a part of the network."""
+"""Names of what a checkpoint may hold that is not a part of the network."""
 _SHOWN = 8
 
 
@@ -29,12 +29,12 @@ class Matched:
     leaves: dict[Steps, Any]
     """Our name -> the array of the checkpoint."""
     prefix: Steps
-    beside: tuple[str, ...]
-    """First steps of what is in the checkpoint and is no parameter."""
+    ignored: tuple[str, ...]
+    """First steps of what the checkpoint holds and the model has no leaf for."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LeafToFill:
     """A leaf to fill."""
 
     shape: tuple[int, ...]
@@ -43,23 +43,25 @@ class Wanted:
     """A parameter; other leaves (a running mean) are filled where the checkpoint has them."""
 
 
-def match(wanted: Mapping[Steps, Wanted], found: Mapping[Steps, Any], where: str) -> Matched:
+def match(wanted: Mapping[Steps, LeafToFill], found: Mapping[Steps, Any], where: str) -> Matched:
     """Raises unless each parameter has its array, each array its leaf, and the shapes agree."""
     prefix, own = _wrappers(wanted, found)
     places = {name: prefix + _without(own, name) for name in wanted}
     leaves = {name: found[place] for name, place in places.items() if place in found}
     rest = [name for name in found if name not in set(places.values())]
     inside = [name for name in rest if name[: len(prefix)] == prefix]
-    unexpected = [name for name in inside if not _BESIDE.match(name[len(prefix) : len(prefix) + 1][0])]
+    unexpected = [
+        name for name in inside if not _NOT_PARAMETERS.match(name[len(prefix) : len(prefix) + 1][0])
+    ]
     missing = [name for name, leaf in wanted.items() if leaf.needed and name not in leaves]
     shapes = {name: array for name, array in leaves.items() if tuple(array.shape) != wanted[name].shape}
     if missing or unexpected or shapes:
         raise _mismatch(wanted, missing, unexpected, shapes, where)
-    beside = dict.fromkeys(name[0] for name in rest)
-    return Matched(leaves, prefix, tuple(beside))
+    ignored = dict.fromkeys(name[0] for name in rest)
+    return Matched(leaves, prefix, tuple(ignored))
 
 
-def _wrappers(wanted: Mapping[Steps, Wanted], found: Mapping[Steps, Any]) -> tuple[Steps, Steps]:
+def _wrappers(wanted: Mapping[Steps, LeafToFill], found: Mapping[Steps, Any]) -> tuple[Steps, Steps]:
     """The steps to take off their names and off ours, so that most parameters find their array."""
     needed = {name: leaf.shape for name, leaf in wanted.items() if leaf.needed}
     outer = {name[:end] for name in found for end in range(min(_DEEPEST, len(name) - 1) + 1)}
@@ -82,7 +84,7 @@ def _without(prefix: Steps, name: Steps) -> Steps:
 
 
 def _mismatch(
-    wanted: Mapping[Steps, Wanted],
+    wanted: Mapping[Steps, LeafToFill],
     missing: Collection[Steps],
     unexpected: Collection[Steps],
     shapes: Mapping[Steps, Any],
@@ -104,14 +106,14 @@ def _mismatch(
     ]
     return GradscopeError(
         f"{where} does not fit the model: {listed([f'{count} {what}' for count, what in counts if count])}.",
-        why="Each parameter takes the array of its own name, in its own shape.",
-        fix="Give the checkpoint of this very model, or make the model as large as it was when it was saved.",
+        why="Each parameter needs an array of its own name and shape.",
+        fix="Give a checkpoint of this model, or build the model with the sizes that it was saved with.",
         details="\n".join(lines),
         slug="checkpoint-mismatch",
     )
 
 
-def _missing_line(name: Steps, leaf: Wanted, others: Iterable[Steps]) -> str:
+def _missing_line(name: Steps, leaf: LeafToFill, others: Iterable[Steps]) -> str:
     text = f"{text_of(name)}  {leaf.dtype}{list(leaf.shape)}"
     near = get_close_matches(text_of(name), [text_of(other) for other in others], n=1)
     return f"{text}  (near: {near[0]})" if near else text

@@ -13,7 +13,7 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.load.data import npy
 from gradscope.load.extras import required
-from gradscope.load.shown import listed
+from gradscope.load.message_text import listed
 
 _ITEM = "_METADATA"
 """In each folder that holds a pytree."""
@@ -38,7 +38,7 @@ def read_orbax(path: Path) -> tuple[Any, tuple[str, ...]]:
             return checkpointer.restore(folder.absolute(), restore_args=as_numpy), notes
     except Exception as error:
         # Orbax and TensorStore raise whatever failed inside them.
-        raise npy.corrupt(str(folder), f"Orbax says: {(str(error).splitlines() or [''])[0]}") from None
+        raise npy.corrupt(str(folder), f"Orbax reports: {(str(error).splitlines() or [''])[0]}") from None
     finally:
         logging.getLogger("absl").setLevel(level)
 
@@ -58,7 +58,7 @@ def _item_in(path: Path) -> Path:
         return items[0]
     inside = sorted(p.name for p in path.iterdir())
     raise GradscopeError(
-        f"{path} is no Orbax checkpoint.",
+        f"{path} is not an Orbax checkpoint.",
         why=f"No `{_ITEM}` is in it; it holds {listed(inside) or 'nothing'}.",
         fix=f"Give one of {listed([str(p) for p in items])}." if items else "Give the folder that was saved.",
         slug="unknown-file-format",

@@ -1,4 +1,4 @@
-"""One checkpoint of any known format -> arrays by name, or in an order. The kind is told by the content."""
+"""Reads a checkpoint of any known format, told apart by its content, as arrays by name or in order."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def unknown(path: Path, why: str) -> GradscopeError:
     return GradscopeError(
-        f"{path} is no kind of checkpoint that gradscope reads.",
+        f"{path} is not a checkpoint format that gradscope reads.",
         why=f"{why} It reads {KINDS}.",
         fix="Save the parameters as one of these: `np.savez(path, **arrays)` needs no library.",
         slug="unknown-file-format",

@@ -1,6 +1,6 @@
-"""What an adapter is: it opens the model objects of one framework, so that the passes see plain arrays.
+"""The interface of an adapter, which opens the model objects of one framework as plain arrays.
 
-A new one is a file beside this that ends in `ADAPTER = ...`, one line in `table.py` and one case in
+A new one is a file in this folder that ends in `ADAPTER = ...`, one line in `table.py` and one case in
 `tests/load/test_contract.py`.
 """
 
@@ -21,8 +21,8 @@ Kinds = Mapping[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
-class Context:
-    """What stands beside the model that is opened."""
+class OpeningContext:
+    """What surrounds the model that is opened: the names of the file, the first batch, the seed."""
 
     names: Mapping[str, Any] = field(default_factory=dict)
     """The names of the user's file, or the `given` of a library call."""
@@ -32,12 +32,12 @@ class Context:
     role: str = "params"
     """The parameter of the loss that gets the model."""
     run: Callable[..., Any] | None = None
-    """`run(model, beside, rngs=None)`: the user's loss on the first batch, with stand-ins for what is yet to
+    """`run(model, extra, rngs=None)`: the user's loss on the first batch, with stand-ins for what is yet to
     be made; `rngs` as in `Opened`."""
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedModel:
     """A model object, opened.
 
     `params` are nested dicts of arrays whose paths are the names that the user writes; only what is to be
@@ -51,21 +51,21 @@ class Opened:
     kinds: Kinds = field(default_factory=dict)
     """The class of the module at each path; `kinds_of` makes it."""
     given: Mapping[str, Any] = field(default_factory=dict)
-    """Parameter of the loss -> what it gets beside the model: the `state` of Equinox."""
+    """Values for other parameters of the loss, by name: the `state` of Equinox."""
     packed: Callable[[Any], Any] | None = None
-    """A tree of the structure of `params` as the user's optimizer gets it: his masks fit that one."""
+    """Turns a tree of the structure of `params` into what the user's optimizer gets, which its masks fit."""
     rngs: Callable[[Any], Any] | None = None
     """From a PRNG key to what a parameter named `rngs` gets; `None`: the key itself."""
     redraw: Callable[[Any, Any], None] | None = None
     """`redraw(model, key)`: new keys for the random streams inside the model that the loss was handed; `None`
     where there are none. Without it every run of the loss draws as the first one did."""
     forward: Callable[[Any, Any, Any], Any] | None = None
-    """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss of his own.
+    """`forward(model, x, key)`: outputs for a batch of inputs, where the user gives no loss.
     `model` is what `call` hands to the loss."""
     own_loss: Callable[[Any, Any, Any, Any], Any] | None = None
     """`own_loss(model, x, y, key)`: the loss that the model was compiled with."""
     optimizer: Any = None
-    """The optax transform that stands in the object, used where the file gives no other."""
+    """The optax transform inside the object, used where the file gives no other."""
     notes: tuple[str, ...] = ()
 
 
@@ -78,30 +78,30 @@ class Adapter:
     """Whether `open` finds out by itself which of several blueprints in a file the loss calls."""
 
     def is_model(self, value: Any) -> bool:
-        """Whether `open` takes `value`; also for a container of models, and for a model beside its state."""
+        """Whether `open` takes `value`; also for a container of models, and for a model with its state."""
         raise NotImplementedError
 
     def is_class(self, value: type) -> bool:
-        """Whether `value` is a class of models, which someone forgot to call."""
+        """Whether `value` is a class of models, where an instance was expected."""
         raise NotImplementedError
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         raise NotImplementedError
 
     def is_blueprint(self, value: Any) -> bool:
-        """Whether a model is without arrays of its own, so that values beside it in a file come first."""
+        """Whether a model has no arrays of its own, so that other values of a file are tried first."""
         return False
 
     def forward(self, blueprint: Any) -> Callable[[Any, Any, Any], Any] | None:
-        """`Opened.forward` of a blueprint whose params stand in the file as a plain pytree."""
+        """`Opened.forward` of a blueprint whose params the file gives as a plain pytree."""
         return None
 
     def watch(self, seen: Callable[[tuple[str, ...], str], object]) -> AbstractContextManager[None]:
-        """While a loss is traced: tells of each module that it calls the path and the class."""
+        """While a loss is traced: calls `seen(path, class name)` for each module that the loss calls."""
         return nullcontext()
 
     def is_companion(self, value: Any) -> bool:
-        """Whether `value` is an object of the framework that a loss may take beside its model and batch."""
+        """Whether `value` is an object of the framework that a loss may take as a further argument."""
         return self.is_model(value)
 
     def fresh(self, value: Any) -> Any:
@@ -157,11 +157,11 @@ def unnested(paths: Sequence[Path], tree: Any) -> list[Any]:
 
 def sortable(paths: Sequence[Path]) -> list[Path]:
     """Paths in which no dict has both text and integers for keys: JAX could not sort them."""
-    beside: dict[Path, set[type]] = {}
+    kinds_below: dict[Path, set[type]] = {}
     for path in paths:
         for end in range(len(path)):
-            beside.setdefault(path[:end], set()).add(type(path[end]))
-    mixed = {prefix for prefix, types in beside.items() if len(types) > 1}
+            kinds_below.setdefault(path[:end], set()).add(type(path[end]))
+    mixed = {prefix for prefix, types in kinds_below.items() if len(types) > 1}
     return [
         tuple(str(step) if path[:end] in mixed else step for end, step in enumerate(path)) for path in paths
     ]

@@ -14,8 +14,8 @@ import jax
 
 from gradscope.load.model.frameworks.base import (
     Adapter,
-    Context,
-    Opened,
+    OpenedModel,
+    OpeningContext,
     Path,
     kinds_of,
     nested,
@@ -50,8 +50,8 @@ class Equinox(Adapter):
                 return each.__wrapped__
         return function
 
-    def open(self, value: Any, context: Context) -> Opened:
-        model, state = _beside_state(value)
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
+        model, state = _model_and_state(value)
         found, structure = jax.tree_util.tree_flatten_with_path(model)
         frozen, notes = _frozen(model, context)
         places = [
@@ -67,7 +67,7 @@ class Equinox(Adapter):
                 filled[place] = leaf
             return jax.tree_util.tree_unflatten(structure, filled)
 
-        return Opened(
+        return OpenedModel(
             params=nested(paths, [leaves[i] for i in places]),
             call=plain_call(rebuild),
             packed=lambda params: rebuild(params, [None] * len(leaves)),
@@ -90,7 +90,7 @@ def _has_module(value: Any) -> bool:
     return type(value) is dict and any(_has_module(each) for each in value.values())
 
 
-def _beside_state(value: Any) -> tuple[Any, Any]:
+def _model_and_state(value: Any) -> tuple[Any, Any]:
     """`(model, state)` of what `eqx.nn.make_with_state` returned; no state for a model alone."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], eqx.nn.State):
         return value[0], value[1]
@@ -122,7 +122,7 @@ def _item(node: Any, step: Any) -> Any:
         return None
 
 
-def _frozen(model: Any, context: Context) -> tuple[set[Any], tuple[str, ...]]:
+def _frozen(model: Any, context: OpeningContext) -> tuple[set[Any], tuple[str, ...]]:
     """Paths of the arrays that a filter spec of the user's file leaves out of training, and a note on it."""
     name = next((n for n in SPEC_NAMES if _is_spec(context.names.get(n))), None)
     if name is None:

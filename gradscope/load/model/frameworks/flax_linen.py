@@ -14,10 +14,18 @@ import jax
 from flax import linen as nn
 from flax.core import meta
 
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, Path, nested, plain_call, unnested
+from gradscope.load.message_text import listed
+from gradscope.load.model.frameworks.base import (
+    Adapter,
+    OpenedModel,
+    OpeningContext,
+    Path,
+    nested,
+    plain_call,
+    unnested,
+)
 from gradscope.load.model.frameworks.linen_calls import Streams, first_call, initialized, seen_call, watching
 from gradscope.load.model.frameworks.stand_in import training_flags
-from gradscope.load.shown import listed
 
 STATE_NAMES = ("state", "model_state", "net_state", "extra_variables", "non_trainable", "mutable_state")
 _COLLECTIONS = ("batch_stats", "cache", "constants", "intermediates", "losses", "params_axes")
@@ -36,7 +44,7 @@ class FlaxLinen(Adapter):
     def is_blueprint(self, value: Any) -> bool:
         return isinstance(value, nn.Module)
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         if not isinstance(value, nn.Module):
             variables = value if _is_variables(value) else {"params": value}
             whole = _is_variables(value) and _takes_variables(value, context)
@@ -61,12 +69,12 @@ def _is_variables(value: Any) -> bool:
     )
 
 
-def _stand_ins(context: Context) -> dict[str, Any]:
+def _stand_ins(context: OpeningContext) -> dict[str, Any]:
     return {name: {} for name in (*_COLLECTIONS, *STATE_NAMES) if name not in context.names}
 
 
-def _takes_variables(variables: Any, context: Context) -> bool:
-    """Whether the loss takes all of them: surely where they stand in the file under its parameter's name."""
+def _takes_variables(variables: Any, context: OpeningContext) -> bool:
+    """Whether the loss takes all of them: certainly where the file gives them under its parameter's name."""
     found = [name for name, value in context.names.items() if value is variables]
     if not found or context.role in found or context.run is None:
         return True
@@ -87,12 +95,12 @@ def _has_boxes(value: Any) -> bool:
 
 def _opened(
     variables: Mapping[str, Any],
-    context: Context,
+    context: OpeningContext,
     *,
     whole: bool,
     module: Any = None,
     kinds: Mapping[tuple[str, ...], str] | None = None,
-) -> Opened:
+) -> OpenedModel:
     """`whole`: the loss takes all variables, else the collection `params`."""
     rest = {name: each for name, each in variables.items() if name != "params"}
     found, structure = jax.tree_util.tree_flatten_with_path(variables["params"])
@@ -104,13 +112,13 @@ def _opened(
             return filled
         return type(variables)({**rest, "params": filled})  # type: ignore[call-arg]
 
-    beside = {**dict.fromkeys(STATE_NAMES, rest), **rest} if rest else {}
-    return Opened(
+    states = {**dict.fromkeys(STATE_NAMES, rest), **rest} if rest else {}
+    return OpenedModel(
         params=nested(paths, [leaf for _, leaf in found]),
         call=plain_call(rebuild),
         packed=rebuild,
         kinds=kinds or {},
-        given={name: each for name, each in beside.items() if name not in context.names},
+        given={name: each for name, each in states.items() if name not in context.names},
         rngs=Streams,
         forward=_forward(module, rest) if module is not None else None,
         notes=_notes(rest),

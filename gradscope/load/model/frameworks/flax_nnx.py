@@ -1,4 +1,4 @@
-"""Flax NNX: parameters are differentiated, all other state is handed to each trace as a copy.
+"""Flax NNX: parameters are differentiated, each trace gets a copy of all other state.
 
 A run of the model may write into its state (BatchNorm statistics, counters of random streams): `merge` with
 `copy=True` makes new variables for each trace, so the user's model never holds a tracer.
@@ -14,9 +14,9 @@ from flax import nnx
 
 from gradscope.load.model.frameworks.base import (
     Adapter,
-    Context,
     Loss,
-    Opened,
+    OpenedModel,
+    OpeningContext,
     Path,
     kinds_of,
     nested,
@@ -55,7 +55,7 @@ class FlaxNNX(Adapter):
             return function
         return inspect.getclosurevars(last).nonlocals.get("f", function)
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         if isinstance(value, nnx.State):
             return _opened_state(value)
         wrt, notes = _differentiated(value, context)
@@ -68,7 +68,7 @@ class FlaxNNX(Adapter):
             result = loss(model)
             return result, jax.tree_util.tree_leaves(nnx.state(model, nnx.Not(wrt)))
 
-        return Opened(
+        return OpenedModel(
             params=nested(paths, _arrays(flat)),
             call=call,
             packed=lambda params: _filled(flat, unnested(paths, params)),
@@ -105,15 +105,15 @@ def _redraw(model: Any, key: Any) -> None:
         stream.key.set_value(jax.random.split(fresh, stream.key.shape) if stream.key.shape else fresh)
 
 
-def _opened_state(state: nnx.State) -> Opened:
-    """The `State` of a model that the user's loss merges himself."""
+def _opened_state(state: nnx.State) -> OpenedModel:
+    """The `State` of a model, where the user's loss merges it."""
     flat = nnx.to_flat_state(state)
     paths = [path for path, _ in flat]
 
     def rebuild(params: Any) -> Any:
         return _filled(flat, unnested(paths, params))
 
-    return Opened(params=nested(paths, _arrays(flat)), call=plain_call(rebuild), packed=rebuild)
+    return OpenedModel(params=nested(paths, _arrays(flat)), call=plain_call(rebuild), packed=rebuild)
 
 
 def _filled(flat: Any, leaves: list[Any]) -> Any:
@@ -128,7 +128,7 @@ def _arrays(flat: Any) -> list[Any]:
     return [leaf.get_value() if isinstance(leaf, nnx.Variable) else leaf for _, leaf in flat]
 
 
-def _differentiated(model: Any, context: Context) -> tuple[Any, tuple[str, ...]]:
+def _differentiated(model: Any, context: OpeningContext) -> tuple[Any, tuple[str, ...]]:
     """The filter of the variables that are trained: that of the user's optimizer, or all parameters."""
     given = (context.names.get(name) for name in _OPTIMIZERS)
     wrt = next((each.wrt for each in given if isinstance(each, nnx.Optimizer)), nnx.Param)

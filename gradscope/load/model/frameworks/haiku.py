@@ -15,7 +15,7 @@ import haiku as hk
 import jax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, plain_call
+from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, plain_call
 from gradscope.load.model.frameworks.inputs import parts_of
 from gradscope.load.model.frameworks.stand_in import compiled, concrete, training_flags
 from gradscope.load.signature.keys import prng_key
@@ -40,7 +40,7 @@ class Haiku(Adapter):
     def is_blueprint(self, value: Any) -> bool:
         return True
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         kinds: dict[tuple[str, ...], str] = {}
         inputs = _inputs(value, context)
         with self.watch(lambda path, name: kinds.setdefault(path, name)):
@@ -48,12 +48,12 @@ class Haiku(Adapter):
                 lambda key, given: value.init(key, *given[0], **given[1]), prng_key(context.seed), inputs
             )
         params, state = made if isinstance(value, hk.TransformedWithState) else (made, None)
-        beside = {} if state is None else dict.fromkeys(STATE_NAMES, state)
-        return Opened(
+        states = {} if state is None else dict.fromkeys(STATE_NAMES, state)
+        return OpenedModel(
             params=params,
             call=plain_call(lambda params: params),
             kinds=kinds,
-            given={name: each for name, each in beside.items() if name not in context.names},
+            given={name: each for name, each in states.items() if name not in context.names},
             forward=_forward(value, state),
         )
 
@@ -81,7 +81,7 @@ class Haiku(Adapter):
                 seen((f"{prefix}/{name}",), kind)
 
 
-def _inputs(model: Any, context: Context) -> Inputs:
+def _inputs(model: Any, context: OpeningContext) -> Inputs:
     """What the loss calls the model with, or the inputs of the batch where the loss cannot be run so far."""
     stand_ins: dict[str, Any] = {name: {} for name in STATE_NAMES if name not in context.names}
     found, failure = None, None

@@ -1,4 +1,4 @@
-"""Which part of a batch a model takes, where no loss of the user says it."""
+"""Finds inputs and targets in a batch, where no loss of the user does."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ import optax
 from gradscope.errors import GradscopeError
 from gradscope.load.model.frameworks.base import (
     Adapter,
-    Context,
     Kinds,
     Loss,
-    Opened,
+    OpenedModel,
+    OpeningContext,
     Path,
     nested,
     plain_call,
@@ -48,11 +48,11 @@ class Keras(Adapter):
         kinds = (keras.layers.Layer, keras.losses.Loss, keras.metrics.Metric, keras.optimizers.Optimizer)
         return isinstance(value, kinds) or _is_variables(value)
 
-    def open(self, value: Any, context: Context) -> Opened:
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
         _require_jax()
         if _is_variables(value):
             paths = _paths(value, "")
-            return Opened(
+            return OpenedModel(
                 params=nested(paths, [variable.value for variable in value]),
                 call=plain_call(lambda params: unnested(paths, params)),
             )
@@ -63,7 +63,7 @@ class Keras(Adapter):
         return _transform(value) if isinstance(value, keras.optimizers.Optimizer) else None
 
 
-def _opened(model: Any, context: Context) -> Opened:
+def _opened(model: Any, context: OpeningContext) -> OpenedModel:
     trained, rest = model.trainable_variables, model.non_trainable_variables
     paths = _paths(trained, model.name)
     takes_list = context.role in LIST_ROLES and context.names.get(context.role) is not model
@@ -84,7 +84,7 @@ def _opened(model: Any, context: Context) -> Opened:
         for number, seed in enumerate(seeds):
             seed.assign(jax.random.bits(jax.random.fold_in(key, number), seed.shape, seed.dtype))
 
-    return Opened(
+    return OpenedModel(
         params=nested(paths, [variable.value for variable in trained]),
         call=call,
         kinds=_kinds(model),
@@ -107,7 +107,7 @@ def _require_jax() -> None:
         )
 
 
-def _build(model: Any, context: Context) -> None:
+def _build(model: Any, context: OpeningContext) -> None:
     """A model without an input shape gets its variables from the first call, here on one row of the batch."""
     if model.built and model.trainable_variables:
         return
@@ -115,7 +115,7 @@ def _build(model: Any, context: Context) -> None:
     if x is None:
         raise GradscopeError(
             f"The Keras model `{model.name}` has no variables yet.",
-            why="It is built by its first call, and no batch is given to call it with.",
+            why="Its first call builds it, and there is no batch to call it with.",
             fix="Give a batch, or start the model with `keras.Input(shape=...)`.",
             slug="no-params",
         )
@@ -127,7 +127,7 @@ def _is_variables(value: Any) -> bool:
 
 
 def _paths(variables: Sequence[Any], model_name: str) -> list[Path]:
-    """`dense/kernel` of each; the model's own name says nothing. Equal paths get a number."""
+    """`dense/kernel` of each; without the model's own name. Equal paths get a number."""
     split = [tuple(variable.path.split("/")) for variable in variables]
     split = [path[1:] if len(path) > 2 and path[0] == model_name else path for path in split]
     paths: list[Path] = []

@@ -13,7 +13,7 @@ import jax
 from flax import linen as nn
 
 from gradscope.errors import GradscopeError
-from gradscope.load.model.frameworks.base import Context
+from gradscope.load.model.frameworks.base import OpeningContext
 from gradscope.load.model.frameworks.inputs import parts_of
 from gradscope.load.model.frameworks.stand_in import Reached, compiled, concrete, training_flags
 from gradscope.load.signature.keys import prng_key
@@ -41,7 +41,7 @@ class Call:
     """Whether the loss hands what it takes for params to `apply` as all variables."""
 
 
-def seen_call(module: Any, context: Context, stand_ins: Mapping[str, Any]) -> Call:
+def seen_call(module: Any, context: OpeningContext, stand_ins: Mapping[str, Any]) -> Call:
     """The first call of a module by the loss, or the usual call where the loss cannot be run so far."""
     failure: Exception | None = None
     forms: list[tuple[dict[str, Any], bool]] = [({}, False), ({"params": {}}, True)]
@@ -64,7 +64,7 @@ def seen_call(module: Any, context: Context, stand_ins: Mapping[str, Any]) -> Ca
     return call
 
 
-def first_call(context: Context, params: Any, stand_ins: Mapping[str, Any]) -> Any:
+def first_call(context: OpeningContext, params: Any, stand_ins: Mapping[str, Any]) -> Any:
     """Module, method, arguments, and whether its variables have a collection `params`."""
 
     def stop(run: Any, args: Any, kwargs: Any, about: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a loss hands to a model is seen by running it with a stand-in for params, up to the first call."""
+"""Finds the arguments of a model by running the loss with a stand-in for params, up to the first call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Reached(BaseException):
 
 
 def concrete(arguments: Any) -> Any:
-    """What was seen while tracing, as arrays: ones where only the shape is known.
+    """The captured arguments as arrays: ones where only the shape is known.
 
     The initial values of parameters depend on shapes; a model that reads values would fail under `jit` too.
     """
@@ -60,7 +60,7 @@ def compiled(function: Callable[..., Any], key: Any, arguments: Any) -> Any:
 
 
 def training_flags(function: Any) -> dict[str, bool]:
-    """Flags of a model's call that say it is training, as its signature names them."""
+    """The flags in the signature of a model's call that select training, with their values."""
     try:
         names = inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Which frameworks are known, and the questions that the rest of loading asks of them.
+"""The table of frameworks, and what the rest of loading asks of their adapters.
 
 An adapter is imported only where its library already is: a file that uses none pays for none.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, wrapped_functions
+from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, wrapped_functions
 
 ADAPTERS = {
     "flax.nnx": "flax_nnx",
@@ -21,7 +21,7 @@ ADAPTERS = {
     "keras": "keras",
     "jax": "train_state",
 }
-"""Library -> the module of this folder that opens its models; the first that knows an object takes it."""
+"""By library, the module of this folder that opens its models; the first to recognize an object opens it."""
 
 EXTRAS = {"flax": "flax", "equinox": "equinox", "haiku": "haiku", "keras": "keras"}
 """Top-level module -> the extra of gradscope that installs it."""
@@ -37,11 +37,11 @@ def adapters() -> Iterator[Adapter]:
 
 
 def adapter_of(value: Any) -> Adapter | None:
-    """The adapter that opens `value`, or `None` for what is no model object."""
+    """The adapter that opens `value`, or `None` where it is not a model object."""
     return next((adapter for adapter in adapters() if adapter.is_model(value)), None)
 
 
-def opened(value: Any, context: Context) -> Opened | None:
+def opened(value: Any, context: OpeningContext) -> OpenedModel | None:
     adapter = adapter_of(value)
     return None if adapter is None else adapter.open(value, context)
 
@@ -75,7 +75,7 @@ def is_companion(value: Any) -> bool:
 
 
 def fresh(value: Any) -> Any:
-    """What a loss gets of a value that stands in the file: a copy, where traces must not share it."""
+    """The value that a loss gets for one of the file: a copy, where traces must not share it."""
     for adapter in adapters():
         if adapter.is_companion(value):
             return adapter.fresh(value)

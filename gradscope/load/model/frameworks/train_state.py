@@ -1,15 +1,15 @@
-"""A training state: what holds params beside the state of their optimizer, of Flax or of the user's own."""
+"""A training state: an object that holds params and optimizer state, from Flax or of the user's own."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from gradscope.load.model.frameworks.base import Adapter, Context, Opened, plain_call
+from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, plain_call
 from gradscope.load.model.frameworks.table import adapter_of, opened
 
 STATE_NAMES = ("state", "train_state", "training_state", "ts", "tstate", "learner_state")
-_BESIDE = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
+_STATES = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
 
 
 class TrainState(Adapter):
@@ -24,8 +24,8 @@ class TrainState(Adapter):
     def is_class(self, value: type) -> bool:
         return False
 
-    def open(self, value: Any, context: Context) -> Opened:
-        inner = opened(value.params, context) or Opened(value.params, plain_call(lambda params: params))
+    def open(self, value: Any, context: OpeningContext) -> OpenedModel:
+        inner = opened(value.params, context) or OpenedModel(value.params, plain_call(lambda params: params))
         takes_state = context.role in STATE_NAMES or context.names.get(context.role) is value
 
         def call(params: Any, loss: Any) -> tuple[Any, Any]:
@@ -33,11 +33,11 @@ class TrainState(Adapter):
                 return inner.call(params, loss)
             return inner.call(params, lambda own: loss(_with(value, params=own)))
 
-        beside = {name: getattr(value, name) for name in _BESIDE if getattr(value, name, None) is not None}
+        states = {name: getattr(value, name) for name in _STATES if getattr(value, name, None) is not None}
         return dataclasses.replace(
             inner,
             call=call,
-            given={**inner.given, **{n: each for n, each in beside.items() if n not in context.names}},
+            given={**inner.given, **{n: each for n, each in states.items() if n not in context.names}},
             forward=_forward(value, takes_state),
             optimizer=_transform(value),
         )

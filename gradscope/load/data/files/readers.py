@@ -1,4 +1,4 @@
-"""What is in one data file, by its kind: arrays whose rows can be picked, or blocks read in order."""
+"""Opens one data file by its format: as arrays with random access to rows, or as blocks read in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradscope.load.extras import required
 
 Array = np.ndarray[Any, Any]
 Block = dict[str, Array]
-"""Some rows in a row, of every array that is asked for."""
+"""Consecutive rows of every requested array."""
 MEMBER_BLOCK = 1 << 22
 """[bytes] read at a time of each compressed array."""
 
@@ -40,7 +40,7 @@ class Picked:
 
 @dataclass(frozen=True)
 class Streamed:
-    """A file that is read from its beginning; `blocks(names, seed)` starts anew."""
+    """A file that is read in order; `blocks(names, seed)` starts a new pass."""
 
     path: Path
     names: tuple[str, ...]

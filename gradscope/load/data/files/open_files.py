@@ -1,4 +1,4 @@
-"""From `--data`, `--x` and `--y` to a source of batches."""
+"""Opens the files of `--data` as a source of batches, in the form that `--x` and `--y` select."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.files.choosing import Choice, choose
-from gradscope.load.data.files.files import (
+from gradscope.load.data.files.readers import (
     DataFile,
     Picked,
     npy_file,
@@ -17,10 +16,11 @@ from gradscope.load.data.files.files import (
     require_rows,
     safetensors_file,
 )
+from gradscope.load.data.files.selection import ColumnSelection, select
 from gradscope.load.data.files.source import FileRows
 from gradscope.load.data.files.tables import csv_file, parquet_file
+from gradscope.load.message_text import listed
 from gradscope.load.paths import refuse_pickle, require_file
-from gradscope.load.shown import listed
 from gradscope.records.options import LoadOptions
 
 KINDS: dict[str, Callable[[Path], DataFile]] = {
@@ -41,7 +41,7 @@ def open_data(options: LoadOptions) -> FileRows:
     where = options.data[0] if len(options.data) == 1 else f"{options.data[0]} and {len(files) - 1} more"
     names = [name for file in shards[0] for name in file.names]
     alone = len(files) == 1 and isinstance(files[0], Picked) and Path(options.data[0]).suffix == ".npy"
-    choice = choose(names, options.x, options.y, where, alone)
+    choice = select(names, options.x, options.y, where, alone)
     _check(shards, choice, where)
     return FileRows(shards, choice, where, options.seed, options.batch_size)
 
@@ -53,8 +53,8 @@ def _open(path: Path) -> DataFile:
     kind = next((suffix for suffix in sorted(KINDS, key=len, reverse=True) if name.endswith(suffix)), None)
     if kind is None:
         raise GradscopeError(
-            f"{path} is no kind of data file that gradscope reads.",
-            why=f"The kind is told by the ending: {', '.join(KINDS)}.",
+            f"{path} is not a data file format that gradscope reads.",
+            why=f"The ending determines the format: {', '.join(KINDS)}.",
             fix="Write it as one of these, or read it in your file: `batches()` may do anything.",
             slug="unknown-file-format",
         )
@@ -62,7 +62,7 @@ def _open(path: Path) -> DataFile:
 
 
 def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
-    """Files of the same names stand one after another, files of other names side by side."""
+    """Files with the same names are read one after another, files with other names side by side."""
     names = [set(file.names) for file in files]
     if all(other == names[0] for other in names):
         return tuple((file,) for file in files)
@@ -83,8 +83,8 @@ def _shards(files: Sequence[DataFile]) -> tuple[tuple[DataFile, ...], ...]:
     )
 
 
-def _check(shards: Sequence[Sequence[DataFile]], choice: Choice, where: str) -> None:
-    """What can be known before a row is read."""
+def _check(shards: Sequence[Sequence[DataFile]], choice: ColumnSelection, where: str) -> None:
+    """The checks that need no row to be read."""
     for shard in shards:
         picked = {name: file for file in shard if isinstance(file, Picked) for name in file.names}
         used = {name: file for name, file in picked.items() if name in choice.names}

@@ -10,12 +10,12 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.files.record import Record
-from gradscope.load.shown import listed, nearest
+from gradscope.load.message_text import did_you_mean, listed
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How the batch is made of named arrays."""
+class ColumnSelection:
+    """How a batch is built from named arrays."""
 
     names: tuple[str, ...]
     """All that are read, in the order of the file."""
@@ -34,26 +34,30 @@ class Choice:
         return Record(("x", "y"), (x, _together(self.y, arrays))) if self.y else x
 
 
-def choose(found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool) -> Choice:
+def select(
+    found: Sequence[str], x: Sequence[str], y: Sequence[str], where: str, alone: bool
+) -> ColumnSelection:
     """`found` are the names in the files; with `--y` alone all others are the inputs."""
     unknown = [name for name in (*x, *y) if name not in found]
     if unknown:
         raise GradscopeError(
             f"{where} has no `{unknown[0]}`.",
             why=f"It has {listed([f'`{name}`' for name in found])}.",
-            fix=nearest(unknown[0], found) or "Name one of these with --x and --y.",
+            fix=did_you_mean(unknown[0], found) or "Name one of these with --x and --y.",
             slug="no-such-column",
         )
     inputs = tuple(x) or (tuple(name for name in found if name not in y) if y else ())
     if y and not inputs:
         raise GradscopeError(
-            f"{where} has nothing beside {listed([f'`{name}`' for name in y])}.",
-            why="--y takes all of it, and no input is left.",
+            f"{where} has only {listed([f'`{name}`' for name in y])}.",
+            why="--y takes all of it, which leaves no input.",
             fix="Give another file with --data, or leave --y out.",
             slug="no-such-column",
         )
     used = {*inputs, *y} or set(found)
-    return Choice(tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs)
+    return ColumnSelection(
+        tuple(name for name in found if name in used), inputs, tuple(y), alone and not inputs
+    )
 
 
 def _together(names: Sequence[str], arrays: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What is said of a loss with a parameter that nothing fills: its signature, and the forms that work."""
+"""The errors about a loss with a parameter that nothing matches: its signature, and the forms that work."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.files.record import Record
-from gradscope.load.shown import kind_of, listed
+from gradscope.load.message_text import listed, type_name
 
 FORMS = """Forms that work, `key` being optional in each:
   loss_fn(params, batch, key)
   loss_fn(params, x, y, key)   the batch is a tuple of 2, or a dict with the keys 'x' and 'y'
   loss_fn(params, key)         the data is closed over
-  loss_fn(key, params, batch)  any order, where the names tell: params, batch, key or rng"""
+  loss_fn(key, params, batch)  any order, if the names are clear: params, batch, key or rng"""
 
 
-def unfillable(what: str, signature: inspect.Signature, name: str, batch: Any) -> GradscopeError:
+def unmatched_parameters(what: str, signature: inspect.Signature, name: str, batch: Any) -> GradscopeError:
     return GradscopeError(
         f"{what}: `{name}{signature}`.",
         why=f"The batch is {describe(batch)}.",
@@ -48,7 +48,7 @@ def describe(batch: Any) -> str:
     if isinstance(batch, tuple | list):
         return f"a {type(batch).__name__} of {len(batch)}"
     return (
-        f"one {kind_of(batch)} of shape {np.shape(batch)}"
+        f"one {type_name(batch)} of shape {np.shape(batch)}"
         if hasattr(batch, "shape")
-        else f"a {kind_of(batch)}"
+        else f"a {type_name(batch)}"
     )

@@ -1,4 +1,4 @@
-"""Which value of a user's file the loss is differentiated by: params, what a function makes, or a model."""
+"""Finds what the loss is differentiated with respect to: params, the result of a function, or a model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.model.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
-from gradscope.load.shown import listed, nearest
 from gradscope.load.signature.arguments import PARAMETER_NAMES
 from gradscope.load.signature.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.usercode.other_scopes import under_main_guard
 
 MAKERS = ("model", "make_model", "create_model", "build_model", "get_model", "init_model")
 _COPIES = re.compile(r"(?:^|_)(?:target|ema|teacher|ref|reference|old|frozen)(?:_|$)")
-"""Names of models that are no more than compared with the one that is trained."""
+"""Names of models that are not trained, but copied from or compared with the one that is."""
 USUAL = ("state", "train_state", "variables")
-"""Names that win where a file gives several objects with parameters in them."""
+"""Names that are preferred where a file gives several objects with parameters in them."""
 _GUARD = 'if __name__ == "__main__":'
 
 
@@ -47,7 +47,7 @@ def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes
     if own is not None and not is_function(own) and not isinstance(own, ModuleType | type):
         return own
     if len(models) == 1:
-        notes.append(f"The file gives `{models[0]}` and no `{role}`: it is taken for it.")
+        notes.append(f"The file gives `{models[0]}` and no `{role}`: `{models[0]}` is used as `{role}`.")
         return names[models[0]]
     if models and all(sees_calls(names[model]) for model in models):
         return names[models[0]]
@@ -90,7 +90,7 @@ def _no_params(names: Mapping[str, Any], role: str, target: str, models: list[st
     details = ""
     if models:
         what = f"The file gives {len(models)} models, {listed([f'`{m}`' for m in models])}, and no `{role}`."
-        fix = f"Name the one to differentiate by, or rename it `{role}`."
+        fix = f"Name the one to differentiate with respect to, or rename it `{role}`."
         details = "\n".join(f"  {target}:{model}" for model in models[:10])
     elif is_function(names.get("params")):
         what = f"params is a function: `params{inspect.signature(names['params'])}`."
@@ -100,7 +100,7 @@ def _no_params(names: Mapping[str, Any], role: str, target: str, models: list[st
         fix = f"Move that line out of the guard, or write `def {guarded}(): return ...`."
     elif classes:
         title = title_of_class(names[classes[-1]])
-        what = f"The file gives the {title} class `{classes[-1]}` and no model made of it."
+        what = f"The file gives the {title} class `{classes[-1]}` and no instance of it."
         fix = f"Write `model = {classes[-1]}(...)`, or `def model(key): return {classes[-1]}(...)`."
     else:
         what = "The file gives neither `params` nor `init`" + (f" nor `{role}`." if role != "params" else ".")
@@ -111,7 +111,7 @@ def _no_params(names: Mapping[str, Any], role: str, target: str, models: list[st
 
 def _nearest(usual: tuple[str, ...], names: Mapping[str, Any]) -> str:
     values = [n for n, v in names.items() if not n.startswith("_") and not isinstance(v, ModuleType | type)]
-    return next((text for text in (nearest(name, values) for name in usual) if text), "")
+    return next((text for text in (did_you_mean(name, values) for name in usual) if text), "")
 
 
 def _own(kind: type, names: Mapping[str, Any]) -> bool:

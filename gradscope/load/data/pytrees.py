@@ -1,4 +1,4 @@
-"""Batches as loaders give them, as pytrees of arrays: lists of numbers, and dicts that are none."""
+"""Batches from loaders as pytrees of arrays: JAX knows neither lists of numbers nor foreign mappings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from gradscope.errors import GradscopeError
 
 
-def plain(batch: Any, what: str) -> Any:
+def as_pytree(batch: Any, what: str) -> Any:
     """`batch` with an array for each list of numbers (rows of Hugging Face), and plain dicts.
 
     JAX would take a list for as many leaves as it has numbers. Text has no dtype, and neither has a list:
@@ -20,7 +20,7 @@ def plain(batch: Any, what: str) -> Any:
 
     def one(path: Any, node: Any) -> Any:
         if _is_foreign_mapping(node):
-            return plain(dict(node), f"{what}{jax.tree_util.keystr(path)}")
+            return as_pytree(dict(node), f"{what}{jax.tree_util.keystr(path)}")
         return _array(node, f"{what}{jax.tree_util.keystr(path)}") if isinstance(node, list) else node
 
     return jax.tree_util.tree_map_with_path(one, batch, is_leaf=lambda node: _is_numbers(node))
