@@ -346,7 +346,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_place(
 def test_a_part_of_a_file_that_is_not_there_is_told_with_who_asked(folder: Path) -> None:
     with pytest.raises(GradscopeError, match='"--x" selects from a data file, but there is no --data'):
         config.plan(None, {"x": ("height",)}, ["a.py"])
-    with pytest.raises(GradscopeError, match="`y` selects from a data file, but a.py has no `data`"):
+    with pytest.raises(GradscopeError, match=r"`y` selects from a data file, but a\.py has no `data`"):
         config.plan(written('targets = ["a.py"]\ny = "label"'), {})
     (task,) = config.plan(written('data = "train.npz"'), {"x": ("height",)}, ["a.py"]).tasks
     assert task.loading == LoadOptions(data=("train.npz",), x=("height",))
