@@ -123,6 +123,7 @@ def test_an_exception_in_init_shows_the_users_frames_only(check: Check) -> None:
         '      return {"w": jnp.ones(width(key))}',
         "    model.py:17 in width",
         "      return 1 / 0",
+        "  gradscope explain error-in-your-code",
     ]
 
 

@@ -75,7 +75,7 @@ REFUSED = {
     "an unknown name": (("--data", "table.csv", "--x", "heigth", "--y", "label"), "Did you mean `height`?"),
     "text": (("--data", "table.csv", "--y", "label"), "The column `name` of table.csv holds string values"),
     "no such file": (("--data", "tables.csv"), "There is no data file tables.csv."),
-    "names without a file": (("--x", "height"), '"--x" names part of a file'),
+    "names without a file": (("--x", "height"), '"--x" selects from a data file'),
     "a pickle": (("--data", "data.pkl"), "data.pkl holds a pickle"),
     "a checkpoint in disguise": (("--data", "table.csv", "--x", "height,width", "--y", "label", "--params",
                                   "data.pkl"), "data.pkl holds a pickle"),

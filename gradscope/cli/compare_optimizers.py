@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gradscope.cli.delivery import Delivery, delivery_options
-from gradscope.cli.failure import interruption_told
+from gradscope.cli.failure import interruption_shown
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, names_in, one_of, source_of
@@ -152,7 +152,7 @@ def compare_optimizers(
     from gradscope.runs.optimizers import compare_optimizers as compare
 
     prepare.prepare_process()
-    with interruption_told(), delivery.judging(target, Policy(())) as progress:
+    with interruption_shown(), delivery.judging(target, Policy(())) as progress:
         report = compare(target, loading, terms, progress=progress)
     report, code = gated(report_json.rounded(report), before, limit)
     delivery.deliver(Suite.of(report, Policy(())))

@@ -1,4 +1,4 @@
-"""From a run to what the user asked for: rendered, written and judged. No arithmetic."""
+"""Renders, writes and judges a run as the options ask. No arithmetic."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SCREEN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How the result is wanted; checked by `prepare` before any work is done for it."""
+    """Where and how to write the result; checked by `prepare` before any work is done for it."""
 
     format: str = "terminal"
     output: str = SCREEN
@@ -61,7 +61,9 @@ class Delivery:
             check_format(name, FORMATS)
         if self.save == SCREEN:
             raise GradscopeError(
-                '"--save -" names no file.', fix="Use `--format json --output -`.", slug="unwritable-output"
+                '"--save -" does not name a file.',
+                fix="Use `--format json --output -`.",
+                slug="unwritable-output",
             )
         written: dict[str, str] = {}
         for path in (self.output, *(path for _, path in self.more), self.save):
@@ -96,7 +98,7 @@ class Delivery:
             raise
 
     def deliver(self, suite: Suite) -> ExitCode:
-        """Show and save the run, and answer the exit code."""
+        """Show and save the run, and return the exit code."""
         suite = suite if self.timing else _without_timing(suite)
         self.publish(suite)
         code = policy.exit_code(suite)
@@ -182,7 +184,7 @@ def _format_and_file(entry: str) -> tuple[str, str]:
     name, equals, path = entry.partition("=")
     if not (equals and path):
         raise GradscopeError(
-            f'"--report {entry}" does not say what to write where.',
+            f'"--report {entry}" does not name a format and a file.',
             fix="Write FORMAT=FILE, as in --report html=report.html.",
             slug="bad-option",
         )
@@ -200,16 +202,16 @@ def _without_timing(suite: Suite) -> Suite:
 def _refuse_input(path: str, source: str) -> None:
     if os.path.exists(source) and os.path.realpath(path) == os.path.realpath(source):
         raise GradscopeError(
-            f'"{path}" would overwrite what it is made from.',
-            fix="Name another file.",
+            f'"{path}" would overwrite an input of this command.',
+            fix="Choose another file.",
             slug="unwritable-output",
         )
 
 
 def _named_twice(path: str) -> GradscopeError:
     return GradscopeError(
-        f'"{path}" is named twice.',
+        f'"{path}" is given for two outputs.',
         why="--output, --report and --save would overwrite each other.",
-        fix="Give each a file of its own.",
+        fix="Give each output its own file.",
         slug="unwritable-output",
     )

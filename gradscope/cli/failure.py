@@ -1,4 +1,4 @@
-"""How a run that could not be judged, or that failed by our fault, is told on stderr."""
+"""Shows on stderr why a run could not be judged, or that gradscope failed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def show_error(error: GradscopeError) -> ExitCode:
 
 
 @contextmanager
-def interruption_told() -> Iterator[None]:
-    """Ctrl-C says one sentence before it ends the command: Typer ends it without a word."""
+def interruption_shown() -> Iterator[None]:
+    """Print one sentence on Ctrl-C before the command ends; Typer would print none."""
     try:
         yield
     except KeyboardInterrupt:
@@ -42,7 +42,7 @@ def interruption_told() -> Iterator[None]:
 
 
 def show_bug(error: Exception) -> ExitCode:
-    """The one place where a traceback of ours is shown."""
+    """Show the traceback of a bug in gradscope; the only place that does."""
     glyphs = glyphs_for(sys.stderr.encoding)
     width = screen.width(to_file=False)
     lines: list[Line] = as_they_are("".join(traceback.format_exception(error)), glyphs)
@@ -54,5 +54,5 @@ def show_bug(error: Exception) -> ExitCode:
 
 
 def as_they_are(text: str, glyphs: Glyphs) -> list[Line]:
-    """Lines that keep their breaks and indents, and lose their escape sequences."""
+    """Lines with their breaks and indents kept and their escape sequences removed."""
     return [[(f"  {glyphs.text(line)}", "")] for line in text.expandtabs(4).split("\n") if line.strip()]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gradscope.cli.delivery import Delivery, delivery_options
-from gradscope.cli.failure import interruption_told
+from gradscope.cli.failure import interruption_shown
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, source_of
@@ -60,7 +60,7 @@ def find_lr(
     from gradscope.runs.optimizers import find_lr as run_find_lr
 
     prepare.prepare_process()
-    with interruption_told(), delivery.judging(target, Policy(())) as progress:
+    with interruption_shown(), delivery.judging(target, Policy(())) as progress:
         report = run_find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )

@@ -47,7 +47,7 @@ def interactive(stream: TextIO) -> bool:
 
 
 def open_what_is_closed() -> None:
-    """A job that closes a stream (`2>&-`) wants it unread: a crash would answer 1, as findings do."""
+    """A job that closes a stream (`2>&-`) wants it unread: a crash would exit with code 1, as findings do."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -67,7 +67,7 @@ def emit(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at exit, and would complain and answer 120.
+        # The interpreter flushes once more at exit, complain, and exit with code 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -78,5 +78,5 @@ def pass_on(printed: bytes) -> None:
 
 
 def tell(text: str) -> None:
-    """A message beside the result."""
+    """Write a message to stderr, apart from the result on stdout."""
     sys.stderr.write(f"{text}\n")

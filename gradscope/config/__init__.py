@@ -1,4 +1,4 @@
-"""`[tool.gradscope]`: what is checked, and how, as a project keeps it; nothing here runs a model."""
+"""`[tool.gradscope]`: the targets and settings of a project; nothing here runs a model."""
 
 from gradscope.config.files import nearest, read
 from gradscope.config.keys import Value

@@ -1,4 +1,4 @@
-"""Finds the configuration: the nearest file going up, or the one that is named."""
+"""Finds the configuration: the nearest file in this folder or above, or the one that is named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TABLE = "tool.gradscope"
 
 
 def nearest(start: str) -> Config | None:
-    """The configuration of the folder `start`, or of the first one above that has one. Nothing is merged."""
+    """The configuration of the folder `start`, or of the nearest one above; they are not merged."""
     folder = os.path.abspath(start)
     while True:
         own, shared = os.path.join(folder, OWN), os.path.join(folder, SHARED)
@@ -27,8 +27,8 @@ def nearest(start: str) -> Config | None:
             if table is not None:
                 raise GradscopeError(
                     f"Both {displayed(own)} and [{TABLE}] in {displayed(shared)} configure gradscope.",
-                    why="Neither is merged into the other.",
-                    fix="Keep one of them, or choose with `--config FILE`.",
+                    why="gradscope does not merge configurations.",
+                    fix="Keep one of them, or choose one with `--config FILE`.",
                     slug="two-configurations",
                 )
             return read(own)
@@ -49,14 +49,14 @@ def read(path: str) -> Config:
     if table is None:
         raise GradscopeError(
             f"{displayed(path)} has no table [{TABLE}].",
-            fix=f"Write one, or put the same keys at the top level of a {OWN}.",
+            fix=f"Add the table, or put its keys at the top level of a {OWN}.",
             slug="bad-configuration",
         )
     return config(path, table, TABLE)
 
 
 def _shared_table(path: str) -> Any:
-    """What a `pyproject.toml` says to us, or `None`; one that does not name us may be as it likes."""
+    """The table of a `pyproject.toml`, or `None`; a file without the word gradscope is not parsed."""
     if not os.path.isfile(path) or b"gradscope" not in _bytes(path):
         return None
     return _tool(_parsed(path))
@@ -74,8 +74,8 @@ def _bytes(path: str) -> bytes:
     except OSError as error:
         raise GradscopeError(
             f"{displayed(path)} cannot be read: {error.strerror}.",
-            why="It is where the configuration is looked for.",
-            fix="Name the file that you mean: `--config FILE`.",
+            why="gradscope looks for its configuration there.",
+            fix="Make the file readable, or choose another one with `--config FILE`.",
             slug="bad-configuration",
         ) from None
 
@@ -97,6 +97,6 @@ def _parsed(path: str) -> dict[str, Any]:
 def _not_toml(where: str, reason: str) -> GradscopeError:
     return GradscopeError(
         f"{where} is not valid TOML: {reason[:1].lower()}{reason[1:]}.",
-        fix="Correct the line shown." if ":" in where else "Write it again as TOML.",
+        fix="Correct the line shown." if ":" in where else "Write the file as UTF-8 encoded TOML.",
         slug="bad-configuration",
     )

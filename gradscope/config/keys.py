@@ -1,4 +1,4 @@
-"""Every key of the configuration: what it takes, what it is where nobody gives it, and for whom it holds."""
+"""Every key of the configuration: its type, its default, and whether it can be set per target."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gradscope.errors import GradscopeError
 from gradscope.gate import policy as gate_policy
 
 Value = str | int | float | bool | tuple[str, ...] | None
-"""A tuple is a list of names or paths; `None` is a setting that nobody gave."""
+"""A tuple is a list of names or paths; `None` is a setting that was not given."""
 
 
 class Unfit(Exception):
-    """A value of a kind that the key does not take."""
+    """A value of the wrong type for its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +26,26 @@ class Key:
 
     name: str
     read: Callable[[Any], Value]
-    """Raises `Unfit`, or a `GradscopeError` that knows more."""
+    """Raises `Unfit`, or a `GradscopeError` with a more specific message."""
     takes: str
-    """In words, for errors."""
+    """What the key takes, in words, for errors."""
     example: str
-    """As it stands in a file."""
+    """An example in TOML."""
     default: Value = None
     per_target: bool = True
-    """False: it holds for the whole run."""
+    """False: the setting is for the whole run."""
     paths: bool = False
-    """Paths, which a file gives relative to its folder."""
+    """The value is a path or paths, relative to the folder of the file."""
 
     def value(self, given: Any, place: Place) -> Value:
-        """What a file gives, checked; errors say where it stands."""
+        """The checked value of a file. Raises `GradscopeError` with the place of the key."""
         try:
             return self.read(given)
         except Unfit:
             raise GradscopeError(
                 f"{place} is {shown(given)}.",
-                why=f"It takes {self.takes}.",
-                fix=f"Write for example `{self.name} = {self.example}`.",
+                why=f"It must be {self.takes}.",
+                fix=f"For example, write `{self.name} = {self.example}`.",
                 slug="unusable-setting",
             ) from None
         except GradscopeError as error:
@@ -85,7 +85,7 @@ def text(given: Any) -> str:
 
 
 def texts(given: Any) -> tuple[str, ...]:
-    """A list, or one text; an empty list undoes what a lower layer gives."""
+    """A list, or a single string; an empty list overrides the value of a lower layer."""
     if isinstance(given, str):
         return (text(given),)
     if not isinstance(given, list):
@@ -94,7 +94,7 @@ def texts(given: Any) -> tuple[str, ...]:
 
 
 def names(given: Any) -> tuple[str, ...]:
-    """As `texts`, and one text may hold several names, with commas."""
+    """As `texts`; a string may hold several names, separated by commas."""
     found = (name.strip() for item in texts(given) for name in item.split(","))
     return tuple(dict.fromkeys(name for name in found if name))
 
@@ -104,12 +104,12 @@ def rule_names(given: Any) -> tuple[str, ...]:
 
 
 def policy(given: Any) -> tuple[str, ...]:
-    """What `--fail-on` takes; empty for never."""
+    """A policy as `--fail-on` takes it; empty for never."""
     return gate_policy.parse(",".join(names(given))).fail_on
 
 
 def shown(given: Any) -> str:
-    """A value of a file as an error quotes it."""
+    """A value of a file, as errors show it."""
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, dict):
@@ -121,22 +121,22 @@ def shown(given: Any) -> str:
 
 LIST = '["a", "b"]'
 KEYS = (
-    Key("fail-on", policy, "severities and names of rules, or never alone", '["error"]', ("error",)),
-    Key("select", rule_names, "names of rules: a text or a list of texts", '["non-finite"]', ()),
-    Key("ignore", rule_names, "names of rules: a text or a list of texts", '["non-finite"]', ()),
-    Key("batches", count, "a whole number from 1 on, without quotes", "4", 1),
-    Key("seeds", count, "a whole number from 1 on, without quotes", "3", 1),
+    Key("fail-on", policy, 'a list of severities and names of rules, or "never"', '["error"]', ("error",)),
+    Key("select", rule_names, "a string or a list of strings, the names of rules", '["non-finite"]', ()),
+    Key("ignore", rule_names, "a string or a list of strings, the names of rules", '["non-finite"]', ()),
+    Key("batches", count, "an integer of at least 1, without quotes", "4", 1),
+    Key("seeds", count, "an integer of at least 1, without quotes", "3", 1),
     Key("verify", flag, "true or false, without quotes", "true", False),
     Key("histograms", flag, "true or false, without quotes", "true", False),
-    Key("batch-size", count, "a whole number from 1 on, without quotes", "32"),
-    Key("seed", whole, "a whole number from 0 on, without quotes", "7", 0),
-    Key("timeout", seconds, "seconds above 0, a number without quotes", "120"),
+    Key("batch-size", count, "an integer of at least 1, without quotes", "32"),
+    Key("seed", whole, "an integer of at least 0, without quotes", "7", 0),
+    Key("timeout", seconds, "a number of seconds above 0, without quotes", "120"),
     Key("data", texts, "the path of a file, or a list of paths", '["train.npz"]', (), paths=True),
-    Key("x", names, "names of arrays or columns: a text or a list of texts", LIST, ()),
-    Key("y", names, "names of arrays or columns: a text or a list of texts", LIST, ()),
+    Key("x", names, "a string or a list of strings, the names of arrays or columns", LIST, ()),
+    Key("y", names, "a string or a list of strings, the names of arrays or columns", LIST, ()),
     Key("loss", text, "the name of a loss", '"cross-entropy"'),
     Key("params", text, "the path of a checkpoint", '"best.npz"', paths=True),
     Key("baseline", text, "the path of a file", '"baseline.json"', per_target=False, paths=True),
-    Key("jobs", count, "a whole number from 1 on, without quotes", "2", per_target=False),
+    Key("jobs", count, "an integer of at least 1, without quotes", "2", per_target=False),
 )
 BY_NAME = {key.name: key for key in KEYS}

@@ -1,4 +1,4 @@
-"""Where something stands in a configuration file, and which name it may have meant."""
+"""The place of a key in a configuration file, and the nearest known name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Place:
     """A key of a table of a file; as text: `` `batches` in [tool.gradscope] of pyproject.toml ``."""
 
     file: str
-    """As it is shown."""
+    """The path as it is shown."""
     table: str
     """With its brackets; empty for the top level."""
     key: str = ""
@@ -28,15 +28,15 @@ class Place:
         return Place(self.file, self.table, key)
 
     def error(self, what: str, *, why: str = "", fix: str = "", slug: str) -> GradscopeError:
-        """An error about what stands here."""
+        """An error about this key."""
         return GradscopeError(f"{self}: {what}", why=why, fix=fix, slug=slug)
 
     def unknown(self, known: Iterable[str]) -> GradscopeError:
-        """No such key; the nearest is named."""
+        """The error for an unknown key; it names the nearest known one."""
         listed = sorted(known)
         return GradscopeError(
-            f"{self} is no setting.",
-            fix=meant(self.key, listed) or f"Known: {', '.join(listed)}.",
+            f"{self} is not a setting.",
+            fix=meant(self.key, listed) or f"The settings are {', '.join(listed)}.",
             slug="unknown-setting",
         )
 
@@ -49,7 +49,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def relative(path: str, folder: str) -> str:
-    """A path as it is written in a folder, with `/`; as it is where it lies on another drive."""
+    """A path relative to a folder, with `/`; unchanged if it is on another drive."""
     try:
         return os.path.relpath(path, folder).replace(os.sep, "/")
     except ValueError:
@@ -57,6 +57,6 @@ def relative(path: str, folder: str) -> str:
 
 
 def displayed(path: str) -> str:
-    """A path for a reader: relative where it lies below the working directory."""
+    """A path as it is shown: relative if it is below the working directory."""
     here = relative(path, os.getcwd())
     return path if here.startswith(os.pardir) else here

@@ -1,4 +1,4 @@
-"""What is asked of each target, from four layers: the command line, the target, the file, the default."""
+"""The settings of each target, merged from the command line, its `[[target]]`, the file and the defaults."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gradscope.errors import GradscopeError
 from gradscope.records.options import CheckOptions, LoadOptions, Task
 
 COMMAND_LINE, TARGET, FILE, DEFAULT = ORIGINS = ("command line", "target", "file", "default")
-"""Where a setting comes from, strongest first."""
+"""Where a setting comes from, highest priority first."""
 LIMITS = "limits"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of one target; of a limit the name is `limits.RULE.LIMIT`."""
+    """One setting of one target; a limit is named `limits.RULE.LIMIT`."""
 
     name: str
     value: Value
@@ -31,7 +31,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One target that is to be checked, and why as it is."""
+    """One target to check, with its settings and their origins."""
 
     task: Task
     settings: tuple[Setting, ...]
@@ -39,19 +39,19 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run of `check`."""
+    """The plan of a run of `check`."""
 
     targets: tuple[Planned, ...]
     settings: tuple[Setting, ...]
-    """Those of the whole run."""
+    """The settings of the whole run."""
     common: tuple[Setting, ...]
-    """Those of a target that nothing is said about."""
+    """The settings of a target without a `[[target]]` of its own."""
     file: str | None
     """The configuration."""
     alone: bool
-    """One target, asked for by itself."""
+    """Whether the command line names exactly one target."""
     modules_from: str | None
-    """A folder besides the working directory in which modules are looked for."""
+    """A further folder to import modules from, besides the working directory."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -70,15 +70,15 @@ class Plan:
 
 
 Layer = tuple[str, Mapping[str, Value], Limits]
-"""Where it comes from, and what it gives: an option that nobody gave is not in it."""
+"""The origin of settings, and those that were given there."""
 
 
 def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[str] = ()) -> Plan:
-    """The targets of the command line, or all that are configured, each with its settings merged.
+    """The targets of the command line, or all configured ones, each with its settings merged.
 
-    `given` is what the command line gives, by the names of `KEYS`, already checked.
+    `given` are the checked options of the command line, by the names of `KEYS`.
     """
-    named = _asked(targets) if targets else configured(config) if config else ()
+    named = _requested(targets) if targets else configured(config) if config else ()
     above: Layer = (COMMAND_LINE, given, {})
     below: Layer = (FILE, config.values, config.limits) if config else (FILE, {}, {})
     between = [(entry, of_entry(entry, config.folder)) for entry in config.entries] if config else []
@@ -104,12 +104,12 @@ def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[st
 
 
 def loading(given: Mapping[str, Value]) -> LoadOptions:
-    """What the command line says about loading, for commands that read no configuration."""
+    """The loading options of the command line, for commands that read no configuration."""
     return _loading(_merged([(COMMAND_LINE, given, {})], per_target=True), "it")
 
 
-def _asked(targets: Sequence[str]) -> tuple[Named, ...]:
-    """As they were typed, and each once: the patterns of a shell overlap."""
+def _requested(targets: Sequence[str]) -> tuple[Named, ...]:
+    """The targets as they were typed, without duplicates: patterns of a shell may overlap."""
     found: dict[tuple[str, str | None], Named] = {}
     for text in targets:
         named = parse(text, os.getcwd())
@@ -118,7 +118,7 @@ def _asked(targets: Sequence[str]) -> tuple[Named, ...]:
 
 
 def _merged(layers: Sequence[Layer], *, per_target: bool) -> tuple[Setting, ...]:
-    """Every key from the first layer that gives it; limits one by one."""
+    """Each key from the first layer that has it; limits one by one."""
     settings = []
     for key in KEYS:
         if key.per_target == per_target:
@@ -178,7 +178,7 @@ def _loading(settings: Sequence[Setting], target: str) -> LoadOptions:
 
 
 def _name(target: Named, config: Config | None, path: str) -> str:
-    """As reports name it: the same from wherever the command is run, where a configuration is above it."""
+    """The name in reports: independent of the working directory if a configuration is above the target."""
     if config is None:
         return path
     named = target.seen_from(config.folder)
@@ -191,10 +191,10 @@ def _require_data(settings: Sequence[Setting], target: str) -> None:
         if by_name[name].value and not by_name["data"].value:
             given = by_name[name].origin == COMMAND_LINE
             raise GradscopeError(
-                f'"--{name}" names part of a file, and there is no --data.'
+                f'"--{name}" selects from a data file, but there is no --data.'
                 if given
-                else f"`{name}` names part of a file, and there is no `data` for {target}.",
-                fix="Name the file: --data FILE." if given else "Name the file: `data = ...`.",
+                else f"`{name}` selects from a data file, but {target} has no `data`.",
+                fix="Give the file with --data FILE." if given else "Give the file with `data = ...`.",
                 slug="bad-option",
             )
 

@@ -1,4 +1,4 @@
-"""A gate on a rule that does not run is open for ever: told before anything runs."""
+"""Refuses, before anything runs, a `--fail-on` that names a rule that does not judge."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from gradscope.records import Severity
 from gradscope.records.options import Task
 from gradscope.rules import all_rules
 
-WANTING = {
-    "gradients": ("needs verified gradients, which are not asked for", "Add --verify, or `verify = true`."),
-    "reference": ("compares with a baseline, and none is named", "Add --baseline FILE."),
+MISSING = {
+    "gradients": ("needs verified gradients", "Add --verify, or `verify = true`."),
+    "reference": ("needs a baseline", "Add --baseline FILE, or `baseline = ...`."),
 }
-"""By what a rule needs."""
+"""Why a rule cannot judge, and what to do, by `Rule.needs`."""
 
 
 def require_gate(task: Task) -> None:
-    """Raise where `--fail-on` names a rule that will not judge this target."""
+    """Raise `GradscopeError` if `--fail-on` names a rule that will not judge this target."""
     named = set(task.fail_on) - set(Severity)
     for rule in all_rules() if named else ():
         if rule.name in named and (reason := _silent(rule.name, rule.needs, task)):
@@ -31,8 +31,8 @@ def require_gate(task: Task) -> None:
 def _silent(name: str, needs: str | None, task: Task) -> tuple[str, str] | None:
     checking = task.checking
     if name in checking.ignore:
-        return "is ignored", "Take it out of --ignore, or out of --fail-on."
+        return "is ignored", "Remove it from --ignore, or from --fail-on."
     if checking.select and name not in checking.select:
-        return "is not among the rules that are selected", "Add it to --select."
+        return "is not selected", "Add it to --select."
     measured = {"gradients": checking.verified, "reference": checking.baseline is not None}
-    return WANTING[needs] if needs is not None and not measured[needs] else None
+    return MISSING[needs] if needs is not None and not measured[needs] else None

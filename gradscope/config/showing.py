@@ -1,4 +1,4 @@
-"""A plan as `--show-config` tells it: each setting with its value and where it came from."""
+"""The output of `--show-config`: each setting with its value and its origin."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ COMMENT_AT = 36
 
 
 def as_text(plan: Plan) -> str:
-    """TOML, with the origins as comments; what nobody gave and has no default stands in a comment."""
+    """TOML, with the origins as comments; a setting without a value or a default is commented out."""
     lines = [
         f"# {_one_line(plan.file)}" if plan.file else "# no configuration file",
         *_settings(plan.settings),
     ]
     if not plan.targets:
-        lines += ["", "# there are no targets; of any other target:", *_settings(plan.common)]
+        lines += ["", "# no targets are configured; the settings of any target:", *_settings(plan.common)]
     for planned in plan.targets:
         lines += ["", "[[target]]", f"path = {_toml(planned.task.target)}", *_settings(planned.settings)]
     return "\n".join(lines) + "\n"
 
 
 def as_json(plan: Plan) -> str:
-    """The same as JSON; a setting that nobody gave and has no default is null."""
+    """The same as JSON; a setting without a value or a default is null."""
     data = {
         "format": FORMAT,
         "configuration": plan.file,
@@ -59,7 +59,7 @@ def _settings(settings: Sequence[Setting]) -> list[str]:
 
 
 def _plain(setting: Setting) -> Value:
-    """An empty policy is written as the word that makes it."""
+    """The value as a file would have it: an empty policy is `never`."""
     return "never" if setting.name == "fail-on" and not setting.value else setting.value
 
 
@@ -68,7 +68,7 @@ def _toml(value: Value) -> str:
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
-    # What JSON escapes of a text, TOML reads; a number is written alike.
+    # TOML reads the escapes of JSON; numbers are written the same.
     return _one_line(json.dumps(value, ensure_ascii=False)) if isinstance(value, str) else f"{value!r}"
 
 

@@ -1,4 +1,4 @@
-"""What the tables of a configuration say: known keys, values of their kind, or an error with the place."""
+"""Reads the tables of a configuration; an unknown key or a wrong type is an error with its place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One file; paths in settings are written from the working directory, targets as they stand in it."""
+    """One file; paths in settings are relative to the working directory, targets as in the file."""
 
     file: str
     folder: str
@@ -49,7 +49,7 @@ def config(path: str, data: Any, table: str) -> Config:
     if not isinstance(data, dict):
         raise GradscopeError(
             f"{place} is {shown(data)}, not a table.",
-            fix=f"Write `[{table}]` on a line of its own, and the settings below it.",
+            fix=f"Write `[{table}]` on its own line, and the settings below it.",
             slug="bad-configuration",
         )
     prefix = f"{table}." if table else ""
@@ -66,16 +66,16 @@ def config(path: str, data: Any, table: str) -> Config:
 
 
 def _values(
-    data: Mapping[str, Any], beside: set[str], place: Place, folder: str, *, whole_run: bool
+    data: Mapping[str, Any], elsewhere: set[str], place: Place, folder: str, *, whole_run: bool
 ) -> Mapping[str, Value]:
-    """The plain settings of a table; `beside` are the keys that are read elsewhere."""
+    """The simple settings of a table; `elsewhere` are the keys that are read elsewhere."""
     known = {key.name for key in KEYS if whole_run or key.per_target}
     values: dict[str, Value] = {}
     for name, given in data.items():
-        if name in beside:
+        if name in elsewhere:
             continue
         if name not in known:
-            _refuse(place.at(name), known | beside)
+            _refuse(place.at(name), known | elsewhere)
         key = BY_NAME[name]
         value = key.value(given, place.at(name))
         values[name] = _from_folder(value, folder) if key.paths else value
@@ -86,21 +86,21 @@ def _refuse(place: Place, known: set[str]) -> NoReturn:
     key = place.key
     if key in SHOWING:
         raise GradscopeError(
-            f"{place} is no setting.",
-            why="How a run is shown belongs to the command line.",
-            fix=f"Give it there: `gradscope check --{key} ...`.",
+            f"{place} is not a setting.",
+            why="Output options are set on the command line only.",
+            fix=f"Use `gradscope check --{key} ...`.",
             slug="unknown-setting",
         )
     if key == "tool" and not place.table:
         raise GradscopeError(
-            f"{place} is no setting.",
-            why="Only in a pyproject.toml are the settings below [tool.gradscope].",
+            f"{place} is not a setting.",
+            why="The table [tool.gradscope] is for pyproject.toml only.",
             fix="Put them at the top level of this file.",
             slug="unknown-setting",
         )
     if key in BY_NAME or key in ("targets", "target"):
         raise GradscopeError(
-            f"{place} holds for the whole run, not for one target.",
+            f"{place} is a setting of the whole run, not of one target.",
             fix="Move it out of the [[target]].",
             slug="unknown-setting",
         )
@@ -108,7 +108,7 @@ def _refuse(place: Place, known: set[str]) -> NoReturn:
 
 
 def _from_folder(value: Value, folder: str) -> Value:
-    """As paths are written from the working directory; absolute ones stay so."""
+    """Paths relative to the working directory; absolute ones are unchanged."""
     if isinstance(value, tuple):
         return tuple(str(_from_folder(path, folder)) for path in value)
     path = str(value)
@@ -124,8 +124,8 @@ def _targets(given: Any, place: Place) -> tuple[str, ...]:
     if not found:
         raise GradscopeError(
             f"{place} is {shown(given)}.",
-            why="It takes a list of files, `file.py:name`, `package.module:name` and patterns.",
-            fix='Write for example `targets = ["models/*.py"]`, or leave the key out.',
+            why="It must be a list of files, `file.py:name`, `package.module:name` or patterns.",
+            fix='For example, write `targets = ["models/*.py"]`, or remove the key.',
             slug="unusable-setting",
         )
     return found
@@ -135,8 +135,8 @@ def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[Entry, 
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
         raise GradscopeError(
             f"{place.at('target')} is {shown(given)}.",
-            why="The settings of single targets are a list of tables.",
-            fix=f"Write `[[{table}]]`, with two brackets, and below it `path = ...`.",
+            why="The settings of single targets are an array of tables.",
+            fix=f"Write `[[{table}]]`, with double brackets, and `path = ...` below it.",
             slug="unusable-setting",
         )
     entries: list[Entry] = []
@@ -147,13 +147,15 @@ def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[Entry, 
         except Unfit:
             raise where.error(
                 "its `path` is missing." if "path" not in item else f"`path` is {shown(item['path'])}.",
-                why="It says which targets the settings are for.",
-                fix='Write for example `path = "models/rnn.py"`.',
+                why="The path selects the targets that the settings are for.",
+                fix='For example, write `path = "models/rnn.py"`.',
                 slug="unusable-setting",
             ) from None
         where = Place(place.file, f'[[{table}]] "{path}"')
         if any(os.path.normpath(entry.path) == os.path.normpath(path) for entry in entries):
-            raise where.error("it is there twice.", fix="Put the settings together.", slug="repeated-target")
+            raise where.error(
+                "the table is there twice.", fix="Merge the two tables.", slug="repeated-target"
+            )
         values = _values(item, {"path", "limits"}, where, folder, whole_run=False)
         entries.append(Entry(path, values, _limits(item.get("limits", {}), where, f"{table}.limits"), where))
     return tuple(entries)
@@ -163,8 +165,8 @@ def _limits(given: Any, place: Place, table: str) -> Limits:
     if not isinstance(given, dict) or not all(isinstance(values, dict) for values in given.values()):
         raise GradscopeError(
             f"{place.at('limits')} is {shown(given)}.",
-            why="Limits stand in one table for each rule.",
-            fix=f"Write `[{table}.vanishing-gradient]`, and below it the limits.",
+            why="Limits are given in one table per rule.",
+            fix=f"For example, write `[{table}.vanishing-gradient]`, and the limits below it.",
             slug="unusable-setting",
         )
     return {
@@ -182,14 +184,15 @@ def _limit(rule: str, name: str, value: Any, place: Place) -> float:
         raise place.error(error.what, why=error.why, fix=error.fix, slug=error.slug) from None
     if name not in known:
         raise place.error(
-            "the rule has no limit of that name.",
-            fix=meant(name, known) or (f"It has {', '.join(sorted(known))}." if known else "It has none."),
+            "the rule has no limit with this name.",
+            fix=meant(name, known)
+            or (f"Its limits are {', '.join(sorted(known))}." if known else "It has no limits."),
             slug="unknown-limit",
         )
     if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
         raise GradscopeError(
             f"{place} is {shown(value)}.",
-            why="A limit is a finite number above zero, without quotes.",
+            why="A limit must be a finite number above zero, without quotes.",
             fix=f"The default is {known[name]:g}.",
             slug="unusable-limit",
         )

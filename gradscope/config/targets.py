@@ -1,4 +1,4 @@
-"""From what names targets, files, names in them, modules and patterns, to single targets."""
+"""Resolves files, names in files, modules and patterns to single targets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gradscope.config.tables import Config, Entry
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One target: a file or a module, and perhaps a name in it."""
+    """One target: a file or a module, with an optional name in it."""
 
     where: str
     """An absolute path, or the dotted name of a module."""
     name: str | None
     identity: str
-    """What `where` is behind every symbolic link; of a module, its name."""
+    """The real path, with symbolic links resolved; for a module, its name."""
     is_file: bool
     typed: str | None = None
-    """As the command line has it."""
+    """The text on the command line."""
 
     @classmethod
     def file(cls, path: str, name: str = "") -> Named:
@@ -32,17 +32,17 @@ class Named:
         return cls(where, name or None, where, False)
 
     def covers(self, other: Named) -> bool:
-        """Whether settings for this are settings for `other`: a file is for every name in it."""
+        """Whether settings for this target apply to `other`: those of a file apply to every name in it."""
         return self.identity == other.identity and self.name in (None, other.name)
 
     def seen_from(self, folder: str) -> str:
-        """As it is written in a folder; a module is the same everywhere."""
+        """The target relative to a folder; a module is the same everywhere."""
         where = relative(self.where, folder) if self.is_file else self.where
         return where if self.name is None else f"{where}:{self.name}"
 
 
 def parse(text: str, folder: str) -> Named:
-    """What one text names, seen from `folder`; whether it is there is for the loader to say."""
+    """The target of one string, relative to `folder`; the loader checks that it exists."""
     path = os.path.join(folder, text)
     if os.path.exists(path):
         return Named.file(path)
@@ -55,7 +55,7 @@ def parse(text: str, folder: str) -> Named:
 
 
 def configured(config: Config) -> tuple[Named, ...]:
-    """All targets of a configuration, in its order: those listed, then entries that match none of them."""
+    """All targets of a configuration, in order: the listed ones, then those of `[[target]]` tables only."""
     found: dict[tuple[str, str | None], Named] = {}
     written: set[tuple[str, str | None]] = set()
     place = config.place.at("targets")
@@ -63,9 +63,11 @@ def configured(config: Config) -> tuple[Named, ...]:
         many = is_pattern(text, config.folder)
         for named in expanded(text, config.folder, place):
             key = (named.identity, named.name)
-            # A file that a pattern finds, too, is checked once; one that is written twice is a mistake.
+            # A file that a pattern also matches is checked once; one that is listed twice is an error.
             if not many and key in written:
-                raise place.error(f'"{text}" is there twice.', fix="Take one away.", slug="repeated-target")
+                raise place.error(
+                    f'"{text}" is listed twice.', fix="Remove one of them.", slug="repeated-target"
+                )
             if not many:
                 written.add(key)
             found.setdefault(key, named)
@@ -78,7 +80,7 @@ def configured(config: Config) -> tuple[Named, ...]:
 
 
 def of_entry(entry: Entry, folder: str) -> tuple[Named, ...]:
-    """The targets that the path of an entry names."""
+    """The targets that the path of a `[[target]]` names."""
     return expanded(entry.path, folder, entry.place.at("path"))
 
 
@@ -87,9 +89,9 @@ def is_pattern(text: str, folder: str) -> bool:
 
 
 def expanded(text: str, folder: str, place: Place) -> tuple[Named, ...]:
-    """The one target that `text` names, or the Python files that it matches as a pattern.
+    """The target that `text` names, or the Python files that it matches as a pattern.
 
-    Files that begin with `_` are left to those that import them: `__init__.py`, `_layers.py`.
+    Patterns skip files that begin with `_`, such as `__init__.py` and `_layers.py`.
     """
     if not is_pattern(text, folder):
         return (parse(text, folder),)
@@ -100,8 +102,8 @@ def expanded(text: str, folder: str, place: Place) -> tuple[Named, ...]:
     if not paths:
         raise place.error(
             f'"{text}" matches no Python file.',
-            why=f"It is looked for in {folder}; files that begin with _ are passed over.",
-            fix="Correct the pattern; ** stands for any number of folders.",
+            why=f"The pattern is relative to {folder}, and skips files that begin with _.",
+            fix="Correct the pattern; ** matches any number of folders.",
             slug="unmatched-target",
         )
     return tuple(Named.file(os.path.join(folder, path), name) for path in paths)

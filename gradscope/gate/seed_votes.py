@@ -60,7 +60,9 @@ def combine(runs: Sequence[Findings], measurement: Measurement, once: Collection
     votes = [[finding for finding in run if finding.rule not in once] for run in runs]
     near: list[Finding] = []
     for rule in dict.fromkeys(finding.rule for run in votes for finding in run):
-        found, left = _of_rule([[f for f in run if f.rule == rule] for run in votes], get(rule).yes_or_no)
+        found, left = _of_rule(
+            [[f for f in run if f.rule == rule] for run in votes], get(rule).single_seed_suffices
+        )
         kept, near = kept + found, near + left
     for severity in (Severity.ERROR, Severity.WARNING):
         kept, near = _across_rules(severity, votes, kept, near)
@@ -112,15 +114,15 @@ def merged(skipped: Sequence[Sequence[Skipped]], seeds: Sequence[int]) -> tuple[
     return tuple(replace(entry, reason=entry.reason + where) for entry, where in found.items())
 
 
-def _of_rule(runs: Sequence[Findings], yes_or_no: bool) -> tuple[list[Finding], list[Finding]]:
+def _of_rule(runs: Sequence[Findings], single_seed_suffices: bool) -> tuple[list[Finding], list[Finding]]:
     """Of one rule: what counts, and the rest."""
     groups = _groups(runs)
-    kept = [_voted(group, yes_or_no) for group in groups.values() if _most(group)]
+    kept = [_voted(group, single_seed_suffices) for group in groups.values() if _most(group)]
     rest = [group for group in groups.values() if not _most(group)]
     together = [[f for group in rest for f in group[place]] for place in range(len(runs))]
-    if rest and (yes_or_no or _most(together)):
-        return [*kept, _at_its_place(_voted(together, yes_or_no), together)], []
-    return kept, [_voted(group, yes_or_no) for group in rest]
+    if rest and (single_seed_suffices or _most(together)):
+        return [*kept, _at_its_place(_voted(together, single_seed_suffices), together)], []
+    return kept, [_voted(group, single_seed_suffices) for group in rest]
 
 
 def _across_rules(

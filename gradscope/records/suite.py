@@ -33,6 +33,8 @@ class NotJudged:
     why: str = ""
     fix: str = ""
     details: str = ""
+    slug: str = ""
+    """The section of the page on errors: `gradscope explain SLUG`."""
 
     @classmethod
     def of(cls, error: Exception) -> NotJudged:
@@ -42,7 +44,7 @@ class NotJudged:
         if not isinstance(error, GradscopeError):
             return cls.bug("".join(traceback.format_exception(error)))
         trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
-        return cls(trouble, error.what, error.why, error.fix, error.details)
+        return cls(trouble, error.what, error.why, error.fix, error.details, error.slug)
 
     def error(self) -> NotJudgedError:
         """What `of` was made from, as far as it can be told again."""
@@ -62,7 +64,13 @@ class NotJudgedError(GradscopeError):
     """Raised in the place of what another process raised; `NotJudged.of` takes it apart again."""
 
     def __init__(self, not_judged: NotJudged) -> None:
-        super().__init__(not_judged.what, why=not_judged.why, fix=not_judged.fix, details=not_judged.details)
+        super().__init__(
+            not_judged.what,
+            why=not_judged.why,
+            fix=not_judged.fix,
+            details=not_judged.details,
+            slug=not_judged.slug,
+        )
         self.not_judged = not_judged
         if not_judged.trouble is Trouble.BUG:
             self.exit_code = ExitCode.INTERNAL

@@ -1,7 +1,7 @@
 """What a rule is: a function from a measurement to hits, and the page that explains it.
 
-A rule file holds one decorated function. Its module docstring is its documentation page; nothing about
-the rule is written anywhere else.
+A rule file holds one decorated function. Its module docstring is its documentation page, and the rule is
+described nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHANGE = "change"
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a rule saw: a finding without the rule's name, and how far it reaches."""
+    """One result of a rule: a finding without the rule's name, and the layers it explains."""
 
     message: str
     remedy: str
@@ -29,9 +29,9 @@ class Hit:
     parameter: str | None = None
     source: Source | None = None
     severity: Severity | None = None
-    """`None`: the rule's own."""
+    """`None`: the severity of the rule."""
     layers: tuple[str, ...] = ()
-    """The layers that are sick; empty: `layer` alone."""
+    """The affected layers; empty: `layer` alone."""
     explains: tuple[str, ...] | None = ()
     """Layers whose symptoms this hit accounts for; `None`: everything in the run."""
 
@@ -48,27 +48,24 @@ class Rule:
     page: str
     """Markdown with the headings of `gradscope.rules.pages.HEADINGS`."""
     severity: Severity
-    """The gravest that it reports."""
+    """The highest severity that the rule reports."""
     limits: Limits
     symptom_of: tuple[str, ...]
     """Rules whose hits account for hits of this one."""
     check: Check
     measure: str | None = None
-    """The key of the evidence that says how bad it is, as a ratio to what is level: `total`. It is worse the
-    further its logarithm is from 0; `None` where a finding has no degree."""
+    """The key of the evidence that holds the degree of a finding, as a ratio to a level profile: `total`. The
+    further its logarithm is from 0, the worse; `None` where a finding has no degree."""
     needs: str | None = None
-    """The part of the measurement without which it judges nothing: `gradients`, `reference`."""
-
-    @property
-    def yes_or_no(self) -> bool:
-        """Whether it has no limit that a finding could be near to: a NaN is no matter of more or less."""
-        return not self.limits
+    """The part of the measurement without which the rule cannot judge: `gradients`, `reference`."""
+    single_seed_suffices: bool = False
+    """A finding in one of several seeds is a finding of the run: a NaN is not a matter of degree."""
 
     def can_judge(self, measurement: Measurement) -> bool:
         return self.needs is None or bool(getattr(measurement, self.needs))
 
     def run(self, measurement: Measurement, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
-        """Hits in the rule's own order; `limits` replaces single defaults."""
+        """The rule's hits in its own order; `limits` overrides single defaults."""
         yield from self.check(measurement, {**self.limits, **(limits or {})})
 
     def finding(self, hit: Hit) -> Finding:
@@ -91,14 +88,27 @@ def rule(
     symptom_of: tuple[str, ...] = (),
     measure: str | None = None,
     needs: str | None = None,
+    single_seed_suffices: bool = False,
     **limits: float,
 ) -> Callable[[Check], Rule]:
-    """Make the decorated function a `Rule`; the family is the package that the file stands in."""
+    """Make the decorated function a `Rule`; its family is the package of its file."""
 
     def decorate(check: Check) -> Rule:
         page = (check.__globals__["__doc__"] or "").strip()
         family = check.__module__.split(".")[-2].replace("_", "-")
         summary = page.partition("\n")[0]
-        return Rule(name, family, summary, page, severity, dict(limits), symptom_of, check, measure, needs)
+        return Rule(
+            name=name,
+            family=family,
+            summary=summary,
+            page=page,
+            severity=severity,
+            limits=dict(limits),
+            symptom_of=symptom_of,
+            check=check,
+            measure=measure,
+            needs=needs,
+            single_seed_suffices=single_seed_suffices,
+        )
 
     return decorate

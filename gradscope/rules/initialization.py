@@ -1,4 +1,4 @@
-"""How large the weights of some layers are beside the initialization that keeps δ level."""
+"""Compares the weights of layers with the initialization that keeps δ level."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """The weights of several layers against one rule of initialization."""
+class WeightScale:
+    """The weights of several layers relative to one initialization scheme."""
 
     ratio: float
     """Median over the layers of measured over wanted rms."""
     scheme: str
     """`He` or `LeCun`."""
     layer: str
-    """The layer furthest from what is wanted."""
+    """The layer furthest from its wanted rms."""
     measured: float
     wanted: float
 
 
 def common_activation(layers: Sequence[Layer]) -> str | None:
-    """The activation function that most of these layers go into."""
+    """The activation function that follows most of these layers."""
     seen = Counter(layer.activation for layer in layers if layer.activation)
     return seen.most_common(1)[0][0] if seen else None
 
 
-def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> Scale | None:
-    """`None` where no layer is a product with a known fan-in and weights that are finite and not zero."""
+def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> WeightScale | None:
+    """`None` if no layer is a matrix product with a known fan-in and finite, nonzero weights."""
     parameters = {parameter.name: parameter for parameter in measurement.parameters}
     halving = common_activation(layers) in HALVING
     found: list[tuple[float, str, float, float]] = []
@@ -52,13 +52,13 @@ def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> Scale | N
     if not found:
         return None
     worst = max(found, key=lambda one: abs(math.log(one[0])))
-    return Scale(median(one[0] for one in found), "He" if halving else "LeCun", *worst[1:])
+    return WeightScale(median(one[0] for one in found), "He" if halving else "LeCun", *worst[1:])
 
 
 def _kernel_rms(layer: Layer, parameters: dict[str, Parameter]) -> float:
-    """rms of the largest matrix of the layer: biases, often zero, say nothing about its gain.
+    """rms of the largest matrix of the layer: biases, often zero, do not determine its gain.
 
-    Of one layer in a stack only its weights as a whole are known apart from those of the others.
+    For one layer of a stack only the rms of all its weights is known.
     """
     kernels = [parameters[name] for name in layer.parameters if name in parameters]
     kernels = [kernel for kernel in kernels if len(kernel.shape) >= 2]
@@ -75,8 +75,8 @@ def growth(layers: Sequence[Layer]) -> float | None:
     return factor((math.log(seen[-1]) - math.log(seen[0])) / (len(seen) - 1))
 
 
-def stretch(layers: Sequence[Layer], scale: Scale | None) -> dict[str, Number]:
-    """What both depth rules tell about the layers between which δ moves."""
+def stretch(layers: Sequence[Layer], scale: WeightScale | None) -> dict[str, Number]:
+    """Evidence of both depth rules on the layers between which δ changes."""
     evidence: dict[str, Number] = {"first": layers[0].name, "last": layers[-1].name}
     forward = growth(layers)
     if forward is not None:

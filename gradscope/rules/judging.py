@@ -1,4 +1,4 @@
-"""From a measurement to findings: run the rules, keep the causes, tell the symptoms beside them."""
+"""From a measurement to findings: runs the rules and merges symptoms into the finding of their cause."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def judge(
     limits: Mapping[str, Mapping[str, float]] | None = None,
     known: Callable[[Finding], bool] | None = None,
 ) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
-    """Findings worst first, then in forward order, and what no rule could judge.
+    """Findings by severity, then in forward order, and what the rules could not judge.
 
-    `select` leaves only those rules, `ignore` takes some away. A symptom is silenced only by a cause
-    that was asked for: whoever ignores a cause sees what it causes. What the baseline has `known`
-    accounts for no change since.
+    `select` keeps only those rules, `ignore` removes some. A symptom is merged only into a cause whose rule
+    runs: with a cause ignored, its symptoms are reported. A finding that the baseline has `known` does not
+    explain a change since then.
     """
     limits = _checked(limits or {})
     hits: list[Judged] = []
@@ -51,9 +51,9 @@ def judging(
     ignore: tuple[str, ...] = (),
     skipped: Iterable[Skipped] = (),
 ) -> tuple[str, ...]:
-    """Names of the rules whose silence says something: asked for, and with what they need measured.
+    """Names of the rules that judged: those that were selected and whose needs were measured.
 
-    `skipped` is what `judge` gave: who could not judge has passed nothing.
+    `skipped` is the second result of `judge`: a rule in it has not judged.
     """
     silent = {entry.what for entry in skipped}
     able = (rule for rule in _chosen(select, ignore) if rule.can_judge(measurement))
@@ -75,7 +75,7 @@ def _checked(limits: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[
             if not (math.isfinite(value) and value > 0):
                 raise GradscopeError(
                     f"The limit {key} = {value} of {name!r} cannot be used.",
-                    why="A limit is a finite number above zero.",
+                    why="A limit must be a finite number above zero.",
                     fix=f"The default is {known[key]:g}.",
                     slug="unusable-limit",
                 )
@@ -83,7 +83,7 @@ def _checked(limits: Mapping[str, Mapping[str, float]]) -> Mapping[str, Mapping[
 
 
 def _without_symptoms(hits: list[Judged], old: set[int]) -> list[Judged]:
-    """Drop each hit that another rule's hits explain, and name it in the first of those."""
+    """Merge each hit that hits of another rule explain into the first of those."""
     changes = [(rule, hit) for rule, hit in hits if rule.family == CHANGE]
     states = [(rule, hit) for rule, hit in hits if rule.family != CHANGE]
     causes = _causes(states, states)
@@ -104,18 +104,18 @@ def _causes(symptoms: list[Judged], hits: list[Judged]) -> dict[int, Hit]:
 def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
     """The first hit that explains this one, where the hits of its rule explain half of its layers.
 
-    A cause that is less grave than its symptom explains nothing: what it silenced would pass the gate.
+    A cause of lower severity explains nothing: merging its symptom would let it pass `--fail-on`.
     """
-    grave = _rank(rule, hit)
+    own = _rank(rule, hit)
     for name in rule.symptom_of:
-        roots = [root for other, root in hits if other.name == name and _rank(other, root) <= grave]
+        roots = [root for other, root in hits if other.name == name and _rank(other, root) <= own]
         for root in roots:
             if root.explains is None:
                 return root
         explained = {layer for root in roots for layer in root.explains or ()}
-        sick = hit.layers or ((hit.layer,) if hit.layer else ())
-        if sick and 2 * sum(layer in explained for layer in sick) >= len(sick):
-            return next(root for root in roots if set(sick) & set(root.explains or ()))
+        affected = hit.layers or ((hit.layer,) if hit.layer else ())
+        if affected and 2 * sum(layer in explained for layer in affected) >= len(affected):
+            return next(root for root in roots if set(affected) & set(root.explains or ()))
     return None
 
 
@@ -132,10 +132,12 @@ def _root(hit: int, causes: Mapping[int, Hit]) -> int:
 def _with_symptoms(hit: Hit, symptoms: list[Judged]) -> Hit:
     if not symptoms:
         return hit
-    told = [f"{rule.name} at {names_of([h.layer])}" if h.layer else rule.name for rule, h in symptoms]
+    symptom_names = [
+        f"{rule.name} at {names_of([h.layer])}" if h.layer else rule.name for rule, h in symptoms
+    ]
     rules = ", ".join(sorted({rule.name for rule, _ in symptoms}))
     return replace(
         hit,
-        message=f"{hit.message} Seen with it, and not reported apart: {'; '.join(told)}.",
+        message=f"{hit.message} Likely symptoms, not reported separately: {'; '.join(symptom_names)}.",
         evidence={**hit.evidence, "silenced": rules},
     )

@@ -1,6 +1,6 @@
 """Writes the documentation pages of the rules from their docstrings: `python -m gradscope.rules.pages DIR`.
 
-The folder belongs to this program: a page that no rule stands for any more is removed.
+The program owns the folder: it removes the page of a rule that no longer exists.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MARK = "<!-- Generated from the rule's docstring by `python -m gradscope.rules.p
 
 
 def faults(rule: Rule) -> list[str]:
-    """What a page lacks: headings in their order, a limit without its source, a remedy in code."""
+    """What is missing in a page: a heading or its order, the explanation of a limit, a remedy in code."""
     lines = rule.page.splitlines()
     found = [line for line in lines if line.startswith("## ")]
     wrong = [f"no heading {heading!r}" for heading in HEADINGS if heading not in found]
     if not wrong and tuple(found) != HEADINGS:
-        wrong.append(f"headings stand in the order {found}")
+        wrong.append(f"the headings are in the order {found}")
     limits = rule.page.partition("## Limits")[2].partition("\n## ")[0]
     wrong += [
         f"limit {name!r} is not explained under ## Limits" for name in rule.limits if f"`{name}" not in limits
@@ -41,7 +41,7 @@ def faults(rule: Rule) -> list[str]:
 
 def page(rule: Rule) -> str:
     limits = ", ".join(f"`{name} = {value:g}`" for name, value in rule.limits.items()) or "none"
-    facts = f"Family: {rule.family}. Gravest severity: {rule.severity.value}. Limits: {limits}."
+    facts = f"Family: {rule.family}. Highest severity: {rule.severity.value}. Limits: {limits}."
     return (
         f"{MARK}\n# {rule.name}\n\n{rule.page.replace(rule.summary, rule.summary + chr(10) * 2 + facts, 1)}\n"
     )
@@ -51,12 +51,12 @@ def index() -> str:
     rows = [
         f"| [`{r.name}`]({r.name}.md) | {r.family} | {r.severity.value} | {r.summary} |" for r in all_rules()
     ]
-    table = "\n".join(["| rule | family | gravest severity | what it finds |", "|---|---|---|---|", *rows])
+    table = "\n".join(["| rule | family | highest severity | what it finds |", "|---|---|---|---|", *rows])
     return f"{MARK}\n# Rules\n\n`gradscope explain RULE` prints these pages.\n\n{table}\n"
 
 
 def rendered() -> dict[str, str]:
-    """File name to contents; a page with a fault stops the run."""
+    """The contents by file name. Raises `SystemExit` on a page with a fault."""
     for rule in all_rules():
         if wrong := faults(rule):
             raise SystemExit(f"{rule.name}: {'; '.join(wrong)}")

@@ -1,7 +1,7 @@
-"""Which leaves belong to one named part of the model, and which parts are alike.
+"""Groups leaves by the named parts of a model, and parts by their kind.
 
-Leaves are named by their path: `encoder.dense_0.kernel`, `layers[0].w`, `w1`. A path that all leaves share
-(`params.`) names no part.
+Leaves are named by their path: `encoder.dense_0.kernel`, `layers[0].w`, `w1`. A prefix that all leaves share
+(`params.`) is not a part.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _STEP = re.compile(r"[^.\[\]'\"/]+")
 
 
 def paths(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Each name cut into steps, less the steps that all of them share."""
+    """Each name split into steps, without the steps that all of them share."""
     cut = {name: tuple(_STEP.findall(name)) or (name,) for name in names}
     if len(cut) < 2:
         return cut
@@ -27,7 +27,7 @@ def paths(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def part_of(path: tuple[str, ...]) -> str:
-    """The first step, with its place where it is a list: `layers[0]` and `layers[1]` are two parts."""
+    """The first step, with its index where it is a list: `layers[0]` and `layers[1]` are two parts."""
     return f"{path[0]}[{path[1]}]" if len(path) > 1 and path[1].isdigit() else path[0]
 
 
@@ -37,9 +37,9 @@ def kind_of(path: tuple[str, ...]) -> str:
 
 
 def by_layer(measurement: Measurement, leaves: Iterable[Parameter]) -> dict[str, list[Parameter]]:
-    """These leaves by layer, in forward order; leaves of no known layer come last.
+    """These leaves by layer, in forward order; leaves of unknown layers come last.
 
-    A stack is no layer itself: its leaves belong to each of its rows.
+    A stack is not a layer itself: its leaves belong to each of its rows.
     """
     groups: dict[str, list[Parameter]] = {layer.name: [] for layer in measurement.layers}
     rows: dict[str, list[str]] = {}
@@ -62,12 +62,12 @@ def names(parameters: Sequence[Parameter]) -> list[str]:
 
 
 def only(parameters: Sequence[Parameter]) -> str | None:
-    """The one leaf's name, where there is one."""
+    """The name of the leaf if there is exactly one, else `None`."""
     return parameters[0].name if len(parameters) == 1 else None
 
 
 def whole(groups: Mapping[str, Sequence[Parameter]], parameters: Iterable[Parameter]) -> dict[str, bool]:
-    """For each part, whether all of its leaves stand in `groups`."""
+    """For each part, whether all of its leaves are in `groups`."""
     inside = {leaf.name for leaves in groups.values() for leaf in leaves}
     steps = paths(parameter.name for parameter in parameters)
     result: dict[str, bool] = {}

@@ -1,7 +1,7 @@
-"""Whether δ falls or grows *steadily* along the way back from the loss, over depth or over time.
+"""Finds a *steady* decay or growth of δ on the way back from the loss, over depth or over time.
 
 Levels are natural logarithms of the norm of δ; index 0 is the far end (first layer, first step), the
-last index is next to the loss. Ratios become differences, so nothing here moves when the loss is scaled.
+last index is next to the loss. Ratios become differences, so nothing here depends on the scale of the loss.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """A steady fall: all numbers are for the way from `last` back to `first`."""
+    """A steady fall; all numbers are for the way from `last` back to `first`."""
 
     total: float
     """Logarithm of the whole fall, > 0."""
     first: int
     last: int
-    """The stretch where it happens; level stretches at both ends are left out."""
+    """The range where it happens, without the level parts at both ends."""
     ratio: float
-    """Geometric mean over the steps of that stretch, < 1."""
+    """Geometric mean over the steps of that range, < 1."""
 
 
 def factor(level: float) -> float:
-    """exp, held within what a float can say: δ may run from the smallest double to the largest."""
+    """exp(level), clipped to the range of a float."""
     return math.exp(max(-700.0, min(level, 700.0)))
 
 
 def lasting_falls(levels: Sequence[float]) -> list[float]:
-    """How far δ falls at each step for good; entry i is the step from i + 1 back to i.
+    """How far δ falls for good at each step; entry i is the step from i + 1 back to i.
 
-    A fall that is made up for nearer to the far end is no loss of credit: a branch, a bottleneck, the
+    A fall that is regained nearer to the far end is not a loss of credit: a branch, a bottleneck, the
     two levels of attention and feed-forward blocks. So the level at i counts as the highest one at i or
     beyond, capped by the level at the loss. The falls then sum to `levels[-1] - levels[0]`, or are 0.
     """
@@ -74,9 +74,9 @@ def steady_fall(levels: Sequence[float], limit: float) -> Fall | None:
 def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
     """One layer and its level per depth, from the input to the loss.
 
-    Of layers side by side the one with the largest δ speaks: credit takes the best path. Exact zeros and
-    values that are not finite say nothing about decay. An embedding table used twice (tied input and
-    output) is measured as a sum over both ends of the network, so it stands at no depth.
+    Of layers at the same depth the one with the largest δ counts: credit takes the best path. Exact zeros and
+    values that are not finite are no evidence of decay. An embedding table used twice (tied input and
+    output) is measured as a sum over both ends of the network, so it has no depth.
     """
     best: dict[int, tuple[Layer, float]] = {}
     for layer in measurement.layers:
@@ -91,26 +91,26 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 
 
 def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) -> str:
-    """Why a profile is too short to judge, where that is no property of the network; else empty."""
-    asleep = {p.name for p in measurement.parameters if p.alive_later}
+    """Why a profile is too short to judge, unless the network itself is that shallow; else empty."""
+    waking = {p.name for p in measurement.parameters if p.alive_later}
     zero = sum(
-        layer.delta_norm == 0 and bool(layer.alive_later or asleep & {*layer.parameters})
+        layer.delta_norm == 0 and bool(layer.alive_later or waking & {*layer.parameters})
         for layer in measurement.layers
     )
     if len(profile) < least <= len(profile) + zero:
         return (
             f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain) and "
-            "alive a few steps later: check again with parameters from there"
+            "nonzero a few optimizer steps later; check again with trained parameters (`--params CHECKPOINT`)"
         )
     blank = sum(layer.delta_norm is None and layer.gradient_max > 0 for layer in measurement.layers)
     if len(profile) >= least or len(profile) + blank < least:
         return ""
-    return f"δ was measured at {len(profile)} depths only, {least} are needed; {blank} layers have no δ"
+    return f"δ was measured at {len(profile)} depths, {least} are needed; {blank} layers have no measured δ"
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of a loop that the loss reaches: the unbroken run of non-zero δ that ends nearest to it."""
+    """The steps of a loop that the loss depends on: the last unbroken run of nonzero δ."""
 
     start: int
     end: int
@@ -119,7 +119,7 @@ class Steps:
 
 
 def worst_of_each_loop(found: Sequence[tuple[Recurrence, float, T]]) -> list[T]:
-    """One for a loop that carries several states, as an LSTM does: the one of the smallest level."""
+    """One result per loop that carries several states, as an LSTM does: the one with the smallest level."""
     worst: dict[object, tuple[float, T]] = {}
     for recurrence, level, each in found:
         loop = recurrence.source, recurrence.layers
@@ -129,10 +129,10 @@ def worst_of_each_loop(found: Sequence[tuple[Recurrence, float, T]]) -> list[T]:
 
 
 def time_profile(recurrence: Recurrence) -> Steps | None:
-    """Going back from the last step that has a δ, up to the first that has none.
+    """From the last step with a nonzero δ back to the first one without.
 
-    A zero that follows large values is a cut (truncated backpropagation, padding, a state that is not
-    used), and what lies before it is not judged.
+    A zero that follows large values is a cut (truncated backpropagation, padding, an unused state), and the
+    steps before it are not judged.
     """
     norms = recurrence.delta_norms
     end = next((t for t in reversed(range(len(norms))) if norms[t] != 0), None)

@@ -1,6 +1,6 @@
-"""How rules write numbers and names, so that every message reads alike.
+"""How rules write numbers and names, the same in every message.
 
-Names come from the user's model and are passed on raw: the reporter that knows the medium escapes them.
+Names come from the user's model and are not escaped here: each reporter escapes them for its format.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gradscope.errors import GradscopeError
+from gradscope.records import NotJudged
 from gradscope.rules import all_rules
 from gradscope.serialization import report_json
 from gradscope.serialization.json_schema import schema
@@ -111,3 +113,10 @@ def test_a_file_that_is_no_report_answers_2(run: Run, tmp_path: Path, text: str)
     assert result.code == 2
     assert result.err.startswith("error: ")
     assert "Traceback" not in result.err
+
+
+def test_an_error_of_another_process_keeps_the_name_of_its_section() -> None:
+    first = GradscopeError("No batch.", slug="no-batches")
+    again = NotJudged.of(first).error()
+    assert again.slug == "no-batches"
+    assert NotJudged.of(again) == NotJudged.of(first)

@@ -39,8 +39,8 @@ def test_the_command_refuses_what_it_cannot_read_or_write(
     for arguments, said in (
         ((runs[0], str(tmp_path / "none.json")), "cannot be read"),
         ((*runs, "--format", "sarif"), "terminal, json, markdown"),
-        ((*runs, "--output", runs[0]), "overwrite what it is made from"),
-        ((*runs, "--output", runs[1]), "overwrite what it is made from"),
+        ((*runs, "--output", runs[0]), "overwrite an input of this command"),
+        ((*runs, "--output", runs[1]), "overwrite an input of this command"),
         ((*runs, "--fail-on", "exploding"), "exploding-gradient"),
     ):
         result = run("diff", *arguments)

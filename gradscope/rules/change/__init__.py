@@ -1,1 +1,1 @@
-"""What changed since a baseline was written."""
+"""What changed since the baseline was written."""

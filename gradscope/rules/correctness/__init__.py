@@ -1,1 +1,1 @@
-"""Is the gradient that of the loss."""
+"""Whether the gradients are those of the loss."""

@@ -1,22 +1,22 @@
-"""A gradient that differences can neither confirm nor refute, and why.
+"""A gradient that finite differences can neither confirm nor refute.
 
 ## What it does
 Names the parameters, and the custom rules, that `gradscope verify` or `gradscope check --verify` could not
-judge, by reason: a `stop_gradient` or a stand-in rule that changes the gradient on purpose, a loss that
-gives another value each time, kinks too close together, a loss that moves in jumps, a precision too coarse,
-a value that is not finite.
+judge, by reason: a `stop_gradient` or a custom derivative rule that changes the gradient on purpose, a loss
+that gives another value each time, kinks too close together, a loss that changes in jumps, too low a
+precision, a value that is not finite.
 
 ## Why is this bad
-It need not be. It is said so that nobody takes silence for proof. Only a loss that is random where nobody
-gave it a key is a warning: its gradient belongs to another draw than its value, and no run can be repeated.
+It need not be: the finding says that these gradients were not confirmed. Only a loss that is random without a
+key is a warning: its value and its gradient may belong to different draws, and no run can be repeated.
 
 ## How it is measured
-As for `wrong-gradient`. What looks wrong is looked at again with the suspects taken out of the program:
-where the gradient agrees with the differences once a `stop_gradient` or a rule is gone, that is the reason.
-Two evaluations at the same parameters tell a random loss.
+As for `wrong-gradient`. A gradient that disagrees is measured again with `stop_gradient` and custom
+derivative rules removed from the program: if it then agrees with the differences, they are the reason. Two
+evaluations at the same parameters reveal a random loss.
 
 ## Limits
-None: the reason is measured, and the verdict of each parameter is in the table.
+None: the reason is measured, and the result for each parameter is in the table.
 
 ## Example
     noise = jax.pure_callback(lambda: np.random.normal(), shape)       # another number each time
@@ -29,7 +29,7 @@ Use instead a key, which is held fixed while the gradient is verified:
 
 ## What it does not say
 That something is wrong. A frozen part, a target network, a straight-through estimator, a gradient reversal
-and a clipped gradient all stand here, and all are healthy. Two-valued or quantized weights have no
+and a clipped gradient are all reported here, and all are healthy. Two-valued or quantized weights have no
 derivative to compare with.
 
 ## Source
@@ -47,17 +47,16 @@ from gradscope.rules.words import names_of
 
 BY_RULE = "custom-rule"
 RANDOM = "nondeterministic"
-MEANT = "Nothing to do if that is meant: differences cannot confirm it."
+MEANT = "Nothing to do if this is intended: finite differences cannot confirm it."
 REMEDY = {
     "stop-gradient": MEANT,
-    RANDOM: "Draw random numbers from the key that `loss_fn(params, batch, key)` is given, and none in a "
-    "callback.",
-    "noise": "Verify a copy that computes in float32 or float64: take the casts out of the model.",
+    RANDOM: "Draw random numbers from the key of `loss_fn(params, batch, key)`, not in a callback.",
+    "noise": "Verify a copy that computes in float32 or float64: remove the casts from the model.",
     "kink": "Verify at another point: `--seed 1`, or another batch.",
-    "jumps": "Nothing to do for what is quantized; a smooth stand-in for it can be verified.",
-    "no-move": "Nothing to do for what is quantized; a smooth stand-in for it can be verified.",
-    "unsettled": "Try more directions, `--directions 20`, and single elements, `--per-element 20`.",
-    "non-finite": "`gradscope check` says where the value stops being finite.",
+    "jumps": "Nothing to do for quantized values; a smooth approximation of them can be verified.",
+    "no-move": "Nothing to do for quantized values; a smooth approximation of them can be verified.",
+    "unsettled": "Use more directions, `--directions 20`, and single elements, `--per-element 20`.",
+    "non-finite": "Run `gradscope check` to find the origin of the first NaN or infinity.",
 }
 
 

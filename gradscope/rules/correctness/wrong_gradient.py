@@ -1,28 +1,27 @@
-"""Backpropagation gives another gradient than the loss has.
+"""The gradient that backpropagation computes is not the gradient of the loss.
 
 ## What it does
 Reports each custom derivative rule (`jax.custom_vjp`, `jax.custom_jvp`) that is wrong, with the parameters
-whose gradients it spoils; gradients that are wrong where no rule is to blame; and a forward mode that
-disagrees with the reverse mode. It judges what `gradscope verify` or `gradscope check --verify` measured,
-and is silent otherwise.
+whose gradients it makes wrong; wrong gradients without such a rule; and a forward mode that disagrees with
+the reverse mode. It applies to `gradscope verify` and `gradscope check --verify` only.
 
 ## Why is this bad
-The optimizer goes another way than down. A factor or a missing term in one rule in the middle of a model
-lets the loss fall all the same, more slowly and not as far, which looks like a bad learning rate or a bad
-architecture. Nothing raises an error.
+The optimizer does not follow the gradient of the loss. With a wrong factor or a missing term in one rule in
+the middle of a model the loss may still fall, more slowly and not as far, which looks like a bad learning
+rate or a bad architecture. No error is raised.
 
 ## How it is measured
-For each parameter leaf random directions inside that leaf: the derivative by backpropagation against
-central differences at several steps, with their own estimate of what truncation, rounding and kinks can do
-to them, in float64 where the loss can be traced so. *Wrong* takes disagreement beyond three times that
-estimate at every step that could show it, in several directions, at the parameters and again beside them.
-Each custom rule is checked by itself at the values that it gets in the program. The page on `verify` has
-the details.
+For each parameter leaf, along random directions within that leaf: the derivative by backpropagation is
+compared with central differences at several step sizes, which have their own estimate of the error from
+truncation, rounding and kinks, in float64 where the loss can be traced so. A gradient is *wrong* if it
+differs by more than three times that estimate at every step size that could show it, in several directions,
+at the parameters and at a nearby point. Each custom derivative rule is checked by itself at its operands in
+the program. The page on `verify` has the details.
 
 ## Limits
-- `relative_error = 0.0001`: a gradient or rule that is off by less is not reported. Rules that hold a
-  rounded constant or stop an iteration early are off by 1e-5 and train as well; a forgotten factor is off
-  by 0.1 and more. `torch.autograd.gradcheck` allows 1e-3 in float64, where differences see 1e-9.
+- `relative_error = 0.0001`: a gradient or rule with a smaller error is not reported. Rules with a rounded
+  constant or a truncated iteration have errors of 1e-5 and train as well; a forgotten factor is an error of
+  0.1 and more. `torch.autograd.gradcheck` allows 1e-3 in float64, where differences resolve 1e-9.
 
 ## Example
     @jax.custom_vjp
@@ -46,12 +45,12 @@ Use instead the whole derivative, or no rule at all:
 ## What it does not say
 That the loss is the one you want. A straight-through estimator, a gradient reversal and a `stop_gradient`
 give another gradient on purpose: they are notes of `unverifiable-gradient`. A rule that is wrong only for
-values that this batch does not hold is not found.
+values that do not occur in this batch is not found.
 
 ## Source
 Ridders 1982, *Accurate computation of F'(x) and F'(x)F''(x)*, Advances in Engineering Software 4
 (extrapolation with its error); Moré and Wild 2011, *Estimating Computational Noise*, SIAM J. Sci. Comput.
-33 (what rounding leaves).
+33 (the error from rounding).
 """
 
 from __future__ import annotations
@@ -74,9 +73,9 @@ def wrong_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     ]
     blamed = [check for check in wrong if rules and check.cause == BY_RULE]
     for found in _by_function(rules):
-        spoiled = [c for c in blamed if c.source == found[0].source]
-        # Where several rules are wrong a leaf names the first: it stands for all of them.
-        yield _of_rule(found, spoiled or blamed)
+        affected = [c for c in blamed if c.source == found[0].source]
+        # Where several rules are wrong, a leaf names the first of them.
+        yield _of_rule(found, affected or blamed)
     rest = [check for check in wrong if check not in blamed]
     if rest:
         yield _of_leaves(rest)
@@ -91,30 +90,30 @@ def _by_function(rules: Sequence[RuleCheck]) -> list[list[RuleCheck]]:
     return list(groups.values())
 
 
-def _of_rule(found: Sequence[RuleCheck], spoiled: Sequence[GradientCheck]) -> Hit:
+def _of_rule(found: Sequence[RuleCheck], affected: Sequence[GradientCheck]) -> Hit:
     worst = max(found, key=lambda r: r.relative_error)
     says = "; ".join(dict.fromkeys(check.reason for check in found))
     message = f"The {worst.kind} of `{worst.function}` is wrong: {says}."
-    if spoiled:
-        noun = "gradient" if len(spoiled) == 1 else "gradients"
-        message += f" It makes the {noun} of {names_of([c.parameter for c in spoiled])} wrong."
+    if affected:
+        noun = "gradient" if len(affected) == 1 else "gradients"
+        message += f" It makes the {noun} of {names_of([c.parameter for c in affected])} wrong."
     evidence: dict[str, Number] = {
         "function": worst.function,
         "arguments": ", ".join(check.argument for check in found),
         "relative_error": worst.relative_error,
         "uncertainty": worst.uncertainty,
         "uses": worst.uses,
-        "parameters": len(spoiled),
+        "parameters": len(affected),
     }
     if worst.ratio is not None:
         evidence["ratio"] = worst.ratio
-    layers = tuple(dict.fromkeys(check.layer for check in spoiled))
+    layers = tuple(dict.fromkeys(check.layer for check in affected))
     return Hit(
         message=message,
         remedy=_cure(worst),
         evidence=evidence,
         layer=layers[-1] if layers else None,
-        parameter=spoiled[0].parameter if len(spoiled) == 1 else None,
+        parameter=affected[0].parameter if len(affected) == 1 else None,
         source=worst.source,
         layers=layers,
     )
@@ -122,7 +121,7 @@ def _of_rule(found: Sequence[RuleCheck], spoiled: Sequence[GradientCheck]) -> Hi
 
 def _cure(worst: RuleCheck) -> str:
     if not worst.argument:
-        return f"Let the forward half of the rule return what `{worst.function}` itself returns."
+        return f"Let the forward function of the rule return what `{worst.function}` itself returns."
     part = "tangents" if worst.kind == "custom_jvp" else f"cotangent of `{worst.argument}`"
     if worst.ratio and f"{worst.ratio:.4g}" == "-1":
         return f"Change the sign of the {part} in the rule of `{worst.function}`."
@@ -136,16 +135,16 @@ def _cure(worst: RuleCheck) -> str:
 
 
 def _of_leaves(wrong: Sequence[GradientCheck]) -> Hit:
-    """One finding: what is wrong stands between the leaf nearest to the loss and the loss."""
+    """One finding: the fault is between the leaf nearest to the loss and the loss."""
     nearest = wrong[-1]
     message = (
-        f"Backpropagation gives `{nearest.parameter}` another gradient than the loss has: along a random "
-        f"direction {number(nearest.analytic)}, where differences give {number(nearest.numeric)} ± "
+        f"Backpropagation gives a wrong gradient for `{nearest.parameter}`: along a random direction "
+        f"{number(nearest.analytic)}, while finite differences give {number(nearest.numeric)} ± "
         f"{number(nearest.uncertainty)} ({nearest.reason})."
     )
     others = [check.parameter for check in wrong[:-1]]
     if others:
-        message += f" So it does {names_of(others)}."
+        message += f" The gradient of {names_of(others)} is wrong, too."
     evidence: dict[str, Number] = {
         "analytic": nearest.analytic,
         "numeric": nearest.numeric,
@@ -159,8 +158,8 @@ def _of_leaves(wrong: Sequence[GradientCheck]) -> Hit:
     layers = tuple(dict.fromkeys(check.layer for check in wrong))
     return Hit(
         message=message,
-        remedy=f"Look between `{nearest.layer}` and the loss for an operation with a derivative of its own: "
-        "a custom rule in a library, a kernel, a callback.",
+        remedy=f"Look between `{nearest.layer}` and the loss for an operation with its own derivative: a "
+        "custom derivative rule in a library, a kernel, a callback.",
         evidence=evidence,
         layer=nearest.layer,
         parameter=nearest.parameter if len(wrong) == 1 else None,
@@ -170,7 +169,7 @@ def _of_leaves(wrong: Sequence[GradientCheck]) -> Hit:
 
 
 def _of_elements(measurement: Measurement) -> Iterator[Hit]:
-    """Elements that are wrong in a leaf that is right along random directions."""
+    """Wrong elements of a leaf whose gradient is right along random directions."""
     wrong = {c.parameter for c in measurement.gradients if c.verdict is Verdict.WRONG}
     for check in measurement.gradients:
         tried = [e for e in measurement.elements if e.parameter == check.parameter]
@@ -179,9 +178,9 @@ def _of_elements(measurement: Measurement) -> Iterator[Hit]:
             place = "".join(f"[{i}]" for i in bad[0].index)
             yield Hit(
                 message=f"{len(bad)} of {count(len(tried), 'element')} of `{check.parameter}` have a wrong "
-                f"gradient: at {place} it is {number(bad[0].analytic)}, and differences give "
+                f"gradient: at {place} it is {number(bad[0].analytic)}, while finite differences give "
                 f"{number(bad[0].numeric)} ± {number(bad[0].uncertainty)}.",
-                remedy="Look for an operation that treats these elements apart: an index, a mask, a scatter.",
+                remedy="Look for an operation that treats them differently: an index, a mask, a scatter.",
                 evidence={"elements": len(bad), "tried": len(tried)},
                 layer=check.layer,
                 parameter=check.parameter,
@@ -194,9 +193,9 @@ def _of_modes(measurement: Measurement) -> Iterator[Hit]:
     if mode is not None and mode.verdict is Verdict.WRONG:
         yield Hit(
             message=f"Forward mode gives the loss a derivative of {number(mode.forward)} along a random "
-            f"direction, reverse mode {number(mode.reverse)}: they may differ by {number(mode.uncertainty)}.",
-            remedy="Look for an operation with a transposition of its own: `custom_transpose`, "
-            "`linear_call`, a kernel.",
+            f"direction, reverse mode {number(mode.reverse)}; rounding explains a difference of "
+            f"{number(mode.uncertainty)}.",
+            remedy="Look for an operation with its own transpose: `custom_transpose`, `linear_call`, ...",
             evidence={
                 "forward": mode.forward,
                 "reverse": mode.reverse,

@@ -1,4 +1,4 @@
-"""δ grows layer by layer on its way back from the loss, so one step throws the first layers off.
+"""δ grows layer by layer on its way back from the loss, so the first layers get steps that are too large.
 
 ## What it does
 Follows δ = ∂L/∂z (how much the loss changes with the output z of a layer) from the last layer back to the
@@ -7,8 +7,7 @@ first and reports a steady growth by a factor of a thousand or more.
 ## Why is this bad
 The first layers get steps a thousand times larger than the last ones: the loss jumps, turns into NaN, or
 stays high at every learning rate, because a rate small enough for the first layers is too small for the
-last. The network is also a thousand times more sensitive to its input than to its last layer, which is chaos
-in the mathematical sense.
+last. The output is also far more sensitive to the first layers than to the last ones.
 
 ## How it is measured
 As in `vanishing-gradient`, with the sign turned: by the norm of δ at each depth, which stays level under
@@ -21,7 +20,7 @@ no layer nearer to the input has a smaller δ again, up to the layer with the la
   over 20 layers, and train).
 - Steady: without its largest single step the ratio must still be at least `ratio ** 0.5`, without its two
   largest `ratio ** 0.25`.
-- `depths = 4`: fewer cannot tell growth from a jump.
+- `depths = 4`: with fewer, growth cannot be distinguished from a jump.
 
 ## Example
     w = jax.random.normal(key, (256, 256))                        # 16 times too large
@@ -31,9 +30,9 @@ Use instead:
     w = jax.random.normal(key, (256, 256)) * jnp.sqrt(2 / 256)    # He initialization, for ReLU
 
 ## What it does not say
-A loss that is large everywhere (a physics loss of 1e4, a sum over pixels) is a scale and no explosion: it
-is level. One jump is none either: a loss weight, a temperature, a sum over positions. Clipping is named
-beside the remedy because it keeps a run alive, but it shortens the step of every layer and cures none. Plain
+A loss that is large everywhere (a physics loss of 1e4, a sum over pixels) is not an explosion: δ is level.
+Nor is a single jump: a loss weight, a temperature, a sum over positions. Clipping is mentioned with the
+remedy because it keeps a run from diverging, but it shortens the steps of all layers alike. Plain
 networks with BatchNorm of 40 layers and more do explode at initialization, and are reported (Yang et al.
 2019).
 
@@ -50,7 +49,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import Scale, growth, stretch, weight_scale
+from gradscope.rules.initialization import WeightScale, growth, stretch, weight_scale
 from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 
@@ -78,7 +77,7 @@ def exploding_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
         return
     layers = [layer for layer, _ in profile[peak + rise.first : peak + rise.last + 1]]
     first, last, total = layers[0], layers[-1], factor(rise.total)
-    # The weights of `first` itself come after its δ: those above it made the growth.
+    # δ of `first` does not depend on its own weights, but on those of the layers above it.
     scale = weight_scale(measurement, layers[1:])
     cause, remedy = _cause(scale)
     forward = growth(layers)
@@ -90,7 +89,7 @@ def exploding_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
             f"`{last.name}` back to `{first.name}`, "
             f"{number(total)} times in all (limit {number(limits['ratio'])}). {cause}"
         ),
-        remedy=f"{remedy} Clipping{how} treats the symptom only.",
+        remedy=f"{remedy} Clipping{how} only treats the symptom.",
         evidence={
             "growth_per_layer": 1 / rise.ratio,
             "total": total,
@@ -104,7 +103,7 @@ def exploding_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
     )
 
 
-def _cause(scale: Scale | None) -> tuple[str, str]:
+def _cause(scale: WeightScale | None) -> tuple[str, str]:
     if scale is not None and scale.ratio > LARGE:
         return (
             f"The weights are too large: {number(scale.ratio)} times {scale.scheme} initialization.",
@@ -112,18 +111,18 @@ def _cause(scale: Scale | None) -> tuple[str, str]:
             f"`{scale.layer}`, which has {number(scale.measured)}.",
         )
     return (
-        "The weights are not larger than usual, so it is the depth or what stands between the layers."
+        "The weights are not larger than usual; the depth or operations between the layers may be the cause."
         if scale is not None
-        else "No weights to compare with an initialization were found on this stretch.",
+        else "No weights between these layers could be compared with an initialization.",
         "Put a LayerNorm before each block and a residual connection around it; scale the last product of "
         "each residual branch by 1/sqrt(number of blocks).",
     )
 
 
 def _level_norm(measurement: Measurement, level: float) -> str:
-    """The global gradient norm that would be left if δ were level, in one digit; empty where unknown.
+    """The global gradient norm with a level δ, to one digit; empty where unknown.
 
-    Where the activations grow as well it means nothing: the gradient carries their size, too.
+    It is meaningless where the activations grow as well, because the gradient contains their size.
     """
     parts = [0.0]
     for layer in measurement.layers:

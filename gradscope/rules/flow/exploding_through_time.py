@@ -1,13 +1,13 @@
-"""δ of a recurrent state grows at every step back in time: one early step can throw the whole run off.
+"""δ of a recurrent state grows at every step back in time, so the gradient is dominated by early steps.
 
 ## What it does
 Follows δ = ∂L/∂h of the state h of a loop (an RNN through `lax.scan`) from the last step back to the first
 and reports a steady growth by a factor of a thousand or more.
 
 ## Why is this bad
-The weights of a loop are shared, so their gradient is the sum over all steps: it is then made by the
-earliest steps alone. Its size changes by orders of magnitude from batch to batch; the loss shows cliffs,
-spikes and finally NaN. Longer sequences make it worse exponentially.
+The weights of a loop are shared, so their gradient is a sum over all steps, which the earliest steps then
+dominate. Its size can change by orders of magnitude from batch to batch; the loss shows cliffs and spikes,
+and may become NaN. Longer sequences make it worse exponentially.
 
 ## How it is measured
 By the norm of δ of the carried state at every step of the loop, in one backward pass; the largest against
@@ -30,8 +30,8 @@ Use instead:
 
 ## What it does not say
 A steady growth of less than the limit, as by 1.1 a step over 60 steps (300), is left to clipping, which is
-usual for recurrent networks. A loop that is chaotic on purpose (a simulated physical system) explodes
-truly: shorten the window over which it is differentiated.
+usual for recurrent networks. A loop that is chaotic on purpose (a simulated physical system) does
+explode: shorten the window over which it is differentiated.
 
 ## Source
 Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063 (cliffs, clipping); Saxe et al. 2014,
@@ -79,7 +79,7 @@ def _in_both_halves(levels: Sequence[float], least: float) -> bool:
 
 
 def _settled_norm(measurement: Measurement, recurrence: Recurrence, total: float) -> float:
-    """The global gradient norm without the growth: layers above the loop as they are, others divided."""
+    """The global gradient norm without the growth: as is for layers above the loop."""
     inside = [
         one.depth for one in measurement.layers if one.name in recurrence.layers and one.depth is not None
     ]
@@ -95,8 +95,8 @@ def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int
     per_step, total = 1 / rise.ratio, factor(rise.total)
     clip = _settled_norm(measurement, recurrence, total)
     advice = (
-        f" Until then clip: `optax.clip_by_global_norm({number(float(f'{clip:.1g}'))})` leaves the size "
-        "that the end of the sequence asks for."
+        f" Until then, clip with `optax.clip_by_global_norm({number(float(f'{clip:.1g}'))})`: about the norm "
+        "of the gradient without this growth."
         if math.isfinite(clip) and clip > 0
         else ""
     )
@@ -107,8 +107,8 @@ def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int
             f"value (limit {number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
         remedy=(
-            f"Start the recurrent weights orthogonal, or divide them by {number(per_step)} so that their "
-            f"largest eigenvalue is about 1.{advice}"
+            f"Initialize the recurrent weights as orthogonal, or divide them by {number(per_step)} so that "
+            f"their largest eigenvalue is about 1.{advice}"
         ),
         evidence={
             "growth_per_step": per_step,

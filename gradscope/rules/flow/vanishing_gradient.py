@@ -1,4 +1,4 @@
-"""δ shrinks layer by layer on its way back from the loss, so the first layers learn nothing.
+"""δ shrinks layer by layer on its way back from the loss, so the first layers hardly learn.
 
 ## What it does
 Follows δ = ∂L/∂z (how much the loss changes with the output z of a layer) from the last layer back to the
@@ -6,28 +6,30 @@ first and reports a steady decay to a thousandth or less.
 
 ## Why is this bad
 The gradient of a weight is δ of its layer times the input of that layer. Where δ has decayed, the first
-layers stay at their random start while the last ones train on top of noise: the loss falls a little and
-stops. A larger learning rate does not help, since it would have to differ by orders of magnitude between
-layers. Adam's division by the gradient's own size hides the ratio, not the loss of information: rounding
-and the noise of the batch weigh more the smaller δ is against them.
+layers stay near their initialization while the last ones train on random features: the loss falls a little
+and stops. A larger learning rate does not help, since it would have to differ by orders of magnitude between
+layers. Adam's division by the gradient's own size hides the ratio, not the loss of information: rounding and
+the noise of the batch weigh more the smaller δ is against them.
 
 ## How it is measured
-By the *norm* of δ at each depth (the longest path from the input; of layers side by side the largest
+By the *norm* of δ at each depth (the longest path from the input; of layers at the same depth the largest
 counts). For z = W a with fan-in n, ‖δ_a‖² = ‖Wᵀ δ_z‖² ≈ n · var(W) · ‖δ_z‖². Initialized by fan-in,
 n · var(W) is a constant, so the norm stays level whatever the widths, and batch size, loss scale and the
 reduction over the batch cancel in the ratio. The rms of δ would not stay level: it changes with the width.
 
 A fall counts only if no layer nearer to the input has a larger δ again (branches and bottlenecks dip and
-recover). The finding names the stretch from `last` back to `first` in which the decay happens. The cause is
-read beside it: weights against He (ReLU) or LeCun (other) initialization, and the activation function.
+recover). The finding names the layers from `last` back to `first` between which the decay happens, and a
+likely cause, from the weights relative to He (ReLU) or LeCun (other) initialization, and the activation
+function.
 
 ## Limits
 - `ratio = 1e-3`: δ of the first layer over δ of the last one. Source: β1 = 1e-3 of AUTOTRAINER (Zhang et
   al. 2021, ICSE), which takes weight gradients; its second, absolute limit is left out as it changes with
   the scale of the loss.
 - Steady: without its largest single step the ratio must still be at most `ratio ** 0.5`, without its two
-  largest `ratio ** 0.25`. This is set by the networks that must stay silent, listed below.
-- `depths = 4`: fewer cannot tell a decay from a jump. Three sigmoid layers reach 1/64 at the most.
+  largest `ratio ** 0.25`. This was set by the networks below that must not be reported.
+- `depths = 4`: with fewer, a decay cannot be distinguished from a jump. Three sigmoid layers reach 1/64 at
+  the most.
 
 ## Example
     for w in params:                      # 20 layers
@@ -39,12 +41,12 @@ Use instead:
         x = jax.nn.relu(x @ w)
 
 ## What it does not say
-It is silent on one or two jumps (a policy head at 0.01 of its scale, a loss weight, global average
+It does not report one or two jumps (a policy head at 0.01 of its scale, a loss weight, global average
 pooling), on exact zeros (a zero-initialized head or residual gain: `zero-gradient` looks at those), on
 residual and normalized networks (level), and on shallow sigmoid networks. A plain ReLU network with LeCun
-initialization loses a factor 0.71 a layer and is reported from 21 layers on: it may train, with effort.
-A network whose first layers get credit through a skip connection is healthy even if the path beside the
-skip decays.
+initialization loses a factor 0.71 a layer and is reported from 21 layers on, although it may train.
+A network whose first layers get credit through a skip connection is not reported, even if δ decays along the
+other path.
 
 ## Source
 Hochreiter 1991, *Untersuchungen zu dynamischen neuronalen Netzen*; Glorot and Bengio 2010 (AISTATS); He et
@@ -58,7 +60,7 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Layer, Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import Scale, common_activation, stretch, weight_scale
+from gradscope.rules.initialization import WeightScale, common_activation, stretch, weight_scale
 from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 
@@ -113,11 +115,11 @@ def vanishing_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit
     )
 
 
-def _cause(layers: Sequence[Layer], scale: Scale | None) -> tuple[str, str]:
+def _cause(layers: Sequence[Layer], scale: WeightScale | None) -> tuple[str, str]:
     function = common_activation(layers)
     if function == "logistic" and (scale is None or scale.ratio >= FAR_TOO_SMALL):
         return (
-            "The sigmoid function passes at most a quarter of δ.",
+            "The derivative of the sigmoid is at most 1/4.",
             "Replace the sigmoid by ReLU or GELU and initialize with He (standard deviation sqrt(2/fan_in)), "
             "or put a normalization before it and a residual connection around it.",
         )
@@ -129,14 +131,14 @@ def _cause(layers: Sequence[Layer], scale: Scale | None) -> tuple[str, str]:
         )
     if function in SQUASHING and scale is not None and scale.ratio > LARGE:
         return (
-            f"The weights are {number(scale.ratio)} times {scale.scheme} initialization, so `{function}` is "
-            "saturated: it is flat there and passes no δ.",
+            f"The weights are {number(scale.ratio)} times {scale.scheme} initialization, so `{function}` "
+            "may be saturated, where its derivative is nearly zero.",
             f"Use a standard deviation of {number(scale.wanted)} for `{scale.layer}`, which has "
-            f"{number(scale.measured)}, or normalize what goes into `{function}`.",
+            f"{number(scale.measured)}, or normalize the input of `{function}`.",
         )
     return (
-        "The weights have their usual size, so it is the depth without a shortcut."
+        "The weights have their usual size; the depth without skip connections may be the cause."
         if scale is not None
-        else "No weights to compare with an initialization were found on this stretch.",
+        else "No weights between these layers could be compared with an initialization.",
         "Add residual connections (x + f(x)) or a normalization (LayerNorm, BatchNorm) every second layer.",
     )

@@ -1,26 +1,26 @@
-"""δ of a recurrent state dies out within the sequence: early steps cannot be credited for the loss.
+"""δ of a recurrent state vanishes within the sequence, so early steps get no credit for the loss.
 
 ## What it does
 Follows δ = ∂L/∂h of the state h of a loop (an RNN through `lax.scan`) from the last step back to the first
 and reports the step at which it has fallen below a thousandth of its value at the end and stays there.
-The number of steps in between is the *credit horizon*: what happened earlier has no say in the update.
+The number of steps in between is the *credit horizon*: earlier steps hardly affect the update.
 
 ## Why is this bad
-The network cannot learn to remember anything for longer than its horizon, however long it trains: no
-gradient tells it to. It learns to use the last few steps and looks as if it had converged.
+The gradient hardly contains what happened before the horizon, so the network does not learn to remember it.
+It learns to use the last few steps and looks as if it had converged.
 
 ## How it is measured
 By the norm of δ of the carried state at every step of the loop, in one backward pass. The reference is the
 largest δ of the last eighth of the steps. Steps after the last one that the loss depends on are left out;
-so is what lies before an exact zero that follows large values (truncated backpropagation, a state that is
-not used). It is an error where the horizon is under half of the sequence, else a warning; and no more than
+so are the steps before an exact zero that follows large values (truncated backpropagation, an unused
+state). It is an error where the horizon is under half of the sequence, else a warning; and no more than
 a warning where a gate decides what is kept of the state (LSTM, GRU), because gates open in training.
 
 ## Limits
 - `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER,
-  Zhang et al. 2021). One or two jumps are no decay, as there.
+  Zhang et al. 2021). One or two jumps are not a decay, as there.
 - `steps = 8`: in a shorter loop the fall would need a factor below 0.37 a step, and such loops are mostly
-  iterations and no sequences.
+  iterations, not sequences.
 
 ## Example
     def step(h, x):                                  # 80 steps, loss on the last h
@@ -32,12 +32,12 @@ Use instead a gated cell whose forget gate starts open, here for a memory of 80 
     c = f * c + (1 - f) * candidate
 
 ## What it does not say
-An LSTM or GRU at initialization *does* vanish over 100 steps when the loss stands at the end only: with a
+An LSTM or GRU at initialization *does* vanish over 100 steps when the loss is at the end only: with a
 forget bias of 0 the gate is 0.5 and 0.5 ** 100 = 1e-30 is left, with a bias of 1 it is 0.73 ** 100 = 2e-14.
-That is measured, and a warning. Gates can open in training, from whatever credit the last steps give, so such
-a network may learn in spite of it: look again after some steps of training (`--params CHECKPOINT`).
-With a loss at every step the profile is level and the rule is silent: the steps near each loss hide how far
-each single loss reaches back. A task that needs no memory is healthy with a short horizon: ignore the rule.
+That is measured, and a warning. Gates can open in training, so such a network may learn in spite of it:
+check again after some steps of training (`--params CHECKPOINT`).
+With a loss at every step the profile is level and nothing is reported: how far each single loss reaches
+back is not visible then. A task that needs no memory is fine with a short horizon: ignore the rule.
 
 ## Source
 Hochreiter 1991; Bengio et al. 1994, *Learning long-term dependencies with gradient descent is difficult*;
@@ -114,10 +114,10 @@ def _remedy(recurrence: Recurrence, bias: float, horizon: int, length: int) -> s
     enough = f"If {horizon} steps of memory are enough, ignore this rule."
     if recurrence.gated:
         return (
-            f"Start the gate that keeps the state open: a bias of {number(bias)} on it (the forget gate of "
-            f"an LSTM, the update gate of a GRU) keeps credit over {length} steps. {enough}"
+            f"Initialize the gate that keeps the state as open: a bias of {number(bias)} on it (the forget "
+            f"gate of an LSTM, the update gate of a GRU) keeps credit over {length} steps. {enough}"
         )
     return (
         f"Use a gated cell (GRU or LSTM) with a forget bias of {number(bias)}, which keeps credit over "
-        f"{length} steps; or start the recurrent weights orthogonal and normalize the state. {enough}"
+        f"{length} steps; or initialize the recurrent weights as orthogonal and normalize the state. {enough}"
     )

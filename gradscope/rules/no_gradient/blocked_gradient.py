@@ -1,35 +1,35 @@
-"""An operation without a gradient stands between a parameter and the loss.
+"""An operation without a gradient blocks every path from a parameter to the loss.
 
 ## What it does
 Reports each operation that cuts every path from some parameters to the loss, with its source line and the
-layers that it starves: `stop_gradient`, `argmax`, `round`, `floor`, `sign`, a comparison, a conversion to
-integers.
+layers that get no gradient: `stop_gradient`, `argmax`, `round`, `floor`, `sign`, a comparison, a conversion
+to integers.
 
 ## Why is this bad
-Below the cut nothing learns, while the loss may still fall, because what stands above it trains on features
-that never change. No error is raised: the gradient is just zero.
+The layers before the operation do not learn, while the loss may still fall, because the layers after it train
+on features that never change. No error is raised: the gradient is zero.
 
 ## How it is measured
-Not by a number: the program of the loss (its jaxpr) is walked from each leaf to the loss; where all paths
-are cut, the cuts are reported, the one that starves most first.
+Exactly, from the program of the loss (its jaxpr): where all paths from a leaf to the loss are blocked, the
+blocking operations are reported, the one that affects most leaves first.
 
-`stop_gradient` is often meant. It is a note, and no error, where it takes the parameter itself, or where it
-freezes whole parts that are unlike the others: every part of one kind is frozen or none of it. Parts are the
-first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`, `dense_1` and
-`w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where nothing trains at all, it is an
-error whatever cut it.
+`stop_gradient` is often intended. It is a note, not an error, where it is applied to the parameter itself, or
+where it freezes whole parts of another kind than the others: every part of one kind is frozen or none of it.
+Parts are the first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`,
+`dense_1` and `w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where no parameter
+trains at all, it is an error in any case.
 
 ## Limits
-None: a path is cut or it is not. The line between meant and misplaced is the naming rule above; it was set by
-the healthy networks named below.
+None: a path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which
+was set by the healthy networks named below.
 
 ## Example
     for layer in layers[:3]:
         x = jax.nn.relu(x @ layer["w"])
     x = jax.lax.stop_gradient(x)               # layers 0 to 2 never learn
-    token = jnp.argmax(scores)                 # and so does what computes the scores
+    token = jnp.argmax(scores)                 # nor do the layers that compute the scores
 
-Use instead no `stop_gradient` between layers that shall learn, and a soft or straight-through choice:
+Use instead no `stop_gradient` between layers that are to learn, and a soft or straight-through choice:
 
     soft = jax.nn.softmax(scores)
     hard = jax.nn.one_hot(jnp.argmax(scores), scores.shape[-1])
@@ -38,7 +38,7 @@ Use instead no `stop_gradient` between layers that shall learn, and a soft or st
 ## What it does not say
 A frozen backbone under a new head, a target network, a straight-through estimator and a momentum encoder are
 healthy: the first two are notes, the others have a second path or none. If you freeze `dense_0` on purpose
-and train `dense_1`, freeze the parameter itself, `stop_gradient(params["dense_0"])`, and the rule knows.
+and train `dense_1`, freeze the parameter itself, `stop_gradient(params["dense_0"])`: that is a note.
 
 ## Source
 Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*, arXiv:1308.3432
@@ -55,7 +55,7 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.parts import by_layer, kind_of, names, only, paths
 from gradscope.rules.words import count, names_of
 
-Place = tuple[str, str]
+CutKey = tuple[str, str]
 REMEDY = {
     "round": "Round with a straight-through estimator: `x + stop_gradient(jnp.round(x) - x)`.",
     "floor": "Floor with a straight-through estimator: `x + stop_gradient(jnp.floor(x) - x)`.",
@@ -63,13 +63,13 @@ REMEDY = {
     "sign": "Use `jnp.tanh`, or `tanh(x) + stop_gradient(jnp.sign(x) - tanh(x))`.",
     "argmax": "Use `jax.nn.softmax` or a straight-through choice: `soft + stop_gradient(hard - soft)`.",
     "argmin": "Use `jax.nn.softmax(-x)` or a straight-through choice: `soft + stop_gradient(hard - soft)`.",
-    "convert_element_type": "Keep the value floating up to the loss; convert to integers for metrics only.",
+    "convert_element_type": "Keep the value a float up to the loss; convert to integers for metrics only.",
 }
-COMPARISON = "Replace the hard comparison by a soft one, `jax.nn.sigmoid(x - y)`, or take it out of the path."
+COMPARISON = "Replace the hard comparison by a soft one, `jax.nn.sigmoid(x - y)`, or remove it from the path."
 REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
 
 
-@rule("blocked-gradient", severity=Severity.ERROR)
+@rule("blocked-gradient", severity=Severity.ERROR, single_seed_suffices=True)
 def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     blocked = [
         _as_chosen(p) for p in measurement.parameters if p.connection is Connection.BLOCKED and p.size > 0
@@ -77,37 +77,37 @@ def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     trains = any(p.connection is Connection.CONNECTED and p.size > 0 for p in measurement.parameters)
     meant = _follows_parts(measurement)
     while blocked:
-        cut, starved = _widest(blocked)
-        blocked = [p for p in blocked if p not in starved]
-        yield _hit(measurement, cut, starved, trains, meant)
+        cut, unreached = _widest(blocked)
+        blocked = [p for p in blocked if p not in unreached]
+        yield _hit(measurement, cut, unreached, trains, meant)
 
 
 def _as_chosen(parameter: Parameter) -> Parameter:
-    """Frozen by name somewhere, it is meant to be: a codebook that is looked up by argmin, too."""
+    """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin."""
     named = tuple(cut for cut in parameter.cuts if cut.op == "stop_gradient" and cut.on_parameter)
     return replace(parameter, cuts=named) if named else parameter
 
 
-def _place(cut: Cut) -> Place:
+def _key(cut: Cut) -> CutKey:
     return cut.op, str(cut.source)
 
 
 def _widest(blocked: Sequence[Parameter]) -> tuple[Cut | None, list[Parameter]]:
-    """The cut that starves most leaves (an accidental one before a `stop_gradient`), and those leaves."""
-    starved: dict[Place, list[Parameter]] = {}
-    cuts: dict[Place, Cut] = {}
+    """The cut that blocks most leaves (of equals one that is no `stop_gradient`), and those leaves."""
+    unreached: dict[CutKey, list[Parameter]] = {}
+    cuts: dict[CutKey, Cut] = {}
     for parameter in blocked:
-        for place, cut in {_place(cut): cut for cut in parameter.cuts}.items():
-            starved.setdefault(place, []).append(parameter)
+        for place, cut in {_key(cut): cut for cut in parameter.cuts}.items():
+            unreached.setdefault(place, []).append(parameter)
             cuts.setdefault(place, cut)
     if not cuts:
         return None, list(blocked)
-    widest = max(starved, key=lambda place: (len(starved[place]), place[0] != "stop_gradient"))
-    return cuts[widest], starved[widest]
+    widest = max(unreached, key=lambda place: (len(unreached[place]), place[0] != "stop_gradient"))
+    return cuts[widest], unreached[widest]
 
 
 def _follows_parts(measurement: Measurement) -> bool:
-    """Whether parts of one kind are all blocked or all not."""
+    """Whether the parts of each kind are either all blocked or all connected."""
     leaves = [
         p
         for p in measurement.parameters
@@ -121,36 +121,37 @@ def _follows_parts(measurement: Measurement) -> bool:
 
 
 def _named(cut: Cut | None, parameter: Parameter) -> bool:
-    """Whether this cut takes the parameter itself."""
-    return cut is not None and any(_place(one) == _place(cut) and one.on_parameter for one in parameter.cuts)
+    """Whether this cut is applied to the parameter itself."""
+    return cut is not None and any(_key(one) == _key(cut) and one.on_parameter for one in parameter.cuts)
 
 
 def _hit(
-    measurement: Measurement, cut: Cut | None, starved: list[Parameter], trains: bool, meant: bool
+    measurement: Measurement, cut: Cut | None, unreached: list[Parameter], trains: bool, meant: bool
 ) -> Hit:
-    layers = list(by_layer(measurement, starved))
+    layers = list(by_layer(measurement, unreached))
     op = cut.op if cut else "an operation without a gradient"
-    note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in starved))
-    rest = "" if trains else " No parameter is left that trains."
+    note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in unreached))
+    rest = "" if trains else " No parameter of the model trains."
     what = f"`{op}`" if cut else op
     if note:
-        leaves = count(len(starved), "parameter")
+        leaves = count(len(unreached), "parameter")
         frozen = "is frozen" if len(layers) == 1 else "are frozen"
-        message = f"{names_of(layers)} {frozen} by {what}: no gradient for {leaves}."
-        remedy = "Nothing to do if these parts are meant to be frozen."
+        get = "gets" if len(unreached) == 1 else "get"
+        message = f"{names_of(layers)} {frozen} by {what}: {leaves} {get} no gradient."
+        remedy = "Nothing to do if these parts are frozen on purpose."
     else:
-        message = f"{what} cuts every path from {names_of(layers)} to the loss.{rest}"
+        message = f"{what} blocks every path from {names_of(layers)} to the loss.{rest}"
         remedy = REMEDY.get(
-            op, f"Take {what} out of the path, or give the parameter a second path to the loss."
+            op, f"Remove {what} from the path, or give the parameter a second path to the loss."
         )
         if op == "stop_gradient":
             remedy = "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
     return Hit(
         message=message,
         remedy=remedy,
-        evidence={"op": op, "layers": len(layers), "parameters": len(starved)},
+        evidence={"op": op, "layers": len(layers), "parameters": len(unreached)},
         layer=layers[-1],
-        parameter=only(starved),
+        parameter=only(unreached),
         source=cut.source if cut else None,
         severity=Severity.NOTE if note else None,
         layers=tuple(layers),

@@ -1,18 +1,18 @@
-"""A parameter that no operation connects to the loss: it can never learn.
+"""A parameter that no operation connects to the loss, so that it never learns.
 
 ## What it does
-Reports every layer with a leaf from which no path of operations leads to the loss. A part of the model of
-which no leaf is connected is one finding.
+Reports every layer with a leaf from which no path of operations leads to the loss. A part of the model with
+no connected leaf is one finding.
 
 ## Why is this bad
-The parameter keeps its first value for ever, and nothing says so: its gradient is a block of zeros, and
-Adam with weight decay even lets it shrink. The usual causes are a layer that is created and not called, a
+The parameter keeps its initial value, and no error is raised: its gradient is zero, and weight decay even
+shrinks it. The usual causes are a layer that is created and not called, a
 result that is computed and not returned, a variable overwritten by the wrong name, a branch that a
 configuration left out.
 
 ## How it is measured
-Not by a number: the program of the loss (its jaxpr) is walked from each leaf. A gradient that is zero while
-a path exists belongs to `zero-gradient`, a path that is cut to `blocked-gradient`.
+Exactly, from the program of the loss (its jaxpr). A gradient that is zero although a path exists is a
+finding of `zero-gradient`, a blocked path one of `blocked-gradient`.
 
 ## Limits
 None: a path exists or it does not. Source: reachability in the jaxpr, as JAX differentiates it.
@@ -28,10 +28,10 @@ Use instead:
 
 ## What it does not say
 A leaf that reaches the auxiliary output only (running statistics of BatchNorm, the parameters of a target
-network) is updated there and not by its gradient: a note. So is the last bias of a network of which the loss
-uses only derivatives (a score, a force, a gradient penalty): a constant has none. Unused rows of an embedding
-table are connected. A head for a task that this batch does not hold may be disconnected on purpose: ignore
-the rule, or check a loss that holds all tasks.
+network) is updated there and not by its gradient: a note. So is the last bias of a network if the loss uses
+only derivatives of its output (a score, a force, a gradient penalty), to which a constant does not
+contribute. Unused rows of an embedding table are connected. A head for a task that is not in this batch may
+be disconnected on purpose: ignore the rule, or check a loss with all tasks.
 
 ## Source
 The class of fault is "missing layer" and "wrong tensor" in Humbatova et al. 2020, *Taxonomy of Real Faults in
@@ -50,7 +50,7 @@ from gradscope.rules.words import count, names_of
 Groups = Mapping[str, Sequence[Parameter]]
 
 
-@rule("disconnected-parameter", severity=Severity.ERROR)
+@rule("disconnected-parameter", severity=Severity.ERROR, single_seed_suffices=True)
 def disconnected_parameter(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     filled = [parameter for parameter in measurement.parameters if parameter.size > 0]
     for kind in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):
@@ -80,20 +80,20 @@ def _by_part(groups: Groups, filled: Sequence[Parameter]) -> list[list[Parameter
 
 def _hit(measurement: Measurement, leaves: Sequence[Parameter], kind: Connection) -> Hit:
     layers = list(dict.fromkeys(leaf.layer for leaf in leaves))
-    told = names_of(names(leaves))
+    listed = names_of(names(leaves))
     verb = "does" if len(leaves) == 1 else "do"
     meant = kind is not Connection.DISCONNECTED
     if kind is Connection.DERIVATIVE:
         message = (
-            f"{told} {verb} not reach the loss: it uses only derivatives of the value that "
-            f"{'this is' if len(leaves) == 1 else 'these are'} added to, and a constant has none."
+            f"{listed} {verb} not affect the loss, which uses only derivatives of the value that "
+            f"{'this is' if len(leaves) == 1 else 'these are'} added to; a constant has derivative 0."
         )
-        remedy = "Nothing to do if the loss is meant to use derivatives alone (a score, a force, a penalty)."
+        remedy = "Nothing to do if the loss uses only derivatives on purpose (a score, a force, a penalty)."
     elif meant:
-        message = f"{told} {verb} not reach the loss: updated through the auxiliary output, not by gradient."
+        message = f"{listed} {verb} not reach the loss, only the auxiliary output, and may be updated there."
         remedy = "Nothing to do if this is state (running statistics, a target network)."
     else:
-        message = f"{told} {verb} not reach the loss: no operation leads from there to its value."
+        message = f"{listed} {verb} not reach the loss: no path of operations leads there."
         remedy = "Use the result of this layer in what the loss returns, or remove the parameter."
     if len(layers) > 1:
         message += f" {count(len(layers), 'layer')}: {names_of(layers)}."
@@ -113,8 +113,8 @@ def _hit(measurement: Measurement, leaves: Sequence[Parameter], kind: Connection
 def _nothing_connected(groups: Groups) -> Hit:
     leaves = [leaf for leaves in groups.values() for leaf in leaves]
     return Hit(
-        message=f"No parameter reaches the loss: {count(len(leaves), 'parameter')} without a path to it.",
-        remedy="Compute the loss from the parameters that are passed to it, not from a copy it closes over.",
+        message=f"No parameter reaches the loss: {count(len(leaves), 'parameter')}, none with a path to it.",
+        remedy="Compute the loss from the parameters passed to it, not from a copy that it closes over.",
         evidence={"parameters": len(leaves), "elements": sum(leaf.size for leaf in leaves)},
         explains=None,
     )

@@ -1,8 +1,8 @@
-"""A layer is connected to the loss, yet its gradient is exactly zero and stays so.
+"""The gradient of a layer is exactly zero, although the layer is connected to the loss.
 
 ## What it does
 Reports layers whose gradient is exactly 0 in every element although a path to the loss exists and nothing
-cuts it. Of several such layers in a row the one nearest to the loss is named, as the root.
+blocks it. Of several such consecutive layers the finding names the one nearest to the loss.
 
 ## Why is this bad
 The layer does not learn. Common causes: a ReLU whose units are all dead (its input is negative for every
@@ -11,15 +11,15 @@ multiplication by zero, a loss that is clipped or saturated, underflow in half p
 
 ## How it is measured
 By the largest absolute value of the gradient of each leaf, over the whole batch. Before a zero is judged,
-some optimizer steps are taken: what has a gradient then was zero by construction (a zero-initialized head
-or residual gain) and is not reported. Where that was not looked at, it is a warning.
+some optimizer steps are taken: a layer with a gradient then was zero by construction (a zero-initialized head
+or residual gain) and is not reported. Without these steps it is a warning.
 
-Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the *input* is zero: the sickness
-lies below, and the layer is told as a symptom of the dead layer beneath it, if there is one.
+Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the *input* is zero: the cause
+is in an earlier layer, and the layer is reported as a symptom of that layer, if it is dead.
 
 ## Limits
 None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
-exactly; a gradient that is merely small is the matter of `vanishing-gradient`.
+exactly; a gradient that is only small is a matter for `vanishing-gradient`.
 
 ## Example
     h = jax.nn.relu(x @ w - 100.0)          # never positive: no unit ever passes a gradient
@@ -29,11 +29,11 @@ Use instead:
     h = jax.nn.leaky_relu(x @ w)            # or a bias of 0 with He initialization
 
 ## What it does not say
-Healthy and silent: a bias before a normalization and a key bias under a softmax (the loss does not depend on
+Not reported: a bias before a normalization and a key bias under a softmax (the loss does not depend on
 them; any vector is passed over where another leaf of its layer has a gradient), everything below a
-zero-initialized head, unused rows of an embedding table. An expert that this batch was not routed to, beside
-alike layers that have a gradient, is a note; one whose later layers have a gradient is used, and dead. A
-vector on its own (a gain, a temperature) is a warning.
+zero-initialized head, unused rows of an embedding table. An expert that gets no input from this batch, while
+similar layers have a gradient, is a note; one whose later layers have a gradient is in use, and dead. A
+vector by itself (a gain, a temperature) is a warning.
 
 ## Source
 Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
@@ -58,18 +58,19 @@ Dead = Mapping[str, Sequence[Parameter]]
     "zero-gradient",
     severity=Severity.ERROR,
     symptom_of=("non-finite", "blocked-gradient", "disconnected-parameter", "vanishing-gradient"),
+    single_seed_suffices=True,
 )
 def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     dead = _dead(measurement)
     for run in _runs(measurement, dead):
-        starved = [layer for layer in run if not _has_delta(layer)]
-        root = (starved or run[:1])[-1]
+        without_delta = [layer for layer in run if not _has_delta(layer)]
+        root = (without_delta or run[:1])[-1]
         below = [layer for layer in run if layer is not root]
         yield _hit(measurement, root, below, dead)
 
 
 def _dead(measurement: Measurement) -> Dead:
-    """The leaves, by layer, whose zero is neither by construction nor by an invariance of the loss."""
+    """The leaves, by layer, with a zero gradient that neither construction nor an invariance explains."""
     rows = {layer.name for layer in measurement.layers if layer.gradient_max == 0 and layer.depth is not None}
     rows -= {layer.name for layer in measurement.layers if layer.alive_later is True}
     dead: dict[str, list[Parameter]] = {}
@@ -89,7 +90,7 @@ def _connected(measurement: Measurement) -> list[Parameter]:
 
 
 def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:
-    """Dead layers that follow each other, in forward order; layers without a path stand in no run's way."""
+    """Consecutive dead layers, in forward order; layers without a path to the loss are skipped."""
     connected = by_layer(measurement, _connected(measurement))
     run: list[Layer] = []
     for layer in measurement.layers:
@@ -122,7 +123,7 @@ def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     member = layer.name[: layer.name.rfind("]") + 1]
     mine = [other for other in measurement.layers if member and other.name.startswith(member)]
     if any(_has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
-        # The loss uses this member: only what stands beside the layer within it says otherwise.
+        # The loss uses this member: only its own layers at the same depth can show that this one is unused.
         alike = [other for other in alike if other in mine]
     return bool(alike)
 
@@ -134,7 +135,7 @@ def _siblings(name: str) -> str:
 
 
 def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
-    """Some optimizer steps were taken, and it did not come alive."""
+    """Whether the gradient is still zero after some optimizer steps."""
     return root.alive_later is False or all(leaf.alive_later is False for leaf in leaves)
 
 
@@ -151,17 +152,16 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     leaves = dead[root.name]
     unrouted = _unrouted(measurement, root, dead)
     later = (
-        " and stays so after some optimizer steps"
+        ", and still is after some optimizer steps"
         if _looked(root, leaves)
-        else "; whether it stays so after an optimizer step was not looked at"
+        else "; whether it still is after an optimizer step was not measured"
     )
     mine = all(leaf.layer == root.name for leaf in leaves)
     what = names_of([leaf.name for leaf in leaves] if mine else [root.name])
     message = f"The gradient of {what} is exactly zero{later}."
     if others:
-        message += (
-            f" So is that of {count(len(others), 'layer')} next to it: {names_of([o.name for o in others])}."
-        )
+        neighbors = count(len(others), "neighboring layer")
+        message += f" The same holds for {neighbors}: {names_of([other.name for other in others])}."
     cause, remedy = _cause(root, unrouted)
     return Hit(
         message=f"{message} {cause}",
@@ -178,20 +178,21 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
 def _cause(root: Layer, unrouted: bool) -> tuple[str, str]:
     if unrouted:
         return (
-            "Alike layers beside it have a gradient: this batch does not use it.",
+            "Similar layers at the same depth have a gradient, so this batch may not use it.",
             "Nothing to do if it is an expert or a branch; check over more batches to be sure.",
         )
     if _has_delta(root):
         return (
-            "δ at its output is not zero, so its input is: every value that goes into it is exactly 0.",
+            "δ at its output is not zero, so its input is: every value of it is exactly 0.",
             "Look at what produces the input of this layer: dead units, a mask, or data that is all zeros.",
         )
     if common_activation([root]) in ("relu", "relu6"):
         return (
-            "It goes into a ReLU, which is probably dead: negative for every sample.",
-            "Start its bias at 0 and its weights from He initialization, or use `jax.nn.leaky_relu` or GELU.",
+            "Its output goes into a ReLU, which may be dead: its input negative for every sample.",
+            "Use a bias of 0 and He initialization for its weights, or `jax.nn.leaky_relu` or GELU instead.",
         )
     return (
-        "δ at its output is exactly zero: what follows passes no gradient on.",
-        "Look at what stands between it and the loss: a product with zero, a clip, a saturated function.",
+        "δ at its output is exactly zero: the operations after it pass no gradient back.",
+        "Look for an operation between it and the loss with a zero derivative: a product with zero, a clip, "
+        "a saturated function.",
     )

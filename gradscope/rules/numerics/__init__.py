@@ -1,1 +1,1 @@
-"""Numbers that are no longer numbers."""
+"""Numbers that are not finite, or may become so."""

@@ -1,22 +1,24 @@
 """A NaN or an infinity in the parameters, the batch, the loss or a gradient.
 
 ## What it does
-Names the operation at which a number stopped being finite, forward or backward: its line, what it got and
-gave there, why, and the remedy for that case; and the parameters whose gradient it poisons. One finding, for
-the root; other findings of such a run are told beside it, since nothing else can be judged.
+Names the origin of the first NaN or infinity: the operation, in the forward or the backward pass, with its
+line, operands and result, the reason, the remedy for that case, and the parameters whose gradient is not
+finite because of it. It is one finding; other findings of such a run are listed with it, as its likely
+symptoms.
 
 ## Why is this bad
-One NaN in a gradient makes the parameter NaN in the next step, and one step later all of them.
+A NaN in a gradient makes the parameter NaN in the next step, and soon all others.
 
 ## How it is measured
-The program and its derivative run once more, operation by operation. A bad result is traced to what made it
-bad by running the operation again with the bad operands replaced by finite numbers; if the result is then
-finite, they were the cause. The first operation that makes a bad number by itself is the origin: inside jit,
-scan (with the iteration), cond, vmap, remat and custom rules. What led up to it is shown with its ranges.
+The program and its derivative run once more, operation by operation. An operation with a result that is not
+finite runs again with its non-finite operands replaced by finite numbers; if the result is then finite, they
+were the cause. The first operation that makes such a number from finite operands is the origin: inside jit,
+scan (with the iteration), cond, vmap, remat and custom rules. The operations before it are shown with their
+ranges.
 
-Where that run does not show it (compiled as a whole, a program may round otherwise) the order of blame is: a
-leaf of the parameters; a leaf of the batch; the first layer whose output is not finite; the loss; the layer
-nearest to the loss whose δ = ∂L/∂z is not finite; a gradient.
+Where that run does not show it (compiled as a whole, a program may round differently), the finding names the
+first of these: a leaf of the parameters; a leaf of the batch; the first layer whose output is not finite; the
+loss; the layer nearest to the loss whose δ = ∂L/∂z is not finite; a gradient.
 
 ## Limits
 None: finite or not, by IEEE 754. A norm that overflows while every element is finite is not counted.
@@ -27,16 +29,16 @@ None: finite or not, by IEEE 754. A norm that overflows while every element is f
 Use instead:
 
     square = jnp.sum((x - y) ** 2)
-    safe = jnp.where(square > 0, square, 1.0)          # the square root never sees a 0,
+    safe = jnp.where(square > 0, square, 1.0)          # the square root never gets a 0,
     distance = jnp.where(square > 0, jnp.sqrt(safe), 0.0)
 
 One `where` is not enough: its gradient multiplies the branch not taken by 0, and 0 * inf = NaN.
 
 ## What it does not say
-A value that is not finite and reaches neither the loss nor a gradient is masked on purpose (attention
-scores of -inf, a padded row) and is no finding. An infinity that was meant (a mask, a start of `jnp.inf`) is
-never the origin: what makes a NaN of it is. A leaf of the batch with NaN for "missing" that is masked
-is a note, a parameter that holds an infinity (a stored mask) without harm is a warning.
+A value that is not finite and reaches neither the loss nor a gradient is masked on purpose (attention scores
+of -inf, a padded row) and is not reported. An intended infinity (a mask, an initial value of `jnp.inf`) is
+never the origin; the operation that makes a NaN from it is. A leaf of the batch with masked NaN values for
+"missing" is a note; a parameter with an infinity that does no harm (a stored mask) is a warning.
 
 ## Source
 The two-`where` rule: JAX FAQ, "Gradients contain NaN where using where"; jax-ml/jax#347.
@@ -50,7 +52,7 @@ from typing import TypeVar
 
 from gradscope.records import Cause, Measurement, NonFiniteInput, NonFiniteValue, Origin, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.numerics.origins import born
+from gradscope.rules.numerics.origins import origin_finding
 from gradscope.rules.numerics.remedies import TWO_WHERE
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import count, names_of, number
@@ -58,42 +60,42 @@ from gradscope.rules.words import count, names_of, number
 T = TypeVar("T")
 
 
-@rule("non-finite", severity=Severity.ERROR)
+@rule("non-finite", severity=Severity.ERROR, single_seed_suffices=True)
 def non_finite(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
-    poisoned = [p for p in measurement.parameters if not math.isfinite(p.gradient_max)]
-    harmful = bool(poisoned) or not math.isfinite(measurement.loss)
+    affected = [p for p in measurement.parameters if not math.isfinite(p.gradient_max)]
+    harmful = bool(affected) or not math.isfinite(measurement.loss)
     broken = [parameter for parameter in measurement.parameters if parameter.weight_nonfinite]
-    tail = _poison(measurement, poisoned)
+    tail = _consequences(measurement, affected)
     origin = measurement.origin if harmful else None
     if origin is not None and origin.cause not in (Cause.PARAMETER, Cause.BATCH):
-        yield born(measurement, origin, tail)
+        yield origin_finding(measurement, origin, tail)
     elif broken and not (origin is not None and origin.cause is Cause.BATCH):
         yield _in_parameters(measurement, _first(broken, origin, lambda leaf: leaf.name), tail, harmful)
     elif measurement.nonfinite_inputs:
         inputs = _first(measurement.nonfinite_inputs, origin, lambda leaf: _of_batch(leaf.name))
         yield _in_batch(inputs, tail, harmful)
     elif harmful:
-        yield _in_run(measurement, poisoned, tail)
+        yield _in_run(measurement, affected, tail)
 
 
 def _first(leaves: Sequence[T], origin: Origin | None, name: Callable[[T], str]) -> list[T]:
-    """The leaf that was found to do the harm, before the others."""
+    """The leaf that was found to be the origin, before the others."""
     return sorted(leaves, key=lambda leaf: origin is None or name(leaf) != origin.op)
 
 
-def _poison(measurement: Measurement, poisoned: Sequence[Parameter]) -> str:
+def _consequences(measurement: Measurement, affected: Sequence[Parameter]) -> str:
     loss = f" The loss is {number(measurement.loss)}." if not math.isfinite(measurement.loss) else ""
-    if not poisoned:
+    if not affected:
         return loss
-    names = names_of([parameter.name for parameter in poisoned])
-    return f"{loss} It poisons the gradient of {count(len(poisoned), 'parameter')}: {names}."
+    names = names_of([parameter.name for parameter in affected])
+    return f"{loss} The gradient of {count(len(affected), 'parameter')} is not finite: {names}."
 
 
 def _in_parameters(measurement: Measurement, broken: Sequence[Parameter], tail: str, harmful: bool) -> Hit:
     first = broken[0]
-    more = _so_do([leaf.name for leaf in broken[1:]])
+    more = _also([leaf.name for leaf in broken[1:]])
     return Hit(
-        message=f"{_holds(first.name, first.weight_nonfinite, first.size)} before anything ran.{more}{tail}",
+        message=f"{_holds(first.name, first.weight_nonfinite, first.size)} at the start.{more}{tail}",
         remedy="Look at where this parameter comes from: its initialization, a checkpoint, the last update.",
         evidence={"nonfinite": first.weight_nonfinite, "elements": first.size, "parameters": len(broken)},
         layer=first.layer,
@@ -110,8 +112,8 @@ def _of_batch(name: str) -> str:
 
 def _in_batch(inputs: Sequence[NonFiniteInput], tail: str, harmful: bool) -> Hit:
     first, *others = inputs
-    more = _so_do([_of_batch(leaf.name) for leaf in others])
-    masked = "" if harmful else " It reaches neither the loss nor a gradient, so it is masked."
+    more = _also([_of_batch(leaf.name) for leaf in others])
+    masked = "" if harmful else " The loss and all gradients are finite, so it is masked."
     return Hit(
         message=f"{_holds(_of_batch(first.name), first.count, first.size)}.{more}{masked}{tail}",
         remedy=(
@@ -125,8 +127,8 @@ def _in_batch(inputs: Sequence[NonFiniteInput], tail: str, harmful: bool) -> Hit
     )
 
 
-def _so_do(names: Sequence[str]) -> str:
-    return f" So {'does' if len(names) == 1 else 'do'} {names_of(names)}." if names else ""
+def _also(names: Sequence[str]) -> str:
+    return f" The same holds for {names_of(names)}." if names else ""
 
 
 def _holds(name: str, bad: int, size: int) -> str:
@@ -135,16 +137,16 @@ def _holds(name: str, bad: int, size: int) -> str:
     )
 
 
-def _in_run(measurement: Measurement, poisoned: Sequence[Parameter], tail: str) -> Hit:
+def _in_run(measurement: Measurement, affected: Sequence[Parameter], tail: str) -> Hit:
     forward = next((value for value in measurement.nonfinite_values if value.forward), None)
     backward = _nearest_to_loss(measurement)
     if forward is not None:
         return _at(measurement, forward, *_forward_words(measurement, forward), tail)
     if not math.isfinite(measurement.loss):
         message = (
-            "The loss is not finite although the output of every layer is: its own expression makes it so."
+            "The loss is not finite although the output of every layer is: the origin is in the loss itself."
         )
-        remedy = f"Look at the loss: log of 0, division by 0, overflow of exp. {TWO_WHERE}"
+        remedy = f"Look at the loss for a log of 0, a division by 0 or an overflow of exp. {TWO_WHERE}"
         return Hit(message + tail, remedy, {"loss": measurement.loss}, explains=None)
     if backward is not None:
         message = (
@@ -152,34 +154,33 @@ def _in_run(measurement: Measurement, poisoned: Sequence[Parameter], tail: str) 
             "derivative of an operation between this layer and the loss is NaN or infinite."
         )
         return _at(measurement, backward, message, TWO_WHERE, tail)
-    last = poisoned[-1]
+    last = affected[-1]
     message = f"The loss and every δ that was measured are finite, but the gradient of `{last.name}` is not."
     source = source_of(measurement, last.layer)
-    return Hit(
-        message + tail, TWO_WHERE, _poisoned(measurement), last.layer, last.name, source, explains=None
-    )
+    return Hit(message + tail, TWO_WHERE, _counts(measurement), last.layer, last.name, source, explains=None)
 
 
 def _forward_words(measurement: Measurement, value: NonFiniteValue) -> tuple[str, str]:
     message = f"The output of `{value.layer}`{_step(value)} is the first value that is not finite."
     if math.isfinite(measurement.loss):
         return (
-            f"{message} It is masked before the loss, but not on the way back: 0 times NaN is NaN.",
+            f"{message} The loss is finite: it masks this value, but the backward pass does not, since "
+            "0 times NaN is NaN.",
             TWO_WHERE,
         )
     return message, (
-        "Look at this line: an overflow (weights or input too large), a division by 0, or the log or root of "
-        "a number below 0."
+        "Look at this line for an overflow (weights or input too large), a division by 0, or the log or root "
+        "of a number below 0."
     )
 
 
 def _at(measurement: Measurement, value: NonFiniteValue, message: str, remedy: str, tail: str) -> Hit:
     source = value.source or source_of(measurement, value.layer)
-    evidence = _poisoned(measurement) | ({} if value.step is None else {"step": value.step})
+    evidence = _counts(measurement) | ({} if value.step is None else {"step": value.step})
     return Hit(message + tail, remedy, evidence, value.layer, None, source, explains=None)
 
 
-def _poisoned(measurement: Measurement) -> dict[str, float | int | str]:
+def _counts(measurement: Measurement) -> dict[str, float | int | str]:
     bad = sum(not math.isfinite(parameter.gradient_max) for parameter in measurement.parameters)
     return {"loss": measurement.loss, "poisoned_parameters": bad, "parameters": len(measurement.parameters)}
 

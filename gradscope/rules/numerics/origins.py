@@ -1,4 +1,4 @@
-"""Tells an origin in words: the operation, the numbers it got and gave, what came of it."""
+"""Describes the origin of a NaN or infinity: the operation, its operands and result, the consequences."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gradscope.rules.words import number
 
 SIGNS: Mapping[str, str] = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 SHOWN = 3
-"""Operands that are shown; a callback may have twenty."""
+"""Most operands that are shown; a callback may have twenty."""
 
 
-def born(measurement: Measurement, origin: Origin, tail: str) -> Hit:
-    """`tail` says what it poisons."""
+def origin_finding(measurement: Measurement, origin: Origin, tail: str) -> Hit:
+    """The finding on an origin; `tail` is a sentence on its consequences."""
     why, remedy = EXPLAINED[origin.cause]
     place = f" It happens {_steps(origin.steps)}." if origin.steps else ""
     return Hit(
@@ -30,13 +30,13 @@ def born(measurement: Measurement, origin: Origin, tail: str) -> Hit:
 
 
 def _what(origin: Origin) -> str:
-    """The operation and its numbers at the element where it happened, and what an infinity turned into."""
+    """The operation and its numbers at the element of the origin, and what an infinity became."""
     step = Calculation(origin.op, origin.operands, origin.result)
     extent = _extent(origin)
     if origin.cause is Cause.CONSTANT:
         found = f"A constant of the program holds {number(origin.result)}{extent}"
     elif origin.cause is Cause.OUTSIDE_INDEX:
-        found = f"`{origin.op}` takes what is not there{extent}"
+        found = f"`{origin.op}` reads outside of its array{extent}"
     elif origin.derivative_of is None:
         found = f"{_calculated(step)}{extent}"
     elif origin.cause is Cause.CUSTOM_RULE:

@@ -1,11 +1,12 @@
-"""For each known way to stop being finite: why it happens, and the one remedy."""
+"""For each known cause of a NaN or infinity: why it happens, and one remedy."""
 
 from __future__ import annotations
 
 from gradscope.records import Cause
 
 TWO_WHERE = (
-    "Keep the dangerous operation (sqrt, log, division, norm, power) away from its bad point on both sides: "
+    "Keep the operation (sqrt, log, division, norm, power) away from its singular point, in the value and in "
+    "the gradient: "
     "`x_safe = jnp.where(ok, x, 1.0)`, then `jnp.where(ok, f(x_safe), 0.0)`."
 )
 
@@ -29,7 +30,7 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
         "Make the operand positive (`jax.nn.softplus(x)`, `jnp.abs(x) + 1e-8`), or learn its log.",
     ),
     Cause.ROOT_AT_ZERO: (
-        "The slope of a root at 0 is infinite.",
+        "The derivative of a root at 0 is infinite.",
         "Keep 0 out of the root: `jnp.sqrt(x + 1e-12)`; where 0 has to stay exactly 0, "
         "`ok = x > 0`, then `jnp.where(ok, jnp.sqrt(jnp.where(ok, x, 1.0)), 0.0)`.",
     ),
@@ -38,7 +39,7 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
         "Use `optax.safe_norm(x, 1e-8)`, or `jnp.sqrt(jnp.sum(x**2, axis=-1) + 1e-12)`.",
     ),
     Cause.STD_OF_CONSTANT: (
-        "Where all values are equal their variance is 0, and the slope of its root is infinite.",
+        "Where all values are equal their variance is 0, and the derivative of its root is infinite.",
         "Put the epsilon inside the root: `jnp.sqrt(jnp.var(x, axis=-1) + 1e-6)` in place of "
         "`jnp.std(x, axis=-1)`.",
     ),
@@ -60,43 +61,43 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
         "Count at least one: `(x * mask).sum() / jnp.maximum(mask.sum(), 1)`.",
     ),
     Cause.UNSAFE_WHERE: (
-        "A `where` keeps this value out of the result, but its gradient is computed all the same, and 0 "
-        "times an infinite slope is NaN.",
+        "A `where` keeps this value out of the result, but its gradient is computed as well, and 0 "
+        "times an infinite derivative is NaN.",
         "Guard the operand too, not only the result: `ok = ...`, `x_safe = jnp.where(ok, x, 1.0)`, then "
         "`jnp.where(ok, f(x_safe), 0.0)`.",
     ),
     Cause.EXP_OVERFLOW: (
-        "The exponential is larger than the dtype holds.",
+        "The exponential exceeds the range of the dtype.",
         "Subtract the maximum first (`jnp.exp(x - x.max(axis=-1, keepdims=True))`), or use `jax.nn.softmax`, "
         "`jax.nn.logsumexp` or `jax.nn.softplus`, which do.",
     ),
     Cause.POWER_AT_ZERO: (
-        "A power below 1 has an infinite slope at 0, a power below 0 an infinite value.",
+        "A power with an exponent below 1 has an infinite derivative at 0, one below 0 an infinite value.",
         "Keep the base above 0: `(x + 1e-8) ** p`, or `jnp.maximum(x, 1e-8) ** p`.",
     ),
     Cause.POWER_OF_NEGATIVE: (
-        "A power of a negative base is defined for whole exponents only, and its slope in the exponent takes "
-        "the log of the base.",
+        "A power of a negative base is defined for whole exponents only, and its derivative in the exponent "
+        "contains the log of the base.",
         "Take the power of the size and put the sign back: `jnp.sign(x) * jnp.abs(x) ** p`; for a whole "
         "exponent give it as a Python `int`.",
     ),
     Cause.ANGLE_AT_ORIGIN: (
-        "The angle of (0, 0) has no gradient: its slope is 0 / 0.",
+        "The angle of (0, 0) has no gradient: the derivative is 0 / 0.",
         "Move the point off the origin: `ok = x**2 + y**2 > 0`, then "
         "`jnp.arctan2(jnp.where(ok, y, 0.0), jnp.where(ok, x, 1.0))`.",
     ),
     Cause.HALF_PRECISION: (
-        "float16 ends at 65504.",
+        "The largest float16 is 65504.",
         "Use bfloat16, which has the range of float32, or keep this part in float32 "
         "(`x.astype(jnp.float32)`); a gradient that overflows needs a smaller loss scale.",
     ),
     Cause.OVERFLOW: (
-        "The result is larger than the dtype holds: what goes in has grown too large.",
-        "Bring it down where it grows (the lead-up shows where): smaller initial weights "
+        "The result exceeds the range of the dtype, because the operands are too large.",
+        "Reduce it where it grows (the operations before the origin show where): smaller initial weights "
         "(`jax.nn.initializers.he_normal()`), a normalization layer, or work with logarithms.",
     ),
     Cause.GROWTH_IN_LOOP: (
-        "The values grow at every iteration until the dtype cannot hold them.",
+        "The values grow at every iteration until they exceed the range of the dtype.",
         "Keep the factor per step near 1: an orthogonal initial matrix, a gate, a normalization or "
         "`jnp.tanh` inside the step.",
     ),
@@ -134,28 +135,28 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
     ),
     Cause.OUTSIDE_DOMAIN: (
         "The function is not defined there, or has a pole.",
-        "Clip the operand to where it is: `jnp.clip(x, -1 + 1e-6, 1 - 1e-6)` for arccos, arcsin, arctanh and "
+        "Clip the operand to the domain: `jnp.clip(x, -1 + 1e-6, 1 - 1e-6)` for arccos, arcsin, arctanh and "
         "erfinv.",
     ),
     Cause.EDGE_OF_DOMAIN: (
-        "At the edge of its domain the slope of the function is infinite.",
+        "At the edge of its domain the derivative of the function is infinite.",
         "Stay inside: `jnp.clip(x, -1 + 1e-6, 1 - 1e-6)`; for the angle between vectors use `jnp.arctan2`.",
     ),
     Cause.CUSTOM_RULE: (
-        "The derivative rule that the program gives for this function makes it.",
-        "Guard the rule at this point, as the derivative of a plain expression would have to be; "
+        "The custom derivative rule of this function makes it.",
+        "Guard the rule at this point, as you would guard the derivative of a plain expression; "
         "`gradscope verify` compares the rule with finite differences.",
     ),
     Cause.UNSEEN: (
-        "gradscope ran this operation as a whole: what it does inside was not looked at.",
-        "Check its result where it is made, or write this part in plain JAX while you search.",
+        "gradscope ran this operation as a whole and did not look inside it.",
+        "Check its operands and its result, or write this part in plain JAX to find the origin.",
     ),
     Cause.PARAMETER: (
-        "It was there before anything ran.",
+        "It was there before the first operation.",
         "Look at where this parameter comes from: its initialization, a checkpoint, the last update.",
     ),
     Cause.BATCH: (
-        "It was there before anything ran.",
+        "It was there before the first operation.",
         "Clean the data: drop or fill these values, for instance with `jnp.nan_to_num` before training.",
     ),
     Cause.CONSTANT: (

@@ -1,46 +1,46 @@
-"""An expression that can turn into NaN or infinity, although it has not yet.
+"""An expression that is finite in this run, but may become NaN or infinite later.
 
 ## What it does
 Reads the program for operations that are not finite at some point (a log, root, division or power at 0, an
-`exp` that overflows, an angle at its end), proves what it can about the range of their operands, and measures
-how near the others come in this run. One finding for each line of your code; never an error.
+`exp` that overflows, an arccos at ±1), proves what it can about the range of their operands, and measures how
+near the others come in this run. There is one finding per line of your code, and never an error.
 
 ## Why is this bad
-Such a loss trains for hours and is NaN from one step to the next, when a logit has grown or two points meet.
-Found before, it is one line to rewrite.
+Such a loss can train for hours and be NaN from one step to the next, when a logit has grown or two points
+coincide. Found before, it is one line to rewrite.
 
 ## How it is measured
-Ranges: an epsilon, a `clip`, a square, a maximum that is subtracted, a `where` around the operand prove an
-operation safe; so do `jax.nn`, `jax.scipy` and Optax. An operation that is left, that depends on the
-parameters or the batch and that the loss (for a derivative: with a gradient) reads, is measured in the flow
-pass: the smallest operand that is not 0 itself, the largest exponent. An operand on the point itself is left
-out: where the run is finite it is masked, and where it is not, `non-finite` speaks.
+By interval analysis: an epsilon, a `clip`, a square, a maximum that is subtracted, a `where` around the
+operand prove an operation safe; so do `jax.nn`, `jax.scipy` and Optax. Any other operation that depends on
+the parameters or the batch, and on which the loss depends (for a derivative: with a gradient), is measured in
+the flow pass: the smallest operand that is not 0 itself, the largest exponent. An operand at the singular
+point itself is not counted: in a finite run it is masked, otherwise `non-finite` reports it.
 
-*Reached* is the share of the way: for an `exp` the largest exponent over the one that overflows (88.7 in
-float32); for what goes to 0, log(operand) over log(the dtype's smallest normal number), since floats run out
-of exponents; near 1 the same with half of its eps, the distance of the last two numbers.
+*Reached* is the share of the way to the singular point: for an `exp` the largest exponent over the one that
+overflows (88.7 in float32); for what goes to 0, log(operand) over log(the dtype's smallest normal number), in
+powers of ten; near 1 the same with half of its eps, the distance of neighboring numbers below 1.
 
 ## Limits
-`half = 0.5`: exponents twice as large would fail, which is what the square of the value is. A note, or a
-warning where a safe spelling exists. `close = 0.9`: 10 % more in the exponent fails: a warning in any case.
-An operand that is a difference of terms warns where it is smaller than 2 eps times its largest element (for a
+`half = 0.5`: an exponent twice as large, as of the squared value, would overflow. A note, or a warning where
+a safe spelling exists. `close = 0.9`: an exponent 11 % larger would overflow; it is a warning in any case. An
+operand that is a difference of terms warns where it is smaller than 2 eps times its largest element (for a
 sum of squared differences 4 eps²): rounding alone, eps for each term, can make it 0.
 
-Six expressions are told as a note even from afar, since a safe spelling costs nothing: log of softmax, log of
-sigmoid, log of 1 - tanh², softmax and logsumexp by hand without the maximum subtracted, and a `where` that
-guards the value of an operation but not its gradient.
+Six expressions are a note even if their operands are far away, since a safe spelling costs nothing: log of
+softmax, log of sigmoid, log of 1 - tanh², softmax and logsumexp by hand without the maximum subtracted, and a
+`where` that guards the value of an operation but not its gradient.
 
 ## Example
-    loss = -jnp.mean(jnp.log(jax.nn.softmax(logits))[rows, labels])   # NaN once logits lie 88 apart
+    loss = -jnp.mean(jnp.log(jax.nn.softmax(logits))[rows, labels])   # NaN once logits are 88 apart
 
 Use instead:
 
     loss = -jnp.mean(jax.nn.log_softmax(logits)[rows, labels])
 
 ## What it does not say
-That the model is sick: every finding is about a later run. Operations inside `while_loop`, custom derivative
-rules and branches not taken are not looked at. A sum of positive terms that goes to 0 by one special input (a
-row without a single valid element) is seen only when a batch has it.
+That the run is wrong: every finding is about a possible later run. Operations inside `while_loop`, in custom
+derivative rules and in branches that are not taken are not analyzed. A sum of positive terms that is 0 only
+for a special input (a row without a valid element) is found only if the batch has it.
 
 ## Source
 Goldberg 1991, "What every computer scientist should know about floating-point arithmetic"; Blanchard, Higham
@@ -54,7 +54,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Hazard, Measurement, Severity, Source
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.hazards import how_near, words_of
+from gradscope.rules.numerics.hazard_texts import how_near, words_of
 from gradscope.rules.words import count
 
 
@@ -71,7 +71,7 @@ def unstable_expression(measurement: Measurement, limits: Limits) -> Iterator[Hi
 
 
 def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
-    """`None` where there is nothing to say."""
+    """`None` where there is no finding."""
     structural = words_of(hazard).structural
     if hazard.distance <= hazard.rounding or hazard.reached >= limits["close"]:
         return Severity.WARNING
@@ -84,7 +84,12 @@ def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
 
 def _hit(severity: Severity, hazard: Hazard, at_line: int, limits: Limits) -> Hit:
     words = words_of(hazard)
-    on_it = f" {count(hazard.on_it, 'element')} already there, and masked so far." if hazard.on_it else ""
+    verb = "is" if hazard.on_it == 1 else "are"
+    on_it = (
+        f" {count(hazard.on_it, 'element')} {verb} at that point already, and {verb} masked in this run."
+        if hazard.on_it
+        else ""
+    )
     return Hit(
         message=f"{words.what} {how_near(hazard)}. {words.fails}{on_it}",
         remedy=words.remedy,

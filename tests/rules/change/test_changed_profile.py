@@ -105,7 +105,9 @@ def test_of_layers_side_by_side_the_best_path_counts() -> None:
 def test_activations_that_now_grow_are_found_at_the_end_of_their_growth() -> None:
     (finding,) = against(activations([4.0**i for i in range(8)]), activations([1.0] * 8))
     assert finding.evidence["of"] == "activation"
-    assert finding.message.startswith("The output of `layers[7]` is 16400 times")
+    assert finding.message.startswith(
+        "The output of `layers[7]`, relative to that of `layers[0]`, is 16400 times"
+    )
     assert against(activations([0.25**i for i in range(8)]), activations([1.0] * 8))
 
 

@@ -94,7 +94,7 @@ def test_the_remedy_fits_what_is_wrong() -> None:
     (flipped,) = found(rules=(custom(ratio=-1.00001),))
     assert flipped.remedy == "Change the sign of the cotangent of `x` in the rule of `swish`."
     (forward,) = found(rules=(custom(argument="", ratio=None),))
-    assert forward.remedy == "Let the forward half of the rule return what `swish` itself returns."
+    assert forward.remedy == "Let the forward function of the rule return what `swish` itself returns."
 
 
 def test_two_wrong_arguments_of_one_rule_are_one_finding() -> None:
@@ -117,7 +117,7 @@ def test_a_leaf_that_is_wrong_for_another_reason_is_another_finding() -> None:
 def test_without_a_rule_to_blame_the_leaf_nearest_to_the_loss_is_named() -> None:
     (finding,) = found(leaf("a.w", Verdict.WRONG), leaf("b.w", Verdict.WRONG), leaf("c.w"))
     assert finding.layer == "b"
-    assert finding.message.startswith("Backpropagation gives `b.w` another gradient than the loss has")
+    assert finding.message.startswith("Backpropagation gives a wrong gradient for `b.w`")
     assert "`a.w`" in finding.message
     assert finding.evidence["relative_error"] == 0.5
     assert "between `b` and the loss" in finding.remedy

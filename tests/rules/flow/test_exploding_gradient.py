@@ -61,5 +61,5 @@ def test_where_the_activations_explode_too_no_clipping_number_is_made_up():
     net = chain(decay(8, 4.0))
     layers = [replace(one, activation_rms=4.0**i) for i, one in enumerate(net.layers)]
     (finding,) = found(measured(layers), RULE)
-    assert "Clipping treats the symptom only" in finding.remedy
+    assert "Clipping only treats the symptom" in finding.remedy
     assert finding.evidence["activation_growth_per_layer"] == pytest.approx(4.0)

@@ -61,12 +61,12 @@ def test_a_cut_between_alike_parts_is_an_error(leaves):
     assert [finding.severity for finding in findings] == [Severity.ERROR]
 
 
-def test_one_cut_is_one_finding_that_lists_the_layers_it_starves():
+def test_one_cut_is_one_finding_that_lists_the_layers_it_blocks():
     (finding,) = found(net(*MISPLACED["list"]), RULE)
     assert finding.source == STOP.source
     assert finding.layer == "layers[1]"
     assert "`layers[0]` and `layers[1]`" in finding.message
-    assert "`stop_gradient` cuts every path" in finding.message
+    assert "`stop_gradient` blocks every path" in finding.message
 
 
 @pytest.mark.parametrize("op", ["argmax", "round", "floor", "sign", "gt", "convert_element_type", "new_op"])
@@ -80,7 +80,7 @@ def test_an_operation_without_a_gradient_is_an_error_even_for_a_whole_part(op):
 def test_nothing_left_that_trains_is_an_error_whatever_cut_it():
     (finding,) = found(net(blocked("a.w", NAMED), blocked("b.w", NAMED)), RULE)
     assert finding.severity is Severity.ERROR
-    assert "No parameter is left that trains" in finding.message
+    assert "No parameter of the model trains" in finding.message
 
 
 def test_a_leaf_with_two_cuts_is_told_once_under_the_wider_one():

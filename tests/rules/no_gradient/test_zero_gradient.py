@@ -33,7 +33,7 @@ def test_a_dead_layer_that_stays_dead_is_an_error():
 def test_dead_layers_in_a_row_are_one_finding_at_the_root():
     (finding,) = found(net(0, 1, 2), RULE)
     assert finding.layer == "layers[2]"
-    assert "2 layers next to it: `layers[0]` and `layers[1]`" in finding.message
+    assert "2 neighboring layers: `layers[0]` and `layers[1]`" in finding.message
 
 
 def test_the_layer_above_a_dead_relu_is_its_symptom():
@@ -65,10 +65,10 @@ def test_what_comes_alive_after_some_steps_is_silent():
     assert not found(net(0, 1, 2, 3, 4, alive_later=True), RULE)
 
 
-def test_where_nobody_looked_ahead_it_is_a_warning_that_says_so():
+def test_without_a_look_ahead_it_is_a_warning_that_says_so():
     (finding,) = found(net(2, alive_later=None), RULE)
     assert finding.severity is Severity.WARNING
-    assert "was not looked at" in finding.message
+    assert "was not measured" in finding.message
 
 
 def test_a_bias_that_the_loss_does_not_depend_on_is_silent():
@@ -92,7 +92,7 @@ def test_an_expert_that_the_batch_was_not_routed_to_is_a_note():
     leaves = [parameter(f"experts[{i}].w", **(zero(alive_later=False) if i == 1 else {})) for i in range(4)]
     (finding,) = found(measured(layers, leaves), RULE)
     assert finding.severity is Severity.NOTE
-    assert "does not use it" in finding.message
+    assert "may not use it" in finding.message
 
 
 def test_blocked_disconnected_and_empty_leaves_belong_to_other_rules():

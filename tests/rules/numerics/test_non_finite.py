@@ -36,7 +36,7 @@ def test_a_parameter_comes_first():
     (finding,) = found(everything, RULE)
     assert finding.parameter == "layers[1].w"
     assert "3 values of 1024" in finding.message
-    assert "poisons the gradient of 2 parameters: `layers[0].w` and `layers[1].w`" in finding.message
+    assert "The gradient of 2 parameters is not finite: `layers[0].w` and `layers[1].w`" in finding.message
 
 
 def test_the_batch_comes_next():
@@ -48,7 +48,7 @@ def test_the_batch_comes_next():
     (finding,) = found(measurement, RULE)
     assert finding.severity is Severity.ERROR
     assert "`batch.x` holds 1 value of 9" in finding.message
-    assert "So does `batch.y`" in finding.message
+    assert "The same holds for `batch.y`" in finding.message
 
 
 def test_the_first_forward_value_comes_next_with_its_step_and_line():
@@ -59,14 +59,14 @@ def test_the_first_forward_value_comes_next_with_its_step_and_line():
 
 def test_a_forward_value_that_is_masked_forward_only_gets_the_two_wheres():
     (finding,) = found(sick(nonfinite_values=(FORWARD,)), RULE)
-    assert "masked before the loss" in finding.message
+    assert "it masks this value, but the backward pass does not" in finding.message
     assert "jnp.where" in finding.remedy
 
 
 def test_a_loss_after_finite_layers_blames_the_loss():
     (finding,) = found(sick(loss=math.inf, nonfinite_values=(back(2),)), RULE)
     assert finding.layer is None
-    assert "its own expression" in finding.message
+    assert "the origin is in the loss itself" in finding.message
     assert "The loss is infinity" in finding.message
 
 

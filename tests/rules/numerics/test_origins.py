@@ -48,7 +48,7 @@ def test_a_derivative_is_told_from_the_forward_operation_to_the_nan() -> None:
     assert finding.message.startswith(
         "`sqrt` at 0 (12 of 144 elements): its derivative is 0.5 / 0 = infinity, then 0 * infinity = NaN."
     )
-    assert "The loss is NaN. It poisons the gradient of 1 parameter: `head.w`." in finding.message
+    assert "The loss is NaN. The gradient of 1 parameter is not finite: `head.w`." in finding.message
     assert (finding.layer, finding.source, finding.severity) == ("head", source(21), Severity.ERROR)
     assert finding.evidence["cause"] == "root-at-zero"
     assert finding.evidence["op"] == "sqrt"
@@ -62,7 +62,9 @@ def test_a_forward_operation_is_told_with_its_operands() -> None:
 
 def test_an_index_outside_is_told_without_the_value_that_was_not_taken() -> None:
     finding = told(origin("gather", (-3.48, 7.0), NAN))
-    assert finding.message.startswith("`gather` takes what is not there. An index lies outside of the array")
+    assert finding.message.startswith(
+        "`gather` reads outside of its array. An index lies outside of the array"
+    )
 
 
 def test_the_iteration_counts_from_one() -> None:
@@ -81,7 +83,7 @@ def test_a_leaf_that_did_the_harm_goes_before_others() -> None:
     leaf = origin("batch.y", (), NAN, cause=Cause.BATCH)
     finding = told(leaf, nonfinite_inputs=inputs)
     assert finding.message.startswith("`batch.y` holds 2 values of 9")
-    assert "So does `batch.x`" in finding.message
+    assert "The same holds for `batch.x`" in finding.message
 
 
 def test_a_batch_with_missing_values_is_not_blamed_for_an_operation() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gradscope.records import Hazard, Severity
 from gradscope.rules import judge
-from gradscope.rules.hazards import WORDS
+from gradscope.rules.numerics.hazard_texts import WORDS
 from tests.rules.made import found, layer, measured, parameter, source
 
 RULE = "unstable-expression"
@@ -85,7 +85,7 @@ def test_elements_that_are_masked_on_the_point_itself_are_no_reason_to_tell():
 def test_elements_of_a_softmax_that_have_underflowed_are():
     (finding,) = found(of(hazard("log-of-softmax", on_it=3)), RULE)
     assert finding.severity is Severity.WARNING
-    assert "3 elements already there, and masked so far." in finding.message
+    assert "3 elements are at that point already, and are masked in this run." in finding.message
 
 
 def test_one_line_is_one_finding_its_worst():
@@ -108,7 +108,7 @@ def test_the_message_has_the_number_the_limit_and_the_remedy():
     (finding,) = found(of(hazard("log-of-softmax", 0.000116)), RULE)
     assert finding.message.startswith(
         "The log of a softmax: its smallest probability is 0.000116, 10% of the way, in powers of ten, "
-        "to 1.18e-38, the least above 0 that float32 gives here."
+        "to 1.18e-38, the smallest normal float32."
     )
     assert "log_softmax" in finding.remedy
     assert finding.evidence["reached"] == pytest.approx(math.log(0.000116) / math.log(TINY))
@@ -139,4 +139,4 @@ def test_a_run_that_is_not_finite_is_told_by_its_own_rule_alone():
 
 def test_a_kind_of_a_later_gradscope_is_told_in_general_words():
     (finding,) = found(of(hazard("something-new", TINY**0.7)), RULE)
-    assert "can stop being finite" in finding.message
+    assert "is not finite everywhere" in finding.message

@@ -1,6 +1,6 @@
-"""What is said of each kind of hazard: what it is, how it fails, what to write instead.
+"""The texts for each kind of hazard: what it is, how it fails, what to write instead.
 
-The kinds are those of `Hazard.kind`; a kind that is not here is told in general words.
+The keys are those of `Hazard.kind`; an unknown kind gets a general text.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from gradscope.rules.words import number
 
 class Words(NamedTuple):
     what: str
-    """Ends where the measured operand begins."""
+    """A sentence that the measured operand completes."""
     fails: str
     remedy: str
     structural: bool = False
-    """A spelling without the danger exists: worth a note however far the operand is."""
+    """Whether a safe spelling exists, so that a note is due however far the operand is."""
 
 
 _DIVISION = "Add a small number to the denominator, or divide by `jnp.where(d != 0, d, 1.0)`."
@@ -60,8 +60,8 @@ WORDS = {
     ),
     "unsafe-where": Words(
         "A `where` guards the value of this operation, but not its gradient: the operand nearest to the "
-        "dangerous point is",
-        "On the elements that are not taken the gradient is 0 * inf = NaN.",
+        "singular point is",
+        "On the elements that the `where` does not select, the gradient can be 0 * inf = NaN.",
         "Guard the operand as well: `x_safe = jnp.where(ok, x, 1.0)`, then `jnp.where(ok, f(x_safe), 0.0)`.",
         structural=True,
     ),
@@ -98,8 +98,8 @@ WORDS = {
     ),
     "large-exponent": Words(
         "An exponential: the largest exponent is",
-        "Beyond the limit it is infinite.",
-        "Keep the exponent bounded: subtract the maximum, clip it, or stay in log space.",
+        "Beyond the limit the result is infinite.",
+        "Bound the exponent: subtract the maximum, clip it, or stay in log space.",
     ),
     "power-near-zero": Words(
         "A power with an exponent below 1 of a number that can be 0: the smallest is",
@@ -107,8 +107,8 @@ WORDS = {
         "Guard the base: `jnp.where(x > 0, jnp.where(x > 0, x, 1.0) ** a, 0.0)`.",
     ),
     "arctan2-near-origin": Words(
-        "The angle of a point that can be (0, 0): the nearest lies at",
-        "At the origin the angle has no derivative: the gradient is 0 / 0 = NaN.",
+        "The angle of a point that can be (0, 0): the distance of the nearest is",
+        "At the origin the angle has no derivative, and the gradient is 0 / 0 = NaN.",
         "Guard both operands: where both are 0, take the angle of (0, 1) instead and select afterwards.",
     ),
     "arccos-near-one": Words(
@@ -124,7 +124,7 @@ WORDS = {
     "arctanh-near-one": Words(
         "An arctanh near the end of its domain: the operand nearest to ±1 is",
         "At ±1 it is infinite.",
-        "Keep the operand inside (`jnp.clip`), or carry the value before the tanh along.",
+        "Keep the operand inside (`jnp.clip`), or keep the value before the tanh.",
     ),
     "erfinv-near-one": Words(
         "An inverse error function near the end of its domain: the operand nearest to ±1 is",
@@ -134,9 +134,9 @@ WORDS = {
 }
 
 _UNKNOWN = Words(
-    "An operation that can stop being finite: its nearest operand is",
-    "At the dangerous point it is not finite.",
-    "Keep the operand away from it.",
+    "An operation that is not finite everywhere: its nearest operand is",
+    "At the singular point the result is not finite.",
+    "Keep the operand away from that point.",
 )
 
 
@@ -145,13 +145,13 @@ def words_of(hazard: Hazard) -> Words:
 
 
 def how_near(hazard: Hazard) -> str:
-    """The measured operand, and how far it is from failing."""
+    """The measured operand, and how far it is from the singular point."""
     at = number(hazard.nearest)
     if hazard.smallest == 0:
         return f"{at}, and {hazard.dtype} overflows at {number(hazard.danger)}"
     if hazard.danger != 0:
-        return f"{hazard.nearest:.7g}, {number(hazard.distance)} from the end"
+        return f"{hazard.nearest:.7g}, {number(hazard.distance)} from the end of the domain"
     if hazard.distance <= hazard.rounding:
         return f"{at}, which the rounding of its terms ({number(hazard.rounding)}) can bring to 0"
     way = f"{hazard.reached:.0%} of the way, in powers of ten, to {number(hazard.smallest)}"
-    return f"{at}, {way}, the least above 0 that {hazard.dtype} gives here"
+    return f"{at}, {way}, the smallest normal {hazard.dtype}"
