@@ -19,6 +19,7 @@ from gradscope.records import Source
 
 _SHOWN_FIRST, _SHOWN_LAST = 4, 8
 _PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+_OUR_FOLDER = str(Path(__file__).parents[2]) + os.sep
 _JAX_NOISE = ("JAX has removed its internal frames", "JaxStackTraceBeforeTransformation")
 
 
@@ -93,14 +94,13 @@ def is_library(file: str) -> bool:
 def _library_roots() -> tuple[str, ...]:
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     installed = [*site.getsitepackages(), site.getusersitepackages()]
-    roots = [*standard, *installed, str(Path(__file__).parents[1])]
-    return tuple(os.path.realpath(root) + os.sep for root in roots if root)
+    roots = [*standard, *installed, _OUR_FOLDER]
+    return tuple(os.path.join(os.path.realpath(root), "") for root in roots if root)
 
 
 _LIBRARY_ROOTS = _library_roots()
 
 
-_OUR_FOLDER = str(Path(__file__).parents[1]) + os.sep
 _JAX_NAMES_US = re.compile(
     rf"The error occurred while tracing the function \S+ at {re.escape(_OUR_FOLDER)}\S*:\d+ for \w+\. ?"
 )
