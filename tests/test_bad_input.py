@@ -15,6 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,19 @@ def loss_fn(params, batch):
 """
 
 
+LIBRARIES = tuple(str(Path(find_spec(name).origin).parent) + os.sep for name in ("gradscope", "jax"))
+"""The folders of the packages themselves: a clone may be called `gradscope`, too."""
+
+
 @dataclass
 class Result:
     code: int
     out: str
     err: str
+
+    @property
+    def frames_of_libraries(self) -> list[str]:
+        return [line for line in self.err.splitlines() if any(folder in line for folder in LIBRARIES)]
 
     @property
     def said(self) -> str:
@@ -84,8 +93,7 @@ def refused(result: Result, *said: str) -> Result:
     assert (result.code, result.out) == (2, ""), result.err
     assert result.err.startswith("error: ")
     assert "→ " in result.err, f"it says what to do:\n{result.err}"
-    own_or_jax = [line for line in result.err.splitlines() if "gradscope/" in line or "jax/_src" in line]
-    assert own_or_jax == []
+    assert result.frames_of_libraries == []
     assert "Traceback" not in result.err
     for part in said:
         assert part in result.said, result.err
@@ -274,7 +282,7 @@ def test_a_loop_that_cannot_be_reversed(check: Check) -> None:
     assert (result.code, result.out) == (2, "")
     assert "Reverse-mode differentiation does not work for lax.while_loop" in result.said
     assert "model.py:18" in result.err
-    assert "gradscope/" not in result.err
+    assert result.frames_of_libraries == []
 
 
 VJP = """
@@ -296,14 +304,14 @@ def test_a_backward_rule_that_raises(check: Check) -> None:
     assert (result.code, result.out) == (2, "")
     assert "While differentiating the loss, your code raised NotImplementedError: later" in result.said
     assert "model.py:21 in backward" in result.err
-    assert "gradscope/" not in result.err
+    assert result.frames_of_libraries == []
 
 
 def test_a_backward_rule_with_a_wrong_shape(check: Check) -> None:
     result = check(VJP.format("return (ct[:1],)"))
     assert (result.code, result.out) == (2, "")
     assert "float32[1,2]" in result.said
-    assert "gradscope/" not in result.err
+    assert result.frames_of_libraries == []
 
 
 def test_a_callback_that_raises_while_the_loss_runs(check: Check) -> None:
