@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -247,11 +248,15 @@ def test_a_disk_that_turns_read_only_loses_no_older_report(
 ) -> None:
     """Folders without the right to write are no obstacle to root, so the system's answer is played."""
 
-    def no_room(*_args: object, **_options: object) -> None:
-        raise OSError(30, "Read-only file system")
+    real_open = os.open
+
+    def no_room(path: str, flags: int, *rest: int, **options: Any) -> int:
+        if flags & os.O_CREAT and os.fspath(path).startswith(os.path.realpath(tmp_path)):
+            raise OSError(30, "Read-only file system")
+        return real_open(path, flags, *rest, **options)
 
     (tmp_path / "run.json").write_text("older")
-    monkeypatch.setattr("gradscope.serialization.report_json.tempfile.mkstemp", no_room)
+    monkeypatch.setattr(os, "open", no_room)
     refused(check("", "--save", "run.json"), '"run.json" cannot be written', "Read-only file system")
     assert (tmp_path / "run.json").read_text() == "older"
 

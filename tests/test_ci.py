@@ -151,7 +151,7 @@ def test_the_action_fails_on_the_exploding_sample_and_passes_on_its_twin(tmp_pat
         shutil.copy(SAMPLES / sample, tmp_path / name)
         given = {"targets": f" {sample}\n", "args": "--ignore\nnon-finite", "fail-on": "error"}
         running[name] = start("check", tmp_path / name, **given)
-    sick, well = (finished(process, tmp_path / name) for name, process in processes.items())
+    sick, well = (finished(process, tmp_path / name) for name, process in running.items())
 
     assert (sick.code, sick.outputs["exit-code"]) == (1, "1"), sick.log
     assert "::error title=gradscope (exploding-through-time),file=exploding_rnn.py,line=29::" in sick.log
@@ -252,7 +252,8 @@ def test_every_check_on_the_page_writes_what_it_names(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     (tmp_path / "models").mkdir()
-    (tmp_path / "models/rnn.py").touch()
+    for name in ("cnn.py", "rnn.py"):
+        (tmp_path / "models" / name).touch()
     (tmp_path / "pyproject.toml").write_text(blocks("toml", "The gate")[0])
     commands = re.findall(r"(?:^|- |run: )(gradscope check (?!sample).*)$", PAGE, re.MULTILINE)
     assert len(commands) == 3
