@@ -10,6 +10,10 @@ from gradscope.rules import all_rules
 WANTING = {
     "gradients": ("needs verified gradients, which are not asked for", "Add --verify, or `verify = true`."),
     "reference": ("compares with a baseline, and none is named", "Add --baseline FILE."),
+    "optimizers": (
+        "compares optimizers with a saved run, which this command does not",
+        "Give it to `gradscope compare-optimizers --against RUN.json`.",
+    ),
 }
 """By what a rule needs."""
 
@@ -28,11 +32,16 @@ def require_gate(task: Task) -> None:
             )
 
 
-def _silent(name: str, needs: str | None, task: Task) -> tuple[str, str] | None:
+def _silent(name: str, needs: tuple[str, ...], task: Task) -> tuple[str, str] | None:
     checking = task.checking
     if name in checking.ignore:
         return "is ignored", "Take it out of --ignore, or out of --fail-on."
     if checking.select and name not in checking.select:
         return "is not among the rules that are selected", "Add it to --select."
-    measured = {"gradients": checking.verified, "reference": checking.baseline is not None}
-    return WANTING[needs] if needs is not None and not measured[needs] else None
+    measured = {
+        "flow": True,
+        "gradients": checking.verified,
+        "reference": checking.baseline is not None,
+    }
+    missing = next((part for part in needs if not measured.get(part)), None)
+    return None if missing is None else WANTING[missing]
