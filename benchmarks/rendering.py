@@ -44,8 +44,8 @@ def large(layers: int = LAYERS) -> Any:
     findings = tuple(replace(finding, layer=each.name) for each in made[::SICK])
     whole = report("model.py", made, findings)
     leaves = tuple(parameter(of, leaf) for of in made for leaf in ("w", "b"))
-    measurement = replace(whole.measurement, parameters=leaves)
-    return replace(whole, measurement=measurement, rules=tuple(rule.name for rule in all_rules()))
+    flow = replace(whole.flow, parameters=leaves)
+    return replace(whole, flow=flow, rules=tuple(rule.name for rule in all_rules()))
 
 
 def rows() -> list[dict[str, Any]]:

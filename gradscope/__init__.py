@@ -8,6 +8,8 @@ The names below load what they need when they are first used: `import gradscope`
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gradscope.display import set_display
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -55,3 +57,11 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+def _shown_by(name: str) -> Any:
+    """A function of `report.display` that is imported when the first report is shown."""
+    return lambda report: getattr(import_module("gradscope.report.display"), name)(report)
+
+
+set_display(text=_shown_by("as_text"), html=_shown_by("as_html"))

@@ -15,7 +15,8 @@ LONGEST = 300
 DATA = {"errors", "records"}
 MAY_IMPORT = {
     "errors": set(),
-    "records": {"errors"},
+    "display": set(),
+    "records": {"errors", "display"},
     "serialization": DATA,
     "rules": DATA,
     "changes": DATA,
@@ -35,11 +36,17 @@ MAY_IMPORT = {
     "integrations": DATA | {"config", "gate", "load", "report", "rules", "runs", "processes"},
     "cli": DATA | {"config", "changes", "gate", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
-    "__init__": DATA | {"load", "runs", "integrations"},
+    "__init__": DATA | {"display", "load", "runs", "integrations"},
     "__main__": {"cli"},
 }
-LATE = {"records": {"report"}}
-"""Allowed inside a function: a report that is printed, or stands last in a notebook's cell, shows itself."""
+REPORTS = {
+    "shared": set(),
+    "terminal": {"shared"},
+    "markdown": {"shared"},
+    "html": {"shared"},
+    "ci": {"shared"},
+}
+"""The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
     "load/", "trace/", "measure/", "nonfinite/", "verification/", "optimizers/",
     "runs/measuring.py", "runs/seeds.py",
@@ -86,12 +93,19 @@ def wrong_import(where: str, name: str, late: bool) -> bool:
         return True
     if top == "gradscope":
         target = rest.split(".")[0]
-        allowed_late = LATE.get(layer, set()) if late else set()
-        return target != "__version__" and target not in MAY_IMPORT[layer] | {layer} | allowed_late
+        if target == layer == "report" and another_room(where, rest):
+            return True
+        return target != "__version__" and target not in MAY_IMPORT[layer] | {layer}
     allowed = ONLY_IN.get(top, ("",))
     if late:
         allowed += tuple(place.removesuffix(" (late)") for place in allowed)
     return not where.startswith(allowed)
+
+
+def another_room(where: str, name: str) -> bool:
+    """Whether a file of one room of `report/` imports what is not its own and not shared."""
+    room, target = where.split("/")[1], name.split(".")[1]
+    return room in REPORTS and target not in REPORTS[room] | {room}
 
 
 def reads_equation_params(tree: ast.AST) -> bool:
@@ -171,6 +185,22 @@ def test_arrows_point_one_way() -> None:
         ("measure/new.py", "from gradscope.runs import check", "imports gradscope.runs.check"),
         ("runs/check.py", "import jax", "imports jax"),
         ("records/new.py", "from gradscope.report import display", "imports gradscope.report.display"),
+        (
+            "records/new.py",
+            "def f():\n    from gradscope.report import display",
+            "imports gradscope.report.display",
+        ),
+        (
+            "report/html/new.py",
+            "from gradscope.report.terminal import lines",
+            "imports gradscope.report.terminal.lines",
+        ),
+        (
+            "report/shared/new.py",
+            "from gradscope.report.html.page import x",
+            "imports gradscope.report.html.page.x",
+        ),
+        ("report/ci/new.py", "from gradscope.report import reporter", "imports gradscope.report.reporter"),
         ("gate/new.py", "import rich.table", "imports rich.table"),
         ("runs/new.py", "def f():\n    from typer import Typer", "imports typer.Typer"),
         ("trace/new.py", "from jax._src import core", "imports jax._src.core"),

@@ -14,9 +14,9 @@ def changes(old: Report, new: Report) -> Changes:
     return Changes(
         old=Side(old.target, old.verdict),
         new=Side(new.target, new.verdict),
-        loss=Change(old.measurement.loss, new.measurement.loss),
-        gradient_norm=Change(old.measurement.gradient_norm, new.measurement.gradient_norm),
-        layers=_layers(old.measurement.layers, new.measurement.layers),
+        loss=Change(old.loss, new.loss),
+        gradient_norm=Change(_norm(old), _norm(new)),
+        layers=_layers(_of(old), _of(new)),
         new_findings=appeared,
         gone_findings=gone,
         same_findings=same,
@@ -34,6 +34,14 @@ def suite_changes(old: Suite, new: Suite) -> SuiteChanges:
         new=tuple(name for name in after if name not in before),
         gone=tuple(name for name in before if name not in after),
     )
+
+
+def _of(report: Report) -> tuple[Layer, ...]:
+    return () if report.flow is None else report.flow.layers
+
+
+def _norm(report: Report) -> float | None:
+    return None if report.flow is None else report.flow.gradient_norm
 
 
 def _layers(old: Iterable[Layer], new: Iterable[Layer]) -> tuple[LayerChange, ...]:

@@ -11,9 +11,9 @@ from gradscope.cli.failure import interruption_shown
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
 from gradscope.cli.options import examples, names_in, one_of, source_of
-from gradscope.cli.regression import NEVER, Against, FailOnRegression, gated, parsed
+from gradscope.cli.regression import Against, FailOnRegression, parsed
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Policy, Suite
+from gradscope.records import Suite
 from gradscope.records.options import SCHEDULES, VMAP, CompareOptions, LoadOptions
 from gradscope.serialization import report_json
 
@@ -129,11 +129,11 @@ def compare_optimizers(
     exhaustive: Exhaustive = False,
     vmap: Vmap = "auto",
     against: Against = None,
-    fail_on: FailOnRegression = NEVER,
+    fail_on: FailOnRegression = None,
 ) -> None:
     """Compare optimizers on your model: loss, time, memory, sensitivity to the learning rate."""
     delivery.prepare(source_of(target))
-    limit, before = parsed(fail_on, against)
+    policed, limits, before = parsed(fail_on, against)
     terms = CompareOptions(
         optimizers=names_in(optimizers or ()),
         steps=steps,
@@ -152,12 +152,10 @@ def compare_optimizers(
     from gradscope.runs.optimizers import compare_optimizers as compare
 
     prepare.prepare_process()
-    with interruption_shown(), delivery.judging(target, Policy(())) as progress:
-        report = compare(target, loading, terms, progress=progress)
-    report, code = gated(report_json.rounded(report), before, limit)
-    delivery.deliver(Suite.of(report, Policy(())))
-    found = report.measurement.optimizers
-    if found is not None and not found.complete:
+    with interruption_shown(), delivery.judging(target, policed) as progress:
+        report = compare(target, loading, terms, against=before, limits=limits, progress=progress)
+    code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
+    if report.optimizers is not None and not report.optimizers.complete:
         code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 

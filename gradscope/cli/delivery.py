@@ -21,7 +21,6 @@ from gradscope.cli.options import (
     NoTiming,
     Output,
     Quiet,
-    RecordSvg,
     Save,
     ShowAll,
     Verbose,
@@ -29,7 +28,7 @@ from gradscope.cli.options import (
 )
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.gate import policy
-from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Timing
+from gradscope.records import Outcome, Policy, Report, Suite, TargetError, Timing
 from gradscope.report import FORMATS, View, reporter
 from gradscope.serialization import atomic_write, suite_json
 
@@ -93,7 +92,7 @@ class Delivery:
             with self.working() as progress:
                 yield progress
         except Exception as error:
-            outcome = Outcome(target, not_judged=NotJudged.of(error), policy=policy, path=path)
+            outcome = Outcome(target, error=TargetError.of(error), policy=policy, path=path)
             self.publish(Suite((outcome,), alone=True))
             raise
 
@@ -141,7 +140,6 @@ def rendering_options(
     format: Format = "terminal",
     output: Output = SCREEN,
     report: MoreReports = None,
-    record_svg: RecordSvg = None,
     show_all: ShowAll = False,
     verbose: Verbose = False,
     color: ColorMode = Color.AUTO,
@@ -149,8 +147,6 @@ def rendering_options(
 ) -> Delivery:
     """What the options say of a run that is at hand; for `groups.with_options`."""
     more = [_format_and_file(entry) for entry in report or ()]
-    if record_svg is not None:
-        more.append(("svg", record_svg))
     return Delivery(
         format=format,
         output=output,
@@ -166,7 +162,6 @@ def delivery_options(
     format: Format = "terminal",
     output: Output = SCREEN,
     report: MoreReports = None,
-    record_svg: RecordSvg = None,
     save: Save = None,
     show_all: ShowAll = False,
     verbose: Verbose = False,
@@ -176,7 +171,7 @@ def delivery_options(
     quiet: Quiet = False,
 ) -> Delivery:
     """What the options say of a run that is about to be made; for `groups.with_options`."""
-    shown = rendering_options(format, output, report, record_svg, show_all, verbose, color, quiet)
+    shown = rendering_options(format, output, report, show_all, verbose, color, quiet)
     return replace(shown, save=save, progress=not no_progress, timing=not no_timing)
 
 

@@ -8,25 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gradscope.cli import screen
-from gradscope.cli.options import Color
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.report.shared.glyphs import Glyphs, glyphs_for
-from gradscope.report.terminal.lines import Line, paragraph, print_lines
+from gradscope.report.shared.base import Line
+from gradscope.report.shared.glyphs import Glyphs
+from gradscope.report.terminal.lines import paragraph, print_lines
 
 
 def show_error(error: GradscopeError) -> ExitCode:
     """What, why, the details as they are, what to do, and the command that explains the error."""
-    glyphs = glyphs_for(sys.stderr.encoding)
-    width = screen.width(to_file=False)
-    lines = paragraph(glyphs.text(error.what), width, 0, "strong", ("error: ", "error"))
+    view = screen.view(sys.stderr)
+    lines = paragraph(error.what, view, 0, "strong", ("error: ", "error"))
     if error.why:
-        lines += paragraph(glyphs.text(error.why), width, 2)
-    lines += as_they_are(error.details, glyphs)
+        lines += paragraph(error.why, view, 2)
+    lines += as_they_are(error.details, view.glyphs)
     if error.fix:
-        lines += paragraph(glyphs.text(error.fix), width, 2, "", (f"{glyphs.arrow} ", "remedy"))
+        lines += paragraph(error.fix, view, 2, "", (f"{view.glyphs.arrow} ", "remedy"))
     if error.slug:
-        lines += paragraph(f"gradscope explain {error.slug}", width, 2, "quiet")
-    print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
+        lines += paragraph(f"gradscope explain {error.slug}", view, 2, "quiet")
+    print_lines(lines, sys.stderr, view.color)
     return error.exit_code
 
 
@@ -36,20 +35,21 @@ def interruption_shown() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        lines = paragraph("Interrupted before there was anything to report.", screen.width(to_file=False), 0)
-        print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
+        view = screen.view(sys.stderr)
+        print_lines(
+            paragraph("Interrupted before there was anything to report.", view), sys.stderr, view.color
+        )
         raise
 
 
 def show_bug(error: Exception) -> ExitCode:
     """Show the traceback of a bug in gradscope; the only place that does."""
-    glyphs = glyphs_for(sys.stderr.encoding)
-    width = screen.width(to_file=False)
-    lines: list[Line] = as_they_are("".join(traceback.format_exception(error)), glyphs)
+    view = screen.view(sys.stderr)
+    lines: list[Line] = as_they_are("".join(traceback.format_exception(error)), view.glyphs)
     said = "gradscope failed, and your model is not to blame: nothing is said about it."
-    lines += paragraph(said, width, 0, "strong", ("sorry: ", "error"))
-    lines += paragraph("Please report it with the lines above.", width, 2)
-    print_lines(lines, sys.stderr, screen.colored(sys.stderr, Color.AUTO))
+    lines += paragraph(said, view, 0, "strong", ("sorry: ", "error"))
+    lines += paragraph("Please report it with the lines above.", view, 2)
+    print_lines(lines, sys.stderr, view.color)
     return ExitCode.INTERNAL
 
 

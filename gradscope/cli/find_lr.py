@@ -60,8 +60,8 @@ def find_lr(
     from gradscope.runs.optimizers import find_lr as run_find_lr
 
     prepare.prepare_process()
-    with interruption_shown(), delivery.judging(target, Policy(())) as progress:
+    with interruption_shown(), delivery.judging(target, Policy()) as progress:
         report = run_find_lr(
             target, loading, optimizer=optimizer, seeds=seeds, steps=steps, progress=progress
         )
-    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report), Policy(()))))
+    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report))))

@@ -69,16 +69,6 @@ MoreReports = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-RecordSvg = Annotated[
-    str | None,
-    typer.Option(
-        "--record-svg",
-        metavar="FILE",
-        help="Save a picture of the terminal output; the same as --report svg=FILE.",
-        show_default=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
 Save = Annotated[
     str | None,
     typer.Option(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from gradscope.cli.options import GATE
-from gradscope.errors import ExitCode, GradscopeError
-from gradscope.gate import policy
-from gradscope.records import Comparison, Report
-from gradscope.serialization import report_json
+from gradscope.cli.options import GATE, policy
+from gradscope.errors import GradscopeError
+from gradscope.gate import saved_comparison
+from gradscope.records import Comparison, Policy
 
-NEVER = policy.NEVER
+RULE = "optimizer-regression"
+Limits = dict[str, dict[str, float]]
 
 Against = Annotated[
     str | None,
@@ -26,58 +25,45 @@ Against = Annotated[
     ),
 ]
 FailOnRegression = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="regression:N%",
+        metavar="WHAT",
         help="Exit with code 1 if your optimizer loses more than N% of the improvement it made in the saved "
-        "run; needs --against.",
+        "run: regression:N%. Takes severities, names of rules and never, too.",
+        show_default="error",
         rich_help_panel=GATE,
     ),
 ]
 
 
-def parsed(fail_on: str, against: str | None) -> tuple[float | None, Comparison | None]:
-    """The share that may be lost, and the saved comparison; raises where only one of them is given."""
-    if fail_on == NEVER:
-        return None, None if against is None else _saved(against)
-    found = re.fullmatch(r"regression:(\d+(?:\.\d+)?)%", fail_on.strip())
-    if found is None:
-        raise GradscopeError(
-            f'"--fail-on {fail_on}" does not say what to fail on.',
-            why="This command judges nothing but your optimizer against a saved run.",
-            fix="Write `--fail-on regression:5%`, or `never`.",
-            slug="unknown-policy",
-        )
-    if against is None:
+def parsed(fail_on: str | None, against: str | None) -> tuple[Policy, Limits, Comparison | None]:
+    """What fails the run, the limit that it names, and the saved comparison.
+
+    Raises where a regression is to fail and there is no saved run.
+    """
+    entries, limits = [], Limits()
+    for entry in ("error" if fail_on is None else fail_on).split(","):
+        if entry.strip().startswith("regression"):
+            limits[RULE] = {"lost": _share(entry.strip())}
+            entry = RULE
+        entries.append(entry)
+    policed = policy(",".join(entries))
+    if RULE in policed.fail_on and against is None:
         raise GradscopeError(
             f'"--fail-on {fail_on}" needs a run to compare with.',
             fix="Save one with `--save RUN.json`, and give it with `--against RUN.json`.",
             slug="unknown-policy",
         )
-    return float(found[1]) / 100.0, _saved(against)
+    return policed, limits, None if against is None else saved_comparison.load(against)
 
 
-def _saved(path: str) -> Comparison:
-    comparison = report_json.load(path).measurement.optimizers
-    if comparison is None:
+def _share(entry: str) -> float:
+    found = re.fullmatch(r"regression:(\d+(?:\.\d+)?)%", entry)
+    if found is None or not float(found[1]):
         raise GradscopeError(
-            f'"{path}" holds no comparison of optimizers.',
-            why="It was written by another command.",
-            fix="Write one with `gradscope compare-optimizers TARGET --save RUN.json`.",
-            slug="unreadable-report",
+            f'"--fail-on {entry}" does not say what to fail on.',
+            why="A regression is given as a share above 0% of the improvement that may be lost.",
+            fix="Write `--fail-on regression:5%`, or `never`.",
+            slug="unknown-policy",
         )
-    return comparison
-
-
-def gated(report: Report, before: Comparison | None, limit: float | None) -> tuple[Report, ExitCode]:
-    """The report with a sentence on what changed since the saved run, and the exit code."""
-    now = report.measurement.optimizers
-    if now is None or before is None:
-        return report, ExitCode.CLEAN
-    lost, text = policy.regression(now, before)
-    failed = limit is not None and lost > limit
-    if failed and limit is not None:
-        text += f" More than the limit of {100 * limit:g}%."
-    told = replace(now, reasons=(*now.reasons, text))
-    report = replace(report, measurement=replace(report.measurement, optimizers=told))
-    return report, ExitCode.FINDINGS if failed else ExitCode.CLEAN
+    return float(found[1]) / 100.0

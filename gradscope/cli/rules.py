@@ -8,8 +8,8 @@ import sys
 
 from gradscope.cli import screen
 from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format
-from gradscope.report.shared.glyphs import Glyphs, glyphs_for
-from gradscope.report.terminal.lines import Line, pad, paragraph, print_lines, width_of, wrap
+from gradscope.report.shared.base import Line, View
+from gradscope.report.terminal.lines import pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
 from gradscope.serialization.report_json import FORMAT
 
@@ -21,9 +21,8 @@ def rules(format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> Non
         entries = [described(rule) for rule in all_rules()]
         screen.emit(json.dumps({"format": FORMAT, "rules": entries}, indent=1, allow_nan=False) + "\n")
         return
-    page = io.StringIO()
-    lines = listing(all_rules(), screen.width(to_file=False), glyphs_for(sys.stdout.encoding))
-    print_lines(lines, page, screen.colored(sys.stdout, color))
+    page, view = io.StringIO(), screen.view(sys.stdout, color)
+    print_lines(listing(all_rules(), view), page, view.color)
     screen.emit(page.getvalue())
 
 
@@ -38,8 +37,9 @@ def described(rule: Rule) -> dict[str, object]:
     }
 
 
-def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
+def listing(known: tuple[Rule, ...], view: View) -> list[Line]:
     """By family: names in one column, summaries in another where the width allows it."""
+    glyphs, width = view.glyphs, view.width
     names = max([0, *(width_of(rule.name) for rule in known)])
     left = 2 + names + 2 + len("warning") + 2
     beside = width - left >= 30
@@ -54,4 +54,4 @@ def listing(known: tuple[Rule, ...], width: int, glyphs: Glyphs) -> list[Line]:
         head.append((pad(rule.severity.value, len("warning")), rule.severity.value))
         lines.append([*head, (f"  {summary.pop(0)}", "")] if beside else head)
         lines += [[(" " * (left if beside else 4) + piece, "")] for piece in summary]
-    return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of a rule.", width, 0, "quiet")]
+    return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of a rule.", view, 0, "quiet")]

@@ -8,6 +8,7 @@ import sys
 from typing import TextIO
 
 from gradscope.cli.options import Color
+from gradscope.report import View
 
 OFF_TERMINAL = 120
 NARROWEST = 30
@@ -31,6 +32,11 @@ def colored(stream: TextIO | None, mode: Color) -> bool:
     if os.environ.get("FORCE_COLOR") or compatible == "1":
         return True
     return os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def view(stream: TextIO, mode: Color = Color.AUTO) -> View:
+    """What fits on a stream of this process."""
+    return View(width(to_file=False), colored(stream, mode)).on(stream)
 
 
 def interactive(stream: TextIO) -> bool:

@@ -10,6 +10,10 @@ from gradscope.rules import all_rules
 MISSING = {
     "gradients": ("needs verified gradients", "Add --verify, or `verify = true`."),
     "reference": ("needs a baseline", "Add --baseline FILE, or `baseline = ...`."),
+    "optimizers": (
+        "compares optimizers with a saved run, which this command does not",
+        "Give it to `gradscope compare-optimizers --against RUN.json`.",
+    ),
 }
 """Why a rule cannot judge, and what to do, by `Rule.needs`."""
 
@@ -28,11 +32,16 @@ def require_gate(task: Task) -> None:
             )
 
 
-def _silent(name: str, needs: str | None, task: Task) -> tuple[str, str] | None:
+def _silent(name: str, needs: tuple[str, ...], task: Task) -> tuple[str, str] | None:
     checking = task.checking
     if name in checking.ignore:
         return "is ignored", "Remove it from --ignore, or from --fail-on."
     if checking.select and name not in checking.select:
         return "is not selected", "Add it to --select."
-    measured = {"gradients": checking.verified, "reference": checking.baseline is not None}
-    return MISSING[needs] if needs is not None and not measured[needs] else None
+    measured = {
+        "flow": True,
+        "gradients": checking.verified,
+        "reference": checking.baseline is not None,
+    }
+    missing = next((part for part in needs if not measured.get(part)), None)
+    return None if missing is None else MISSING[missing]

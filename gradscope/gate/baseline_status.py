@@ -8,7 +8,16 @@ from dataclasses import replace
 
 from gradscope.gate.baseline_file import Entry
 from gradscope.gate.seed_votes import badness, measure_of
-from gradscope.records import Against, Finding, Known, LayerProfile, Report, Standing, Votes
+from gradscope.records import (
+    BaselineResult,
+    BaselineStatus,
+    Finding,
+    Known,
+    Layer,
+    LayerProfile,
+    Report,
+    Votes,
+)
 from gradscope.records.options import CheckOptions
 from gradscope.rules import CHANGE, VERIFIED, get
 from gradscope.rules.words import count
@@ -23,24 +32,24 @@ limit, the votes move by themselves."""
 
 
 def compared(report: Report, baseline: str, entry: Entry | None, options: CheckOptions) -> Report:
-    """The report with a standing for each finding; `entry` is `None` where the baseline has none."""
+    """The report with a `baseline_status` for each finding; `entry` is `None` where the baseline has none."""
     if entry is None:
-        findings = tuple(replace(finding, standing=Standing.NEW) for finding in report.findings)
+        findings = tuple(replace(finding, baseline_status=BaselineStatus.NEW) for finding in report.findings)
         stale = "it does not know this target"
-        return replace(report, findings=findings, against=Against(baseline, (), stale))
+        return replace(report, findings=findings, baseline=BaselineResult(baseline, (), stale))
     left = list(entry.findings)
-    findings = tuple(replace(finding, standing=_standing(finding, left)) for finding in report.findings)
-    for finding in report.near:
+    findings = tuple(replace(finding, baseline_status=_status(finding, left)) for finding in report.findings)
+    for finding in report.minority_findings:
         _take(finding, left)
     fixed = tuple(known for known in left if not _comes_and_goes(known) and _judged(known.rule, options))
     stale = _stale(fixed, entry.layers, report)
-    return replace(report, findings=findings, against=Against(baseline, fixed, stale))
+    return replace(report, findings=findings, baseline=BaselineResult(baseline, fixed, stale))
 
 
 def knows(entry: Entry | None) -> Callable[[Finding], bool]:
     """Whether a finding is one that the baseline has, and no worse."""
     found = () if entry is None else entry.findings
-    return lambda finding: _standing(finding, list(found)) is Standing.KNOWN
+    return lambda finding: _status(finding, list(found)) is BaselineStatus.UNCHANGED
 
 
 def entry_of(report: Report) -> Entry:
@@ -63,7 +72,7 @@ def known_of(report: Report) -> tuple[Known, ...]:
             severity=finding.severity,
             votes=finding.votes,
         )
-        for finding in (*report.findings, *report.near)
+        for finding in (*report.findings, *report.minority_findings)
         if get(finding.rule).family != CHANGE
     ]
     return tuple(sorted(found, key=lambda known: tuple(part or "" for part in known.key)))
@@ -80,18 +89,22 @@ def profile_of(report: Report) -> tuple[LayerProfile, ...]:
             weight_rms=layer.weight_rms,
             delta_norm_spread=layer.delta_norm_spread,
         )
-        for layer in report.measurement.layers
+        for layer in _layers(report)
     ]
     return tuple(sorted(found, key=lambda layer: layer.name))
 
 
-def _standing(finding: Finding, left: list[Known]) -> Standing:
+def _layers(report: Report) -> tuple[Layer, ...]:
+    return () if report.flow is None else report.flow.layers
+
+
+def _status(finding: Finding, left: list[Known]) -> BaselineStatus:
     known = _take(finding, left)
     if known is None:
-        return Standing.NEW
+        return BaselineStatus.NEW
     graver = known.severity is not None and finding.severity.rank < known.severity.rank
     worse = graver or _worse(finding, known) or _in_more_seeds(finding, known)
-    return Standing.WORSE if worse else Standing.KNOWN
+    return BaselineStatus.WORSE if worse else BaselineStatus.UNCHANGED
 
 
 def _take(finding: Finding, left: list[Known]) -> Known | None:
@@ -152,7 +165,7 @@ def _judged(rule: str, options: CheckOptions) -> bool:
 def _stale(fixed: Sequence[Known], layers: Iterable[LayerProfile], report: Report) -> str:
     """Numbers alone never make a baseline stale."""
     before = {layer.name for layer in layers}
-    after = {layer.name for layer in report.measurement.layers}
+    after = {layer.name for layer in _layers(report)}
     reasons = []
     if fixed:
         reasons.append(f"{count(len(fixed), 'finding')} in it {'is' if len(fixed) == 1 else 'are'} fixed")

@@ -7,7 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median, pstdev
 
-from gradscope.records import Finding, Key, Layer, Measurement, Report, Severity, Skipped, Timing, Votes
+from gradscope.records import (
+    Finding,
+    Key,
+    Layer,
+    Measurement,
+    Report,
+    Severity,
+    Skipped,
+    Timing,
+    Verification,
+    Votes,
+)
 from gradscope.rules import VERIFIED, get
 
 Findings = Sequence[Finding]
@@ -16,7 +27,7 @@ Findings = Sequence[Finding]
 @dataclass(frozen=True, slots=True)
 class Combined:
     findings: tuple[Finding, ...]
-    near: tuple[Finding, ...]
+    minority_findings: tuple[Finding, ...]
     """Found in some of the seeds, but not in most."""
 
 
@@ -28,6 +39,13 @@ class SeedRun:
     measurement: Measurement
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
+    gradients: Verification | None = None
+    """Of the first seed, where they were verified."""
+    rules: tuple[str, ...] = ()
+    """Those that judged it."""
+    left_out: tuple[str, ...] = ()
+    """Rules that were not asked for."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -39,10 +57,11 @@ def over_seeds(report: Report, runs: Sequence[SeedRun]) -> Report:
     together = combine([run.findings for run in runs], first.measurement, once)
     return replace(
         report,
-        measurement=with_spreads(first.measurement, [run.measurement for run in runs[1:]]),
+        flow=with_spreads(first.measurement, [run.measurement for run in runs[1:]]),
         findings=together.findings,
-        near=together.near,
-        skipped=(*merged([run.skipped for run in runs], report.seeds), *told(together.near)),
+        notes=merged_notes([run.notes for run in runs], report.seeds),
+        minority_findings=together.minority_findings,
+        skipped=(*merged([run.skipped for run in runs], report.seeds), *told(together.minority_findings)),
     )
 
 
@@ -103,6 +122,15 @@ def with_spreads(first: Measurement, others: Sequence[Measurement]) -> Measureme
     return replace(
         first, layers=tuple(replace(layer, delta_norm_spread=spread(layer)) for layer in first.layers)
     )
+
+
+def merged_notes(notes: Sequence[Sequence[str]], seeds: Sequence[int]) -> tuple[str, ...]:
+    """The notes of the first seed, and those that only a later one has."""
+    found = dict.fromkeys(notes[0], "")
+    for seed, entries in zip(seeds[1:], notes[1:], strict=True):
+        for entry in entries:
+            found.setdefault(entry, f" (seed {seed})")
+    return tuple(entry + where for entry, where in found.items())
 
 
 def merged(skipped: Sequence[Sequence[Skipped]], seeds: Sequence[int]) -> tuple[Skipped, ...]:

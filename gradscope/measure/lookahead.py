@@ -37,7 +37,9 @@ def zero_leaves(program: Program, samples: list[Sample]) -> dict[int, Mask]:
     return {leaf: rows for leaf, rows in found.items() if rows.any()}
 
 
-def alive_later(program: Program, flow: FlowPass, inputs: Inputs, zeros: dict[int, Mask]) -> dict[int, Mask]:
+def nonzero_after_steps(
+    program: Program, flow: FlowPass, inputs: Inputs, zeros: dict[int, Mask]
+) -> dict[int, Mask]:
     """For each of these rows: does its gradient become non-zero within `STEPS` steps on the same batch?"""
     import optax  # here, because few runs need it and it takes 80 ms to import
 

@@ -44,7 +44,7 @@ class Taken:
     nonfinite_gradients: Sequence[Floats] | None
     """By leaf, for the first batch with a non-finite value: elements that are NaN or infinite."""
     samples: Sequence[Sample]
-    alive_later: dict[int, Mask]
+    nonzero_after_steps: dict[int, Mask]
     """By leaf with a gradient of exactly zero, and by row of its stack: was it non-zero a few steps later?"""
     optimizer_given: bool
 
@@ -91,7 +91,7 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
         gradient_max=pooled(MAX, found),
         update_rms=pooled(RMS, updates) if updates else None,
         cuts=taken.program.cuts[leaf],
-        alive_later=_alive_later(taken, [leaf]) if pooled(MAX, found) == 0 else None,
+        nonzero_after_steps=_alive_later(taken, [leaf]) if pooled(MAX, found) == 0 else None,
     )
 
 
@@ -142,13 +142,15 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         activation=next((site.activation for site in sites if site.activation), None),
         kind=leaves[0].kind,
         uses=max(len(sites), 1),
-        alive_later=_alive_later(taken, group.leaves, row.index) if pooled(MAX, gradients) == 0 else None,
+        nonzero_after_steps=_alive_later(taken, group.leaves, row.index)
+        if pooled(MAX, gradients) == 0
+        else None,
         gradient_norm_spread=_spread(norms),
     )
 
 
 def _alive_later(taken: Taken, leaves: Sequence[int], row: tuple[int, ...] = ()) -> bool | None:
-    looked = [taken.alive_later[leaf][row] for leaf in leaves if leaf in taken.alive_later]
+    looked = [taken.nonzero_after_steps[leaf][row] for leaf in leaves if leaf in taken.nonzero_after_steps]
     return any(bool(np.any(alive)) for alive in looked) if looked else None
 
 

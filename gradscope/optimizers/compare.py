@@ -154,7 +154,7 @@ def _comparison(
         complete=complete,
     )
     comparison = replace(
-        comparison, contestants=tuple(replace(row, suits=results.sentence(row, comparison)) for row in rows)
+        comparison, contestants=tuple(replace(row, summary=results.sentence(row, comparison)) for row in rows)
     )
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
     said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)

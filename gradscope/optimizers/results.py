@@ -122,7 +122,7 @@ def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
         loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
         diverged_share=sum(trial.diverged_at is not None for trial in trials.values()) / len(trials),
         tied_with_best=None,
-        suits="",
+        summary="",
         trials=tuple(trials.values()),
         settings=m.candidate.settings,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from gradscope.processes import messages, prepare
-from gradscope.records import NotJudged
+from gradscope.records import TargetError
 from gradscope.runs.check import check
 
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -36,7 +36,7 @@ def judged(line: bytes, progress: Callable[[str], None]) -> messages.Answer:
     try:
         return _checked(messages.asked_in(line), progress)
     except Exception as error:
-        return NotJudged.of(error)
+        return TargetError.of(error)
 
 
 def _checked(asked: messages.Asked, progress: Callable[[str], None]) -> messages.Answer:

@@ -7,7 +7,7 @@ import re
 import signal
 
 from gradscope.load.usercode.user_code import is_library, show_frames, shown_path
-from gradscope.records import NotJudged, Source, Trouble
+from gradscope.records import FailureKind, Source, TargetError
 
 LAST_LINES = 10
 """Shown of what was printed."""
@@ -19,9 +19,9 @@ _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 _CRASHES = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP", "SIGSYS"}
 
 
-def overdue(seconds: float, stage: str, printed: str) -> NotJudged:
-    return NotJudged(
-        Trouble.TIMEOUT,
+def overdue(seconds: float, stage: str, printed: str) -> TargetError:
+    return TargetError(
+        FailureKind.TIMEOUT,
         f"It took longer than {seconds:g} s.",
         f"It was {stage} when its process was ended.",
         'Put training loops under `if __name__ == "__main__":`.'
@@ -31,10 +31,10 @@ def overdue(seconds: float, stage: str, printed: str) -> NotJudged:
     )
 
 
-def killed(status: int, stage: str, printed: str) -> NotJudged:
+def killed(status: int, stage: str, printed: str) -> TargetError:
     """`status` is that of the process: minus the signal where one ended it."""
     what, why, fix = _by_signal(-status) if status < 0 else _by_itself(status)
-    return NotJudged(Trouble.KILLED, f"{what} while {stage}.", why, fix, details(printed))
+    return TargetError(FailureKind.KILLED, f"{what} while {stage}.", why, fix, details(printed))
 
 
 def details(printed: str) -> str:

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradscope.gate.baseline_file import Baseline
-from gradscope.records import NotJudged, Report
+from gradscope.records import Report, TargetError
 from gradscope.records.options import Task
 from gradscope.serialization import report_json
 from gradscope.serialization.codec import decoder, encode
 
-Answer = Report | NotJudged
+Answer = Report | TargetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def stage(name: str) -> bytes:
 def answering(answer: Answer) -> bytes:
     if isinstance(answer, Report):
         return _line({"report": report_json.to_json(answer)})
-    return _line({"not_judged": encode(answer)})
+    return _line({"error": encode(answer)})
 
 
 def read(line: bytes) -> str | Answer:
@@ -49,7 +49,7 @@ def read(line: bytes) -> str | Answer:
         return str(message["stage"])
     if "report" in message:
         return report_json.from_json(message["report"])
-    answer: NotJudged = decoder(NotJudged)(message["not_judged"], "the answer")
+    answer: TargetError = decoder(TargetError)(message["error"], "the answer")
     return answer
 
 

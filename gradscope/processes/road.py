@@ -49,6 +49,6 @@ def judged(
     suite = scheduling.run(
         tasks, jobs=jobs, baselines=baselines, progress=progress, echo=echo if alone else None
     )
-    if alone and (not_judged := suite.outcomes[0].not_judged) is not None:
-        raise not_judged.error()
+    if alone and (error := suite.outcomes[0].error) is not None:
+        raise error.as_exception()
     return replace(suite, alone=alone)

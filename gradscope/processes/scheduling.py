@@ -15,7 +15,7 @@ from gradscope.processes.child import judged
 from gradscope.processes.messages import Asked
 from gradscope.processes.starting import ForkServer, ServerLost, Starter, best
 from gradscope.processes.watching import Child, not_started
-from gradscope.records import NotJudged, Outcome, Suite
+from gradscope.records import Outcome, Suite, TargetError
 from gradscope.records.options import Task
 from gradscope.serialization import report_json
 from gradscope.serialization.suite_json import outcome_of
@@ -168,7 +168,7 @@ def _judged_here(asked: Asked, progress: Callable[[str], None]) -> messages.Answ
     """In this process, with what a process of its own would be given, and with its digits."""
     prepare.prepare_process()
     answer = judged(messages.asking(asked), progress)
-    return answer if isinstance(answer, NotJudged) else report_json.rounded(answer)
+    return answer if isinstance(answer, TargetError) else report_json.rounded(answer)
 
 
 def started(starter: Starter, asked: Asked, echo: Callable[[bytes], None] | None = None) -> Child:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from gradscope.errors import GradscopeError
 from gradscope.processes import ending, messages
-from gradscope.records import NotJudged
+from gradscope.records import TargetError
 from gradscope.records.options import Task
 from gradscope.serialization.codec import Mismatch
 
@@ -97,7 +97,7 @@ class Child:
         try:
             message = messages.read(line)
         except (ValueError, KeyError, TypeError, Mismatch, GradscopeError) as error:
-            message = NotJudged.bug(f"The answer of its process cannot be read: {error}")
+            message = TargetError.bug(f"The answer of its process cannot be read: {error}")
         if not isinstance(message, str):
             self.answer = message
             self._deadline = time.monotonic() + END_S
@@ -127,5 +127,5 @@ class Child:
             os.killpg(self.process, number)
 
 
-def not_started(said: str) -> NotJudged:
-    return NotJudged.bug(f"Its process could not be started.\n{said}")
+def not_started(said: str) -> TargetError:
+    return TargetError.bug(f"Its process could not be started.\n{said}")

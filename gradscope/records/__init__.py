@@ -6,6 +6,12 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
+from gradscope.records.baseline import (
+    BaselineResult as BaselineResult,
+    Known as Known,
+    LayerProfile as LayerProfile,
+    Reference as Reference,
+)
 from gradscope.records.common import (
     Number as Number,
     Severity as Severity,
@@ -25,8 +31,16 @@ from gradscope.records.correctness import (
     RuleCheck as RuleCheck,
     Transposition as Transposition,
     Verdict as Verdict,
+    Verification as Verification,
+)
+from gradscope.records.finding import (
+    BaselineStatus as BaselineStatus,
+    Finding as Finding,
+    Key as Key,
+    Votes as Votes,
 )
 from gradscope.records.histograms import Histogram as Histogram
+from gradscope.records.measurement import Measurement as Measurement
 from gradscope.records.network import (
     Connection as Connection,
     Cut as Cut,
@@ -44,22 +58,10 @@ from gradscope.records.nonfinite import (
     Origin as Origin,
 )
 from gradscope.records.policy import Policy as Policy
-from gradscope.records.reference import LayerProfile as LayerProfile, Reference as Reference
-from gradscope.records.report import (
-    Against as Against,
-    Finding as Finding,
-    Key as Key,
-    Known as Known,
-    Measurement as Measurement,
-    Report as Report,
-    Standing as Standing,
-    Timing as Timing,
-    Tool as Tool,
-    Votes as Votes,
-)
+from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.suite import (
-    NotJudged as NotJudged,
+    FailureKind as FailureKind,
     Outcome as Outcome,
     Suite as Suite,
-    Trouble as Trouble,
+    TargetError as TargetError,
 )

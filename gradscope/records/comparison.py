@@ -65,8 +65,8 @@ class Contestant:
     tied_with_best: bool | None
     """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
     nothing lowered the loss."""
-    suits: str
-    """One sentence: why it suits this problem or not."""
+    summary: str
+    """One sentence: whether it suits this problem, and why."""
     trials: tuple[Trial, ...]
     settings: Mapping[str, Number]
     """Its other hyperparameters, at their documented defaults."""
@@ -118,6 +118,11 @@ class Comparison:
         """The first in rank, where any optimizer lowered the loss."""
         first = self.contestants[0] if self.contestants else None
         return first if first and first.final_loss < self.initial_loss else None
+
+    @property
+    def own(self) -> Contestant | None:
+        """The user's own optimizer, where it was compared."""
+        return next((row for row in self.contestants if row.name == self.users), None)
 
     @property
     def validated(self) -> bool:

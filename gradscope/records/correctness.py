@@ -98,3 +98,16 @@ class Transposition:
     forward: float
     reverse: float
     uncertainty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found: the gradient of each leaf, and each custom rule by itself."""
+
+    loss: float
+    leaves: tuple[GradientCheck, ...]
+    """In forward order."""
+    elements: tuple[ElementCheck, ...] = ()
+    """Single ones, with `--per-element`."""
+    custom_rules: tuple[RuleCheck, ...] = ()
+    transposition: Transposition | None = None

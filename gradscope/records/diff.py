@@ -1,4 +1,4 @@
-"""What changed between two runs: made by `gradscope.changes.compare`, written by `report/changes.py`."""
+"""What changed between two runs: made by `changes.compare`, written by the `diff.py` of a format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gradscope.records.report import Finding
+from gradscope.records.finding import Finding
 
 
 class Presence(StrEnum):

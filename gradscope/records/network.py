@@ -54,7 +54,7 @@ class Parameter:
     """Where its gradient ends, for a blocked parameter."""
     update_rms: float | None = None
     """rms of the first update that the problem's optimizer makes; `None` where none is given."""
-    alive_later: bool | None = None
+    nonzero_after_steps: bool | None = None
     """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
 
 
@@ -99,7 +99,7 @@ class Layer:
     """Class of the framework's module that owns the parameters: `Linear`, `LSTMCell`."""
     uses: int = 1
     """Places in the program where the layer is used (shared weights: more than one)."""
-    alive_later: bool | None = None
+    nonzero_after_steps: bool | None = None
     """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
     gradient_norm_spread: float | None = None
     """Standard deviation over mean of `gradient_norm` over the batches; `None` with one batch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradscope.records.common import Severity
-from gradscope.records.report import Finding, Standing
+from gradscope.records.finding import BaselineStatus, Finding
 
 SEVERITIES = frozenset(severity.value for severity in Severity)
 
@@ -17,8 +17,8 @@ class Policy:
     fail_on: tuple[str, ...] = (Severity.ERROR.value,)
 
     def fails(self, finding: Finding) -> bool:
-        """A finding that the baseline knows never fails."""
-        return finding.standing is not Standing.KNOWN and any(
+        """An unchanged finding of the baseline never fails."""
+        return finding.baseline_status is not BaselineStatus.UNCHANGED and any(
             finding.severity.rank <= Severity(entry).rank if entry in SEVERITIES else finding.rule == entry
             for entry in self.fail_on
         )

@@ -1,104 +1,16 @@
-"""The whole of a run: what was measured, what was found, what it took."""
+"""The whole of a run: what each question measured, what was found, what it took."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from gradscope.records.common import Number, Severity, Skipped, Source
+from gradscope import display
+from gradscope.records.baseline import BaselineResult
+from gradscope.records.common import Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
-from gradscope.records.correctness import ElementCheck, GradientCheck, RuleCheck, Transposition
-from gradscope.records.histograms import Histogram
-from gradscope.records.network import Layer, Parameter, Recurrence
-from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
-from gradscope.records.reference import Reference
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """Everything the passes produced for one problem. Layers stand in forward order."""
-
-    loss: float
-    layers: tuple[Layer, ...]
-    parameters: tuple[Parameter, ...]
-    recurrences: tuple[Recurrence, ...] = ()
-    nonfinite_inputs: tuple[NonFiniteInput, ...] = ()
-    nonfinite_values: tuple[NonFiniteValue, ...] = ()
-    origin: Origin | None = None
-    """Where the first of them was born; `None` where everything is finite or it could not be found."""
-    hazards: tuple[Hazard, ...] = ()
-    gradients: tuple[GradientCheck, ...] = ()
-    """By `verify`, leaf by leaf."""
-    elements: tuple[ElementCheck, ...] = ()
-    custom_rules: tuple[RuleCheck, ...] = ()
-    transposition: Transposition | None = None
-    optimizers: Comparison | None = None
-    """By `compare-optimizers`."""
-    rate_search: RateSearch | None = None
-    """By `find-lr`."""
-    histograms: tuple[Histogram, ...] = ()
-    """By `check --histograms`: of each layer's weights and gradient, in forward order."""
-    batches: int = 1
-    loss_spread: float | None = None
-    """Standard deviation of the loss over the batches; `None` with one batch."""
-    optimizer_given: bool = False
-    unseen: tuple[Skipped, ...] = ()
-    """Operations that consume parameters and that gradscope ran without looking inside."""
-    reference: Reference | None = None
-    """How it was when the baseline was written; `None` without one."""
-
-    @property
-    def gradient_norm(self) -> float:
-        """Global norm: what `optax.global_norm` and clipping see."""
-        norms = [p.gradient_norm for p in self.parameters]
-        return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)
-
-
-Key = tuple[str, str | None, str | None, str]
-"""Rule, layer, parameter, and the text of the source line."""
-
-
-class Standing(StrEnum):
-    """What the baseline says of a finding."""
-
-    NEW = "new"
-    KNOWN = "known"
-    WORSE = "worse"
-    """Known, and clearly beyond what it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """In how many of the seeds a finding was there."""
-
-    found: int
-    of: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One sickness, named at its root, with the numbers that show it and one remedy."""
-
-    rule: str
-    severity: Severity
-    layer: str | None
-    parameter: str | None
-    source: Source | None
-    message: str
-    evidence: Mapping[str, Number]
-    remedy: str
-    votes: Votes | None = None
-    """`None` with one seed."""
-    standing: Standing | None = None
-    """`None` without a baseline."""
-
-    @property
-    def key(self) -> Key:
-        """What makes two findings the same one: lines may move."""
-        text = self.source.text if self.source is not None else ""
-        return self.rule, self.layer, self.parameter, text
+from gradscope.records.correctness import Verification
+from gradscope.records.finding import Finding
+from gradscope.records.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +21,10 @@ class Timing:
     trace_s: float = 0.0
     compile_s: float = 0.0
     run_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return self.load_s + self.trace_s + self.compile_s + self.run_s
 
     def plus(self, other: Timing) -> Timing:
         return Timing(
@@ -128,75 +44,80 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A finding as a baseline keeps it: found again by rule, layer, parameter and the text of its line."""
-
-    rule: str
-    layer: str | None
-    parameter: str | None
-    text: str
-    """The source line, stripped: lines may move."""
-    evidence: Mapping[str, Number]
-    severity: Severity | None = None
-    votes: Votes | None = None
-    """`None` with one seed."""
-
-    @property
-    def key(self) -> Key:
-        """As that of the finding."""
-        return self.rule, self.layer, self.parameter, self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Against:
-    """The run beside its baseline; each finding has its own `standing`."""
-
-    baseline: str
-    """The file."""
-    fixed: tuple[Known, ...] = ()
-    """What the baseline knows, and this run does not have."""
-    stale: str = ""
-    """Why the baseline should be written again; empty where it need not."""
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """The measurement, the findings, and what was skipped and why."""
+    """What was measured, by the question that was asked; the findings; what was skipped and why."""
 
     target: str
     tool: Tool
-    measurement: Measurement
+    flow: Measurement | None = None
+    """By `check`."""
+    gradients: Verification | None = None
+    """By `verify` and `check --verify`."""
+    optimizers: Comparison | None = None
+    """By `compare-optimizers`."""
+    rates: RateSearch | None = None
+    """By `find-lr`."""
     findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was done and may surprise: a cast to float32, for instance. Nothing was left out."""
     skipped: tuple[Skipped, ...] = ()
     timing: Timing = field(default_factory=Timing)
     seeds: tuple[int, ...] = (0,)
     """The measurement is that of the first; findings are those of most of them."""
-    against: Against | None = None
-    """What the baseline says of the run as a whole; `None` without one."""
-    near: tuple[Finding, ...] = ()
-    """What was there in some of the seeds, but not in most: no findings, and told in `skipped`."""
+    baseline: BaselineResult | None = None
+    """The run as a whole compared with its baseline; `None` without one."""
+    minority_findings: tuple[Finding, ...] = ()
+    """What was there in some of the seeds, but not in most: no findings, and listed in `skipped`."""
     rules: tuple[str, ...] = ()
     """The rules that judged it: where one is silent about a layer, that layer has passed it."""
+    left_out: tuple[str, ...] = ()
+    """Rules that could have judged it and were not asked to: by `--select` or `--ignore`."""
 
     @property
     def verdict(self) -> str:
         """`sick` where a finding is an error or no optimizer lowers the loss, else `healthy`; the gate's
         policy may be stricter."""
-        compared, searched = self.measurement.optimizers, self.measurement.rate_search
-        untrained = (compared and not compared.best) or (searched and not searched.code)
+        untrained = (self.optimizers and not self.optimizers.best) or (self.rates and not self.rates.code)
         sick = untrained or any(f.severity is Severity.ERROR for f in self.findings)
         return "sick" if sick else "healthy"
 
+    @property
+    def unexamined(self) -> tuple[str, ...]:
+        """What a verdict of `healthy` does not speak of."""
+        found = [] if self.flow is not None else ["layers not measured"]
+        if self.gradients is None:
+            rules = self.flow.custom_rules if self.flow is not None else None
+            count = f" ({rules} custom derivative rule{'' if rules == 1 else 's'})" if rules else ""
+            found.append(f"gradients not verified{count}")
+        if self.optimizers is None and self.rates is None:
+            found.append("training not tried")
+        if self.left_out:
+            found.append(f"{len(self.left_out)} rule{'' if len(self.left_out) == 1 else 's'} left out")
+        return tuple(found)
+
+    @property
+    def loss(self) -> float | None:
+        """Before any training step, whichever question was asked; `None` where nothing was measured."""
+        if self.flow is not None:
+            return self.flow.loss
+        if self.gradients is not None:
+            return self.gradients.loss
+        if self.optimizers is not None:
+            return self.optimizers.initial_loss
+        tests = self.rates.tests if self.rates is not None else ()
+        return tests[0].losses[0] if tests and tests[0].losses else None
+
+    @property
+    def unseen(self) -> tuple[Skipped, ...]:
+        """Operations that consume parameters and that gradscope ran without looking inside."""
+        return self.flow.unseen if self.flow is not None else ()
+
     def __str__(self) -> str:
         """What `gradscope check` prints."""
-        from gradscope.report.display import as_text
-
-        return as_text(self)
+        return display.text_of(self)
 
     def _repr_html_(self) -> str:
-        from gradscope.report.display import as_html
-
-        return as_html(self)
+        return display.html_of(self)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         """For a notebook, and as text for one that is shown at a terminal."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.records.finding import Finding
 from gradscope.records.policy import Policy
-from gradscope.records.report import Finding, Report
+from gradscope.records.report import Report
 
 
-class Trouble(StrEnum):
-    """Why nothing is said about a target."""
+class FailureKind(StrEnum):
+    """Why a target could not be judged."""
 
     INPUT = "input"
     """A file, its data or an option is wrong."""
@@ -25,10 +26,10 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NotJudged:
-    """What happened, why we think so, what to do: as in `GradscopeError`."""
+class TargetError:
+    """Why a target has no report: what happened, why we think so, what to do, as in `GradscopeError`."""
 
-    trouble: Trouble
+    kind: FailureKind
     what: str
     why: str = ""
     fix: str = ""
@@ -37,23 +38,23 @@ class NotJudged:
     """The section of the page on errors: `gradscope explain SLUG`."""
 
     @classmethod
-    def of(cls, error: Exception) -> NotJudged:
+    def of(cls, error: Exception) -> TargetError:
         """What is no `GradscopeError` is a bug of ours."""
         if isinstance(error, NotJudgedError):
-            return error.not_judged
+            return error.error
         if not isinstance(error, GradscopeError):
             return cls.bug("".join(traceback.format_exception(error)))
-        trouble = Trouble.TIMEOUT if error.slug == "timeout" else Trouble.INPUT
-        return cls(trouble, error.what, error.why, error.fix, error.details, error.slug)
+        kind = FailureKind.TIMEOUT if error.slug == "timeout" else FailureKind.INPUT
+        return cls(kind, error.what, error.why, error.fix, error.details, error.slug)
 
-    def error(self) -> NotJudgedError:
-        """What `of` was made from, as far as it can be told again."""
+    def as_exception(self) -> NotJudgedError:
+        """What `of` was made from, as far as it is kept."""
         return NotJudgedError(self)
 
     @classmethod
-    def bug(cls, details: str) -> NotJudged:
+    def bug(cls, details: str) -> TargetError:
         return cls(
-            Trouble.BUG,
+            FailureKind.BUG,
             "gradscope failed, and the model is not to blame.",
             fix="Please report it with the lines above.",
             details=details,
@@ -61,18 +62,12 @@ class NotJudged:
 
 
 class NotJudgedError(GradscopeError):
-    """Raised in the place of what another process raised; `NotJudged.of` takes it apart again."""
+    """Raised in the place of what another process raised; `TargetError.of` takes it apart again."""
 
-    def __init__(self, not_judged: NotJudged) -> None:
-        super().__init__(
-            not_judged.what,
-            why=not_judged.why,
-            fix=not_judged.fix,
-            details=not_judged.details,
-            slug=not_judged.slug,
-        )
-        self.not_judged = not_judged
-        if not_judged.trouble is Trouble.BUG:
+    def __init__(self, error: TargetError) -> None:
+        super().__init__(error.what, why=error.why, fix=error.fix, details=error.details, slug=error.slug)
+        self.error = error
+        if error.kind is FailureKind.BUG:
             self.exit_code = ExitCode.INTERNAL
 
 
@@ -82,7 +77,7 @@ class Outcome:
 
     target: str
     report: Report | None = None
-    not_judged: NotJudged | None = None
+    error: TargetError | None = None
     policy: Policy = field(default_factory=Policy)
     path: str = ""
     """What was loaded, seen from the working directory, where that is another name."""

@@ -1,4 +1,4 @@
-"""What a rule is: a function from a measurement to hits, and the page that explains it.
+"""What a rule is: a function from what was measured to hits, and the page that explains it.
 
 A rule file holds one decorated function. Its module docstring is its documentation page, and the rule is
 described nowhere else.
@@ -9,13 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from gradscope.records import Finding, Measurement, Number, Severity, Skipped, Source
+from gradscope.records import (
+    Comparison,
+    Finding,
+    Measurement,
+    Number,
+    Reference,
+    Severity,
+    Skipped,
+    Source,
+    Verification,
+)
 
 Limits = Mapping[str, float]
+FLOW = ("flow",)
 VERIFIED = "correctness"
 """The family of rules that judge what `verify` measured."""
 CHANGE = "change"
 """The family of rules that judge a run against its baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What there is to judge of one run; `None` where it was not measured."""
+
+    flow: Measurement | None = None
+    gradients: Verification | None = None
+    optimizers: Comparison | None = None
+    reference: Reference | None = None
+    """How the target was when its baseline was written."""
+    saved: Comparison | None = None
+    """The same comparison of optimizers in an earlier run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +60,8 @@ class Hit:
     """Layers whose symptoms this hit accounts for; `None`: everything in the run."""
 
 
-Check = Callable[[Measurement, Limits], Iterable[Hit | Skipped]]
+Check = Callable[..., Iterable[Hit | Skipped]]
+"""Takes the parts that the rule needs, and its limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +81,19 @@ class Rule:
     measure: str | None = None
     """The key of the evidence that holds the degree of a finding, as a ratio to a level profile: `total`. The
     further its logarithm is from 0, the worse; `None` where a finding has no degree."""
-    needs: str | None = None
-    """The part of the measurement without which the rule cannot judge: `gradients`, `reference`."""
+    needs: tuple[str, ...] = FLOW
+    """The fields of `Parts` that it is given; without one of them it cannot judge."""
     single_seed_suffices: bool = False
     """A finding in one of several seeds is a finding of the run: a NaN is not a matter of degree."""
 
-    def can_judge(self, measurement: Measurement) -> bool:
-        return self.needs is None or bool(getattr(measurement, self.needs))
+    def can_judge(self, parts: Parts) -> bool:
+        return all(getattr(parts, name) is not None for name in self.needs)
 
-    def run(self, measurement: Measurement, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
-        """The rule's hits in its own order; `limits` overrides single defaults."""
-        yield from self.check(measurement, {**self.limits, **(limits or {})})
+    def run(self, parts: Parts, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
+        """The rule's hits in its own order, none where it cannot judge; `limits` replaces defaults."""
+        if self.can_judge(parts):
+            needed = [getattr(parts, name) for name in self.needs]
+            yield from self.check(*needed, {**self.limits, **(limits or {})})
 
     def finding(self, hit: Hit) -> Finding:
         return Finding(
@@ -87,7 +114,7 @@ def rule(
     severity: Severity,
     symptom_of: tuple[str, ...] = (),
     measure: str | None = None,
-    needs: str | None = None,
+    needs: tuple[str, ...] = FLOW,
     single_seed_suffices: bool = False,
     **limits: float,
 ) -> Callable[[Check], Rule]:

@@ -1,4 +1,4 @@
-"""From a measurement to findings: runs the rules and merges symptoms into the finding of their cause."""
+"""From what was measured to findings: runs the rules and merges symptoms into the finding of their cause."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Finding, Measurement, Skipped
-from gradscope.rules.base import CHANGE, Hit, Rule
+from gradscope.records import Finding, Skipped
+from gradscope.rules.base import CHANGE, Hit, Parts, Rule
 from gradscope.rules.registry import all_rules, get, unknown
 from gradscope.rules.words import names_of
 
@@ -16,7 +16,7 @@ Judged = tuple[Rule, Hit]
 
 
 def judge(
-    measurement: Measurement,
+    parts: Parts,
     *,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
@@ -33,12 +33,12 @@ def judge(
     hits: list[Judged] = []
     skipped: list[Skipped] = []
     for rule in _chosen(select, ignore):
-        for result in rule.run(measurement, limits.get(rule.name)):
+        for result in rule.run(parts, limits.get(rule.name)):
             if isinstance(result, Skipped):
                 skipped.append(result)
             else:
                 hits.append((rule, result))
-    order = {layer.name: place for place, layer in enumerate(measurement.layers)}
+    order = {layer.name: place for place, layer in enumerate(parts.flow.layers if parts.flow else ())}
     old = {id(hit) for rule, hit in hits if known is not None and known(rule.finding(hit))}
     findings = [rule.finding(hit) for rule, hit in _without_symptoms(hits, old)]
     findings.sort(key=lambda f: (f.severity.rank, order.get(f.layer or "", -1), f.rule))
@@ -46,7 +46,7 @@ def judge(
 
 
 def judging(
-    measurement: Measurement,
+    parts: Parts,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
     skipped: Iterable[Skipped] = (),
@@ -56,8 +56,14 @@ def judging(
     `skipped` is the second result of `judge`: a rule in it has not judged.
     """
     silent = {entry.what for entry in skipped}
-    able = (rule for rule in _chosen(select, ignore) if rule.can_judge(measurement))
+    able = (rule for rule in _chosen(select, ignore) if rule.can_judge(parts))
     return tuple(rule.name for rule in able if rule.name not in silent)
+
+
+def left_out(parts: Parts, select: tuple[str, ...] = (), ignore: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Names of the rules that had all they need and were not asked for."""
+    chosen = {rule.name for rule in _chosen(select, ignore)}
+    return tuple(rule.name for rule in all_rules() if rule.can_judge(parts) and rule.name not in chosen)
 
 
 def _chosen(select: tuple[str, ...], ignore: tuple[str, ...]) -> list[Rule]:

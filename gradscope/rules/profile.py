@@ -92,9 +92,9 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 
 def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) -> str:
     """Why a profile is too short to judge, unless the network itself is that shallow; else empty."""
-    waking = {p.name for p in measurement.parameters if p.alive_later}
+    waking = {p.name for p in measurement.parameters if p.nonzero_after_steps}
     zero = sum(
-        layer.delta_norm == 0 and bool(layer.alive_later or waking & {*layer.parameters})
+        layer.delta_norm == 0 and bool(layer.nonzero_after_steps or waking & {*layer.parameters})
         for layer in measurement.layers
     )
     if len(profile) < least <= len(profile) + zero:

@@ -6,17 +6,16 @@ JAX is imported inside the functions, after `processes.prepare` has set what JAX
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
 from gradscope.gate.baseline_file import Baseline
 from gradscope.gate.baseline_status import compared, knows
 from gradscope.gate.seed_votes import SeedRun, over_seeds
-from gradscope.records import Reference, Report, Skipped, Timing
+from gradscope.records import Reference, Report, Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import get, judging
+from gradscope.rules import get
 from gradscope.runs.common import tool
 
 if TYPE_CHECKING:
@@ -90,18 +89,17 @@ def _report(runs: Sequence[SeedRun], options: CheckOptions, target: str) -> Repo
     report = Report(
         target,
         tool(),
-        first.measurement,
-        first.findings,
-        first.skipped,
-        timing,
+        flow=first.measurement,
+        gradients=first.gradients,
+        findings=first.findings,
+        notes=(*first.notes, ONE_SEED) if len(runs) < options.seeds else first.notes,
+        skipped=first.skipped,
+        timing=timing,
         seeds=tuple(run.seed for run in runs),
-        rules=judging(first.measurement, options.select, options.ignore, first.skipped),
+        rules=first.rules,
+        left_out=first.left_out,
     )
-    if len(runs) > 1:
-        return over_seeds(report, runs)
-    if options.seeds > 1:
-        return replace(report, skipped=(*report.skipped, Skipped("note", ONE_SEED)))
-    return report
+    return over_seeds(report, runs) if len(runs) > 1 else report
 
 
 def check_loss(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.measure.histograms import histograms
-from gradscope.records import Finding, Measurement, Reference, Skipped, Timing
+from gradscope.records import Finding, Reference, Timing
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
-from gradscope.rules import judge
+from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Prepared, measure
+
+if TYPE_CHECKING:
+    from gradscope.verification.verify import Verified
 
 
 @dataclass(frozen=True)
@@ -27,34 +31,36 @@ class Judge:
     def __call__(self, prepared: Prepared, timing: Timing, progress: Progress, *, first: bool) -> SeedRun:
         """`timing` is what was spent until now; gradients are verified for the `first` seed alone."""
         found = measure(prepared, progress)
-        measurement, remarks = replace(found.measurement, reference=self.reference), found.skipped
         timing = timing.plus(Timing(run_s=found.run_s))
-        if first:
-            measurement, more, spent = self._closer(prepared, measurement, progress)
-            remarks, timing = (*remarks, *more), timing.plus(spent)
-        options = self.options
+        verified = self._verified(prepared, progress) if first and self.options.verified else None
+        measurement, options = found.measurement, self.options
+        if first and options.histograms:
+            counted, spent = histograms(prepared.program, prepared.inputs[0], progress=progress)
+            measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
+        parts = Parts(measurement, None if verified is None else verified.record, reference=self.reference)
         findings, skipped = judge(
-            measurement,
+            parts,
             select=options.select,
             ignore=options.ignore,
             limits=options.limits,
             known=self.known,
         )
-        return SeedRun(prepared.problem.seed, measurement, findings, (*remarks, *skipped), timing)
+        return SeedRun(
+            seed=prepared.problem.seed,
+            measurement=measurement,
+            findings=findings,
+            skipped=(*found.skipped, *skipped),
+            notes=prepared.notes if verified is None else (*prepared.notes, *verified.notes),
+            gradients=parts.gradients,
+            rules=judging(parts, options.select, options.ignore, skipped),
+            left_out=left_out(parts, options.select, options.ignore),
+            timing=timing if verified is None else timing.plus(verified.timing),
+        )
 
-    def _closer(
-        self, prepared: Prepared, measurement: Measurement, progress: Progress
-    ) -> tuple[Measurement, tuple[Skipped, ...], Timing]:
-        """The passes that run only when they are asked for, on the batch and the program at hand."""
-        timing, skipped = Timing(), tuple[Skipped, ...]()
-        if self.options.verified:
-            from gradscope.verification.verify import Traced, verify
+    def _verified(self, prepared: Prepared, progress: Progress) -> Verified:
+        """On the batch and the program at hand."""
+        from gradscope.verification.verify import Traced, verify
 
-            traced = Traced(prepared.batches[0], prepared.program)
-            found = verify(prepared.problem, traced=traced, progress=progress)
-            measurement, skipped = found.added_to(measurement), found.skipped
-            timing = timing.plus(found.timing)
-        if self.options.histograms:
-            counted, spent = histograms(prepared.program, prepared.inputs[0], progress=progress)
-            measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
-        return measurement, skipped, timing
+        return verify(
+            prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
+        )

@@ -16,7 +16,7 @@ from gradscope.measure import nonfinite_counts
 from gradscope.measure.flow import FlowPass, Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
-from gradscope.measure.lookahead import alive_later, zero_leaves
+from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.updates import updates_of
 from gradscope.nonfinite.find import find_origin
@@ -25,6 +25,7 @@ from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.verification.rules import count_rules
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Prepared:
     program: Program
     hazards: tuple[Candidate, ...]
     flow: FlowPass
+    notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     timing: Timing
 
@@ -83,6 +85,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         program,
         hazards,
         flow,
+        notes=_notes(problem, len(drawn), batches),
         skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
         timing=Timing(0.0, traced - start + flow.compiled.trace_s, flow.compiled.compile_s),
     )
@@ -99,7 +102,11 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
     taken = _taken(Run(prepared, samples), progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
     return Measured(
-        measurement=replace(measurement(taken), hazards=hazards),
+        measurement=replace(
+            measurement(taken),
+            hazards=hazards,
+            custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
+        ),
         skipped=(*prepared.skipped, *taken.unfound),
         run_s=run_s,
     )
@@ -127,7 +134,7 @@ def _taken(run: Run, progress: Progress) -> Taken:
         unfound=unfound,
         nonfinite_gradients=gradients,
         samples=run.samples,
-        alive_later=alive_later(program, prepared.flow, first, zeros) if zeros else {},
+        nonzero_after_steps=nonzero_after_steps(program, prepared.flow, first, zeros) if zeros else {},
         optimizer_given=prepared.problem.optimizer is not None,
     )
 
@@ -152,16 +159,19 @@ def _shapes(batch: Any) -> list[Any]:
     return [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
 
 
+def _notes(problem: Problem, drawn: int, asked: int) -> tuple[str, ...]:
+    if drawn == asked or not problem.has_one_batch:
+        return tuple(problem.notes)
+    text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
+    return *problem.notes, text
+
+
 def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
-    found = [Skipped("note", note) for note in problem.notes]
-    found += [
+    found = [
         Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
         for name in complex_leaves(problem.params)
     ]
-    if drawn < asked and problem.has_one_batch:
-        text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
-        found.append(Skipped("note", text))
-    elif drawn < asked:
+    if drawn < asked and not problem.has_one_batch:
         found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
     if used < drawn:
         reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"

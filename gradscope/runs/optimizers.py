@@ -6,13 +6,18 @@ JAX is imported inside the functions, as in `check`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Measurement, Report, Skipped, Timing
+from gradscope.gate.saved_comparison import require_comparable
+from gradscope.records import Comparison, Report, Skipped, Timing
 from gradscope.records.options import CompareOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
+from gradscope.rules import Parts, judge, judging
+from gradscope.rules.optimizer.saved_run import lost
+from gradscope.runs.check import Limits
 from gradscope.runs.common import tool
 
 if TYPE_CHECKING:
@@ -24,15 +29,18 @@ def compare_optimizers(
     options: LoadOptions | None = None,
     terms: CompareOptions | None = None,
     *,
+    against: Comparison | None = None,
+    limits: Limits | None = None,
     progress: Progress = silent,
 ) -> Report:
-    """Load a target and train it with each optimizer, for a report whose measurement has `optimizers`."""
+    """Load a target and train it with each optimizer; `against` is the same comparison in a saved run."""
     from gradscope.load.usercode.random_generators import seeded
 
     options = options or LoadOptions()
     with seeded(options.seed):
         problem, load_s = _loaded(target, options, progress)
-        return _compared(problem, terms or CompareOptions(), target, progress, load_s)
+        found = _compared(problem, terms or CompareOptions(), target, progress, load_s)
+    return found if against is None else judged_against(found, against, limits)
 
 
 def find_lr(
@@ -69,21 +77,27 @@ def compare_loss(
     clip: float | None = None,
     exhaustive: bool = False,
     vmap: str = "auto",
+    against: Report | None = None,
+    limits: Limits | None = None,
     progress: Progress = silent,
     **problem: Any,
 ) -> Report:
     """`gradscope.compare_optimizers`: train a loss with each optimizer, from the same starts and batches.
 
-    `report.measurement.optimizers` has a row for each, ranked. `candidates` are further ones, functions of
-    the learning rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget`
-    [s]. `init`, `optimizer`, `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are
-    those of the problem: with `init(key)` in place of params each seed starts elsewhere. Raises
-    `GradscopeError` where nothing can be trained. Ctrl-C ends it with what is known by then.
+    `report.optimizers` has a row for each, ranked. `candidates` are further ones, functions of the learning
+    rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s]. With the
+    report of a saved run as `against` the findings say whether your `optimizer` has become worse since; as
+    in `check`, `limits` replaces numbers of the rule. `init`, `optimizer`, `batches`, `data`, `batch_size`,
+    `validation_batch`, `given` and `seed` are those of the problem: with `init(key)` in place of params each
+    seed starts elsewhere. Raises `GradscopeError` where nothing can be trained. Ctrl-C ends it with what is
+    known by then.
     """
     begun = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
     names = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
     terms = CompareOptions(names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap)
-    return _compared(begun, terms, begun.name, progress, 0.0)
+    found = _compared(begun, terms, begun.name, progress, 0.0)
+    saved = None if against is None else against.optimizers
+    return found if saved is None else judged_against(found, saved, limits)
 
 
 def find_loss_rate(
@@ -100,7 +114,7 @@ def find_loss_rate(
     """`gradscope.find_lr`: the learning-rate range test on a loss.
 
     Of the optimizer called `optimizer_name`, else of the `optimizer` that is given, else of Adam; the other
-    arguments are those of `compare_optimizers`. `report.measurement.rate_search` has the suggestion.
+    arguments are those of `compare_optimizers`. `report.rates` has the suggestion.
     """
     begun = _problem_of(loss_fn, params, batch, **problem)
     return _searched(begun, optimizer_name, seeds, steps, begun.name, progress, 0.0)
@@ -150,8 +164,38 @@ def _compared(
 
     start = perf_counter()
     found = compare(problem.reseeded, terms, problem.seed, progress)
-    measurement = Measurement(found.initial_loss, (), (), optimizers=found)
-    return _report(problem, target, measurement, Timing(load_s, run_s=perf_counter() - start))
+    return Report(
+        target,
+        tool(),
+        optimizers=found,
+        notes=tuple(problem.notes),
+        timing=Timing(load_s, run_s=perf_counter() - start),
+    )
+
+
+def judged_against(report: Report, before: Comparison, limits: Limits | None = None) -> Report:
+    """The report with what changed since the saved run: a finding, or a note where it is none.
+
+    Raises `GradscopeError` where the two cannot be compared. What Ctrl-C cut short is not judged.
+    """
+    now = report.optimizers
+    if now is None:
+        return report
+    if not now.complete:
+        reason = "the comparison was interrupted: it is not compared with the saved run"
+        return replace(report, skipped=(*report.skipped, Skipped("optimizer-regression", reason)))
+    require_comparable(now, before)
+    parts = Parts(optimizers=now, saved=before)
+    findings, skipped = judge(parts, limits=limits)
+    change = lost(now, before)
+    notes = () if findings or change is None else (change.text,)
+    return replace(
+        report,
+        findings=findings,
+        notes=(*report.notes, *notes),
+        skipped=(*report.skipped, *skipped),
+        rules=judging(parts, skipped=skipped),
+    )
 
 
 def _searched(
@@ -174,10 +218,10 @@ def _searched(
         steps=range_test.STEPS if steps is None else steps,
         progress=progress,
     )
-    measurement = Measurement(found.tests[0].losses[0], (), (), rate_search=found)
-    return _report(problem, target, measurement, Timing(load_s, run_s=perf_counter() - start))
-
-
-def _report(problem: Problem, target: str, measurement: Measurement, timing: Timing) -> Report:
-    notes = tuple(Skipped("note", note) for note in problem.notes)
-    return Report(target, tool(), measurement, (), notes, timing)
+    return Report(
+        target,
+        tool(),
+        rates=found,
+        notes=tuple(problem.notes),
+        timing=Timing(load_s, run_s=perf_counter() - start),
+    )

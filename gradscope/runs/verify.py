@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Report, Skipped, Timing
+from gradscope.records import Report, Timing
 from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import all_rules, judge, judging
+from gradscope.rules import Parts, judge, judging
 from gradscope.runs.check import Limits
 from gradscope.runs.common import tool
 
@@ -65,14 +65,17 @@ def verify_problem(
     from gradscope.verification.verify import verify as verify_gradients
 
     found = verify_gradients(problem, directions=directions, per_element=per_element, progress=progress)
-    measurement = found.added_to(None)
-    rules = tuple(rule.name for rule in all_rules() if rule.family == "correctness")
-    findings, skipped = judge(measurement, select=rules, limits=limits or {})
-    notes = tuple(Skipped("note", note) for note in problem.notes)
-    timing = Timing(load_s).plus(found.timing)
-    remarks = (*notes, *found.skipped, *skipped)
+    parts = Parts(gradients=found.record)
+    findings, skipped = judge(parts, limits=limits)
     return Report(
-        target, tool(), measurement, findings, remarks, timing, rules=judging(measurement, rules, (), skipped)
+        target,
+        tool(),
+        gradients=found.record,
+        findings=findings,
+        notes=(*problem.notes, *found.notes),
+        skipped=skipped,
+        timing=Timing(load_s).plus(found.timing),
+        rules=judging(parts, skipped=skipped),
     )
 
 
@@ -92,9 +95,9 @@ def verify_loss(
 ) -> Report:
     """`gradscope.verify`: is the gradient of a loss right, for each leaf of its params?
 
-    `report.measurement.gradients` has a verdict for each leaf: right, wrong, or that it cannot be judged and
-    why. `directions` are tried in each leaf, and `per_element` single elements besides; the other
-    arguments are those of `check`. Raises `GradscopeError` where the loss cannot be run.
+    `report.gradients.leaves` has a verdict for each leaf: right, wrong, or that it cannot be judged and why.
+    `directions` are tried in each leaf, and `per_element` single elements besides; the other arguments are
+    those of `check`. Raises `GradscopeError` where the loss cannot be run.
     """
     from gradscope.load.problem import Problem
 

@@ -1,6 +1,6 @@
 """Records as values that JSON has, and back: the annotations of the records are the schema.
 
-A field added to `records.py` is written and read without a change here.
+A field added to a record is written and read without a change here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The JSON Schema of `--format json`, made from the records: their annotations are what `encoding` writes by.
+"""The JSON Schema of `--format json`, made from the records: their annotations are what `codec` writes by.
 
 Descriptions are the docstrings of the records and of their fields, so that nothing is written twice.
 """
@@ -16,7 +16,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from gradscope.records import Layer, Measurement, NotJudged, Outcome, Report, Skipped, Suite
+from gradscope.records import Layer, Measurement, Outcome, Report, Suite, TargetError
 from gradscope.serialization.report_json import FORMAT
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,23 +31,31 @@ PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
 }
 Schema = dict[str, Any]
+TEXTS: Schema = {"type": "array", "items": {"type": "string"}}
 
 
 def schema() -> Schema:
     """Of one report, and of a run of several targets: a file with `targets` is the second."""
     defs: Schema = {"number": NUMBER}
     _record(Report, defs)
-    _record(NotJudged, defs)
+    _record(TargetError, defs)
     _record(Outcome, defs, leave_out={"policy"})
-    defs["Report"] = _report(defs)
-    defs["Layer"]["properties"]["gradient_to_weight"] = _number(Layer.gradient_to_weight)
-    defs["Skipped"]["properties"]["unseen"] = {
-        "description": "An operation that ran without being looked into.",
-        "type": "boolean",
+    added: dict[type, Schema] = {
+        Report: {
+            "format": {"const": FORMAT},
+            "verdict": {"description": _doc(Report.verdict), "enum": ["healthy", "sick"]},
+            "unexamined": {"description": _doc(Report.unexamined), **TEXTS},
+        },
+        Measurement: {"gradient_norm": _number(Measurement.gradient_norm)},
+        Layer: {"gradient_to_weight": _number(Layer.gradient_to_weight)},
+        Outcome: {"fail_on": TEXTS},
     }
-    defs["Outcome"]["properties"]["fail_on"] = {"type": "array", "items": {"type": "string"}}
-    for name in (Layer, Skipped, Outcome):
-        defs[name.__name__]["required"] = list(defs[name.__name__]["properties"])
+    for kind, properties in added.items():
+        described = defs[kind.__name__]
+        described["properties"] = {**properties, **described["properties"]}
+        described["required"] = list(described["properties"])
+    # Only where the report stands alone: among several it is the target that has it.
+    defs["Report"]["properties"]["fail_on"] = TEXTS
     defs["Suite"] = _suite()
     return {
         "$schema": DRAFT,
@@ -61,24 +69,6 @@ def schema() -> Schema:
 
 def dumps() -> str:
     return json.dumps(schema(), indent=1) + "\n"
-
-
-def _report(defs: Schema) -> Schema:
-    """`recording.to_json` puts the measurement's fields beside those of the report."""
-    own = defs.pop("Report")
-    measured = defs.pop("Measurement")["properties"]
-    del own["properties"]["measurement"], measured["unseen"]
-    verdict = {"description": _doc(Report.verdict), "enum": ["healthy", "sick"]}
-    properties = {
-        "format": {"const": FORMAT},
-        "verdict": verdict,
-        **measured,
-        "gradient_norm": _number(Measurement.gradient_norm),
-        **own["properties"],
-    }
-    # Only where the report stands alone: among several it is the target that has it.
-    fail_on = {"type": "array", "items": {"type": "string"}}
-    return {**own, "properties": {**properties, "fail_on": fail_on}, "required": list(properties)}
 
 
 def _suite() -> Schema:

@@ -7,68 +7,42 @@ significant digits, so `loads(dumps(report)) == rounded(report)`, and every late
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Against, Finding, Measurement, Report, Skipped, Timing, Tool
-from gradscope.serialization import atomic_write
+from gradscope.records import Report
+from gradscope.serialization import atomic_write, format_1
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 T = TypeVar("T")
-FORMAT = 1
-"""Raised when a key changes its meaning or goes away; a new key alone does not raise it."""
+FORMAT = 2
+"""Raised when a key changes its meaning or goes away; a new key alone does not raise it. The format before
+is read, too."""
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The envelope of every `--format json`: only types that JSON has, non-finite numbers as strings."""
-    measurement = report.measurement
-    body = encode(measurement)
-    unseen = body.pop("unseen")
-    for layer, encoded in zip(measurement.layers, body["layers"], strict=True):
-        encoded["gradient_to_weight"] = encode(layer.gradient_to_weight)
-    return {
-        "format": FORMAT,
-        "tool": encode(report.tool),
-        "target": report.target,
-        "verdict": report.verdict,
-        "loss": body.pop("loss"),
-        "gradient_norm": encode(measurement.gradient_norm),
-        **body,
-        "findings": encode(report.findings),
-        "skipped": [{**entry, "unseen": False} for entry in encode(report.skipped)]
-        + [{**entry, "unseen": True} for entry in unseen],
-        "timing": encode(report.timing),
-        "seeds": list(report.seeds),
-        "against": encode(report.against),
-        "near": encode(report.near),
-        "rules": list(report.rules),
-    }
+    """The object of every `--format json`: only types that JSON has, non-finite numbers as strings."""
+    body = encode(report)
+    if report.flow is not None:
+        body["flow"]["gradient_norm"] = encode(report.flow.gradient_norm)
+        for layer, encoded in zip(report.flow.layers, body["flow"]["layers"], strict=True):
+            encoded["gradient_to_weight"] = encode(layer.gradient_to_weight)
+    derived = {"verdict": report.verdict, "unexamined": list(report.unexamined)}
+    return {"format": FORMAT, **derived, **body}
 
 
 def from_json(data: Any) -> Report:
-    """The report of an envelope; unknown keys are passed over, as a later gradscope may add some."""
-    _check_format(data)
-    skipped = _take(data, "skipped", tuple[Skipped, ...])
-    marks = [isinstance(entry, dict) and bool(entry.get("unseen")) for entry in data["skipped"]]
-    measurement = decoder(Measurement)({**data, "unseen": []}, "the report")
-    return Report(
-        target=_take(data, "target", str),
-        tool=_take(data, "tool", Tool),
-        measurement=dataclasses.replace(
-            measurement, unseen=tuple(s for s, unseen in zip(skipped, marks, strict=True) if unseen)
-        ),
-        findings=_take(data, "findings", tuple[Finding, ...]),
-        skipped=tuple(s for s, unseen in zip(skipped, marks, strict=True) if not unseen),
-        timing=_take(data, "timing", Timing),
-        seeds=decoder(tuple[int, ...])(data.get("seeds", [0]), "seeds"),
-        against=decoder(Against | None)(data.get("against"), "against"),
-        near=decoder(tuple[Finding, ...])(data.get("near", []), "near"),
-        rules=decoder(tuple[str, ...])(data.get("rules", []), "rules"),
-    )
+    """The report of an object; unknown keys are passed over, as a later gradscope may add some."""
+    if not (isinstance(data, dict) and type(data.get("format")) is int and "target" in data):
+        raise Mismatch('It has no "format" number and "target"')
+    check_version(data)
+    if data["format"] == format_1.VERSION:
+        data = format_1.report(data)
+    report: Report = decoder(Report)(data, "the report")
+    return report
 
 
 def dumps(report: Report) -> str:
@@ -141,25 +115,13 @@ def _reason(text: str, error: Exception) -> str:
     return "It holds values that no report has."
 
 
-def _check_format(data: Any) -> None:
-    if not (isinstance(data, dict) and type(data.get("format")) is int and "layers" in data):
-        raise Mismatch('It has no "format" number and "layers"')
-    check_version(data)
-
-
 def check_version(data: Mapping[str, Any]) -> None:
     """Raise where the object is of a format that is not read here."""
     version = data.get("format")
-    if version != FORMAT:
+    if version not in (format_1.VERSION, FORMAT):
         raise GradscopeError(
-            f"The report has format {version}, and this gradscope reads format {FORMAT}.",
+            f"The report has format {version}, and this gradscope reads {format_1.VERSION} and {FORMAT}.",
             why="It was written by another version of gradscope.",
             fix="Read it with that version, or write it again with this one.",
             slug="unknown-format",
         )
-
-
-def _take(data: Mapping[str, Any], key: str, kind: Any) -> Any:
-    if key not in data:
-        raise Mismatch(f'"{key}" is missing')
-    return decoder(kind)(data[key], key)

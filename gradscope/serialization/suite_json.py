@@ -1,6 +1,6 @@
 """What became of the targets of a run, and the whole of it as versioned JSON, and back.
 
-Each report in it is the object of `recording`.
+Each report in it is the object of `report_json`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gradscope.records import NotJudged, Outcome, Policy, Report, Suite
+from gradscope.records import Outcome, Policy, Report, Suite, TargetError
 from gradscope.records.options import Task
-from gradscope.serialization import atomic_write, report_json
+from gradscope.serialization import atomic_write, format_1, report_json
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 
-def outcome_of(task: Task, answer: Report | NotJudged) -> Outcome:
+def outcome_of(task: Task, answer: Report | TargetError) -> Outcome:
     """What became of a task; its report is called as the task is."""
     policy = Policy(task.fail_on)
-    if isinstance(answer, NotJudged):
-        return Outcome(task.target, not_judged=answer, policy=policy, path=task.other_name)
+    if isinstance(answer, TargetError):
+        return Outcome(task.target, error=answer, policy=policy, path=task.other_name)
     report = replace(answer, target=task.target) if task.other_name else answer
     return Outcome(task.target, report, policy=policy, path=task.other_name)
 
@@ -38,7 +38,7 @@ def to_json(suite: Suite) -> dict[str, Any]:
                 "target": outcome.target,
                 "fail_on": list(outcome.policy.fail_on),
                 "report": None if outcome.report is None else report_json.to_json(outcome.report),
-                "not_judged": encode(outcome.not_judged),
+                "error": encode(outcome.error),
                 "path": outcome.path,
             }
             for outcome in suite.outcomes
@@ -54,9 +54,12 @@ def from_json(data: Any, policy: Policy) -> Suite:
             policy = Policy(decoder(tuple[str, ...])(data["fail_on"], "fail_on"))
         return Suite.of(report, policy)
     report_json.check_version(data)
-    if not isinstance(data["targets"], list):
+    targets = data["targets"]
+    if not isinstance(targets, list):
         raise Mismatch('"targets" is not a list')
-    return Suite(tuple(_outcome(entry, f"targets[{place}]") for place, entry in enumerate(data["targets"])))
+    old = data["format"] == format_1.VERSION
+    entries = [format_1.target(each) if old and isinstance(each, Mapping) else each for each in targets]
+    return Suite(tuple(_outcome(entry, f"targets[{place}]") for place, entry in enumerate(entries)))
 
 
 def dumps(suite: Suite) -> str:
@@ -77,13 +80,13 @@ def save(suite: Suite, path: str) -> None:
 
 
 def _outcome(entry: Any, where: str) -> Outcome:
-    if not isinstance(entry, Mapping) or not {"target", "fail_on", "report", "not_judged"} <= entry.keys():
+    if not isinstance(entry, Mapping) or not {"target", "fail_on", "report", "error"} <= entry.keys():
         raise Mismatch(f'"{where}" is not a target')
-    report, trouble = entry["report"], entry["not_judged"]
+    report, error = entry["report"], entry["error"]
     return Outcome(
         target=decoder(str)(entry["target"], f"{where}.target"),
         report=None if report is None else report_json.from_json(report),
-        not_judged=None if trouble is None else decoder(NotJudged)(trouble, f"{where}.not_judged"),
+        error=None if error is None else decoder(TargetError)(error, f"{where}.error"),
         policy=Policy(decoder(tuple[str, ...])(entry["fail_on"], f"{where}.fail_on")),
         path=decoder(str)(entry.get("path", ""), f"{where}.path"),
     )

@@ -20,12 +20,11 @@ from gradscope.records import (
     Connection,
     ElementCheck,
     GradientCheck,
-    Measurement,
     RuleCheck,
-    Skipped,
     Timing,
     Transposition,
     Verdict,
+    Verification,
 )
 from gradscope.records.progress import Progress
 from gradscope.trace.program import Program, Tracer
@@ -53,7 +52,7 @@ class Traced:
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` found, in the fields of a `Measurement`."""
+    """What `verify` found."""
 
     loss: float
     gradients: tuple[GradientCheck, ...]
@@ -61,18 +60,12 @@ class Verified:
     elements: tuple[ElementCheck, ...]
     custom_rules: tuple[RuleCheck, ...]
     transposition: Transposition
-    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
     timing: Timing
 
-    def added_to(self, measurement: Measurement | None) -> Measurement:
-        """`measurement`, or a new one where there is none, with what was found."""
-        return replace(
-            measurement or Measurement(self.loss, (), ()),
-            gradients=self.gradients,
-            elements=self.elements,
-            custom_rules=self.custom_rules,
-            transposition=self.transposition,
-        )
+    @property
+    def record(self) -> Verification:
+        return Verification(self.loss, self.gradients, self.elements, self.custom_rules, self.transposition)
 
 
 def verify(
@@ -96,13 +89,13 @@ def verify(
             # A model may mix its own float32 with the float64 that only this command gives it.
             warnings.simplefilter("ignore")
             found = run(widened, None, progress)
-            return replace(found, skipped=(*found.skipped, *_widened_note(narrow, found)))
+            return replace(found, notes=(*found.notes, *_widened_note(narrow, found)))
     except GradscopeError as error:
         why = error.what
     progress("tracing")
     found = run(lambda tree: tree, None if traced is None else traced.program, progress)
-    note = Skipped("note", f"Verified in the model's own precision, since in float64 it cannot run: {why}")
-    return replace(found, skipped=(*found.skipped, note))
+    note = f"Verified in the model's own precision, since in float64 it cannot run: {why}"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _first(problem: Problem) -> Any:
@@ -110,7 +103,7 @@ def _first(problem: Problem) -> Any:
         return next(itertools.islice(problem.batches(), 1))
 
 
-def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[Skipped]:
+def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[str]:
     """The numbers are those of another program than the one that trains: a reader should know which."""
     if narrow:
         inside = {check.dtype for check in found.gradients} - {"float64"}
@@ -118,7 +111,7 @@ def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[Skipped]
             f"; inside it the model computes in {' and '.join(sorted(inside))} all the same" if inside else ""
         )
         was = " and ".join(narrow)
-        yield Skipped("note", f"Verified with parameters and batch widened from {was} to float64{still}.")
+        yield f"Verified with parameters and batch widened from {was} to float64{still}."
 
 
 def _verified(
@@ -152,7 +145,7 @@ def _verified(
         elements=elements,
         custom_rules=tuple(rule.check for rule in rules),
         transposition=mode,
-        skipped=(),
+        notes=(),
         timing=Timing(
             trace_s=traced - start + surface.trace_s,
             compile_s=surface.compile_s,

@@ -14,7 +14,7 @@ import gradscope.runs
 from gradscope.cli.app import main
 from gradscope.errors import GradscopeError
 from gradscope.gate.baseline_file import Baseline
-from gradscope.records import NotJudged, Outcome, Policy, Report, Suite, Trouble
+from gradscope.records import FailureKind, Outcome, Policy, Report, Suite, TargetError
 from gradscope.records.options import CheckOptions, LoadOptions, Task
 from gradscope.serialization import report_json
 from gradscope.serialization.suite_json import outcome_of
@@ -93,7 +93,7 @@ class Pipeline:
         try:
             report = self.check(task.path, task.loading, task.checking, progress=progress)
         except GradscopeError as error:
-            return Outcome(task.target, None, NotJudged(Trouble.INPUT, error.what), policy)
+            return Outcome(task.target, None, TargetError(FailureKind.INPUT, error.what), policy)
         return Outcome(task.target, replace(report, target=task.target), policy=policy)
 
 

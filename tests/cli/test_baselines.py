@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.gate import baseline_file
-from gradscope.records import Standing
+from gradscope.records import BaselineStatus
 from tests.cli.conftest import Pipeline, Run
 from tests.report.canned import deep
 
@@ -53,8 +53,8 @@ def test_writing_a_baseline_answers_0_and_says_what_is_known(run: Run, pipeline:
 
 
 def test_a_known_finding_answers_0_and_a_worse_one_1(run: Run, pipeline: Pipeline) -> None:
-    for standing, code in ((Standing.KNOWN, 0), (Standing.WORSE, 1), (Standing.NEW, 1)):
-        findings = tuple(replace(finding, standing=standing) for finding in deep().findings)
+    for standing, code in ((BaselineStatus.UNCHANGED, 0), (BaselineStatus.WORSE, 1), (BaselineStatus.NEW, 1)):
+        findings = tuple(replace(finding, baseline_status=standing) for finding in deep().findings)
         pipeline.answer = replace(deep(), findings=findings)
         assert run("check", "model.py").code == code
 

@@ -96,7 +96,7 @@ def test_a_healthy_verdict_with_code_1_is_explained(run: Run, pipeline: Pipeline
     pipeline.answer = replace(deep(), findings=warned)
     result = run("check", "model.py", "--fail-on", "warning")
     assert result.code == 1
-    assert result.out.startswith("✓ healthy")
+    assert result.out.startswith("! healthy")
     assert "--fail-on warning" in result.err
 
 
@@ -207,9 +207,9 @@ def test_a_target_that_cannot_be_judged_leaves_no_older_report_to_be_believed(
     assert said in Path("old.terminal").read_text()
     (outcome,) = json.loads(run("check", "m.py", "--format", "json").out)["targets"]
     assert (outcome["target"], outcome["report"]) == ("m.py", None)
-    assert outcome["not_judged"]["trouble"] == trouble
+    assert outcome["error"]["kind"] == trouble
     (saved,) = json.loads(Path("saved.json").read_text())["targets"]
-    assert saved["not_judged"]["what"] == outcome["not_judged"]["what"] == said
+    assert saved["error"]["what"] == outcome["error"]["what"] == said
     assert run("report", "saved.json").code == code
 
 

@@ -253,4 +253,4 @@ def test_a_real_run_from_a_folder_below_finds_files_modules_and_data(project: Pa
     assert [cnn["target"], net["target"], absent["target"]] == ["models/cnn.py", "package.net", "absent.py"]
     assert cnn["report"]["verdict"] == net["report"]["verdict"] == "healthy"
     assert cnn["report"]["target"] == "models/cnn.py"
-    assert "absent.py" in absent["not_judged"]["what"]
+    assert "absent.py" in absent["error"]["what"]

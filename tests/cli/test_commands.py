@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.errors import GradscopeError
-from gradscope.records import NotJudged
+from gradscope.records import TargetError
 from gradscope.rules import all_rules
 from gradscope.serialization import report_json
 from gradscope.serialization.json_schema import schema
@@ -117,6 +117,6 @@ def test_a_file_that_is_no_report_answers_2(run: Run, tmp_path: Path, text: str)
 
 def test_an_error_of_another_process_keeps_the_name_of_its_section() -> None:
     first = GradscopeError("No batch.", slug="no-batches")
-    again = NotJudged.of(first).error()
+    again = TargetError.of(first).as_exception()
     assert again.slug == "no-batches"
-    assert NotJudged.of(again) == NotJudged.of(first)
+    assert TargetError.of(again) == TargetError.of(first)

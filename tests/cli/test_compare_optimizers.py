@@ -16,12 +16,13 @@ import pytest
 import gradscope.runs
 from gradscope.cli.compare_optimizers import seconds_in
 from gradscope.errors import GradscopeError
-from gradscope.gate.policy import regression
 from gradscope.records import Comparison, Report
 from gradscope.records.options import CompareOptions
+from gradscope.runs.optimizers import judged_against
 from gradscope.serialization import report_json
 from tests.cli.conftest import Run
 from tests.report.canned import compared, healthy, searched
+from tests.rules.optimizer.test_optimizer_regression import ended as comparison_that_ended
 
 FILE = """
 import jax, jax.numpy as jnp, numpy as np, optax
@@ -49,10 +50,12 @@ class StandIn:
         self.answer: Report = compared()
         self.asked: list[Any] = []
 
-    def compare_optimizers(self, target: str, loading: Any, terms: CompareOptions, progress: Any) -> Report:
+    def compare_optimizers(
+        self, target: str, loading: Any, terms: CompareOptions, *, against: Any, limits: Any, progress: Any
+    ) -> Report:
         print("the file prints")
         self.asked.append(terms)
-        return self.answer
+        return self.answer if against is None else judged_against(self.answer, against, limits)
 
     def find_lr(self, target: str, loading: Any, **options: Any) -> Report:
         self.asked.append(options)
@@ -100,7 +103,9 @@ def test_the_options_reach_the_comparison(run: Run, comparing: StandIn) -> None:
         ["--schedule", "linear"],
         ["--vmap", "maybe"],
         ["--clip", "0"],
-        ["--fail-on", "error"],
+        ["--fail-on", "eror"],
+        ["--fail-on", "optimizer-regression"],
+        ["--fail-on", "regression:0%", "--against", "RUN"],
         ["--fail-on", "regression:5%"],
         ["--fail-on", "regression:5", "--against", "RUN"],
         ["--against", "nowhere.json"],
@@ -159,24 +164,17 @@ def test_the_range_test_gets_its_options(run: Run, comparing: StandIn) -> None:
 
 
 def optimizers_of(report: Report) -> Comparison:
-    assert report.measurement.optimizers is not None
-    return report.measurement.optimizers
+    assert report.optimizers is not None
+    return report.optimizers
 
 
 def with_optimizers(found: Comparison) -> Report:
-    return replace(compared(), measurement=replace(compared().measurement, optimizers=found))
+    return replace(compared(), optimizers=found)
 
 
 def ended(final: float, spread: float = 0.0, **more: Any) -> Report:
     """The canned run (start 2), with the user's optimizer at another final loss."""
-    found = optimizers_of(compared())
-    rows = tuple(
-        replace(row, final_loss=final, final_low=final - spread / 2, final_high=final + spread / 2)
-        if row.name == "yours"
-        else row
-        for row in found.contestants
-    )
-    return with_optimizers(replace(found, contestants=rows, **more))
+    return with_optimizers(comparison_that_ended(final, spread, **more))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,76 @@ def test_the_gate_fails_on_what_is_clearly_worse(
     result = run("compare-optimizers", "model.py", "--against", saved, "--fail-on", "regression:5%")
     assert result.code == code
     assert words in " ".join(result.out.split())
-    assert run("compare-optimizers", "model.py", "--against", saved).code == 0, "without a limit it informs"
+    plain = run("compare-optimizers", "model.py", "--against", saved)
+    assert plain.code == code, "5% is the rule's own limit"
+    assert run("compare-optimizers", "model.py", "--against", saved, "--fail-on", "never").code == 0
+
+
+def test_every_format_the_saved_run_and_the_exit_code_tell_the_same(
+    run: Run, comparing: StandIn, tmp_path: Path
+) -> None:
+    before, saved = str(tmp_path / "before.json"), str(tmp_path / "now.json")
+    report_json.save(ended(1.0), before)
+    comparing.answer = ended(1.06)
+    files = {
+        name: tmp_path / name for name in ("json", "sarif", "junit", "github", "gitlab", "markdown", "html")
+    }
+    more = [part for name, path in files.items() for part in ("--report", f"{name}={path}")]
+    gate = ["--against", before, "--fail-on", "regression:5%"]
+    assert run("compare-optimizers", "model.py", *gate, *more, "--save", saved).code == 1
+    text = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    found = json.loads(text["json"])
+    assert (found["verdict"], found["fail_on"]) == ("sick", ["optimizer-regression"])
+    assert [finding["rule"] for finding in found["findings"]] == ["optimizer-regression"]
+    (result,) = json.loads(text["sarif"])["runs"][0]["results"]
+    assert result["properties"]["failsTheGate"]
+    assert 'failures="1"' in text["junit"]
+    assert "::error title=gradscope (optimizer-regression)" in text["github"]
+    assert json.loads(text["gitlab"])[0]["check_name"] == "optimizer-regression"
+    assert "**optimizer-regression**" in text["markdown"]
+    assert "optimizer-regression" in text["html"]
+    again = run("report", saved)
+    assert again.code == 1
+    assert "error optimizer-regression" in again.out
+    assert run("report", saved, "--fail-on", "never").code == 0
+
+
+def test_what_has_not_got_worse_is_a_note_and_a_passed_case_of_junit(
+    run: Run, comparing: StandIn, tmp_path: Path
+) -> None:
+    before = str(tmp_path / "before.json")
+    report_json.save(ended(1.0), before)
+    comparing.answer = ended(1.04)
+    shown = json.loads(run("compare-optimizers", "model.py", "--against", before, "--format", "json").out)
+    assert shown["findings"] == []
+    assert shown["rules"] == ["optimizer-regression"]
+    assert "4.0% of its improvement lost" in shown["notes"][-1]
+    cases = run("compare-optimizers", "model.py", "--against", before, "--format", "junit").out
+    assert 'name="optimizer-regression" file="model.py" line="1" />' in cases
+    assert 'tests="1" failures="0"' in cases
+
+
+@pytest.mark.parametrize("fail_on", ["regression:2%", "warning,regression:2%"])
+def test_the_limit_is_that_of_the_command_line(
+    run: Run, comparing: StandIn, tmp_path: Path, fail_on: str
+) -> None:
+    before = str(tmp_path / "before.json")
+    report_json.save(ended(1.0), before)
+    comparing.answer = ended(1.04)
+    result = run("compare-optimizers", "model.py", "--against", before, "--fail-on", fail_on)
+    assert result.code == 1
+    assert "More than the limit of 2%" in " ".join(result.out.split())
+
+
+def test_an_interrupted_comparison_is_not_compared_with_the_saved_run(
+    run: Run, comparing: StandIn, tmp_path: Path
+) -> None:
+    before = str(tmp_path / "before.json")
+    report_json.save(ended(1.0), before)
+    comparing.answer = ended(9.0, complete=False, users=None)
+    result = run("compare-optimizers", "model.py", "--against", before)
+    assert result.code == 130
+    assert "interrupted" in " ".join(result.out.split())
 
 
 @pytest.mark.parametrize(
@@ -221,32 +288,12 @@ def test_runs_on_other_terms_cannot_be_compared(
     assert words in result.err
 
 
-def test_a_run_that_starts_from_another_loss_is_told_from_one_that_got_worse() -> None:
-    before = optimizers_of(ended(1.0))
-    text = regression(optimizers_of(ended(10.0, initial_loss=20.0)), before)[1]
-    assert text.startswith("The loss starts at 20, in the saved run at 2: ")
-    assert "batch size" in text
-    same = regression(optimizers_of(ended(1.5, initial_loss=2.0001)), before)[1]
-    assert same.startswith("The training loss of your optimizer ended at 1 ")
-
-
 def test_a_run_of_another_command_is_no_comparison(run: Run, comparing: StandIn, tmp_path: Path) -> None:
     saved = str(tmp_path / "run.json")
     report_json.save(healthy(), saved)
     result = run("compare-optimizers", "model.py", "--against", saved)
     assert result.code == 2
     assert "holds no comparison" in result.err
-
-
-def test_what_diverged_before_has_nothing_to_lose() -> None:
-    before, now = optimizers_of(ended(math.inf)), optimizers_of(ended(math.inf))
-    assert regression(now, before)[0] == 0.0
-    assert regression(optimizers_of(ended(1.0)), before)[0] == 0.0
-
-
-def test_a_run_that_had_not_improved_loses_all_by_getting_worse() -> None:
-    assert regression(optimizers_of(ended(2.5)), optimizers_of(ended(2.0)))[0] == math.inf
-    assert regression(optimizers_of(ended(1.5)), optimizers_of(ended(2.0)))[0] == -math.inf
 
 
 def command(*arguments: str) -> list[str]:

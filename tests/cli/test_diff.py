@@ -30,7 +30,7 @@ def test_the_command_informs_and_fails_only_where_asked(run: Run, runs: tuple[st
     assert run("diff", *runs, "--fail-on", "exploding-gradient").code == 1
     assert run("diff", *runs, "--fail-on", "non-finite").code == 0, "it was there before"
     assert run("diff", *reversed(runs), "--fail-on", "zero-gradient").code == 1
-    assert json.loads(run("diff", *runs, "--format", "json").out)["format"] == 1
+    assert json.loads(run("diff", *runs, "--format", "json").out)["format"] == 2
 
 
 def test_the_command_refuses_what_it_cannot_read_or_write(

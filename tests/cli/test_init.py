@@ -34,7 +34,7 @@ def test_the_file_is_healthy_and_short(run: Run, framework: Framework) -> None:
     report = check(name, LoadOptions())
     assert report.findings == ()
     assert not [skipped for skipped in report.skipped if "optimizer" in skipped.what]
-    measurement = report.measurement
+    measurement = report.flow
     assert len(measurement.layers) == 3
     assert all(parameter.update_rms for parameter in measurement.parameters)
     if framework is not Framework.PLAIN:

@@ -64,11 +64,11 @@ def test_a_wrong_gradient_answers_1_and_names_the_rule_and_its_line(run: Run, si
     assert finding["rule"] == "wrong-gradient"
     assert finding["source"]["text"] == "def square(x):"
     assert finding["parameter"] == "w"
-    assert {check["parameter"]: check["verdict"] for check in report["gradients"]} == {
+    assert {check["parameter"]: check["verdict"] for check in report["gradients"]["leaves"]} == {
         "b": "right",
         "w": "wrong",
     }
-    (rule,) = report["custom_rules"]
+    (rule,) = report["gradients"]["custom_rules"]
     assert rule["ratio"] == 0.5
 
 
@@ -76,18 +76,20 @@ def test_single_elements_and_directions_are_options(run: Run, healthy: str) -> N
     report = json.loads(
         run("verify", healthy, "--format", "json", "--per-element", "2", "--directions", "4").out
     )
-    assert len(report["elements"]) == 4
-    assert {check["directions"] for check in report["gradients"]} == {4}
+    assert len(report["gradients"]["elements"]) == 4
+    assert {check["directions"] for check in report["gradients"]["leaves"]} == {4}
     assert run("verify", healthy, "--directions", "0").code == 2
 
 
 def test_check_verifies_only_when_asked(run: Run, sick: str) -> None:
     plain = json.loads(run("check", sick, "--format", "json").out)
-    assert plain["gradients"] == []
+    assert plain["gradients"] is None
+    assert plain["unexamined"][0] == "gradients not verified (1 custom derivative rule)"
     asked = run("check", sick, "--verify", "--format", "json")
     report = json.loads(asked.out)
     assert asked.code == 1
-    assert report["layers"]
+    assert report["flow"]["layers"]
+    assert report["unexamined"] == ["training not tried"]
     assert "wrong-gradient" in {finding["rule"] for finding in report["findings"]}
 
 
@@ -108,8 +110,8 @@ def test_the_library_call_gives_the_same_verdicts() -> None:
 
     report = gradscope.verify(lambda p, x: jnp.sum(jnp.sin(p["w"]) * x), {"w": 0.5}, 2.0, per_element=1)
     assert report.verdict == "healthy"
-    assert report.measurement.gradients[0].verdict == "right"
-    assert report.measurement.elements[0].index == ()
+    assert report.gradients.leaves[0].verdict == "right"
+    assert report.gradients.elements[0].index == ()
     with pytest.raises(gradscope.GradscopeError, match="--directions 0"):
         gradscope.verify(lambda p, x: p, 0.5, 2.0, directions=0)
 

@@ -45,7 +45,7 @@ def test_a_loss_that_hangs_ends_at_its_deadline(tmp_path: Path) -> None:
     assert done.stderr.startswith("said by the file\nerror: It took longer than 2 s.")
     assert "hangs.py:8 in loss_fn" in done.stderr
     (target,) = json.loads((tmp_path / "run.json").read_text())["targets"]
-    assert target["not_judged"]["trouble"] == "timeout"
+    assert target["error"]["kind"] == "timeout"
 
 
 def test_a_report_tells_of_a_target_that_was_killed(tmp_path: Path) -> None:

@@ -14,7 +14,17 @@ from gradscope.errors import GradscopeError
 from gradscope.gate import baseline_file
 from gradscope.gate.baseline_file import Entry
 from gradscope.gate.baseline_status import compared, entry_of
-from gradscope.records import Finding, Known, LayerProfile, Policy, Report, Severity, Standing, Tool, Votes
+from gradscope.records import (
+    BaselineStatus,
+    Finding,
+    Known,
+    LayerProfile,
+    Policy,
+    Report,
+    Severity,
+    Tool,
+    Votes,
+)
 from gradscope.records.options import CheckOptions
 from tests.report.canned import CANNED, healthy
 from tests.rules.made import chain, source
@@ -29,18 +39,18 @@ def finding(**fields) -> Finding:
 
 
 def report(*findings: Finding, **fields) -> Report:
-    return Report("m.py", Tool("0", "0", "cpu"), chain([1.0] * 3), findings, **fields)
+    return Report("m.py", Tool("0", "0", "cpu"), chain([1.0] * 3), findings=findings, **fields)
 
 
-def standing(now: Finding, before: Finding) -> Standing | None:
+def standing(now: Finding, before: Finding) -> BaselineStatus | None:
     whole = compared(report(now), "base.json", entry_of(report(before)), CheckOptions())
-    return whole.findings[0].standing
+    return whole.findings[0].baseline_status
 
 
 def test_a_known_finding_does_not_fail_even_where_its_line_moved() -> None:
     moved = finding(source=source(40, "x @ w"))
-    assert standing(moved, finding()) is Standing.KNOWN
-    assert not ERROR.fails(replace(moved, standing=Standing.KNOWN))
+    assert standing(moved, finding()) is BaselineStatus.UNCHANGED
+    assert not ERROR.fails(replace(moved, baseline_status=BaselineStatus.UNCHANGED))
 
 
 @pytest.mark.parametrize(
@@ -48,41 +58,50 @@ def test_a_known_finding_does_not_fail_even_where_its_line_moved() -> None:
     [{"layer": "layers[1]"}, {"rule": "zero-gradient"}, {"parameter": "w"}, {"source": source(3, "y @ w")}],
 )
 def test_another_rule_layer_parameter_or_text_is_new_and_fails(fields) -> None:
-    assert standing(finding(**fields), finding()) is Standing.NEW
-    assert ERROR.fails(replace(finding(), standing=Standing.NEW))
+    assert standing(finding(**fields), finding()) is BaselineStatus.NEW
+    assert ERROR.fails(replace(finding(), baseline_status=BaselineStatus.NEW))
 
 
-@pytest.mark.parametrize(("total", "expected"), [(2e-8, Standing.KNOWN), (0.5e-8, Standing.WORSE)])
-def test_a_decay_over_twice_the_powers_of_ten_is_worse(total: float, expected: Standing) -> None:
+@pytest.mark.parametrize(
+    ("total", "expected"), [(2e-8, BaselineStatus.UNCHANGED), (0.5e-8, BaselineStatus.WORSE)]
+)
+def test_a_decay_over_twice_the_powers_of_ten_is_worse(total: float, expected: BaselineStatus) -> None:
     assert standing(finding(evidence={"total": total}), finding()) is expected
 
 
 def test_a_growth_is_worse_the_larger_it_is_and_better_is_known() -> None:
     before = finding(rule="exploding-gradient", evidence={"total": 1e4})
-    assert standing(replace(before, evidence={"total": 1e9}), before) is Standing.WORSE
-    assert standing(before, replace(before, evidence={"total": 1e9})) is Standing.KNOWN
+    assert standing(replace(before, evidence={"total": 1e9}), before) is BaselineStatus.WORSE
+    assert standing(before, replace(before, evidence={"total": 1e9})) is BaselineStatus.UNCHANGED
 
 
 @pytest.mark.parametrize("total", [0.0, math.nan, math.inf])
 def test_a_measure_that_is_no_number_is_compared_all_the_same(total: float) -> None:
-    assert standing(finding(evidence={"total": total}), finding()) is Standing.WORSE
-    assert standing(finding(evidence={"total": total}), finding(evidence={"total": total})) is Standing.KNOWN
+    assert standing(finding(evidence={"total": total}), finding()) is BaselineStatus.WORSE
+    assert (
+        standing(finding(evidence={"total": total}), finding(evidence={"total": total}))
+        is BaselineStatus.UNCHANGED
+    )
 
 
 def test_a_warning_that_became_an_error_is_worse_and_the_other_way_round_known() -> None:
     warning = finding(severity=Severity.WARNING)
-    assert standing(finding(), warning) is Standing.WORSE
-    assert standing(warning, finding()) is Standing.KNOWN
+    assert standing(finding(), warning) is BaselineStatus.WORSE
+    assert standing(warning, finding()) is BaselineStatus.UNCHANGED
 
 
 def test_what_is_there_twice_is_known_twice_and_not_thrice() -> None:
     entry = entry_of(report(finding(), finding()))
     found = compared(report(finding(), finding(), finding()), "b", entry, CheckOptions()).findings
-    assert [f.standing for f in found] == [Standing.KNOWN, Standing.KNOWN, Standing.NEW]
+    assert [f.baseline_status for f in found] == [
+        BaselineStatus.UNCHANGED,
+        BaselineStatus.UNCHANGED,
+        BaselineStatus.NEW,
+    ]
 
 
 def test_what_is_gone_is_told_as_fixed_and_makes_the_baseline_stale() -> None:
-    against = compared(report(), "b", entry_of(report(finding())), CheckOptions()).against
+    against = compared(report(), "b", entry_of(report(finding())), CheckOptions()).baseline
     assert against is not None
     assert [known.rule for known in against.fixed] == ["vanishing-gradient"]
     assert against.stale == "1 finding in it is fixed"
@@ -98,58 +117,58 @@ def test_what_is_gone_is_told_as_fixed_and_makes_the_baseline_stale() -> None:
     ],
 )
 def test_what_this_run_did_not_look_for_or_what_comes_and_goes_is_not_fixed(known, options) -> None:
-    against = compared(report(), "b", entry_of(report(known)), options).against
+    against = compared(report(), "b", entry_of(report(known)), options).baseline
     assert against is not None
     assert (against.fixed, against.stale) == ((), "")
 
 
 def test_what_was_near_its_limit_is_known_when_it_comes_back() -> None:
-    before = entry_of(report(near=(finding(votes=Votes(2, 5)),)))
+    before = entry_of(report(minority_findings=(finding(votes=Votes(2, 5)),)))
     (found,) = compared(report(finding(votes=Votes(3, 5))), "b", before, CheckOptions()).findings
-    assert found.standing is Standing.KNOWN
+    assert found.baseline_status is BaselineStatus.UNCHANGED
 
 
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
-        (Votes(1, 5), Votes(5, 5), Standing.WORSE),
-        (Votes(2, 9), Votes(9, 9), Standing.WORSE),
-        (Votes(1, 5), Votes(4, 5), Standing.KNOWN),
-        (Votes(2, 5), Votes(5, 5), Standing.KNOWN),
-        (Votes(3, 5), Votes(50, 50), Standing.KNOWN),
-        (Votes(1, 5), None, Standing.KNOWN),
+        (Votes(1, 5), Votes(5, 5), BaselineStatus.WORSE),
+        (Votes(2, 9), Votes(9, 9), BaselineStatus.WORSE),
+        (Votes(1, 5), Votes(4, 5), BaselineStatus.UNCHANGED),
+        (Votes(2, 5), Votes(5, 5), BaselineStatus.UNCHANGED),
+        (Votes(3, 5), Votes(50, 50), BaselineStatus.UNCHANGED),
+        (Votes(1, 5), None, BaselineStatus.UNCHANGED),
     ],
 )
 def test_what_was_in_few_seeds_and_is_in_most_is_worse_where_that_is_no_chance(before, now, expected) -> None:
-    entry = entry_of(report(near=(finding(votes=before),)))
+    entry = entry_of(report(minority_findings=(finding(votes=before),)))
     text = baseline_file.dumps({"m.py": entry})
     entry = baseline_file._decoded(json.loads(text), "b")["m.py"]
     (found,) = compared(report(finding(votes=now)), "b", entry, CheckOptions()).findings
-    assert found.standing is expected
+    assert found.baseline_status is expected
 
 
 def test_a_known_finding_that_is_only_near_its_limit_now_is_not_fixed() -> None:
-    now = report(near=(finding(votes=Votes(2, 5)),))
-    against = compared(now, "b", entry_of(report(finding())), CheckOptions()).against
+    now = report(minority_findings=(finding(votes=Votes(2, 5)),))
+    against = compared(now, "b", entry_of(report(finding())), CheckOptions()).baseline
     assert against is not None
     assert against.fixed == ()
 
 
 def test_a_target_and_layers_that_it_does_not_know_make_it_stale() -> None:
     unknown = compared(report(finding()), "b", None, CheckOptions())
-    assert unknown.against is not None
-    assert unknown.against.stale == "it does not know this target"
-    assert unknown.findings[0].standing is Standing.NEW
+    assert unknown.baseline is not None
+    assert unknown.baseline.stale == "it does not know this target"
+    assert unknown.findings[0].baseline_status is BaselineStatus.NEW
     renamed = Entry((), tuple(replace(p, name="old." + p.name) for p in entry_of(report()).layers))
-    against = compared(report(), "b", renamed, CheckOptions()).against
+    against = compared(report(), "b", renamed, CheckOptions()).baseline
     assert against is not None
     assert "no longer `old.layers[0]`" in against.stale
     assert "does not know `layers[0]`" in against.stale
 
 
 def test_numbers_that_moved_make_nothing_stale() -> None:
-    louder = replace(report(), measurement=chain([5.0] * 3))
-    assert compared(louder, "b", entry_of(report()), CheckOptions()).against.stale == ""
+    louder = replace(report(), flow=chain([5.0] * 3))
+    assert compared(louder, "b", entry_of(report()), CheckOptions()).baseline.stale == ""
 
 
 def test_a_finding_about_the_last_baseline_is_no_part_of_the_next() -> None:
@@ -161,7 +180,7 @@ def test_a_file_reads_back_as_it_was_written_and_is_the_same_when_written_again(
     file = str(tmp_path / "base.json")
     baseline_file.save(file, {"m.py": entry_of(CANNED[name]())})
     (entry,) = baseline_file.load(file).values()
-    assert len(entry.layers) == len(CANNED[name]().measurement.layers)
+    assert len(entry.layers) == len(flow.layers if (flow := CANNED[name]().flow) else ())
     assert baseline_file.dumps({"m.py": entry}) == Path(file).read_text(encoding="ascii")
     json.loads(Path(file).read_text(encoding="ascii"), parse_constant=pytest.fail)
 

@@ -25,7 +25,7 @@ def votes(runs, **options):
     together = combine(runs, NET, **options)
     return (
         [(f.layer, f.votes and f.votes.found) for f in together.findings],
-        [(f.layer, f.votes and f.votes.found) for f in together.near],
+        [(f.layer, f.votes and f.votes.found) for f in together.minority_findings],
     )
 
 
@@ -36,7 +36,7 @@ def test_what_more_than_half_of_the_seeds_find_stays(found: int, of: int, stays:
 
 
 def test_what_was_not_counted_is_told_with_its_votes() -> None:
-    (line,) = told(combine([[finding()], [], []], NET).near)
+    (line,) = told(combine([[finding()], [], []], NET).minority_findings)
     assert line == Skipped(
         "vanishing-gradient in layers[0]", "near its limit: found in 1 of 3 seeds, not counted"
     )
@@ -85,7 +85,7 @@ def test_where_most_seeds_are_sick_of_different_things_the_most_frequent_speaks(
     (kept,) = together.findings
     assert (kept.rule, kept.severity, kept.votes) == (other, Severity.ERROR, Votes(2, 5))
     assert "3 of 5 seeds have an error, not all the same" in kept.message
-    assert [f.rule for f in together.near] == ["vanishing-gradient"]
+    assert [f.rule for f in together.minority_findings] == ["vanishing-gradient"]
     assert votes([*runs[:2], [], [], []])[0] == []
 
 
@@ -139,7 +139,7 @@ def test_the_report_is_that_of_the_first_seed_with_the_votes_of_all() -> None:
         SeedRun(2, NET, (finding(),), ()),
     ]
     whole = over_seeds(report, runs)
-    assert whole.measurement.loss == 1.0
+    assert whole.flow.loss == 1.0
     assert [(f.votes, whole.verdict) for f in whole.findings] == [(Votes(2, 3), "sick")]
 
 

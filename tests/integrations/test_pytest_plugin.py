@@ -16,7 +16,7 @@ import pytest
 
 from gradscope import processes
 from gradscope.integrations.pytest.plugin import Gate
-from gradscope.records import NotJudged, Outcome, Policy, Standing, Suite, Trouble
+from gradscope.records import BaselineStatus, FailureKind, Outcome, Policy, Suite, TargetError
 from gradscope.records.options import Task
 from gradscope.runs import verify
 from tests.report.canned import deep, healthy
@@ -40,13 +40,13 @@ def test_that_fails(gradscope):
 @pytest.mark.gradscope(ignore="exploding-gradient")
 class TestMarked:
     def test_the_class_is_heard(self, gradscope):
-        assert gradscope.check(loss_fn, params, batches=batches).measurement.batches == 1
+        assert gradscope.check(loss_fn, params, batches=batches).flow.batches == 1
 
     @pytest.mark.gradscope(ignore=(), fail_on="never", batches=2)
     def test_the_nearest_wins(self, gradscope):
         report = gradscope.assert_healthy(loss_fn, params, batches=batches)
         assert report.verdict == "sick"
-        assert report.measurement.batches == 2
+        assert report.flow.batches == 2
 
     @pytest.mark.gradscope(fail_no="never")
     def test_of_a_wrong_marker(self, gradscope):
@@ -60,9 +60,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     pytester.makefile(".toml", pyproject=CONFIGURATION)
     pytester.makepyfile("def test_of_the_user(): pass")
     sick = deep()
-    known = replace(sick, findings=tuple(replace(f, standing=Standing.KNOWN) for f in sick.findings))
+    known = replace(
+        sick, findings=tuple(replace(f, baseline_status=BaselineStatus.UNCHANGED) for f in sick.findings)
+    )
     reports = {"models/sick.py": sick, "models/well.py": healthy(), "models/known.py": known}
-    trouble = NotJudged(Trouble.INPUT, "models/lost.py is not there.", "Nobody made it.", "Make it.")
+    trouble = TargetError(FailureKind.INPUT, "models/lost.py is not there.", "Nobody made it.", "Make it.")
 
     def run(tasks: tuple[Task, ...], *, jobs: int, progress: Callable[[str], None]) -> Suite:
         del jobs, progress
@@ -195,12 +197,12 @@ def test_the_plugin_costs_a_run_without_gradscope_nothing() -> None:
     assert not {"jax", "jaxlib", "numpy", "optax", "typer", "rich", "pydantic"} & set(loaded)
     ours = {name for name in loaded if name.startswith("gradscope.")}
     home = "gradscope.integrations.pytest.plugin"
-    assert ours == {"gradscope.integrations", "gradscope.integrations.pytest", home}
+    assert ours == {"gradscope.display", "gradscope.integrations", "gradscope.integrations.pytest", home}
 
 
 STAND_IN = """
 from gradscope import processes
-from gradscope.records import NotJudged, Outcome, Suite, Trouble
+from gradscope.records import TargetError, Outcome, Suite, FailureKind
 from tests.report.canned import deep, healthy
 
 
@@ -209,7 +211,7 @@ def run(tasks, *, jobs, progress):
     reports = {"models/sick.py": deep(), "models/well.py": healthy()}
     if task.target in reports:
         return Suite((Outcome(task.target, reports[task.target]),))
-    return Suite((Outcome(task.target, not_judged=NotJudged(Trouble.INPUT, "It is not there.")),))
+    return Suite((Outcome(task.target, error=TargetError(FailureKind.INPUT, "It is not there.")),))
 
 
 processes.run = run

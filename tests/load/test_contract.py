@@ -66,7 +66,7 @@ def test_loss_and_gradients_are_those_of_the_framework(made: Made) -> None:
 
 
 def test_the_report_has_the_same_loss_gradients_names_and_kinds(made: Made) -> None:
-    measured = gradscope.check(problem_of(made)).measurement
+    measured = gradscope.check(problem_of(made)).flow
     assert measured.loss == pytest.approx(made.loss, rel=1e-5)
     assert {layer.name: layer.kind for layer in measured.layers} == dict(made.kinds)
     truths = {

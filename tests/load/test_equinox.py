@@ -21,7 +21,7 @@ def mlp(seed=0):
 
 
 def names(report):
-    return [layer.name for layer in report.measurement.layers]
+    return [layer.name for layer in report.flow.layers]
 
 
 def test_a_state_is_handed_over_fresh_each_time_and_the_new_one_is_auxiliary():
@@ -56,7 +56,7 @@ def test_whole_numbers_functions_and_settings_pass_through():
     ],
 )
 def test_a_wrapped_loss_is_the_loss(wrap):
-    plain, wrapped = (gradscope.check(f, mlp(), BATCH).measurement for f in (loss_fn, wrap(loss_fn)))
+    plain, wrapped = (gradscope.check(f, mlp(), BATCH).flow for f in (loss_fn, wrap(loss_fn)))
     assert wrapped.loss == pytest.approx(plain.loss, rel=1e-6)
     assert [p.name for p in wrapped.parameters] == [p.name for p in plain.parameters]
     for found, truth in zip(wrapped.parameters, plain.parameters, strict=True):
@@ -68,7 +68,7 @@ def test_gradients_with_aux_inside_the_loss_leave_the_value():
         return loss_fn(model, batch), {"x": batch[0]}
 
     wrapped = eqx.filter_jit(eqx.filter_value_and_grad(has_aux=True)(with_aux))
-    value = gradscope.check(wrapped, mlp(), BATCH).measurement.loss
+    value = gradscope.check(wrapped, mlp(), BATCH).flow.loss
     assert value == pytest.approx(float(loss_fn(mlp(), BATCH)), rel=1e-6)
 
 
@@ -82,7 +82,7 @@ def test_what_a_filter_spec_freezes_is_passed_through_and_said():
     assert "filter_spec freezes 4 of 6 arrays: they are passed through." in problem.notes
     diff, static = eqx.partition(model, spec)
     truth = jax.grad(lambda d: loss_fn(eqx.combine(d, static), BATCH))(diff).layers[2]
-    assert report.measurement.parameters[0].gradient_norm == pytest.approx(
+    assert report.flow.parameters[0].gradient_norm == pytest.approx(
         float(jnp.linalg.norm(truth.bias)), rel=1e-4
     )
 
@@ -120,11 +120,11 @@ def test_layers_stacked_by_vmap_and_run_by_scan_have_the_gradients_of_a_loop():
     model = Deep(jax.random.PRNGKey(0))
     report = gradscope.check(loss_fn, model, BATCH)
     truth = eqx.filter_grad(loss_fn)(model, BATCH)
-    found = {p.name: p.gradient_norm for p in report.measurement.parameters}
+    found = {p.name: p.gradient_norm for p in report.flow.parameters}
     for name in ("blocks.weight", "blocks.bias", "head.weight"):
         array = eval(f"truth.{name}", {"truth": truth})
         assert found[name] == pytest.approx(float(jnp.linalg.norm(array)), rel=1e-4)
-    assert {layer.kind for layer in report.measurement.layers} == {"Linear"}
+    assert {layer.kind for layer in report.flow.layers} == {"Linear"}
 
 
 def test_labels_of_the_optimizer_fit_the_users_own_tree():
@@ -132,7 +132,7 @@ def test_labels_of_the_optimizer_fit_the_users_own_tree():
     arrays = eqx.filter(model, eqx.is_inexact_array)
     labels = jax.tree.map(lambda leaf: "matrix" if leaf.ndim > 1 else "vector", arrays)
     tx = optax.multi_transform({"matrix": optax.sgd(0.5), "vector": optax.sgd(0.25)}, lambda _: labels)
-    found = gradscope.check(loss_fn, model, BATCH, optimizer=tx).measurement.parameters
+    found = gradscope.check(loss_fn, model, BATCH, optimizer=tx).flow.parameters
     rates = {p.name.rpartition(".")[2]: p.update_rms / p.gradient_rms for p in found}
     assert rates == pytest.approx({"weight": 0.5, "bias": 0.25}, rel=1e-5)
 
@@ -147,5 +147,5 @@ def test_bfloat16_and_complex_arrays_keep_their_kind():
 
     model = Mixed(jnp.ones((4, 1), jnp.bfloat16), jnp.ones((), jnp.complex64))
     report = gradscope.check(loss_fn, model, BATCH)
-    assert [p.dtype for p in report.measurement.parameters] == ["bfloat16"]
+    assert [p.dtype for p in report.flow.parameters] == ["bfloat16"]
     assert any("phase" in each.what for each in report.skipped)

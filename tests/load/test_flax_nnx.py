@@ -82,7 +82,7 @@ def test_a_parameter_that_only_updates_state_is_known_as_such():
             self.average[...] = 0.9 * self.shadow[...]
             return self.online(x)
 
-    found = gradscope.check(loss_fn, Target(nnx.Rngs(0)), BATCH).measurement.parameters
+    found = gradscope.check(loss_fn, Target(nnx.Rngs(0)), BATCH).flow.parameters
     assert {p.name: p.connection.value for p in found}["shadow"] == "state"
 
 
@@ -92,7 +92,7 @@ def test_several_models_may_be_given_as_one():
         return jnp.mean((actor(batch[0]) - batch[1]) ** 2) + jnp.mean(critic(batch[0]) ** 2)
 
     pair = (nnx.Linear(4, 1, rngs=nnx.Rngs(0)), nnx.Linear(4, 1, rngs=nnx.Rngs(1)))
-    names = {layer.name for layer in gradscope.check(loss, pair, BATCH).measurement.layers}
+    names = {layer.name for layer in gradscope.check(loss, pair, BATCH).flow.layers}
     assert names == {"[0]", "[1]"}
 
 
@@ -104,15 +104,15 @@ def test_a_state_that_the_loss_merges_itself_has_plain_names():
 
     problem = Problem(loss, params, BATCH, given={"graph": graph, "rest": rest})
     assert set(problem.params) == {"blocks", "gain", "head"}
-    assert gradscope.check(problem).measurement.layers[0].name == "blocks[0].linear"
+    assert gradscope.check(problem).flow.layers[0].name == "blocks[0].linear"
 
 
 @pytest.mark.parametrize(
     "wrap", [nnx.jit, nnx.value_and_grad, nnx.grad, lambda f: nnx.jit(nnx.value_and_grad(f)), nnx.remat]
 )
 def test_a_wrapped_loss_is_the_loss(wrap):
-    plain = gradscope.check(loss_fn, Net(nnx.Rngs(0)), BATCH).measurement
-    wrapped = gradscope.check(wrap(loss_fn), Net(nnx.Rngs(0)), BATCH).measurement
+    plain = gradscope.check(loss_fn, Net(nnx.Rngs(0)), BATCH).flow
+    wrapped = gradscope.check(wrap(loss_fn), Net(nnx.Rngs(0)), BATCH).flow
     assert wrapped.loss == pytest.approx(plain.loss, rel=1e-5)
     assert {p.name for p in wrapped.parameters} == {p.name for p in plain.parameters}
 
@@ -122,7 +122,7 @@ def test_the_transform_of_an_optimizer_is_taken_with_its_masks():
     labels = jax.tree.map(lambda leaf: "matrix" if leaf.ndim > 1 else "vector", nnx.state(model, nnx.Param))
     tx = optax.multi_transform({"matrix": optax.sgd(0.5), "vector": optax.sgd(0.25)}, labels)
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
-    found = gradscope.check(loss_fn, model, BATCH, optimizer=optimizer).measurement.parameters
+    found = gradscope.check(loss_fn, model, BATCH, optimizer=optimizer).flow.parameters
     rates = {p.name.rpartition(".")[2]: p.update_rms / p.gradient_rms for p in found}
     assert rates == pytest.approx({"kernel": 0.5, "bias": 0.25}, rel=1e-5)
 
@@ -167,4 +167,4 @@ def test_layers_stacked_by_vmap_and_run_by_scan_have_the_gradients_of_a_loop():
     truth = nnx.grad(loss_fn)(model, BATCH)
     for path in (("blocks", "kernel"), ("blocks", "bias"), ("head", "kernel")):
         np.testing.assert_allclose(named(found, *path), named(truth, *path).get_value(), rtol=1e-5, atol=1e-7)
-    assert {layer.kind for layer in gradscope.check(problem).measurement.layers} == {"Linear"}
+    assert {layer.kind for layer in gradscope.check(problem).flow.layers} == {"Linear"}

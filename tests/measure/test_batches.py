@@ -42,7 +42,7 @@ def test_batches_that_differ_in_a_python_number_are_not_measured_as_alike() -> N
 
     batches = [{"x": BATCH[0], "y": BATCH[1], "t": t} for t in (0, 7)]
     report = check_loss(timed, TWO, batches=batches, count=2)
-    assert report.measurement.batches == 1
+    assert report.flow.batches == 1
     assert any("1 of 2 batches" in skipped.what for skipped in report.skipped)
 
 

@@ -26,7 +26,7 @@ def report(expression: Any, params: Any = PARAMS, batch: Any = BATCH, **options:
 
 
 def only(expression: Any, params: Any = PARAMS, batch: Any = BATCH) -> Hazard:
-    (hazard,) = report(expression, params, batch).measurement.hazards
+    (hazard,) = report(expression, params, batch).flow.hazards
     return hazard
 
 
@@ -82,7 +82,7 @@ THROUGH = {
 
 @pytest.mark.parametrize("how", THROUGH)
 def test_the_smallest_probability_is_that_of_numpy_through(how: str) -> None:
-    found = {h.kind: h for h in report(THROUGH[how]).measurement.hazards}
+    found = {h.kind: h for h in report(THROUGH[how]).flow.hazards}
     hazard = found["log-of-softmax"]
     assert hazard.nearest == pytest.approx(probabilities().min(), rel=1e-5)
     assert hazard.reached == pytest.approx(np.log(probabilities().min()) / np.log(2.0**-126), rel=1e-3)
@@ -102,7 +102,7 @@ def test_the_smallest_probability_is_that_of_numpy_over_all_devices(around: str)
     def expression(z: Any, b: Any) -> Any:
         return jax.shard_map(inside, mesh=mesh, in_specs=spec, out_specs=spec)(z)
 
-    found = {h.kind: h for h in report(expression).measurement.hazards}
+    found = {h.kind: h for h in report(expression).flow.hazards}
     assert found["log-of-softmax"].nearest == pytest.approx(probabilities().min(), rel=1e-5)
 
 
@@ -111,12 +111,12 @@ def test_the_smallest_of_several_batches_counts() -> None:
     found = check(
         loss_of(lambda z, b: log_softmax(z)), PARAMS, batches=[small, BATCH, small], count=3, select=(RULE,)
     )
-    (hazard,) = found.measurement.hazards
+    (hazard,) = found.flow.hazards
     assert hazard.nearest == pytest.approx(probabilities().min(), rel=1e-5)
 
 
 def test_a_branch_that_is_not_taken_says_nothing() -> None:
-    assert report(lambda z, b: lax.cond(b["y"][0] < 0, log_softmax, jnp.sin, z)).measurement.hazards == ()
+    assert report(lambda z, b: lax.cond(b["y"][0] < 0, log_softmax, jnp.sin, z)).flow.hazards == ()
 
 
 def test_nothing_is_said_of_what_stands_inside_a_custom_rule() -> None:
@@ -129,7 +129,7 @@ def test_nothing_is_said_of_what_stands_inside_a_custom_rule() -> None:
         ((z,), (t,)) = primals, tangents
         return safe_norm(z), jnp.sum(z * t, -1) / jnp.maximum(safe_norm(z), 1e-6)
 
-    assert report(lambda z, b: safe_norm(z)).measurement.hazards == ()
+    assert report(lambda z, b: safe_norm(z)).flow.hazards == ()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_nothing_is_said_of_what_stands_inside_a_custom_rule() -> None:
 )
 def test_the_nearest_operand_is_that_of_numpy(expression: Any, value: Any) -> None:
     z = BATCH["x"].astype(np.float64) @ PARAMS["w"].astype(np.float64)
-    (hazard, *_) = report(expression).measurement.hazards
+    (hazard, *_) = report(expression).flow.hazards
     assert hazard.nearest == pytest.approx(value(z), rel=1e-4, abs=1e-6)
 
 
@@ -320,7 +320,7 @@ def test_a_masked_row_of_zeros_does_not_hide_the_others() -> None:
         d = jnp.sum(b["x"] ** 2, axis=-1)
         return z * jnp.where(d > 0, 1 / d, 0.0)[:, None]
 
-    (hazard,) = report(expression, batch={**BATCH, "x": x}).measurement.hazards
+    (hazard,) = report(expression, batch={**BATCH, "x": x}).flow.hazards
     assert hazard.on_it == 1
     assert hazard.nearest == pytest.approx(np.delete((x**2).sum(-1), 3).min(), rel=1e-5)
 
@@ -341,7 +341,7 @@ def test_a_loss_without_a_batch_looks_at_the_data_it_closes_over() -> None:
     def loss_fn(params: Any) -> Any:
         return jnp.mean(x @ params["w"]) / jnp.sum(jnp.asarray(mask))
 
-    (hazard,) = check(loss_fn, PARAMS, select=(RULE,)).measurement.hazards
+    (hazard,) = check(loss_fn, PARAMS, select=(RULE,)).flow.hazards
     assert hazard.kind == "division-by-sum"
 
 

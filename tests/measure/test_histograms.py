@@ -87,7 +87,7 @@ def test_check_counts_only_when_it_is_asked_to() -> None:
         lambda params, batch: jnp.sum(params["w"] * batch) ** 2, {"w": jnp.ones(3)}, jnp.ones(3)
     )
     counted, usual = (
-        check_problem(problem, CheckOptions(histograms=asked), target="m.py").measurement.histograms
+        check_problem(problem, CheckOptions(histograms=asked), target="m.py").flow.histograms
         for asked in (True, False)
     )
     assert usual == ()

@@ -30,8 +30,8 @@ def test_what_lies_below_a_zero_is_alive_later(zeroed: Any) -> None:
     found = agreeing(zeroed, params, BATCH)
     assert oracle.layer(found, "first").gradient_norm == 0
     assert oracle.layer(found, "first").gradient_zero_share == 1
-    assert oracle.parameter(found, "first.w").alive_later is True
-    assert oracle.parameter(found, "first.b").alive_later is True
+    assert oracle.parameter(found, "first.w").nonzero_after_steps is True
+    assert oracle.parameter(found, "first.b").nonzero_after_steps is True
     assert not [f for f in check_loss(zeroed, params, BATCH).findings if f.rule == "zero-gradient"]
 
 
@@ -40,8 +40,8 @@ def test_dead_units_stay_dead() -> None:
         return error(apply(p["second"], jax.nn.relu(apply(p["first"], b[0]) - 100)), b[1])
 
     found = agreeing(dead, TWO, BATCH)
-    assert oracle.parameter(found, "first.w").alive_later is False
-    assert oracle.parameter(found, "second.b").alive_later is None
+    assert oracle.parameter(found, "first.w").nonzero_after_steps is False
+    assert oracle.parameter(found, "second.b").nonzero_after_steps is None
     assert [f.layer for f in check_loss(dead, TWO, BATCH).findings] == ["first"]
 
 
@@ -60,9 +60,9 @@ def residual(p: Any, b: Any) -> Any:
 
 def test_one_dead_layer_of_a_stack_is_found_at_its_row() -> None:
     report = check_loss(residual, stack(0.0, -100.0, 0.0), BATCH)
-    rows = {layer.name: layer.alive_later for layer in report.measurement.layers}
+    rows = {layer.name: layer.nonzero_after_steps for layer in report.flow.layers}
     assert rows == {"blocks[0]": None, "blocks[1]": False, "blocks[2]": None, "head": None}
-    assert [p.alive_later for p in report.measurement.parameters] == [None] * 4
+    assert [p.nonzero_after_steps for p in report.flow.parameters] == [None] * 4
     (found,) = report.findings
     assert (found.rule, found.layer, found.severity) == ("zero-gradient", "blocks[1]", Severity.ERROR)
     assert "The gradient of `blocks[1]` is exactly zero" in found.message
@@ -83,7 +83,7 @@ def test_rows_below_a_zero_gain_of_their_own_are_alive_later() -> None:
 
     params = {**stack(0.0, 0.1, 0.2), "gain": np.array([[1.0], [0.0], [1.0]], np.float32)}
     report = check_loss(gained, params, BATCH)
-    rows = {layer.name: layer.alive_later for layer in report.measurement.layers}
+    rows = {layer.name: layer.nonzero_after_steps for layer in report.flow.layers}
     assert rows["blocks[1]"] is True
     assert not report.findings
 

@@ -23,7 +23,7 @@ def rms_of_updates(optimizer: Any) -> list[float]:
 
 
 def measured(optimizer: Any) -> Measurement:
-    return check_loss(loss_of_two, TWO, BATCH, optimizer=optimizer).measurement
+    return check_loss(loss_of_two, TWO, BATCH, optimizer=optimizer).flow
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_layer_pools_the_updates_of_its_leaves() -> None:
 def test_integer_leaves_take_no_part() -> None:
     params = {"w": jnp.ones((3,)), "steps": jnp.asarray(3)}
     report = check_loss(lambda p, b: jnp.sum(p["w"] * b), params, jnp.ones((3,)), optimizer=optax.sgd(0.5))
-    assert [p.update_rms for p in report.measurement.parameters] == [pytest.approx(0.5)]
+    assert [p.update_rms for p in report.flow.parameters] == [pytest.approx(0.5)]
 
 
 def test_without_an_optimizer_there_are_none() -> None:
@@ -68,8 +68,8 @@ def test_without_an_optimizer_there_are_none() -> None:
 def test_an_optimizer_that_needs_more_than_gradients_is_told_and_the_rest_is_measured() -> None:
     report = check_loss(loss_of_two, TWO, BATCH, optimizer=optax.lbfgs())
     assert [skipped.what for skipped in report.skipped] == ["updates of the optimizer"]
-    assert report.measurement.layers[0].update_rms is None
-    assert report.measurement.layers[0].gradient_rms > 0
+    assert report.flow.layers[0].update_rms is None
+    assert report.flow.layers[0].gradient_rms > 0
 
 
 def test_the_loss_and_the_gradients_stay_bit_for_bit_the_same() -> None:

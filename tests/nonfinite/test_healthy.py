@@ -66,7 +66,7 @@ def test_what_is_meant_is_no_finding(loss: Loss) -> None:
     batch = MISSING if loss is missing_filled else X
     assert is_finite(loss, batch=batch)
     report = check_loss(loss, PARAMS, batch)
-    assert report.measurement.origin is None
+    assert report.flow.origin is None
     assert not [finding for finding in report.findings if finding.severity == "error"]
     found = looked_for(loss, batch=batch)
     assert isinstance(found, Skipped)

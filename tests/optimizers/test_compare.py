@@ -190,7 +190,7 @@ def test_a_diverging_optimizer_keeps_its_row_and_its_time_is_infinite() -> None:
     assert math.isinf(found.final_loss)
     assert math.isinf(found.seconds_to_target)
     assert found.diverged_share == 1.0
-    assert found.suits.startswith("Diverged")
+    assert found.summary.startswith("Diverged")
 
 
 def test_a_run_that_reaches_the_target_and_then_diverges_missed_it() -> None:
@@ -249,7 +249,7 @@ def test_the_validation_loss_ranks_where_there_is_one() -> None:
     assert None not in losses
     assert losses == sorted(losses)
     assert found.validated
-    assert found.contestants[0].suits.startswith("Lowest validation loss")
+    assert found.contestants[0].summary.startswith("Lowest validation loss")
     assert any("ends at" in reason and "on validation" in reason for reason in found.reasons)
 
 

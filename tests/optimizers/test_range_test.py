@@ -49,8 +49,8 @@ def test_on_a_quadratic_the_loss_turns_where_sgd_becomes_unstable() -> None:
 def test_the_suggestion_is_of_the_order_of_the_grids_best(name: str) -> None:
     found = searched(mlp(), name)
     report = gradscope.compare_optimizers(mlp(), optimizers=name, steps=100, seeds=2, exhaustive=True)
-    assert report.measurement.optimizers is not None
-    best = report.measurement.optimizers.contestants[0].learning_rate
+    assert report.optimizers is not None
+    best = report.optimizers.contestants[0].learning_rate
     assert best is not None
     assert best / 10 < found.suggestion < best * 10
 

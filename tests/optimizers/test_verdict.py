@@ -12,7 +12,7 @@ from tests.report.canned import compared
 
 
 def comparison(*rows: Contestant, **more: Any) -> Comparison:
-    found = compared().measurement.optimizers
+    found = compared().optimizers
     assert found is not None
     return replace(found, contestants=rows, **more)
 
@@ -20,7 +20,7 @@ def comparison(*rows: Contestant, **more: Any) -> Comparison:
 def ended(name: str, *finals: float, **more: Any) -> Contestant:
     """One run at the best rate for each seed, from a loss of 2."""
     trials = tuple(Trial(0.01, seed, (2.0, end), end, None, None, False) for seed, end in enumerate(finals))
-    found = compared().measurement.optimizers
+    found = compared().optimizers
     assert found is not None
     middle = sorted(finals)[len(finals) // 2]
     usual = {"tied_with_best": None, "final_loss": middle, **more}

@@ -43,5 +43,5 @@ def test_a_baseline_that_was_read_is_not_read_again(tmp_path: Path) -> None:
     Path(known).unlink()
     answer = child.judged(asked, lambda stage: None)
     assert isinstance(answer, Report)
-    assert answer.against is not None
-    assert answer.against.stale == "it does not know this target"
+    assert answer.baseline is not None
+    assert answer.baseline.stale == "it does not know this target"

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from gradscope.processes import ending, prepare, run, scheduling, starting
-from gradscope.records import Outcome, Policy, Suite, Timing, Trouble
+from gradscope.records import FailureKind, Outcome, Policy, Suite, Timing
 from gradscope.records.options import CheckOptions, LoadOptions, Task
 from gradscope.serialization import report_json, suite_json
 from tests.report import canned
@@ -113,7 +113,7 @@ def test_outcomes_come_in_the_order_of_the_tasks_under_their_names(
 
 def test_what_can_be_judged_is_judged_as_in_a_process_of_its_own(of: dict[str, Outcome]) -> None:
     """The files themselves assert what a fresh process would find."""
-    assert (of["healthy.py"].report, of["healthy.py"].not_judged) != (None, None), of["healthy.py"].not_judged
+    assert (of["healthy.py"].report, of["healthy.py"].error) != (None, None), of["healthy.py"].error
     assert [outcome.report.verdict for outcome in of.values() if outcome.report] == [
         "healthy",
         "sick",
@@ -124,23 +124,23 @@ def test_what_can_be_judged_is_judged_as_in_a_process_of_its_own(of: dict[str, O
 @pytest.mark.parametrize(
     ("target", "trouble", "told"),
     [
-        ("none.py", Trouble.INPUT, "There is no file"),
-        ("syntax.py", Trouble.INPUT, "syntax.py:1 is not valid Python"),
-        ("leaves.py", Trouble.INPUT, "sys.exit(4)"),
-        ("exits.py", Trouble.KILLED, "ended with exit status 3 while loading"),
-        ("killed.py", Trouble.KILLED, "killed with SIGKILL while loading"),
-        ("crashes.py", Trouble.KILLED, "crashed with SIGSEGV while loading"),
-        ("loops.py", Trouble.TIMEOUT, "longer than 1 s"),
-        ("loops_traced.py", Trouble.TIMEOUT, "longer than 4 s. It was tracing"),
-        ("bug", Trouble.BUG, "gradscope failed"),
+        ("none.py", FailureKind.INPUT, "There is no file"),
+        ("syntax.py", FailureKind.INPUT, "syntax.py:1 is not valid Python"),
+        ("leaves.py", FailureKind.INPUT, "sys.exit(4)"),
+        ("exits.py", FailureKind.KILLED, "ended with exit status 3 while loading"),
+        ("killed.py", FailureKind.KILLED, "killed with SIGKILL while loading"),
+        ("crashes.py", FailureKind.KILLED, "crashed with SIGSEGV while loading"),
+        ("loops.py", FailureKind.TIMEOUT, "longer than 1 s"),
+        ("loops_traced.py", FailureKind.TIMEOUT, "longer than 4 s. It was tracing"),
+        ("bug", FailureKind.BUG, "gradscope failed"),
     ],
 )
 def test_what_cannot_be_judged_says_why(
-    of: dict[str, Outcome], target: str, trouble: Trouble, told: str
+    of: dict[str, Outcome], target: str, trouble: FailureKind, told: str
 ) -> None:
-    not_judged = of[target].not_judged
+    not_judged = of[target].error
     assert not_judged is not None
-    assert not_judged.trouble is trouble
+    assert not_judged.kind is trouble
     assert told in f"{not_judged.what} {not_judged.why}"
     assert not_judged.fix
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_judged_says_why(
 def test_the_details_show_where_it_was_and_what_was_printed_last(
     of: dict[str, Outcome], target: str, line: str
 ) -> None:
-    not_judged = of[target].not_judged
+    not_judged = of[target].error
     assert not_judged is not None
     assert line in not_judged.details
     assert "site-packages" not in not_judged.details
@@ -209,8 +209,8 @@ def test_an_end_that_is_heard_of_late_is_no_timeout(folder: Path, monkeypatch: p
     monkeypatch.setattr("gradscope.processes.scheduling.best", lambda: Late)
     task = Task("exits", str(folder / "exits.py"), LoadOptions(timeout=20.0))
     (outcome,) = run([task], jobs=1, progress=lambda _: None).outcomes
-    assert outcome.not_judged is not None
-    assert outcome.not_judged.trouble is Trouble.KILLED
+    assert outcome.error is not None
+    assert outcome.error.kind is FailureKind.KILLED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -242,8 +242,8 @@ def test_a_server_that_is_killed_costs_its_targets_alone(folder: Path, tmp_path:
         progress=lambda _: None,
     )
     first, second = suite.outcomes
-    assert first.not_judged is not None
-    assert first.not_judged.trouble is Trouble.BUG
+    assert first.error is not None
+    assert first.error.kind is FailureKind.BUG
     assert second.report is not None
 
 
@@ -253,7 +253,7 @@ def test_a_fork_that_a_file_makes_answers_for_nobody(tmp_path: Path, monkeypatch
     forks = "import os, time\nif not os.fork():\n    raise ValueError('in the fork')\ntime.sleep(0.5)\n"
     (tmp_path / "forks.py").write_text(f"{forks}{SICK}")
     (outcome,) = run([Task("forks", str(tmp_path / "forks.py"))], jobs=1, progress=lambda _: None).outcomes
-    assert outcome.report is not None, outcome.not_judged
+    assert outcome.report is not None, outcome.error
     assert outcome.report.verdict == "sick"
 
 
@@ -270,7 +270,7 @@ def test_where_processes_cannot_be_ended_a_target_gets_the_same_settings_and_dig
     """On Windows. JAX reads the settings when it is imported, which judging does."""
     called: list[str] = []
     exact = dataclasses.replace(canned.healthy(), target="a")
-    exact = dataclasses.replace(exact, measurement=dataclasses.replace(exact.measurement, loss=1 / 3))
+    exact = dataclasses.replace(exact, flow=dataclasses.replace(exact.flow, loss=1 / 3))
     monkeypatch.setattr("gradscope.processes.scheduling.os", SimpleNamespace(name="nt"))
     monkeypatch.setattr(prepare, "prepare_process", lambda: called.append("prepared"))
     monkeypatch.setattr(scheduling, "judged", lambda *_: called.append("judged") or exact)

@@ -76,8 +76,8 @@ def parameter(of: Layer, leaf: str = "w") -> Parameter:
 
 
 def report(target: str, layers: tuple[Layer, ...], findings: tuple[Finding, ...] = ()) -> Report:
-    measurement = Measurement(2.302585, layers, tuple(parameter(of) for of in layers))
-    return Report(target, TOOL, measurement, findings, timing=TIMING)
+    flow = Measurement(2.302585, layers, tuple(parameter(of) for of in layers), custom_rules=0)
+    return Report(target, TOOL, flow, findings=findings, timing=TIMING)
 
 
 def healthy() -> Report:
@@ -162,14 +162,14 @@ def broken() -> Report:
     burst = replace(cell, name="decoder", length=12, delta_norms=(math.inf, math.nan, *cell.delta_norms[:10]))
     cut = Cut("stop_gradient", Source("model.py", 31), on_parameter=False)
     first = replace(
-        base.measurement.parameters[3], connection=Connection.BLOCKED, cuts=(cut,), alive_later=False
+        base.flow.parameters[3], connection=Connection.BLOCKED, cuts=(cut,), nonzero_after_steps=False
     )
     measurement = replace(
-        base.measurement,
+        base.flow,
         loss=math.nan,
         loss_spread=0.03,
         batches=4,
-        parameters=(*base.measurement.parameters[:3], first, *base.measurement.parameters[4:]),
+        parameters=(*base.flow.parameters[:3], first, *base.flow.parameters[4:]),
         recurrences=(cell, burst),
         nonfinite_inputs=(NonFiniteInput("batch.x", 3, 640),),
         nonfinite_values=(NonFiniteValue("head", False, Source("model.py", 44), step=7),),
@@ -177,7 +177,7 @@ def broken() -> Report:
     )
     return replace(
         base,
-        measurement=measurement,
+        flow=measurement,
         skipped=(Skipped("zero-gradient", "it needs an optimizer step, and the loss is not finite"),),
     )
 
@@ -210,7 +210,7 @@ def _contestant(name: str, final: float, **more: Any) -> Contestant:
         "loss_at_tenfold": 1.2,
         "diverged_share": 0.0,
         "tied_with_best": False,
-        "suits": "Lowest loss.",
+        "summary": "Lowest loss.",
         "trials": (_trial(0.01, 0, curve),),
         "settings": {"b1": 0.9},
     }
@@ -249,7 +249,7 @@ def compared() -> Report:
         users="yours",
         profile_scores={"adam": 1.0},
     )
-    return replace(healthy(), target="model.py", measurement=Measurement(2.0, (), (), optimizers=found))
+    return Report("model.py", TOOL, optimizers=found, timing=TIMING)
 
 
 def searched() -> Report:
@@ -266,7 +266,7 @@ def searched() -> Report:
         tests=(RangeTest(0, rates, losses), RangeTest(1, rates, losses)),
         step_seconds=0.001,
     )
-    return replace(healthy(), target="model.py", measurement=Measurement(2.0, (), (), rate_search=found))
+    return Report("model.py", TOOL, rates=found, timing=TIMING)
 
 
 CANNED = {

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.records import (
-    Against,
+    BaselineResult,
+    BaselineStatus,
+    FailureKind,
     Known,
-    NotJudged,
     Outcome,
     Policy,
     Report,
     Source,
-    Standing,
     Suite,
-    Trouble,
+    TargetError,
     Votes,
 )
 from gradscope.serialization.report_json import rounded
 from tests.report.canned import CANNED, HOSTILE, deep, layer, report, vanishing
 
-STANDINGS = (Standing.NEW, Standing.KNOWN, Standing.WORSE)
-AGAINST = Against(
+STANDINGS = (BaselineStatus.NEW, BaselineStatus.UNCHANGED, BaselineStatus.WORSE)
+AGAINST = BaselineResult(
     "base[1].json",
     fixed=(Known("zero-gradient", HOSTILE, None, "x = w", {}), Known("broadcast-loss", None, None, "", {})),
     stale="Two layers of it are gone: layers[8], layers[9].",
@@ -31,12 +31,12 @@ AGAINST = Against(
 def beside_baseline() -> Report:
     """One finding of each standing."""
     base = deep(6)
-    layers = base.measurement.layers[:3]
+    layers = base.flow.layers[:3]
     findings = tuple(
-        replace(vanishing(of), standing=standing, votes=Votes(4, 5))
+        replace(vanishing(of), baseline_status=standing, votes=Votes(4, 5))
         for of, standing in zip(layers, STANDINGS, strict=True)
     )
-    return replace(base, findings=findings, against=AGAINST, seeds=(0, 1, 2, 3, 4))
+    return replace(base, findings=findings, baseline=AGAINST, seeds=(0, 1, 2, 3, 4))
 
 
 def crowd(findings: int = 200, layers: int = 2000) -> Report:
@@ -51,11 +51,11 @@ def several() -> Suite:
     outcomes.append(Outcome("tests/known.py", replace(beside_baseline(), target="tests/known.py")))
     details = "Traceback:\n  model.py:3 ::error::\x1b[31m"
     missing = [
-        (HOSTILE, NotJudged(Trouble.INPUT, f"`{HOSTILE}` raised.", "It says so.", "Mend it.", details)),
-        ("pkg.models:tiny", NotJudged(Trouble.TIMEOUT, "It took longer than 60 s.")),
-        ("../outside/model.py", NotJudged(Trouble.KILLED, "Killed by signal 9.")),
+        (HOSTILE, TargetError(FailureKind.INPUT, f"`{HOSTILE}` raised.", "It says so.", "Mend it.", details)),
+        ("pkg.models:tiny", TargetError(FailureKind.TIMEOUT, "It took longer than 60 s.")),
+        ("../outside/model.py", TargetError(FailureKind.KILLED, "Killed by signal 9.")),
     ]
-    outcomes += [Outcome(target, not_judged=trouble) for target, trouble in missing]
+    outcomes += [Outcome(target, error=trouble) for target, trouble in missing]
     return Suite(tuple(outcomes))
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
+from gradscope.report.shared.bars import bar, scale_of, sparkline
 from gradscope.report.shared.glyphs import ASCII, UNICODE
-from gradscope.report.terminal.bars import bar, scale_of, sparkline
 
 ANY_FLOAT = st.floats() | st.none()
 

@@ -15,8 +15,10 @@ from gradscope.changes.compare import changes, suite_changes
 from gradscope.records import Finding, Outcome, Report, Severity, Source, Suite
 from gradscope.records.diff import Change, Presence
 from gradscope.report import View
-from gradscope.report.diff import NUMBERS, RENDERERS, factor, to_json
+from gradscope.report.diff import RENDERERS
+from gradscope.report.shared.diff import NUMBERS, factor
 from gradscope.report.terminal.lines import width_of
+from gradscope.serialization.diff_json import to_json
 from tests.report.canned import HOSTILE, broken, deep, healthy, layer, report
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,7 +40,7 @@ def later() -> Report:
         layer("head", 0.5),
     )
     made = report("step9000.py", layers, (finding(), finding("exploding-gradient", "layers[1]")))
-    return replace(made, measurement=replace(made.measurement, loss=math.nan))
+    return replace(made, flow=replace(made.flow, loss=math.nan))
 
 
 def earlier() -> Report:
@@ -96,7 +98,7 @@ def test_the_largest_change_comes_first_and_equals_stay_in_forward_order() -> No
     ]
     assert [entry.presence for entry in found.layers[1:3]] == [Presence.NEW, Presence.GONE]
     same = changes(healthy(), healthy())
-    assert [entry.name for entry in same.layers] == [entry.name for entry in healthy().measurement.layers]
+    assert [entry.name for entry in same.layers] == [entry.name for entry in healthy().flow.layers]
 
 
 def test_findings_are_matched_though_their_lines_moved() -> None:

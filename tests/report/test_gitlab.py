@@ -85,7 +85,7 @@ def test_the_rule_and_the_layer_stand_in_the_description() -> None:
 def test_what_was_not_judged_is_told() -> None:
     missing = [issue for issue in issues(several()) if issue["severity"] == "critical"]
     assert [issue["location"]["path"] for issue in missing][1:] == ["pkg/models.py", "../outside/model.py"]
-    noted = replace(healthy(), skipped=(Skipped("note", "a cast"), Skipped("zero-gradient", "no optimizer")))
+    noted = replace(healthy(), notes=("a cast",), skipped=(Skipped("zero-gradient", "no optimizer"),))
     (left_out,) = issues(noted)
     assert left_out["description"] == "model.py: not judged: zero-gradient: no optimizer"
 

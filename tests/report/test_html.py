@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import (
-    Against,
+    BaselineResult,
+    BaselineStatus,
     ElementCheck,
+    FailureKind,
     GradientCheck,
     Histogram,
     Known,
-    NotJudged,
     Operation,
     Origin,
     Outcome,
@@ -22,12 +23,12 @@ from gradscope.records import (
     RuleCheck,
     Skipped,
     Source,
-    Standing,
     Suite,
+    TargetError,
     Timing,
     Transposition,
-    Trouble,
     Verdict,
+    Verification,
     Votes,
 )
 from gradscope.records.nonfinite import Cause
@@ -66,11 +67,10 @@ def named(name: str) -> Report:
         evidence={name: name},
     )
     made = report(name, layers, (finding,))
-    cells = tuple(replace(each, name=name, source=source) for each in broken().measurement.recurrences)
-    measurement = replace(
-        made.measurement, recurrences=cells, unseen=(Skipped(name, name),), gradients=(checked(name),)
-    )
-    return replace(made, measurement=measurement, skipped=(Skipped(name, name), Skipped("note", name)))
+    cells = tuple(replace(each, name=name, source=source) for each in broken().flow.recurrences)
+    measurement = replace(made.flow, recurrences=cells, unseen=(Skipped(name, name),))
+    verified = Verification(1.0, (checked(name),))
+    return replace(made, flow=measurement, gradients=verified, skipped=(Skipped(name, name),), notes=(name,))
 
 
 def checked(name: str, verdict: Verdict = Verdict.WRONG) -> GradientCheck:
@@ -80,14 +80,14 @@ def checked(name: str, verdict: Verdict = Verdict.WRONG) -> GradientCheck:
 
 
 def suite() -> Suite:
-    trouble = NotJudged(
-        Trouble.TIMEOUT, "`slow.py` did not end in 60 s.", "It compiles.", "Give --timeout 600."
+    trouble = TargetError(
+        FailureKind.TIMEOUT, "`slow.py` did not end in 60 s.", "It compiles.", "Give --timeout 600."
     )
     return Suite(
         (
             Outcome("model.py", healthy()),
             Outcome("weird dir/model.py", broken()),
-            Outcome("slow.py", not_judged=trouble),
+            Outcome("slow.py", error=trouble),
         )
     )
 
@@ -142,10 +142,10 @@ def test_every_layer_stands_as_text_with_its_numbers(make: object) -> None:
     run = make()  # type: ignore[operator]
     text = of(run)
     cells = Page(text).texts
-    for each in run.measurement.layers:
+    for each in run.flow.layers:
         assert visible(each.name) in cells
         assert units.cell(each.delta_rms) in cells
-    assert text.count("<tr id=") == len(run.measurement.layers)
+    assert text.count("<tr id=") == len(run.flow.layers)
 
 
 @pytest.mark.parametrize("make", [broken, deep, lambda: deep(300), compared, searched])
@@ -199,12 +199,12 @@ def test_findings_have_their_line_their_remedy_and_their_standing() -> None:
     run = broken()
     first, second, third = run.findings
     found = (
-        replace(first, standing=Standing.KNOWN, votes=Votes(4, 5)),
-        replace(second, standing=Standing.WORSE),
-        replace(third, standing=Standing.NEW),
+        replace(first, baseline_status=BaselineStatus.UNCHANGED, votes=Votes(4, 5)),
+        replace(second, baseline_status=BaselineStatus.WORSE),
+        replace(third, baseline_status=BaselineStatus.NEW),
     )
     fixed = Known("dead-units", "gone.layer", None, "x", {})
-    run = replace(run, findings=found, against=Against("base.json", (fixed,), "Write it again."))
+    run = replace(run, findings=found, baseline=BaselineResult("base.json", (fixed,), "Write it again."))
     text = Page(of(run)).text
     for each in found:
         assert each.source is not None
@@ -226,13 +226,13 @@ def test_what_verify_and_the_search_for_an_origin_found_is_shown() -> None:
     base = broken()
     run = replace(
         base,
-        measurement=replace(
-            base.measurement,
-            gradients=(checked("head.w"), checked("head.b", Verdict.RIGHT)),
+        flow=replace(base.flow, origin=replace(origin, elements=2, size=8, lead_up=(step,))),
+        gradients=Verification(
+            1.0,
+            (checked("head.w"), checked("head.b", Verdict.RIGHT)),
             elements=(ElementCheck("head.w", (1, 2), Verdict.WRONG, 0.5, 0.25, 1e-3),),
             custom_rules=(rule,),
             transposition=Transposition(Verdict.RIGHT, "", 1.5, 1.5, 1e-6),
-            origin=replace(origin, elements=2, size=8, lead_up=(step,)),
         ),
     )
     text = Page(of(run)).text
@@ -319,10 +319,10 @@ def test_text_stands_out_from_its_ground(theme: int) -> None:
 
 def test_a_loss_that_falls_far_stands_on_a_log_scale() -> None:
     run = compared()
-    best, *others = run.measurement.optimizers.contestants  # type: ignore[union-attr]
+    best, *others = run.optimizers.contestants  # type: ignore[union-attr]
     assert "on a log scale" not in Page(of(run)).text
-    found = replace(run.measurement.optimizers, contestants=(replace(best, final_loss=1e-5), *others))  # type: ignore[type-var]
-    text = Page(of(replace(run, measurement=replace(run.measurement, optimizers=found)))).text
+    found = replace(run.optimizers, contestants=(replace(best, final_loss=1e-5), *others))  # type: ignore[type-var]
+    text = Page(of(replace(run, optimizers=found))).text
     assert "The loss is on a log scale." in text
     assert "10⁻⁴" in text
 
@@ -334,7 +334,7 @@ def test_of_very_many_targets_those_without_findings_are_told_briefly() -> None:
     found = Page(text)
     assert "healthy m499.py" in [heading for _, heading in found.headings]
     assert "The network, layer by layer" in text
-    assert text.count("<tr id=") == len(broken().measurement.layers)
+    assert text.count("<tr id=") == len(broken().flow.layers)
     assert "are left out here" in found.text
 
 
@@ -345,7 +345,7 @@ def counted(*names: str) -> Report:
     empty = Histogram("empty", "gradient", 0, (), 5, 0)
     run = healthy()
     histograms = (*found, Histogram("empty", "weight", 0, (), 5, 0), empty)
-    return replace(run, measurement=replace(run.measurement, histograms=histograms))
+    return replace(run, flow=replace(run.flow, histograms=histograms))
 
 
 def test_histograms_are_drawn_told_and_tabled() -> None:

@@ -81,7 +81,7 @@ def test_hostile_names_are_text_and_made_no_element(attacked: tuple[list[str], l
 def test_layers_are_found_by_their_names(attacked: tuple[list[str], list[str], Visit]) -> None:
     *_, seen = attacked
     texts = Page(seen.dom).texts
-    assert all(visible(layer.name) in texts for layer in broken().measurement.layers)
+    assert all(visible(layer.name) in texts for layer in broken().flow.layers)
 
 
 def test_the_traps_would_be_sprung(tmp_path: Path) -> None:

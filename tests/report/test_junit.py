@@ -9,7 +9,16 @@ from dataclasses import replace
 import junitparser
 import pytest
 
-from gradscope.records import GradientCheck, Measurement, Outcome, Policy, Report, Suite, Verdict
+from gradscope.records import (
+    GradientCheck,
+    Measurement,
+    Outcome,
+    Policy,
+    Report,
+    Suite,
+    Verdict,
+    Verification,
+)
 from gradscope.report.shared.glyphs import visible
 from tests.report.canned import HOSTILE, broken, deep, healthy
 from tests.report.pages import compare, shown
@@ -51,7 +60,7 @@ def test_there_is_a_case_for_each_layer_and_each_rule_that_judged_it() -> None:
     rules = ("vanishing-gradient", "zero-gradient")
     sick = replace(deep(), rules=rules)
     found = cases(sick)
-    assert set(found) == {f"{layer.name}: {rule}" for layer in deep().measurement.layers for rule in rules}
+    assert set(found) == {f"{layer.name}: {rule}" for layer in deep().flow.layers for rule in rules}
     assert sum(case.is_failure for case in found.values()) == 1
     mended = cases(replace(sick, findings=()))
     assert mended.keys() == found.keys()
@@ -91,9 +100,9 @@ def test_findings_that_are_alike_have_names_of_their_own() -> None:
 def test_a_verified_parameter_is_a_test_case() -> None:
     check = GradientCheck("w", "", Verdict.RIGHT, "", "", 4, 1.0, 1.0, 0.0, 1e-3, 0.1, "float32")
     unsure = replace(check, parameter="b", verdict=Verdict.CANNOT_JUDGE)
-    measured = Measurement(1.0, (), (), gradients=(check, unsure))
-    assert list(cases(replace(healthy(), measurement=measured))) == ["w"]
-    assert list(cases(replace(healthy(), measurement=Measurement(1.0, (), ())))) == ["the run as a whole"]
+    verified = Verification(1.0, (check, unsure))
+    assert list(cases(replace(healthy(), flow=None, gradients=verified))) == ["w"]
+    assert list(cases(replace(healthy(), flow=Measurement(1.0, (), ())))) == ["the run as a whole"]
 
 
 def test_no_character_is_left_that_xml_does_not_have() -> None:

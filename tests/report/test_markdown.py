@@ -79,8 +79,9 @@ def test_runs_read_as_the_golden_files_do(name: str) -> None:
 def test_several_targets_begin_with_a_table_of_them() -> None:
     lines = shown(several()).splitlines()
     assert lines[0].startswith("### ❌ 3 of 9 targets fail, 3 not judged: ")
-    assert lines[2].startswith("|  | target | verdict | errors |")
-    assert lines[4].startswith("| ✅ | `model.py` | healthy |")
+    assert lines[2] == "Gradients of 6 targets not verified, training not tried."
+    assert lines[4].startswith("|  | target | verdict | errors |")
+    assert lines[6].startswith("| ✅ | `model.py` | healthy |")
     assert "#### ⚠️ not judged: `pkg.models:tiny`" in lines
     healthy_alone = Suite((Outcome("model.py", healthy()),))
     assert shown(healthy_alone).startswith("### ✅ 0 of 1 target fail")
@@ -106,7 +107,7 @@ def test_what_the_baseline_says_is_shown() -> None:
 
 
 def many(targets: int, findings: int = 1) -> Suite:
-    found = tuple(vanishing(of) for of in deep().measurement.layers[:findings])
+    found = tuple(vanishing(of) for of in deep().flow.layers[:findings])
     report = replace(deep(), findings=found)
     return Suite(tuple(Outcome(f"models/m{i}.py", report) for i in range(targets)))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Comparison, Report, Skipped, Trial
+from gradscope.records import Comparison, Report, Trial
 from gradscope.report.terminal.optimizer_details import ended
 from tests.report.canned import compared, searched
 from tests.report.pages import shown
@@ -18,14 +18,14 @@ from tests.report.pages import shown
 @pytest.mark.parametrize("make", [compared, searched])
 def test_what_loading_had_to_say_is_told(make: object, name: str) -> None:
     note = "The batch size 32 is not used"
-    report = replace(compared() if make is compared else searched(), skipped=(Skipped("note", note),))
+    report = replace(compared() if make is compared else searched(), notes=(note,))
     assert note in shown(report, name)
     assert note not in shown(report, "terminal", quiet=True)
 
 
 def optimizers_of(report: Report) -> Comparison:
-    assert report.measurement.optimizers is not None
-    return report.measurement.optimizers
+    assert report.optimizers is not None
+    return report.optimizers
 
 
 def with_rows(**more: Any) -> Report:
@@ -38,7 +38,7 @@ def with_rows(**more: Any) -> Report:
 def with_terms(**more: Any) -> Report:
     report = compared()
     found = replace(optimizers_of(report), **more)
-    return replace(report, measurement=replace(report.measurement, optimizers=found))
+    return replace(report, optimizers=found)
 
 
 def test_tolerance_that_goes_beyond_what_was_tried_is_marked() -> None:
@@ -66,10 +66,10 @@ def test_where_nothing_trains_no_row_is_the_best_and_the_verdict_is_not_healthy(
 @pytest.mark.parametrize("name", ["terminal", "markdown", "html"])
 def test_a_range_test_that_never_fell_suggests_nothing(name: str) -> None:
     report = searched()
-    search = report.measurement.rate_search
+    search = report.rates
     assert search is not None
     stuck = replace(search, code="", warning="The loss never fell, so no rate can be suggested.")
-    report = replace(report, measurement=replace(report.measurement, rate_search=stuck))
+    report = replace(report, rates=stuck)
     text = shown(report, name)
     assert "The loss never fell" in text
     assert "optimizer =" not in text

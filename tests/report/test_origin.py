@@ -45,7 +45,7 @@ ORIGIN = Origin(
 
 def with_origin() -> Report:
     report = healthy()
-    return dataclasses.replace(report, measurement=dataclasses.replace(report.measurement, origin=ORIGIN))
+    return dataclasses.replace(report, flow=dataclasses.replace(report.flow, origin=ORIGIN))
 
 
 def shown(**view: object) -> str:
@@ -88,7 +88,7 @@ def test_a_quiet_report_leaves_it_out() -> None:
 
 def test_it_comes_back_from_json() -> None:
     report = with_origin()
-    back = loads(dumps(report)).measurement.origin
+    back = loads(dumps(report)).flow.origin
     assert back is not None
     assert back.cause is Cause.ROOT_AT_ZERO
     assert back.became is not None
@@ -99,4 +99,4 @@ def test_it_comes_back_from_json() -> None:
 def test_the_page_on_json_has_every_key_of_an_origin() -> None:
     page = (ROOT / "docs/json.md").read_text(encoding="utf-8")
     text = page.partition("## The origin of a non-finite value")[2].partition("\n## ")[0]
-    assert {key for key in to_json(with_origin())["origin"] if f"`{key}`" not in text} == set()
+    assert {key for key in to_json(with_origin())["flow"]["origin"] if f"`{key}`" not in text} == set()

@@ -20,7 +20,7 @@ def test_what_fails_is_told_and_what_could_not_be_judged() -> None:
     text = shown(several())
     assert "not judged: absent.py" in text
     assert "There is no file." in text
-    assert text.rstrip().splitlines()[-2].startswith("1 of 4 targets fails, 1 not judged: ")
+    assert text.rstrip().splitlines()[-3].startswith("1 of 4 targets fails, 1 not judged: ")
 
 
 def test_quiet_leaves_the_table_out_and_verbose_shows_each_report() -> None:

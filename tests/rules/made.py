@@ -7,8 +7,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from gradscope.records import Connection, Cut, Finding, Layer, Measurement, Parameter, Recurrence, Source
-from gradscope.rules import judge
+from gradscope import rules
+from gradscope.records import (
+    Connection,
+    Cut,
+    Finding,
+    Layer,
+    Measurement,
+    Parameter,
+    Recurrence,
+    Reference,
+    Skipped,
+    Source,
+)
+from gradscope.rules import Parts
 
 
 def source(line: int, text: str = "") -> Source:
@@ -92,6 +104,13 @@ def loop(deltas: Sequence[float], **fields: Any) -> Measurement:
         "state_rms": tuple(0.5 for _ in deltas),
     }
     return measured([layer("rnn", 1), layer("head", 2)], recurrences=(Recurrence(**(defaults | fields)),))
+
+
+def judge(
+    flow: Measurement, reference: Reference | None = None, **options: Any
+) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    """As `gradscope.rules.judge`, of what `check` measured."""
+    return rules.judge(Parts(flow=flow, reference=reference), **options)
 
 
 def found(measurement: Measurement, rule: str) -> list[Finding]:

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Connection, Measurement
-from gradscope.rules import all_rules, get, judge, judging
+from gradscope.records import Connection, Measurement, Verification
+from gradscope.rules import Parts, all_rules, get, judge as judge_parts, judging, left_out
 from gradscope.rules.words import names_of, number
-from tests.rules.made import chain, decay, layer, measured, parameter
+from tests.rules.made import chain, decay, judge, layer, measured, parameter
 
 NAMES = [
     "changed-profile",
@@ -25,15 +25,25 @@ NAMES = [
     "zero-gradient",
     "non-finite",
     "unstable-expression",
+    "optimizer-regression",
 ]
 
 
 def test_a_rule_without_what_it_needs_has_not_judged():
-    plain = judging(chain([1.0] * 4))
+    flow = Parts(flow=chain([1.0] * 4))
+    plain = judging(flow)
     assert "vanishing-gradient" in plain
     assert not {"wrong-gradient", "unverifiable-gradient", "changed-profile"} & set(plain)
-    assert judging(chain([1.0] * 4), select=("zero-gradient",)) == ("zero-gradient",)
-    assert "zero-gradient" not in judging(chain([1.0] * 4), ignore=("zero-gradient",))
+    assert judging(Parts(gradients=Verification(1.0, ()))) == ("unverifiable-gradient", "wrong-gradient")
+    assert judging(flow, select=("zero-gradient",)) == ("zero-gradient",)
+    assert "zero-gradient" not in judging(flow, ignore=("zero-gradient",))
+
+
+def test_a_rule_is_left_out_where_it_could_have_judged_and_was_not_asked():
+    flow = Parts(flow=chain([1.0] * 4))
+    assert left_out(flow) == ()
+    assert left_out(flow, ignore=("non-finite", "wrong-gradient")) == ("non-finite",)
+    assert len(left_out(flow, select=("non-finite",))) == len(judging(flow)) - 1
 
 
 def test_the_rules_are_these_in_this_order():
@@ -102,6 +112,7 @@ def test_findings_stand_worst_first_and_then_in_forward_order():
 
 def test_an_empty_measurement_is_healthy():
     assert judge(Measurement(1.0, (), ())) == ((), ())
+    assert judge_parts(Parts()) == ((), ())
 
 
 def test_names_of_a_model_are_passed_on_raw_and_only_so_many():

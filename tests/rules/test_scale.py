@@ -8,9 +8,8 @@ from dataclasses import replace
 from hypothesis import example, given, strategies as st
 
 from gradscope.records import Connection, Cut, Measurement
-from gradscope.rules import judge
 from tests.rules.healthy import HEALTHY
-from tests.rules.made import chain, decay, layer, loop, measured, parameter, zero
+from tests.rules.made import chain, decay, judge, layer, loop, measured, parameter, zero
 
 SCALED = ("gradient_rms", "gradient_norm", "gradient_max")
 LAYER_SCALED = (*SCALED, "delta_rms", "delta_max", "delta_norm")
@@ -43,7 +42,9 @@ def runs(draw, deltas=numbers):
     net = chain(draw(st.lists(deltas, max_size=24)))
     dead = draw(st.sets(st.integers(0, 24)))
     leaves = [
-        replace(leaf, **zero(alive_later=draw(st.sampled_from([None, False, True])))) if i in dead else leaf
+        replace(leaf, **zero(nonzero_after_steps=draw(st.sampled_from([None, False, True]))))
+        if i in dead
+        else leaf
         for i, leaf in enumerate(net.parameters)
     ]
     states = tuple(d or 0.0 for d in draw(st.lists(deltas, max_size=30)))

@@ -30,7 +30,7 @@ def init(key: Any) -> Any:
 
 def test_a_loss_its_start_and_a_batch_are_enough() -> None:
     report = gradscope.compare_optimizers(loss, init=init, batch=BATCH, optimizers=["sgd", "adam"], **FEW)
-    found = report.measurement.optimizers
+    found = report.optimizers
     assert found is not None
     assert {row.name for row in found.contestants} == {"sgd", "adam"}
     assert found.seeds == (0, 1)
@@ -51,18 +51,18 @@ def test_the_users_own_and_further_candidates_run_beside() -> None:
         optimizers=("mine",),
         **FEW,
     )
-    assert report.measurement.optimizers is not None
-    assert {row.name for row in report.measurement.optimizers.contestants} == {"mine", "yours"}
+    assert report.optimizers is not None
+    assert {row.name for row in report.optimizers.contestants} == {"mine", "yours"}
 
 
 def test_a_rate_is_found_for_a_name_or_for_the_users_own() -> None:
     params = {"x": np.ones(2, np.float32)}
     named = gradscope.find_lr(loss, params, BATCH, optimizer_name="sgd", seeds=1)
     own = gradscope.find_lr(loss, params, BATCH, optimizer=optax.sgd(0.1), seeds=1)
-    assert named.measurement.rate_search is not None
-    assert named.measurement.rate_search.optimizer == "sgd"
-    assert own.measurement.rate_search is not None
-    assert own.measurement.rate_search.is_factor
+    assert named.rates is not None
+    assert named.rates.optimizer == "sgd"
+    assert own.rates is not None
+    assert own.rates.is_factor
 
 
 @pytest.mark.parametrize("more", [{"schedule": "linear"}, {"vmap": "maybe"}, {"clip": 0.0}, {"budget": -1.0}])

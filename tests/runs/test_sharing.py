@@ -28,8 +28,8 @@ def test_one_trace_and_one_draw_serve_flow_verification_and_histograms() -> None
 
     problem = Problem(loss_fn, {"w": jnp.ones((3, 1))}, batches=batches)
     report = check_problem(problem, CheckOptions(verified=True, histograms=True), target="m.py")
-    assert report.measurement.gradients
-    assert report.measurement.histograms
+    assert report.gradients.leaves
+    assert report.flow.histograms
     # Float64 is another program of the same loss.
     assert counted == {"float32": 1, "float64": 1, "draws": 1}
 
@@ -45,5 +45,5 @@ def test_a_loss_that_float64_cannot_run_is_verified_by_the_program_at_hand() -> 
 
     problem = Problem(loss_fn, {"w": jnp.ones((3, 1))}, np.ones((4, 3), np.float32))
     report = check_problem(problem, CheckOptions(verified=True), target="m.py")
-    assert [check.dtype for check in report.measurement.gradients] == ["float32"]
+    assert [check.dtype for check in report.gradients.leaves] == ["float32"]
     assert traces == {"float32": 1, "float64": 1}

@@ -50,14 +50,14 @@ def test_the_published_schema_is_current() -> None:
     "change",
     [
         lambda data: data.pop("verdict"),
-        lambda data: data.update(format=2),
-        lambda data: data.update(loss="nan"),
-        lambda data: data.update(loss=None),
-        lambda data: data["layers"][0].update(size=1.5),
-        lambda data: data["layers"][0].pop("gradient_to_weight"),
+        lambda data: data.update(format=1),
+        lambda data: data["flow"].update(loss="nan"),
+        lambda data: data["flow"].update(loss=None),
+        lambda data: data["flow"]["layers"][0].update(size=1.5),
+        lambda data: data["flow"]["layers"][0].pop("gradient_to_weight"),
         lambda data: data["findings"][0].update(severity="fatal"),
-        lambda data: data["parameters"][0].update(shape="64"),
-        lambda data: data["skipped"][0].pop("unseen"),
+        lambda data: data["flow"]["parameters"][0].update(shape="64"),
+        lambda data: data["skipped"][0].pop("reason"),
     ],
 )
 def test_what_is_no_report_is_refused(change: Any) -> None:
@@ -68,7 +68,9 @@ def test_what_is_no_report_is_refused(change: Any) -> None:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", 1, 2.5])
 def test_a_number_may_be_the_name_of_one(value: object) -> None:
-    assert validator().is_valid({**written("broken"), "loss": value})
+    data = written("broken")
+    data["flow"]["loss"] = value
+    assert validator().is_valid(data)
 
 
 def test_a_key_of_a_later_version_is_passed_over() -> None:

@@ -74,55 +74,44 @@ def test_the_envelope_has_the_documented_keys() -> None:
     data = report_json.to_json(broken())
     assert list(data) == [
         "format",
-        "tool",
-        "target",
         "verdict",
-        "loss",
-        "gradient_norm",
-        "layers",
-        "parameters",
-        "recurrences",
-        "nonfinite_inputs",
-        "nonfinite_values",
-        "origin",
-        "hazards",
+        "unexamined",
+        "target",
+        "tool",
+        "flow",
         "gradients",
-        "elements",
-        "custom_rules",
-        "transposition",
         "optimizers",
-        "rate_search",
-        "histograms",
-        "batches",
-        "loss_spread",
-        "optimizer_given",
-        "reference",
+        "rates",
         "findings",
+        "notes",
         "skipped",
         "timing",
         "seeds",
-        "against",
-        "near",
+        "baseline",
+        "minority_findings",
         "rules",
+        "left_out",
     ]
-    assert data["format"] == 1
+    assert data["format"] == 2
     assert data["verdict"] == "sick"
-    assert data["loss"] == "NaN"
-    assert data["layers"][4]["gradient_max"] == "Infinity"
+    assert data["flow"]["loss"] == "NaN"
+    assert data["flow"]["layers"][4]["gradient_max"] == "Infinity"
     assert data["findings"][0]["source"] == {
         "file": "model.py",
         "line": 31,
         "text": "return jax.lax.stop_gradient(x) @ w",
     }
-    assert [entry["unseen"] for entry in data["skipped"]] == [False, True]
+    assert len(data["skipped"]) == len(data["flow"]["unseen"]) == 1
 
 
 def test_every_key_of_the_envelope_stands_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
     data = report_json.to_json(broken())
-    parts = [data, *(data[key][0] for key in ("layers", "parameters", "recurrences", "findings", "skipped"))]
-    parts += [data[key][0] for key in ("nonfinite_inputs", "nonfinite_values")]
-    parts += [data["tool"], data["timing"], data["parameters"][3]["cuts"][0]]
+    flow = data["flow"]
+    parts = [data, flow, data["findings"][0], data["skipped"][0], data["tool"], data["timing"]]
+    parts += [flow[key][0] for key in ("layers", "parameters", "recurrences")]
+    parts += [flow[key][0] for key in ("nonfinite_inputs", "nonfinite_values")]
+    parts += [flow["parameters"][3]["cuts"][0]]
     missing = {key for part in parts for key in part if f"`{key}`" not in page}
     assert not missing
 
@@ -130,14 +119,14 @@ def test_every_key_of_the_envelope_stands_in_the_docs() -> None:
 def test_a_key_of_a_later_gradscope_is_passed_over() -> None:
     data = report_json.to_json(healthy())
     data["of_a_later_version"] = []
-    data["layers"][0]["colour"] = "blue"
+    data["flow"]["layers"][0]["colour"] = "blue"
     assert repr(report_json.from_json(data)) == repr(report_json.rounded(healthy()))
 
 
 def test_a_key_with_a_default_may_be_missing() -> None:
     data = report_json.to_json(healthy())
-    del data["recurrences"], data["layers"][0]["uses"]
-    assert report_json.from_json(data).measurement.layers[0].uses == 1
+    del data["notes"], data["flow"]["layers"][0]["uses"]
+    assert report_json.from_json(data).flow.layers[0].uses == 1
 
 
 def _without(*path: str | int) -> dict[str, Any]:
@@ -165,19 +154,28 @@ def _with(value: Any, *path: str | int) -> dict[str, Any]:
         (report_json.dumps(healthy())[:-20], "was cut off"),
         ("hello", "It is not JSON"),
         ("[1, 2]", '"format" number'),
-        ('{"format": "1", "layers": []}', '"format" number'),
+        ('{"format": "2", "target": "m.py"}', '"format" number'),
         ('{"version": "2.1.0"}', '"format" number'),
         ("[" * 100_000, "no report has"),
-        ('{"format": 1, "layers": [], "loss": NaN}', "bare NaN"),
-        (json.dumps(_without("layers", 0, "size")), '"the report.layers[0].size" is missing'),
-        (json.dumps(_without("target")), '"target" is missing'),
-        (json.dumps(_with("3", "layers", 1, "size")), '"the report.layers[1].size" is not of type int'),
-        (json.dumps(_with(True, "layers", 1, "size")), '"the report.layers[1].size" is not of type int'),
-        (json.dumps(_with("much", "layers", 1, "weight_rms")), '"the report.layers[1].weight_rms"'),
-        (json.dumps(_with("weird", "parameters", 0, "connection")), "no report has"),
-        (json.dumps(_with(7, "skipped")), '"skipped" is not a list'),
-        (json.dumps(_with({}, "layers")), '"the report.layers" is not a list'),
-        (json.dumps(_with(10**400, "layers", 0, "weight_rms")), "no report has"),
+        ('{"format": 2, "target": "m.py", "flow": NaN}', "bare NaN"),
+        (json.dumps(_without("flow", "layers", 0, "size")), '"the report.flow.layers[0].size" is missing'),
+        (json.dumps(_without("tool")), '"the report.tool" is missing'),
+        (
+            json.dumps(_with("3", "flow", "layers", 1, "size")),
+            '"the report.flow.layers[1].size" is not of type int',
+        ),
+        (
+            json.dumps(_with(True, "flow", "layers", 1, "size")),
+            '"the report.flow.layers[1].size" is not of type int',
+        ),
+        (
+            json.dumps(_with("much", "flow", "layers", 1, "weight_rms")),
+            '"the report.flow.layers[1].weight_rms"',
+        ),
+        (json.dumps(_with("weird", "flow", "parameters", 0, "connection")), "no report has"),
+        (json.dumps(_with(7, "skipped")), '"the report.skipped" is not a list'),
+        (json.dumps(_with({}, "flow", "layers")), '"the report.flow.layers" is not a list'),
+        (json.dumps(_with(10**400, "flow", "layers", 0, "weight_rms")), "no report has"),
     ],
 )
 def test_what_is_not_a_report_is_refused_with_the_place(text: str, why: str) -> None:
@@ -187,9 +185,9 @@ def test_what_is_not_a_report_is_refused_with_the_place(text: str, why: str) -> 
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("version", [0, 2, 99])
+@pytest.mark.parametrize("version", [0, 3, 99])
 def test_another_format_is_refused_by_its_number(version: int) -> None:
-    with pytest.raises(GradscopeError, match=f"format {version}, and this gradscope reads format 1"):
+    with pytest.raises(GradscopeError, match=f"format {version}, and this gradscope reads 1 and 2"):
         report_json.loads(json.dumps(_with(version, "format")))
 
 

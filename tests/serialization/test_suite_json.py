@@ -9,14 +9,14 @@ import pytest
 
 from gradscope.errors import GradscopeError
 from gradscope.gate import policy
-from gradscope.records import NotJudged, Outcome, Policy, Report, Standing, Suite, Trouble
+from gradscope.records import BaselineStatus, FailureKind, Outcome, Policy, Report, Suite, TargetError
 from gradscope.serialization import report_json, suite_json
 from gradscope.serialization.report_json import rounded
 from tests.report.canned import broken, deep, healthy
 
 
-def missing(trouble: Trouble = Trouble.INPUT) -> Outcome:
-    return Outcome("absent.py", not_judged=NotJudged(trouble, "There is no file.", fix="Check its name."))
+def missing(trouble: FailureKind = FailureKind.INPUT) -> Outcome:
+    return Outcome("absent.py", error=TargetError(trouble, "There is no file.", fix="Check its name."))
 
 
 def outcome(report: Report, *fail_on: str) -> Outcome:
@@ -32,9 +32,9 @@ def several() -> Suite:
     [
         ((outcome(healthy()),), "healthy", 0),
         ((outcome(healthy()), missing()), "not judged", 2),
-        ((missing(Trouble.TIMEOUT),), "not judged", 2),
-        ((missing(Trouble.KILLED), missing(Trouble.BUG)), "not judged", 3),
-        ((missing(Trouble.BUG), outcome(deep())), "sick", 1),
+        ((missing(FailureKind.TIMEOUT),), "not judged", 2),
+        ((missing(FailureKind.KILLED), missing(FailureKind.BUG)), "not judged", 3),
+        ((missing(FailureKind.BUG), outcome(deep())), "sick", 1),
         ((outcome(deep(), "non-finite"), outcome(healthy())), "sick", 0),
         ((), "healthy", 0),
     ],
@@ -45,8 +45,8 @@ def test_one_verdict_and_one_code_for_all(outcomes: tuple[Outcome, ...], verdict
 
 
 def test_what_the_baseline_knows_does_not_fail() -> None:
-    known = tuple(replace(finding, standing=Standing.KNOWN) for finding in deep().findings)
-    worse = tuple(replace(finding, standing=Standing.WORSE) for finding in deep().findings)
+    known = tuple(replace(finding, baseline_status=BaselineStatus.UNCHANGED) for finding in deep().findings)
+    worse = tuple(replace(finding, baseline_status=BaselineStatus.WORSE) for finding in deep().findings)
     assert policy.exit_code(Suite.of(replace(deep(), findings=known))) == 0
     assert policy.exit_code(Suite.of(replace(deep(), findings=worse))) == 1
 
@@ -75,7 +75,7 @@ def test_a_report_of_before_is_judged_by_the_policy_at_hand() -> None:
         (lambda data: data.update(targets={}), "not a list"),
         (lambda data: data["targets"].append(3), "targets[4]"),
         (lambda data: data["targets"][0].pop("fail_on"), "targets[0]"),
-        (lambda data: data["targets"][1]["not_judged"].pop("what"), "not_judged.what"),
+        (lambda data: data["targets"][1]["error"].pop("what"), "error.what"),
         (lambda data: data.update(format=9), "format 9"),
     ],
 )

@@ -27,7 +27,7 @@ def unbumped(name: str, value: Any) -> Any:
 
 
 def measured(loss_fn: Callable[..., Any], params: Tree, batch: Tree = None, **options: Any) -> Measurement:
-    return check_loss(loss_fn, params, batch, **options).measurement
+    return check_loss(loss_fn, params, batch, **options).flow
 
 
 def agreeing(

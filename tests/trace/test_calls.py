@@ -109,7 +109,7 @@ def test_a_branch_that_is_not_taken_is_no_error() -> None:
         return error(apply(p["l3"], h), b[1])
 
     report = check_loss(loss, FOUR, BATCH)
-    found = report.measurement
+    found = report.flow
     assert sorted(oracle.names(found)) == ["l0", "l1", "l2", "l3"]
     assert oracle.layer(found, "l1").gradient_norm == 0
     assert oracle.parameter(found, "l1.w").connection is Connection.CONNECTED

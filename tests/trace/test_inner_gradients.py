@@ -137,7 +137,7 @@ def test_the_last_bias_under_a_derivative_is_told_and_no_error() -> None:
         return jnp.mean((jnp.sum(slopes**2, -1) - 1.0) ** 2)
 
     report = check_loss(score, ENERGY, oracle.normal(5, 16, 3))
-    by_name = {parameter.name: parameter.connection for parameter in report.measurement.parameters}
+    by_name = {parameter.name: parameter.connection for parameter in report.flow.parameters}
     assert by_name.pop("last.b") is Connection.DERIVATIVE
     assert set(by_name.values()) == {Connection.CONNECTED}
     assert [(f.rule, f.severity) for f in report.findings] == [("disconnected-parameter", Severity.NOTE)]

@@ -115,7 +115,7 @@ def test_python_floats_are_parameters_and_are_looked_ahead() -> None:
     found = agreeing(loss, params, BATCH)
     assert oracle.parameter(found, "gain").shape == ()
     assert oracle.parameter(found, "shift").gradient_norm == 1
-    assert oracle.parameter(found, "first.w").alive_later is True
+    assert oracle.parameter(found, "first.w").nonzero_after_steps is True
 
 
 def test_numpy_float64_leaves_are_measured_as_jax_takes_them() -> None:

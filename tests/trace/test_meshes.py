@@ -158,7 +158,7 @@ def test_sharded_parameters_under_a_zero_head_are_looked_ahead() -> None:
     zeroed = {"first": TWO["first"], "second": jax.tree.map(np.zeros_like, TWO["second"])}
     params = jax.device_put(zeroed, jax.tree.map(lambda spec: NamedSharding(MESH, spec), split))
     found = oracle.measured(dense_loss, params, jax.device_put(BATCH, NamedSharding(MESH, P("x"))))
-    assert oracle.parameter(found, "first.w").alive_later is True
+    assert oracle.parameter(found, "first.w").nonzero_after_steps is True
 
 
 def test_a_mesh_that_is_set_and_explicit_measures_the_same(on_one_device: Measurement) -> None:

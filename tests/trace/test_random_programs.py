@@ -47,7 +47,7 @@ def test_instrumenting_leaves_the_loss_alone_bit_for_bit_and_the_gradient_too(sa
 @EXAMPLES
 @given(samples())
 def test_activations_and_deltas_equal_those_of_explicit_zero_perturbations(sample: Sample) -> None:
-    measured = check_loss(sample.loss_fn, sample.params, sample.batch).measurement
+    measured = check_loss(sample.loss_fn, sample.params, sample.batch).flow
     values, deltas = sample.deltas()
     layers = {layer.name: layer for layer in measured.layers}
     top = max(rms(parts) for parts in deltas.values())
@@ -62,7 +62,7 @@ def test_activations_and_deltas_equal_those_of_explicit_zero_perturbations(sampl
 @EXAMPLES
 @given(samples())
 def test_delta_of_the_state_at_each_step_equals_a_python_loop_over_time(sample: Sample) -> None:
-    measured = check_loss(sample.loss_fn, sample.params, sample.batch).measurement
+    measured = check_loss(sample.loss_fn, sample.params, sample.batch).flow
     _, deltas = sample.deltas()
     found = {tuple(np.round(r.delta_norms, 7)) for r in measured.recurrences}
     for loop in sample.loops:

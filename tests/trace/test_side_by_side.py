@@ -252,4 +252,4 @@ def test_members_side_by_side_are_no_depth_in_which_a_gradient_vanishes() -> Non
     report = check_loss(lambda p, b: jnp.mean(mean_over_members(dense_net)(p, b)), params, BATCH)
     flow = {finding.rule for finding in report.findings} & {"vanishing-gradient", "exploding-gradient"}
     assert not flow
-    assert len(report.measurement.layers) == 16
+    assert len(report.flow.layers) == 16

@@ -83,8 +83,8 @@ def test_a_low_rank_update_of_a_weight_is_part_of_its_layer() -> None:
     assert oracle.names(found) == ["first", "second"]
     assert oracle.parameter(found, "first.w").connection is Connection.BLOCKED
     assert [cut.on_parameter for cut in oracle.parameter(found, "first.w").cuts] == [True]
-    assert oracle.parameter(found, "first.a").alive_later is True
-    assert oracle.parameter(found, "first.c").alive_later is None
+    assert oracle.parameter(found, "first.a").nonzero_after_steps is True
+    assert oracle.parameter(found, "first.c").nonzero_after_steps is None
 
 
 def test_an_embedding_tied_to_the_softmax_is_one_layer_used_twice() -> None:

@@ -132,23 +132,21 @@ def test_a_loss_that_cannot_be_traced_in_float64_is_verified_in_its_own_precisio
     found = run(Problem(loss_fn, base.params, next(base.batches())))
     assert {check.verdict for check in found.gradients} == {RIGHT}
     assert {check.dtype for check in found.gradients} == {"float32"}
-    (note,) = found.skipped
-    assert "float32 only" in note.reason
+    (note,) = found.notes
+    assert "float32 only" in note
 
 
 def test_a_note_says_from_what_the_program_was_widened() -> None:
-    (note,) = run(mlp(params_in=jnp.bfloat16, width=4)).skipped
-    assert note.reason == "Verified with parameters and batch widened from bfloat16 and float32 to float64."
-    (note,) = run(mlp(pinned=jnp.float32, width=4)).skipped
-    assert note.reason.endswith(
-        "from float32 to float64; inside it the model computes in float32 all the same."
-    )
+    (note,) = run(mlp(params_in=jnp.bfloat16, width=4)).notes
+    assert note == "Verified with parameters and batch widened from bfloat16 and float32 to float64."
+    (note,) = run(mlp(pinned=jnp.float32, width=4)).notes
+    assert note.endswith("from float32 to float64; inside it the model computes in float32 all the same.")
 
 
 def test_no_note_says_so_of_a_program_in_float64() -> None:
     with jax.enable_x64(True):
         found = run(Problem(lambda p, x: jnp.sum((p * x) ** 2), np.ones(3), np.arange(3.0)))
-    assert found.skipped == ()
+    assert found.notes == ()
 
 
 def test_a_gradient_that_is_not_finite_is_not_judged() -> None:

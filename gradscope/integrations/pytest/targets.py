@@ -84,7 +84,7 @@ class TargetItem(pytest.Item):
         # A test before this one may have changed the folder that the paths of the task start from.
         with contextlib.chdir(self.config.invocation_params.dir), found_in(self.modules_from):
             self.outcome = judged(self.task)
-        if self.outcome.not_judged is not None:
+        if self.outcome.error is not None:
             pytest.fail(as_text(self.outcome, margin=0), pytrace=False)
 
     def runtest(self) -> None:

@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from gradscope.records import Outcome, Severity, Standing, Suite
-from gradscope.report.ci.places import Placed, file_of, gaps, line_of, one_line, placed, trouble_text
+from gradscope.records import BaselineStatus, Outcome, Severity, Suite
+from gradscope.report.ci.places import (
+    Placed,
+    error_text,
+    file_of,
+    gaps,
+    line_of,
+    one_line,
+    placed,
+)
 from gradscope.report.shared import units
 from gradscope.report.shared.base import View
+from gradscope.report.shared.baseline import fixed_text, remarks
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.standing import fixed_text, in_baseline, remarks
-from gradscope.report.terminal.sections import by_severity
-from gradscope.report.terminal.targets import totals
+from gradscope.report.shared.targets import totals, unexamined
+from gradscope.report.shared.wording import headline
 
 MOST = 10
 TYPES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -33,7 +41,7 @@ REPORTER = GithubReporter()
 
 
 def _lines(suite: Suite, view: View) -> Iterator[str]:
-    missing = [_missing(outcome) for outcome in suite.outcomes if outcome.not_judged is not None]
+    missing = [_missing(outcome) for outcome in suite.outcomes if outcome.error is not None]
     found = [each for outcome in suite.outcomes for each in placed(outcome)]
     # What fails the gate comes first: of ten that are shown it must not be the eleventh.
     found.sort(key=lambda each: not each.outcome.policy.fails(each.finding))
@@ -52,14 +60,13 @@ def _lines(suite: Suite, view: View) -> Iterator[str]:
 def _summary(suite: Suite) -> str:
     report = suite.only
     if report is None:
-        return totals(suite)
-    found = by_severity(report.findings) or "nothing found"
-    return f"{report.verdict}: {report.target}: {found}{in_baseline(report.findings)}"
+        return f"{totals(suite)} {unexamined(suite)}".strip()
+    return f"{report.verdict}: {report.target}: {headline(report).text}"
 
 
 def _shown(each: Placed, severity: Severity) -> bool:
     """What the baseline knows is no news on a pull request."""
-    return each.finding.severity is severity and each.finding.standing is not Standing.KNOWN
+    return each.finding.severity is severity and each.finding.baseline_status is not BaselineStatus.UNCHANGED
 
 
 def _finding(each: Placed, kind: str) -> str:
@@ -76,9 +83,9 @@ def _finding(each: Placed, kind: str) -> str:
 
 
 def _missing(outcome: Outcome) -> str:
-    assert outcome.not_judged is not None
-    details = outcome.not_judged.details.splitlines()
-    text = [f"{visible(outcome.target)}: {trouble_text(outcome.not_judged)}", *map(visible, details)]
+    assert outcome.error is not None
+    details = outcome.error.details.splitlines()
+    text = [f"{visible(outcome.target)}: {error_text(outcome.error)}", *map(visible, details)]
     return command(
         "error", "\n".join(text), title="gradscope (not judged)", file=visible(file_of(outcome)), line="1"
     )
@@ -86,11 +93,12 @@ def _missing(outcome: Outcome) -> str:
 
 def _remarks(outcome: Outcome) -> Iterable[str]:
     """Lines of the log: what was left out, and what the baseline says of the run as a whole."""
-    against = outcome.report.against if outcome.report else None
-    texts = gaps(outcome)
-    if against is not None:
-        texts += [f"fixed since the baseline: {fixed_text(known)}" for known in against.fixed]
-        texts += [f"the baseline is stale: {one_line(against.stale)}"] if against.stale else []
+    baseline = outcome.report.baseline if outcome.report else None
+    texts = [f"note: {note}" for note in outcome.report.notes] if outcome.report else []
+    texts += gaps(outcome)
+    if baseline is not None:
+        texts += [f"fixed since the baseline: {fixed_text(known)}" for known in baseline.fixed]
+        texts += [f"the baseline is stale: {one_line(baseline.stale)}"] if baseline.stale else []
     return [plain(f"{outcome.target}: {text}") for text in texts]
 
 

@@ -11,10 +11,10 @@ from pathlib import PurePath
 from typing import Any, TextIO
 
 from gradscope.records import Outcome, Severity, Source, Suite
-from gradscope.report.ci.places import Placed, file_of, gaps, line_of, one_line, placed, trouble_text
+from gradscope.report.ci.places import Placed, error_text, file_of, gaps, line_of, one_line, placed
 from gradscope.report.shared.base import View
+from gradscope.report.shared.baseline import remarks
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.standing import remarks
 
 SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.NOTE: "info"}
 MISSING = "not-judged"
@@ -31,12 +31,10 @@ REPORTER = GitlabReporter()
 
 def _issues(outcome: Outcome) -> list[dict[str, Any]]:
     issues = [_finding(each) for each in placed(outcome)]
-    if outcome.not_judged is not None:
-        issues.append(
-            _missing(outcome, f"not judged: {trouble_text(outcome.not_judged)}", "critical", "target")
-        )
+    if outcome.error is not None:
+        issues.append(_missing(outcome, f"not judged: {error_text(outcome.error)}", "critical", "target"))
     # What was left out before stands in the report of the target branch, too: only what is new is shown.
-    for place, gap in enumerate(dict.fromkeys(gaps(outcome, notes=False))):
+    for place, gap in enumerate(dict.fromkeys(gaps(outcome))):
         issues.append(_missing(outcome, gap, "info", str(place)))
     return issues
 

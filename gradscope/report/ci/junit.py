@@ -10,11 +10,11 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from typing import TextIO
 
-from gradscope.records import Outcome, Policy, Standing, Suite, Verdict
-from gradscope.report.ci.places import Placed, file_of, gaps, line_of, one_line, placed
+from gradscope.records import BaselineStatus, Outcome, Policy, Suite, Verdict
+from gradscope.report.ci.places import Placed, file_of, line_of, one_line, placed, remarks_of
 from gradscope.report.shared.base import View
+from gradscope.report.shared.baseline import remarks
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.standing import remarks
 
 WHOLE = "the run as a whole"
 """The test case of a target in which nothing has a name of its own."""
@@ -36,17 +36,16 @@ REPORTER = JUnitReporter()
 
 
 def _suite(outcome: Outcome) -> ET.Element:
-    cases = [_missing(outcome)] if outcome.not_judged is not None else _cases(outcome)
+    cases = [_missing(outcome)] if outcome.error is not None else _cases(outcome)
     suite = ET.Element("testsuite", name=visible(outcome.target), tests=str(len(cases)))
     for key, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(key, str(sum(case.find(tag) is not None for case in cases)))
     timing = outcome.report.timing if outcome.report else None
-    spent = timing.load_s + timing.trace_s + timing.compile_s + timing.run_s if timing else 0.0
-    if spent:
-        suite.set("time", f"{spent:.3f}")
+    if timing and timing.total_s:
+        suite.set("time", f"{timing.total_s:.3f}")
     suite.extend(cases)
-    if left_out := gaps(outcome):
-        ET.SubElement(suite, "system-out").text = "\n".join(left_out)
+    if remarked := remarks_of(outcome):
+        ET.SubElement(suite, "system-out").text = "\n".join(remarked)
     return suite
 
 
@@ -58,29 +57,30 @@ def _cases(outcome: Outcome) -> list[ET.Element]:
     seen = {
         (name, each.finding.rule if rules else "")
         for each in found
-        for name in (each.finding.layer, each.finding.parameter)
+        for name in (each.finding.layer, each.finding.parameter, "" if not each.where else None)
     }
     for name, file, line in _places(outcome):
         for rule in rules or ("",):
             if (name, rule) not in seen:
-                cases.append(_case(outcome, f"{name}: {rule}" if rule else name, file, line))
+                cases.append(_case(outcome, ": ".join(part for part in (name, rule) if part), file, line))
     return cases or [_case(outcome, WHOLE, file_of(outcome), 1)]
 
 
 def _places(outcome: Outcome) -> list[tuple[str, str, int]]:
-    """Layers; of a run that verified gradients alone, the parameters whose gradient is right."""
-    measured = outcome.report.measurement if outcome.report else None
-    if measured is None:
+    """What a rule can be silent about: layers; without them the parameters whose gradient is right; of a
+    comparison of optimizers the run itself, which has no name."""
+    report, file = outcome.report, file_of(outcome)
+    if report is None:
         return []
-    if not measured.layers:
-        right = [check for check in measured.gradients if check.verdict is Verdict.RIGHT]
-        return [(check.parameter, file_of(outcome), 1) for check in right]
-    return [
-        (layer.name, layer.source.file, line_of(layer.source))
-        if layer.source
-        else (layer.name, file_of(outcome), 1)
-        for layer in measured.layers
-    ]
+    if report.flow is not None:
+        return [
+            (layer.name, layer.source.file, line_of(layer.source)) if layer.source else (layer.name, file, 1)
+            for layer in report.flow.layers
+        ]
+    if report.gradients is not None:
+        right = [check for check in report.gradients.leaves if check.verdict is Verdict.RIGHT]
+        return [(check.parameter, file, 1) for check in right]
+    return [("", file, 1)] if report.rules else []
 
 
 def _finding(each: Placed, names: Counter[str], policy: Policy) -> ET.Element:
@@ -99,7 +99,7 @@ def _finding(each: Placed, names: Counter[str], policy: Policy) -> ET.Element:
     )
     if policy.fails(finding):
         ET.SubElement(case, "failure", message=said, type=visible(finding.rule)).text = text
-    elif finding.standing is Standing.KNOWN:
+    elif finding.baseline_status is BaselineStatus.UNCHANGED:
         ET.SubElement(case, "skipped", message="in the baseline").text = text
     else:
         ET.SubElement(case, "system-out").text = text
@@ -107,15 +107,15 @@ def _finding(each: Placed, names: Counter[str], policy: Policy) -> ET.Element:
 
 
 def _missing(outcome: Outcome) -> ET.Element:
-    trouble = outcome.not_judged
-    assert trouble is not None
+    error = outcome.error
+    assert error is not None
     case = _case(outcome, WHOLE, file_of(outcome), 1)
     lines = [
-        one_line(trouble.what, trouble.why),
-        *map(visible, trouble.details.splitlines()),
-        one_line(trouble.fix),
+        one_line(error.what, error.why),
+        *map(visible, error.details.splitlines()),
+        one_line(error.fix),
     ]
-    said = ET.SubElement(case, "error", message=one_line(trouble.what), type=trouble.trouble.value)
+    said = ET.SubElement(case, "error", message=one_line(error.what), type=error.kind.value)
     said.text = "\n".join(line for line in lines if line.strip())
     return case
 

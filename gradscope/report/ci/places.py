@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gradscope.records import Finding, NotJudged, Outcome, Source
+from gradscope.records import Finding, Outcome, Source, TargetError
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.terminal.sections import NOTE
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -64,7 +63,7 @@ def file_of(outcome: Outcome) -> str:
     where = head if colon and name.isidentifier() else loaded
     if where.endswith(".py") or "/" in where or "\\" in where:
         return where
-    layers = outcome.report.measurement.layers if outcome.report else ()
+    layers = outcome.report.flow.layers if outcome.report and outcome.report.flow else ()
     known = next((layer.source.file for layer in layers if layer.source is not None), None)
     if _MODULE.fullmatch(where) and (colon or "." in where or known is None):
         return where.replace(".", "/") + ".py"
@@ -80,16 +79,21 @@ def one_line(*parts: str) -> str:
     return " ".join(" ".join(visible(part).split()) for part in parts if part)
 
 
-def trouble_text(trouble: NotJudged) -> str:
-    return one_line(trouble.what, trouble.why, trouble.fix)
+def error_text(error: TargetError) -> str:
+    return one_line(error.what, error.why, error.fix)
 
 
-def gaps(outcome: Outcome, notes: bool = True) -> list[str]:
-    """What was left out of a report and, with `notes`, what was done and may surprise: one line each."""
+def gaps(outcome: Outcome) -> list[str]:
+    """What was left out of a report, one line each."""
     report = outcome.report
-    entries = (*report.skipped, *report.measurement.unseen) if report else ()
-    return [
-        one_line(f"{'' if entry.what == NOTE else 'not judged: '}{entry.what}: {entry.reason}")
-        for entry in entries
-        if notes or entry.what != NOTE
-    ]
+    entries = (*report.skipped, *report.unseen) if report else ()
+    return [one_line(f"not judged: {entry.what}: {entry.reason}") for entry in entries]
+
+
+def remarks_of(outcome: Outcome) -> list[str]:
+    """What a log says beside the findings: the notes, what the verdict does not speak of, and the gaps."""
+    report = outcome.report
+    if report is None:
+        return []
+    unexamined = [", ".join(report.unexamined)] if report.unexamined else []
+    return [*(one_line(f"note: {note}") for note in report.notes), *unexamined, *gaps(outcome)]

@@ -14,11 +14,11 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from gradscope import __version__
-from gradscope.records import Finding, Outcome, Severity, Source, Standing, Suite
-from gradscope.report.ci.places import Placed, file_of, gaps, line_of, one_line, placed, trouble_text
+from gradscope.records import BaselineStatus, Finding, Outcome, Severity, Source, Suite
+from gradscope.report.ci.places import Placed, error_text, file_of, line_of, one_line, placed, remarks_of
 from gradscope.report.shared.base import View
+from gradscope.report.shared.baseline import fixed_text
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.standing import fixed_text
 from gradscope.rules import Rule, all_rules
 from gradscope.serialization.codec import encode
 
@@ -26,7 +26,11 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LONGEST_DESCRIPTION = 1024
 """Of what code scanning shows."""
 PROBLEM_SEVERITY = {"error": "error", "warning": "warning", "note": "recommendation"}
-BASELINE_STATE = {Standing.NEW: "new", Standing.KNOWN: "unchanged", Standing.WORSE: "updated"}
+BASELINE_STATE = {
+    BaselineStatus.NEW: "new",
+    BaselineStatus.UNCHANGED: "unchanged",
+    BaselineStatus.WORSE: "updated",
+}
 
 
 class SarifReporter:
@@ -46,7 +50,7 @@ def _run(suite: Suite) -> dict[str, Any]:
     rules += [_unknown(name) for name in foreign if name not in ours]
     index = {rule["id"]: place for place, rule in enumerate(rules)}
     # By the specification either all results of a run say whether they are suppressed, or none.
-    compared = any(each.finding.standing is not None for each in found)
+    compared = any(each.finding.baseline_status is not None for each in found)
     return {
         "tool": {"driver": {"name": "gradscope", "semanticVersion": _version(suite), "rules": rules}},
         "automationDetails": {"id": category(suite)},
@@ -120,18 +124,18 @@ def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, An
     }
     if finding.votes is not None:
         result["properties"]["votes"] = encode(finding.votes)
-    if finding.standing is not None:
-        result["baselineState"] = BASELINE_STATE[finding.standing]
+    if finding.baseline_status is not None:
+        result["baselineState"] = BASELINE_STATE[finding.baseline_status]
     if compared:
         result["suppressions"] = _suppressions(each)
     return result
 
 
 def _suppressions(each: Placed) -> list[dict[str, str]]:
-    if each.finding.standing is not Standing.KNOWN:
+    if each.finding.baseline_status is not BaselineStatus.UNCHANGED:
         return []
     report = each.outcome.report
-    file = report.against.baseline if report and report.against else ""
+    file = report.baseline.file if report and report.baseline else ""
     return [{"kind": "external", "justification": f"in the baseline {visible(file)}".strip()}]
 
 
@@ -179,12 +183,13 @@ def _invocation(suite: Suite) -> dict[str, Any]:
 def _notifications(outcome: Outcome) -> list[dict[str, Any]]:
     report, target = outcome.report, visible(outcome.target)
     notes = []
-    if outcome.not_judged is not None:
-        trouble = outcome.not_judged
-        notes.append(("error", f"{target} was not judged ({trouble.trouble.value}): {trouble_text(trouble)}"))
-    notes += [("note", f"{target}: {gap}") for gap in gaps(outcome)]
-    if report is not None and report.against is not None:
-        notes += [("note", f"{target}: fixed: {fixed_text(known)}") for known in report.against.fixed]
-        notes += [("warning", f"{target}: {one_line(report.against.stale)}")] if report.against.stale else []
+    if outcome.error is not None:
+        kind, said = outcome.error.kind.value, error_text(outcome.error)
+        notes.append(("error", f"{target} was not judged ({kind}): {said}"))
+    notes += [("note", f"{target}: {text}") for text in remarks_of(outcome)]
+    baseline = report.baseline if report is not None else None
+    if baseline is not None:
+        notes += [("note", f"{target}: fixed: {fixed_text(known)}") for known in baseline.fixed]
+        notes += [("warning", f"{target}: {one_line(baseline.stale)}")] if baseline.stale else []
     place = [_location(Source(file_of(outcome), 1))]
     return [{"level": level, "message": {"text": message(text)}, "locations": place} for level, text in notes]

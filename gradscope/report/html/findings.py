@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from gradscope.records import Against, Finding, NotJudged, Report, Severity, Source, Standing
+from gradscope.records import BaselineResult, BaselineStatus, Finding, Report, Source, TargetError
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -18,32 +16,26 @@ from gradscope.report.html.markup import (
     tag,
 )
 from gradscope.report.shared import units
+from gradscope.report.shared.wording import ranked
 
-STANDINGS = {
-    Standing.NEW: "new since the baseline",
-    Standing.KNOWN: "known: in the baseline",
-    Standing.WORSE: "worse than in the baseline",
+STATUSES = {
+    BaselineStatus.NEW: "new since the baseline",
+    BaselineStatus.UNCHANGED: "known: in the baseline",
+    BaselineStatus.WORSE: "worse than in the baseline",
 }
 
 
 def findings(report: Report, frame: Frame) -> Html:
     """All of them, the gravest first."""
-    ranked = sorted(report.findings, key=lambda finding: finding.severity.rank)
-    places = {layer.name: index for index, layer in enumerate(report.measurement.layers)}
-    listing = tag("ol", *(_finding(each, places, frame) for each in ranked)) if ranked else NOTHING
-    return frame.section("findings", "Findings", listing, _against(report.against, frame))
-
-
-def counts(found: Sequence[Finding]) -> str:
-    """`1 error, 2 warnings`."""
-    numbers = [(severity, sum(each.severity is severity for each in found)) for severity in Severity]
-    parts = [units.counted(number, severity.value) for severity, number in numbers if number]
-    return ", ".join(parts) or "nothing found"
+    found = ranked(report.findings)
+    places = {layer.name: index for index, layer in enumerate(report.flow.layers if report.flow else ())}
+    listing = tag("ol", *(_finding(each, places, frame) for each in found)) if found else NOTHING
+    return frame.section("findings", "Findings", listing, _baseline(report.baseline, frame))
 
 
 def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
     severity = finding.severity.value
-    known = " known" if finding.standing is Standing.KNOWN else ""
+    known = " known" if finding.baseline_status is BaselineStatus.UNCHANGED else ""
     return tag(
         "li",
         tag(
@@ -51,7 +43,7 @@ def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
             frame.heading(
                 2, tag("span", severity, class_=severity), " ", finding.rule, *_where(finding, places, frame)
             ),
-            _stands(finding),
+            _status(finding),
             tag("p", prose(finding.message)),
             source(finding.source),
             tag("p", tag("b", "What to do"), " ", prose(finding.remedy), class_="remedy"),
@@ -70,8 +62,8 @@ def _where(finding: Finding, places: dict[str, int], frame: Frame) -> list[str]:
     return [" in ", code(name)]
 
 
-def _stands(finding: Finding) -> Html:
-    parts = [STANDINGS[finding.standing]] if finding.standing is not None else []
+def _status(finding: Finding) -> Html:
+    parts = [STATUSES[finding.baseline_status]] if finding.baseline_status is not None else []
     if finding.votes is not None:
         parts.append(f"in {finding.votes.found} of {units.counted(finding.votes.of, 'seed')}")
     return tag("p", " · ".join(parts), class_="quiet") if parts else NOTHING
@@ -99,11 +91,11 @@ def _evidence(finding: Finding) -> Html:
     return details("The numbers behind it", tag("dl", *numbers, class_="facts small"))
 
 
-def _against(against: Against | None, frame: Frame) -> Html:
-    if against is None:
+def _baseline(found: BaselineResult | None, frame: Frame) -> Html:
+    if found is None:
         return NOTHING
-    parts = [tag("p", "Compared with the baseline ", code(against.baseline), ".")]
-    if against.fixed:
+    parts = [tag("p", "Compared with the baseline ", code(found.file), ".")]
+    if found.fixed:
         fixed = (
             tag(
                 "li",
@@ -112,11 +104,11 @@ def _against(against: Against | None, frame: Frame) -> Html:
                 each.rule,
                 *_place(each.layer or each.parameter),
             )
-            for each in against.fixed
+            for each in found.fixed
         )
         parts.append(tag("ul", *fixed))
-    if against.stale:
-        parts.append(tag("p", tag("b", "The baseline is stale."), " ", prose(against.stale)))
+    if found.stale:
+        parts.append(tag("p", tag("b", "The baseline is stale."), " ", prose(found.stale)))
     return joined([frame.heading(2, "Against the baseline"), *parts])
 
 
@@ -124,15 +116,15 @@ def _place(name: str | None) -> list[str]:
     return [" in ", code(name)] if name else []
 
 
-def not_judged(trouble: NotJudged) -> Html:
+def not_judged(error: TargetError) -> Html:
     """What happened, why we think so, what to do."""
-    shown = "\n".join(escaped(line) for line in trouble.details.splitlines())
+    shown = "\n".join(escaped(line) for line in error.details.splitlines())
     return joined(
         [
-            tag("p", prose(" ".join(part for part in (trouble.what, trouble.why) if part))),
+            tag("p", prose(" ".join(part for part in (error.what, error.why) if part))),
             tag("pre", Html(shown), tabindex=0) if shown else NOTHING,
-            tag("p", tag("b", "What to do"), " ", prose(trouble.fix), class_="remedy")
-            if trouble.fix
+            tag("p", tag("b", "What to do"), " ", prose(error.fix), class_="remedy")
+            if error.fix
             else NOTHING,
         ]
     )

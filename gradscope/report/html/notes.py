@@ -7,25 +7,15 @@ from collections.abc import Sequence
 from gradscope.records import Report
 from gradscope.report.html.markup import NOTHING, Frame, Html, listed, prose, tag
 from gradscope.report.shared import units
-from gradscope.report.terminal.sections import NOTE, UNSEEN, durations
+from gradscope.report.shared.wording import durations, gaps
 
 
 def notes(report: Report, frame: Frame) -> Html:
-    remarks = [entry.reason for entry in report.skipped if entry.what == NOTE]
-    skipped = [f"{entry.what}: {entry.reason}" for entry in report.skipped if entry.what != NOTE]
-    unseen = [f"{entry.what}: {entry.reason}" for entry in report.measurement.unseen]
-    return frame.section(
-        "notes",
-        "What this does not say",
-        *_entries("Notes", remarks, frame),
-        *_entries("Not judged", skipped, frame),
-        *_entries(UNSEEN.capitalize(), unseen, frame),
-    )
+    entries = (part for title, texts in gaps(report) for part in _entries(title.capitalize(), texts, frame))
+    return frame.section("notes", "What this does not say", *entries)
 
 
 def _entries(title: str, texts: Sequence[str], frame: Frame) -> list[Html]:
-    if not texts:
-        return []
     return [frame.heading(2, title), tag("ul", *(tag("li", prose(text)) for text in texts))]
 
 
@@ -37,10 +27,8 @@ def environment(report: Report, frame: Frame) -> Html:
         listed("backend", tool.backend),
         listed("seed" if len(report.seeds) == 1 else "seeds", ", ".join(map(str, report.seeds))),
     ]
-    total = spent.load_s + spent.trace_s + spent.compile_s + spent.run_s
-    parts = (part.partition(" ") for part in durations(report))
-    times = [listed(name, duration) for name, _, duration in parts]
-    times += [listed("in all", units.seconds(total))] if total else []
+    times = [listed(name, duration) for name, duration in durations(report)]
+    times += [listed("in all", units.seconds(spent.total_s))] if spent.total_s else []
     return frame.section(
         "environment",
         "Environment and time" if times else "Environment",

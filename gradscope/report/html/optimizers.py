@@ -15,9 +15,9 @@ from gradscope.records import Comparison, Contestant, Trial
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
-from gradscope.report.shared import units
+from gradscope.report.shared import optimizers as words, units
 from gradscope.report.shared.glyphs import UNICODE
-from gradscope.report.terminal import optimizers as words
+from gradscope.report.shared.table import filled
 
 MOST_POINTS = 80
 FAR = 30.0
@@ -95,7 +95,7 @@ def _card(row: Contestant, found: Comparison, sheet: Sheet, frame: Frame) -> Htm
     return tag(
         "article",
         head,
-        tag("p", f"loss {state}{rate}. {row.suits}"),
+        tag("p", f"loss {state}{rate}. {row.summary}"),
         tag("div", _over_steps(row, others, sheet), _over_rates(row, others, sheet), class_="pair"),
         class_="card",
     )
@@ -224,8 +224,8 @@ def _curves_twin(found: Comparison) -> Html:
 
 def _ranking(found: Comparison) -> Html:
     columns = [column for column in words.columns(found, UNICODE) if column.title != ("", "loss")]
-    columns = [column for column in columns if any(column.cells)]
-    titles = ["optimizer", *(" ".join(column.title).strip() for column in columns)]
+    columns = filled(columns)
+    titles = ["optimizer", *(column.heading for column in columns)]
     rows = [
         [code(row.name), *(column.cells[place] for column in columns)]
         for place, row in enumerate(found.contestants)

@@ -7,20 +7,21 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
-from gradscope.records import Outcome, Report, Suite
+from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
-from gradscope.report.html.findings import counts, findings, not_judged
+from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, tag
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
-from gradscope.report.shared import units
-from gradscope.report.terminal import gradients as verified, optimizers as words, targets
-from gradscope.report.terminal.layer_table import flags_by_layer
+from gradscope.report.shared import optimizers as words, targets, units
+from gradscope.report.shared.folding import flags_by_layer
+from gradscope.report.shared.wording import headline
 
 MOST_WHOLE = 40
 """Beyond so many targets those of which nothing was found are told without their tables and drawings."""
+SUITE_STYLES = {"sick": "error", "healthy": "healthy", targets.NOT_JUDGED: "warning"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """No script, no request, no form: a report of an unknown model is opened without a thought."""
 
@@ -82,8 +83,8 @@ def _suite(suite: Suite) -> Html:
             tag(
                 "header",
                 _brand(),
-                _headline(suite.verdict, counted, 1),
-                tag("p", targets.totals(suite), class_="lede"),
+                _headline(suite.verdict, SUITE_STYLES[suite.verdict], counted, 1),
+                tag("p", f"{targets.totals(suite)} {targets.unexamined(suite)}".strip(), class_="lede"),
                 brief,
             ),
             tables.several(suite, ids),
@@ -98,64 +99,68 @@ def _outcome(outcome: Outcome, frame: Frame, brief: bool = False) -> Html:
         if brief and not report.findings:
             return joined([_header(report, frame), notes(report, frame)])
         return joined(_report(report, frame))
-    headline = _headline(targets.NOT_JUDGED, outcome.target, frame.level)
-    told = not_judged(outcome.not_judged) if outcome.not_judged is not None else NOTHING
-    return joined([tag("header", _brand() if frame.level == 1 else NOTHING, headline), told])
+    head = _headline(targets.NOT_JUDGED, "warning", outcome.target, frame.level)
+    told = not_judged(outcome.error) if outcome.error is not None else NOTHING
+    return joined([tag("header", _brand() if frame.level == 1 else NOTHING, head), told])
 
 
 def _report(report: Report, frame: Frame) -> list[Html]:
-    measured = report.measurement
-    flags = flags_by_layer(report.findings)
-    if measured.optimizers is not None:
-        body = [optimizers.comparison(measured.optimizers, frame)]
-    elif measured.rate_search is not None:
-        body = [rates.rate_search(measured.rate_search, frame)]
-    else:
-        picture = profile(measured.layers, flags, frame)
-        body = [
-            frame.section("network", "The network, layer by layer", picture),
-            recurrences(measured.recurrences, frame),
-            histograms(measured.histograms, frame),
-            tables.lead_up(measured.origin, frame),
-            frame.section(
-                "layers", "Layers", tables.layers(measured, flags, frame), tables.parameters(measured)
-            ),
-            tables.gradients(measured, frame),
-        ]
+    body: list[Html] = []
+    if report.optimizers is not None:
+        body.append(optimizers.comparison(report.optimizers, frame))
+    if report.rates is not None:
+        body.append(rates.rate_search(report.rates, frame))
+    if report.flow is not None:
+        body += _flow(report, report.flow, frame)
     return [
         _header(report, frame),
         findings(report, frame),
         *body,
+        tables.gradients(report.gradients, frame),
         notes(report, frame),
         environment(report, frame),
     ]
 
 
+def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
+    flags = flags_by_layer(report.findings)
+    picture = profile(flow.layers, flags, frame)
+    return [
+        frame.section("network", "The network, layer by layer", picture),
+        recurrences(flow.recurrences, frame),
+        histograms(flow.histograms, frame),
+        tables.lead_up(flow.origin, frame),
+        frame.section("layers", "Layers", tables.layers(flow, flags, frame), tables.parameters(flow)),
+    ]
+
+
 def _header(report: Report, frame: Frame) -> Html:
+    facts = NOTHING
+    if report.optimizers is not None:
+        (word, lede), style = _best(report.optimizers), "accent"
+    elif report.rates is not None:
+        (word, lede), style = _suggested(report.rates), "accent"
+    else:
+        found = headline(report)
+        word, style, lede = found.verdict, found.style, f"{found.text[0].upper()}{found.text[1:]}."
+        facts = _facts(report)
     brand = _brand() if frame.level == 1 else NOTHING
-    measured = report.measurement
-    if measured.optimizers is not None or measured.rate_search is not None:
-        word, lede = _chosen(report)
-        return tag(
-            "header", brand, _headline(word, report.target, frame.level), tag("p", lede, class_="lede")
-        )
-    verify_alone = bool(measured.gradients) and not measured.layers
-    where = (
-        verified.tally(measured.gradients) if verify_alone else units.counted(len(measured.layers), "layer")
+    return tag(
+        "header",
+        brand,
+        _headline(word, style, report.target, frame.level),
+        tag("p", lede, class_="lede"),
+        facts,
     )
-    text = f"{counts(report.findings).capitalize()} in {where}."
-    headline = _headline(report.verdict, report.target, frame.level)
-    return tag("header", brand, headline, tag("p", text, class_="lede"), _facts(report))
 
 
-def _chosen(report: Report) -> tuple[str, str]:
-    found = report.measurement.optimizers
-    if found is None:
-        search = report.measurement.rate_search
-        assert search is not None
-        if not search.code:
-            return "none", search.warning
-        return units.number(search.suggestion), words.suggestion(search)
+def _suggested(found: RateSearch) -> tuple[str, str]:
+    return (
+        (units.number(found.suggestion), words.suggestion(found)) if found.code else ("none", found.warning)
+    )
+
+
+def _best(found: Comparison) -> tuple[str, str]:
     best = found.best
     if best is None:
         return "none", f"None of {units.counted(len(found.contestants), 'optimizer')} lowers the loss."
@@ -167,9 +172,8 @@ def _chosen(report: Report) -> tuple[str, str]:
     return best.name, f"{loss}, best of {units.counted(len(found.contestants), 'optimizer')}."
 
 
-def _headline(word: str, about: str, level: int) -> Html:
-    kind = {"sick": "error", "healthy": "healthy", targets.NOT_JUDGED: "warning"}.get(word, "accent")
-    return tag(f"h{level}", tag("span", word, class_=kind), " ", tag("code", about), class_="headline")
+def _headline(word: str, style: str, about: str, level: int) -> Html:
+    return tag(f"h{level}", tag("span", word, class_=style), " ", tag("code", about), class_="headline")
 
 
 def _brand() -> Html:
@@ -177,12 +181,14 @@ def _brand() -> Html:
 
 
 def _facts(report: Report) -> Html:
-    measured = report.measurement
-    spread = measured.loss_spread
-    loss = units.cell(measured.loss) + (f" ± {units.number(spread)}" if spread is not None else "")
-    facts = [("loss", loss)]
-    if measured.parameters:
-        size = sum(parameter.size for parameter in measured.parameters)
-        facts += [("gradient norm", units.cell(measured.gradient_norm)), ("parameters", units.count(size))]
-    facts.append(("batch" if measured.batches == 1 else "batches", units.count(measured.batches)))
+    flow, loss = report.flow, units.cell(report.loss)
+    if flow is None:
+        return tag("dl", listed("loss", loss), class_="facts")
+    facts = [
+        ("loss", loss + (f" ± {units.number(flow.loss_spread)}" if flow.loss_spread is not None else ""))
+    ]
+    if flow.parameters:
+        size = sum(parameter.size for parameter in flow.parameters)
+        facts += [("gradient norm", units.cell(flow.gradient_norm)), ("parameters", units.count(size))]
+    facts.append(("batch" if flow.batches == 1 else "batches", units.count(flow.batches)))
     return tag("dl", *(listed(name, value) for name, value in facts), class_="facts")

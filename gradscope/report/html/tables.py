@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gradscope.records import Finding, Layer, Measurement, Origin, RuleCheck, Suite, Verdict
+from gradscope.records import Finding, Layer, Measurement, Origin, RuleCheck, Suite, Verdict, Verification
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -19,9 +19,9 @@ from gradscope.report.html.markup import (
     tag,
 )
 from gradscope.report.html.scales import Logarithmic, logarithmic
-from gradscope.report.shared import units
-from gradscope.report.shared.columns import COLUMNS, Column
-from gradscope.report.terminal import gradients as verified, origin as leading, targets
+from gradscope.report.shared import gradients as checks_in_words, origin as leading, targets, units
+from gradscope.report.shared.columns import LayerColumn, telling
+from gradscope.report.shared.table import filled
 
 BROKEN = frozenset(("NaN", "inf", "-inf"))
 
@@ -31,11 +31,11 @@ def layers(measured: Measurement, flags: Mapping[str, Sequence[Finding]], frame:
     rows = measured.layers
     if not rows:
         return NOTHING
-    columns = [c for c in COLUMNS if not c.only_if_any or any(c.cell(layer) for layer in rows)]
+    columns = telling(rows)
     scale = logarithmic(layer.delta_rms for layer in rows)
     titles = [
         "layer",
-        *(" ".join(column.title).strip() for column in columns),
+        *(column.heading for column in columns),
         *(["findings"] if flags else []),
         "where",
     ]
@@ -54,7 +54,7 @@ def layers(measured: Measurement, flags: Mapping[str, Sequence[Finding]], frame:
 def _layer(
     layer: Layer,
     index: int,
-    columns: Sequence[Column],
+    columns: Sequence[LayerColumn],
     scale: Logarithmic | None,
     flags: Mapping[str, Sequence[Finding]],
     frame: Frame,
@@ -85,39 +85,44 @@ def _bar(value: float | None, scale: Logarithmic | None) -> str | None:
     return None if place is None else f"--w:{place:.0f}%"
 
 
-def gradients(measured: Measurement, frame: Frame) -> Html:
+def gradients(verified: Verification | None, frame: Frame) -> Html:
     """What `verify` found: leaves, single elements, custom rules, and forward against reverse mode."""
-    checks = measured.gradients
+    if verified is None:
+        return NOTHING
+    checks = verified.leaves
     parts: list[Html] = []
     if checks:
-        titles = ["parameter", "verdict", *(title for title, _ in verified.COLUMNS), "why"]
+        titles = ["parameter", "verdict", *(title for title, _ in checks_in_words.COLUMNS), "why"]
         rows = [
             [
                 code(check.parameter),
                 _verdict(check.verdict),
-                *(cell(check) if check.directions else units.NOT_MEASURED for _, cell in verified.COLUMNS),
+                *(
+                    cell(check) if check.directions else units.NOT_MEASURED
+                    for _, cell in checks_in_words.COLUMNS
+                ),
                 prose(check.reason),
             ]
             for check in sorted(checks, key=lambda check: check.verdict is Verdict.RIGHT)
         ]
         words = [1, len(titles) - 1]
         parts = [
-            tag("p", verified.tally(checks), "."),
+            tag("p", checks_in_words.tally(checks), "."),
             table(
                 titles, rows, caption="gradients by backpropagation and by finite differences", words=words
             ),
         ]
     return frame.section(
-        "gradients", "Gradients verified", *parts, *_elements(measured), *_modes(measured, frame)
+        "gradients", "Gradients verified", *parts, *_elements(verified), *_modes(verified, frame)
     )
 
 
 def _verdict(verdict: Verdict) -> Html:
-    return tag("span", verdict.value, class_=verified.STYLES[verdict])
+    return tag("span", verdict.value, class_=checks_in_words.STYLES[verdict])
 
 
-def _elements(measured: Measurement) -> Iterator[Html]:
-    found = measured.elements
+def _elements(verified: Verification) -> Iterator[Html]:
+    found = verified.elements
     if not found:
         return
     odd = [element for element in found if element.verdict is not Verdict.RIGHT]
@@ -138,13 +143,13 @@ def _elements(measured: Measurement) -> Iterator[Html]:
         )
 
 
-def _modes(measured: Measurement, frame: Frame) -> Iterator[Html]:
-    if measured.custom_rules:
+def _modes(verified: Verification, frame: Frame) -> Iterator[Html]:
+    if verified.custom_rules:
         yield frame.heading(2, "Custom rules")
-        rows = [_rule(check) for check in measured.custom_rules]
+        rows = [_rule(check) for check in verified.custom_rules]
         titles = ["function", "verdict", "argument", "where", "why"]
         yield table(titles, rows, caption="custom derivative rules", words=[1, 2, 3, 4])
-    mode = measured.transposition
+    mode = verified.transposition
     if mode is not None:
         numbers = f"{units.number(mode.forward)} and {units.number(mode.reverse)}"
         told = mode.reason if mode.verdict is Verdict.CANNOT_JUDGE else numbers
@@ -172,19 +177,18 @@ def lead_up(origin: Origin | None, frame: Frame) -> Html:
         ]
         for step in origin.lead_up
     ]
-    size = f"{units.count(origin.elements)} of {units.counted(origin.size, 'element')}"
     return frame.section(
         "lead-up",
         f"What led up to {origin.derivative_of or origin.op}",
         table(["operation", "gave", "where"], rows, caption="operations before it", words=[1, 2]),
-        tag("p", f"Then {size} not finite."),
+        tag("p", f"Then {leading.not_finite(origin)}."),
     )
 
 
 def several(suite: Suite, ids: Sequence[str]) -> Html:
     """One row each, linked to its section."""
-    columns = [column for column in targets.columns(suite) if any(column.cells)]
-    titles = ["target", *(" ".join(column.title).strip() for column in columns)]
+    columns = filled(targets.columns(suite))
+    titles = ["target", *(column.heading for column in columns)]
     rows = [
         [
             tag("a", outcome.target, href=f"#{ids[place]}"),

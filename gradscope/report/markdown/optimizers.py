@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
-from gradscope.report.shared import units
+from gradscope.report.shared import optimizers, units
+from gradscope.report.shared.bars import plot
 from gradscope.report.shared.glyphs import UNICODE, visible
-from gradscope.report.terminal import optimizers
-from gradscope.report.terminal.bars import plot
-from gradscope.report.terminal.grid import Column
-from gradscope.report.terminal.optimizer_details import ended, median
+from gradscope.report.shared.optimizers import ended, median
+from gradscope.report.shared.table import filled
 
 POINTS = 10
 """Of each loss curve."""
@@ -20,8 +19,8 @@ PLOT_WIDTH = 72
 
 
 def comparison(found: Comparison) -> Iterator[str]:
-    columns = [c for c in optimizers.columns(found, UNICODE) if any(c.cells)]
-    titles = ["", "optimizer", *(_title(column) for column in columns)]
+    columns = filled(optimizers.columns(found, UNICODE))
+    titles = ["", "optimizer", *(column.heading for column in columns)]
     lines = [
         [
             "**1**" if row is found.best else "=" if row.tied_with_best else "",
@@ -31,17 +30,13 @@ def comparison(found: Comparison) -> Iterator[str]:
         for place, row in enumerate(found.contestants)
     ]
     yield "\n".join(table(titles, lines)) + "\n"
-    yield "\n".join(f"- {code(row.name)}: {prose(row.suits)}" for row in found.contestants) + "\n"
+    yield "\n".join(f"- {code(row.name)}: {prose(row.summary)}" for row in found.contestants) + "\n"
     yield from _curves(found)
     yield from _rates(found)
     yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"
     yield "\n".join(f"- {prose(reason)}" for reason in found.reasons) + "\n"
     if found.recommendation:
         yield f"```python\n{visible(found.recommendation)}\n```"
-
-
-def _title(column: Column) -> str:
-    return " ".join(column.title).strip()
 
 
 def rate_search(found: RateSearch) -> Iterator[str]:

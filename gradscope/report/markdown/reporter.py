@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
-from gradscope.records import NotJudged, Outcome, Suite
+from gradscope.records import Outcome, Report, Suite, TargetError
 from gradscope.report.markdown.marks import MARKS, code, prose, table
 from gradscope.report.markdown.report import Detail, blocks
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.terminal.targets import columns, totals
+from gradscope.report.shared.table import filled
+from gradscope.report.shared.targets import columns, style, totals, unexamined
 
 LONGEST = 65_000
 """Some room is left for a heading that a workflow puts before it."""
@@ -78,6 +79,8 @@ def _page(suite: Suite, detail: Detail) -> Iterator[str]:
     yield f"### {MARKS[mark]} {totals(suite)}\n"
     if not suite.outcomes:
         return
+    if said := unexamined(suite):
+        yield f"{said}\n"
     yield from _rows(suite)
     yield ""
     for outcome in suite.outcomes:
@@ -85,44 +88,39 @@ def _page(suite: Suite, detail: Detail) -> Iterator[str]:
 
 
 def _rows(suite: Suite) -> list[str]:
-    used = [column for column in columns(suite) if any(column.cells)]
-    titles = ["", "target", *(" ".join(column.title).strip() for column in used)]
+    used = filled(columns(suite))
+    titles = ["", "target", *(column.heading for column in used)]
     lines = [
-        [_mark(outcome), code(outcome.target), *(column.cells[place] for column in used)]
+        [MARKS[style(outcome)], code(outcome.target), *(column.cells[place] for column in used)]
         for place, outcome in enumerate(suite.outcomes)
     ]
     return table(titles, lines)
 
 
-def _mark(outcome: Outcome) -> str:
-    if outcome.report is None:
-        return MARKS["warning"]
-    if outcome.failures:
-        return MARKS["error"]
-    return MARKS["healthy" if outcome.report.verdict == "healthy" else "warning"]
-
-
 def _section(outcome: Outcome, detail: Detail) -> Iterator[str]:
     """Of a target about which the table does not say everything."""
     report = outcome.report
-    if outcome.not_judged is not None:
-        yield from _not_judged(outcome.target, outcome.not_judged)
-    elif report is not None:
-        measured, against = report.measurement, report.against
-        gaps = (report.skipped or measured.unseen) and detail.notes
-        changed = against is not None and (against.fixed or against.stale)
-        if report.findings or gaps or changed or measured.optimizers or measured.rate_search:
-            yield from blocks(report, detail, "####", fails=bool(outcome.failures))
-            yield ""
+    if outcome.error is not None:
+        yield from _not_judged(outcome.target, outcome.error)
+    elif report is not None and _has_more(report, detail):
+        yield from blocks(report, detail, "####", fails=bool(outcome.failures))
+        yield ""
 
 
-def _not_judged(target: str, trouble: NotJudged) -> Iterator[str]:
+def _has_more(report: Report, detail: Detail) -> bool:
+    baseline = report.baseline
+    gaps = (report.notes or report.skipped or report.unseen) and detail.notes
+    changed = baseline is not None and (baseline.fixed or baseline.stale)
+    return bool(report.findings or gaps or changed or report.optimizers or report.rates)
+
+
+def _not_judged(target: str, error: TargetError) -> Iterator[str]:
     yield f"#### {MARKS['warning']} not judged: {code(target)}\n"
-    yield " ".join(prose(part) for part in (trouble.what, trouble.why) if part) + "\n"
-    if lines := [visible(line) for line in trouble.details.splitlines() if line.strip()]:
+    yield " ".join(prose(part) for part in (error.what, error.why) if part) + "\n"
+    if lines := [visible(line) for line in error.details.splitlines() if line.strip()]:
         yield "\n".join(f"    {line}" for line in lines) + "\n"
-    if trouble.fix:
-        yield f"**What to do:** {prose(trouble.fix)}\n"
+    if error.fix:
+        yield f"**What to do:** {prose(error.fix)}\n"
 
 
 def _left_out(what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import Layer
@@ -10,7 +10,7 @@ from gradscope.report.shared import units
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class LayerColumn:
     title: tuple[str, str]
     """Two lines, the upper one first."""
     priority: int
@@ -18,6 +18,11 @@ class Column:
     cell: Callable[[Layer], str]
     only_if_any: bool = False
     """Left out where no layer has something in it."""
+
+    @property
+    def heading(self) -> str:
+        """The title on one line."""
+        return " ".join(self.title).strip()
 
 
 def _ratio(layer: Layer) -> str:
@@ -35,14 +40,19 @@ def _some(part: float | None) -> str:
 
 
 COLUMNS = (
-    Column(("", "params"), 5, lambda layer: units.count(layer.size)),
-    Column(("weight", "rms"), 6, lambda layer: units.cell(layer.weight_rms)),
-    Column(("grad", "norm"), 4, lambda layer: units.cell(layer.gradient_norm)),
-    Column(("grad", "rms"), 7, lambda layer: units.cell(layer.gradient_rms)),
-    Column(("grad /", "weight"), 2, _ratio),
-    Column(("update", "/ weight"), 2, _update, only_if_any=True),
-    Column(("zero", "grad"), 3, lambda layer: _some(layer.gradient_zero_share), only_if_any=True),
-    Column(("not", "finite"), 1, lambda layer: _some(layer.gradient_nonfinite_share), only_if_any=True),
-    Column(("activ.", "rms"), 3, lambda layer: units.cell(layer.activation_rms)),
-    Column(("δ", "rms"), 0, lambda layer: units.cell(layer.delta_rms)),
+    LayerColumn(("", "params"), 5, lambda layer: units.count(layer.size)),
+    LayerColumn(("weight", "rms"), 6, lambda layer: units.cell(layer.weight_rms)),
+    LayerColumn(("grad", "norm"), 4, lambda layer: units.cell(layer.gradient_norm)),
+    LayerColumn(("grad", "rms"), 7, lambda layer: units.cell(layer.gradient_rms)),
+    LayerColumn(("grad /", "weight"), 2, _ratio),
+    LayerColumn(("update", "/ weight"), 2, _update, only_if_any=True),
+    LayerColumn(("zero", "grad"), 3, lambda layer: _some(layer.gradient_zero_share), only_if_any=True),
+    LayerColumn(("not", "finite"), 1, lambda layer: _some(layer.gradient_nonfinite_share), only_if_any=True),
+    LayerColumn(("activ.", "rms"), 3, lambda layer: units.cell(layer.activation_rms)),
+    LayerColumn(("δ", "rms"), 0, lambda layer: units.cell(layer.delta_rms)),
 )
+
+
+def telling(rows: Sequence[Layer]) -> list[LayerColumn]:
+    """The columns that have something to say about one of these layers."""
+    return [c for c in COLUMNS if not c.only_if_any or any(c.cell(layer) for layer in rows)]

@@ -45,6 +45,14 @@ class Folded:
         return [layer.delta_rms for layer in self.layers if layer.delta_rms is not None]
 
 
+def flags_by_layer(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    flags: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.layer is not None:
+            flags.setdefault(finding.layer, []).append(finding)
+    return flags
+
+
 def fold_layers(
     layers: Sequence[Layer], flags: Mapping[str, Sequence[Finding]], show_all: bool
 ) -> list[Layer | Folded]:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from gradscope.records import Outcome
 from gradscope.report.shared import units
-from gradscope.report.shared.glyphs import Glyphs, glyphs_for
-from gradscope.report.terminal.lines import Line, paragraph, print_lines
-from gradscope.report.terminal.sections import LONGEST_LINE, by_severity, finding_lines
+from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.glyphs import glyphs_for
+from gradscope.report.shared.wording import by_severity, ranked
+from gradscope.report.terminal.lines import paragraph, print_lines
+from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
 from gradscope.report.terminal.targets import not_judged
 
 MOST_FINDINGS = 5
@@ -19,26 +21,23 @@ NARROWEST = 40
 
 def failing_text(outcome: Outcome, width: int, encoding: str | None) -> str:
     """The findings that the policy names, or why nothing is said; lines of at most `width` cells."""
-    glyphs = glyphs_for(encoding)
-    width = max(NARROWEST, min(width, LONGEST_LINE))
-    if outcome.not_judged is not None:
-        return _text(not_judged(outcome, width, glyphs))
-    ranked = sorted(outcome.failures, key=lambda finding: finding.severity.rank)
-    lines = _headline(outcome, width, glyphs)
-    for finding in ranked[:MOST_FINDINGS]:
-        lines += [[], *finding_lines(finding, width, glyphs)]
-    if len(ranked) > MOST_FINDINGS:
-        lines += [
-            [],
-            [(f"{glyphs.ellipsis} {units.counted(len(ranked) - MOST_FINDINGS, 'more finding')}", "")],
-        ]
+    view = View(width=max(NARROWEST, min(width, LONGEST_LINE)), glyphs=glyphs_for(encoding))
+    if outcome.error is not None:
+        return _text(not_judged(outcome, view))
+    found = ranked(outcome.failures)
+    lines = _headline(outcome, view)
+    for finding in found[:MOST_FINDINGS]:
+        lines += [[], *finding_lines(finding, view)]
+    if len(found) > MOST_FINDINGS:
+        rest = units.counted(len(found) - MOST_FINDINGS, "more finding")
+        lines += [[], [(f"{view.glyphs.ellipsis} {rest}", "")]]
     return _text(lines)
 
 
-def _headline(outcome: Outcome, width: int, glyphs: Glyphs) -> list[Line]:
-    layers = len(outcome.report.measurement.layers) if outcome.report else 0
-    where = f" in {units.counted(layers, 'layer')}" if layers else ""
-    return paragraph(glyphs.text(f"{outcome.target}: {by_severity(outcome.failures)}{where}"), width, 0)
+def _headline(outcome: Outcome, view: View) -> list[Line]:
+    flow = outcome.report.flow if outcome.report else None
+    where = f" in {units.counted(len(flow.layers), 'layer')}" if flow and flow.layers else ""
+    return paragraph(f"{outcome.target}: {by_severity(outcome.failures)}{where}", view)
 
 
 def _text(lines: Sequence[Line]) -> str:

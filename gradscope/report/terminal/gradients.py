@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from gradscope.records import ElementCheck, GradientCheck, Measurement, RuleCheck, Verdict
+from gradscope.records import ElementCheck, GradientCheck, RuleCheck, Transposition, Verdict, Verification
 from gradscope.report.shared import units
-from gradscope.report.shared.base import View
+from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import Glyphs
-from gradscope.report.terminal.lines import Line, fold, pad, paragraph, width_of
+from gradscope.report.shared.gradients import COLUMNS, STYLES
+from gradscope.report.terminal.lines import fold, pad, paragraph, width_of
 
 INDENT = 2
 GAP = "  "
@@ -17,53 +17,30 @@ MOST_RIGHT = 30
 """Leaves shown without `--all`, where all are right; beyond it those that are right are counted."""
 NARROWEST_NAME = 16
 LAST_RESORT_NAME = 6
-STYLES = {Verdict.RIGHT: "healthy", Verdict.WRONG: "error", Verdict.CANNOT_JUDGE: "note"}
-
-Column = tuple[str, Callable[[GradientCheck], str]]
 
 
-def gradients(measurement: Measurement, view: View, glyphs: Glyphs) -> list[Line]:
-    checks = measurement.gradients
+def gradients(verified: Verification | None, view: View) -> list[Line]:
+    if verified is None:
+        return []
+    checks = verified.leaves
     lines: list[Line] = []
     if checks:
         few = view.show_all or len(checks) <= MOST_RIGHT
         shown = [c for c in checks if few or c.verdict is not Verdict.RIGHT]
-        lines += [[], *_table(shown, view, glyphs)] if shown else []
+        lines += [[], *_table(shown, view)] if shown else []
         if len(shown) < len(checks):
             rest = units.count(len(checks) - len(shown))
-            lines += [[], [(f"{glyphs.ellipsis} {rest} more are right: --all shows them", "quiet")]]
-    lines += _elements(measurement.elements, view.width, glyphs)
-    lines += _rules(measurement.custom_rules, view, glyphs)
-    return lines + _modes(measurement, view.width, glyphs)
+            lines += [[], [(f"{view.glyphs.ellipsis} {rest} more are right: --all shows them", "quiet")]]
+    lines += _elements(verified.elements, view)
+    lines += _rules(verified.custom_rules, view)
+    return lines + _modes(verified.transposition, view)
 
 
-def tally(checks: Sequence[GradientCheck]) -> str:
-    """`12 leaves: 10 right, 1 wrong, 1 cannot be judged`."""
-    counts = Counter(check.verdict for check in checks)
-    words = {Verdict.RIGHT: "right", Verdict.WRONG: "wrong", Verdict.CANNOT_JUDGE: "cannot be judged"}
-    parts = [f"{units.count(counts[verdict])} {word}" for verdict, word in words.items() if counts[verdict]]
-    noun = "parameter leaf" if len(checks) == 1 else "parameter leaves"
-    return f"{units.count(len(checks))} {noun}: {', '.join(parts) or 'nothing to verify'}"
-
-
-COLUMNS: tuple[Column, ...] = (
-    ("backprop", lambda check: units.cell(check.analytic)),
-    ("differences", lambda check: units.cell(check.numeric)),
-    ("rel. error", lambda check: units.cell(check.relative_error)),
-    ("±", lambda check: units.cell(_sharpness(check))),
-)
-
-
-def _sharpness(check: GradientCheck) -> float | None:
-    """What the relative error is uncertain by."""
-    larger = max(abs(check.analytic), abs(check.numeric))
-    return check.uncertainty / larger if larger else None
-
-
-def _table(checks: Sequence[GradientCheck], view: View, glyphs: Glyphs) -> list[Line]:
+def _table(checks: Sequence[GradientCheck], view: View) -> list[Line]:
     cells = [
         [cell(check) if check.directions else units.NOT_MEASURED for _, cell in COLUMNS] for check in checks
     ]
+    glyphs = view.glyphs
     heads = [glyphs.text(title) for title, _ in COLUMNS]
     sizes = [max(width_of(title), *(width_of(row[i]) for row in cells)) for i, title in enumerate(heads)]
     verdicts = max(width_of(check.verdict.value) for check in checks)
@@ -80,7 +57,7 @@ def _table(checks: Sequence[GradientCheck], view: View, glyphs: Glyphs) -> list[
     for check, row in zip(checks, cells, strict=True):
         lines += _row(check, row, (name, verdicts, sizes), glyphs)
         if check.reason and (check.verdict is not Verdict.RIGHT or view.show_all):
-            lines += paragraph(glyphs.text(check.reason), view.width, INDENT * 2, "quiet")
+            lines += paragraph(check.reason, view, INDENT * 2, "quiet")
     return lines
 
 
@@ -104,26 +81,26 @@ def _row(
     return [line, *([(" " * INDENT + piece, "")] for piece in pieces[1:])]
 
 
-def _elements(found: Sequence[ElementCheck], width: int, glyphs: Glyphs) -> list[Line]:
+def _elements(found: Sequence[ElementCheck], view: View) -> list[Line]:
     if not found:
         return []
     odd = [element for element in found if element.verdict is not Verdict.RIGHT]
     text = f"single elements: {units.count(len(found) - len(odd))} of {units.count(len(found))} right"
-    lines: list[Line] = [[], *paragraph(text, width, 0, "strong")]
+    lines: list[Line] = [[], *paragraph(text, view, 0, "strong")]
     for element in odd:
         index = f"[{', '.join(map(str, element.index))}]" if element.index else ""
         text = (
-            f"{glyphs.text(element.parameter)}{index}  {element.verdict.value}: backprop "
+            f"{element.parameter}{index}  {element.verdict.value}: backprop "
             f"{units.number(element.analytic)}, differences {units.number(element.numeric)}"
         )
-        lines += paragraph(text, width, INDENT, "" if element.verdict is Verdict.WRONG else "quiet")
+        lines += paragraph(text, view, INDENT, "" if element.verdict is Verdict.WRONG else "quiet")
     return lines
 
 
-def _rules(found: Sequence[RuleCheck], view: View, glyphs: Glyphs) -> list[Line]:
+def _rules(found: Sequence[RuleCheck], view: View) -> list[Line]:
     if not found:
         return []
-    lines: list[Line] = [[], *paragraph("custom rules", view.width, 0, "strong")]
+    lines: list[Line] = [[], *paragraph("custom rules", view, 0, "strong")]
     for check in found:
         style = STYLES[check.verdict]
         place = f" at {check.source}" if check.source else ""
@@ -131,13 +108,12 @@ def _rules(found: Sequence[RuleCheck], view: View, glyphs: Glyphs) -> list[Line]
         text = f"{check.function} ({check.kind}){place}{of}: {check.verdict.value}"
         if check.reason and (check.verdict is not Verdict.RIGHT or view.show_all):
             text += f": {check.reason}"
-        lead = (pad(glyphs.marks[style], INDENT), style)
-        lines += paragraph(glyphs.text(text), view.width, 0, "", lead)
+        lead = (pad(view.glyphs.marks[style], INDENT), style)
+        lines += paragraph(text, view, 0, "", lead)
     return lines
 
 
-def _modes(measurement: Measurement, width: int, glyphs: Glyphs) -> list[Line]:
-    mode = measurement.transposition
+def _modes(mode: Transposition | None, view: View) -> list[Line]:
     if mode is None:
         return []
     if mode.verdict is Verdict.CANNOT_JUDGE:
@@ -147,4 +123,4 @@ def _modes(measurement: Measurement, width: int, glyphs: Glyphs) -> list[Line]:
             f"forward against reverse mode: {mode.verdict.value} "
             f"({units.number(mode.forward)} and {units.number(mode.reverse)})"
         )
-    return [[], *paragraph(glyphs.text(text), width, 0, "quiet")]
+    return [[], *paragraph(text, view, 0, "quiet")]

@@ -5,29 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradscope.report.terminal.lines import Line, fold, pad, width_of
+from gradscope.report.shared.base import Line
+from gradscope.report.shared.table import Column, filled
+from gradscope.report.terminal.lines import fold, pad, width_of
 
 NAME_AT_LEAST = 12
 GAP = "  "
 MARK = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column and its cells, from the first row to the last."""
-
-    title: tuple[str, str]
-    """Two lines, the upper one first."""
-    priority: int
-    """The highest is left out first."""
-    cells: Sequence[str]
-    styles: Sequence[str] = ()
-    """Of each cell; empty: plain."""
-    right: bool = True
-
-    @property
-    def width(self) -> int:
-        return max(width_of(text) for text in (*self.title, *self.cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +32,7 @@ def grid(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int)
 
 def fitting(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Column]:
     """The columns that `grid` shows."""
-    kept = [column for column in columns if any(column.cells)]
+    kept = filled(columns)
     while kept and _room(kept, width) < min(_longest(title, rows), NAME_AT_LEAST):
         kept.remove(max(kept, key=lambda column: column.priority))
     return kept
@@ -60,7 +44,11 @@ def _longest(title: str, rows: Sequence[Row]) -> int:
 
 def _room(columns: Sequence[Column], width: int) -> int:
     """For the names."""
-    return width - MARK - sum(column.width + len(GAP) for column in columns)
+    return width - MARK - sum(_width(column) + len(GAP) for column in columns)
+
+
+def _width(column: Column) -> int:
+    return max(width_of(text) for text in (*column.title, *column.cells))
 
 
 def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:
@@ -68,7 +56,7 @@ def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:
     for index in (0, 1):
         text = " " * MARK + pad(title if index else "", name)
         for column in columns:
-            text += GAP + pad(column.title[index], column.width, right=column.right)
+            text += GAP + pad(column.title[index], _width(column), right=column.right)
         lines.append([(text.rstrip(), "quiet")])
     return lines
 
@@ -80,7 +68,7 @@ def _body(rows: Sequence[Row], columns: Sequence[Column], name: int) -> list[Lin
         line: Line = [(pad(row.mark, MARK), row.style), (pad(pieces[0], name), row.style)]
         for column in columns:
             style = column.styles[place] if column.styles else ""
-            line.append((GAP + pad(column.cells[place], column.width, right=column.right), style))
+            line.append((GAP + pad(column.cells[place], _width(column), right=column.right), style))
         lines.append(line)
         lines += [[(" " * MARK + piece, row.style)] for piece in pieces[1:]]
     return lines

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gradscope.records import Finding, Layer, Report
+from gradscope.records import Finding, Layer
 from gradscope.report.shared import units
-from gradscope.report.shared.base import View
-from gradscope.report.shared.columns import COLUMNS, Column
-from gradscope.report.shared.folding import Folded, fold_layers
+from gradscope.report.shared.bars import BROKEN, LogScale, bar, scale_of, sparkline
+from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.columns import COLUMNS, LayerColumn
+from gradscope.report.shared.folding import Folded, flags_by_layer, fold_layers
 from gradscope.report.shared.glyphs import Glyphs
-from gradscope.report.terminal.bars import BROKEN, LogScale, bar, scale_of, sparkline
-from gradscope.report.terminal.lines import Line, fold, pad, paragraph, width_of, wrap
+from gradscope.report.terminal.lines import fold, pad, paragraph, width_of, wrap
 
 BAR_WIDTH = 8
 MARK = 2
@@ -32,7 +32,7 @@ class Layout:
     gap: str
     bar: int
     flags: int
-    columns: tuple[tuple[Column, int], ...]
+    columns: tuple[tuple[LayerColumn, int], ...]
     kind: int = 0
     """Of the class of each layer's module, which is shown where room is left."""
 
@@ -51,14 +51,14 @@ class Sheet:
         return list(dict.fromkeys(self.glyphs.text(finding.rule) for finding in found))
 
 
-def layer_table(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
-    layers = report.measurement.layers
+def layer_table(layers: Sequence[Layer], findings: Sequence[Finding], view: View) -> list[Line]:
     if not layers:
         return []
+    glyphs = view.glyphs
     sheet = Sheet(
         glyphs,
         scale_of(layer.delta_rms for layer in layers),
-        flags_by_layer(report.findings),
+        flags_by_layer(findings),
         {layer.name: glyphs.text(layer.name) for layer in layers},
     )
     rows = fold_layers(layers, sheet.flags, view.show_all)
@@ -66,16 +66,8 @@ def layer_table(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
     layout = with_kinds(lay_out(shown, sheet, view.width), shown, sheet, view.width)
     lines = _header(layout, sheet)
     for row in rows:
-        lines += _row(row, layout, sheet) if isinstance(row, Layer) else _folded(row, sheet, view.width)
-    return lines + _captions(layers, len(shown) < len(layers), layout, sheet, view.width)
-
-
-def flags_by_layer(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    flags: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.layer is not None:
-            flags.setdefault(finding.layer, []).append(finding)
-    return flags
+        lines += _row(row, layout, sheet) if isinstance(row, Layer) else _folded(row, sheet, view)
+    return lines + _captions(layers, len(shown) < len(layers), layout, sheet, view)
 
 
 def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
@@ -111,7 +103,7 @@ def with_kinds(layout: Layout, shown: Sequence[Layer], sheet: Sheet, width: int)
     return replace(layout, kind=kind) if kind and names <= layout.name and kind <= room else layout
 
 
-def _column_width(column: Column, shown: Sequence[Layer], sheet: Sheet) -> int:
+def _column_width(column: LayerColumn, shown: Sequence[Layer], sheet: Sheet) -> int:
     """0 for a column that has nothing to say about any layer."""
     cells = [column.cell(layer) for layer in shown]
     if column.only_if_any and not any(cells):
@@ -126,7 +118,7 @@ def _fixed_width(layout: Layout, gap: int) -> int:
     return MARK + sum(sizes) + gap * len(sizes)
 
 
-def _titles(column: Column, glyphs: Glyphs) -> tuple[str, str]:
+def _titles(column: LayerColumn, glyphs: Glyphs) -> tuple[str, str]:
     top, bottom = column.title
     return glyphs.text(top), glyphs.text(bottom)
 
@@ -191,7 +183,7 @@ def _broken(layer: Layer) -> bool:
     return layer.delta_rms is not None and _not_finite(units.number(layer.delta_rms))
 
 
-def _folded(row: Folded, sheet: Sheet, width: int) -> list[Line]:
+def _folded(row: Folded, sheet: Sheet, view: View) -> list[Line]:
     glyphs, parts = sheet.glyphs, []
     if found := row.delta_range():
         low, high = (units.number(value) for value in found)
@@ -204,15 +196,15 @@ def _folded(row: Folded, sheet: Sheet, width: int) -> list[Line]:
     noun = units.counted(len(row.layers), "layer" if row.alike else "more layer")
     text = f"{noun} alike" if row.alike else noun
     detail = f" ({', '.join(parts)})" if parts else ""
-    return paragraph(f"{glyphs.ellipsis} {text}{detail}", width, MARK, "quiet")
+    return paragraph(f"{glyphs.ellipsis} {text}{detail}", view, MARK, "quiet")
 
 
-def _captions(layers: Sequence[Layer], folded: bool, layout: Layout, sheet: Sheet, width: int) -> list[Line]:
-    glyphs, lines = sheet.glyphs, []
+def _captions(layers: Sequence[Layer], folded: bool, layout: Layout, sheet: Sheet, view: View) -> list[Line]:
+    glyphs, width, lines = view.glyphs, view.width, list[Line]()
     if layout.bar and sheet.scale:
         low, high = (units.number(10.0**end) for end in (sheet.scale.low, sheet.scale.high))
         text = f"bar: {glyphs.delta} rms on a log scale from {low} to {high}"
-        lines += [[], *paragraph(text, width, MARK, "quiet")]
+        lines += [[], *paragraph(text, view, MARK, "quiet")]
     if folded:
         label = f"{glyphs.delta} from first to last layer  "
         values = [layer.delta_rms for layer in layers]

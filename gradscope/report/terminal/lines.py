@@ -14,9 +14,7 @@ from typing import TextIO
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
 
-Span = tuple[str, str]
-"""A text and the name of its style; the empty name is plain."""
-Line = list[Span]
+from gradscope.report.shared.base import Line, Span, View
 
 STYLES = {
     "error": "bold red",
@@ -95,12 +93,15 @@ def crop(text: str, width: int, ellipsis: str) -> str:
     return chop_cells(text, room)[0] + ellipsis
 
 
-def paragraph(text: str, width: int, indent: int, style: str = "", lead: Span | None = None) -> list[Line]:
-    """Wrapped text under an indent; `lead` stands before the first line and pushes the others in."""
+def paragraph(
+    text: str, view: View, indent: int = 0, style: str = "", lead: Span | None = None
+) -> list[Line]:
+    """Wrapped text under an indent, in the view's characters; `lead` stands before the first line and pushes
+    the others in."""
     hang = cell_len(lead[0]) if lead else 0
-    lines: list[Line] = [
-        [(" " * (indent + hang), ""), (piece, style)] for piece in wrap(text, max(12, width - indent - hang))
-    ]
+    room = max(12, view.width - indent - hang)
+    pieces = wrap(view.glyphs.text(text), room)
+    lines: list[Line] = [[(" " * (indent + hang), ""), (piece, style)] for piece in pieces]
     if lead:
         lines[0][0:1] = [(" " * indent, ""), lead]
     return lines

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 
-from gradscope.records import Comparison, Contestant, Trial
+from gradscope.records import Comparison
 from gradscope.report.shared import units
-from gradscope.report.shared.glyphs import Glyphs
-from gradscope.report.terminal.grid import Column, Row, fitting, grid
-from gradscope.report.terminal.lines import Line, paragraph
+from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.optimizers import ended
+from gradscope.report.shared.table import Column, filled
+from gradscope.report.terminal.grid import Row, fitting, grid
+from gradscope.report.terminal.lines import paragraph
 
 INDENT = 2
 TITLE = "optimizer"
@@ -19,7 +19,7 @@ TITLE = "optimizer"
 def further_columns(rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Line]:
     """As many further tables as it takes to show every column."""
     lines: list[Line] = []
-    left = [column for column in columns if any(column.cells)]
+    left = filled(columns)
     shown = fitting(TITLE, rows, left, width)
     while shown:
         left = [column for column in left if column not in shown]
@@ -28,47 +28,24 @@ def further_columns(rows: Sequence[Row], columns: Sequence[Column], width: int) 
     return lines
 
 
-def by_rate(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+def by_rate(found: Comparison, view: View) -> list[Line]:
     """Every learning rate that was tried, and the median over the seeds of where its runs ended."""
     title = "every learning rate: loss, and validation loss" if found.validated else "every learning rate"
-    lines: list[Line] = paragraph(title, width, 0, "strong")
+    lines: list[Line] = paragraph(title, view, 0, "strong")
     for row in found.contestants:
         rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
         cells = [f"{units.number(rate)}: {ended(row, rate)}" for rate in rates]
         if cells:
-            text = f"{glyphs.text(row.name)}  {f' {glyphs.dot} '.join(cells)}"
-            lines += paragraph(text, width, INDENT, "quiet")
+            text = f"{row.name}  {f' {view.glyphs.dot} '.join(cells)}"
+            lines += paragraph(text, view, INDENT, "quiet")
     return lines
 
 
-def ended(row: Contestant, rate: float) -> str:
-    mine = [trial for trial in row.trials if trial.learning_rate == rate]
-    final = median([trial.final_loss for trial in mine])
-    if not math.isfinite(final):
-        return "diverged"
-    validated = [trial.validation_loss for trial in mine if trial.validation_loss is not None]
-    text = units.number(final)
-    if validated:
-        text += f", {units.number(median(validated))}"
-    stopped = [trial for trial in mine if trial.stopped_early]
-    return f"{text} at step {_last(stopped)}" if stopped else text
-
-
-def _last(trials: Sequence[Trial]) -> int:
-    return max(len(trial.losses) for trial in trials)
-
-
-def median(values: Sequence[float]) -> float:
-    """As the table has it: infinite where half of them are."""
-    middle = sorted(values)[len(values) // 2]
-    return middle if math.isinf(middle) else statistics.median(values)
-
-
-def settings(found: Comparison, width: int, glyphs: Glyphs) -> list[Line]:
+def settings(found: Comparison, view: View) -> list[Line]:
     """The other hyperparameters: at the defaults of optax, the same at every learning rate."""
-    lines: list[Line] = paragraph("settings", width, 0, "strong")
+    lines: list[Line] = paragraph("settings", view, 0, "strong")
     for row in found.contestants:
         pairs = [f"{name} {value}" for name, value in row.settings.items()]
         if pairs:
-            lines += paragraph(glyphs.text(f"{row.name}  {', '.join(pairs)}"), width, INDENT, "quiet")
+            lines += paragraph(f"{row.name}  {', '.join(pairs)}", view, INDENT, "quiet")
     return lines if len(lines) > 1 else []

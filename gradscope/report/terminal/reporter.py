@@ -4,52 +4,54 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from gradscope.records import Report, Suite
-from gradscope.report.shared.base import View
-from gradscope.report.shared.glyphs import Glyphs, glyphs_for
-from gradscope.report.shared.standing import against_lines
+from gradscope.records import Measurement, Report, Suite
+from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal import optimizers, sections
+from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.layer_table import layer_table
-from gradscope.report.terminal.lines import Line, print_lines
+from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
 from gradscope.report.terminal.targets import several
 
 
 class TerminalReporter:
     def render(self, suite: Suite, out: TextIO, view: View) -> None:
-        lines = suite_lines(suite, view, glyphs_for(getattr(out, "encoding", None)))
-        print_lines(lines, out, view.color)
+        print_lines(suite_lines(suite, view.on(out)), out, view.color)
 
 
-def suite_lines(suite: Suite, view: View, glyphs: Glyphs) -> list[Line]:
+def suite_lines(suite: Suite, view: View) -> list[Line]:
     """One report as it is; several as a table of targets, after each one's report where all is wanted."""
     if suite.only is not None:
-        return report_lines(suite.only, view, glyphs)
-    full = [report_lines(report, view, glyphs) for report in suite.reports] if view.verbose else []
-    return [*(line for block in full for line in [*block, []]), *several(suite, view, glyphs)]
+        return report_lines(suite.only, view)
+    full = [report_lines(report, view) for report in suite.reports] if view.verbose else []
+    return [*(line for block in full for line in [*block, []]), *several(suite, view)]
 
 
-def report_lines(report: Report, view: View, glyphs: Glyphs) -> list[Line]:
-    width, measured = view.width, report.measurement
-    notes = [] if view.quiet else sections.not_judged(report, width, glyphs)
-    if measured.optimizers is not None:
-        return [*optimizers.comparison(measured.optimizers, report.target, view, glyphs), *notes]
-    if measured.rate_search is not None:
-        return [*optimizers.rate_search(measured.rate_search, view, glyphs), *notes]
-    lines = sections.verdict(report, width, glyphs)
+def report_lines(report: Report, view: View) -> list[Line]:
+    """Each part that was measured: of optimizers and of a range test their own verdict comes first."""
+    notes = [] if view.quiet else sections.not_judged(report, view)
+    found = sections.findings(report, view)
+    if report.optimizers is not None:
+        return [*optimizers.comparison(report.optimizers, report.target, view), *found, *notes]
+    if report.rates is not None:
+        return [*optimizers.rate_search(report.rates, view), *found, *notes]
+    lines = sections.verdict(report, view)
     if not view.quiet:
-        table = layer_table(report, view, glyphs)
-        lines += [[], *table] if table else []
-        lines += sections.recurrences(report, width, glyphs)
-        lines += gradients(measured, view, glyphs)
-    lines += sections.findings(report, view, glyphs)
-    lines += against_lines(report, width, glyphs, view.show_all)
+        lines += _flow(report, report.flow, view) if report.flow is not None else []
+        lines += gradients(report.gradients, view)
+    lines += found
+    lines += baseline_lines(report, view)
     if not view.quiet:
-        lines += lead_up(report, width, glyphs)
+        lines += lead_up(report.flow.origin if report.flow is not None else None, view)
         lines += notes
-        lines += sections.footer(report, width, glyphs)
+        lines += sections.footer(report, view)
     return lines
+
+
+def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
+    table = layer_table(flow.layers, report.findings, view)
+    return [*([[], *table] if table else []), *sections.recurrences(flow.recurrences, view)]
 
 
 REPORTER = TerminalReporter()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import re
+from dataclasses import replace
 from typing import TextIO
 
 from rich.console import Console
@@ -16,9 +17,9 @@ from rich.text import Text
 
 from gradscope.records import Suite
 from gradscope.report.shared import units
-from gradscope.report.shared.base import View
+from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import UNICODE
-from gradscope.report.terminal.lines import STYLES, Line
+from gradscope.report.terminal.lines import STYLES
 from gradscope.report.terminal.reporter import suite_lines
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
@@ -26,7 +27,7 @@ FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 class SvgReporter:
     def render(self, suite: Suite, out: TextIO, view: View) -> None:
-        lines = suite_lines(suite, view, UNICODE)
+        lines = suite_lines(suite, replace(view, glyphs=UNICODE))
         console = Console(record=True, file=io.StringIO(), width=view.width, color_system="standard")
         for line in lines:
             console.print(_text(line), soft_wrap=True)

@@ -86,15 +86,14 @@ class DepthChange:
     "changed-profile",
     severity=Severity.ERROR,
     symptom_of=("non-finite", "vanishing-gradient", "exploding-gradient", "vanishing-through-time"),
-    needs="reference",
+    needs=("flow", "reference"),
     factor=30,
     shift=100,
     depths=4,
 )
-def changed_profile(measurement: Measurement, limits: Limits) -> Iterator[Hit | Skipped]:
-    reference = measurement.reference
-    if reference is None:
-        return
+def changed_profile(
+    measurement: Measurement, reference: Reference, limits: Limits
+) -> Iterator[Hit | Skipped]:
     if why := _unmatched(measurement, reference, int(limits["depths"])):
         yield Skipped("changed-profile", why)
         return

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gradscope.records import GradientCheck, Measurement, RuleCheck, Severity, Verdict
+from gradscope.records import GradientCheck, RuleCheck, Severity, Verdict, Verification
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of
 
@@ -60,10 +60,10 @@ REMEDY = {
 }
 
 
-@rule("unverifiable-gradient", severity=Severity.WARNING, needs="gradients")
-def unverifiable_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
-    unsure = [check for check in measurement.gradients if check.verdict is Verdict.CANNOT_JUDGE]
-    rules = [check for check in measurement.custom_rules if check.verdict is Verdict.CANNOT_JUDGE]
+@rule("unverifiable-gradient", severity=Severity.WARNING, needs=("gradients",))
+def unverifiable_gradient(verified: Verification, limits: Limits) -> Iterator[Hit]:
+    unsure = [check for check in verified.leaves if check.verdict is Verdict.CANNOT_JUDGE]
+    rules = [check for check in verified.custom_rules if check.verdict is Verdict.CANNOT_JUDGE]
     for found in _by_function(rules):
         yield _of_rule(found, [c for c in unsure if c.cause == BY_RULE and c.source == found[0].source])
     named = {str(check.source) for check in rules}

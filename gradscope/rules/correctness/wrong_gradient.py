@@ -57,20 +57,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gradscope.records import GradientCheck, Measurement, Number, RuleCheck, Severity, Verdict
+from gradscope.records import GradientCheck, Number, RuleCheck, Severity, Verdict, Verification
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
 BY_RULE = "custom-rule"
 
 
-@rule("wrong-gradient", severity=Severity.ERROR, needs="gradients", relative_error=1e-4)
-def wrong_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+@rule("wrong-gradient", severity=Severity.ERROR, needs=("gradients",), relative_error=1e-4)
+def wrong_gradient(verified: Verification, limits: Limits) -> Iterator[Hit]:
     least = limits["relative_error"]
-    wrong = [c for c in measurement.gradients if c.verdict is Verdict.WRONG and c.relative_error >= least]
-    rules = [
-        r for r in measurement.custom_rules if r.verdict is Verdict.WRONG and not r.relative_error < least
-    ]
+    wrong = [c for c in verified.leaves if c.verdict is Verdict.WRONG and c.relative_error >= least]
+    rules = [r for r in verified.custom_rules if r.verdict is Verdict.WRONG and not r.relative_error < least]
     blamed = [check for check in wrong if rules and check.cause == BY_RULE]
     for found in _by_function(rules):
         affected = [c for c in blamed if c.source == found[0].source]
@@ -79,8 +77,8 @@ def wrong_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     rest = [check for check in wrong if check not in blamed]
     if rest:
         yield _of_leaves(rest)
-    yield from _of_elements(measurement)
-    yield from _of_modes(measurement)
+    yield from _of_elements(verified)
+    yield from _of_modes(verified)
 
 
 def _by_function(rules: Sequence[RuleCheck]) -> list[list[RuleCheck]]:
@@ -168,11 +166,11 @@ def _of_leaves(wrong: Sequence[GradientCheck]) -> Hit:
     )
 
 
-def _of_elements(measurement: Measurement) -> Iterator[Hit]:
+def _of_elements(verified: Verification) -> Iterator[Hit]:
     """Wrong elements of a leaf whose gradient is right along random directions."""
-    wrong = {c.parameter for c in measurement.gradients if c.verdict is Verdict.WRONG}
-    for check in measurement.gradients:
-        tried = [e for e in measurement.elements if e.parameter == check.parameter]
+    wrong = {c.parameter for c in verified.leaves if c.verdict is Verdict.WRONG}
+    for check in verified.leaves:
+        tried = [e for e in verified.elements if e.parameter == check.parameter]
         bad = [e for e in tried if e.verdict is Verdict.WRONG]
         if bad and check.parameter not in wrong:
             place = "".join(f"[{i}]" for i in bad[0].index)
@@ -188,8 +186,8 @@ def _of_elements(measurement: Measurement) -> Iterator[Hit]:
             )
 
 
-def _of_modes(measurement: Measurement) -> Iterator[Hit]:
-    mode = measurement.transposition
+def _of_modes(verified: Verification) -> Iterator[Hit]:
+    mode = verified.transposition
     if mode is not None and mode.verdict is Verdict.WRONG:
         yield Hit(
             message=f"Forward mode gives the loss a derivative of {number(mode.forward)} along a random "

@@ -72,11 +72,11 @@ def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 def _dead(measurement: Measurement) -> Dead:
     """The leaves, by layer, with a zero gradient that neither construction nor an invariance explains."""
     rows = {layer.name for layer in measurement.layers if layer.gradient_max == 0 and layer.depth is not None}
-    rows -= {layer.name for layer in measurement.layers if layer.alive_later is True}
+    rows -= {layer.name for layer in measurement.layers if layer.nonzero_after_steps is True}
     dead: dict[str, list[Parameter]] = {}
     for layer, leaves in by_layer(measurement, _connected(measurement)).items():
         alive = any(leaf.gradient_max != 0 for leaf in leaves)
-        zero = [leaf for leaf in leaves if leaf.gradient_max == 0 and leaf.alive_later is not True]
+        zero = [leaf for leaf in leaves if leaf.gradient_max == 0 and leaf.nonzero_after_steps is not True]
         zero = [leaf for leaf in zero if not alive or len(leaf.shape) > 1]
         if all(leaf.layer != layer for leaf in leaves):
             zero = leaves if layer in rows else []
@@ -136,7 +136,7 @@ def _siblings(name: str) -> str:
 
 def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
     """Whether the gradient is still zero after some optimizer steps."""
-    return root.alive_later is False or all(leaf.alive_later is False for leaf in leaves)
+    return root.nonzero_after_steps is False or all(leaf.nonzero_after_steps is False for leaf in leaves)
 
 
 def _severity(root: Layer, leaves: Sequence[Parameter], unrouted: bool) -> Severity:

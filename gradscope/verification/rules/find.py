@@ -88,6 +88,15 @@ def find_rule_calls(body: Body, weights: int) -> tuple[RuleCall, ...]:
     return tuple(found)
 
 
+def count_rules(body: Body, weights: int) -> int:
+    """Custom rules of the user on the way of a gradient, those of one function counted once."""
+    rules = (jaxprs.custom_rule(eqn) for _, eqn, _, _ in _equations(body, (), False, None))
+    if not any(rule is not None and rule.file and jaxprs.is_user_file(rule.file) for rule in rules):
+        return 0  # JAX's own are in nearly every program: only for a user's is the program followed.
+    calls = find_rule_calls(body, weights)
+    return len({call.rule.key for call in calls if call.is_users and any(call.reached) and any(call.needed)})
+
+
 def _equations(
     body: Body, path: Path, looped: bool, inside: str | None
 ) -> Iterator[tuple[Path, JaxprEqn, bool, str | None]]:

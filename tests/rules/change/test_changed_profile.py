@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
 from gradscope.gate.baseline_status import profile_of
 from gradscope.records import Finding, Measurement, Reference, Report, Tool
-from gradscope.rules import judge, judging
+from gradscope.rules import Parts, judging
 from tests.rules.healthy import HEALTHY
-from tests.rules.made import chain, decay, found, layer, loop, measured
+from tests.rules.made import chain, decay, found, judge, layer, loop, measured
 
 LEVEL = [1.0] * 10
 
 
 def against(now: Measurement, before: Measurement) -> list[Finding]:
-    layers = profile_of(Report("m.py", Tool("", "", ""), before))
-    return found(replace(now, reference=Reference("base.json", layers)), "changed-profile")
+    return list(judge(now, reference(before), select=("changed-profile",))[0])
+
+
+def reference(before: Measurement) -> Reference:
+    return Reference("base.json", profile_of(Report("m.py", Tool("", "", ""), before)))
 
 
 def activations(values: Sequence[float]) -> Measurement:
@@ -74,14 +76,12 @@ def test_other_names_and_other_numbers_of_layers_are_no_change() -> None:
 
 def test_where_no_name_matches_it_says_so_and_counts_for_no_rule_that_judged() -> None:
     renamed = measured([layer(f"blocks.{i}", i + 1) for i in range(7)] + [layer("layers[9]", 10)])
-    layers = profile_of(Report("m.py", Tool("", "", ""), chain(LEVEL)))
-    now = replace(renamed, reference=Reference("base.json", layers))
-    findings, skipped = judge(now)
+    before = reference(chain(LEVEL))
+    findings, skipped = judge(renamed, before)
     assert not findings
     assert [(entry.what, entry.reason[:15]) for entry in skipped] == [("changed-profile", "1 of 8 depths h")]
-    assert "changed-profile" not in judging(now, skipped=skipped)
-    short = replace(chain([1.0] * 3), reference=Reference("base.json", layers))
-    assert judge(short)[1] == ()
+    assert "changed-profile" not in judging(Parts(flow=renamed, reference=before), skipped=skipped)
+    assert judge(chain([1.0] * 3), before)[1] == ()
 
 
 def test_a_network_of_three_layers_cannot_tell() -> None:
@@ -127,9 +127,7 @@ def test_no_number_in_a_baseline_makes_it_crash(hostile: float | None) -> None:
 
 
 def told(now: Measurement, before: Measurement, *, known: bool) -> list[str]:
-    layers = profile_of(Report("m.py", Tool("", "", ""), before))
-    now = replace(now, reference=Reference("base.json", layers))
-    return [finding.rule for finding in judge(now, known=lambda finding: known)[0]]
+    return [f.rule for f in judge(now, reference(before), known=lambda finding: known)[0]]
 
 
 def test_what_the_baseline_knows_hides_no_change_and_what_is_new_speaks_for_it() -> None:
@@ -143,8 +141,7 @@ def test_a_new_symptom_of_a_known_cause_hides_no_change_either() -> None:
     names = tuple(f"layers[{i}]" for i in range(10))
     loops = loop(decay(100, 0.5), layers=names).recurrences
     sick = measured(chain(decay(10, 0.1)).layers, recurrences=loops)
-    layers = profile_of(Report("m.py", Tool("", "", ""), chain(LEVEL)))
-    sick = replace(sick, reference=Reference("base.json", layers))
-    findings, _ = judge(sick, known=lambda finding: finding.rule == "vanishing-through-time")
+    before = reference(chain(LEVEL))
+    findings, _ = judge(sick, before, known=lambda finding: finding.rule == "vanishing-through-time")
     assert {finding.rule for finding in findings} == {"changed-profile", "vanishing-through-time"}
-    assert {finding.rule for finding in judge(sick)[0]} == {"vanishing-through-time"}
+    assert {finding.rule for finding in judge(sick, before)[0]} == {"vanishing-through-time"}

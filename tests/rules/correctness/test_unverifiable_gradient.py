@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gradscope.records import Finding, GradientCheck, Measurement, RuleCheck, Severity, Source, Verdict
-from gradscope.rules import judge
+from gradscope.records import Finding, GradientCheck, RuleCheck, Severity, Source, Verdict, Verification
+from gradscope.rules import Parts, judge
 from tests.rules.correctness.test_wrong_gradient import RULE, custom, leaf
 
 STOP = Source("model.py", 30, "y = jax.lax.stop_gradient(y)")
@@ -14,8 +14,8 @@ def unsure(name: str, cause: str, source: Source | None = None) -> GradientCheck
 
 
 def found(*gradients: GradientCheck, rules: tuple[RuleCheck, ...] = ()) -> list[Finding]:
-    measurement = Measurement(1.0, (), (), gradients=gradients, custom_rules=rules)
-    return list(judge(measurement, select=("unverifiable-gradient",))[0])
+    verified = Verification(1.0, gradients, custom_rules=rules)
+    return list(judge(Parts(gradients=verified), select=("unverifiable-gradient",))[0])
 
 
 def test_what_is_right_or_wrong_is_not_unverifiable() -> None:

@@ -10,14 +10,14 @@ from gradscope.records import (
     ElementCheck,
     Finding,
     GradientCheck,
-    Measurement,
     RuleCheck,
     Severity,
     Source,
     Transposition,
     Verdict,
+    Verification,
 )
-from gradscope.rules import judge
+from gradscope.rules import Parts, judge
 
 RULE = Source("model.py", 7, "def swish(x):")
 
@@ -60,9 +60,11 @@ def by_rule(name: str) -> GradientCheck:
 def found(
     *gradients: GradientCheck, rules: tuple[RuleCheck, ...] = (), limit: float = 1e-3, **fields: Any
 ) -> list[Finding]:
-    measurement = Measurement(1.0, (), (), gradients=gradients, custom_rules=rules, **fields)
+    verified = Verification(1.0, gradients, custom_rules=rules, **fields)
     findings, _ = judge(
-        measurement, select=("wrong-gradient",), limits={"wrong-gradient": {"relative_error": limit}}
+        Parts(gradients=verified),
+        select=("wrong-gradient",),
+        limits={"wrong-gradient": {"relative_error": limit}},
     )
     return list(findings)
 

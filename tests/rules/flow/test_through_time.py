@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Severity
-from gradscope.rules import judge
-from tests.rules.made import chain, decay, found, layer, loop, measured
+from tests.rules.made import chain, decay, found, judge, layer, loop, measured
 
 VANISHING, EXPLODING = "vanishing-through-time", "exploding-through-time"
 HEALTHY = {

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Severity
-from gradscope.rules import judge
 from tests.rules.healthy import HEALTHY
-from tests.rules.made import chain, decay, found, layer, log_line, measured, parameter, zero
+from tests.rules.made import chain, decay, found, judge, layer, log_line, measured, parameter, zero
 
 RULE = "vanishing-gradient"
 SICK = {
@@ -133,7 +132,9 @@ def test_layers_without_a_measured_delta_are_said_and_not_guessed():
 
 def test_a_body_below_a_zero_head_is_said_to_be_unjudged():
     layers = [layer(f"blocks[{i}]", i + 1, 0.0) for i in range(6)] + [layer("head", 7, 1.0)]
-    leaves = [parameter(f"blocks[{i}].w", layer=f"blocks[{i}]", **zero(alive_later=True)) for i in range(6)]
+    leaves = [
+        parameter(f"blocks[{i}].w", layer=f"blocks[{i}]", **zero(nonzero_after_steps=True)) for i in range(6)
+    ]
     findings, skipped = judge(measured(layers, [*leaves, parameter("head.w")]))
     assert not findings
     assert any("zero-initialized" in one.reason for one in skipped)

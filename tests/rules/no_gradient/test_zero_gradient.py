@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.records import Connection, Severity
-from gradscope.rules import judge
-from tests.rules.made import decay, found, layer, measured, parameter, zero
+from tests.rules.made import decay, found, judge, layer, measured, parameter, zero
 
 RULE = "zero-gradient"
 
 
-def net(*zeros, layers=6, alive_later=False, **fields):
+def net(*zeros, layers=6, nonzero_after_steps=False, **fields):
     """Layers `layers[i]` with `w` and `b`; those in `zeros` have no gradient and no δ."""
     made, leaves = [], []
     for i in range(layers):
         name, dead = f"layers[{i}]", i in zeros
-        numbers = zero(alive_later=alive_later) if dead else {}
+        numbers = zero(nonzero_after_steps=nonzero_after_steps) if dead else {}
         made.append(layer(name, i + 1, 0.0 if dead else 1.0, **(zero() if dead else {}) | fields))
         leaves.append(parameter(f"{name}.w", **numbers))
         leaves.append(parameter(f"{name}.b", shape=(32,), size=32, **numbers))
@@ -39,7 +38,7 @@ def test_dead_layers_in_a_row_are_one_finding_at_the_root():
 def test_the_layer_above_a_dead_relu_is_its_symptom():
     dead = net(0, 1, 2)
     leaves = [
-        replace(leaf, **zero(alive_later=False)) if leaf.name == "layers[3].w" else leaf
+        replace(leaf, **zero(nonzero_after_steps=False)) if leaf.name == "layers[3].w" else leaf
         for leaf in dead.parameters
     ]
     (finding,) = found(measured(dead.layers, leaves), RULE)
@@ -53,7 +52,7 @@ def test_two_dead_places_are_two_findings():
 
 def test_a_matrix_with_a_delta_and_no_gradient_has_a_zero_input():
     leaves = [
-        replace(leaf, **zero(alive_later=False)) if leaf.name == "layers[0].w" else leaf
+        replace(leaf, **zero(nonzero_after_steps=False)) if leaf.name == "layers[0].w" else leaf
         for leaf in net().parameters
     ]
     (finding,) = found(measured(net().layers, leaves), RULE)
@@ -62,25 +61,28 @@ def test_a_matrix_with_a_delta_and_no_gradient_has_a_zero_input():
 
 
 def test_what_comes_alive_after_some_steps_is_silent():
-    assert not found(net(0, 1, 2, 3, 4, alive_later=True), RULE)
+    assert not found(net(0, 1, 2, 3, 4, nonzero_after_steps=True), RULE)
 
 
 def test_without_a_look_ahead_it_is_a_warning_that_says_so():
-    (finding,) = found(net(2, alive_later=None), RULE)
+    (finding,) = found(net(2, nonzero_after_steps=None), RULE)
     assert finding.severity is Severity.WARNING
     assert "was not measured" in finding.message
 
 
 def test_a_bias_that_the_loss_does_not_depend_on_is_silent():
     leaves = [
-        replace(leaf, **zero(alive_later=False)) if leaf.name.endswith(".b") else leaf
+        replace(leaf, **zero(nonzero_after_steps=False)) if leaf.name.endswith(".b") else leaf
         for leaf in net().parameters
     ]
     assert not found(measured(net().layers, leaves), RULE)
 
 
 def test_a_vector_on_its_own_is_a_warning():
-    leaves = [parameter("gain.g", shape=(32,), size=32, **zero(alive_later=False)), parameter("head.w")]
+    leaves = [
+        parameter("gain.g", shape=(32,), size=32, **zero(nonzero_after_steps=False)),
+        parameter("head.w"),
+    ]
     (finding,) = found(measured([layer("gain", 1, 0.0), layer("head", 2)], leaves), RULE)
     assert finding.severity is Severity.WARNING
 
@@ -89,7 +91,9 @@ def test_an_expert_that_the_batch_was_not_routed_to_is_a_note():
     layers = [
         layer(f"experts[{i}]", 3, 0.0 if i == 1 else 1.0, **(zero() if i == 1 else {})) for i in range(4)
     ]
-    leaves = [parameter(f"experts[{i}].w", **(zero(alive_later=False) if i == 1 else {})) for i in range(4)]
+    leaves = [
+        parameter(f"experts[{i}].w", **(zero(nonzero_after_steps=False) if i == 1 else {})) for i in range(4)
+    ]
     (finding,) = found(measured(layers, leaves), RULE)
     assert finding.severity is Severity.NOTE
     assert "may not use it" in finding.message
@@ -116,7 +120,7 @@ def test_underflow_below_a_vanishing_gradient_is_told_with_its_cause():
 
 def test_a_head_whose_targets_this_batch_lacks_is_a_note():
     heads = [layer("heads.box", 3, 1.0), layer("heads.class", 3, 0.0, **zero())]
-    leaves = [parameter("heads.box.w"), parameter("heads.class.w", **zero(alive_later=False))]
+    leaves = [parameter("heads.box.w"), parameter("heads.class.w", **zero(nonzero_after_steps=False))]
     (finding,) = found(measured(heads, leaves), RULE)
     assert finding.severity is Severity.NOTE
     assert finding.layer == "heads.class"
@@ -130,7 +134,9 @@ def ensemble(used):
         for i in range(2)
     ]
     made = [
-        one if one.delta_norm else replace(one, **zero(), alive_later=False, parameters=one.parameters)
+        one
+        if one.delta_norm
+        else replace(one, **zero(), nonzero_after_steps=False, parameters=one.parameters)
         for one in made
     ]
     stacked = {"shape": (2, 32, 32), "size": 2048}

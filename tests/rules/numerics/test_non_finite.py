@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from gradscope.records import NonFiniteInput, NonFiniteValue, Severity
-from gradscope.rules import judge
-from tests.rules.made import chain, decay, found, layer, measured, parameter, source
+from tests.rules.made import chain, decay, found, judge, layer, measured, parameter, source
 
 RULE = "non-finite"
 NAN = math.nan

@@ -7,9 +7,8 @@ import math
 import pytest
 
 from gradscope.records import Hazard, Severity
-from gradscope.rules import judge
 from gradscope.rules.numerics.hazard_texts import WORDS
-from tests.rules.made import found, layer, measured, parameter, source
+from tests.rules.made import found, judge, layer, measured, parameter, source
 
 RULE = "unstable-expression"
 TINY, EXP = 2.0**-126, 88.7

@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gradscope.report.shared.base import Line
 from gradscope.report.shared.glyphs import Glyphs
-from gradscope.report.terminal.lines import Line
 
 LEAST_DECADES = 3.0
 """A scale spans at least a factor of 1000, so that a healthy network looks level."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Against, Known, Outcome, Suite, Votes
-from gradscope.report.shared.standing import MOST_FIXED
+from gradscope.records import BaselineResult, Known, Outcome, Suite, Votes
+from gradscope.report.shared.baseline import MOST_FIXED
 from gradscope.report.terminal.lines import width_of
 from tests.report.canned import deep, healthy, layer, vanishing
 from tests.report.pages import compare, shown
@@ -21,7 +21,7 @@ def test_it_reads_as_the_golden_file_does(width: int) -> None:
     assert max(map(width_of, text.splitlines())) <= width
 
 
-def test_each_finding_says_how_it_stands() -> None:
+def test_each_finding_says_whether_the_baseline_has_it() -> None:
     text = shown(beside_baseline(), width=120)
     for place, said in enumerate(("new", "in the baseline", "worse than in the baseline")):
         assert f"error vanishing-gradient in encoder.blocks[{place}].mlp  {said}, in 4 of 5 seeds\n" in text
@@ -45,7 +45,7 @@ def test_a_remark_never_stands_in_a_folded_name() -> None:
 
 def test_what_is_fixed_is_named_and_counted() -> None:
     fixed = tuple(Known("dead-units", f"layers[{i}]", None, "", {}) for i in range(MOST_FIXED + 5))
-    report = replace(healthy(), against=Against("base.json", fixed))
+    report = replace(healthy(), baseline=BaselineResult("base.json", fixed))
     text = shown(report)
     assert text.count("fixed: dead-units in layers[") == MOST_FIXED
     assert "5 more are fixed" in text
@@ -54,7 +54,7 @@ def test_what_is_fixed_is_named_and_counted() -> None:
 
 
 def test_several_targets_tell_what_is_fixed_in_each() -> None:
-    stale = replace(healthy(), against=Against("base.json", stale="A layer is gone."))
+    stale = replace(healthy(), baseline=BaselineResult("base.json", stale="A layer is gone."))
     text = shown(Suite((Outcome("a.py", healthy()), Outcome("b.py", stale))))
     assert "b.py: beside the baseline base.json\n  stale: A layer is gone.\n" in text
     assert "a.py:" not in text

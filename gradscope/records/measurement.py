@@ -1,0 +1,43 @@
+"""What `check` measured of one problem."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradscope.records.common import Skipped
+from gradscope.records.histograms import Histogram
+from gradscope.records.network import Layer, Parameter, Recurrence
+from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What `check` measured: the flow of the gradient through one problem. Layers stand in forward order."""
+
+    loss: float
+    layers: tuple[Layer, ...]
+    parameters: tuple[Parameter, ...]
+    recurrences: tuple[Recurrence, ...] = ()
+    nonfinite_inputs: tuple[NonFiniteInput, ...] = ()
+    nonfinite_values: tuple[NonFiniteValue, ...] = ()
+    origin: Origin | None = None
+    """The first of them; `None` where everything is finite or it could not be found."""
+    hazards: tuple[Hazard, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    """By `check --histograms`: of each layer's weights and gradient, in forward order."""
+    batches: int = 1
+    loss_spread: float | None = None
+    """Standard deviation of the loss over the batches; `None` with one batch."""
+    optimizer_given: bool = False
+    unseen: tuple[Skipped, ...] = ()
+    """Operations that consume parameters and that gradscope ran without looking inside."""
+    custom_rules: int | None = None
+    """Custom derivative rules of the user (`custom_vjp`, `custom_jvp`) on the way of the gradient: the flow
+    pass takes what they say for right. `None`: not counted."""
+
+    @property
+    def gradient_norm(self) -> float:
+        """Global norm: what `optax.global_norm` and clipping see."""
+        norms = [p.gradient_norm for p in self.parameters]
+        return math.nan if any(map(math.isnan, norms)) else math.hypot(*norms)

@@ -1,0 +1,1 @@
+"""Is the optimizer doing its work."""
