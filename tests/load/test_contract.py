@@ -26,9 +26,14 @@ CASES = [
     *keras.CASES,
     *train_state.CASES,
 ]
+ONE_OF_EACH = {case.library: case for case in reversed(CASES)}.values()
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.library}: {case.name}")
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(case, marks=() if case in ONE_OF_EACH else pytest.mark.slow) for case in CASES],
+    ids=lambda case: f"{case.library}: {case.name}",
+)
 def made(request: pytest.FixtureRequest) -> Made:
     case: Case = request.param
     return case.make()
@@ -64,9 +69,15 @@ def test_the_report_has_the_same_loss_gradients_names_and_kinds(made: Made) -> N
     measured = gradscope.check(problem_of(made)).measurement
     assert measured.loss == pytest.approx(made.loss, rel=1e-5)
     assert {layer.name: layer.kind for layer in measured.layers} == dict(made.kinds)
+    truths = {
+        parameter.name: float(np.linalg.norm(np.asarray(made.gradient(parameter.name), np.float64)))
+        for parameter in measured.parameters
+    }
+    # The exact gradient of a bias before a normalization is 0: what is found is the rounding of the others.
+    rounding = 2e-6 * max(truths.values())
     for parameter in measured.parameters:
-        truth = float(np.linalg.norm(np.asarray(made.gradient(parameter.name), np.float64)))
-        assert parameter.gradient_norm == pytest.approx(truth, rel=1e-4, abs=2e-6), parameter.name
+        truth = truths[parameter.name]
+        assert parameter.gradient_norm == pytest.approx(truth, rel=1e-4, abs=rounding), parameter.name
 
 
 def test_a_second_run_gives_the_same_and_leaves_the_model_as_it_was(made: Made) -> None:
