@@ -3,12 +3,18 @@
 Tests run user-like programs, so rank and dtype promotion stay as a user's process has them. What is
 strict: warnings are errors (pyproject.toml), and a test that leaves a JAX setting changed fails, because
 one forgotten `jax_enable_x64` would silently turn every later test into a float64 test.
+
+By default one test of each kind runs. `--runslow` adds the others: those marked `slow`, the cases of a test
+marked `few(n)` beyond its first n, and five times as many random examples.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
@@ -27,12 +33,51 @@ WATCHED = (
     "jax_numpy_rank_promotion",
 )
 
-hypothesis.settings.register_profile(
-    "local", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("local"), derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.pop("CI", "") else "local")
-# Popped: `gradscope check` does otherwise in a CI job, and tests of that say so themselves.
+for profile, examples in {"default": 100, "slow": 500}.items():
+    # The same examples in every run: a user's first run of the tests is no search for bugs.
+    hypothesis.settings.register_profile(
+        profile,
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile("default")
+os.environ.pop("CI", "")  # `gradscope check` does otherwise in a CI job; tests of that say so themselves.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="run every case of every test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--runslow"):
+        hypothesis.settings.load_profile("slow")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _keep_programs_apart(config)
+
+
+def _keep_programs_apart(config: pytest.Config) -> None:
+    """The commands of all workers share compiled programs with each other, and none with the user."""
+    folder = tempfile.mkdtemp(prefix="gradscope-tests-")
+    os.environ["XDG_CACHE_HOME"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    cases: Counter[str] = Counter()
+    for item in items:
+        few = item.get_closest_marker("few")
+        if few is not None:
+            test = item.nodeid.partition("[")[0]
+            cases[test] += 1
+            if cases[test] > few.args[0]:
+                item.add_marker("slow")
+    if not config.getoption("--runslow"):
+        left_out = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 def jax_settings() -> dict[str, object]:

@@ -81,6 +81,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "model.py"
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("change", SICK)
 def test_a_change_that_harms_is_new(file: Path, change: str) -> None:
     report = check(file, changed(SICK[change]), baseline=str(file.with_name("base.json")))
@@ -90,6 +91,7 @@ def test_a_change_that_harms_is_new(file: Path, change: str) -> None:
     assert any("changed-profile" in rule + message for rule, message in told), told
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("change", HEALTHY)
 def test_a_change_that_does_no_harm_is_none(file: Path, change: str) -> None:
     report = check(file, changed(HEALTHY[change]), baseline=str(file.with_name("base.json")))

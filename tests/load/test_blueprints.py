@@ -37,6 +37,7 @@ def value(problem):
     return float(problem.loss(problem.params, next(problem.batches()), problem.key())[0])
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "loss",
     [
@@ -156,6 +157,7 @@ def test_a_haiku_transform_is_initialized_with_what_the_loss_hands_to_it(write):
     assert np.isfinite(value(problem))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("wrap", ["hk.transform(loss)", "hk.without_apply_rng(hk.transform(loss))"])
 def test_a_haiku_loss_makes_its_own_params(write, wrap):
     text = f"""

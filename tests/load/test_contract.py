@@ -26,9 +26,14 @@ CASES = [
     *keras.CASES,
     *train_state.CASES,
 ]
+ONE_OF_EACH = {case.library: case for case in reversed(CASES)}.values()
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case.library}: {case.name}")
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(case, marks=() if case in ONE_OF_EACH else pytest.mark.slow) for case in CASES],
+    ids=lambda case: f"{case.library}: {case.name}",
+)
 def made(request: pytest.FixtureRequest) -> Made:
     case: Case = request.param
     return case.make()

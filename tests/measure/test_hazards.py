@@ -16,7 +16,9 @@ from gradscope.measure.flow import FlowPass
 from gradscope.records import Finding, Hazard, Report, Severity
 from gradscope.trace.domains.intervals import find_hazards
 from gradscope.trace.program import Tracer
+from tests.trace.equations import tapped_equations
 from tests.trace.intervals.spotting import BATCH, PARAMS, loss_of
+from tests.trace.oracle import LAST_BITS
 
 RULE = "unstable-expression"
 
@@ -80,6 +82,7 @@ THROUGH = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("how", THROUGH)
 def test_the_smallest_probability_is_that_of_numpy_through(how: str) -> None:
     found = {h.kind: h for h in report(THROUGH[how]).flow.hazards}
@@ -132,6 +135,7 @@ def test_nothing_is_said_of_what_stands_inside_a_custom_rule() -> None:
     assert report(lambda z, b: safe_norm(z)).flow.hazards == ()
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
@@ -149,22 +153,24 @@ def test_the_nearest_operand_is_that_of_numpy(expression: Any, value: Any) -> No
     assert hazard.nearest == pytest.approx(value(z), rel=1e-4, abs=1e-6)
 
 
-def test_probes_leave_the_loss_as_it_is_bit_by_bit_and_the_gradients_up_to_rounding() -> None:
+def test_probes_leave_the_loss_and_the_gradients_as_they_are_up_to_rounding() -> None:
     def expression(z: Any, b: Any) -> Any:
         d = jnp.linalg.norm(z, axis=-1, keepdims=True)
         return through_scan(z / d, b) + through_nested_scans(jnp.exp(0.1 * z), b).reshape(16, 4)
 
     problem = Problem(loss_of(expression), PARAMS, BATCH)
-    samples = []
+    samples, equations = [], []
     for watched in (False, True):
         tracer = Tracer(problem)
         program, inputs = tracer.trace(BATCH), tracer.inputs(BATCH)
         found = find_hazards(program, BATCH) if watched else ()
+        equations.append(tapped_equations(program, inputs))
         samples.append(FlowPass(program, inputs)(inputs))
         assert len(samples[-1].probes) == len(found)
         assert bool(found) is watched
+    assert equations[0] == equations[1]
     assert np.isfinite(samples[0].loss)
-    assert samples[0].loss == samples[1].loss
+    assert samples[0].loss == pytest.approx(samples[1].loss, rel=LAST_BITS * float(np.finfo(np.float32).eps))
     assert samples[0].gradients[0].norm == pytest.approx(samples[1].gradients[0].norm, rel=1e-6)
 
 
@@ -189,6 +195,7 @@ def test_verdicts_are_the_same_in_every_precision(dtype: str) -> None:
         assert told(lambda z, b: z / jnp.linalg.norm(z, axis=-1, keepdims=True), params, batch) == []
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 @pytest.mark.parametrize("copies", [1, 4])
 def test_neither_the_scale_of_the_loss_nor_the_batch_moves_a_verdict(scale: float, copies: int) -> None:
@@ -238,6 +245,7 @@ NEAR = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", NEAR)
 def test_an_operand_that_came_near_is_told(name: str) -> None:
     kind, severity, expression = NEAR[name]
@@ -306,6 +314,7 @@ HEALTHY = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_expression_that_could_fail_is_measured_and_not_told(name: str) -> None:
     findings: tuple[Finding, ...] = report(HEALTHY[name]).findings

@@ -421,6 +421,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sick.__name__)
 def test_a_sick_loss_is_named_at_its_line_with_its_operands(case: Case) -> None:
     assert not is_finite(case.sick)
@@ -435,6 +436,7 @@ def test_a_sick_loss_is_named_at_its_line_with_its_operands(case: Case) -> None:
         assert case.operands == (found.forward_operands if case.backward else found.operands)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sick.__name__)
 def test_its_twin_is_finite_and_nothing_is_looked_for(case: Case) -> None:
     assert is_finite(case.twin)

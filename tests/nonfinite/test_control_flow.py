@@ -126,6 +126,7 @@ def found_in(around: Around, sick: Sick) -> Origin:
     return origin_of(loss)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("around", [*AROUND, *LOOPS])
 def test_a_forward_birth_is_found(around: Around) -> None:
     found = found_in(around, forward)
@@ -136,6 +137,7 @@ def test_a_forward_birth_is_found(around: Around) -> None:
     assert found.steps == ((BAD,) if around in LOOPS else ())
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("around", [*AROUND, *LOOPS])
 def test_a_birth_in_the_derivative_is_found(around: Around) -> None:
     found = found_in(around, backward)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -10,9 +11,24 @@ import pytest
 from gradscope.records import Finding, Report, Severity
 from gradscope.records.options import CheckOptions
 from gradscope.runs.check import check as checked
-from tests.samples.expected import EXPECTED
+from tests.samples.expected import EXPECTED, Expected
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
+
+
+ONE_OF_EACH = {
+    "argmax_bottleneck.py", "dead_relu_mlp.py", "deep_sigmoid_mlp.py", "disconnected_parameter.py",
+    "exploding_rnn.py", "frozen_backbone.py", "gated_rnn.py", "huge_init_mlp.py", "log_of_softmax.py",
+    "nan_where.py", "right_rule_mlp.py", "safe_where.py", "small_transformer.py", "vanilla_rnn.py",
+    "wrong_rule_mlp.py",
+}  # fmt: skip
+"""Every rule once, and some that are healthy: the others are tried with `--runslow`."""
+
+
+def samples(*, of: Callable[[Expected], object]) -> pytest.MarkDecorator:
+    chosen = sorted(file for file, expected in EXPECTED.items() if of(expected))
+    marks = {file: () if file in ONE_OF_EACH else pytest.mark.slow for file in chosen}
+    return pytest.mark.parametrize("file", [pytest.param(file, marks=marks[file]) for file in chosen])
 
 
 @cache
@@ -24,7 +40,7 @@ def of_severity(report: Report, severity: Severity) -> list[Finding]:
     return [finding for finding in report.findings if finding.severity is severity]
 
 
-@pytest.mark.parametrize("file", sorted(EXPECTED))
+@samples(of=lambda expected: True)
 def test_sample_gets_its_verdict_rule_and_layer(file: str) -> None:
     expected = EXPECTED[file]
     report = check(file)
@@ -36,21 +52,21 @@ def test_sample_gets_its_verdict_rule_and_layer(file: str) -> None:
     assert {finding.layer for finding in errors} <= set(expected.layers), told
 
 
-@pytest.mark.parametrize("file", sorted(f for f, e in EXPECTED.items() if e.verdict == "healthy"))
+@samples(of=lambda expected: expected.verdict == "healthy")
 def test_healthy_sample_is_not_even_warned_about(file: str) -> None:
     findings, warning = check(file).findings, EXPECTED[file].warning
     assert {f.rule for f in findings if f.rule != warning} <= {EXPECTED[file].remark}, findings
     assert all(f.severity is Severity.NOTE for f in findings if f.rule != warning), findings
 
 
-@pytest.mark.parametrize("file", sorted(f for f, e in EXPECTED.items() if e.warning))
+@samples(of=lambda expected: expected.warning)
 def test_sample_that_is_not_sick_yet_is_warned_about_once(file: str) -> None:
     (finding,) = check(file).findings
     assert (finding.rule, finding.severity) == (EXPECTED[file].warning, Severity.WARNING)
     assert finding.layer in EXPECTED[file].layers
 
 
-@pytest.mark.parametrize("file", sorted(f for f, e in EXPECTED.items() if e.line))
+@samples(of=lambda expected: expected.line)
 def test_finding_points_at_the_line_of_the_sample(file: str) -> None:
     lines = (SAMPLES / file).read_text(encoding="utf-8").splitlines()
     found = check(file).findings if EXPECTED[file].warning else of_severity(check(file), Severity.ERROR)

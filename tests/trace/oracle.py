@@ -1,6 +1,7 @@
 """The slow way: plain JAX, compiled as the flow pass is, and what a report must agree with.
 
-The loss must be the same bit for bit; norms of gradients agree to the rounding of a sum.
+The loss agrees to the last bits, which XLA promises for one program only (`equations.py` holds that both
+have the same equations); norms of gradients agree to the rounding of a sum.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ Tree = Any
 Bump = Callable[[str, Any], Any]
 
 
+LAST_BITS = 2
+"""How far two programs with the same equations may lie apart, in units of the last place: 1 was measured,
+on a processor without AVX-512."""
+
+
 def unbumped(name: str, value: Any) -> Any:
     """What a network is given in place of the oracle's perturbations."""
     del name
@@ -36,7 +42,7 @@ def agreeing(
     """The measurement, after its loss and gradient norms were compared with `jax.value_and_grad`."""
     found = measured(loss_fn, params, batch)
     loss, gradients = plain(loss_fn, params, batch)
-    assert np.float64(found.loss).tobytes() == np.float64(loss).tobytes()
+    np.testing.assert_allclose(found.loss, float(loss), rtol=LAST_BITS * jnp.finfo(loss.dtype).eps)
     assert [p.shape for p in found.parameters] == [np.shape(g) for g in gradients]
     for parameter, gradient in zip(found.parameters, gradients, strict=True):
         expected = norm(gradient)
@@ -46,7 +52,7 @@ def agreeing(
     return found
 
 
-def plain(loss_fn: Callable[..., Any], params: Tree, batch: Tree = None) -> tuple[float, list[Any]]:
+def plain(loss_fn: Callable[..., Any], params: Tree, batch: Tree = None) -> tuple[Any, list[Any]]:
     """The loss, and the gradients of the floating leaves in the order of the pytree."""
     leaves, structure = jax.tree_util.tree_flatten(params)
     mine = [i for i, leaf in enumerate(leaves) if _floating(leaf)]
@@ -61,7 +67,7 @@ def plain(loss_fn: Callable[..., Any], params: Tree, batch: Tree = None) -> tupl
 
     args = ([leaves[i] for i in mine], batch)
     value, gradients = compile_program(jax.value_and_grad(loss), args, runs=1)(*args)
-    return float(value), gradients
+    return value, gradients
 
 
 def _floating(leaf: Any) -> bool:

@@ -66,6 +66,7 @@ def written_out() -> Measurement:
     return oracle.measured(lambda p, b: error(two_layers(p, b[0]), b[1]), TWO, BATCH)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_layers_measure_as_if_written_out_when_called_through(
     call: Callable[[Any, Any], Any], written_out: Measurement
@@ -193,6 +194,7 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("operation", PLAIN.values(), ids=PLAIN)
 def test_an_operation_on_activations_runs_as_it_is(operation: Callable[[Any], Any]) -> None:
     def network(p: Any, b: Any, bump: Any) -> Any:

@@ -35,6 +35,7 @@ def by_name(tree: Any) -> dict[str, Any]:
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("axis", [0, 1])
 def test_layers_of_linen_scan_have_a_row_each(axis: int) -> None:
     nn = pytest.importorskip("flax.linen")

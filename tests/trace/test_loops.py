@@ -29,6 +29,7 @@ def recurrent_slowly(p: Any, b: Any, bump: Any, reverse: bool = False) -> Any:
     return error(apply(p["head"], h), b[1])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_delta_of_a_state_at_each_step_is_that_of_a_python_loop(reverse: bool) -> None:
     found = agreeing(lambda p, b: recurrent(p, b, reverse), RECURRENT, SEQUENCE)

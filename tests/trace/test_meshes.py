@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 from gradscope.records import Measurement
 from tests.trace import oracle
+from tests.trace.equations import same_equations
 from tests.trace.oracle import (
     BATCH,
     RECURRENT,
@@ -99,6 +100,7 @@ def test_a_stack_of_layers_in_a_shard_map_is_a_row_each(check_vma: bool) -> None
         return lax.pmean(loss(p, x, y), "x")
 
     mapped = jax.shard_map(shard, mesh=MESH, in_specs=ROWS, out_specs=P(), check_vma=check_vma)
+    same_equations(lambda p, b: mapped(p, *b), STACK, BATCH)
     same(
         agreeing(lambda p, b: mapped(p, *b), STACK, BATCH),
         oracle.measured(lambda p, b: loss(p, *b), STACK, BATCH),
@@ -111,6 +113,7 @@ def test_a_shard_map_in_a_stack_of_layers_is_a_row_each() -> None:
     def loss(p: Any, b: Any, inner: Any) -> Any:
         return error(apply(p["head"], lax.scan(lambda h, q: (inner(h, q), None), b[0], p["blocks"])[0]), b[1])
 
+    same_equations(lambda p, b: loss(p, b, across), STACK, BATCH)
     same(
         agreeing(lambda p, b: loss(p, b, across), STACK, BATCH),
         oracle.measured(lambda p, b: loss(p, b, lambda h, q: block(h, q)[0]), STACK, BATCH),

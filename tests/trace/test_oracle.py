@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from tests.trace import oracle
+from tests.trace.equations import same_equations
 from tests.trace.oracle import BATCH, TWO, agreeing, loss_of_two
 
 
-def test_a_loss_that_differs_in_its_last_bit_is_noticed() -> None:
-    factors = iter([1.0, float(np.nextafter(np.float32(1), np.float32(2)))])
+def test_a_loss_that_differs_by_more_than_its_last_bits_is_noticed() -> None:
+    factors = iter([1.0, 1 + 4 * float(np.finfo(np.float32).eps)])
     with pytest.raises(AssertionError):
         agreeing(lambda p, b: loss_of_two(p, b) * next(factors), TWO, BATCH)
+
+
+def test_an_equation_more_is_noticed() -> None:
+    losses = iter([loss_of_two, lambda p, b: loss_of_two(p, b) * 1.0])
+    with pytest.raises(AssertionError):
+        same_equations(lambda p, b: next(losses)(p, b), TWO, BATCH)
 
 
 def test_a_gradient_that_differs_is_noticed() -> None:

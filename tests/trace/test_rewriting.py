@@ -33,6 +33,7 @@ PROGRAMS: dict[str, Callable[[Callable[[Any], Any]], Callable[[Any], Any]]] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_differentiates_as_if_nothing_were_stopped(name: str) -> None:
     cut, free = PROGRAMS[name](stop), PROGRAMS[name](lambda x: x)
@@ -88,6 +89,7 @@ def keys_of(body: Body) -> set[RuleKey]:
     return {rule.key for rule in rules.values() if rule is not None}.union(*inner)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("rule", [doubled, halved])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_rule_gives_way_to_its_own_function(name: str, rule: Any) -> None:

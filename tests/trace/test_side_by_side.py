@@ -94,6 +94,7 @@ NETS: dict[str, tuple[Callable[[Any, Any], Any], Any, Any]] = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("net", "params", "batch"), NETS.values(), ids=NETS)
 def test_each_member_of_an_ensemble_has_its_rows_in_a_network_with(net: Any, params: Any, batch: Any) -> None:
     found = oracle.measured(mean_over_members(net), members(params), batch)
@@ -107,6 +108,7 @@ def test_members_with_data_of_their_own_have_their_rows() -> None:
     as_each_alone(agreeing(loss, members(TWO), BATCH), dense_net, members(TWO), BATCH)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("members_first", [True, False])
 def test_members_mapped_over_each_example_have_their_rows(members_first: bool) -> None:
     def loss(p: Any, b: Any) -> Any:
@@ -240,6 +242,7 @@ ONE_LAYER: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("loss", "params", "batch"), ONE_LAYER.values(), ids=ONE_LAYER)
 def test_one_layer_each_are(loss: Any, params: Any, batch: Any) -> None:
     assert not [name for name in oracle.names(agreeing(loss, params, batch)) if "[" in name]

@@ -119,6 +119,7 @@ FORMS: dict[str, tuple[Callable[..., Any], list[int]]] = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("run", "order"), FORMS.values(), ids=FORMS)
 def test_each_layer_of_a_stack_has_its_row_when_it_is(run: Callable[..., Any], order: list[int]) -> None:
     layers = max(order) + 1

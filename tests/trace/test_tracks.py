@@ -134,7 +134,7 @@ def test_the_output_of_a_product_has_the_places_of_its_free_axes() -> None:
 STEPS = st.sampled_from(["turn", "group", "merge", "flip", "cut", "pick", "axis"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(st.lists(STEPS, min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_tracks_of_random_views_say_where_every_element_came_from(steps: list[str], random: Any) -> None:
     def view(w: Any) -> Any:

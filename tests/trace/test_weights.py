@@ -44,6 +44,7 @@ VIEWS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_a_weight_stays_that_of_its_layer_when(view: Callable[[Any], Any]) -> None:
     def network(p: Any, b: Any, bump: Any) -> Any:
@@ -173,6 +174,7 @@ def test_a_custom_rule_with_a_static_argument_keeps_weights_and_sites() -> None:
     assert oracle.names(agreeing(loss, TWO, BATCH)) == ["first", "second"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "inside",
     [lambda q, h: custom_dense(q["w"], q["b"], h), lambda q, h: sine_dense(q["w"], h) + q["b"]],

@@ -77,12 +77,14 @@ def judged(name: str, seed: int = 0) -> dict[str, GradientCheck]:
     return verdicts((EASY | HARD)[name](seed))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", EASY)
 def test_a_right_gradient_is_called_right(name: str) -> None:
     found = judged(name)
     assert {check.verdict for check in found.values()} == {RIGHT}, found
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", ["relu", "max pooling", "batch normalization"])
 def test_no_seed_makes_it_wrong(name: str, seed: int) -> None:
@@ -90,6 +92,7 @@ def test_no_seed_makes_it_wrong(name: str, seed: int) -> None:
     assert {check.verdict for check in found.values()} == {RIGHT}, found
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", HARD)
 def test_a_right_gradient_is_never_called_wrong(name: str) -> None:
     found = judged(name)

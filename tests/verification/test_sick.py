@@ -36,6 +36,7 @@ def wrong_leaves(problem: Problem) -> set[str]:
     return {name for name, check in verdicts(problem).items() if check.verdict is WRONG}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_wrong_rule_is_found_in_every_leaf_below_it_and_in_no_other(name: str) -> None:
     found = verdicts(mlp(ruled(CHANGES[name])))
@@ -47,11 +48,13 @@ def test_a_wrong_rule_is_found_in_every_leaf_below_it_and_in_no_other(name: str)
     assert {found[leaf].cause for leaf in wrong} == {"custom-rule"}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_it_is_found_inside(wrap: str) -> None:
     assert wrong_leaves(mlp(WRAPS[wrap](ruled(CHANGES["2 times"])))) == BELOW
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("change", ["2 times", "the other sign", "zero"])
 def test_it_is_found_in_a_model_that_pins_float32(change: str) -> None:
     found = verdicts(mlp(ruled(CHANGES[change]), pinned=jnp.float32))
@@ -70,11 +73,13 @@ def test_a_large_error_is_found_in_bfloat16() -> None:
     assert found["[2].w"].verdict is not WRONG
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_the_scale_of_the_loss_does_not_matter(scale: float) -> None:
     assert wrong_leaves(mlp(ruled(CHANGES["1.01 times"]), scale=scale)) == BELOW
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_seed_does_not_matter(seed: int) -> None:
     assert wrong_leaves(mlp(ruled(CHANGES["1.01 times"]), seed=seed)) == BELOW

@@ -85,6 +85,7 @@ def test_a_stop_gradient_that_changes_nothing_is_no_reason() -> None:
     assert unsure(shifted) == {}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", DELIBERATE)
 def test_a_rule_that_is_meant_is_named_and_not_wrong(name: str) -> None:
     found = unsure(mlp(lambda x: DELIBERATE[name](jnp.tanh(x))))

@@ -107,7 +107,7 @@ def holds(known: Known, values: Any) -> bool:
     return bool(inside and not (known.nonzero and known.low <= 0 <= known.high and np.any(finite == 0)))
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(TREES)
 def test_every_value_lies_in_its_range(tree: Tree) -> None:
     assert holds(known_of(tree), np.asarray(run(tree, jnp.asarray(X), jnp.asarray(Y))))

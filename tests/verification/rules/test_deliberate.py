@@ -96,6 +96,7 @@ MEANT: dict[str, tuple[Any, Any, str]] = {
 BATCHED = ("scaled reversal", "gradient normalization", "straight-through sign", "membrane with a spike")
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("kind", "batched"), [(kind, False) for kind in MEANT] + [(kind, True) for kind in BATCHED]
 )

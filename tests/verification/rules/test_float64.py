@@ -55,6 +55,7 @@ def ruled(x: Any) -> Any:
     return jax.nn.gelu(jax.nn.relu(x) + jax.scipy.special.logsumexp(x, axis=0)) / jnp.linalg.norm(x)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "function",
     [attention, convolution, loops, pieces, mixed, branches, noise, ruled],

@@ -43,6 +43,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_rule_of_a_library_is_called_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every rule inside is judged and listed, as if the user had written it."""

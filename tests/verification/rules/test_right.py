@@ -127,6 +127,7 @@ RULES: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {
 LOW = ("layer norm", "attention", "recurrence", "relu")
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [(name, "float32") for name in RULES] + [(name, low) for name in LOW for low in ("bfloat16", "float16")],
@@ -142,6 +143,7 @@ def test_a_right_rule_is_right(name: str, dtype: str) -> None:
     assert len(found) == len(args)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("size", [1e-4, 1.0])
 def test_neither_seed_nor_size_makes_it_wrong(size: float, seed: int) -> None:
@@ -149,6 +151,7 @@ def test_neither_seed_nor_size_makes_it_wrong(size: float, seed: int) -> None:
     assert [c.reason for c in found if c.verdict is not RIGHT] == []
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("size", [10.0, 30.0])
 def test_what_rounding_leaves_of_a_saturated_softmax_is_not_wrong(size: float, dtype: str) -> None:

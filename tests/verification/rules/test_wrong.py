@@ -62,6 +62,7 @@ SAID = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("said", SAID)
 def test_a_wrong_rule_is_told_in_what_way(said: str) -> None:
     backward, ratio = SAID[said]
@@ -105,6 +106,7 @@ def test_the_relative_error_is_that_of_the_norms() -> None:
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("dtype", "size"), [("float32", 1e-3), ("float32", 30.0), ("bfloat16", 1.0), ("float16", 1e-2)]
 )
@@ -125,6 +127,7 @@ def test_in_float64_too() -> None:
     assert found.uncertainty < 1e-12
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
 def test_the_scale_of_the_loss_changes_nothing(scale: float) -> None:
     for backward in (swish_right, swish_forgets_a_term):
@@ -272,6 +275,7 @@ AROUND = {
 PAIRS = list(zip(AROUND, [*list(AROUND)[1:], *list(AROUND)[:1]], strict=True))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("outer", "inner"), PAIRS)
 def test_it_is_found_in_any_nesting(outer: str, inner: str) -> None:
     ruled = with_jvp(swish, lambda p, t: t[0] * jax.nn.sigmoid(p[0]))
