@@ -18,6 +18,7 @@ from gradscope.trace.jaxprs.axes import (
     slices as slices,
 )
 from gradscope.trace.jaxprs.custom_rules import (
+    CUSTOM_RULES as CUSTOM_RULES,
     CustomRule as CustomRule,
     alone as alone,
     as_key as as_key,
