@@ -6,14 +6,9 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Taps, evaluate
 from gradscope.trace.jaxprs import called_body
-from gradscope.trace.sites import Plan, Value
-
-
-def flow_call(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    return flow.walk(called_body(eqn), values, plan.enter(index))
+from gradscope.trace.sites import Plan
 
 
 def run_call(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
@@ -21,5 +16,4 @@ def run_call(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int)
 
 
 for _name in ("jit", "pjit", "closed_call", "core_call", "named_call"):
-    FLOW_RULES[_name] = flow_call
     RUN_RULES[_name] = run_call

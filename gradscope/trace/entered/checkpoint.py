@@ -7,14 +7,9 @@ from typing import Any
 import jax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jaxprs import called_body, checkpoint_options
-from gradscope.trace.sites import Plan, Value
-
-
-def flow_checkpoint(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    return [out.across() for out in flow.walk(called_body(eqn), values, plan.enter(index))]
+from gradscope.trace.sites import Plan
 
 
 def run_checkpoint(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
@@ -30,5 +25,4 @@ def run_checkpoint(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index
 
 
 for _name in ("checkpoint", "remat", "remat2"):
-    FLOW_RULES[_name] = flow_checkpoint
     RUN_RULES[_name] = run_checkpoint

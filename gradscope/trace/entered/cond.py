@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jaxprs import Body, branches
-from gradscope.trace.sites import Plan, Value, join
-
-
-def flow_cond(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    chosen, *operands = values
-    ways = [
-        flow.walk(body, [v.across() for v in operands], plan.enter(index, number))
-        for number, body in enumerate(branches(eqn))
-    ]
-    outs = [join([way[i] for way in ways]) for i in range(len(eqn.outvars))]
-    return [replace(out, reads=out.reads | chosen.reads) for out in outs]
+from gradscope.trace.sites import Plan
 
 
 def run_cond(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
@@ -52,5 +40,4 @@ def run_cond(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int)
     return list(outs)
 
 
-FLOW_RULES["cond"] = flow_cond
 RUN_RULES["cond"] = run_cond

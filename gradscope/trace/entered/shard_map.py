@@ -6,36 +6,15 @@ Typing a sink as varying over the whole mesh is what keeps JAX from summing its 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
-from gradscope.trace.dataflow import FLOW_RULES, Flow
 from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jaxprs import shard_map_params
-from gradscope.trace.sites import Axis, Plan, Value
-from gradscope.trace.tracks import NOTHING, Tracks, into_loop
-
-
-def flow_shard_map(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    p = shard_map_params(eqn)
-    inner = plan.enter(index, axis=Axis(math.prod(size for _, size in p.axes), devices=True))
-    ins = [
-        v.across(tracks=_whole(into_loop(v.tracks, len(plan.lead)), spec, len(inner.lead)))
-        for v, spec in zip(values, p.in_specs, strict=True)
-    ]
-    return [out.across(tracks=NOTHING) for out in flow.walk(p.body, ins, inner)]
-
-
-def _whole(tracks: Tracks, spec: Any, lead: int) -> Tracks:
-    """A device sees a part of an axis that is spread over devices, and does not know which."""
-    spread = [axis for axis, names in enumerate(spec) if names]
-    return {
-        key: track for key, track in tracks.items() if all(track.shape[lead + axis] == 1 for axis in spread)
-    }
+from gradscope.trace.sites import Plan
 
 
 def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
@@ -65,5 +44,4 @@ def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index:
     return list(outs)
 
 
-FLOW_RULES["shard_map"] = flow_shard_map
 RUN_RULES["shard_map"] = run_shard_map

@@ -59,7 +59,6 @@ from gradscope.trace.jaxprs.programs import (
     body_of as body_of,
     branches as branches,
     called_body as called_body,
-    calls_function as calls_function,
     carries_program as carries_program,
     checkpoint_options as checkpoint_options,
     function_name as function_name,
