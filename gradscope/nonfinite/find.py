@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-import gradscope.nonfinite.loops  # noqa: F401  (registers how loops are walked)
 from gradscope.nonfinite.births import Birth, Cell, root
 from gradscope.nonfinite.forward import Forward
+from gradscope.nonfinite.loops import walk_loop
 from gradscope.nonfinite.telling import Context, told
 from gradscope.nonfinite.values import survey
 from gradscope.nonfinite.walk import Surroundings, Walk
@@ -42,7 +42,7 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     loss_fn = replace(program, body=jaxprs.with_rule_lines(program.body)).loss
     gradient = jax.make_jaxpr(jax.value_and_grad(loss_fn))(inputs.weights, inputs.others, consts)
     forward = Forward(program.body)
-    walk = Walk(forward.primitives())
+    walk = Walk(forward.primitives(), walk_loop)
     names = [leaf.name for leaf in program.leaves]
     cells = [_input(value, name) for value, name in zip(inputs.weights, names, strict=True)]
     others = _names_of_others(batch, len(inputs.others))

@@ -58,7 +58,7 @@ def _no_forward_mode(surface: Surface, error: GradscopeError) -> str:
 
 def _custom_vjps(body: Body) -> Iterator[str]:
     for eqn in body.eqns:
-        if eqn.primitive.name.startswith("custom_vjp"):
+        if jaxprs.CUSTOM_RULES.get(eqn.primitive.name) == "custom_vjp":
             yield jaxprs.function_name(eqn)
         for inner in jaxprs.inner_bodies(eqn):
             yield from _custom_vjps(inner)

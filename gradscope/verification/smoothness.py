@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from jax.extend.core import JaxprEqn
+
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.jumps import Jumps
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.contract import Entry
+from gradscope.trace.nested.contract import Entry, Until
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.vocabulary import is_integer, is_real
 from gradscope.trace.walk import walk
@@ -23,14 +25,14 @@ def jumping(body: Body) -> tuple[bool, ...]:
 
 def iterates(body: Body) -> bool:
     """A loop that looks for a fixed point: one that turns as often as it must, or takes nothing new in."""
-    for eqn in body.eqns:
-        carried = inside(eqn)
-        loop = None if carried is None else carried.loop
-        if carried is not None and loop is not None and (loop.length is None or _closed(carried.entries[0])):
-            return True
-        if any(iterates(inner) for inner in jaxprs.inner_bodies(eqn)):
-            return True
-    return False
+    return any(_searches(eqn) or any(map(iterates, jaxprs.inner_bodies(eqn))) for eqn in body.eqns)
+
+
+def _searches(eqn: JaxprEqn) -> bool:
+    carried = inside(eqn)
+    if carried is None or carried.loop is None:
+        return False
+    return isinstance(carried.loop, Until) or _closed(carried.entries[0])
 
 
 def _closed(step: Entry) -> bool:

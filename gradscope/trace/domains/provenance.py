@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.nested.contract import Entry, Loop
+from gradscope.trace.nested.contract import Counted, Entry, Until
 from gradscope.trace.placing import Placing
 from gradscope.trace.sites import Axis, Kind, Plan, Site, Value, join
 from gradscope.trace.stacks import Stacks
@@ -38,18 +38,17 @@ class Provenance(Domain[Value, Plan]):
         return join(values)
 
     def enters(self, visit: Nested) -> bool:
-        loop = visit.inside.loop
-        return not visit.inside.own_rule and (loop is None or loop.length is not None)
+        return not visit.inside.own_rule and not isinstance(visit.inside.loop, Until)
 
     def below(self, visit: Nested, entry: Entry) -> Plan:
         """The plan of the jaxpr, planned afresh in each turn of a fixed point."""
         axis = None
         if visit.inside.shards is not None:
             axis = Axis(visit.inside.shards.devices, devices=True)
-        elif visit.inside.loop is not None:
+        elif isinstance(visit.inside.loop, Counted):
             # The same number in each turn of a loop around, so that axes of one loop compare equal.
             number = self._loops.setdefault((id(visit.place), visit.index), len(self._loops) + 1)
-            axis = Axis(_length(visit.inside.loop), visit.inside.loop.reverse, loop=number)
+            axis = Axis(visit.inside.loop.length, visit.inside.loop.reverse, loop=number)
         return visit.place.enter(visit.index, entry.number, axis)
 
     def entering(self, visit: Nested, entry: Entry) -> list[Value]:
@@ -76,7 +75,7 @@ class Provenance(Domain[Value, Plan]):
         return self.stacks.narrowed(v.across(tracks=kept, kind=Kind.DATA), position + 1)
 
     def again(self, before: Value, after: Value, visit: Nested, *, first: bool) -> Value:
-        assert visit.inside.loop is not None
+        assert isinstance(visit.inside.loop, Counted)
         tracks = _carried(before.tracks, after.tracks, visit.inside.loop, guess=first)
         joined = join([before, after.across()])
         return replace(joined, local=before.local, depth=before.depth, tracks=tracks)
@@ -103,10 +102,10 @@ class Provenance(Domain[Value, Plan]):
             return [replace(out, reads=out.reads | chosen.reads) for out in outs]
         if visit.inside.shards is not None:
             return [out.across(tracks=NOTHING) for out in outs]
-        return self._after_loop(visit, carried, outs)
+        assert isinstance(visit.inside.loop, Counted)
+        return self._after_loop(visit, visit.inside.loop.length, carried, outs)
 
-    def _after_loop(self, visit: Nested, carried: list[Value], outs: list[Value]) -> list[Value]:
-        assert visit.inside.loop is not None
+    def _after_loop(self, visit: Nested, length: int, carried: list[Value], outs: list[Value]) -> list[Value]:
         (entry,) = visit.inside.entries
         position, count = len(visit.place.lead), len(carried)
         inner = visit.place.inner[visit.index, entry.number]
@@ -117,33 +116,22 @@ class Provenance(Domain[Value, Plan]):
         over_layers = bool(stacked) and not recurrent
         for site in stacked if over_layers else ():
             site.strides[position] = growth
-        self._note_loop(visit, entry, inner, carried, stacked=bool(stacked), over_layers=over_layers)
-        deeper = growth * (_length(visit.inside.loop) - 1) if over_layers else 0
+        self.pooled.pop((id(visit.place), visit.index), None)
+        if length > 1 and not over_layers:
+            self._note_loop(visit, inner, carried, stacked=bool(stacked))
+        deeper = growth * (length - 1) if over_layers else 0
         last = [v.across(depth=v.depth + deeper, tracks=_last(v, position)) for v in outs[:count]]
         return [*last, *(v.across(depth=v.depth + deeper) for v in outs[count:])]
 
-    def _note_loop(
-        self,
-        visit: Nested,
-        entry: Entry,
-        inner: Plan,
-        carried: list[Value],
-        *,
-        stacked: bool,
-        over_layers: bool,
-    ) -> None:
-        """What a loop is that runs over layers in an unknown order, or over time."""
-        assert visit.inside.loop is not None
-        self.pooled.pop((id(visit.place), visit.index), None)
-        if over_layers:
-            return
+    def _note_loop(self, visit: Nested, inner: Plan, carried: list[Value], *, stacked: bool) -> None:
+        """A loop that runs over layers in an unknown order, or over time."""
+        (entry,) = visit.inside.entries
         starts = [visit.values[entry.operands[i]] for i in entry.carried]
         rows = [visit.values[entry.operands[i]] for i in entry.rows]
-        several = _length(visit.inside.loop) > 1
         lost = (self.stacks.lost(self._row(v, len(visit.place.lead))) for v in rows)
-        if not stacked and several and (inner.indexes(Kind.WEIGHT) or any(lost)):
+        if not stacked and (inner.indexes(Kind.WEIGHT) or any(lost)):
             self.pooled[id(visit.place), visit.index] = visit.eqn
-        elif several and not inner.empty and _has_history(starts, rows, inner):
+        elif not inner.empty and _has_history(starts, rows, inner):
             self._watch_state(visit.eqn, inner, carried)
 
     def _watch_state(self, eqn: JaxprEqn, inner: Plan, carried: list[Value]) -> None:
@@ -152,12 +140,6 @@ class Provenance(Domain[Value, Plan]):
         for position, (v, var) in enumerate(zip(carried, outvars, strict=False)):
             if v.kind is Kind.DATA and is_real(var.aval):
                 self.placing.state_site(inner, position, var.aval).eqn = eqn
-
-
-def _length(loop: Loop) -> int:
-    """Of a loop that is entered."""
-    assert loop.length is not None
-    return loop.length
 
 
 def _whole(tracks: Tracks, spread: tuple[int, ...], lead: int) -> Tracks:
@@ -176,7 +158,7 @@ def _start(v: Value, position: int) -> Value:
     return v.across(kind=Kind.DATA, tracks={NUMBERS: number} if counter else NOTHING)
 
 
-def _carried(before: Tracks, after: Tracks, loop: Loop, *, guess: bool) -> Tracks:
+def _carried(before: Tracks, after: Tracks, loop: Counted, *, guess: bool) -> Tracks:
     """What holds at every step, by induction: it does at the first, and each step hands it to the next.
 
     A running index is guessed from its first two values and then held to be right: the next turn of the
@@ -190,7 +172,7 @@ def _carried(before: Tracks, after: Tracks, loop: Loop, *, guess: bool) -> Track
     if NUMBERS in before and NUMBERS in after:
         now, later = before[NUMBERS], after[NUMBERS]
         if guess and later.ndim == now.ndim and later.shape[-1] == now.shape[-1] == 1:
-            kept[NUMBERS] = counted(now, later, _length(loop), reverse=loop.reverse)
+            kept[NUMBERS] = counted(now, later, loop.length, reverse=loop.reverse)
         elif not guess and follows(now, later, reverse=loop.reverse):
             kept[NUMBERS] = now
     return kept

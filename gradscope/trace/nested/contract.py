@@ -7,7 +7,7 @@ anew from public functions. No analysis knows such a primitive by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,13 +32,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Loop:
-    """The one jaxpr runs again and again."""
+class Counted:
+    """The one jaxpr runs for each row, `length` times, from the last row on where `reverse` says so."""
 
-    length: int | None
-    """Steps; `None` where only the condition knows, as the program runs."""
-    reverse: bool = False
-    condition: Entry | None = None
+    length: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class Until:
+    """The one jaxpr runs again and again; only the program, as it runs, knows how often."""
+
+    condition: Entry
     """Its one output says whether the loop goes on."""
 
 
@@ -61,7 +66,7 @@ class Inside:
     """More than one only where `chosen_by` says which one runs."""
     chosen_by: int | None = None
     """The operand that says which jaxpr runs."""
-    loop: Loop | None = None
+    loop: Counted | Until | None = None
     shards: Shards | None = None
     inlined: bool = False
     """The same as its jaxpr written out in place, also when it is differentiated."""
@@ -72,6 +77,12 @@ class Inside:
     def calls(self) -> bool:
         """It runs its one jaxpr, once, on its operands."""
         return self.loop is None and self.chosen_by is None and self.shards is None
+
+    def chosen(self, values: Sequence[Any]) -> Entry:
+        """The jaxpr that runs at these values of the operands, which have to be arrays."""
+        if self.chosen_by is None:
+            return self.entries[0]
+        return self.entries[min(max(int(values[self.chosen_by]), 0), len(self.entries) - 1)]
 
 
 Run = Callable[[Entry, list[Any], Any, Any], tuple[list[Any], Any, Any]]

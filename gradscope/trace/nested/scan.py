@@ -12,7 +12,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace.jaxprs import scan_params
-from gradscope.trace.nested.contract import Entry, Inside, Loop, Run
+from gradscope.trace.nested.contract import Counted, Entry, Inside, Run
 
 NAMES = frozenset({"scan"})
 
@@ -21,7 +21,7 @@ def inside(eqn: JaxprEqn) -> Inside:
     p = scan_params(eqn)
     first, last, count = p.consts, p.consts + p.carry, len(eqn.invars)
     entry = Entry(0, p.body, tuple(range(count)), carried=range(first, last), rows=range(last, count))
-    return Inside((entry,), loop=Loop(p.length, p.reverse))
+    return Inside((entry,), loop=Counted(p.length, p.reverse))
 
 
 def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:

@@ -8,7 +8,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace.jaxprs import while_params
-from gradscope.trace.nested.contract import Entry, Inside, Loop, Run
+from gradscope.trace.nested.contract import Entry, Inside, Run, Until
 
 NAMES = frozenset({"while"})
 
@@ -17,17 +17,16 @@ def inside(eqn: JaxprEqn) -> Inside:
     p = while_params(eqn)
     first, last, count = p.condition_consts, p.condition_consts + p.body_consts, len(eqn.invars)
     step = Entry(0, p.body, tuple(range(first, count)), carried=range(p.body_consts, count - first))
-    asked = Entry(1, p.condition, (*range(first), *range(last, count)))
-    return Inside((step,), loop=Loop(None, condition=asked))
+    condition = Entry(1, p.condition, (*range(first), *range(last, count)))
+    return Inside((step,), loop=Until(condition))
 
 
 def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
     """`rows` have to be empty, and what is found has to be, too."""
     del rows
     p, carried = while_params(eqn), inside(eqn)
-    assert carried.loop is not None
+    assert isinstance(carried.loop, Until)
     step, condition = carried.entries[0], carried.loop.condition
-    assert condition is not None
     first, last = p.condition_consts, p.condition_consts + p.body_consts
     asked, consts, carry = values[:first], values[first:last], values[last:]
 

@@ -6,7 +6,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.intervals.known import INF, Known, bits, either, latest, replace
-from gradscope.trace.nested.contract import Entry
+from gradscope.trace.nested.contract import Entry, Until
 from gradscope.trace.sites import Plan
 from gradscope.trace.walk import Domain, Visit
 
@@ -38,8 +38,7 @@ class Intervals(Domain[Known, Place]):
         return outs if site is None else [replace(out, site=site.id) for out in outs]
 
     def enters(self, visit: Visit[Known, Place]) -> bool:
-        loop = visit.inside.loop
-        return loop is None or loop.length is not None
+        return not isinstance(visit.inside.loop, Until)
 
     def below(self, visit: Visit[Known, Place], entry: Entry) -> Place:
         """Nothing is noted where the flow pass does not enter, nor where the derivative is a rule."""
