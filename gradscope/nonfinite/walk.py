@@ -23,7 +23,7 @@ from gradscope.trace.nested.contract import Inside
 from gradscope.trace.nested.registry import inside
 
 MOVES = frozenset(
-    {"reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p", "broadcast_in_dim", "rev"}
+    {"reshape", "transpose", "squeeze", "copy", "broadcast_in_dim", "rev"}
     | {"slice", "stop_gradient", "name", "optimization_barrier"}
 )
 """Of one operand, with nothing computed."""

@@ -35,8 +35,8 @@ ELEMENTWISE = frozenset(
     {"add", "add_any", "sub", "mul", "div", "max", "min", "pow", "integer_pow", "neg", "abs", "sign", "exp"}
     | {"exp2", "log", "log1p", "expm1", "tanh", "logistic", "sin", "cos", "sqrt", "rsqrt", "cbrt", "square"}
     | {"erf", "erfc", "erf_inv", "atan2", "convert_element_type", "select_n", "stop_gradient", "copy"}
-    | {"copy_p", "clamp", "reduce_precision", "name", "optimization_barrier", "sharding_constraint"}
-    | {"device_put", "reshard", "real", "imag", "is_finite", "round", "floor", "ceil", "pvary", "pcast"}
+    | {"clamp", "reduce_precision", "name", "optimization_barrier", "sharding_constraint"}
+    | {"device_put", "reshard", "real", "imag", "is_finite", "round", "floor", "ceil", "pvary"}
 )
 """Operations that leave every element where it is, and take operands of one shape or scalars."""
 
@@ -220,7 +220,6 @@ def _placed(track: Track, start: Track, axis: int, about: Lookup, rank: int, lea
 RULES: dict[str, Callable[[JaxprEqn, Sequence[Tracks], int], list[Tracks]]] = {
     "reshape": _reshape,
     "squeeze": _reshape,
-    "expand_dims": _reshape,
     "slice": _slice,
     "rev": _slice,
     "concatenate": _concatenate,

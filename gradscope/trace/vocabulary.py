@@ -14,8 +14,8 @@ NO_GRADIENT = frozenset({"stop_gradient", "sign", "floor", "ceil", "round"})
 """Real-valued operations whose derivative JAX defines as zero; integer and boolean results need no list."""
 
 VIEWS = frozenset(
-    {"reshape", "transpose", "convert_element_type", "squeeze", "expand_dims", "copy", "copy_p"}
-    | {"optimization_barrier", "name", "sharding_constraint", "reduce_precision", "pvary", "pcast"}
+    {"reshape", "transpose", "convert_element_type", "squeeze", "copy"}
+    | {"optimization_barrier", "name", "sharding_constraint", "reduce_precision", "pvary"}
     | {"broadcast_in_dim", "rev", "device_put", "reshard"}
 )
 """Operations whose result is its operand in another arrangement."""
@@ -24,11 +24,11 @@ PARTS = frozenset({"slice", "dynamic_slice", "split", "gather"})
 
 INDEXED = frozenset({"dynamic_slice", "gather"})
 
-SUMS_OVER_DEVICES = frozenset({"psum", "psum_invariant", "psum2"})
+SUMS_OVER_DEVICES = frozenset({"psum", "psum_invariant"})
 """A product whose summed axis is spread over devices is complete only after these."""
 
 SIDE_BY_SIDE = frozenset(
-    {"optimization_barrier", "psum", "psum_invariant", "pmax", "pmin", "pvary", "pcast", "all_gather"}
+    {"optimization_barrier", "psum", "psum_invariant", "pmax", "pmin", "pvary", "all_gather"}
     | {"all_gather_invariant", "ppermute", "pbroadcast"}
 )
 """Operations on several operands at once, each of which gives the result at its own position."""
@@ -37,7 +37,7 @@ PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})
 
-CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call"})
 """Opaque because their derivative is the user's own: tapped at their outputs. One that takes no more than a
 weight and a bias is a layer, and is not listed as unseen."""
 

@@ -11,7 +11,7 @@ from gradscope.trace.walk import Path, Visit
 CUTS = NO_GRADIENT - {"stop_gradient"} | {"argmax", "argmin", "nextafter", "reduce_precision"}
 """Operations whose result moves in jumps."""
 
-_INDEXED = {"gather": 1, "dynamic_slice": 1, "select_n": 0, "scatter": 1, "scatter-add": 1, "scatter_add": 1}
+_INDEXED = {"gather": 1, "dynamic_slice": 1, "select_n": 0, "scatter": 1, "scatter-add": 1}
 
 
 class Jumps(Reach):

@@ -53,7 +53,6 @@ RULES: dict[str, Rule] = {
     "dot_general": arrange.dot,
     "psum": arrange.running_sum,
     "psum_invariant": arrange.running_sum,
-    "psum2": arrange.running_sum,
     "pmax": arrange.some_of,
     "pmin": arrange.some_of,
     "all_gather": arrange.some_of,

@@ -10,7 +10,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace.jaxprs.authors import author
 
-_STABLE = re.compile(r"/(jax/_src/(nn|scipy|ops|random|image|cudnn)|jax/_src/random|optax)[/.]")
+_STABLE = re.compile(r"/(jax/_src/(nn|scipy|ops|random|image|cudnn)|optax)[/.]")
 """`jax.nn`, `jax.scipy`, `jax.random` and Optax subtract the maximum, add an epsilon or guard both ways."""
 
 

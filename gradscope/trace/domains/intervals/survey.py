@@ -29,7 +29,7 @@ from gradscope.trace.nested.registry import inside
 from gradscope.trace.sites import Measure, Plan, Probe
 from gradscope.trace.vocabulary import NO_GRADIENT, SIDE_BY_SIDE, VIEWS, is_real
 
-RESHAPED = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
+RESHAPED = frozenset({"reshape", "transpose", "squeeze", "broadcast_in_dim", "rev"})
 """Views whose elements stand elsewhere."""
 
 SMALL = 1024
