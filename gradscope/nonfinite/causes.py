@@ -19,11 +19,9 @@ MATRICES = frozenset(
 SPECTRA = frozenset({"eigh", "svd", "eig", "schur"})
 DOMAINS = frozenset(
     {"acos", "asin", "acosh", "atanh", "erf_inv", "lgamma", "digamma", "polygamma", "igamma", "igammac"}
-    | {"bessel_i0e", "bessel_i1e", "regularized_incomplete_beta", "zeta", "tan", "random_gamma_grad"}
+    | {"bessel_i0e", "bessel_i1e", "regularized_incomplete_beta", "zeta", "tan"}
 )
-OPAQUE = frozenset(
-    {*kinds(), "pallas_call", "pure_callback", "io_callback", "ffi_call", "custom_call", "custom_lin"}
-)
+OPAQUE = frozenset({*kinds(), "pallas_call", "pure_callback", "io_callback", "ffi_call", "custom_lin"})
 """Run as they are: a loop or a mesh whose parts give nothing bad, and what carries no jaxpr at all."""
 HALF = frozenset({"float16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz"})
 DEVIATIONS = ("std", "_std", "nanstd", "standardize")
