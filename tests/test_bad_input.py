@@ -353,7 +353,7 @@ def test_a_nan_that_is_given_is_a_finding_that_names_the_leaf(case: str, check: 
     (finding,) = report["findings"]
     assert (finding["rule"], finding["layer"]) == ("non-finite", layer)
     assert message in finding["message"]
-    assert report["loss"] == "NaN"
+    assert report["flow"]["loss"] == "NaN"
 
 
 def test_fewer_batches_than_asked_for_are_told(check: Check) -> None:

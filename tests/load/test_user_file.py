@@ -133,8 +133,8 @@ def test_a_relative_import_explains_the_dotted_form(write, refused):
 
 def test_a_module_that_does_not_exist_is_told_apart_from_one_it_imports(write, refused):
     assert "There is no module `pkgx.model`" in refused(load, "pkgx.model:loss_fn").what
-    write("import not_installed_anywhere\n", name="broken.py")
-    assert "your code raised ModuleNotFoundError" in refused(load, "broken:loss_fn").what
+    write("import not_installed_anywhere\n", name="imports_a_missing_one.py")
+    assert "your code raised ModuleNotFoundError" in refused(load, "imports_a_missing_one:loss_fn").what
 
 
 def test_dataclasses_and_registered_pytrees_work(write):

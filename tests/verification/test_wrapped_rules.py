@@ -61,7 +61,7 @@ def test_a_wrong_rule_is_one_error_in_the_users_words(wrapped: Callable[[], Act]
     assert (rule.function, rule.argument, rule.verdict) == ("swish", "x", WRONG)
     first = next(check for check in found.gradients if check.parameter == "a")
     assert (first.verdict, first.cause, first.source) == (WRONG, "custom-rule", rule.source)
-    (hit,) = wrong_gradient.check(found.added_to(None), dict(wrong_gradient.limits))
+    (hit,) = wrong_gradient.check(found.record, dict(wrong_gradient.limits))
     assert hit.layer == first.layer
     assert "in the rule of `swish`" in hit.remedy
     assert found.transposition.verdict is UNSURE
