@@ -1,6 +1,6 @@
 """Which of the known cases an origin is: from the operation, its operands and what led up to it.
 
-Pure, on the record alone, so that it is tested without JAX.
+Pure, on the record alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 from gradscope.records import Cause, Origin
+from gradscope.trace.nested.registry import kinds
 
 ROOTS = frozenset({"sqrt", "rsqrt", "cbrt"})
 EXPONENTIALS = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
@@ -21,9 +22,9 @@ DOMAINS = frozenset(
     | {"bessel_i0e", "bessel_i1e", "regularized_incomplete_beta", "zeta", "tan", "random_gamma_grad"}
 )
 OPAQUE = frozenset(
-    {"scan", "while", "cond", "shard_map", "pallas_call", "pure_callback", "io_callback", "ffi_call"}
-    | {"custom_call", "custom_lin"}
+    {*kinds(), "pallas_call", "pure_callback", "io_callback", "ffi_call", "custom_call", "custom_lin"}
 )
+"""Run as they are: a loop or a mesh whose parts give nothing bad, and what carries no jaxpr at all."""
 HALF = frozenset({"float16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3b11fnuz"})
 DEVIATIONS = ("std", "_std", "nanstd", "standardize")
 NORMS = ("norm", "safe_norm", "global_norm")

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-import gradscope.nonfinite.loops  # noqa: F401  (registers how loops are walked)
 from gradscope.nonfinite.forward import ForwardOperations
+from gradscope.nonfinite.loops import walk_loop
 from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, root
 from gradscope.nonfinite.origin_record import RecordContext, to_record
 from gradscope.nonfinite.values import range_of
@@ -42,7 +42,7 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     loss_fn = replace(program, body=jaxprs.with_rule_lines(program.body)).loss
     gradient = jax.make_jaxpr(jax.value_and_grad(loss_fn))(inputs.weights, inputs.others, consts)
     forward = ForwardOperations(program.body)
-    walk = Walk(forward.primitives())
+    walk = Walk(forward.primitives(), walk_loop)
     names = [leaf.name for leaf in program.leaves]
     cells = [_input(value, name) for value, name in zip(inputs.weights, names, strict=True)]
     others = _names_of_others(batch, len(inputs.others))

@@ -14,9 +14,10 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 
 from gradscope.nonfinite.nonfinite_origin import Occurrence
-from gradscope.nonfinite.walk import CALLS
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.nested.contract import Counted, Entry
+from gradscope.trace.nested.registry import inside
 
 Path = tuple[JaxprEqn, ...]
 """From an equation of the program inward, to the operation itself."""
@@ -79,32 +80,34 @@ def operands_at(body: Body, args: Sequence[Any], path: Path, steps: Sequence[int
     values = _operands(body, args, eqn)
     if not inner:
         return values
-    name = eqn.primitive.name
-    if name in CALLS:
-        return operands_at(jaxprs.called_body(eqn), values, tuple(inner), steps)
-    if name == "cond":
-        bodies = jaxprs.branches(eqn)
-        chosen = bodies[min(max(int(values[0]), 0), len(bodies) - 1)]
-        held = any(each is inner[0] for each in chosen.eqns)
-        return operands_at(chosen, values[1:], tuple(inner), steps) if held else None
-    if name == "scan" and steps:
-        p = jaxprs.scan_params(eqn)
-        return operands_at(p.body, _inputs_of_step(p, values, steps[0]), tuple(inner), steps[1:])
-    return None
+    carried = inside(eqn)
+    if carried is None or carried.shards is not None:
+        return None
+    if carried.loop is None:
+        entry = carried.chosen(values)
+        held = any(each is inner[0] for each in entry.body.eqns)
+        ins = [values[operand] for operand in entry.operands]
+        return operands_at(entry.body, ins, tuple(inner), steps) if held else None
+    if not isinstance(carried.loop, Counted) or not steps:
+        return None
+    (step,) = carried.entries
+    return operands_at(
+        step.body, _inputs_of_step(step, carried.loop, values, steps[0]), tuple(inner), steps[1:]
+    )
 
 
-def _inputs_of_step(p: jaxprs.ScanParams, values: list[Any], number: int) -> list[Any]:
-    first, last = p.consts, p.consts + p.carry
-    consts, carry, rows = values[:first], values[first:last], values[last:]
-    step = jaxprs.compiled(p.body)
+def _inputs_of_step(entry: Entry, loop: Counted, values: list[Any], number: int) -> list[Any]:
+    ins = [values[operand] for operand in entry.operands]
+    consts, rows = ins[: entry.carried.start], ins[entry.carried.stop :]
+    carry, step = ins[entry.carried.start : entry.carried.stop], jaxprs.compiled(entry.body)
 
     def inputs(done: int) -> list[Any]:
-        index = p.length - 1 - done if p.reverse else done
+        index = loop.length - 1 - done if loop.reverse else done
         taken = [lax.dynamic_index_in_dim(row, index, 0, keepdims=False) for row in rows]
         return [*consts, *carry, *taken]
 
     for done in range(number):
-        carry = step(*inputs(done))[: p.carry]
+        carry = step(*inputs(done))[: len(carry)]
     return inputs(number)
 
 

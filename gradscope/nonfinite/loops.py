@@ -17,9 +17,10 @@ from jax.extend.core import JaxprEqn
 from gradscope.nonfinite.causality import Attribution
 from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, Occurrence
 from gradscope.nonfinite.values import NonFiniteKind, range_of
-from gradscope.nonfinite.walk import LOOPS, Surroundings, Walk
+from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.nested.contract import Counted, Entry, Inside
 
 MOST_DESCENTS = 64
 """The most steps of one loop that are walked equation by equation; later ones take over their origins."""
@@ -92,41 +93,54 @@ class _Descent:
         return [replace(out, trace=fine.trace) for out, fine in zip(blamed, self.walked, strict=True)]
 
 
-def walk_scan(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
+def walk_loop(
+    walk: Walk, eqn: JaxprEqn, inside: Inside, cells: list[Cell], occurrence: Occurrence
+) -> list[Cell]:
+    """The results of a loop, step by step where the loop as a whole gives something bad."""
     whole = _whole(walk, eqn, cells, occurrence)
-    if not any(out.value_range.kinds for out in whole):
+    if inside.loop is None or not any(out.value_range.kinds for out in whole):
         return whole
-    p = jaxprs.scan_params(eqn)
-    first, last = p.consts, p.consts + p.carry
-    consts, carry, rows = cells[:first], cells[first:last], cells[last:]
-    stepper = Stepper(walk, p.body, occurrence, p.carry)
-    blames: list[dict[NonFiniteKind, NonFiniteOrigin]] = [{} for _ in whole]
-    for done in range(p.length):
-        index = p.length - 1 - done if p.reverse else done
-        number = p.length - 1 - done if occurrence.backward else done
-        outs = stepper([*consts, *carry, *(_row(cell, index) for cell in rows)], p.consts, number)
-        carry = outs[: p.carry]
-        for known, out in zip(blames[p.carry :], outs[p.carry :], strict=True):
-            known.update({kind: origin for kind, origin in out.blame.items() if kind not in known})
-    for number, out in enumerate(carry):
-        blames[number] = dict(out.blame)
+    (entry,) = inside.entries
+    if isinstance(inside.loop, Counted):
+        blames = _steps(walk, entry, inside.loop, cells, occurrence)
+    else:
+        blames = _turns(walk, entry, inside.loop.condition, cells, occurrence)
     return _with_blame(walk, cells, whole, occurrence, blames)
 
 
-def walk_while(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
-    whole = _whole(walk, eqn, cells, occurrence)
-    if not any(out.value_range.kinds for out in whole):
-        return whole
-    p = jaxprs.while_params(eqn)
-    checks, rest = cells[: p.condition_consts], cells[p.condition_consts :]
-    consts, carry = rest[: p.body_consts], rest[p.body_consts :]
-    goes_on = jaxprs.compiled(p.condition)
-    stepper = Stepper(walk, p.body, occurrence, len(carry))
+def _steps(
+    walk: Walk, entry: Entry, loop: Counted, cells: list[Cell], occurrence: Occurrence
+) -> list[dict[NonFiniteKind, NonFiniteOrigin]]:
+    """By result, the blame after a loop of known length; of stacked results that of any step."""
+    ins = [cells[operand] for operand in entry.operands]
+    consts, rows = ins[: entry.carried.start], ins[entry.carried.stop :]
+    carry, count = ins[entry.carried.start : entry.carried.stop], len(entry.carried)
+    stepper = Stepper(walk, entry.body, occurrence, count)
+    stacked: list[dict[NonFiniteKind, NonFiniteOrigin]] = [{} for _ in entry.body.jaxpr.outvars[count:]]
+    for done in range(loop.length):
+        index = loop.length - 1 - done if loop.reverse else done
+        number = loop.length - 1 - done if occurrence.backward else done
+        outs = stepper([*consts, *carry, *(_row(cell, index) for cell in rows)], len(consts), number)
+        carry = outs[:count]
+        for known, out in zip(stacked, outs[count:], strict=True):
+            known.update({kind: origin for kind, origin in out.blame.items() if kind not in known})
+    return [*(dict(out.blame) for out in carry), *stacked]
+
+
+def _turns(
+    walk: Walk, entry: Entry, condition: Entry, cells: list[Cell], occurrence: Occurrence
+) -> list[dict[NonFiniteKind, NonFiniteOrigin]]:
+    """By result, the blame after a loop that turns as often as its condition says."""
+    ins = [cells[operand] for operand in entry.operands]
+    consts, carry = ins[: entry.carried.start], ins[entry.carried.start :]
+    asked = [cells[operand] for operand in condition.operands][: len(condition.operands) - len(carry)]
+    goes_on = jaxprs.compiled(condition.body)
+    stepper = Stepper(walk, entry.body, occurrence, len(carry))
     number = 0
-    while bool(goes_on(*(cell.value for cell in [*checks, *carry]))[0]):
-        carry = stepper([*consts, *carry], p.body_consts, number)
+    while bool(goes_on(*(cell.value for cell in [*asked, *carry]))[0]):
+        carry = stepper([*consts, *carry], len(consts), number)
         number += 1
-    return _with_blame(walk, cells, whole, occurrence, [dict(out.blame) for out in carry])
+    return [dict(out.blame) for out in carry]
 
 
 def _whole(walk: Walk, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
@@ -163,7 +177,3 @@ def _row(cell: Cell, index: int) -> Cell:
         return replace(cell, value=value)
     found = range_of(value)
     return Cell(value, found, {kind: cell.blame[kind] for kind in found.kinds}, cell.trace)
-
-
-LOOPS["scan"] = walk_scan
-LOOPS["while"] = walk_while

@@ -14,10 +14,11 @@ from gradscope.nonfinite.causes import SPECTRA, cause_of
 from gradscope.nonfinite.forward import ForwardOperations, Path, operands_at
 from gradscope.nonfinite.nonfinite_origin import CONSTANT, NonFiniteOrigin, Occurrence, Trace
 from gradscope.nonfinite.values import element
-from gradscope.nonfinite.walk import CALLS, MOVES
+from gradscope.nonfinite.walk import MOVES
 from gradscope.records import Calculation, Cause, Operation, Origin, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.layers import layer_at
+from gradscope.trace.nested.registry import has_own_rule, is_called
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 
@@ -122,9 +123,7 @@ def _source(occurrence: Occurrence, path: Path | None) -> Source | None:
 
 def _name(path: Path) -> str:
     eqn = path[-1]
-    return (
-        jaxprs.function_name(eqn) or eqn.primitive.name if eqn.primitive.name in CALLS else eqn.primitive.name
-    )
+    return (jaxprs.function_name(eqn) if is_called(eqn) else "") or eqn.primitive.name
 
 
 def _functions(calls: Sequence[object]) -> tuple[str, ...]:
@@ -133,8 +132,7 @@ def _functions(calls: Sequence[object]) -> tuple[str, ...]:
 
 
 def _has_users_rule(path: Path) -> bool:
-    custom = path[-1].primitive.name.startswith(("custom_vjp", "custom_jvp"))
-    return custom and jaxprs.is_users_function(path[-1])
+    return has_own_rule(path[-1]) and jaxprs.is_users_function(path[-1])
 
 
 def _producer_name(trace: Trace | None) -> str:
@@ -148,7 +146,7 @@ def _forward_operands(origin: NonFiniteOrigin, path: Path, context: RecordContex
     assert origin.occurrence is not None
     args = [*context.inputs.weights, *context.inputs.others]
     values = operands_at(context.program.body, args, path, origin.occurrence.steps)
-    if values is None or path[-1].primitive.name in CALLS:
+    if values is None or is_called(path[-1]):
         return ()
     if path[-1].primitive.name in SPECTRA:
         return ()

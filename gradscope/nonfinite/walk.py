@@ -19,11 +19,9 @@ from gradscope.nonfinite.nonfinite_origin import CONSTANT, Cell, NonFiniteOrigin
 from gradscope.nonfinite.values import NonFiniteKind, element, kind_of, range_of
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.nested.contract import Inside
+from gradscope.trace.nested.registry import inside
 
-CALLS = frozenset(
-    {"jit", "pjit", "closed_call", "core_call", "named_call", "checkpoint", "remat", "remat2"}
-    | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
-)
 MOVES = frozenset(
     {"reshape", "transpose", "squeeze", "expand_dims", "copy", "copy_p", "broadcast_in_dim", "rev"}
     | {"slice", "stop_gradient", "name", "optimization_barrier"}
@@ -32,9 +30,8 @@ MOVES = frozenset(
 PRINTS = frozenset({"debug_callback", "debug_print"})
 """Not run again: the user has seen what they print."""
 
-Rule = Callable[["Walk", JaxprEqn, "list[Cell]", Occurrence], "list[Cell]"]
-LOOPS: dict[str, Rule] = {}
-"""Filled by `loops.py`."""
+LoopRule = Callable[["Walk", JaxprEqn, Inside, "list[Cell]", Occurrence], "list[Cell]"]
+"""Steps through a loop; `find.py` hands `Walk` the one of `loops.py`, which needs `Walk` itself."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,10 @@ class Surroundings:
 class Walk:
     """One walk; `clock` orders origins by execution."""
 
-    def __init__(self, forward: dict[int, set[str]]) -> None:
+    def __init__(self, forward: dict[int, set[str]], loop: LoopRule) -> None:
         """`forward`: by `jaxprs.made_at`, the primitives of the program that was differentiated."""
         self._forward = forward
+        self._loop = loop
         self.clock = itertools.count()
         self._ran = itertools.count()
 
@@ -102,19 +100,16 @@ class Walk:
         return Occurrence(eqn, around.calls, around.steps, backward, primal)
 
     def _equation(self, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
-        name = eqn.primitive.name
-        around = Surroundings(occurrence.calls, occurrence.steps, occurrence.backward)
-        if name in CALLS:
-            return self.run(jaxprs.called_body(eqn), cells, around.inside(occurrence))
-        if name == "cond":
-            bodies = jaxprs.branches(eqn)
-            chosen = min(max(int(cells[0].value), 0), len(bodies) - 1)
-            return self.run(bodies[chosen], cells[1:], around.inside(occurrence))
-        if name in PRINTS:
+        carried = inside(eqn)
+        if eqn.primitive.name in PRINTS:
             return []
-        if name in LOOPS:
-            return LOOPS[name](self, eqn, cells, occurrence)
-        return self.plain(eqn, cells, occurrence)
+        if carried is None or carried.shards is not None:
+            return self.plain(eqn, cells, occurrence)
+        if carried.loop is not None:
+            return self._loop(self, eqn, carried, cells, occurrence)
+        entry = carried.chosen([cell.value for cell in cells])
+        around = Surroundings(occurrence.calls, occurrence.steps, occurrence.backward)
+        return self.run(entry.body, [cells[operand] for operand in entry.operands], around.inside(occurrence))
 
     def plain(self, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
         """Runs the equation as it is, whatever it carries."""

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
+from gradscope.trace.domains.provenance import Provenance
 from gradscope.trace.follow import literal
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.nested.registry import has_own_rule
 from gradscope.trace.placing import Placing, Spot
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join
 from gradscope.trace.stacks import Stacks
 from gradscope.trace.tracks import NOTHING, NUMBERS, of_constant
 from gradscope.trace.vocabulary import (
-    CUSTOM,
     ELEMENTWISE,
     INDEXED,
     NO_GRADIENT,
@@ -30,20 +31,10 @@ from gradscope.trace.vocabulary import (
     is_real,
     reduces,
 )
+from gradscope.trace.walk import walk
 
 
-class FlowRule(Protocol):
-    """How values pass through a primitive that carries a jaxpr; one file each in `nested/`."""
-
-    def __call__(
-        self, flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int, /
-    ) -> list[Value]: ...
-
-
-FLOW_RULES: dict[str, FlowRule] = {}
-
-
-class Flow:
+class Flow(Provenance):
     """The state of one abstract run: the bits handed out, the sites and cuts found so far."""
 
     def __init__(
@@ -58,22 +49,17 @@ class Flow:
         `made_inputs`: the loss takes no batch, so what it counts out itself (`linspace`) is its data.
         """
         leaves = len(shapes)
-        self.stacks = Stacks(shapes)
         self._made_inputs = made_inputs
         self.leaf_bits = (1 << leaves) - 1
         self.batch = 1 << leaves
         self.backward = 1 << (leaves + 1)
         self._next = leaves + 2
-        self._calls: list[JaxprEqn] = []
-        self._loops: dict[tuple[int, int], int] = {}
-        self.placing = Placing(self.stacks, same_parent, self.new_bit, self._calls)
+        self._around: list[JaxprEqn] = []
+        stacks = Stacks(shapes)
+        super().__init__(stacks, Placing(stacks, same_parent, self.new_bit, self._around))
+        self._closed_over: dict[int, Value] = {}
         self.cuts: dict[tuple[int, int], CutSite] = {}
         self.opaque: dict[tuple[int, int], JaxprEqn] = {}
-        self.pooled: dict[tuple[int, int], JaxprEqn] = {}
-
-    def loop(self, plan: Plan, index: int) -> int:
-        """A number for the loop at this place, the same in each run of the fixed point around it."""
-        return self._loops.setdefault((id(plan), index), len(self._loops) + 1)
 
     def new_bit(self) -> int:
         self._next += 1
@@ -82,29 +68,34 @@ class Flow:
     def walk(
         self, body: Body, values: Sequence[Value], plan: Plan, consts: Value | None = None
     ) -> list[Value]:
-        """Values of the outputs of `body`, given those of its inputs; sites are written into `plan`."""
-        known: dict[Any, Value] = {}
-        lead = len(plan.lead)
-        for var, const in zip(body.jaxpr.constvars, body.consts, strict=True):
-            known[var] = consts or Value(Kind.DATA, tracks=of_constant(const, lead))
-        known.update(zip(body.jaxpr.invars, values, strict=True))
+        """Values of the outputs of the whole program, given those of its inputs; sites go into `plan`.
 
-        def read(atom: Any) -> Value:
-            return Value(tracks=literal(atom, lead)) if jaxprs.is_literal(atom) else known[atom]
+        `consts`: what the arrays are that the program itself closes over, where they are not plain data.
+        """
+        if consts is not None:
+            self._closed_over[id(plan)] = consts
+        return walk(self, body, values, plan)
 
-        for index, eqn in enumerate(body.eqns):
-            ins = [read(atom) for atom in eqn.invars]
-            rule = FLOW_RULES.get(eqn.primitive.name)
-            self._note_activation(eqn, ins)
-            self._calls.insert(0, eqn)
-            outs = rule(self, eqn, ins, plan, index) if rule else self.plain(eqn, ins, plan, index)
-            self._calls.pop(0)
-            known.update(zip(eqn.outvars, outs, strict=True))
-        return [read(atom) for atom in body.jaxpr.outvars]
+    def literal(self, atom: Any, place: Plan) -> Value:
+        return Value(tracks=literal(atom, len(place.lead)))
 
-    def plain(self, eqn: JaxprEqn, ins: list[Value], plan: Plan, index: int) -> list[Value]:
+    def constant(self, value: Any, place: Plan) -> Value:
+        known = self._closed_over.get(id(place))
+        return known or Value(Kind.DATA, tracks=of_constant(value, len(place.lead)))
+
+    def before(self, eqn: JaxprEqn, values: list[Value], place: Plan, index: int) -> None:
+        del place, index
+        self._note_activation(eqn, values)
+        self._around.insert(0, eqn)
+
+    def after(self, eqn: JaxprEqn, outs: list[Value], place: Plan, index: int) -> list[Value]:
+        del eqn, place, index
+        self._around.pop(0)
+        return outs
+
+    def plain(self, eqn: JaxprEqn, values: list[Value], place: Plan, index: int) -> list[Value]:
         """An equation that is run as it is: a view, a consumer of weights, or anything else."""
-        name = eqn.primitive.name
+        ins, plan, name = values, place, eqn.primitive.name
         if name in SIDE_BY_SIDE and len(ins) == len(eqn.outvars) > 1:
             return list(ins)
         lead = len(plan.lead)
@@ -116,7 +107,7 @@ class Flow:
             base = replace(base, reads=base.reads | self.backward)
         passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
         base = self._cut(eqn, ins, base, any(passes), plan, index)
-        layers_inside = sum(v.is_weight() for v in ins) > (2 if name in CUSTOM else 0)
+        layers_inside = sum(v.is_weight() for v in ins) > (2 if has_own_rule(eqn) else 0)
         if layers_inside and jaxprs.carries_program(eqn):
             self.opaque[id(plan), index] = eqn
         outs = [
@@ -154,7 +145,7 @@ class Flow:
         key = (id(plan), index)
         bit = self.cuts[key].bit if key in self.cuts else self.new_bit()
         on_weight = any(v.kind is Kind.WEIGHT and v.grad & lost for v in ins)
-        self.cuts[key] = CutSite(bit, eqn, tuple(self._calls), lost, on_weight)
+        self.cuts[key] = CutSite(bit, eqn, tuple(self._around), lost, on_weight)
         return replace(base, reads=base.reads | bit)
 
     def _place(self, spot: Spot, ins: list[Value], out: Value) -> Value:

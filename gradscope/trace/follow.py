@@ -13,6 +13,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Lookup
+from gradscope.trace.nested.registry import is_called
 from gradscope.trace.tracks import (
     LONGEST,
     NOTHING,
@@ -28,6 +29,7 @@ from gradscope.trace.tracks import (
     picked,
     reshaped,
 )
+from gradscope.trace.walk import straight
 
 ELEMENTWISE = frozenset(
     {"add", "add_any", "sub", "mul", "div", "max", "min", "pow", "integer_pow", "neg", "abs", "sign", "exp"}
@@ -58,7 +60,7 @@ def follow(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[
         return [_counting(eqn, lead)]
     if not any(ins):
         return nothing
-    if jaxprs.calls_function(eqn):
+    if is_called(eqn):
         return _through(eqn, ins, lead, same)
     rule = RULES.get(name)
     if rule is not None:
@@ -77,16 +79,13 @@ def follow(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[
 
 def _through(eqn: JaxprEqn, ins: Sequence[Tracks], lead: int, same: Same) -> list[Tracks]:
     """A function whose derivative is its own affair: what it does to its operands is plain."""
+
+    def equation(_: int, inner: JaxprEqn, values: list[Tracks]) -> list[Tracks]:
+        return follow(inner, values, lead, same)
+
     body = jaxprs.called_body(eqn)
-    known: dict[Any, Tracks] = dict(zip(body.jaxpr.invars, ins, strict=False))
-
-    def read(atom: Any) -> Tracks:
-        return literal(atom, lead) if jaxprs.is_literal(atom) else known.get(atom, NOTHING)
-
-    for inner in body.eqns:
-        outs = follow(inner, [read(atom) for atom in inner.invars], lead, same)
-        known.update(zip(inner.outvars, outs, strict=True))
-    return [read(atom) for atom in body.jaxpr.outvars]
+    nothing = [NOTHING] * len(body.consts)
+    return straight(body, ins, nothing, lambda atom: literal(atom, lead), equation)
 
 
 def literal(atom: Any, lead: int) -> Tracks:

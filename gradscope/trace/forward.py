@@ -1,44 +1,27 @@
 """Runs a jaxpr for its values alone, entering everything that a gradient need not come back through.
 
-`interpret` rebuilds a program so that it can be differentiated; here nothing is, so the bodies of custom
+`interpret` rebuilds a program so that it can be differentiated; here nothing is, so the jaxprs of custom
 rules and of `while` can be entered too, and a state can be threaded through all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
-
-Path = tuple[int, ...]
-"""Where an equation stands: its index, then for each level inside the number of the body and the index."""
-
-CALLS = frozenset(
-    {"jit", "pjit", "closed_call", "core_call", "named_call", "eval_jaxpr", "checkpoint", "remat", "remat2"}
-    | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
-)
-"""What is entered as if it were written out."""
-
-LOOPS = frozenset({"scan", "while"})
-ENTERED = CALLS | LOOPS | {"cond"}
+from gradscope.trace.nested.contract import Entry, Inside
+from gradscope.trace.nested.registry import inside, rebuild
+from gradscope.trace.walk import Path, straight
 
 
-def bodies(eqn: JaxprEqn) -> list[Body]:
-    """The programs of an equation in the order of their numbers in a path; none where it is not entered."""
-    name = eqn.primitive.name
-    if name in CALLS:
-        return [jaxprs.called_body(eqn)]
-    if name == "scan":
-        return [jaxprs.scan_params(eqn).body]
-    if name == "while":
-        return [jaxprs.while_params(eqn).body]
-    return list(jaxprs.branches(eqn)) if name == "cond" else []
+def entries(eqn: JaxprEqn) -> tuple[Entry, ...]:
+    """The jaxprs of an equation that can be entered; none where it runs on the devices of a mesh."""
+    carried = inside(eqn)
+    return () if carried is None or carried.shards is not None else carried.entries
 
 
 class Forward:
@@ -62,67 +45,26 @@ class Forward:
 
     def run(self, body: Body, args: Sequence[Any], state: Any, path: Path = ()) -> tuple[list[Any], Any]:
         """The outputs of `body` at `args`, and the state after it."""
-        env: dict[Any, Any] = dict(zip(body.jaxpr.constvars, body.consts, strict=True))
-        env.update(zip(body.jaxpr.invars, args, strict=True))
 
-        def read(atom: Any) -> Any:
-            return self.constant(atom) if jaxprs.is_literal(atom) else env[atom]
-
-        for index, eqn in enumerate(body.eqns):
-            values = [read(atom) for atom in eqn.invars]
+        def equation(index: int, eqn: JaxprEqn, values: list[Any]) -> list[Any]:
+            nonlocal state
             at = (*path, index)
             state = self.seen(at, values, state)
-            if eqn.primitive.name in ENTERED and self.enters(eqn, at):
-                outs, state = self._enter(eqn, values, state, at)
-            else:
-                outs = self.plain(eqn, values)
-            env.update(zip(eqn.outvars, outs, strict=True))
-        return [read(atom) for atom in body.jaxpr.outvars], state
+            carried = inside(eqn) if entries(eqn) and self.enters(eqn, at) else None
+            if carried is None:
+                return self.plain(eqn, values)
+            outs, state = self._enter(eqn, carried, values, state, at)
+            return outs
 
-    def _enter(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        name = eqn.primitive.name
-        if name == "cond":
-            return self._cond(eqn, values, state, at)
-        if name == "scan":
-            return self._scan(eqn, values, state, at)
-        if name == "while":
-            return self._while(eqn, values, state, at)
-        return self.run(jaxprs.called_body(eqn), values, state, (*at, 0))
+        return straight(body, args, body.consts, self.constant, equation), state
 
-    def _cond(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        def branch(number: int, body: Body) -> Callable[..., Any]:
-            return lambda operands, state: self.run(body, operands, state, (*at, number))
+    def _enter(
+        self, eqn: JaxprEqn, carried: Inside, values: list[Any], state: Any, at: Path
+    ) -> tuple[list[Any], Any]:
+        def run(entry: Entry, values: list[Any], state: Any, row: Any) -> tuple[list[Any], Any, Any]:
+            return *self.run(entry.body, values, state, (*at, entry.number)), row
 
-        ways = [branch(number, body) for number, body in enumerate(jaxprs.branches(eqn))]
-        return lax.switch(values[0], ways, values[1:], state)  # type: ignore[no-any-return]
-
-    def _scan(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        p = jaxprs.scan_params(eqn)
-        consts, carry, rows = (
-            values[: p.consts],
-            values[p.consts : p.consts + p.carry],
-            values[p.consts + p.carry :],
-        )
-
-        def step(before: Any, row: Any) -> Any:
-            carry, state = before
-            outs, state = self.run(p.body, [*consts, *carry, *row], state, (*at, 0))
-            return (outs[: p.carry], state), outs[p.carry :]
-
-        (carry, state), ys = lax.scan(step, (carry, state), rows, p.length, reverse=p.reverse)
-        return [*carry, *ys], state
-
-    def _while(self, eqn: JaxprEqn, values: list[Any], state: Any, at: Path) -> tuple[list[Any], Any]:
-        p = jaxprs.while_params(eqn)
-        first, last = p.condition_consts, p.condition_consts + p.body_consts
-        asked, consts, carry = values[:first], values[first:last], values[last:]
-
-        def goes_on(now: Any) -> Any:
-            outs, _ = self.run(p.condition, [*asked, *now[0]], None, (*at, 1))
-            return outs[0]
-
-        def step(now: Any) -> Any:
-            return self.run(p.body, [*consts, *now[0]], now[1], (*at, 0))
-
-        carry, state = lax.while_loop(goes_on, step, (carry, state))
-        return list(carry), state
+        if carried.calls:
+            # In place: a checkpoint would only keep XLA from seeing through it, and a rule is not wanted.
+            return run(carried.entries[0], values, state, ())[:2]
+        return rebuild(eqn, values, run, state, ())[:2]

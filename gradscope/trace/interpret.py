@@ -1,13 +1,13 @@
 """Runs a jaxpr with taps at the sites of its plan.
 
-An equation that carries sites is rebuilt by the rule of its primitive from public JAX functions; runs
-of other equations are evaluated by JAX itself, as they are.
+An equation that carries sites is rebuilt from public JAX functions, as its file in `nested/`
+says; runs of other equations are evaluated by JAX itself, as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from jax.extend.core import JaxprEqn, Var
 
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body, MeshAxes
+from gradscope.trace.nested.contract import Entry
+from gradscope.trace.nested.registry import inside, rebuild
 from gradscope.trace.probe import Distance, distance, no_distance
 from gradscope.trace.sites import Plan, Probe, Site
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape
@@ -37,17 +39,6 @@ Found = Stats | Distance
 """What is found of a value at a site, or of a probe. A pytree of arrays with the leading axes of the slot."""
 
 
-class RunRule(Protocol):
-    """How a primitive that carries a jaxpr runs with taps inside; one file each in `nested/`."""
-
-    def __call__(
-        self, taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int, /
-    ) -> list[Any]: ...
-
-
-RUN_RULES: dict[str, RunRule] = {}
-
-
 class Taps:
     """The slots of one level of nesting, and the forward statistics gathered on it."""
 
@@ -61,9 +52,6 @@ class Taps:
     def below(self, slots: Slots, mesh: MeshAxes = ()) -> Taps:
         """The taps of one step, branch or device of a carried jaxpr."""
         return Taps(slots, self._selection, self._mesh + mesh)
-
-    def slots_of(self, plan: Plan) -> Slots:
-        return {site.id: self.slots[site.id] for site in plan.sites()}
 
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
@@ -118,8 +106,7 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
         if index in busy:
             _run_plain(body, waiting, env)
             waiting = []
-            rule = RUN_RULES[eqn.primitive.name]
-            outs = rule(taps, eqn, [read(atom) for atom in eqn.invars], plan, index)
+            outs = _enter(taps, eqn, [read(atom) for atom in eqn.invars], plan, index)
             env.update(zip(eqn.outvars, outs, strict=True))
         else:
             waiting.append(eqn)
@@ -130,6 +117,26 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
             env[var] = taps.tap(plan.taps[index], env[var])
     _run_plain(body, waiting, env)
     return [read(atom) for atom in body.jaxpr.outvars]
+
+
+def _enter(taps: Taps, eqn: JaxprEqn, values: list[Any], plan: Plan, index: int) -> list[Any]:
+    """The results of an equation that carries sites or probes; its slots go in as rows."""
+    carried = inside(eqn)
+    assert carried is not None
+    plans = [plan.inner[index, entry.number] for entry in carried.entries]
+    mesh = () if carried.shards is None else carried.shards.typed
+
+    def run(entry: Entry, values: list[Any], state: Any, slots: Slots) -> tuple[list[Any], Any, Any]:
+        inner, below, first = plan.inner[index, entry.number], taps.below(slots, mesh), entry.carried.start
+        states = {first + place: site for place, site in inner.entry.items()}
+        inputs = [below.tap(states[i], value) if i in states else value for i, value in enumerate(values)]
+        outs = evaluate(entry.body, inputs, inner, below)
+        return outs, state, {**below.forward, **below.unreached(plans, len(plan.lead))}
+
+    slots = {site.id: taps.slots[site.id] for inner in plans for site in inner.sites()}
+    outs, _, found = rebuild(eqn, values, run, (), slots)
+    taps.forward.update(found)
+    return outs
 
 
 def _run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn
 
-import gradscope.trace.nested  # noqa: F401  (registers the rules)
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source

@@ -72,6 +72,12 @@ def is_real(aval: Any) -> bool:
     return hasattr(aval, "dtype") and jnp.issubdtype(aval.dtype, jnp.inexact)
 
 
+def is_integer(aval: Any) -> bool:
+    """An integer or boolean array."""
+    kinds = (jnp.integer, jnp.bool_)
+    return hasattr(aval, "dtype") and any(jnp.issubdtype(aval.dtype, kind) for kind in kinds)
+
+
 def scales(eqn: JaxprEqn, ins: list[Value]) -> bool:
     """A site times numbers that are fewer than its elements: a temperature, a norm of each row."""
     sited, other = eqn.invars if ins[0].site is not None else reversed(eqn.invars)

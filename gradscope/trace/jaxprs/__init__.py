@@ -18,6 +18,7 @@ from gradscope.trace.jaxprs.axes import (
     slices as slices,
 )
 from gradscope.trace.jaxprs.custom_rules import (
+    CUSTOM_RULES as CUSTOM_RULES,
     CannotWiden as CannotWiden,
     CustomRule as CustomRule,
     RuleKey as RuleKey,
@@ -60,7 +61,6 @@ from gradscope.trace.jaxprs.programs import (
     body_of as body_of,
     branches as branches,
     called_body as called_body,
-    calls_function as calls_function,
     carries_program as carries_program,
     checkpoint_options as checkpoint_options,
     function_name as function_name,

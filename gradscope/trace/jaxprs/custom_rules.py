@@ -16,6 +16,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var, jaxpr_as_fun
 from gradscope.trace.jaxprs.locations import is_user_file
 from gradscope.trace.jaxprs.programs import Body, body_of, called_body, inner_bodies, is_literal
 
+CUSTOM_RULES = {"custom_jvp_call": "custom_jvp", "custom_vjp_call": "custom_vjp"}
+"""By name of the primitive, what the user writes."""
+
 
 class RuleKey(NamedTuple):
     """What tells one user-written rule from another: two functions of one name are two rules."""
@@ -50,8 +53,8 @@ class CustomRule:
 
 def custom_rule(eqn: JaxprEqn) -> CustomRule | None:
     """The rule of the equation, or `None` for an equation without one."""
-    name = eqn.primitive.name
-    if not name.startswith(("custom_vjp_call", "custom_jvp_call")):
+    kind = CUSTOM_RULES.get(eqn.primitive.name)
+    if kind is None:
         return None
     body = called_body(eqn)
     consts = int(eqn.params.get("num_consts", 0))
@@ -66,7 +69,7 @@ def custom_rule(eqn: JaxprEqn) -> CustomRule | None:
             rules = [_said(getattr(eqn.params.get(key), "debug_info", None)) for key in _RULES]
             users = [(function, *rule[1:]) for rule in rules if rule[1] and is_user_file(rule[1])]
             function, file, line = next(iter(users), (function, file, line))
-    return CustomRule(name[:10], function, file, line, consts, names, body)
+    return CustomRule(kind, function, file, line, consts, names, body)
 
 
 _RULES = ("bwd", "fwd_jaxpr_thunk", "jvp_jaxpr_fun")

@@ -59,16 +59,6 @@ def called_body(eqn: JaxprEqn) -> Body:
     raise KeyError(eqn.primitive.name)
 
 
-def calls_function(eqn: JaxprEqn) -> bool:
-    """It does what one function does to its operands, with a derivative of its own or without."""
-    return eqn.primitive.name in _CALLS
-
-
-_CALLS = frozenset(
-    {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
-)
-
-
 def branches(eqn: JaxprEqn) -> tuple[Body, ...]:
     return tuple(body_of(branch) for branch in eqn.params["branches"])
 

@@ -1,5 +1,1 @@
-"""One file for each primitive that carries a jaxpr: how values flow through it, how it runs tapped."""
-
-from gradscope.trace.nested import call, checkpoint, cond, scan, shard_map
-
-__all__ = ["call", "checkpoint", "cond", "scan", "shard_map"]
+"""One file for each kind of primitive that carries a jaxpr; `contract.py` says what such a file has."""

@@ -1,4 +1,4 @@
-"""`jit`, `closed_call` and their like: a function called in place, entered as if it were written out."""
+"""`jit` and its like: a function called in place, entered as if it were written out."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
-from gradscope.trace.interpret import RUN_RULES, Taps, evaluate
 from gradscope.trace.jaxprs import called_body
-from gradscope.trace.sites import Plan, Value
+from gradscope.trace.nested.contract import Entry, Inside, Run
+
+NAMES = frozenset({"jit", "closed_call", "eval_jaxpr"})
+"""`closed_call` ends with JAX 0.10."""
 
 
-def flow_call(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    return flow.walk(called_body(eqn), values, plan.enter(index))
+def inside(eqn: JaxprEqn) -> Inside:
+    return Inside((Entry(0, called_body(eqn), tuple(range(len(eqn.invars)))),), inlined=True)
 
 
-def run_call(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
-    return evaluate(called_body(eqn), args, plan.inner[index, 0], taps)
-
-
-for _name in ("jit", "pjit", "closed_call", "core_call", "named_call"):
-    FLOW_RULES[_name] = flow_call
-    RUN_RULES[_name] = run_call
+def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
+    return run(inside(eqn).entries[0], values, state, rows)

@@ -1,4 +1,4 @@
-"""`jax.checkpoint`: the sinks are arguments of the rematerialized function, its policy stays in force."""
+"""`jax.checkpoint`: what goes in beside is an argument of the function, its policy stays in force."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ from typing import Any
 import jax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
-from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jaxprs import called_body, checkpoint_options
-from gradscope.trace.sites import Plan, Value
+from gradscope.trace.nested.contract import Entry, Inside, Run
+
+NAMES = frozenset({"remat2"})
 
 
-def flow_checkpoint(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    return [out.across() for out in flow.walk(called_body(eqn), values, plan.enter(index))]
+def inside(eqn: JaxprEqn) -> Inside:
+    return Inside((Entry(0, called_body(eqn), tuple(range(len(eqn.invars)))),))
 
 
-def run_checkpoint(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
-    inner = plan.inner[index, 0]
+def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
+    entry = inside(eqn).entries[0]
 
-    def body(args: list[Any], slots: Slots) -> Any:
-        below = taps.below(slots)
-        return evaluate(called_body(eqn), args, inner, below), below.forward
+    def body(values: list[Any], state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
+        return run(entry, values, state, rows)
 
-    outs, forward = jax.checkpoint(body, **checkpoint_options(eqn))(args, taps.slots_of(inner))
-    taps.forward.update(forward)
-    return list(outs)
-
-
-for _name in ("checkpoint", "remat", "remat2"):
-    FLOW_RULES[_name] = flow_checkpoint
-    RUN_RULES[_name] = run_checkpoint
+    outs, state, found = jax.checkpoint(body, **checkpoint_options(eqn))(values, state, rows)
+    return list(outs), state, found

@@ -1,51 +1,28 @@
-"""`lax.cond` and `lax.switch`: each branch is tapped; a branch not taken leaves zeros."""
+"""`lax.cond` and `lax.switch`: the first operand says which jaxpr runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from jax import lax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.dataflow import FLOW_RULES, Flow
-from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
-from gradscope.trace.jaxprs import Body, branches
-from gradscope.trace.sites import Plan, Value, join
+from gradscope.trace.jaxprs import branches
+from gradscope.trace.nested.contract import Entry, Inside, Run
+
+NAMES = frozenset({"cond"})
 
 
-def flow_cond(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
-    chosen, *operands = values
-    ways = [
-        flow.walk(body, [v.across() for v in operands], plan.enter(index, number))
-        for number, body in enumerate(branches(eqn))
-    ]
-    outs = [join([way[i] for way in ways]) for i in range(len(eqn.outvars))]
-    return [replace(out, reads=out.reads | chosen.reads) for out in outs]
+def inside(eqn: JaxprEqn) -> Inside:
+    operands = tuple(range(1, len(eqn.invars)))
+    entries = (Entry(number, body, operands) for number, body in enumerate(branches(eqn)))
+    return Inside(tuple(entries), chosen_by=0)
 
 
-def run_cond(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
-    chosen, *operands = args
-    bodies = branches(eqn)
-    plans = [plan.inner[index, number] for number in range(len(bodies))]
-    slots: Slots = {}
-    for way in plans:
-        slots.update(taps.slots_of(way))
+def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
+    def branch(entry: Entry) -> Callable[..., tuple[list[Any], Any, Any]]:
+        return lambda operands, state, rows: run(entry, operands, state, rows)
 
-    def branch(body: Body, way: Plan) -> Callable[..., Any]:
-        def run(operands: list[Any], slots: Slots) -> Any:
-            below = taps.below(slots)
-            outs = evaluate(body, operands, way, below)
-            return outs, {**below.forward, **below.unreached(plans, len(plan.lead))}
-
-        return run
-
-    functions = [branch(body, way) for body, way in zip(bodies, plans, strict=True)]
-    outs, forward = lax.switch(chosen, functions, operands, slots)
-    taps.forward.update(forward)
-    return list(outs)
-
-
-FLOW_RULES["cond"] = flow_cond
-RUN_RULES["cond"] = run_cond
+    ways = [branch(entry) for entry in inside(eqn).entries]
+    return lax.switch(values[0], ways, values[1:], state, rows)  # type: ignore[no-any-return]

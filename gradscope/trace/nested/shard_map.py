@@ -1,7 +1,6 @@
-"""`jax.shard_map`: each device keeps the statistics of its own shard, side by side on one leading axis.
+"""`jax.shard_map`: what goes in beside is one row for each device, and so is what is found.
 
-A sink enters as one row per device, so no collective runs for it; rows are put together afterwards.
-Typing a sink as varying over the whole mesh is what keeps JAX from summing its gradient over devices.
+Typing what is found as varying over the whole mesh is what keeps JAX from summing a gradient over devices.
 """
 
 from __future__ import annotations
@@ -13,57 +12,38 @@ import jax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
-from gradscope.trace.dataflow import FLOW_RULES, Flow
-from gradscope.trace.interpret import RUN_RULES, Slots, Taps, evaluate
 from gradscope.trace.jaxprs import shard_map_params
-from gradscope.trace.sites import Axis, Plan, Value
-from gradscope.trace.tracks import NOTHING, Tracks, into_loop
+from gradscope.trace.nested.contract import Entry, Inside, Run, Shards
+
+NAMES = frozenset({"shard_map"})
 
 
-def flow_shard_map(flow: Flow, eqn: JaxprEqn, values: list[Value], plan: Plan, index: int) -> list[Value]:
+def inside(eqn: JaxprEqn) -> Inside:
     p = shard_map_params(eqn)
-    inner = plan.enter(index, axis=Axis(math.prod(size for _, size in p.axes), devices=True))
-    ins = [
-        v.across(tracks=_whole(into_loop(v.tracks, len(plan.lead)), spec, len(inner.lead)))
-        for v, spec in zip(values, p.in_specs, strict=True)
-    ]
-    return [out.across(tracks=NOTHING) for out in flow.walk(p.body, ins, inner)]
+    spread = tuple(tuple(axis for axis, names in enumerate(spec) if names) for spec in p.in_specs)
+    devices = math.prod(size for _, size in p.axes)
+    entry = Entry(0, p.body, tuple(range(len(eqn.invars))))
+    return Inside((entry,), shards=Shards(devices, spread, p.axes if p.check_vma else ()))
 
 
-def _whole(tracks: Tracks, spec: Any, lead: int) -> Tracks:
-    """A device sees a part of an axis that is spread over devices, and does not know which."""
-    spread = [axis for axis, names in enumerate(spec) if names]
-    return {
-        key: track for key, track in tracks.items() if all(track.shape[lead + axis] == 1 for axis in spread)
-    }
-
-
-def run_shard_map(taps: Taps, eqn: JaxprEqn, args: list[Any], plan: Plan, index: int) -> list[Any]:
-    p = shard_map_params(eqn)
-    inner = plan.inner[index, 0]
-    names = tuple(name for name, _ in p.axes)
+def rebuild(eqn: JaxprEqn, values: list[Any], run: Run, state: Any, rows: Any) -> tuple[list[Any], Any, Any]:
+    """`state` has to be empty: it would have to go from device to device."""
+    p, carried = shard_map_params(eqn), inside(eqn)
+    assert carried.shards is not None
+    names, typed = tuple(name for name, _ in p.axes), carried.shards.typed
     per_device = jaxprs.sharded_along(names)
 
-    def body(args: list[Any], slots: Slots) -> Any:
-        below = taps.below(jax.tree.map(lambda rows: rows[0], slots), typed)
-        outs = evaluate(p.body, args, inner, below)
-        return outs, jax.tree.map(lambda stats: jaxprs.make_varying(stats, typed)[None], below.forward)
+    def body(values: list[Any], rows: Any) -> Any:
+        outs, _, found = run(carried.entries[0], values, (), jax.tree.map(lambda each: each[0], rows))
+        return outs, jax.tree.map(lambda each: jaxprs.make_varying(each, typed)[None], found)
 
-    slots = taps.slots_of(inner)
-    found = [*slots, *(probe.id for probe in inner.all_probes())]
-    typed = p.axes if p.check_vma else ()
     mapped = jax.shard_map(
         body,
         mesh=p.mesh,
-        in_specs=(list(p.in_specs), dict.fromkeys(slots, per_device)),
-        out_specs=(list(p.out_specs), dict.fromkeys(found, per_device)),
+        in_specs=(list(p.in_specs), per_device),
+        out_specs=(list(p.out_specs), per_device),
         check_vma=p.check_vma,
         axis_names=frozenset(names),
     )
-    outs, forward = mapped(args, slots)
-    taps.forward.update(forward)
-    return list(outs)
-
-
-FLOW_RULES["shard_map"] = flow_shard_map
-RUN_RULES["shard_map"] = run_shard_map
+    outs, found = mapped(values, rows)
+    return list(outs), state, found

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
-from gradscope.trace.forward import Forward, Path
+from gradscope.trace.forward import Forward
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.walk import Path
 
 Kept = dict[str, Any]
 """Of one equation: `visits`, how often it ran, and `rows`, for each operand the kept ones side by side.

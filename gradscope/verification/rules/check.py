@@ -12,9 +12,9 @@ import jax
 from gradscope.records import RuleCheck, Verdict
 from gradscope.records.progress import Progress, silent
 from gradscope.trace.compiling import compile_program, free_memory
-from gradscope.trace.forward import Path as Route
 from gradscope.trace.jaxprs import Body, RuleKey
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.walk import Path as Route
 from gradscope.verification.rules.capture import capture, operands
 from gradscope.verification.rules.derivatives import DerivativeRequest, Programs, Values, real_results
 from gradscope.verification.rules.find import RuleCall, find_rule_calls

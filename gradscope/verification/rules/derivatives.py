@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import Compiled, compile_program, users_errors
-from gradscope.trace.forward import Forward, Path
+from gradscope.trace.forward import Forward
 from gradscope.trace.vocabulary import is_real
+from gradscope.trace.walk import Path
 from gradscope.verification.rules.find import RuleCall
 
 Vector = NDArray[Any]

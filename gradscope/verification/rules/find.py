@@ -16,11 +16,14 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.records import Source
 from gradscope.trace import jaxprs
-from gradscope.trace.forward import LOOPS, Path, bodies
+from gradscope.trace.domains.needed import Needed
+from gradscope.trace.domains.reach import Reach
+from gradscope.trace.forward import entries
 from gradscope.trace.jaxprs import Body, CustomRule
-from gradscope.trace.reach import Needed, Reach
+from gradscope.trace.nested.registry import inside
 from gradscope.trace.sources import source_at
 from gradscope.trace.vocabulary import is_real
+from gradscope.trace.walk import Path, walk
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,15 @@ class RuleCall:
 def find_rule_calls(body: Body, weights: int) -> tuple[RuleCall, ...]:
     """In program order; the first `weights` inputs are the parameters, the first output is the loss."""
     reach, needed = Reach(), Needed()
-    reach.run(body, [int(i < weights) for i in range(len(body.jaxpr.invars))])
+    walk(reach, body, [int(i < weights) for i in range(len(body.jaxpr.invars))], ())
     needed.run(body, [i == 0 for i in range(len(body.jaxpr.outvars))])
     found = []
-    for path, eqn, looped, inside in _equations(body, (), False, None):
+    for path, eqn, looped, around in _equations(body, (), False, None):
         rule = jaxprs.custom_rule(eqn)
         if rule is not None:
             reached = tuple(map(bool, reach.ins.get(path, [1] * len(eqn.invars))))
-            wanted = tuple(needed.outs.get(path, [inside is not None] * len(eqn.outvars)))
-            found.append(RuleCall(path, eqn, rule, looped, inside, reached, wanted))
+            wanted = tuple(needed.outs.get(path, [around is not None] * len(eqn.outvars)))
+            found.append(RuleCall(path, eqn, rule, looped, around, reached, wanted))
     return tuple(found)
 
 
@@ -98,15 +101,17 @@ def count_rules(body: Body, weights: int) -> int:
 
 
 def _equations(
-    body: Body, path: Path, looped: bool, inside: str | None
+    body: Body, path: Path, looped: bool, around: str | None
 ) -> Iterator[tuple[Path, JaxprEqn, bool, str | None]]:
     for index, eqn in enumerate(body.eqns):
         at = (*path, index)
-        yield at, eqn, looped, inside
-        inner, name = bodies(eqn), eqn.primitive.name
-        opaque = inside if inner else inside or name
-        for number, below in enumerate(inner or jaxprs.inner_bodies(eqn)):
-            yield from _equations(below, (*at, number), looped or name in LOOPS, opaque)
+        yield at, eqn, looped, around
+        entered, carried = entries(eqn), inside(eqn)
+        bodies = [entry.body for entry in entered] or jaxprs.inner_bodies(eqn)
+        again = looped or (carried is not None and carried.loop is not None)
+        opaque = around if entered else around or eqn.primitive.name
+        for number, below in enumerate(bodies):
+            yield from _equations(below, (*at, number), again, opaque)
 
 
 def _size(aval: Any) -> int:

@@ -16,6 +16,7 @@ from jax import lax
 from gradscope.trace.domains.intervals.known import Known
 from gradscope.trace.domains.intervals.survey import Survey
 from gradscope.trace.jaxprs import body_of
+from gradscope.trace.walk import walk
 
 X = np.array([[-3.0, -1.0, -0.5, 0.0], [0.25, 0.5, 1.0, 3.0], [1e-3, -1e-3, 2.0, -2.0]], np.float32)
 Y = np.roll(X, 5).reshape(3, 4)
@@ -96,7 +97,7 @@ def run(tree: Tree, x: Any, y: Any) -> Any:
 def known_of(tree: Tree) -> Known:
     closed = jax.make_jaxpr(lambda x, y: run(tree, x, y))(X, Y)
     ends = Known(-3.0, 3.0)
-    (out,) = Survey(made_inputs=False).walk(body_of(closed), [ends, ends], None)
+    (out,) = walk(Survey(made_inputs=False), body_of(closed), [ends, ends], None)
     return out
 
 

@@ -9,6 +9,7 @@ from gradscope.trace.domains.intervals.known import Known
 from gradscope.trace.domains.intervals.survey import Survey
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Program
+from gradscope.trace.walk import walk
 
 __all__ = ["Candidate", "find_hazards"]
 
@@ -20,7 +21,7 @@ def find_hazards(program: Program, batch: Any) -> tuple[Candidate, ...]:
     survey = Survey(made_inputs=not drawn)
     weights = [Known(reads=PARAMS, grad=PARAMS)] * len(program.leaves)
     ins = [*weights, *[Known()] * rest, *[Known(reads=BATCH)] * drawn, Known()]
-    loss = survey.walk(program.body, ins, program.plan)[0]
+    loss = walk(survey, program.body, ins, program.plan)[0]
     found = []
     for candidate in survey.candidates.values():
         if candidate.bit & (loss.grad if candidate.backward else loss.reads):

@@ -1,104 +1,97 @@
-"""How what is known passes through the primitives that carry a jaxpr."""
+"""How what is known changes on the way into a jaxpr that an equation carries, and out of it."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Protocol
 
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.intervals.known import INF, Known, bits, either, latest, replace
+from gradscope.trace.nested.contract import Entry, Until
 from gradscope.trace.sites import Plan
-from gradscope.trace.vocabulary import CUSTOM
+from gradscope.trace.walk import Domain, Visit
 
-if TYPE_CHECKING:
-    from gradscope.trace.domains.intervals.survey import Survey
+Place = Plan | None
+"""The plan of a jaxpr; without one nothing is noted there."""
 
-
-class Nested(Protocol):
-    def __call__(
-        self, survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, /
-    ) -> list[Known]: ...
+VARIANCES = ("_var", "var")
+"""Functions of `jax.numpy` whose result has a standard deviation as its root."""
 
 
-def _below(plan: Plan | None, index: int, number: int = 0) -> Plan | None:
-    """Nothing is noted where the flow pass does not enter."""
-    return plan.inner.get((index, number)) if plan is not None else None
+class Intervals(Domain[Known, Place]):
+    """Ranges of values, through everything but a loop whose length nobody knows."""
+
+    def __init__(self) -> None:
+        self.around: list[JaxprEqn] = []
+        """The equation at hand and those around it, innermost first."""
+
+    def join(self, values: list[Known]) -> Known:
+        return either(values)
+
+    def before(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> None:
+        del values, place, index
+        self.around.insert(0, eqn)
+
+    def after(self, eqn: JaxprEqn, outs: list[Known], place: Place, index: int) -> list[Known]:
+        del eqn
+        self.around.pop(0)
+        site = place.taps.get(index) if place is not None else None
+        return outs if site is None else [replace(out, site=site.id) for out in outs]
+
+    def enters(self, visit: Visit[Known, Place]) -> bool:
+        return not isinstance(visit.inside.loop, Until)
+
+    def below(self, visit: Visit[Known, Place], entry: Entry) -> Place:
+        """Nothing is noted where the flow pass does not enter, nor where the derivative is a rule."""
+        if visit.place is None or visit.inside.own_rule:
+            return None
+        return visit.place.inner.get((visit.index, entry.number))
+
+    def entering(self, visit: Visit[Known, Place], entry: Entry) -> list[Known]:
+        ins = super().entering(visit, entry)
+        if visit.inside.shards is not None:
+            return [seen_across(known) for known in ins]
+        changing = {*entry.carried, *entry.rows}
+        return [seen_across(known) if i in changing else known for i, known in enumerate(ins)]
+
+    def again(self, before: Known, after: Known, visit: Visit[Known, Place], *, first: bool) -> Known:
+        """An end that moves within a loop moves on: to 0 where it is above, else to infinity."""
+        del visit, first
+        both = seen_across(either([before, after]))
+        low = both.low if both.low >= before.low else 0.0 if both.low >= 0 else -INF
+        high = both.high if both.high <= before.high else 0.0 if both.high <= 0 else INF
+        return replace(both, low=low, high=high, nonzero=both.nonzero and not low <= 0 <= high)
+
+    def settled(self, one: Known, other: Known) -> bool:
+        return _says(one) == _says(other)
+
+    def leaving(self, visit: Visit[Known, Place], carried: list[Known], outs: list[Known]) -> list[Known]:
+        if visit.inside.own_rule:
+            # The derivative is the author's own: only the range of the result is of interest.
+            grad = bits(k.grad for k in visit.values)
+            return [replace(out, grad=grad) for out in outs]
+        if visit.inside.loop is not None:
+            return [seen_across(out) for out in [*carried, *outs[len(carried) :]]]
+        if visit.inside.chosen_by is not None:
+            chosen = visit.values[visit.inside.chosen_by]
+            return [replace(out, reads=out.reads | chosen.reads) for out in outs]
+        if visit.inside.calls and jaxprs.function_name(visit.eqn) in VARIANCES:
+            return [replace(out, tags=out.tags | {"std"}) for out in outs]
+        return outs
 
 
-def call(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    outs = survey.walk(jaxprs.called_body(eqn), ins, _below(plan, index))
-    if jaxprs.function_name(eqn) in ("_var", "var"):
-        return [replace(out, tags=out.tags | {"std"}) for out in outs]
-    return outs
+def unknown(eqn: JaxprEqn, ins: list[Known]) -> list[Known]:
+    """Of an equation that is not looked into: what its results are made of, and nothing of their range."""
+    found = Known(reads=bits(k.reads for k in ins), grad=bits(k.grad for k in ins), site=latest(ins))
+    return [found] * len(eqn.outvars)
 
 
-def custom(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    """The derivative is the author's own: only the range of the result is of interest."""
-    outs = survey.walk(jaxprs.called_body(eqn), ins, None)
-    grad = bits(k.grad for k in ins)
-    return [replace(out, grad=grad) for out in outs]
-
-
-def cond(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    chosen, *operands = ins
-    ways = [
-        survey.walk(body, operands, _below(plan, index, number))
-        for number, body in enumerate(jaxprs.branches(eqn))
-    ]
-    outs = [either([way[i] for way in ways]) for i in range(len(eqn.outvars))]
-    return [replace(out, reads=out.reads | chosen.reads) for out in outs]
-
-
-def scan(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    p = jaxprs.scan_params(eqn)
-    first, last = p.consts, p.consts + p.carry
-    rows = [_row(k) for k in ins[last:]]
-    carry = [_row(k) for k in ins[first:last]]
-    inner = _below(plan, index)
-    while True:
-        outs = survey.walk(p.body, [*ins[:first], *carry, *rows], inner)
-        merged = [_widened(before, after) for before, after in zip(carry, outs[: p.carry], strict=True)]
-        if [_settled(k) for k in merged] == [_settled(k) for k in carry]:
-            return [_row(k) for k in [*merged, *outs[p.carry :]]]
-        carry = merged
-
-
-def _row(known: Known) -> Known:
+def seen_across(known: Known) -> Known:
     """Seen from the other side of a loop: the same range, another value."""
     return replace(
         known, name=0, origin=0, mirror=0, exps=frozenset(), at_least=frozenset(), top_of=0, peak=False
     )
 
 
-def _widened(before: Known, after: Known) -> Known:
-    """An end that moves within a loop moves on: to 0 where it is above, else to infinity."""
-    both = _row(either([before, after]))
-    low = both.low if both.low >= before.low else 0.0 if both.low >= 0 else -INF
-    high = both.high if both.high <= before.high else 0.0 if both.high <= 0 else INF
-    return replace(both, low=low, high=high, nonzero=both.nonzero and not low <= 0 <= high)
-
-
-def _settled(known: Known) -> tuple[object, ...]:
+def _says(known: Known) -> tuple[object, ...]:
+    """What has to stay as it is from one turn around a loop to the next."""
     return known.low, known.high, known.nonzero, known.reads, known.grad, known.tags, known.rounding
-
-
-def shard_map(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    return survey.walk(jaxprs.shard_map_params(eqn).body, [_row(k) for k in ins], _below(plan, index))
-
-
-def opaque(survey: Survey, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> list[Known]:
-    del survey, plan, index
-    out = Known(reads=bits(k.reads for k in ins), grad=bits(k.grad for k in ins), site=latest(ins))
-    return [out] * len(eqn.outvars)
-
-
-NESTED: dict[str, Nested] = {
-    "scan": scan,
-    "cond": cond,
-    "shard_map": shard_map,
-    "while": opaque,
-    **dict.fromkeys(("jit", "pjit", "closed_call", "core_call", "named_call"), call),
-    **dict.fromkeys(("checkpoint", "remat", "remat2"), call),
-    **dict.fromkeys(CUSTOM, custom),
-}

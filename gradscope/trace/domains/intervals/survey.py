@@ -21,11 +21,11 @@ from gradscope.trace.domains.intervals.candidates import BATCH, PARAMS, Candidat
 from gradscope.trace.domains.intervals.conditions import CONDITIONS, condition, select
 from gradscope.trace.domains.intervals.dangers import danger_of, largest_exponent
 from gradscope.trace.domains.intervals.known import NOTHING, Known, bits, interval, latest, replace
-from gradscope.trace.domains.intervals.nested import NESTED
+from gradscope.trace.domains.intervals.nested import Intervals, Place, unknown
 from gradscope.trace.domains.intervals.rules import RULES
 from gradscope.trace.domains.intervals.stable import is_stable
-from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.operands import operation
+from gradscope.trace.nested.registry import inside
 from gradscope.trace.sites import Measure, Plan, Probe
 from gradscope.trace.vocabulary import NO_GRADIENT, SIDE_BY_SIDE, VIEWS, is_real
 
@@ -36,71 +36,59 @@ SMALL = 1024
 """Constants of so many elements are looked at: an epsilon, a list of scales."""
 
 
-class Survey:
+class Survey(Intervals):
     """The state of one walk: names and bits handed out, candidates found so far."""
 
     def __init__(self, *, made_inputs: bool) -> None:
         """`made_inputs`: the loss takes no batch, so what it closes over is its data."""
+        super().__init__()
         self._closed_over = Known(reads=BATCH if made_inputs else 0)
         self.candidates: dict[tuple[int, int], Candidate] = {}
-        self.calls: list[JaxprEqn] = []
         self._names = 0
         self._numbers: dict[tuple[Any, ...], int] = {}
         self._of_exp: dict[int, list[Candidate]] = {}
+        self._source: dict[Any, Any] = {}
+        """By variable that shows a smaller one broadcast, that one."""
 
-    def walk(self, body: Body, ins: Sequence[Known], plan: Plan | None) -> list[Known]:
-        """What is known of the outputs of `body`; without a plan nothing is noted."""
-        known: dict[Any, Known] = {}
-        for var, value in zip(body.jaxpr.constvars, body.consts, strict=False):
-            known[var] = self.named(_constant(value) or self._closed_over)
-        known.update(zip(body.jaxpr.invars, map(self.named, ins), strict=True))
-        source: dict[Any, Any] = {}
+    def literal(self, atom: Any, place: Place) -> Known:
+        del place
+        return _constant(np.asarray(atom.val, atom.aval.dtype)) or Known()
 
-        def read(atom: Any) -> Known:
-            if jaxprs.is_literal(atom):
-                return _constant(np.asarray(atom.val, atom.aval.dtype)) or Known()
-            return known.get(atom, Known())
+    def constant(self, value: Any, place: Place) -> Known:
+        del place
+        return _constant(value) or self._closed_over
 
-        for index, eqn in enumerate(body.eqns):
-            values = [read(atom) for atom in eqn.invars]
-            _trace_back(eqn, source)
-            nested = NESTED.get(eqn.primitive.name)
-            if nested:
-                self.calls.insert(0, eqn)
-                outs = nested(self, eqn, values, plan, index)
-                self.calls.pop(0)
-            else:
-                outs = self._plain(eqn, values, plan, index, source)
-            site = plan.taps.get(index) if plan else None
-            outs = [out if site is None else replace(out, site=site.id) for out in outs]
-            known.update(zip(eqn.outvars, map(self.named, outs), strict=True))
-        return [read(atom) for atom in body.jaxpr.outvars]
-
-    def named(self, known: Known) -> Known:
-        if not known.name:
+    def bound(self, value: Known) -> Known:
+        """A name for each value, the same one for the same value."""
+        if not value.name:
             self._names += 1
-            known = replace(known, name=self._names)
-        return known if known.origin else replace(known, origin=known.name)
+            value = replace(value, name=self._names)
+        return value if value.origin else replace(value, origin=value.name)
 
-    def _plain(
-        self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, source: dict[Any, Any]
-    ) -> list[Known]:
+    def before(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> None:
+        super().before(eqn, values, place, index)
+        self._trace_back(eqn)
+
+    def plain(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> list[Known]:
+        if inside(eqn) is not None:
+            return unknown(eqn, values)
         name = eqn.primitive.name
-        reads, grad = bits(k.reads for k in ins), bits(k.grad for k in ins)
-        candidate = self._candidate(eqn, ins, plan, index, source) if reads & (PARAMS | BATCH) else None
+        reads, grad = bits(k.reads for k in values), bits(k.grad for k in values)
+        candidate = self._candidate(eqn, values, place, index) if reads & (PARAMS | BATCH) else None
         if candidate:
             reads, grad = reads | candidate.bit, grad | candidate.bit
-        found = self._found(eqn, ins)
-        self._name_pattern(eqn, ins, candidate)
+        found = self._found(eqn, values)
+        self._name_pattern(eqn, values, candidate)
         if name == "exp" and found.high > 0:
-            found = self.named(self._numbered(eqn, ins, found))
+            found = self.bound(self._numbered(eqn, values, found))
             found = replace(found, exps=frozenset({found.name}))
             if candidate:
                 self._of_exp.setdefault(found.name, []).append(candidate)
-        results = [self._numbered(eqn, ins, found)] if len(eqn.outvars) == 1 else _side_by_side(eqn, ins)
+        many = len(eqn.outvars) != 1
+        results = _side_by_side(eqn, values) if many else [self._numbered(eqn, values, found)]
         passes = name not in NO_GRADIENT
         return [
-            replace(out, reads=reads, grad=grad if passes and is_real(var.aval) else 0, site=latest(ins))
+            replace(out, reads=reads, grad=grad if passes and is_real(var.aval) else 0, site=latest(values))
             for out, var in zip(results, eqn.outvars, strict=True)
         ]
 
@@ -126,25 +114,23 @@ class Survey:
             return replace(found, name=0)
         return found if name in VIEWS or name == "stop_gradient" else replace(found, name=0, origin=0)
 
-    def _candidate(
-        self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int, source: dict[Any, Any]
-    ) -> Candidate | None:
+    def _candidate(self, eqn: JaxprEqn, ins: list[Known], plan: Plan | None, index: int) -> Candidate | None:
         danger = danger_of(eqn, ins) if plan is not None else None
         if danger is None or plan is None or not matters(danger, ins) or jaxprs.in_backward(eqn):
             return None
-        if is_stable(eqn, self.calls):
+        if is_stable(eqn, self.around[1:]):
             return None
         key = (id(plan), index)
         before = self.candidates.get(key)
         number = len(self.candidates) if before is None else -1 - before.probe.id
-        operands = tuple(_origin(eqn.invars[i], source) for i in danger.operands)
+        operands = tuple(self._origin(eqn.invars[i]) for i in danger.operands)
         limit = largest_exponent(eqn) if danger.measure is Measure.OVERFLOW else 0.0
         self.candidates[key] = Candidate(
             kind=danger.kind,
             guarded=False,
             measure=danger.measure,
             eqn=eqn,
-            calls=tuple(self.calls),
+            calls=tuple(self.around[1:]),
             operand=ins[danger.operands[0]],
             ins=tuple(ins),
             bit=1 << (number + 2),
@@ -180,19 +166,17 @@ class Survey:
             if any(k.grad & PARAMS for k in candidate.ins) and is_guarded(candidate, chosen, taken_if):
                 candidate.guarded = True
 
+    def _trace_back(self, eqn: JaxprEqn) -> None:
+        """Note the smaller variable that a broadcast one shows; a cast one is shown by itself."""
+        if eqn.primitive.name not in VIEWS or len(eqn.invars) != 1 or jaxprs.is_literal(eqn.invars[0]):
+            return
+        origin = self._origin(eqn.invars[0])
+        before, after = (getattr(var.aval, "dtype", None) for var in (origin, eqn.outvars[0]))
+        if before == after:
+            self._source[eqn.outvars[0]] = origin
 
-def _trace_back(eqn: JaxprEqn, source: dict[Any, Any]) -> None:
-    """Note the smaller variable that a broadcast one shows; after a cast it is the new one that is used."""
-    if eqn.primitive.name not in VIEWS or len(eqn.invars) != 1 or jaxprs.is_literal(eqn.invars[0]):
-        return
-    origin = source.get(eqn.invars[0], eqn.invars[0])
-    before, after = (getattr(var.aval, "dtype", None) for var in (origin, eqn.outvars[0]))
-    if before == after:
-        source[eqn.outvars[0]] = origin
-
-
-def _origin(var: Any, source: dict[Any, Any]) -> Any:
-    return var if jaxprs.is_literal(var) else source.get(var, var)
+    def _origin(self, var: Any) -> Any:
+        return var if jaxprs.is_literal(var) else self._source.get(var, var)
 
 
 def _side_by_side(eqn: JaxprEqn, ins: Sequence[Known]) -> list[Known]:

@@ -1,0 +1,56 @@
+"""Which inputs a gradient of each value would come back to: sets of bits, from the inputs forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.nested.contract import Entry
+from gradscope.trace.vocabulary import is_real
+from gradscope.trace.walk import Domain, Path, Visit
+
+
+class Reach(Domain[int, Path]):
+    """Through real values, and not past a `stop_gradient`."""
+
+    def __init__(self) -> None:
+        self.ins: dict[Path, list[int]] = {}
+        """The bits of every equation's operands, joined over all visits."""
+
+    def literal(self, atom: Any, place: Path) -> int:
+        del atom, place
+        return 0
+
+    def constant(self, value: Any, place: Path) -> int:
+        del value, place
+        return 0
+
+    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
+        return (*visit.place, visit.index, entry.number)
+
+    def join(self, values: Sequence[int]) -> int:
+        return reduce(or_, values, 0)
+
+    def enters(self, visit: Visit[int, Path]) -> bool:
+        # A path leads to where operands can be captured, and those of one device cannot.
+        return visit.inside.shards is None
+
+    def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
+        del eqn
+        known = self.ins.get((*place, index), [0] * len(values))
+        self.ins[*place, index] = [a | b for a, b in zip(known, values, strict=True)]
+
+    def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
+        del place, index
+        found = 0 if eqn.primitive.name == "stop_gradient" else self.join(values)
+        return [found if is_real(var.aval) else 0 for var in eqn.outvars]
+
+    def leaving(self, visit: Visit[int, Path], carried: list[int], outs: list[int]) -> list[int]:
+        # A rule may do as it likes, whatever the function does that it stands for.
+        if visit.inside.own_rule:
+            return self.plain(visit.eqn, visit.values, visit.place, visit.index)
+        return super().leaving(visit, carried, outs)
