@@ -55,7 +55,12 @@ class FlowPass:
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
-        self.compiled: Compiled = compile_program(self._step, self.arguments(inputs), runs=runs)
+        self.compiled: Compiled = compile_program(
+            self._step,
+            self.arguments(inputs),
+            runs=runs,
+            plain=lambda: program.differentiate_plain(inputs),
+        )
 
     def __call__(self, inputs: Inputs) -> Sample:
         gains, leaf_gains = self._program.gains(), self._leaves.gains()

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradscope.errors import GradscopeError
 from gradscope.nonfinite.forward import ForwardOperations
 from gradscope.nonfinite.loops import walk_loop
 from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, root
@@ -17,6 +18,7 @@ from gradscope.nonfinite.values import range_of
 from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.records import Origin, Skipped
 from gradscope.trace import jaxprs
+from gradscope.trace.compiling import users_errors
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
 
@@ -25,16 +27,20 @@ FINITE = "operation by operation every value is finite; compiled as a whole the 
 
 
 def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
-    """The origin of the first non-finite value, or why it could not be found."""
+    """The origin of the first non-finite value, or why it could not be found.
+
+    The report is whole without it, so that a mistake of ours is named there and ends nothing.
+    """
     try:
-        return _find(program, inputs, batch)
+        doing = "running the loss operation by operation"
+        with users_errors(doing, lambda: program.differentiate_plain(inputs)):
+            return _find(program, inputs, batch)
+    except GradscopeError as error:
+        return Skipped(WHAT, error.what)
     except Exception as error:
-        reason = f"running the program operation by operation raised {type(error).__name__}: {_line(error)}"
+        said = str(error).partition("\n")[0][:200]
+        reason = f"gradscope itself failed there, please report it ({type(error).__name__}: {said})"
         return Skipped(WHAT, reason)
-
-
-def _line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
 
 
 def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from gradscope.errors import GradscopeError
+from gradscope.load.usercode.fault import cannot_be_the_users
 from gradscope.load.usercode.user_code import as_gradscope_error
 
 FEW_RUNS = 20
@@ -48,14 +48,20 @@ class Compiled:
 
 
 def compile_program(
-    function: Callable[..., Any], args: tuple[Any, ...], *, runs: int, donate: tuple[int, ...] = ()
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    runs: int,
+    donate: tuple[int, ...] = (),
+    plain: Callable[[], object] | None = None,
 ) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times.
 
-    The arguments at `donate` give their memory to the results.
+    The arguments at `donate` give their memory to the results. `plain` differentiates the user's program
+    without anything of ours in it: it decides who is to blame where differentiating fails.
     """
     start = time.perf_counter()
-    with users_errors("differentiating the loss"):
+    with users_errors("differentiating the loss", plain):
         lowered = jax.jit(function, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
     compiled = _compiled(lowered, _options(runs))
@@ -75,39 +81,35 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
     return compiled
 
 
-_BUGS = (AssertionError, AttributeError, LookupError, NameError, StopIteration)
-"""What a mistake in our own code raises; JAX raises other types at what it cannot do with the user's."""
-
-
 class NotEnoughMemory(GradscopeError):
     """The program does not fit: neither the user's code nor the gradient is to blame."""
 
 
 @contextmanager
-def users_errors(doing: str) -> Iterator[None]:
+def users_errors(doing: str, plain: Callable[[], object] | None = None) -> Iterator[None]:
     """Differentiating may fail for a reason of the user's: a loop without a gradient, a rule that raises.
 
     That becomes a `GradscopeError`, and a lack of memory `NotEnoughMemory`; our own mistakes pass through.
+    Where `plain` is given, it does the same to the user's program as it is, nothing added: what fails is the
+    user's only if that fails too.
     """
     try:
         yield
     except GradscopeError:
         raise
     except Exception as error:
-        if isinstance(error, _BUGS) and _innermost_is_ours(error):
+        if cannot_be_the_users(error):
             raise
         if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
             said = str(error).partition("\n")[0]
             raise _not_enough_memory(f"Memory ran out while {doing}.", said) from error
-        raise as_gradscope_error(error, doing) from error
-
-
-def _innermost_is_ours(error: BaseException) -> bool:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    file = frame.tb_frame.f_code.co_filename if frame is not None else ""
-    return file.startswith(str(Path(__file__).parents[1]))
+        if plain is None or isinstance(error, jax.errors.JaxRuntimeError):  # a callback of the user's failed
+            raise as_gradscope_error(error, doing) from error
+        try:
+            plain()
+        except Exception as of_the_user:
+            raise as_gradscope_error(of_the_user, doing) from of_the_user
+        raise
 
 
 def _options(runs: int) -> dict[str, Any]:

@@ -106,6 +106,11 @@ class Program:
         outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], Plan(), Taps({}))
         return jnp.asarray(outs[0])
 
+    def differentiate_plain(self, inputs: Inputs) -> None:
+        """Differentiate the user's program abstractly, by JAX alone: raises what JAX raises at it."""
+        run = jaxprs.compiled(self.body)
+        jax.eval_shape(jax.grad(lambda weights: run(*weights, *inputs.others)[0]), inputs.weights)
+
 
 class Tracer:
     """Holds what is static of a problem, so that its batches can be turned into inputs again and again."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from gradscope.errors import GradscopeError
+from gradscope.load.usercode.fault import OUR_FOLDER, PACKAGE, raised_in_our_line
 from gradscope.load.usercode.hints import hint
 from gradscope.records import Source
 
@@ -26,8 +27,9 @@ _JAX_NOISE = ("JAX has removed its internal frames", "JaxStackTraceBeforeTransfo
 def user_code(doing: str) -> Iterator[None]:
     """Turns what the user's code raises into a `GradscopeError` that says it happened while `doing`.
 
-    `sys.exit` counts as an exception, Ctrl-C does not, and a `GradscopeError` passes through unchanged.
-    What the user's code prints goes to stderr, because stdout holds our results.
+    `sys.exit` counts as an exception, Ctrl-C does not. A `GradscopeError` passes through unchanged, and so
+    does what a line of gradscope itself raised, because that is a mistake of ours. What the user's code
+    prints goes to stderr, because stdout holds our results.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -35,6 +37,8 @@ def user_code(doing: str) -> Iterator[None]:
     except GradscopeError:
         raise
     except (Exception, SystemExit) as error:
+        if raised_in_our_line(error):
+            raise
         raise as_gradscope_error(error, doing) from error
 
 
@@ -90,23 +94,18 @@ def is_library(file: str) -> bool:
     return any(part in _PACKAGE_FOLDERS for part in Path(path).parts) or path.startswith(_LIBRARY_ROOTS)
 
 
-_PACKAGE = Path(__file__).parents[2]
-"""The folder `gradscope`."""
-
-
 def _library_roots() -> tuple[str, ...]:
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     installed = [*site.getsitepackages(), site.getusersitepackages()]
-    roots = [*standard, *installed, str(_PACKAGE)]
+    roots = [*standard, *installed, str(PACKAGE)]
     return tuple(os.path.realpath(root) + os.sep for root in roots if root)
 
 
 _LIBRARY_ROOTS = _library_roots()
 
 
-_OUR_FOLDER = str(_PACKAGE) + os.sep
 _JAX_NAMES_US = re.compile(
-    rf"The error occurred while tracing the function \S+ at {re.escape(_OUR_FOLDER)}\S*:\d+ for \w+\. ?"
+    rf"The error occurred while tracing the function \S+ at {re.escape(OUR_FOLDER)}\S*:\d+ for \w+\. ?"
 )
 
 _QUOTED_FRAME = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
@@ -125,7 +124,7 @@ def _without_traceback(message: str) -> tuple[str, list[tuple[Source, str]]]:
     head, quotes, text = message.partition("Traceback (most recent call last):\n")
     if not quotes:
         return message, []
-    called = text.rpartition(f'  File "{_OUR_FOLDER}')[2]
+    called = text.rpartition(f'  File "{OUR_FOLDER}')[2]
     frames = [
         (Source(shown_path(file), int(line), linecache.getline(file, int(line)).strip()), function)
         for file, line, function in _QUOTED_FRAME.findall(called)
