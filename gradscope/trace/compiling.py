@@ -46,6 +46,11 @@ class Compiled:
         with users_errors("running the loss"):
             return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
 
+    def start(self, *args: Any) -> Any:
+        """The results, on their way: they may still be computed."""
+        with _users_errors("running the loss"):
+            return self.executable(*args)
+
 
 def compile_program(
     function: Callable[..., Any], args: tuple[Any, ...], *, runs: int, donate: tuple[int, ...] = ()

@@ -1,0 +1,160 @@
+"""One distinct block, differentiated and compiled: forward with what backward needs, and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax.extend.core import Var, jaxpr_as_fun
+
+from gradscope.blocks.block import Block
+from gradscope.trace import jaxprs
+from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.interpret import Taps, evaluate
+
+Shapes = Sequence[jax.ShapeDtypeStruct]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Where backward finds a value that it needs."""
+
+    kind: str
+    """`argument` or `result` of forward: nothing is kept twice."""
+    place: int
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a block gave, and what its backward needs."""
+
+    writes: list[Any]
+    statistics: list[Any]
+    """Of its sites, then of its probes."""
+    residuals: list[Any]
+
+
+class Step:
+    """A block whose reads at `moves` are differentiated, for cotangents of the writes at `wanted`."""
+
+    def __init__(self, block: Block, moves: tuple[bool, ...], wanted: tuple[bool, ...], slots: Any) -> None:
+        self.block, self.moves, self.wanted = block, moves, wanted
+        self._slots = slots
+        self._forward, shapes = jax.make_jaxpr(self._differentiated, return_shape=True)(
+            [_shape(var) for var in block.reads], slots
+        )
+        (writes, statistics, pullback) = shapes
+        self._writes, self._statistics = len(writes), jax.tree.structure(statistics)
+        residuals, self._pullback = jax.tree.flatten(pullback)
+        self._kept, self._residuals = self._shared(len(residuals))
+        self._residual_shapes = residuals
+        self._cotangents = [
+            _shape(var) for var, is_wanted in zip(block.writes, wanted, strict=True) if is_wanted
+        ]
+        self._backward = jax.make_jaxpr(self._pulled)(residuals, self._cotangents)
+        self.reached = self._reached()
+        """Which of the reads at `moves` get a gradient: of the others it is zero, whatever comes back."""
+        self._compiled: tuple[Compiled, Compiled | None] | None = None
+
+    def _differentiated(self, values: list[Any], slots: Any) -> Any:
+        moving = [value for value, moves in zip(values, self.moves, strict=True) if moves]
+        sinks = [sink for sink, _ in slots]
+
+        def run(moving: list[Any], sinks: list[Any]) -> Any:
+            parts = iter(moving)
+            given = [next(parts) if moves else value for value, moves in zip(values, self.moves, strict=True)]
+            block = self.block
+            sited = zip(block.sites, sinks, slots, strict=True)
+            taps = Taps({site.id: (sink, gain) for site, sink, (_, gain) in sited})
+            outs = evaluate(block.body, given, block.plan, taps)
+            found = [taps.forward[each.id] for each in (*block.sites, *block.probes)]
+            return [out for out, wanted in zip(outs, self.wanted, strict=True) if wanted], (outs, found)
+
+        _, pullback, (outs, found) = jax.vjp(run, moving, sinks, has_aux=True)
+        return outs, found, pullback
+
+    def _pulled(self, residuals: list[Any], cotangents: list[Any]) -> Any:
+        return jax.tree.unflatten(self._pullback, residuals)(cotangents)
+
+    def _shared(self, count: int) -> tuple[list[int], list[Residual]]:
+        """The results that forward has to give, and for each residual where it is found."""
+        outs = self._forward.jaxpr.outvars
+        arguments = {var: place for place, var in enumerate(self._forward.jaxpr.invars)}
+        first = len(outs) - count
+        kept, places, found = list(range(first)), {}, []
+        for place, var in enumerate(outs[:first]):
+            if isinstance(var, Var):
+                places.setdefault(var, place)
+        for place, var in enumerate(outs[first:], first):
+            if isinstance(var, Var) and var in arguments:
+                found.append(Residual("argument", arguments[var]))
+                continue
+            if not isinstance(var, Var) or var not in places:
+                if isinstance(var, Var):
+                    places[var] = len(kept)
+                found.append(Residual("result", len(kept)))
+                kept.append(place)
+                continue
+            found.append(Residual("result", places[var]))
+        return kept, found
+
+    def _reached(self) -> tuple[bool, ...]:
+        body = jaxprs.body_of(self._backward)
+        depends = {var for var in body.jaxpr.invars[len(self._residual_shapes) :]}
+        for eqn in body.eqns:
+            if not depends.isdisjoint(atom for atom in eqn.invars if isinstance(atom, Var)):
+                depends.update(eqn.outvars)
+        outs = body.jaxpr.outvars[: sum(self.moves)]
+        return tuple(isinstance(var, Var) and var in depends for var in outs)
+
+    @property
+    def has_backward(self) -> bool:
+        return any(self.wanted)
+
+    def compile(self, runs: int) -> tuple[float, float]:
+        """Seconds of tracing and compiling; nothing where it was compiled before."""
+        if self._compiled is not None:
+            return 0.0, 0.0
+        arguments = [*(_shape(var) for var in self.block.reads), *jax.tree.leaves(self._slots)]
+        forward = compile_program(_selected(self._forward, self._kept), tuple(arguments), runs=runs)
+        backward = None
+        if self.has_backward:
+            pulled = (*self._residual_shapes, *self._cotangents)
+            backward = compile_program(_selected(self._backward, None), pulled, runs=runs)
+        self._compiled = forward, backward
+        both = [forward] + ([backward] if backward else [])
+        return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
+
+    def forward(self, values: Sequence[Any], slots: Any) -> Forward:
+        assert self._compiled is not None
+        arguments = [*values, *jax.tree.leaves(slots)]
+        found = self._compiled[0].start(*arguments)
+        source = {"argument": arguments, "result": found}
+        residuals = [source[residual.kind][residual.place] for residual in self._residuals]
+        writes, rest = found[: self._writes], found[self._writes : self._writes + self._statistics.num_leaves]
+        return Forward(
+            writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
+        )
+
+    def backward(self, residuals: list[Any], cotangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Gradients of the reads at `moves`, and of the sinks, flat."""
+        assert self._compiled is not None and self._compiled[1] is not None
+        found = self._compiled[1].start(*residuals, *cotangents)
+        return found[: sum(self.moves)], found[sum(self.moves) :]
+
+
+def _selected(closed: Any, kept: list[int] | None) -> Callable[..., Any]:
+    """A traced program as a function of flat arguments; XLA drops what leads to no result that is kept."""
+    run = jaxpr_as_fun(closed)
+
+    def selected(*arguments: Any) -> list[Any]:
+        outs = run(*arguments)
+        return list(outs) if kept is None else [outs[place] for place in kept]
+
+    return selected
+
+
+def _shape(var: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype)
