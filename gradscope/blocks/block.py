@@ -28,6 +28,11 @@ class Block:
     sites: tuple[Site, ...]
     probes: tuple[Probe, ...]
 
+    @property
+    def names(self) -> tuple[int, ...]:
+        """The ids of its sites, then of its probes."""
+        return (*(site.id for site in self.sites), *(probe.id for probe in self.probes))
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -85,9 +90,7 @@ def _picked(plan: Plan, kept: Sequence[int]) -> Plan:
 
 
 def _reads(line: _Line, index: int) -> Iterator[Var]:
-    for atom in line.eqns[index].invars:
-        if not jaxprs.is_literal(atom):
-            yield atom
+    yield from (atom for atom in line.eqns[index].invars if isinstance(atom, Var))
     if index in line.plan.probes:
         yield from (atom for atom in line.plan.probes[index].operands if isinstance(atom, Var))
 
@@ -105,7 +108,8 @@ def _crossing(line: _Line, last: dict[Any, int]) -> list[int]:
     for index, eqn in enumerate(line.eqns):
         for var in eqn.outvars:
             if var in last:
-                size = var.aval.size * getattr(var.aval.dtype, "itemsize", 4)
+                aval: Any = var.aval
+                size = aval.size * getattr(aval.dtype, "itemsize", 4)
                 change[index + 1] += size
                 change[last[var] + 1] -= size
     found, total = [], 0

@@ -1,8 +1,8 @@
 """Finds what repeats in a sequence of equations: runs of equal periods, at any length of the period.
 
-`cut` looks for the run of neighbouring equal stretches (a tandem repeat) that saves most equations, cuts there,
-and goes on in what is left of it and right of it, and inside a long period. Candidates for the period are the
-distances at which the same few equations come again, so that the time grows linearly with the length.
+`cut` looks for the run of neighbouring equal stretches (a tandem repeat) that saves most equations, cuts
+there, and goes on in what is left of it and right of it, and inside a long period. Candidates for the period
+are the distances at which the same few equations come again, so that the time grows linearly with the length.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 Keys = np.ndarray[Any, np.dtype[np.int64]]
 
 CONTEXTS = (1, 8)
-"""Numbers of neighbouring equations that are looked for again: one alone comes again by chance, eight seldom."""
+"""How many neighbouring equations are looked for again: one comes again by chance, eight seldom."""
 
 CANDIDATES = 6
 """Periods that are tried for each context, the most frequent distances first."""
@@ -34,6 +34,9 @@ class Sizes:
     """Equations that are not compiled again, for a repeat to be worth a cut."""
 
 
+USUAL = Sizes()
+
+
 @dataclass(frozen=True)
 class Tandem:
     """`count` equal stretches of `period` equations, the first of which begins at `start`."""
@@ -49,7 +52,7 @@ class Tandem:
         return (self.count - 1) * self.period
 
 
-def cut(keys: Sequence[int], crossing: Sequence[int], sizes: Sizes = Sizes()) -> list[tuple[int, int]]:
+def cut(keys: Sequence[int], crossing: Sequence[int], sizes: Sizes = USUAL) -> list[tuple[int, int]]:
     """Stretches `[low, high)` that cover the keys in order, such that few of them differ.
 
     `crossing[i]` is the number of bytes that live on from before equation `i`: what passing them costs if the
@@ -120,12 +123,9 @@ def _periods(keys: Keys) -> set[int]:
 
 def _hashed(keys: Keys, context: int) -> Keys:
     """A number for every `context` neighbouring keys."""
-    mixed = keys[: len(keys) - context + 1].astype(np.uint64)
-    for step in range(1, context):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + keys[step : len(keys) - context + 1 + step].astype(
-            np.uint64
-        )
-    return np.unique(mixed, return_inverse=True)[1].astype(np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(keys, context)
+    numbers: Keys = np.unique(windows, axis=0, return_inverse=True)[1].reshape(-1)
+    return numbers
 
 
 def _distances(numbers: Keys) -> Keys:

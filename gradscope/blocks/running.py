@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
-from gradscope.blocks.repeats import Sizes
-from gradscope.blocks.step import Step
+from gradscope.blocks.repeats import USUAL, Sizes
+from gradscope.blocks.step import Step, of_shape
 from gradscope.trace.program import Program
 from gradscope.trace.tap import stats_dtype
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
@@ -23,7 +22,7 @@ Reduce = Callable[[int, Any], Any]
 class Blockwise:
     """The loss of a program, the statistics at its sites, and the gradients of its leaves."""
 
-    def __init__(self, program: Program, *, runs: int = 1, sizes: Sizes = Sizes()) -> None:
+    def __init__(self, program: Program, *, runs: int = 1, sizes: Sizes = USUAL) -> None:
         body = program.body
         self._program = program
         self._invars, self._constvars = list(body.jaxpr.invars), list(body.jaxpr.constvars)
@@ -58,8 +57,8 @@ class Blockwise:
         found = []
         for site in block.sites:
             dtype = stats_dtype(site.dtype)
-            sink = jax.ShapeDtypeStruct(site.shape, dtype)
-            found.append(((sink, sink), jax.ShapeDtypeStruct((*site.shape, 2), dtype)))
+            sink, gains = of_shape(site.shape, dtype), of_shape((*site.shape, 2), dtype)
+            found.append(((sink, sink), gains))
         return found
 
     def __call__(
@@ -81,8 +80,7 @@ class Blockwise:
             found = step.forward([env[var] for var in block.reads], slots)
             env.update(zip(block.writes, found.writes, strict=True))
             tape.append(found.residuals)
-            named = [each.id for each in (*block.sites, *block.probes)]
-            statistics.update(zip(named, found.statistics, strict=True))
+            statistics.update(zip(block.names, found.statistics, strict=True))
             for var in block.reads:
                 if self._last[var] == number:
                     env.pop(var)

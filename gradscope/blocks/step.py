@@ -47,6 +47,7 @@ class Step:
         )
         (writes, statistics, pullback) = shapes
         self._writes, self._statistics = len(writes), jax.tree.structure(statistics)
+        self._given = self._writes + len(jax.tree.leaves(statistics))
         residuals, self._pullback = jax.tree.flatten(pullback)
         self._kept, self._residuals = self._shared(len(residuals))
         self._residual_shapes = residuals
@@ -69,7 +70,7 @@ class Step:
             sited = zip(block.sites, sinks, slots, strict=True)
             taps = Taps({site.id: (sink, gain) for site, sink, (_, gain) in sited})
             outs = evaluate(block.body, given, block.plan, taps)
-            found = [taps.forward[each.id] for each in (*block.sites, *block.probes)]
+            found = [taps.forward[name] for name in block.names]
             return [out for out, wanted in zip(outs, self.wanted, strict=True) if wanted], (outs, found)
 
         _, pullback, (outs, found) = jax.vjp(run, moving, sinks, has_aux=True)
@@ -83,7 +84,7 @@ class Step:
         outs = self._forward.jaxpr.outvars
         arguments = {var: place for place, var in enumerate(self._forward.jaxpr.invars)}
         first = len(outs) - count
-        kept, places, found = list(range(first)), {}, []
+        kept, places, found = list(range(first)), dict[Any, int](), list[Residual]()
         for place, var in enumerate(outs[:first]):
             if isinstance(var, Var):
                 places.setdefault(var, place)
@@ -133,14 +134,15 @@ class Step:
         found = self._compiled[0].start(*arguments)
         source = {"argument": arguments, "result": found}
         residuals = [source[residual.kind][residual.place] for residual in self._residuals]
-        writes, rest = found[: self._writes], found[self._writes : self._writes + self._statistics.num_leaves]
+        writes, rest = found[: self._writes], found[self._writes : self._given]
         return Forward(
             writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
         )
 
     def backward(self, residuals: list[Any], cotangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Gradients of the reads at `moves`, and of the sinks, flat."""
-        assert self._compiled is not None and self._compiled[1] is not None
+        assert self._compiled is not None
+        assert self._compiled[1] is not None
         found = self._compiled[1].start(*residuals, *cotangents)
         return found[: sum(self.moves)], found[sum(self.moves) :]
 
@@ -157,4 +159,8 @@ def _selected(closed: Any, kept: list[int] | None) -> Callable[..., Any]:
 
 
 def _shape(var: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype)
+    return of_shape(var.aval.shape, var.aval.dtype)
+
+
+def of_shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A program run block by block gives what it gives whole: the loss bit for bit, and every gradient and statistic."""
+"""A program run block by block gives what it gives whole: the loss bit for bit, gradients and statistics."""
 
 from __future__ import annotations
 

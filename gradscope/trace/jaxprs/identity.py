@@ -1,11 +1,11 @@
 """When two equations do the same: their keys are equal only if one can stand in for the other.
 
-A key is made of the primitive, its parameters, and the types of operands and results; jaxprs in the parameters
-are compared equation by equation, with their variables numbered by first use. What a parameter holds that
-compares by identity (a function of the user) is equal to itself only. The parameters of a custom derivative rule
-hold functions that JAX makes anew for each call, so such an equation is known by its value and derivative as a
-program instead: blocks are differentiated once, and in that program a custom rule that is left only gives its
-value.
+A key is made of the primitive, its parameters, and the types of operands and results; jaxprs in the
+parameters are compared equation by equation, with their variables numbered by first use. What a parameter
+holds that compares by identity (a function of the user) is equal to itself only. The parameters of a custom
+derivative rule hold functions that JAX makes anew for each call, so such an equation is known by its value
+and derivative as a program instead: blocks are differentiated once, and in that program a custom rule that is
+left only gives its value.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _floating(var: Any) -> bool:
 
 
 def _shape(var: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype)
+    return jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype)  # type: ignore[no-untyped-call]
 
 
 def _type(aval: Any) -> Hashable:
