@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
 from gradscope.blocks.repeats import USUAL, Sizes
-from gradscope.blocks.step import Step, of_shape
+from gradscope.blocks.step import Step
+from gradscope.trace.interpret import Slot
 from gradscope.trace.program import Program
-from gradscope.trace.tap import stats_dtype
+from gradscope.trace.statistics import FLOW, Selection
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
 
 Reduce = Callable[[int, Any], Any]
@@ -22,9 +24,15 @@ Reduce = Callable[[int, Any], Any]
 class Blockwise:
     """The loss of a program, the statistics at its sites, and the gradients of its leaves."""
 
-    def __init__(self, program: Program, *, runs: int = 1, sizes: Sizes = USUAL) -> None:
+    def __init__(
+        self, program: Program, *, runs: int = 1, selection: Selection = FLOW, sizes: Sizes = USUAL
+    ) -> None:
         body = program.body
-        self._program = program
+        self._selection = selection
+        gains = program.gains()
+        self._slots: dict[int, Slot] = {
+            key: jax.eval_shape(Slot, sink, gains[key]) for key, sink in program.sinks(selection).items()
+        }
         self._invars, self._constvars = list(body.jaxpr.invars), list(body.jaxpr.constvars)
         self._weights = self._invars[: len(program.leaves)]
         self._loss = body.jaxpr.outvars[0]
@@ -46,20 +54,13 @@ class Blockwise:
             wanted = tuple(var in reached and is_real(var.aval) for var in block.writes)
             key = block.key, moves, wanted
             if key not in known:
-                known[key] = Step(block, moves, wanted, self._slot_shapes(block))
+                slots = [self._slots[site.id] for site in block.sites]
+                known[key] = Step(block, moves, wanted, slots, self._selection)
             step = known[key]
             steps.append(step)
             gets = [var for var, moves in zip(block.reads, moves, strict=True) if moves]
             reached |= {var for var, reach in zip(gets, step.reached, strict=True) if reach}
         return steps[::-1]
-
-    def _slot_shapes(self, block: Block) -> Any:
-        found = []
-        for site in block.sites:
-            dtype = stats_dtype(site.dtype)
-            sink, gains = of_shape(site.shape, dtype), of_shape((*site.shape, 2), dtype)
-            found.append(((sink, sink), gains))
-        return found
 
     def __call__(
         self,
@@ -76,7 +77,7 @@ class Blockwise:
         statistics: dict[int, Any] = {}
         tape: list[list[Any]] = []
         for number, (block, step) in enumerate(zip(self.blocks, self.steps, strict=True)):
-            slots = [(sinks[site.id], gains[site.id]) for site in block.sites]
+            slots = [Slot(sinks[site.id], gains[site.id]) for site in block.sites]
             found = step.forward([env[var] for var in block.reads], slots)
             env.update(zip(block.writes, found.writes, strict=True))
             tape.append(found.residuals)
@@ -102,8 +103,7 @@ class Blockwise:
             if step.has_backward:
                 wanted = [var for var, is_wanted in zip(block.writes, step.wanted, strict=True) if is_wanted]
                 gradients, found = step.backward(residuals, [cotangents.pop(var) for var in wanted])
-                pairs = iter(found)
-                delta.update((site.id, (next(pairs), next(pairs))) for site in block.sites)
+                delta.update(zip((site.id for site in block.sites), found, strict=True))
                 moving = [var for var, moves in zip(block.reads, step.moves, strict=True) if moves]
                 for var, gradient, reach in zip(moving, gradients, step.reached, strict=True):
                     if reach:

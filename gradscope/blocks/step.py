@@ -12,7 +12,8 @@ from jax.extend.core import Var, jaxpr_as_fun
 from gradscope.blocks.block import Block
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import Compiled, compile_program
-from gradscope.trace.interpret import Taps, evaluate
+from gradscope.trace.interpret import Slot, Taps, evaluate
+from gradscope.trace.statistics import Selection, Stats
 
 Shapes = Sequence[jax.ShapeDtypeStruct]
 
@@ -39,8 +40,17 @@ class Forward:
 class Step:
     """A block whose reads at `moves` are differentiated, for cotangents of the writes at `wanted`."""
 
-    def __init__(self, block: Block, moves: tuple[bool, ...], wanted: tuple[bool, ...], slots: Any) -> None:
+    def __init__(
+        self,
+        block: Block,
+        moves: tuple[bool, ...],
+        wanted: tuple[bool, ...],
+        slots: list[Slot],
+        selection: Selection,
+    ) -> None:
+        """`slots` are the shapes of what each site is given."""
         self.block, self.moves, self.wanted = block, moves, wanted
+        self._selection = selection
         self._slots = slots
         self._forward, shapes = jax.make_jaxpr(self._differentiated, return_shape=True)(
             [_shape(var) for var in block.reads], slots
@@ -59,16 +69,16 @@ class Step:
         """Which of the reads at `moves` get a gradient: of the others it is zero, whatever comes back."""
         self._compiled: tuple[Compiled, Compiled | None] | None = None
 
-    def _differentiated(self, values: list[Any], slots: Any) -> Any:
+    def _differentiated(self, values: list[Any], slots: list[Slot]) -> Any:
         moving = [value for value, moves in zip(values, self.moves, strict=True) if moves]
-        sinks = [sink for sink, _ in slots]
+        sinks = [slot.sink for slot in slots]
 
-        def run(moving: list[Any], sinks: list[Any]) -> Any:
+        def run(moving: list[Any], sinks: list[Stats]) -> Any:
             parts = iter(moving)
             given = [next(parts) if moves else value for value, moves in zip(values, self.moves, strict=True)]
             block = self.block
             sited = zip(block.sites, sinks, slots, strict=True)
-            taps = Taps({site.id: (sink, gain) for site, sink, (_, gain) in sited})
+            taps = Taps({site.id: Slot(sink, slot.gains) for site, sink, slot in sited}, self._selection)
             outs = evaluate(block.body, given, block.plan, taps)
             found = [taps.forward[name] for name in block.names]
             return [out for out, wanted in zip(outs, self.wanted, strict=True) if wanted], (outs, found)
@@ -139,12 +149,13 @@ class Step:
             writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
         )
 
-    def backward(self, residuals: list[Any], cotangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Gradients of the reads at `moves`, and of the sinks, flat."""
+    def backward(self, residuals: list[Any], cotangents: Sequence[Any]) -> tuple[list[Any], list[Stats]]:
+        """Gradients of the reads at `moves`, and the statistics of δ of each site."""
         assert self._compiled is not None
         assert self._compiled[1] is not None
         found = self._compiled[1].start(*residuals, *cotangents)
-        return found[: sum(self.moves)], found[sum(self.moves) :]
+        sinks = jax.tree.structure([slot.sink for slot in self._slots])
+        return found[: sum(self.moves)], jax.tree.unflatten(sinks, found[sum(self.moves) :])
 
 
 def _selected(closed: Any, kept: list[int] | None) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ class Compiled:
 
     def start(self, *args: Any) -> Any:
         """The results, on their way: they may still be computed."""
-        with _users_errors("running the loss"):
+        with users_errors("running the loss"):
             return self.executable(*args)
 
 
