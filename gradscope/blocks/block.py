@@ -8,7 +8,7 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn, Var
 
-from gradscope.blocks.repeats import Sizes, cut
+from gradscope.blocks.repeats import USUAL, Sizes, cut
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.identity import Identity
@@ -42,7 +42,7 @@ class _Line:
     plan: Plan
 
 
-def blocks_of(body: Body, plan: Plan, sizes: Sizes) -> list[Block]:
+def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
     """The blocks of a program whose first output is wanted, with every tap and probe of its plan."""
     line = _needed(body, plan)
     identity = Identity()
@@ -53,6 +53,30 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes) -> list[Block]:
     last = _last_reads(line, body.jaxpr.outvars[0])
     stretches = cut(keys, _crossing(line, last), sizes)
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
+
+
+LEAST_SAVED = 60
+"""Equations, those inside others included, that are not compiled again where a program is cut."""
+
+LONG = 600
+"""Equations from which on a program is cut even where nothing in it repeats."""
+
+
+def can_be_cut(body: Body) -> bool:
+    """Effects (prints, callbacks) would have to keep their order from block to block."""
+    return not body.jaxpr.effects
+
+
+def pays(blocks: Sequence[Block]) -> bool:
+    """Whether compiling the distinct blocks costs less than compiling the whole."""
+    weights = [_weight(block.body) for block in blocks]
+    distinct = sum({block.key: weight for block, weight in zip(blocks, weights, strict=True)}.values())
+    return sum(weights) - distinct >= LEAST_SAVED or sum(weights) >= LONG
+
+
+def _weight(body: Body) -> int:
+    """Equations, those inside others included."""
+    return sum(1 + sum(map(_weight, jaxprs.inner_bodies(eqn))) for eqn in body.eqns)
 
 
 def _needed(body: Body, plan: Plan) -> _Line:

@@ -132,7 +132,8 @@ def _distances(numbers: Keys) -> Keys:
     """From each place to the next one with the same number."""
     order = np.argsort(numbers, kind="stable")
     same = numbers[order][1:] == numbers[order][:-1]
-    return np.diff(order)[same]
+    distances: Keys = np.diff(order)[same]
+    return distances
 
 
 def _longest_run(keys: Keys, period: int) -> Tandem | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
-from gradscope.blocks.repeats import USUAL, Sizes
 from gradscope.blocks.step import Step
 from gradscope.trace.interpret import Slot
 from gradscope.trace.program import Program
@@ -25,8 +25,14 @@ class Blockwise:
     """The loss of a program, the statistics at its sites, and the gradients of its leaves."""
 
     def __init__(
-        self, program: Program, *, runs: int = 1, selection: Selection = FLOW, sizes: Sizes = USUAL
+        self,
+        program: Program,
+        blocks: Sequence[Block] | None = None,
+        *,
+        runs: int = 1,
+        selection: Selection = FLOW,
     ) -> None:
+        """`blocks` are those of the program, where it has been cut before."""
         body = program.body
         self._selection = selection
         gains = program.gains()
@@ -36,12 +42,27 @@ class Blockwise:
         self._invars, self._constvars = list(body.jaxpr.invars), list(body.jaxpr.constvars)
         self._weights = self._invars[: len(program.leaves)]
         self._loss = body.jaxpr.outvars[0]
-        self.blocks = blocks_of(body, program.plan, sizes)
+        self.blocks = list(blocks or blocks_of(body, program.plan))
         self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
         self.steps = self._steps()
         self.distinct = {id(step): step for step in self.steps}
         spent = [step.compile(runs) for step in self.distinct.values()]
         self.trace_s, self.compile_s = (sum(part) for part in zip(*spent, strict=True))
+
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        """Of each distinct block, forward and backward."""
+        return tuple(each for step in self.distinct.values() for each in step.executables)
+
+    @property
+    def wiring(self) -> Hashable:
+        """Which value goes where: with the executables it says all that runs."""
+        names: dict[Any, int] = {}
+        order = {step: number for number, step in enumerate(self.distinct)}
+        return tuple(
+            (order[id(step)], *(names.setdefault(var, len(names)) for var in (*block.reads, *block.writes)))
+            for block, step in zip(self.blocks, self.steps, strict=True)
+        )
 
     def _steps(self) -> list[Step]:
         """From the loss backward: which writes get a cotangent decides what a block differentiates."""
@@ -65,7 +86,6 @@ class Blockwise:
     def __call__(
         self,
         weights: Sequence[Any],
-        sinks: Mapping[int, Any],
         gains: Mapping[int, Any],
         others: Sequence[Any],
         consts: Sequence[Any],
@@ -77,8 +97,7 @@ class Blockwise:
         statistics: dict[int, Any] = {}
         tape: list[list[Any]] = []
         for number, (block, step) in enumerate(zip(self.blocks, self.steps, strict=True)):
-            slots = [Slot(sinks[site.id], gains[site.id]) for site in block.sites]
-            found = step.forward([env[var] for var in block.reads], slots)
+            found = step.forward([env[var] for var in block.reads], [gains[site.id] for site in block.sites])
             env.update(zip(block.writes, found.writes, strict=True))
             tape.append(found.residuals)
             statistics.update(zip(block.names, found.statistics, strict=True))
@@ -86,16 +105,14 @@ class Blockwise:
                 if self._last[var] == number:
                     env.pop(var)
         loss = env[self._loss]
-        gradients, delta = self._backward(loss, tape, sinks, reduce)
+        gradients, delta = self._backward(loss, tape, reduce)
         return loss, statistics, delta, gradients
 
-    def _backward(
-        self, loss: Any, tape: list[list[Any]], sinks: Mapping[int, Any], reduce: Reduce
-    ) -> tuple[list[Any], dict[int, Any]]:
+    def _backward(self, loss: Any, tape: list[list[Any]], reduce: Reduce) -> tuple[list[Any], dict[int, Any]]:
         first = {var: number for number, block in reversed([*enumerate(self.blocks)]) for var in block.reads}
         leaves = {var: leaf for leaf, var in enumerate(self._weights)}
         cotangents: dict[Any, Any] = {self._loss: jnp.ones_like(loss)}
-        delta = dict(sinks)
+        delta = {key: jax.tree.map(_nothing, slot.sink) for key, slot in self._slots.items()}
         reduced: dict[int, Any] = {}
         for number in reversed(range(len(self.blocks))):
             block, step = self.blocks[number], self.steps[number]
@@ -115,6 +132,10 @@ class Blockwise:
         return [
             reduced[leaf] if leaf in reduced else reduce(leaf, zero) for leaf, zero in enumerate(zeros)
         ], delta
+
+
+def _nothing(shape: jax.ShapeDtypeStruct) -> Any:
+    return np.zeros(shape.shape, shape.dtype)
 
 
 def _moving(weights: Sequence[Var], blocks: Sequence[Block]) -> set[Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import Array
 from jax.extend.core import Var, jaxpr_as_fun
 
 from gradscope.blocks.block import Block
@@ -51,9 +53,10 @@ class Step:
         """`slots` are the shapes of what each site is given."""
         self.block, self.moves, self.wanted = block, moves, wanted
         self._selection = selection
-        self._slots = slots
+        self._sinks = [slot.sink for slot in slots]
+        self._gains = [slot.gains for slot in slots]
         self._forward, shapes = jax.make_jaxpr(self._differentiated, return_shape=True)(
-            [_shape(var) for var in block.reads], slots
+            [_shape(var) for var in block.reads], [slot.gains for slot in slots]
         )
         (writes, statistics, pullback) = shapes
         self._writes, self._statistics = len(writes), jax.tree.structure(statistics)
@@ -69,21 +72,21 @@ class Step:
         """Which of the reads at `moves` get a gradient: of the others it is zero, whatever comes back."""
         self._compiled: tuple[Compiled, Compiled | None] | None = None
 
-    def _differentiated(self, values: list[Any], slots: list[Slot]) -> Any:
+    def _differentiated(self, values: list[Any], gains: list[Array]) -> Any:
         moving = [value for value, moves in zip(values, self.moves, strict=True) if moves]
-        sinks = [slot.sink for slot in slots]
+        zeros = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), self._sinks)
 
         def run(moving: list[Any], sinks: list[Stats]) -> Any:
             parts = iter(moving)
             given = [next(parts) if moves else value for value, moves in zip(values, self.moves, strict=True)]
             block = self.block
-            sited = zip(block.sites, sinks, slots, strict=True)
-            taps = Taps({site.id: Slot(sink, slot.gains) for site, sink, slot in sited}, self._selection)
+            sited = zip(block.sites, sinks, gains, strict=True)
+            taps = Taps({site.id: Slot(sink, gain) for site, sink, gain in sited}, self._selection)
             outs = evaluate(block.body, given, block.plan, taps)
             found = [taps.forward[name] for name in block.names]
             return [out for out, wanted in zip(outs, self.wanted, strict=True) if wanted], (outs, found)
 
-        _, pullback, (outs, found) = jax.vjp(run, moving, sinks, has_aux=True)
+        _, pullback, (outs, found) = jax.vjp(run, moving, zeros, has_aux=True)
         return outs, found, pullback
 
     def _pulled(self, residuals: list[Any], cotangents: list[Any]) -> Any:
@@ -124,11 +127,15 @@ class Step:
     def has_backward(self) -> bool:
         return any(self.wanted)
 
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        return tuple(each.executable for each in self._compiled or () if each is not None)
+
     def compile(self, runs: int) -> tuple[float, float]:
         """Seconds of tracing and compiling; nothing where it was compiled before."""
         if self._compiled is not None:
             return 0.0, 0.0
-        arguments = [*(_shape(var) for var in self.block.reads), *jax.tree.leaves(self._slots)]
+        arguments = [*(_shape(var) for var in self.block.reads), *self._gains]
         forward = compile_program(_selected(self._forward, self._kept), tuple(arguments), runs=runs)
         backward = None
         if self.has_backward:
@@ -138,9 +145,9 @@ class Step:
         both = [forward] + ([backward] if backward else [])
         return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
 
-    def forward(self, values: Sequence[Any], slots: Any) -> Forward:
+    def forward(self, values: Sequence[Any], gains: Sequence[Any]) -> Forward:
         assert self._compiled is not None
-        arguments = [*values, *jax.tree.leaves(slots)]
+        arguments = [*values, *gains]
         found = self._compiled[0].start(*arguments)
         source = {"argument": arguments, "result": found}
         residuals = [source[residual.kind][residual.place] for residual in self._residuals]
@@ -154,7 +161,7 @@ class Step:
         assert self._compiled is not None
         assert self._compiled[1] is not None
         found = self._compiled[1].start(*residuals, *cotangents)
-        sinks = jax.tree.structure([slot.sink for slot in self._slots])
+        sinks = jax.tree.structure(self._sinks)
         return found[: sum(self.moves)], jax.tree.unflatten(sinks, found[sum(self.moves) :])
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from jax import Array, lax
 
+from gradscope.blocks.block import blocks_of
 from gradscope.blocks.repeats import Sizes
 from gradscope.blocks.running import Blockwise
 from gradscope.load.problem import Problem
@@ -42,15 +43,13 @@ def whole(program: Program, inputs: Any) -> Any:
     return loss, statistics, delta, gradients
 
 
-def blockwise(loss_fn: Any, params: Any, batch: Any, sizes: Sizes = SMALL) -> tuple[Blockwise, Any, Any]:
+def blockwise(loss_fn: Any, params: Any, batch: Any) -> tuple[Blockwise, Any, Any]:
     """The program in blocks, what it gives, and what the whole gives."""
     tracer = Tracer(Problem(loss_fn, params, batch))
     program, inputs = tracer.trace(batch), tracer.inputs(batch)
-    blocks = Blockwise(program, sizes=sizes)
+    blocks = Blockwise(program, blocks_of(program.body, program.plan, SMALL))
     consts = list(program.body.consts)
-    found = blocks(
-        inputs.weights, program.sinks(), program.gains(), inputs.others, consts, lambda leaf, value: value
-    )
+    found = blocks(inputs.weights, program.gains(), inputs.others, consts, lambda leaf, value: value)
     return blocks, found, whole(program, inputs)
 
 

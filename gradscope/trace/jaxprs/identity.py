@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
-from gradscope.trace.jaxprs.programs import Body, as_function, body_of, called_with_rule, is_literal
+from gradscope.trace.jaxprs.custom_rules import CUSTOM_RULES
+from gradscope.trace.jaxprs.programs import Body, as_function, body_of, is_literal
 
 SMALL_CONSTANT = 1024
 """Bytes up to which constants are compared by value; larger ones are equal to themselves only."""
@@ -55,7 +56,7 @@ class Identity:
 
     def _equation(self, eqn: JaxprEqn) -> tuple[Hashable, bool]:
         parameters = eqn.params
-        if self._differentiated and called_with_rule(eqn):
+        if self._differentiated and eqn.primitive.name in CUSTOM_RULES:
             parameters = {"call_jaxpr": parameters["call_jaxpr"]}
         known, plain = self._value(parameters)
         types = (tuple(map(self.atom, eqn.invars)), tuple(_type(var.aval) for var in eqn.outvars))
