@@ -27,7 +27,7 @@ Raw = tuple[Any, Any, Any, Any, Any]
 update, of a small leaf the array itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """What one step of the flow pass measures."""
 
