@@ -50,8 +50,8 @@ def measure(model: models.Model) -> dict[str, Any]:
         "flow_ms": statistics.median(times["flow"]) * 1e3,
         "time_ratio": statistics.median(ratios),
         "plain_mib": peak(plain),
-        "flow_mib": peak(flow.compiled.executable),
-        "memory_ratio": peak(flow.compiled.executable) / peak(plain),
+        "flow_mib": peak(flow.compiled.executables[0]),
+        "memory_ratio": peak(flow.compiled.executables[0]) / peak(plain),
     }
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import gradscope
+from gradscope.blocks import step
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.user_code import user_code
 from gradscope.nonfinite import find
@@ -98,3 +99,37 @@ def test_a_mistake_of_ours_in_the_origin_pass_is_said_to_be_ours(monkeypatch):
     monkeypatch.setattr(find, "root", broken)
     found = looked_for(lambda params, batch: jnp.sum(jnp.log(-(params["w"] ** 2))), W)
     assert "gradscope itself failed" in found.reason
+
+
+def deep(layer):
+    """Long enough to run block by block."""
+
+    def loss(params):
+        h = params["w"]
+        for _ in range(40):
+            h = layer(jnp.tanh(h) + jnp.sin(h) * jnp.cos(h))
+        return jnp.sum(h**2)
+
+    return loss
+
+
+@jax.custom_vjp
+def wrong(h):
+    return h
+
+
+wrong.defvjp(lambda h: (h, None), lambda _, cotangent: (cotangent, cotangent))
+
+
+def test_a_backward_rule_that_is_wrong_in_a_block_is_the_users():
+    with pytest.raises(GradscopeError, match="your code raised"):
+        measured(deep(wrong), W)
+
+
+def test_what_only_a_block_raises_is_ours(monkeypatch):
+    def broken(*_, **__):
+        return jnp.reshape(jnp.ones(3), (7, 7))
+
+    monkeypatch.setattr(step, "evaluate", broken)
+    with pytest.raises(TypeError, match="reshape"):
+        measured(deep(lambda h: h), W)

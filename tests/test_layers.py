@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "report": DATA | {"rules", "serialization"},
     "load": DATA,
     "trace": DATA | {"load"},
-    "measure": DATA | {"load", "trace"},
+    "blocks": DATA | {"trace"},
+    "measure": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace"},
     "optimizers": DATA | {"load", "trace", "measure"},
@@ -48,7 +49,7 @@ REPORTS = {
 }
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
-    "load/", "trace/", "measure/", "nonfinite/", "verification/", "optimizers/",
+    "load/", "trace/", "blocks/", "measure/", "nonfinite/", "verification/", "optimizers/",
     "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {

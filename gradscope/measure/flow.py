@@ -7,15 +7,15 @@ or overflow are measured again by the same program at another gain, without comp
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
-from jax import Array
 
+from gradscope.measure.flow_programs import Step, compiled_step
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.readings import Reading, range_gain
 from gradscope.measure.updates import Updates
-from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.probe import Distance
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, FLOW, MAX, Selection
@@ -51,16 +51,12 @@ class FlowPass:
     ) -> None:
         """`selection` has at least the statistics of `FLOW`: the gains are set by them."""
         self._program = program
-        self._updates = updates
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
-        self.compiled: Compiled = compile_program(
-            self._step,
-            self.arguments(inputs),
-            runs=runs,
-            plain=lambda: program.differentiate_plain(inputs),
-        )
+        step = Step(program, self._leaves, updates, selection)
+        plain = partial(program.differentiate_plain, inputs)
+        self.compiled = compiled_step(step, self.arguments(inputs), runs, plain)
 
     def __call__(self, inputs: Inputs) -> Sample:
         gains, leaf_gains = self._program.gains(), self._leaves.gains()
@@ -68,23 +64,6 @@ class FlowPass:
         if self._out_of_range(raw, gains, leaf_gains):
             raw = self._run(inputs, gains, leaf_gains)
         return self._read(raw, gains, leaf_gains)
-
-    def _step(
-        self,
-        weights: list[Array],
-        gains: dict[int, Array],
-        leaf_gains: dict[int, Array],
-        others: list[Array],
-        consts: list[Array],
-    ) -> Any:
-        def tapped(weights: list[Array], sinks: Any) -> Any:
-            return self._program.tapped(weights, sinks, gains, others, consts, self._selection)
-
-        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
-        (loss, forward), (gradients, delta) = both(weights, self._program.sinks(self._selection))
-        updates = self._updates(loss, gradients, weights) if self._updates else []
-        gradients = self._leaves.reduced(gradients, leaf_gains, GRADIENT)
-        return loss, forward, delta, gradients, self._leaves.reduced(updates, leaf_gains)
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""

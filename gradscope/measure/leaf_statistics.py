@@ -8,7 +8,8 @@ this the pass of a 12-layer transformer has 2.6 times the kernels of its plain g
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -51,6 +52,15 @@ class LeafStatistics:
             reduced(value, gains[leaf], statistics, self._stacks[leaf]) if leaf in gains else value
             for leaf, value in enumerate(values)
         ]
+
+    def kind(self, leaf: int) -> Hashable:
+        """Equal for leaves that are reduced by the same program."""
+        about = self._leaves[leaf]
+        return about.shape, str(about.dtype), self._stacks[leaf]
+
+    def reducer(self, leaf: int, statistics: tuple[Statistic, ...]) -> Callable[[Array, Array], Stats]:
+        """Traceable: the statistics of one large leaf, from its value and its gain."""
+        return partial(reduced, statistics=statistics, members=self._stacks[leaf])
 
     def read(
         self, found: Sequence[Any], gains: dict[int, Any], statistics: tuple[Statistic, ...] = LEAF

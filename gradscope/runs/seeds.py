@@ -104,7 +104,7 @@ def begin_alike(one: Prepared, other: Prepared) -> bool:
     Asked within `compiling_once`, where equal programs are one. What the loss closes over is in the program
     or among its constants.
     """
-    if one.flow.compiled.executable is not other.flow.compiled.executable:
+    if one.flow.compiled.identity != other.flow.compiled.identity:
         return False
     return _same(_numbers(one), _numbers(other))
 

@@ -19,6 +19,14 @@ FEW_RUNS = 20
 compiled in 7.6 s instead of 34 s without them and ran as fast, since matrix products are library calls."""
 
 
+Plain = Callable[[], object]
+"""Differentiates the user's program as it is, nothing added, and raises what JAX raises at it."""
+
+
+def blame_outside() -> None:
+    """A `Plain` that never fails: the error passes as it is, to the caller who has the user's program."""
+
+
 _programs: ContextVar[dict[Any, Any] | None] = ContextVar("programs", default=None)
 
 
@@ -46,6 +54,11 @@ class Compiled:
         with users_errors("running the loss"):
             return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
 
+    def start(self, *args: Any) -> Any:
+        """The results, on their way: they may still be computed."""
+        with users_errors("running the loss"):
+            return self.executable(*args)
+
 
 def compile_program(
     function: Callable[..., Any],
@@ -53,7 +66,7 @@ def compile_program(
     *,
     runs: int,
     donate: tuple[int, ...] = (),
-    plain: Callable[[], object] | None = None,
+    plain: Plain | None = None,
 ) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times.
 
@@ -86,7 +99,7 @@ class NotEnoughMemory(GradscopeError):
 
 
 @contextmanager
-def users_errors(doing: str, plain: Callable[[], object] | None = None) -> Iterator[None]:
+def users_errors(doing: str, plain: Plain | None = None) -> Iterator[None]:
     """Differentiating may fail for a reason of the user's: a loop without a gradient, a rule that raises.
 
     That becomes a `GradscopeError`, and a lack of memory `NotEnoughMemory`; our own mistakes pass through.

@@ -107,9 +107,9 @@ class Program:
         return jnp.asarray(outs[0])
 
     def differentiate_plain(self, inputs: Inputs) -> None:
-        """Differentiate the user's program abstractly, by JAX alone: raises what JAX raises at it."""
+        """Differentiate the user's program by JAX alone, without running it: raises what JAX raises at it."""
         run = jaxprs.compiled(self.body)
-        jax.eval_shape(jax.grad(lambda weights: run(*weights, *inputs.others)[0]), inputs.weights)
+        jax.jit(jax.grad(lambda weights: run(*weights, *inputs.others)[0])).lower(inputs.weights)
 
 
 class Tracer:

@@ -67,6 +67,7 @@ from gradscope.trace.jaxprs.programs import (
     in_backward as in_backward,
     inner_bodies as inner_bodies,
     is_literal as is_literal,
+    part as part,
     scan_params as scan_params,
 )
 from gradscope.trace.jaxprs.rule_lines import rule_of as rule_of, with_rule_lines as with_rule_lines

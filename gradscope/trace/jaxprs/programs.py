@@ -95,12 +95,16 @@ def in_backward(eqn: JaxprEqn) -> bool:
     return "transpose(" in str(eqn.source_info.name_stack)
 
 
+def part(body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]) -> Body:
+    """A run of neighbouring equations as a program of its own."""
+    effects = frozenset().union(*(eqn.effects for eqn in eqns)) if eqns else frozenset()
+    names = tuple(f"v{i}" for i in range(len(reads)))
+    info = body.jaxpr.debug_info._replace(arg_names=names, result_paths=("",) * len(writes))
+    return Body(Jaxpr([], reads, writes, list(eqns), effects, info), ())
+
+
 def as_function(
     body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]
 ) -> Callable[..., Any]:
     """A run of neighbouring equations as a function from the values they read to those they write."""
-    effects = frozenset().union(*(eqn.effects for eqn in eqns)) if eqns else frozenset()
-    names = tuple(f"v{i}" for i in range(len(reads)))
-    info = body.jaxpr.debug_info._replace(arg_names=names, result_paths=("",) * len(writes))
-    jaxpr = Jaxpr([], reads, writes, list(eqns), effects, info)
-    return jaxpr_as_fun(ClosedJaxpr(jaxpr, []))  # type: ignore[no-any-return]
+    return jaxpr_as_fun(ClosedJaxpr(part(body, eqns, reads, writes).jaxpr, []))  # type: ignore[no-any-return]

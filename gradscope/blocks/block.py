@@ -1,0 +1,222 @@
+"""Cuts a program into blocks; two blocks of equal key do the same to values of the same types."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jax.extend.core import JaxprEqn, Var
+
+from gradscope.blocks.repeats import USUAL, Sizes, cut
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.jaxprs.identity import Identity
+from gradscope.trace.sites import Plan, Probe, Site
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A run of neighbouring equations with the taps among them, as a program from `reads` to `writes`."""
+
+    body: Body
+    plan: Plan
+    reads: tuple[Var, ...]
+    writes: tuple[Var, ...]
+    """What a later block reads, and the loss."""
+    key: Hashable
+    sites: tuple[Site, ...]
+    probes: tuple[Probe, ...]
+
+    @property
+    def names(self) -> tuple[int, ...]:
+        """The ids of its sites, then of its probes."""
+        return (*(site.id for site in self.sites), *(probe.id for probe in self.probes))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The equations that are needed, in order, and the plan with its indices among them."""
+
+    eqns: tuple[JaxprEqn, ...]
+    plan: Plan
+
+
+def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
+    """The blocks of a program whose first output is wanted, with every tap and probe of its plan."""
+    line = _needed(body, plan)
+    identity = Identity()
+    keys = [
+        identity.number((identity.equation(eqn), _taps_key(line.plan, index, index + 1)))
+        for index, eqn in enumerate(line.eqns)
+    ]
+    last = _last_reads(line, body.jaxpr.outvars[0])
+    stretches = cut(keys, _crossing(line, last), sizes)
+    return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
+
+
+LEAST_SAVED = 60
+"""Equations, those inside others included, that are not compiled again where a program is cut."""
+
+LONG = 600
+"""Equations from which on a program is cut even where nothing in it repeats."""
+
+
+def can_be_cut(body: Body) -> bool:
+    """Effects (prints, callbacks) would have to keep their order from block to block."""
+    return not body.jaxpr.effects
+
+
+def pays(blocks: Sequence[Block]) -> bool:
+    """Whether compiling the distinct blocks costs less than compiling the whole."""
+    weights = [_weight(block.body) for block in blocks]
+    distinct = sum({block.key: weight for block, weight in zip(blocks, weights, strict=True)}.values())
+    return sum(weights) - distinct >= LEAST_SAVED or sum(weights) >= LONG
+
+
+def _weight(body: Body) -> int:
+    """Equations, those inside others included."""
+    return sum(1 + sum(map(_weight, jaxprs.inner_bodies(eqn))) for eqn in body.eqns)
+
+
+def _needed(body: Body, plan: Plan) -> _Line:
+    """Without the equations of which neither the loss nor a tap nor a probe knows anything."""
+    wanted = {body.jaxpr.outvars[0]}
+    busy = {index for index, _ in plan.inner} | {*plan.taps}
+    kept: list[int] = []
+    for index in reversed(range(len(body.eqns))):
+        eqn = body.eqns[index]
+        if index in busy or not wanted.isdisjoint(eqn.outvars):
+            kept.append(index)
+            wanted |= {atom for atom in eqn.invars if isinstance(atom, Var)}
+        if index in plan.probes:
+            wanted |= {atom for atom in plan.probes[index].operands if isinstance(atom, Var)}
+            if kept[-1:] != [index]:
+                kept.append(index)
+                wanted |= {atom for atom in eqn.invars if isinstance(atom, Var)}
+    kept.reverse()
+    return _Line(tuple(body.eqns[index] for index in kept), _picked(plan, kept))
+
+
+def _picked(plan: Plan, kept: Sequence[int]) -> Plan:
+    """The plan of the equations at `kept`, which are then numbered from 0."""
+    places = {index: place for place, index in enumerate(kept)}
+    return Plan(
+        lead=plan.lead,
+        taps={places[index]: site for index, site in plan.taps.items() if index in places},
+        probes={places[index]: probe for index, probe in plan.probes.items() if index in places},
+        inner={
+            (places[index], number): inner
+            for (index, number), inner in plan.inner.items()
+            if index in places and not inner.empty
+        },
+    )
+
+
+def _reads(line: _Line, index: int) -> Iterator[Var]:
+    yield from (atom for atom in line.eqns[index].invars if isinstance(atom, Var))
+    if index in line.plan.probes:
+        yield from (atom for atom in line.plan.probes[index].operands if isinstance(atom, Var))
+
+
+def _last_reads(line: _Line, loss: Any) -> dict[Any, int]:
+    """The last equation that reads each variable; the loss is read after all of them."""
+    last = {var: index for index in range(len(line.eqns)) for var in _reads(line, index)}
+    last[loss] = len(line.eqns)
+    return last
+
+
+def _crossing(line: _Line, last: dict[Any, int]) -> list[int]:
+    """Bytes that live on across each cut; inputs of the program do not count, for they live anyway."""
+    change = [0] * (len(line.eqns) + 2)
+    for index, eqn in enumerate(line.eqns):
+        for var in eqn.outvars:
+            if var in last:
+                aval: Any = var.aval
+                size = aval.size * getattr(aval.dtype, "itemsize", 4)
+                change[index + 1] += size
+                change[last[var] + 1] -= size
+    found, total = [], 0
+    for step in change[: len(line.eqns) + 1]:
+        total += step
+        found.append(total)
+    return found
+
+
+def _block(
+    body: Body,
+    line: _Line,
+    keys: Sequence[int],
+    last: dict[Any, int],
+    identity: Identity,
+    low: int,
+    high: int,
+) -> Block:
+    eqns = line.eqns[low:high]
+    made = {var: None for eqn in eqns for var in eqn.outvars}
+    reads = [
+        var for var in dict.fromkeys(v for i in range(low, high) for v in _reads(line, i)) if var not in made
+    ]
+    writes = [var for var in made if last.get(var, -1) >= high]
+    plan = _picked(line.plan, range(low, high))
+    places = _places(eqns, reads, identity)
+    key = (
+        tuple(keys[low:high]),
+        tuple(identity.atom(var) for var in reads),
+        tuple(tuple(places(atom) for atom in (*eqn.invars, *eqn.outvars)) for eqn in eqns),
+        tuple(places(var) for var in writes),
+        tuple(places(atom) for probe in plan.probes.values() for atom in probe.operands),
+    )
+    return Block(
+        jaxprs.part(body, eqns, reads, writes),
+        plan,
+        tuple(reads),
+        tuple(writes),
+        identity.number(key),
+        tuple(plan.sites()),
+        tuple(plan.all_probes()),
+    )
+
+
+def _places(eqns: Sequence[JaxprEqn], reads: Sequence[Var], identity: Identity) -> Any:
+    """Numbers variables by first use; a literal is known by its value."""
+    names: dict[Any, int] = {var: place for place, var in enumerate(reads)}
+
+    def place(atom: Any) -> Hashable:
+        return identity.atom(atom) if jaxprs.is_literal(atom) else names.setdefault(atom, len(names))
+
+    return place
+
+
+def _taps_key(plan: Plan, low: int, high: int) -> Hashable:
+    """What is tapped and probed in equations `[low, high)`, by place."""
+    span = range(low, high)
+    return (
+        tuple((index - low, _site_key(plan.taps[index])) for index in span if index in plan.taps),
+        tuple((index - low, _probe_key(plan.probes[index])) for index in span if index in plan.probes),
+        tuple(
+            (index - low, number, _plan_key(inner))
+            for (index, number), inner in sorted(plan.inner.items(), key=lambda item: item[0])
+            if index in span
+        ),
+    )
+
+
+def _plan_key(plan: Plan) -> Hashable:
+    if next(plan.all_probes(), None) is not None:
+        return id(plan)  # the operands of a probe are variables of a nested jaxpr, which have no place here
+    entry = tuple((index, _site_key(site)) for index, site in sorted(plan.entry.items()))
+    indices: Collection[int] = {*plan.taps, *(index for index, _ in plan.inner)}
+    return entry, _lead_key(plan.lead), _taps_key(plan, 0, max(indices, default=-1) + 1)
+
+
+def _site_key(site: Site) -> Hashable:
+    return site.position, site.members, site.shape, str(site.dtype), _lead_key(site.lead)
+
+
+def _lead_key(lead: Sequence[Any]) -> Hashable:
+    return tuple((axis.length, axis.reverse, axis.devices) for axis in lead)
+
+
+def _probe_key(probe: Probe) -> Hashable:
+    return probe.measure, probe.limit, _lead_key(probe.lead)

@@ -1,0 +1,154 @@
+"""Runs a program block by block, forward and then backward; each distinct block is compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Var
+
+from gradscope.blocks.block import Block, blocks_of
+from gradscope.blocks.step import Step
+from gradscope.trace.interpret import Slot
+from gradscope.trace.program import Program
+from gradscope.trace.statistics import FLOW, Selection
+from gradscope.trace.vocabulary import NO_GRADIENT, is_real
+
+Reduce = Callable[[int, Any], Any]
+"""From a leaf and its gradient to what is kept of it."""
+
+
+class Blockwise:
+    """The loss of a program, the statistics at its sites, and the gradients of its leaves."""
+
+    def __init__(
+        self,
+        program: Program,
+        blocks: Sequence[Block] | None = None,
+        *,
+        runs: int = 1,
+        selection: Selection = FLOW,
+    ) -> None:
+        """`blocks` are those of the program, where it has been cut before."""
+        body = program.body
+        self._selection = selection
+        gains = program.gains()
+        self._slots: dict[int, Slot] = {
+            key: jax.eval_shape(Slot, sink, gains[key]) for key, sink in program.sinks(selection).items()
+        }
+        self._invars, self._constvars = list(body.jaxpr.invars), list(body.jaxpr.constvars)
+        self._weights = self._invars[: len(program.leaves)]
+        self._loss = body.jaxpr.outvars[0]
+        self.blocks = list(blocks or blocks_of(body, program.plan))
+        self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
+        self.steps = self._steps()
+        self.distinct = {id(step): step for step in self.steps}
+        spent = [step.compile(runs) for step in self.distinct.values()]
+        self.trace_s, self.compile_s = (sum(part) for part in zip(*spent, strict=True))
+
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        """Of each distinct block, forward and backward."""
+        return tuple(each for step in self.distinct.values() for each in step.executables)
+
+    @property
+    def wiring(self) -> Hashable:
+        """Which value goes where: with the executables it says all that runs."""
+        names: dict[Any, int] = {}
+        order = {step: number for number, step in enumerate(self.distinct)}
+        return tuple(
+            (order[id(step)], *(names.setdefault(var, len(names)) for var in (*block.reads, *block.writes)))
+            for block, step in zip(self.blocks, self.steps, strict=True)
+        )
+
+    def _steps(self) -> list[Step]:
+        """From the loss backward: which writes get a cotangent decides what a block differentiates."""
+        moving = _moving(self._weights, self.blocks)
+        reached: set[Any] = {self._loss}
+        known: dict[Any, Step] = {}
+        steps: list[Step] = []
+        for block in reversed(self.blocks):
+            moves = tuple(var in moving for var in block.reads)
+            wanted = tuple(var in reached and is_real(var.aval) for var in block.writes)
+            key = block.key, moves, wanted
+            if key not in known:
+                slots = [self._slots[site.id] for site in block.sites]
+                known[key] = Step(block, moves, wanted, slots, self._selection)
+            step = known[key]
+            steps.append(step)
+            gets = [var for var, moves in zip(block.reads, moves, strict=True) if moves]
+            reached |= {var for var, reach in zip(gets, step.reached, strict=True) if reach}
+        return steps[::-1]
+
+    def __call__(
+        self,
+        weights: Sequence[Any],
+        gains: Mapping[int, Any],
+        others: Sequence[Any],
+        consts: Sequence[Any],
+        reduce: Reduce,
+    ) -> tuple[Any, dict[int, Any], dict[int, Any], list[Any]]:
+        """The loss, the statistics by site and probe, those of δ by site, and the reduced gradients."""
+        env: dict[Any, Any] = dict(zip(self._invars, [*weights, *others], strict=True))
+        env.update(zip(self._constvars, consts, strict=True))
+        statistics: dict[int, Any] = {}
+        tape: list[list[Any]] = []
+        for number, (block, step) in enumerate(zip(self.blocks, self.steps, strict=True)):
+            found = step.forward([env[var] for var in block.reads], [gains[site.id] for site in block.sites])
+            env.update(zip(block.writes, found.writes, strict=True))
+            tape.append(found.residuals)
+            statistics.update(zip(block.names, found.statistics, strict=True))
+            for var in block.reads:
+                if self._last[var] == number:
+                    env.pop(var)
+        loss = env[self._loss]
+        gradients, delta = self._backward(loss, tape, reduce)
+        return loss, statistics, delta, gradients
+
+    def _backward(self, loss: Any, tape: list[list[Any]], reduce: Reduce) -> tuple[list[Any], dict[int, Any]]:
+        first = {var: number for number, block in reversed([*enumerate(self.blocks)]) for var in block.reads}
+        leaves = {var: leaf for leaf, var in enumerate(self._weights)}
+        cotangents: dict[Any, Any] = {self._loss: jnp.ones_like(loss)}
+        delta = {key: jax.tree.map(_nothing, slot.sink) for key, slot in self._slots.items()}
+        reduced: dict[int, Any] = {}
+        for number in reversed(range(len(self.blocks))):
+            block, step = self.blocks[number], self.steps[number]
+            residuals = tape.pop()
+            if step.has_backward:
+                wanted = [var for var, is_wanted in zip(block.writes, step.wanted, strict=True) if is_wanted]
+                gradients, found = step.backward(residuals, [cotangents.pop(var) for var in wanted])
+                delta.update(zip((site.id for site in block.sites), found, strict=True))
+                moving = [var for var, moves in zip(block.reads, step.moves, strict=True) if moves]
+                for var, gradient, reach in zip(moving, gradients, step.reached, strict=True):
+                    if reach:
+                        cotangents[var] = cotangents[var] + gradient if var in cotangents else gradient
+            for var in block.reads:
+                if var in leaves and first[var] == number and var in cotangents:
+                    reduced[leaves[var]] = reduce(leaves[var], cotangents.pop(var))
+        zeros = (jnp.zeros(var.aval.shape, var.aval.dtype) for var in self._weights)
+        return [
+            reduced[leaf] if leaf in reduced else reduce(leaf, zero) for leaf, zero in enumerate(zeros)
+        ], delta
+
+
+def _nothing(shape: jax.ShapeDtypeStruct) -> Any:
+    return np.zeros(shape.shape, shape.dtype)
+
+
+def _moving(weights: Sequence[Var], blocks: Sequence[Block]) -> set[Any]:
+    """Variables through which a gradient may come back to a weight or a sink."""
+    moving: set[Any] = set(weights)
+    for block in blocks:
+        tapped = {block.body.eqns[index].outvars[site.position] for index, site in block.plan.taps.items()}
+        nested = {index for index, _ in block.plan.inner}
+        for index, eqn in enumerate(block.body.eqns):
+            passes = eqn.primitive.name not in NO_GRADIENT
+            if index in nested or (
+                passes and not moving.isdisjoint(a for a in eqn.invars if isinstance(a, Var))
+            ):
+                moving.update(var for var in eqn.outvars if is_real(var.aval))
+        moving |= {var for var in tapped if is_real(var.aval)}
+    return moving

@@ -1,0 +1,188 @@
+"""One distinct block, differentiated and compiled: forward with what backward needs, and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import Var, jaxpr_as_fun
+
+from gradscope.blocks.block import Block
+from gradscope.trace import jaxprs
+from gradscope.trace.compiling import Compiled, blame_outside, compile_program
+from gradscope.trace.interpret import Slot, Taps, evaluate
+from gradscope.trace.statistics import Selection, Stats
+
+Shapes = Sequence[jax.ShapeDtypeStruct]
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Where backward finds a value that it needs."""
+
+    kind: str
+    """`argument` or `result` of forward: nothing is kept twice."""
+    place: int
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a block gave, and what its backward needs."""
+
+    writes: list[Any]
+    statistics: list[Any]
+    """Of its sites, then of its probes."""
+    residuals: list[Any]
+
+
+class Step:
+    """A block whose reads at `moves` are differentiated, for cotangents of the writes at `wanted`."""
+
+    def __init__(
+        self,
+        block: Block,
+        moves: tuple[bool, ...],
+        wanted: tuple[bool, ...],
+        slots: list[Slot],
+        selection: Selection,
+    ) -> None:
+        """`slots` are the shapes of what each site is given."""
+        self.block, self.moves, self.wanted = block, moves, wanted
+        self._selection = selection
+        self._sinks = [slot.sink for slot in slots]
+        self._gains = [slot.gains for slot in slots]
+        self._forward, shapes = jax.make_jaxpr(self._differentiated, return_shape=True)(
+            [_shape(var) for var in block.reads], [slot.gains for slot in slots]
+        )
+        (writes, statistics, pullback) = shapes
+        self._writes, self._statistics = len(writes), jax.tree.structure(statistics)
+        self._given = self._writes + len(jax.tree.leaves(statistics))
+        residuals, self._pullback = jax.tree.flatten(pullback)
+        self._kept, self._residuals = self._shared(len(residuals))
+        self._residual_shapes = residuals
+        self._cotangents = [
+            _shape(var) for var, is_wanted in zip(block.writes, wanted, strict=True) if is_wanted
+        ]
+        self._backward = jax.make_jaxpr(self._pulled)(residuals, self._cotangents)
+        self.reached = self._reached()
+        """Which of the reads at `moves` get a gradient: of the others it is zero, whatever comes back."""
+        self._compiled: tuple[Compiled, Compiled | None] | None = None
+
+    def _differentiated(self, values: list[Any], gains: list[Array]) -> Any:
+        moving = [value for value, moves in zip(values, self.moves, strict=True) if moves]
+        zeros = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), self._sinks)
+
+        def run(moving: list[Any], sinks: list[Stats]) -> Any:
+            parts = iter(moving)
+            given = [next(parts) if moves else value for value, moves in zip(values, self.moves, strict=True)]
+            block = self.block
+            sited = zip(block.sites, sinks, gains, strict=True)
+            taps = Taps({site.id: Slot(sink, gain) for site, sink, gain in sited}, self._selection)
+            outs = evaluate(block.body, given, block.plan, taps)
+            found = [taps.forward[name] for name in block.names]
+            return [out for out, wanted in zip(outs, self.wanted, strict=True) if wanted], (outs, found)
+
+        _, pullback, (outs, found) = jax.vjp(run, moving, zeros, has_aux=True)
+        return outs, found, pullback
+
+    def _pulled(self, residuals: list[Any], cotangents: list[Any]) -> Any:
+        return jax.tree.unflatten(self._pullback, residuals)(cotangents)
+
+    def _shared(self, count: int) -> tuple[list[int], list[Residual]]:
+        """The results that forward has to give, and for each residual where it is found."""
+        outs = self._forward.jaxpr.outvars
+        arguments = {var: place for place, var in enumerate(self._forward.jaxpr.invars)}
+        first = len(outs) - count
+        kept, places, found = list(range(first)), dict[Any, int](), list[Residual]()
+        for place, var in enumerate(outs[:first]):
+            if isinstance(var, Var):
+                places.setdefault(var, place)
+        for place, var in enumerate(outs[first:], first):
+            if isinstance(var, Var) and var in arguments:
+                found.append(Residual("argument", arguments[var]))
+                continue
+            if not isinstance(var, Var) or var not in places:
+                if isinstance(var, Var):
+                    places[var] = len(kept)
+                found.append(Residual("result", len(kept)))
+                kept.append(place)
+                continue
+            found.append(Residual("result", places[var]))
+        return kept, found
+
+    def _reached(self) -> tuple[bool, ...]:
+        body = jaxprs.body_of(self._backward)
+        depends = {var for var in body.jaxpr.invars[len(self._residual_shapes) :]}
+        for eqn in body.eqns:
+            if not depends.isdisjoint(atom for atom in eqn.invars if isinstance(atom, Var)):
+                depends.update(eqn.outvars)
+        outs = body.jaxpr.outvars[: sum(self.moves)]
+        return tuple(isinstance(var, Var) and var in depends for var in outs)
+
+    @property
+    def has_backward(self) -> bool:
+        return any(self.wanted)
+
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        return tuple(each.executable for each in self._compiled or () if each is not None)
+
+    def compile(self, runs: int) -> tuple[float, float]:
+        """Seconds of tracing and compiling; nothing where it was compiled before."""
+        if self._compiled is not None:
+            return 0.0, 0.0
+        arguments = [*(_shape(var) for var in self.block.reads), *self._gains]
+        forward = compile_program(
+            _selected(self._forward, self._kept), tuple(arguments), runs=runs, plain=blame_outside
+        )
+        backward = None
+        if self.has_backward:
+            pulled = (*self._residual_shapes, *self._cotangents)
+            backward = compile_program(
+                _selected(self._backward, None), pulled, runs=runs, plain=blame_outside
+            )
+        self._compiled = forward, backward
+        both = [forward] + ([backward] if backward else [])
+        return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
+
+    def forward(self, values: Sequence[Any], gains: Sequence[Any]) -> Forward:
+        assert self._compiled is not None
+        arguments = [*values, *gains]
+        found = self._compiled[0].start(*arguments)
+        source = {"argument": arguments, "result": found}
+        residuals = [source[residual.kind][residual.place] for residual in self._residuals]
+        writes, rest = found[: self._writes], found[self._writes : self._given]
+        return Forward(
+            writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
+        )
+
+    def backward(self, residuals: list[Any], cotangents: Sequence[Any]) -> tuple[list[Any], list[Stats]]:
+        """Gradients of the reads at `moves`, and the statistics of δ of each site."""
+        assert self._compiled is not None
+        assert self._compiled[1] is not None
+        found = self._compiled[1].start(*residuals, *cotangents)
+        sinks = jax.tree.structure(self._sinks)
+        return found[: sum(self.moves)], jax.tree.unflatten(sinks, found[sum(self.moves) :])
+
+
+def _selected(closed: Any, kept: list[int] | None) -> Callable[..., Any]:
+    """A traced program as a function of flat arguments; XLA drops what leads to no result that is kept."""
+    run = jaxpr_as_fun(closed)
+
+    def selected(*arguments: Any) -> list[Any]:
+        outs = run(*arguments)
+        return list(outs) if kept is None else [outs[place] for place in kept]
+
+    return selected
+
+
+def _shape(var: Any) -> jax.ShapeDtypeStruct:
+    return of_shape(var.aval.shape, var.aval.dtype)
+
+
+def of_shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]

@@ -1,0 +1,157 @@
+"""How one step of the flow pass runs: as one compiled program, or block by block.
+
+Both give the same numbers. One program is compiled in a time that grows faster than its length, so where
+blocks of it are equal, or it is long, each distinct block is compiled once (`gradscope.blocks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax import Array
+
+from gradscope.blocks.block import Block, blocks_of, can_be_cut, pays
+from gradscope.blocks.running import Blockwise
+from gradscope.blocks.step import of_shape
+from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
+from gradscope.measure.updates import Updates
+from gradscope.trace.compiling import FEW_RUNS, Compiled, Plain, compile_program, users_errors
+from gradscope.trace.program import Program
+from gradscope.trace.statistics import Selection
+
+Raw = tuple[Any, Any, Any, Any, Any]
+"""The loss; what was found by site and probe; δ by site; by leaf the statistics of the gradient and of the
+update, of a small leaf the array itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step of the flow pass measures."""
+
+    program: Program
+    leaves: LeafStatistics
+    updates: Updates | None
+    selection: Selection
+
+    def __call__(
+        self,
+        weights: list[Array],
+        gains: dict[int, Array],
+        leaf_gains: dict[int, Array],
+        others: list[Array],
+        consts: list[Array],
+    ) -> Raw:
+        """Traceable."""
+
+        def tapped(weights: list[Array], sinks: Any) -> Any:
+            return self.program.tapped(weights, sinks, gains, others, consts, self.selection)
+
+        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
+        (loss, forward), (gradients, delta) = both(weights, self.program.sinks(self.selection))
+        return loss, forward, delta, *self.reduced(loss, gradients, weights, leaf_gains)
+
+    def reduced(
+        self, loss: Array, gradients: list[Array], weights: list[Array], leaf_gains: dict[int, Array]
+    ) -> tuple[Any, Any]:
+        """Traceable: by leaf, the statistics of the gradient and of the optimizer's update."""
+        updates = self.updates(loss, gradients, weights) if self.updates else []
+        return self.leaves.reduced(gradients, leaf_gains, GRADIENT), self.leaves.reduced(updates, leaf_gains)
+
+
+class Whole:
+    """One compiled program."""
+
+    def __init__(self, step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None) -> None:
+        self._compiled: Compiled = compile_program(step, arguments, runs=runs, plain=plain)
+        self.trace_s, self.compile_s = self._compiled.trace_s, self._compiled.compile_s
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for two programs only if they are one."""
+        return id(self._compiled.executable)
+
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        return (self._compiled.executable,)
+
+    def __call__(self, *arguments: Any) -> Raw:
+        found: Raw = self._compiled(*arguments)
+        return found
+
+
+class InBlocks:
+    """A compiled program for each distinct block, and one for each distinct shape of a large leaf."""
+
+    def __init__(self, step: Step, blocks: Sequence[Block], arguments: tuple[Any, ...], runs: int) -> None:
+        """Raises what JAX raises at a block, as it is."""
+        self._step = step
+        self._blocks = Blockwise(step.program, blocks, runs=runs, selection=step.selection)
+        self._leaves: dict[Hashable, Compiled] = {}
+        self._last: Compiled | None = None
+        weights, _, leaf_gains, _, _ = arguments
+        if step.updates is None:
+            for leaf, gain in leaf_gains.items():
+                key = step.leaves.kind(leaf)
+                if key not in self._leaves:
+                    self._leaves[key] = compile_program(
+                        step.leaves.reducer(leaf, GRADIENT), (weights[leaf], gain), runs=runs
+                    )
+        else:
+            loss = of_shape((), step.program.body.jaxpr.outvars[0].aval.dtype)
+            given = (loss, list(weights), list(weights), leaf_gains)
+            self._last = compile_program(step.reduced, given, runs=runs)
+        others = [*self._leaves.values(), *([self._last] if self._last else [])]
+        self.trace_s = self._blocks.trace_s + sum(each.trace_s for each in others)
+        self.compile_s = self._blocks.compile_s + sum(each.compile_s for each in others)
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for two programs only if they are one."""
+        return self._blocks.wiring, tuple(id(executable) for executable in self.executables)
+
+    @property
+    def executables(self) -> tuple[Any, ...]:
+        return self._blocks.executables
+
+    def __call__(
+        self,
+        weights: list[Any],
+        gains: dict[int, Any],
+        leaf_gains: dict[int, Any],
+        others: list[Any],
+        consts: list[Any],
+    ) -> Raw:
+        def reduce(leaf: int, gradient: Any) -> Any:
+            if self._last is not None or leaf not in leaf_gains:
+                return gradient
+            return self._leaves[self._step.leaves.kind(leaf)].start(gradient, leaf_gains[leaf])
+
+        loss, forward, delta, found = self._blocks(weights, gains, others, consts, reduce)
+        updates: Any = []
+        if self._last is not None:
+            found, updates = self._last(loss, found, weights, leaf_gains)
+        raw: Raw = jax.block_until_ready((loss, forward, delta, found, updates))  # type: ignore[no-untyped-call]
+        return raw
+
+
+def compiled_step(
+    step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None
+) -> Whole | InBlocks:
+    """The step, compiled for the number of times that it will run; `plain` as for `compile_program`."""
+    body = step.program.body
+    if runs <= FEW_RUNS and can_be_cut(body) and _on_one_device(arguments):
+        blocks = blocks_of(body, step.program.plan)
+        if pays(blocks):
+            with users_errors("differentiating the loss", plain):
+                return InBlocks(step, blocks, arguments, runs)
+    return Whole(step, arguments, runs, plain)
+
+
+def _on_one_device(arguments: Any) -> bool:
+    """Blocks are compiled for values that lie whole on the default device."""
+    arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
+    devices = {device for array in arrays for device in array.devices()}
+    return jax.process_count() == 1 and devices <= {jax.devices()[0]}
