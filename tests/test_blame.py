@@ -11,6 +11,7 @@ from gradscope.blocks import step
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.user_code import user_code
 from gradscope.nonfinite import find
+from gradscope.trace import compiling
 from gradscope.trace.program import Program
 from tests.nonfinite.finding import looked_for
 from tests.trace.oracle import measured
@@ -132,4 +133,13 @@ def test_what_only_a_block_raises_is_ours(monkeypatch):
 
     monkeypatch.setattr(step, "evaluate", broken)
     with pytest.raises(TypeError, match="reshape"):
+        measured(deep(lambda h: h), W)
+
+
+def test_what_xla_refuses_of_a_block_is_ours(monkeypatch):
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: no such option")
+
+    monkeypatch.setattr(compiling, "_compiled", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError):
         measured(deep(lambda h: h), W)

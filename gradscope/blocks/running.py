@@ -128,10 +128,10 @@ class Blockwise:
             for var in block.reads:
                 if var in leaves and first[var] == number and var in cotangents:
                     reduced[leaves[var]] = reduce(leaves[var], cotangents.pop(var))
-        zeros = (jnp.zeros(var.aval.shape, var.aval.dtype) for var in self._weights)
-        return [
-            reduced[leaf] if leaf in reduced else reduce(leaf, zero) for leaf, zero in enumerate(zeros)
-        ], delta
+        for leaf, var in enumerate(self._weights):
+            if leaf not in reduced:
+                reduced[leaf] = reduce(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
+        return [reduced[leaf] for leaf in range(len(self._weights))], delta
 
 
 def _nothing(shape: jax.ShapeDtypeStruct) -> Any:

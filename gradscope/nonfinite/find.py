@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradscope.errors import GradscopeError
 from gradscope.nonfinite.forward import ForwardOperations
 from gradscope.nonfinite.loops import walk_loop
 from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, root
@@ -18,7 +17,6 @@ from gradscope.nonfinite.values import range_of
 from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.records import Origin, Skipped
 from gradscope.trace import jaxprs
-from gradscope.trace.compiling import users_errors
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
 
@@ -32,15 +30,16 @@ def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skippe
     The report is whole without it, so that a mistake of ours is named there and ends nothing.
     """
     try:
-        doing = "running the loss operation by operation"
-        with users_errors(doing, lambda: program.differentiate_plain(inputs)):
-            return _find(program, inputs, batch)
-    except GradscopeError as error:
-        return Skipped(WHAT, error.what)
+        return _find(program, inputs, batch)
+    except jax.errors.JaxRuntimeError as error:  # a callback of the user's, or a lack of memory
+        return Skipped(WHAT, f"running the loss operation by operation raised {_said(error)}")
     except Exception as error:
-        said = str(error).partition("\n")[0][:200]
-        reason = f"gradscope itself failed there, please report it ({type(error).__name__}: {said})"
-        return Skipped(WHAT, reason)
+        return Skipped(WHAT, f"gradscope itself failed there, please report it: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
+    first = str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {first}"
 
 
 def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:

@@ -116,7 +116,7 @@ def users_errors(doing: str, plain: Plain | None = None) -> Iterator[None]:
         if isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED"):
             said = str(error).partition("\n")[0]
             raise _not_enough_memory(f"Memory ran out while {doing}.", said) from error
-        if plain is None or isinstance(error, jax.errors.JaxRuntimeError):  # a callback of the user's failed
+        if plain is None:
             raise as_gradscope_error(error, doing) from error
         try:
             plain()
