@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gradscope.cli import screen
-from gradscope.config import Plan
+from gradscope.config import TargetPlan
 from gradscope.gate import baseline_file, baseline_status
 from gradscope.records import Suite
 from gradscope.report.shared import units
@@ -50,7 +50,7 @@ Baselines = Mapping[str, baseline_file.Baseline]
 """By the path that the tasks name."""
 
 
-def ready(plan: Plan, written: str | None) -> tuple[Plan, Baselines]:
+def ready(plan: TargetPlan, written: str | None) -> tuple[TargetPlan, Baselines]:
     """The plan with the baselines that it compares with, which are read here and nowhere else.
 
     Tells once, and before anything runs, what is wrong with the baselines; `written` is the one to write.

@@ -14,7 +14,7 @@ from gradscope.cli.groups import with_options
 from gradscope.cli.judging import given_judging
 from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
-from gradscope.config import Plan
+from gradscope.config import TargetPlan
 from gradscope.records import Policy, Suite
 from gradscope.records.progress import Progress
 
@@ -60,7 +60,7 @@ def check(
     raise typer.Exit(code)
 
 
-def judged(plan: Plan, known: baselines.Baselines, delivery: Delivery) -> Suite:
+def judged(plan: TargetPlan, known: baselines.Baselines, delivery: Delivery) -> Suite:
     """What became of the targets; where one that was asked for by itself cannot be judged, that is raised."""
     # Imported once every option is known to be right: the other commands start without it.
     from gradscope import processes
@@ -76,14 +76,14 @@ def judged(plan: Plan, known: baselines.Baselines, delivery: Delivery) -> Suite:
         )
 
 
-def _told(plan: Plan, delivery: Delivery) -> AbstractContextManager[Progress]:
+def _told(plan: TargetPlan, delivery: Delivery) -> AbstractContextManager[Progress]:
     if not plan.alone:
         return delivery.working()
     (task,) = plan.tasks
     return delivery.judging(task.target, Policy(task.fail_on), task.other_name)
 
 
-def _inputs(plan: Plan, *more: str | None) -> list[str]:
+def _inputs(plan: TargetPlan, *more: str | None) -> list[str]:
     """Files that no report may be written over."""
     read = [source_of(task.path) for task in plan.tasks]
     known = {task.checking.baseline for task in plan.tasks}

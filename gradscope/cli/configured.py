@@ -14,7 +14,7 @@ from gradscope import config
 from gradscope.cli.delivery import Delivery
 from gradscope.cli.loading import Given
 from gradscope.cli.options import check_format
-from gradscope.config import Plan
+from gradscope.config import TargetPlan
 from gradscope.errors import GradscopeError
 from gradscope.report import View
 
@@ -58,7 +58,7 @@ class Configured:
     jobs: int | None = None
     shown: bool = False
 
-    def plan(self, given: Given, targets: Sequence[str]) -> Plan:
+    def plan(self, given: Given, targets: Sequence[str]) -> TargetPlan:
         """The targets, or all configured ones, each with its settings merged."""
         found = config.nearest(os.getcwd()) if self.file is None else config.read(self.file)
         jobs: Given = {} if self.jobs is None else {"jobs": self.jobs}
@@ -82,7 +82,7 @@ def configured_file(config: ConfigFile = None) -> Configured:
     return Configured(config)
 
 
-def show(plan: Plan, delivery: Delivery) -> None:
+def show(plan: TargetPlan, delivery: Delivery) -> None:
     """Print the settings, as `--show-config` asks."""
     check_format(delivery.format, ("terminal", "json"))
     text = config.as_json(plan) if delivery.format == "json" else config.as_text(plan)

@@ -2,15 +2,15 @@
 
 from gradscope.config.files import nearest, read
 from gradscope.config.keys import Value
-from gradscope.config.planning import Plan, Planned, Setting, loading, plan
+from gradscope.config.planning import Planned, Setting, TargetPlan, loading, plan
 from gradscope.config.showing import as_json, as_text
 from gradscope.config.tables import Config
 
 __all__ = [
     "Config",
-    "Plan",
     "Planned",
     "Setting",
+    "TargetPlan",
     "Value",
     "as_json",
     "as_text",

@@ -38,7 +38,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TargetPlan:
     """The plan of a run of `check`."""
 
     targets: tuple[Planned, ...]
@@ -57,7 +57,7 @@ class Plan:
     def tasks(self) -> tuple[Task, ...]:
         return tuple(planned.task for planned in self.targets)
 
-    def without_baseline(self) -> Plan:
+    def without_baseline(self) -> TargetPlan:
         def bare(task: Task) -> Task:
             return replace(task, checking=replace(task.checking, baseline=None))
 
@@ -73,7 +73,7 @@ Layer = tuple[str, Mapping[str, Value], Limits]
 """The origin of settings, and those that were given there."""
 
 
-def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[str] = ()) -> Plan:
+def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[str] = ()) -> TargetPlan:
     """The targets of the command line, or all configured ones, each with its settings merged.
 
     `given` are the checked options of the command line, by the names of `KEYS`.
@@ -93,7 +93,7 @@ def plan(config: Config | None, given: Mapping[str, Value], targets: Sequence[st
         ]
         settings = _merged([above, *own, below], per_target=True)
         planned.append(Planned(_task(target, config, (*settings, *whole_run)), settings))
-    return Plan(
+    return TargetPlan(
         targets=tuple(planned),
         settings=whole_run,
         common=_merged([above, below], per_target=True),

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradscope.config.keys import Value
-from gradscope.config.planning import Plan, Planned, Setting
+from gradscope.config.planning import Planned, Setting, TargetPlan
 
 FORMAT = 1
 COMMENT_AT = 36
 """The column in which the origins begin."""
 
 
-def as_text(plan: Plan) -> str:
+def as_text(plan: TargetPlan) -> str:
     """TOML, with the origins as comments; a setting without a value or a default is commented out."""
     lines = [
         f"# {_one_line(plan.file)}" if plan.file else "# no configuration file",
@@ -27,7 +27,7 @@ def as_text(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_json(plan: Plan) -> str:
+def as_json(plan: TargetPlan) -> str:
     """The same as JSON; a setting without a value or a default is null."""
     data = {
         "format": FORMAT,

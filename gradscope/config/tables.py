@@ -19,7 +19,7 @@ Limits = Mapping[tuple[str, str], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TargetTable:
     """`[[tool.gradscope.target]]`: settings of the targets that its path names."""
 
     path: str
@@ -36,7 +36,7 @@ class Config:
     folder: str
     place: Place
     targets: tuple[str, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[TargetTable, ...] = ()
     values: Mapping[str, Value] = field(default_factory=dict)
     limits: Limits = field(default_factory=dict)
 
@@ -131,7 +131,7 @@ def _targets(given: Any, place: Place) -> tuple[str, ...]:
     return found
 
 
-def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[Entry, ...]:
+def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[TargetTable, ...]:
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
         raise GradscopeError(
             f"{place.at('target')} is {shown(given)}.",
@@ -139,7 +139,7 @@ def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[Entry, 
             fix=f"Write `[[{table}]]`, with double brackets, and `path = ...` below it.",
             slug="unusable-setting",
         )
-    entries: list[Entry] = []
+    entries: list[TargetTable] = []
     for item in given:
         where = Place(place.file, f"[[{table}]]")
         try:
@@ -157,7 +157,9 @@ def _entries(given: Any, place: Place, table: str, folder: str) -> tuple[Entry, 
                 "the table is there twice.", fix="Merge the two tables.", slug="repeated-target"
             )
         values = _values(item, {"path", "limits"}, where, folder, whole_run=False)
-        entries.append(Entry(path, values, _limits(item.get("limits", {}), where, f"{table}.limits"), where))
+        entries.append(
+            TargetTable(path, values, _limits(item.get("limits", {}), where, f"{table}.limits"), where)
+        )
     return tuple(entries)
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from gradscope.config.places import Place, relative
-from gradscope.config.tables import Config, Entry
+from gradscope.config.tables import Config, TargetTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def configured(config: Config) -> tuple[Named, ...]:
     return tuple(listed)
 
 
-def of_entry(entry: Entry, folder: str) -> tuple[Named, ...]:
+def of_entry(entry: TargetTable, folder: str) -> tuple[Named, ...]:
     """The targets that the path of a `[[target]]` names."""
     return expanded(entry.path, folder, entry.place.at("path"))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Known, LayerProfile
+from gradscope.records import KnownFinding, LayerProfile
 from gradscope.records.options import in_ci
 from gradscope.serialization import atomic_write
 from gradscope.serialization.codec import Mismatch, decoder, encode
@@ -27,10 +27,10 @@ _SEEDS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BaselineEntry:
     """One target, as it was."""
 
-    findings: tuple[Known, ...]
+    findings: tuple[KnownFinding, ...]
     layers: tuple[LayerProfile, ...]
 
 
@@ -40,14 +40,14 @@ class Baseline:
 
     path: str
     """As messages name it."""
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, BaselineEntry]
 
     @classmethod
     def read(cls, path: str) -> Baseline:
         """Raises `GradscopeError` where the file is missing or no baseline."""
         return cls(path, load(path))
 
-    def entry(self, target: str) -> Entry | None:
+    def entry(self, target: str) -> BaselineEntry | None:
         """`None` where it does not know the target."""
         return self.entries.get(key_of(target, self.path))
 
@@ -77,7 +77,7 @@ def key_of(target: str, baseline: str) -> str:
     return Path(path).as_posix() + colon + name
 
 
-def load(path: str) -> dict[str, Entry]:
+def load(path: str) -> dict[str, BaselineEntry]:
     """By target. Raises `GradscopeError` where the file is missing or no baseline."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
@@ -96,7 +96,7 @@ def load(path: str) -> dict[str, Entry]:
         raise _unreadable(path, _reason(error)) from error
 
 
-def save(path: str, entries: Mapping[str, Entry]) -> None:
+def save(path: str, entries: Mapping[str, BaselineEntry]) -> None:
     """Whole or not at all. Targets of the file that are not in `entries` stay, unless their file is gone."""
     kept = load(path) if os.path.exists(path) and os.path.getsize(path) else {}
     folder = os.path.dirname(os.path.realpath(path))
@@ -118,24 +118,24 @@ def check_writable(path: str) -> None:
         load(path)
 
 
-def dumps(entries: Mapping[str, Entry]) -> str:
+def dumps(entries: Mapping[str, BaselineEntry]) -> str:
     """Plain ASCII, as all JSON of gradscope: names come from a user's model."""
     targets = ",\n".join(_target(name, entry) for name, entry in sorted(entries.items()))
     body = f"{{\n{targets}\n }}" if targets else "{}"
     return f'{{\n "kind": "{KIND}",\n "format": {FORMAT},\n "targets": {body}\n}}\n'
 
 
-def _target(name: str, entry: Entry) -> str:
+def _target(name: str, entry: BaselineEntry) -> str:
     lists = f"{_list('findings', entry.findings)},\n{_list('layers', entry.layers)}"
     return f"  {json.dumps(name)}: {{\n{lists}\n  }}"
 
 
-def _list(name: str, records: Sequence[Known | LayerProfile]) -> str:
+def _list(name: str, records: Sequence[KnownFinding | LayerProfile]) -> str:
     lines = ",\n".join(f"    {json.dumps(_short(record), allow_nan=False)}" for record in records)
     return f'   "{name}": [\n{lines}\n   ]' if lines else f'   "{name}": []'
 
 
-def _short(record: Known | LayerProfile) -> dict[str, Any]:
+def _short(record: KnownFinding | LayerProfile) -> dict[str, Any]:
     """Without what is not known, and in few digits."""
     found = {field.name: encode(getattr(record, field.name)) for field in fields(record)}
     return {key: _rounded(value) for key, value in found.items() if value is not None}
@@ -151,7 +151,7 @@ def _rounded(value: Any) -> Any:
     return short if math.isfinite(short) else value
 
 
-def _decoded(data: Any, path: str) -> dict[str, Entry]:
+def _decoded(data: Any, path: str) -> dict[str, BaselineEntry]:
     if not (isinstance(data, dict) and data.get("kind") == KIND and type(data.get("format")) is int):
         raise Mismatch(f'It has no "kind": "{KIND}" and "format"')
     if data["format"] != FORMAT:
@@ -167,7 +167,7 @@ def _decoded(data: Any, path: str) -> dict[str, Entry]:
     return {name: _entry(name, value) for name, value in targets.items()}
 
 
-def _entry(name: str, value: Any) -> Entry:
+def _entry(name: str, value: Any) -> BaselineEntry:
     if not isinstance(value, dict):
         raise Mismatch(f'"{name}" is not an object')
     findings = [
@@ -178,10 +178,10 @@ def _entry(name: str, value: Any) -> Entry:
         {"delta_norm": None, "activation_rms": None, **p} if isinstance(p, dict) else p
         for p in _listed(value, "layers", name)
     ]
-    known = decoder(tuple[Known, ...])(findings, f"{name}.findings")
+    known = decoder(tuple[KnownFinding, ...])(findings, f"{name}.findings")
     if any(each.votes is not None and not 0 < each.votes.found <= each.votes.of <= _SEEDS for each in known):
         raise Mismatch(f'"{name}.findings" has votes that no run gives')
-    return Entry(
+    return BaselineEntry(
         known,
         decoder(tuple[LayerProfile, ...])(layers, f"{name}.layers"),
     )

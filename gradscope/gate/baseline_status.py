@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from gradscope.gate.baseline_file import Entry
+from gradscope.gate.baseline_file import BaselineEntry
 from gradscope.gate.seed_votes import badness, measure_of
 from gradscope.records import (
     BaselineResult,
     BaselineStatus,
     Finding,
-    Known,
+    KnownFinding,
     Layer,
     LayerProfile,
     Report,
@@ -31,7 +31,7 @@ CHANCE = 0.05
 limit, the votes move by themselves."""
 
 
-def compared(report: Report, baseline: str, entry: Entry | None, options: CheckOptions) -> Report:
+def compared(report: Report, baseline: str, entry: BaselineEntry | None, options: CheckOptions) -> Report:
     """The report with a `baseline_status` for each finding; `entry` is `None` where the baseline has none."""
     if entry is None:
         findings = tuple(replace(finding, baseline_status=BaselineStatus.NEW) for finding in report.findings)
@@ -46,24 +46,24 @@ def compared(report: Report, baseline: str, entry: Entry | None, options: CheckO
     return replace(report, findings=findings, baseline=BaselineResult(baseline, fixed, stale))
 
 
-def knows(entry: Entry | None) -> Callable[[Finding], bool]:
+def knows(entry: BaselineEntry | None) -> Callable[[Finding], bool]:
     """Whether a finding is one that the baseline has, and no worse."""
     found = () if entry is None else entry.findings
     return lambda finding: _status(finding, list(found)) is BaselineStatus.UNCHANGED
 
 
-def entry_of(report: Report) -> Entry:
+def entry_of(report: Report) -> BaselineEntry:
     """What a baseline keeps of a run."""
-    return Entry(known_of(report), profile_of(report))
+    return BaselineEntry(known_of(report), profile_of(report))
 
 
-def known_of(report: Report) -> tuple[Known, ...]:
+def known_of(report: Report) -> tuple[KnownFinding, ...]:
     """What a baseline keeps of the findings of a run, sorted.
 
     What was found by comparing with the baseline before is no part of the next.
     """
     found = [
-        Known(
+        KnownFinding(
             rule=finding.rule,
             layer=finding.layer,
             parameter=finding.parameter,
@@ -98,7 +98,7 @@ def _layers(report: Report) -> tuple[Layer, ...]:
     return () if report.flow is None else report.flow.layers
 
 
-def _status(finding: Finding, left: list[Known]) -> BaselineStatus:
+def _status(finding: Finding, left: list[KnownFinding]) -> BaselineStatus:
     known = _take(finding, left)
     if known is None:
         return BaselineStatus.NEW
@@ -107,7 +107,7 @@ def _status(finding: Finding, left: list[Known]) -> BaselineStatus:
     return BaselineStatus.WORSE if worse else BaselineStatus.UNCHANGED
 
 
-def _take(finding: Finding, left: list[Known]) -> Known | None:
+def _take(finding: Finding, left: list[KnownFinding]) -> KnownFinding | None:
     """The entry of this finding, which is then used up: what is there twice is matched twice."""
     for known in left:
         if known.key == finding.key:
@@ -121,7 +121,7 @@ def _measured(finding: Finding) -> dict[str, float]:
     return {} if key is None or value is None else {key: value}
 
 
-def _worse(finding: Finding, known: Known) -> bool:
+def _worse(finding: Finding, known: KnownFinding) -> bool:
     return any(
         isinstance(before := known.evidence.get(key), int | float)
         and badness(value) > WORSE * badness(before)
@@ -129,12 +129,12 @@ def _worse(finding: Finding, known: Known) -> bool:
     )
 
 
-def _comes_and_goes(known: Known) -> bool:
+def _comes_and_goes(known: KnownFinding) -> bool:
     """It was there in some of the seeds only: without it nothing is fixed."""
     return known.votes is not None and known.votes.found < known.votes.of
 
 
-def _in_more_seeds(finding: Finding, known: Known) -> bool:
+def _in_more_seeds(finding: Finding, known: KnownFinding) -> bool:
     """Whether it was there in at most half of the seeds, and is now in more than chance makes of as many.
 
     By Fisher's exact test: how often so many of the seeds that have it, then and now, would fall to this run.
@@ -162,7 +162,7 @@ def _judged(rule: str, options: CheckOptions) -> bool:
     return options.verified or get(rule).family != VERIFIED
 
 
-def _stale(fixed: Sequence[Known], layers: Iterable[LayerProfile], report: Report) -> str:
+def _stale(fixed: Sequence[KnownFinding], layers: Iterable[LayerProfile], report: Report) -> str:
     """Numbers alone never make a baseline stale."""
     before = {layer.name for layer in layers}
     after = {layer.name for layer in _layers(report)}

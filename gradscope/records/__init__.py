@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
-    Known as Known,
+    KnownFinding as KnownFinding,
     LayerProfile as LayerProfile,
     Reference as Reference,
 )

@@ -31,7 +31,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownFinding:
     """A finding as a baseline keeps it: found again by rule, layer, parameter and the text of its line."""
 
     rule: str
@@ -55,7 +55,7 @@ class BaselineResult:
     """The run compared with its baseline; each finding has its own `baseline_status`."""
 
     file: str
-    fixed: tuple[Known, ...] = ()
+    fixed: tuple[KnownFinding, ...] = ()
     """What the baseline has, and this run does not."""
     stale: str = ""
     """Why the baseline should be written again; empty where it need not."""

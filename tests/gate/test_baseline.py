@@ -12,12 +12,12 @@ from hypothesis import example, given, settings, strategies as st
 
 from gradscope.errors import GradscopeError
 from gradscope.gate import baseline_file
-from gradscope.gate.baseline_file import Entry
+from gradscope.gate.baseline_file import BaselineEntry
 from gradscope.gate.baseline_status import compared, entry_of
 from gradscope.records import (
     BaselineStatus,
     Finding,
-    Known,
+    KnownFinding,
     LayerProfile,
     Policy,
     Report,
@@ -159,7 +159,7 @@ def test_a_target_and_layers_that_it_does_not_know_make_it_stale() -> None:
     assert unknown.baseline is not None
     assert unknown.baseline.stale == "it does not know this target"
     assert unknown.findings[0].baseline_status is BaselineStatus.NEW
-    renamed = Entry((), tuple(replace(p, name="old." + p.name) for p in entry_of(report()).layers))
+    renamed = BaselineEntry((), tuple(replace(p, name="old." + p.name) for p in entry_of(report()).layers))
     against = compared(report(), "b", renamed, CheckOptions()).baseline
     assert against is not None
     assert "no longer `old.layers[0]`" in against.stale
@@ -189,9 +189,11 @@ def test_a_file_reads_back_as_it_was_written_and_is_the_same_when_written_again(
 @example("", 1.7976931348623157e308, None, None)
 @settings(max_examples=50, deadline=None)
 def test_no_name_and_no_number_breaks_the_file(name, number, other, parameter) -> None:
-    known = Known("zero-gradient", name, parameter, name, {"total": number}, Severity.NOTE, Votes(1, 5))
+    known = KnownFinding(
+        "zero-gradient", name, parameter, name, {"total": number}, Severity.NOTE, Votes(1, 5)
+    )
     profile = LayerProfile(name, number, other, other, number, other)
-    text = baseline_file.dumps({name: Entry((known,), (profile,))})
+    text = baseline_file.dumps({name: BaselineEntry((known,), (profile,))})
     assert text.isascii()
     (entry,) = baseline_file._decoded(json.loads(text), "b").values()
     assert baseline_file.dumps({name: entry}) == text

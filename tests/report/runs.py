@@ -8,7 +8,7 @@ from gradscope.records import (
     BaselineResult,
     BaselineStatus,
     FailureKind,
-    Known,
+    KnownFinding,
     Outcome,
     Policy,
     Report,
@@ -23,7 +23,10 @@ from tests.report.canned import CANNED, HOSTILE, deep, layer, report, vanishing
 STANDINGS = (BaselineStatus.NEW, BaselineStatus.UNCHANGED, BaselineStatus.WORSE)
 AGAINST = BaselineResult(
     "base[1].json",
-    fixed=(Known("zero-gradient", HOSTILE, None, "x = w", {}), Known("broadcast-loss", None, None, "", {})),
+    fixed=(
+        KnownFinding("zero-gradient", HOSTILE, None, "x = w", {}),
+        KnownFinding("broadcast-loss", None, None, "", {}),
+    ),
     stale="Two layers of it are gone: layers[8], layers[9].",
 )
 

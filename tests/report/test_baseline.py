@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import BaselineResult, Known, Outcome, Suite, Votes
+from gradscope.records import BaselineResult, KnownFinding, Outcome, Suite, Votes
 from gradscope.report.shared.baseline import MOST_FIXED
 from gradscope.report.terminal.lines import width_of
 from tests.report.canned import deep, healthy, layer, vanishing
@@ -44,7 +44,7 @@ def test_a_remark_never_stands_in_a_folded_name() -> None:
 
 
 def test_what_is_fixed_is_named_and_counted() -> None:
-    fixed = tuple(Known("dead-units", f"layers[{i}]", None, "", {}) for i in range(MOST_FIXED + 5))
+    fixed = tuple(KnownFinding("dead-units", f"layers[{i}]", None, "", {}) for i in range(MOST_FIXED + 5))
     report = replace(healthy(), baseline=BaselineResult("base.json", fixed))
     text = shown(report)
     assert text.count("fixed: dead-units in layers[") == MOST_FIXED

@@ -15,7 +15,7 @@ from gradscope.records import (
     FailureKind,
     GradientCheck,
     Histogram,
-    Known,
+    KnownFinding,
     Operation,
     Origin,
     Outcome,
@@ -203,7 +203,7 @@ def test_findings_have_their_line_their_remedy_and_their_standing() -> None:
         replace(second, baseline_status=BaselineStatus.WORSE),
         replace(third, baseline_status=BaselineStatus.NEW),
     )
-    fixed = Known("dead-units", "gone.layer", None, "x", {})
+    fixed = KnownFinding("dead-units", "gone.layer", None, "x", {})
     run = replace(run, findings=found, baseline=BaselineResult("base.json", (fixed,), "Write it again."))
     text = Page(of(run)).text
     for each in found:

@@ -29,7 +29,7 @@ PREFIX = f"{ROOT}::"
 class Targets:
     """The hooks of a run with `--gradscope`."""
 
-    def __init__(self, plan: configuration.Plan, asked: Sequence[str]) -> None:
+    def __init__(self, plan: configuration.TargetPlan, asked: Sequence[str]) -> None:
         self.plan = plan
         self._asked = asked
         """Ids from the command line; empty for all targets."""
@@ -63,7 +63,7 @@ class Targets:
 class TargetList(pytest.Collector):
     """The configuration, as the parent of its targets."""
 
-    plan: configuration.Plan
+    plan: configuration.TargetPlan
 
     def collect(self) -> Iterator[TargetItem]:
         for task in self.plan.tasks:
@@ -101,7 +101,7 @@ def name_of(task: Task) -> str:
     return UNICODE.text(task.target)
 
 
-def configured(folder: str) -> configuration.Plan:
+def configured(folder: str) -> configuration.TargetPlan:
     """What `gradscope check` would check in `folder`, without a target given."""
     found = configuration.nearest(folder)
     plan = configuration.plan(found, {})

@@ -27,7 +27,7 @@ BEYOND = 1.25
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class Axes:
     """What all panels share."""
 
     loss: Linear | Logarithmic
@@ -71,7 +71,7 @@ def advice(line: str, reasons: Sequence[str], frame: Frame) -> Html:
     return frame.section("advice", "What to use", pasted, told)
 
 
-def _sheet(found: Comparison) -> Sheet:
+def _sheet(found: Comparison) -> Axes:
     ends = [row.final_loss for row in found.contestants if math.isfinite(row.final_loss)]
     start = found.initial_loss
     low = min([start, *ends]) if math.isfinite(start) else min(ends, default=0.0)
@@ -79,10 +79,10 @@ def _sheet(found: Comparison) -> Sheet:
     # What learns well falls by powers of ten: on a linear scale all of it would lie on the ground.
     powers = logarithmic([low, start], least=1) if 0 < low < start / FAR else None
     rates = [t.learning_rate for row in found.contestants for t in row.trials]
-    return Sheet(powers or Linear(low, top), logarithmic(rates, least=1), max(1, found.steps - 1), start)
+    return Axes(powers or Linear(low, top), logarithmic(rates, least=1), max(1, found.steps - 1), start)
 
 
-def _card(row: Contestant, found: Comparison, sheet: Sheet, frame: Frame) -> Html:
+def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html:
     others = [each for each in found.contestants if each is not row]
     mark = "best" if row is found.best else "a tie with the best" if row.tied_with_best else ""
     if not math.isfinite(row.final_loss):
@@ -113,19 +113,19 @@ def finals(row: Contestant) -> list[tuple[float, float]]:
     return [(rate, median(t.final_loss for t in row.trials if t.learning_rate == rate)) for rate in rates]
 
 
-def _steps_line(row: Contestant, sheet: Sheet) -> list[Point]:
+def _steps_line(row: Contestant, sheet: Axes) -> list[Point]:
     trial = middle(row)
     losses = trial.losses if trial else ()
     places = thinned(len(losses), MOST_POINTS)
     return [(100 * step / sheet.steps, sheet.loss.place(losses[step])) for step in places]
 
 
-def _rates_line(row: Contestant, sheet: Sheet) -> list[Point]:
+def _rates_line(row: Contestant, sheet: Axes) -> list[Point]:
     scale = sheet.rate
     return [(scale.place(rate), sheet.loss.place(loss)) for rate, loss in finals(row)] if scale else []
 
 
-def _over_steps(row: Contestant, others: Sequence[Contestant], sheet: Sheet) -> Html:
+def _over_steps(row: Contestant, others: Sequence[Contestant], sheet: Axes) -> Html:
     trial = middle(row)
     if trial is None:
         return NOTHING
@@ -145,7 +145,7 @@ def _over_steps(row: Contestant, others: Sequence[Contestant], sheet: Sheet) -> 
     )
 
 
-def _step_hover(trial: Trial, sheet: Sheet) -> list[tuple[float, float, str]]:
+def _step_hover(trial: Trial, sheet: Axes) -> list[tuple[float, float, str]]:
     places = thinned(len(trial.losses), 24)
     width = 100 / max(1, len(places))
     return [
@@ -158,7 +158,7 @@ def _step_hover(trial: Trial, sheet: Sheet) -> list[tuple[float, float, str]]:
     ]
 
 
-def _over_rates(row: Contestant, others: Sequence[Contestant], sheet: Sheet) -> Html:
+def _over_rates(row: Contestant, others: Sequence[Contestant], sheet: Axes) -> Html:
     ends, scale = finals(row), sheet.rate
     if not ends or scale is None:
         return tag("p", "It has no learning rate to choose.", class_="quiet plot")
@@ -186,7 +186,7 @@ def _ended(loss: float) -> str:
     return units.number(loss) if math.isfinite(loss) else "diverged"
 
 
-def _scales(found: Comparison, sheet: Sheet) -> str:
+def _scales(found: Comparison, sheet: Axes) -> str:
     text = "All panels share their scales; what climbs higher is cut at the top, a cross diverged."
     if isinstance(sheet.loss, Logarithmic):
         text += " The loss is on a log scale."

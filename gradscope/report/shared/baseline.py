@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradscope.records import BaselineStatus, Finding, Known
+from gradscope.records import BaselineStatus, Finding, KnownFinding
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import visible
 
@@ -31,7 +31,7 @@ def in_baseline(found: Sequence[Finding]) -> str:
     return f" ({units.count(known)} in the baseline)" if known else ""
 
 
-def fixed_text(known: Known) -> str:
+def fixed_text(known: KnownFinding) -> str:
     """What a baseline knows and the run does not have: `vanishing-gradient in layers[0]`."""
     where = known.layer or known.parameter or known.text
     return visible(f"{known.rule} in {where}" if where else known.rule)

@@ -23,7 +23,7 @@ from gradscope.report.shared.diff import (
     values,
 )
 from gradscope.report.shared.table import Column
-from gradscope.report.terminal.grid import Row, grid
+from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import paragraph, print_lines
 from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
 
@@ -70,7 +70,7 @@ def _table(found: Changes, view: View) -> list[Line]:
     lines: list[Line] = [[]]
     if shown:
         rows = [
-            Row(
+            GridRow(
                 view.glyphs.text(layer.name),
                 MARKS[layer.presence],
                 "strong" if layer.presence is not Presence.BOTH else "",

@@ -15,7 +15,7 @@ MARK = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GridRow:
     """The left end of a row."""
 
     name: str
@@ -23,14 +23,14 @@ class Row:
     style: str = ""
 
 
-def grid(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Line]:
+def grid(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Line]:
     """Lines of at most `width` cells; a column in which nothing stands is left out."""
     kept = fitting(title, rows, columns, width)
     name = max(min(_longest(title, rows), _room(kept, width)), 6)
     return [*_header(title, kept, name), *_body(rows, kept, name)]
 
 
-def fitting(title: str, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Column]:
+def fitting(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Column]:
     """The columns that `grid` shows."""
     kept = filled(columns)
     while kept and _room(kept, width) < min(_longest(title, rows), NAME_AT_LEAST):
@@ -38,7 +38,7 @@ def fitting(title: str, rows: Sequence[Row], columns: Sequence[Column], width: i
     return kept
 
 
-def _longest(title: str, rows: Sequence[Row]) -> int:
+def _longest(title: str, rows: Sequence[GridRow]) -> int:
     return max([width_of(title), *(width_of(row.name) for row in rows)])
 
 
@@ -61,7 +61,7 @@ def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:
     return lines
 
 
-def _body(rows: Sequence[Row], columns: Sequence[Column], name: int) -> list[Line]:
+def _body(rows: Sequence[GridRow], columns: Sequence[Column], name: int) -> list[Line]:
     lines: list[Line] = []
     for place, row in enumerate(rows):
         pieces = fold(row.name, name)

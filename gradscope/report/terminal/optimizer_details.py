@@ -9,14 +9,14 @@ from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.optimizers import ended
 from gradscope.report.shared.table import Column, filled
-from gradscope.report.terminal.grid import Row, fitting, grid
+from gradscope.report.terminal.grid import GridRow, fitting, grid
 from gradscope.report.terminal.lines import paragraph
 
 INDENT = 2
 TITLE = "optimizer"
 
 
-def further_columns(rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[Line]:
+def further_columns(rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Line]:
     """As many further tables as it takes to show every column."""
     lines: list[Line] = []
     left = filled(columns)

@@ -10,7 +10,7 @@ from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.optimizers import columns, facts, suggestion
 from gradscope.report.terminal import optimizer_details
-from gradscope.report.terminal.grid import Row, grid
+from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import fold, paragraph, width_of
 from gradscope.report.terminal.optimizer_details import INDENT, TITLE
 
@@ -52,11 +52,11 @@ def _verdict(found: Comparison, target: str, view: View) -> list[Line]:
     return paragraph(text, view, 0, "strong", lead)
 
 
-def _row(row: Contestant, found: Comparison, view: View) -> Row:
+def _row(row: Contestant, found: Comparison, view: View) -> GridRow:
     name = view.glyphs.text(row.name)
     if row is found.best:
-        return Row(name, view.glyphs.marks["healthy"], "healthy")
-    return Row(name, "=" if row.tied_with_best else "")
+        return GridRow(name, view.glyphs.marks["healthy"], "healthy")
+    return GridRow(name, "=" if row.tied_with_best else "")
 
 
 def _terms(found: Comparison, view: View) -> list[Line]:

@@ -7,7 +7,7 @@ from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.targets import NOT_JUDGED, columns, style, totals, unexamined
 from gradscope.report.terminal.baseline import baseline_lines
-from gradscope.report.terminal.grid import Row, grid
+from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import paragraph
 from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
 
@@ -41,7 +41,7 @@ def _with_gaps(suite: Suite) -> int:
 
 def _table(suite: Suite, view: View) -> list[Line]:
     marks, text = view.glyphs.marks, view.glyphs.text
-    rows = [Row(text(o.target), marks[style(o)], style(o)) for o in suite.outcomes]
+    rows = [GridRow(text(o.target), marks[style(o)], style(o)) for o in suite.outcomes]
     return grid("target", rows, columns(suite), view.width)
 
 

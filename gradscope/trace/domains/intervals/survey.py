@@ -23,8 +23,8 @@ from gradscope.trace.domains.intervals.dangers import danger_of, largest_exponen
 from gradscope.trace.domains.intervals.known import NOTHING, Known, bits, interval, latest, replace
 from gradscope.trace.domains.intervals.nested import Intervals, Place, unknown
 from gradscope.trace.domains.intervals.rules import RULES
-from gradscope.trace.domains.intervals.stable import is_stable
 from gradscope.trace.jaxprs.operands import operation
+from gradscope.trace.jaxprs.stable import is_stable
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.sites import Measure, Plan, Probe
 from gradscope.trace.vocabulary import NO_GRADIENT, SIDE_BY_SIDE, VIEWS, is_real
