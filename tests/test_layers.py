@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -234,3 +235,13 @@ def test_a_late_jax_import_is_allowed_where_the_table_says_so(tmp_path: Path) ->
         "from jax._src import core\ndef f(eqn):\n    return eqn.params\n", encoding="utf-8"
     )
     assert violations(tmp_path) == []
+
+
+def test_a_class_name_means_one_thing() -> None:
+    names = [
+        node.name
+        for file in SRC.rglob("*.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(name for name, count in Counter(names).items() if count > 1) == []

@@ -11,7 +11,7 @@ import numpy as np
 from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
-from gradscope.blocks.step import Step
+from gradscope.blocks.step import BlockProgram
 from gradscope.trace.interpret import Slot
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
@@ -64,19 +64,19 @@ class Blockwise:
             for block, step in zip(self.blocks, self.steps, strict=True)
         )
 
-    def _steps(self) -> list[Step]:
+    def _steps(self) -> list[BlockProgram]:
         """From the loss backward: which writes get a cotangent decides what a block differentiates."""
         moving = _moving(self._weights, self.blocks)
         reached: set[Any] = {self._loss}
-        known: dict[Any, Step] = {}
-        steps: list[Step] = []
+        known: dict[Any, BlockProgram] = {}
+        steps: list[BlockProgram] = []
         for block in reversed(self.blocks):
             moves = tuple(var in moving for var in block.reads)
             wanted = tuple(var in reached and is_real(var.aval) for var in block.writes)
             key = block.key, moves, wanted
             if key not in known:
                 slots = [self._slots[site.id] for site in block.sites]
-                known[key] = Step(block, moves, wanted, slots, self._selection)
+                known[key] = BlockProgram(block, moves, wanted, slots, self._selection)
             step = known[key]
             steps.append(step)
             gets = [var for var, moves in zip(block.reads, moves, strict=True) if moves]

@@ -30,7 +30,7 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Forward:
+class BlockResult:
     """What a block gave, and what its backward needs."""
 
     writes: list[Any]
@@ -39,7 +39,7 @@ class Forward:
     residuals: list[Any]
 
 
-class Step:
+class BlockProgram:
     """A block whose reads at `moves` are differentiated, for cotangents of the writes at `wanted`."""
 
     def __init__(
@@ -149,14 +149,14 @@ class Step:
         both = [forward] + ([backward] if backward else [])
         return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
 
-    def forward(self, values: Sequence[Any], gains: Sequence[Any]) -> Forward:
+    def forward(self, values: Sequence[Any], gains: Sequence[Any]) -> BlockResult:
         assert self._compiled is not None
         arguments = [*values, *gains]
         found = self._compiled[0].start(*arguments)
         source = {"argument": arguments, "result": found}
         residuals = [source[residual.kind][residual.place] for residual in self._residuals]
         writes, rest = found[: self._writes], found[self._writes : self._given]
-        return Forward(
+        return BlockResult(
             writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
         )
 

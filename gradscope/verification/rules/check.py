@@ -19,7 +19,7 @@ from gradscope.verification.rules.capture import capture, operands
 from gradscope.verification.rules.derivatives import DerivativeRequest, Programs, Values, real_results
 from gradscope.verification.rules.find import RuleCall, find_rule_calls
 from gradscope.verification.rules.rule_judgement import Judgement
-from gradscope.verification.rules.visit import RuleRaises, Visit
+from gradscope.verification.rules.visit import RuleRaises, VisitedCall
 
 VISITS_PER_CALL = 4
 """The most runs of one call inside a loop that are judged."""
@@ -138,7 +138,7 @@ def _judged(
     request = DerivativeRequest(call, wanted, by)
     for visit in captured[call.path]:
         try:
-            yield from Visit(request, visit, programs, seed).judgements()
+            yield from VisitedCall(request, visit, programs, seed).judgements()
         except RuleRaises as error:
             yield None, Judgement(Verdict.CANNOT_JUDGE, str(error))
             return

@@ -55,7 +55,7 @@ _SHOWN = 120
 """The most characters of the user's message that are shown."""
 
 
-class Visit:
+class VisitedCall:
     """The derivatives of a call at one set of operands."""
 
     def __init__(self, request: DerivativeRequest, operands: Values, programs: Programs, seed: int) -> None:
