@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from gradscope.measure.flow_programs import Step, compiled_step
+from gradscope.measure.flow_programs import Keep, Step, all_of_it, compiled_step
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.readings import Reading, range_gain
 from gradscope.measure.updates import Updates
@@ -64,6 +64,10 @@ class FlowPass:
         if self._out_of_range(raw, gains, leaf_gains):
             raw = self._run(inputs, gains, leaf_gains)
         return self._read(raw, gains, leaf_gains)
+
+    def gradients(self, inputs: Inputs, keep: Keep = all_of_it) -> list[Any]:
+        """Of each leaf what `keep` makes of its gradient, which stays on the device."""
+        return self.compiled.gradients(inputs.weights, inputs.others, self._consts, keep)
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""

@@ -6,7 +6,7 @@ blocks of it are equal, or it is long, each distinct block is compiled once (`gr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +61,21 @@ class Step:
         return self.leaves.reduced(gradients, leaf_gains, GRADIENT), self.leaves.reduced(updates, leaf_gains)
 
 
+Keep = Callable[[int, Any], Any]
+"""From a leaf and its gradient to what is kept of it."""
+
+
+def all_of_it(leaf: int, gradient: Any) -> Any:
+    del leaf
+    return gradient
+
+
 class Whole:
     """One compiled program."""
 
     def __init__(self, step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None) -> None:
+        self._step = step
+        self._gradient: Compiled | None = None
         self._compiled: Compiled = compile_program(step, arguments, runs=runs, plain=plain)
         self.trace_s, self.compile_s = self._compiled.trace_s, self._compiled.compile_s
 
@@ -80,6 +91,13 @@ class Whole:
     def __call__(self, *arguments: Any) -> Raw:
         found: Raw = self._compiled(*arguments)
         return found
+
+    def gradients(self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep) -> list[Any]:
+        """By leaf, of another program that is compiled when it is asked for."""
+        arguments = weights, others, consts
+        if self._gradient is None:
+            self._gradient = compile_program(jax.grad(self._step.program.loss), arguments, runs=1)
+        return [keep(leaf, gradient) for leaf, gradient in enumerate(self._gradient(*arguments))]
 
 
 class InBlocks:
@@ -135,6 +153,10 @@ class InBlocks:
             found, updates = self._last(loss, found, weights, leaf_gains)
         raw: Raw = jax.block_until_ready((loss, forward, delta, found, updates))  # type: ignore[no-untyped-call]
         return raw
+
+    def gradients(self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep) -> list[Any]:
+        """By leaf, each gone as soon as what is kept of it is there."""
+        return self._blocks(weights, self._step.program.gains(), others, consts, keep)[-1]
 
 
 def compiled_step(

@@ -17,10 +17,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from gradscope.measure.leaf_statistics import stacks_of_leaves
+from gradscope.measure.flow import FlowPass
+from gradscope.measure.leaf_statistics import rows_first, stacks_of_leaves
 from gradscope.records import Timing
 from gradscope.records.histograms import PER_DECADE, Histogram
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs, Program
 
 LOW, HIGH = -37, 38
@@ -34,39 +34,28 @@ Counts = NDArray[np.int64]
 
 
 def histograms(
-    program: Program, inputs: Inputs, *, progress: Callable[[str], None]
+    program: Program, flow: FlowPass, inputs: Inputs, *, progress: Callable[[str], None]
 ) -> tuple[tuple[Histogram, ...], Timing]:
     """Of each layer's weights and gradient at the inputs of one batch, in forward order."""
     progress("counting by size")
-    weights, gradients, timing = _counted(program, inputs)
-    return (*_layers(program, weights, "weight"), *_layers(program, gradients, "gradient")), timing
-
-
-def _counted(program: Program, inputs: Inputs) -> tuple[list[Counts], list[Counts], Timing]:
-    stacks, consts = stacks_of_leaves(program), list(program.body.consts)
-
-    def step(weights: list[Array], others: list[Array], consts: list[Array]) -> Any:
-        gradients = jax.grad(program.loss)(weights, others, consts)
-        return [
-            [by_size(value, stack) for value, stack in zip(values, stacks, strict=True)]
-            for values in (weights, gradients)
-        ]
-
-    args = (inputs.weights, inputs.others, consts)
-    compiled = compile_program(step, args, runs=1)
     running = time.perf_counter()
-    found = jax.device_get(compiled(*args))
-    run_s = time.perf_counter() - running
-    weights, gradients = ([np.asarray(each, np.int64) for each in part] for part in found)
-    timing = Timing(trace_s=compiled.trace_s, compile_s=compiled.compile_s, run_s=run_s)
-    return weights, gradients, timing
+    stacks = stacks_of_leaves(program)
+    count = jax.jit(by_size, static_argnums=1)
+
+    def counted(leaf: int, value: Any) -> Any:
+        return count(value, stacks[leaf])
+
+    weights = [counted(leaf, weight) for leaf, weight in enumerate(inputs.weights)]
+    found: list[list[Counts]] = jax.device_get([weights, flow.gradients(inputs, counted)])
+    layers = (*_layers(program, found[0], "weight"), *_layers(program, found[1], "gradient"))
+    return layers, Timing(run_s=time.perf_counter() - running)
 
 
 def by_size(value: Array, stack: Sequence[int] = ()) -> Array:
     """Traceable: zeros, counts of each bin and what is not finite, for each row of a stacked leaf."""
     dtype = jnp.float64 if value.dtype == jnp.float64 else jnp.float32
     lead = tuple(value.shape[axis] for axis in stack)
-    size = jnp.abs(jnp.moveaxis(value, stack, range(len(stack))).astype(dtype))
+    size = jnp.abs(rows_first(value, stack).astype(dtype))
     place = jnp.searchsorted(jnp.asarray(EDGES, dtype), size, side="right")
     place = jnp.minimum(place, EDGES.size)
     place = jnp.where(jnp.isfinite(size), place, NONFINITE).reshape(*lead, -1)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -97,6 +98,11 @@ class LeafStatistics:
 
     def _lead(self, leaf: int) -> tuple[int, ...]:
         return tuple(self._leaves[leaf].shape[axis] for axis in self._stacks[leaf])
+
+
+def rows_first(value: Array, stack: Sequence[int]) -> Array:
+    """The value with the axes in front along which it holds one layer after the other."""
+    return jnp.moveaxis(value, stack, range(len(stack)))
 
 
 def stacks_of_leaves(program: Program) -> list[tuple[int, ...]]:

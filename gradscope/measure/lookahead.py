@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from gradscope.measure.flow import FlowPass, Sample
+from gradscope.measure.leaf_statistics import rows_first, stacks_of_leaves
 from gradscope.records import Connection
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.layers import Mask
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import MAX
@@ -40,26 +41,36 @@ def zero_leaves(program: Program, samples: list[Sample]) -> dict[int, Mask]:
 def nonzero_after_steps(
     program: Program, flow: FlowPass, inputs: Inputs, zeros: dict[int, Mask]
 ) -> dict[int, Mask]:
-    """For each of these rows: does its gradient become non-zero within `STEPS` steps on the same batch?"""
+    """For each of these rows: does its gradient become non-zero within `STEPS` steps on the same batch?
+
+    A gradient that is not finite is no sign of life.
+    """
     import optax  # here, because few runs need it and it takes 80 ms to import
 
     found = {leaf: ~rows for leaf, rows in zeros.items()}
+    stacks = stacks_of_leaves(program)
     adam = optax.adam(1e-3)
-    weights = [jax.numpy.asarray(weight) for weight in inputs.weights]
-    state = adam.init(weights)
-    consts = list(program.body.consts)
 
-    def step(weights: list[Array], state: Any, others: list[Array], consts: list[Array]) -> Any:
-        gradients = jax.grad(program.loss)(weights, others, consts)
-        updates, state = adam.update(gradients, state, weights)
-        return optax.apply_updates(weights, updates), state
+    @jax.jit
+    def step(weight: Array, state: Any, gradient: Array) -> tuple[Array, Any]:
+        wide = jnp.promote_types(weight.dtype, jnp.float32)  # Adam's epsilon is zero in float16
+        update, state = adam.update(gradient.astype(wide), state)
+        return (weight.astype(wide) + update).astype(weight.dtype), state
 
-    run = compile_program(step, (weights, state, inputs.others, consts), runs=STEPS)
+    def alive_rows(leaf: int, gradient: Array) -> Mask:
+        stack = stacks[leaf]
+        alive = rows_first((gradient != 0) & jnp.isfinite(gradient), stack)
+        return np.asarray(alive.any(axis=tuple(range(len(stack), alive.ndim))))
+
+    weights = [jnp.asarray(weight) for weight in inputs.weights]
+    states = [adam.init(weight.astype(jnp.promote_types(weight.dtype, jnp.float32))) for weight in weights]
+    gradients = flow.gradients(inputs)
     for _ in range(STEPS):
-        weights, state = run(weights, state, inputs.others, consts)
-        sample = flow(replace(inputs, weights=weights))
+        moved = [step(*each) for each in zip(weights, states, gradients, strict=True)]
+        weights, states = [weight for weight, _ in moved], [state for _, state in moved]
+        gradients = flow.gradients(replace(inputs, weights=weights))
         for leaf in zeros:
-            found[leaf] = found[leaf] | (sample.gradients[leaf][MAX] != 0)
-        if all(rows.all() for rows in found.values()):
+            found[leaf] = found[leaf] | alive_rows(leaf, gradients[leaf])
+        if all(alive.all() for alive in found.values()):
             break
     return found

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gradscope.measure.flow import Sample
-from gradscope.measure.leaf_statistics import stacks_of_leaves
+from gradscope.measure.flow import FlowPass, Sample
+from gradscope.measure.leaf_statistics import rows_first, stacks_of_leaves
 from gradscope.measure.readings import Reading
 from gradscope.records import NonFiniteInput
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.leaves import path_name
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import MAX, Floats
@@ -47,21 +46,15 @@ def in_batch(batch: Any) -> tuple[NonFiniteInput, ...]:
     return tuple(found)
 
 
-def in_gradients(program: Program, inputs: Inputs) -> list[Floats]:
+def in_gradients(program: Program, flow: FlowPass, inputs: Inputs) -> list[Floats]:
     """By leaf: elements of the gradient that are not finite; one number per row of a stacked leaf."""
     stacks = stacks_of_leaves(program)
-    consts = list(program.body.consts)
 
-    def step(weights: list[Array], others: list[Array], consts: list[Array]) -> list[Array]:
-        gradients = jax.grad(program.loss)(weights, others, consts)
-        return [
-            jnp.sum(~jnp.isfinite(g), axis=tuple(axis for axis in range(g.ndim) if axis not in stack))
-            for g, stack in zip(gradients, stacks, strict=True)
-        ]
+    def counted(leaf: int, gradient: Array) -> Array:
+        bad = rows_first(~jnp.isfinite(gradient), stacks[leaf])
+        return jnp.sum(bad, axis=tuple(range(len(stacks[leaf]), bad.ndim)))
 
-    args = (inputs.weights, inputs.others, consts)
-    found = jax.device_get(compile_program(step, args, runs=1)(*args))
-    return [np.asarray(counts, np.float64) for counts in found]
+    return [np.asarray(counts, np.float64) for counts in jax.device_get(flow.gradients(inputs, counted))]
 
 
 def count(value: Any) -> int:

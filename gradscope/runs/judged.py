@@ -35,7 +35,9 @@ class Judge:
         verified = self._verified(prepared, progress) if first and self.options.verified else None
         measurement, options = found.measurement, self.options
         if first and options.histograms:
-            counted, spent = histograms(prepared.program, prepared.inputs[0], progress=progress)
+            counted, spent = histograms(
+                prepared.program, prepared.flow, prepared.inputs[0], progress=progress
+            )
             measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
         parts = Parts(measurement, None if verified is None else verified.record, reference=self.reference)
         findings, skipped = judge(

@@ -124,7 +124,9 @@ def _taken(run: Run, progress: Progress) -> Taken:
         progress("counting what is not finite")
     weights = weight_statistics(program, first.weights)
     origin, unfound = _origin(run, bad, progress)
-    gradients = None if bad is None else nonfinite_counts.in_gradients(program, prepared.inputs[bad])
+    gradients = (
+        None if bad is None else nonfinite_counts.in_gradients(program, prepared.flow, prepared.inputs[bad])
+    )
     return Taken(
         program=program,
         weights=weights,

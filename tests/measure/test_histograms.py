@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradscope.load.problem import Problem
+from gradscope.measure.flow import FlowPass
 from gradscope.measure.histograms import EDGES, FIRST, NONFINITE, by_size, histogram, histograms
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import silent
@@ -67,8 +68,8 @@ def test_layers_of_a_stack_have_a_histogram_each() -> None:
     }
     batch = jax.random.normal(key, (5, 4))
     tracer = Tracer(Problem(loss, params, batch))
-    found, timing = histograms(tracer.trace(batch), tracer.inputs(batch), progress=silent)
-    assert timing.compile_s > 0
+    program, inputs = tracer.trace(batch), tracer.inputs(batch)
+    found, _ = histograms(program, FlowPass(program, inputs), inputs, progress=silent)
     weights = {each.layer: each for each in found if each.of == "weight"}
     gradients = {each.layer: each for each in found if each.of == "gradient"}
     assert list(weights) == list(gradients)

@@ -110,3 +110,16 @@ def test_the_share_of_zero_gradients_counts_elements() -> None:
 
     found = agreeing(embedded, table, (ids, BATCH[1]))
     assert oracle.layer(found, "table").gradient_zero_share == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32])
+def test_a_dead_network_is_dead_in_every_dtype(dtype: Any) -> None:
+    """Adam's epsilon is zero in float16: a step of 0 / 0 is no sign of life."""
+
+    def dead(p: Any, b: Any) -> Any:
+        hidden = jax.nn.relu(apply(p["first"], b[0]) - jnp.asarray(100, dtype))
+        return jnp.mean(jnp.square(hidden @ p["second"]["w"] - b[1]).astype(np.float32))
+
+    params, batch = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (TWO, BATCH))
+    found = check_loss(dead, params, batch).flow
+    assert oracle.parameter(found, "first.w").nonzero_after_steps is False

@@ -1,0 +1,60 @@
+"""The gradients that other passes ask of a flow pass, in blocks and whole."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gradscope.load.problem import Problem
+from gradscope.measure import flow_programs
+from gradscope.measure.flow import FlowPass
+from gradscope.measure.nonfinite_counts import in_gradients
+from gradscope.trace.program import Tracer
+from tests.trace.oracle import normal
+
+PARAMS = {
+    "stack": [normal(i, 6, 6, scale=0.5) for i in range(4)],
+    "bias": np.ones(6, np.float32),
+    "idle": np.ones(2, np.float32),
+}
+BATCH = normal(9, 5, 6)
+
+
+def loss(params, batch):
+    h = batch
+    for w in params["stack"]:
+        h = jnp.tanh(h @ w) + jax.nn.sigmoid(h)
+    return jnp.mean(jnp.square(h + jax.lax.stop_gradient(params["bias"]))) + 0 * params["idle"].sum()
+
+
+@pytest.fixture(params=[True, False], ids=["blocks", "whole"])
+def flow(request, monkeypatch):
+    monkeypatch.setattr(flow_programs, "pays", lambda _: request.param)
+    tracer = Tracer(Problem(loss, PARAMS, BATCH))
+    program = tracer.trace(BATCH)
+    made = FlowPass(program, tracer.inputs(BATCH))
+    assert isinstance(made.compiled, flow_programs.InBlocks if request.param else flow_programs.Whole)
+    return program, made, tracer
+
+
+def test_they_are_those_of_jax(flow):
+    _, made, tracer = flow
+    for batch in (BATCH, 2 * BATCH):
+        found = made.gradients(tracer.inputs(batch))
+        for ours, truth in zip(found, jax.tree.leaves(jax.grad(loss)(PARAMS, batch)), strict=True):
+            np.testing.assert_allclose(ours, truth, rtol=1e-5, atol=1e-7)
+
+
+def test_only_what_is_kept_comes_back(flow):
+    _, made, tracer = flow
+    found = made.gradients(tracer.inputs(BATCH), lambda leaf, gradient: (leaf, gradient.shape))
+    assert found == [(leaf, np.shape(weight)) for leaf, weight in enumerate(jax.tree.leaves(PARAMS))]
+
+
+def test_what_is_not_finite_is_counted_by_leaf(flow):
+    program, made, tracer = flow
+    broken = BATCH.copy()
+    broken[2, 3] = np.nan
+    found = in_gradients(program, made, tracer.inputs(broken))
+    truth = jax.tree.leaves(jax.grad(loss)(PARAMS, broken))
+    assert [int(each) for each in found] == [int(np.sum(~np.isfinite(each))) for each in truth]
