@@ -85,6 +85,11 @@ class Whole:
         return id(self._compiled.executable)
 
     @property
+    def blocks(self) -> tuple[int, int]:
+        """How many, and how many of them are distinct; none, for it is one program."""
+        return 0, 0
+
+    @property
     def executables(self) -> tuple[Any, ...]:
         return (self._compiled.executable,)
 
@@ -129,6 +134,11 @@ class InBlocks:
     def identity(self) -> Hashable:
         """Equal for two programs only if they are one."""
         return self._blocks.wiring, tuple(id(executable) for executable in self.executables)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """How many, and how many of them are distinct."""
+        return len(self._blocks.blocks), len(self._blocks.distinct)
 
     @property
     def executables(self) -> tuple[Any, ...]:

@@ -15,12 +15,16 @@ from gradscope.records.measurement import Measurement
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Wall-clock seconds of each part of a run."""
+    """Wall-clock seconds of each part of a run, and how the flow pass was compiled."""
 
     load_s: float = 0.0
     trace_s: float = 0.0
     compile_s: float = 0.0
     run_s: float = 0.0
+    blocks: int = 0
+    """Of the flow pass; 0 where it ran as one program."""
+    distinct_blocks: int = 0
+    """Those that were compiled: the others are equal to one of them."""
 
     @property
     def total_s(self) -> float:
@@ -32,6 +36,8 @@ class Timing:
             self.trace_s + other.trace_s,
             self.compile_s + other.compile_s,
             self.run_s + other.run_s,
+            max(self.blocks, other.blocks),
+            max(self.distinct_blocks, other.distinct_blocks),
         )
 
 

@@ -87,7 +87,13 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         flow,
         notes=_notes(problem, len(drawn), batches),
         skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
-        timing=Timing(0.0, traced - start + flow.compiled.trace_s, flow.compiled.compile_s),
+        timing=Timing(
+            0.0,
+            traced - start + flow.compiled.trace_s,
+            flow.compiled.compile_s,
+            0.0,
+            *flow.compiled.blocks,
+        ),
     )
 
 

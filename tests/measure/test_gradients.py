@@ -9,6 +9,8 @@ from gradscope.load.problem import Problem
 from gradscope.measure import flow_programs
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.nonfinite_counts import in_gradients
+from gradscope.report.shared.wording import durations
+from gradscope.runs.check import check_loss
 from gradscope.trace.program import Tracer
 from tests.trace.oracle import normal
 
@@ -58,3 +60,21 @@ def test_what_is_not_finite_is_counted_by_leaf(flow):
     found = in_gradients(program, made, tracer.inputs(broken))
     truth = jax.tree.leaves(jax.grad(loss)(PARAMS, broken))
     assert [int(each) for each in found] == [int(np.sum(~np.isfinite(each))) for each in truth]
+
+
+def test_the_report_says_how_many_blocks_were_compiled():
+    def deep(params, batch):
+        h = batch
+        for _ in range(12):
+            for w in params["stack"]:
+                h = jnp.tanh(h @ w) + jax.nn.sigmoid(h)
+        return jnp.mean(jnp.square(h))
+
+    params = {"stack": PARAMS["stack"]}
+    timing = check_loss(deep, params, BATCH).timing
+    assert 0 < timing.distinct_blocks < timing.blocks
+    (compiled,) = [
+        name for name, _ in durations(check_loss(deep, params, BATCH)) if name.startswith("compile")
+    ]
+    assert compiled == f"compile {timing.distinct_blocks} of {timing.blocks} blocks"
+    assert check_loss(lambda params: jnp.sum(params["w"] ** 2), {"w": BATCH}).timing.blocks == 0

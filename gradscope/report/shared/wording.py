@@ -73,10 +73,11 @@ def gaps(report: Report) -> list[tuple[str, list[str]]]:
 def durations(report: Report) -> list[tuple[str, str]]:
     """The parts of a run that took time, and how long."""
     timing = report.timing
+    blocks = f" {timing.distinct_blocks} of {timing.blocks} blocks" if timing.blocks else ""
     parts = (
         ("load", timing.load_s),
         ("trace", timing.trace_s),
-        ("compile", timing.compile_s),
+        (f"compile{blocks}", timing.compile_s),
         ("run", timing.run_s),
     )
     return [(name, units.seconds(spent)) for name, spent in parts if spent]
