@@ -32,7 +32,7 @@ def test_a_run_reads_its_baseline_once(
     run: Run, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, targets: list[str]
 ) -> None:
     Path("other.py").touch()
-    baseline_file.save("base.json", {"gone.py": baseline_file.Entry((), ())})
+    baseline_file.save("base.json", {"gone.py": baseline_file.BaselineEntry((), ())})
     read, load = [], baseline_file.load
     monkeypatch.setattr(baseline_file, "load", lambda path: read.append(path) or load(path))
     assert "gone.py, whose file is gone" in run("check", *targets, "--baseline", "base.json").err
