@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "blocks": DATA | {"trace"},
     "measure": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
-    "verification": DATA | {"load", "trace"},
+    "verification": DATA | {"load", "trace", "blocks"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {"load", "trace", "measure", "nonfinite", "verification", "optimizers"}

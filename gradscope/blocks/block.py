@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax.extend.core import JaxprEqn, Var
 
 from gradscope.blocks.repeats import USUAL, Sizes, cut
@@ -50,8 +51,12 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
         identity.number((identity.equation(eqn), _taps_key(line.plan, index, index + 1)))
         for index, eqn in enumerate(line.eqns)
     ]
+    kinds = [
+        identity.number((identity.kind(eqn), _taps_key(line.plan, index, index + 1)))
+        for index, eqn in enumerate(line.eqns)
+    ]
     last = _last_reads(line, body.jaxpr.outvars[0])
-    stretches = cut(keys, _crossing(line, last), sizes)
+    stretches = cut(keys, _crossing(line, last), sizes, kinds)
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
 
 
@@ -62,9 +67,22 @@ LONG = 600
 """Equations from which on a program is cut even where nothing in it repeats."""
 
 
-def can_be_cut(body: Body) -> bool:
-    """Effects (prints, callbacks) would have to keep their order from block to block."""
-    return not body.jaxpr.effects
+def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
+    """The blocks of a program that takes these arguments; none where it had better run as one.
+
+    Blocks are compiled for values that lie whole on the default device, and effects (prints, callbacks) would
+    have to keep their order from block to block.
+    """
+    if body.jaxpr.effects or not _on_one_device(arguments):
+        return []
+    blocks = blocks_of(body, plan)
+    return blocks if pays(blocks) else []
+
+
+def _on_one_device(arguments: Any) -> bool:
+    arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
+    devices = {device for array in arrays for device in array.devices()}
+    return jax.process_count() == 1 and devices <= {jax.devices()[0]}
 
 
 def pays(blocks: Sequence[Block]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ CONTEXTS = (1, 8)
 
 CANDIDATES = 6
 """Periods that are tried for each context, the most frequent distances first."""
+
+
+BLOCK_COST = 8
+"""Equations whose compiling costs as much as one more block does."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,58 @@ class Tandem:
         return (self.count - 1) * self.period
 
 
-def cut(keys: Sequence[int], crossing: Sequence[int], sizes: Sizes = USUAL) -> list[tuple[int, int]]:
+Stretches = list[tuple[int, int]]
+
+
+def cut(
+    keys: Sequence[int], crossing: Sequence[int], sizes: Sizes = USUAL, kinds: Sequence[int] | None = None
+) -> Stretches:
     """Stretches `[low, high)` that cover the keys in order, such that few of them differ.
 
     `crossing[i]` is the number of bytes that live on from before equation `i`: what passing them costs if the
-    program is cut there. It has one more entry than `keys`.
+    program is cut there. It has one more entry than `keys`. Equations of equal key have equal `kinds`; layers
+    that are equal but for a few equations (each takes its own row of the keys for dropout) repeat in those,
+    and the few become stretches of their own.
     """
+    found = _stretches(keys, crossing, sizes)
+    if kinds is None:
+        return found
+    apart = _apart(_stretches(kinds, crossing, sizes), np.asarray(keys, np.int64), kinds)
+    return min(found, apart, key=lambda stretches: _cost(stretches, keys))
+
+
+def _stretches(keys: Sequence[int], crossing: Sequence[int], sizes: Sizes) -> Stretches:
     cutting = _Cutting(np.asarray(keys, np.int64), np.asarray(crossing, np.int64), sizes)
     return cutting.stretches(0, len(keys))
+
+
+def _cost(stretches: Stretches, keys: Sequence[int]) -> int:
+    """Of compiling the distinct ones, in equations."""
+    distinct = {tuple(keys[low:high]) for low, high in stretches}
+    return sum(len(each) + BLOCK_COST for each in distinct) + len(stretches)
+
+
+def _apart(stretches: Stretches, keys: Keys, kinds: Sequence[int]) -> Stretches:
+    """Stretches of equal kinds, cut where their keys differ."""
+    alike: dict[tuple[int, ...], Stretches] = {}
+    for low, high in stretches:
+        alike.setdefault(tuple(kinds[low:high]), []).append((low, high))
+    found: Stretches = []
+    for same in alike.values():
+        rows = np.stack([keys[low:high] for low, high in same])
+        edges = _edges((rows != rows[0]).any(axis=0))
+        found += [(low + first, low + last) for low, _ in same for first, last in pairwise(edges)]
+    return sorted(found)
+
+
+def _edges(differs: np.ndarray[Any, np.dtype[np.bool_]]) -> list[int]:
+    """Where equal keys begin and end; a few of them between two that differ go with these."""
+    marks = differs.copy()
+    places = np.flatnonzero(differs)
+    for before, after in pairwise(places):
+        if after - before <= BLOCK_COST:
+            marks[before:after] = True
+    return [0, *(np.flatnonzero(np.diff(marks)) + 1), len(marks)]
 
 
 @dataclass(frozen=True)

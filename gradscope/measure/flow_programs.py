@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from gradscope.blocks.block import Block, blocks_of, can_be_cut, pays
+from gradscope.blocks.block import Block, blocks_where_it_pays
 from gradscope.blocks.running import Blockwise
 from gradscope.blocks.step import of_shape
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
@@ -173,17 +173,9 @@ def compiled_step(
     step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None
 ) -> Whole | InBlocks:
     """The step, compiled for the number of times that it will run; `plain` as for `compile_program`."""
-    body = step.program.body
-    if runs <= FEW_RUNS and can_be_cut(body) and _on_one_device(arguments):
-        blocks = blocks_of(body, step.program.plan)
-        if pays(blocks):
-            with users_errors("differentiating the loss", plain):
-                return InBlocks(step, blocks, arguments, runs)
-    return Whole(step, arguments, runs, plain)
-
-
-def _on_one_device(arguments: Any) -> bool:
-    """Blocks are compiled for values that lie whole on the default device."""
-    arrays = [leaf for leaf in jax.tree.leaves(arguments) if isinstance(leaf, jax.Array)]
-    devices = {device for array in arrays for device in array.devices()}
-    return jax.process_count() == 1 and devices <= {jax.devices()[0]}
+    program = step.program
+    blocks = blocks_where_it_pays(program.body, program.plan, arguments) if runs <= FEW_RUNS else []
+    if not blocks:
+        return Whole(step, arguments, runs, plain)
+    with users_errors("differentiating the loss", plain):
+        return InBlocks(step, blocks, arguments, runs)

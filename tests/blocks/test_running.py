@@ -187,3 +187,28 @@ def test_layers_that_differ_in_their_rule_alone_are_not_shared() -> None:
 @given(samples())
 def test_a_random_program_gives_the_same_in_blocks(sample: Sample) -> None:
     alike(*blockwise(sample.loss_fn, sample.params, sample.batch)[1:])
+
+
+def test_layers_that_differ_in_one_equation_share_the_rest() -> None:
+    """Each takes a row of its own of the keys for dropout, and scales its branch by a number of its own."""
+
+    def loss_fn(params: Any, x: Array, key: Any) -> Array:
+        keys = jax.random.split(key, len(params))
+        for number, layer in enumerate(params):
+            kept = jax.random.bernoulli(keys[number], 0.9, x.shape)
+            branch = jnp.where(kept, jnp.tanh(x @ layer["w"] + layer["b"]), 0.0)
+            for _ in range(8):
+                branch = jnp.sin(branch) * jnp.cos(branch)
+            x = x + (1 - 0.01 * number) * branch
+        return jnp.mean(x**2)
+
+    params = [{"w": normal(i, 6, 6), "b": normal(50 + i, 6)} for i in range(8)]
+    tracer = Tracer(Problem(loss_fn, params, X))
+    program, inputs = tracer.trace(X), tracer.inputs(X)
+    blocks = Blockwise(program)
+    size = sum(len(block.body.eqns) for block in blocks.blocks)
+    compiled = {id(step): len(step.block.body.eqns) for step in blocks.steps}
+    assert sum(compiled.values()) < size / 3
+    consts = list(program.body.consts)
+    found = blocks(inputs.weights, program.gains(), inputs.others, consts, lambda leaf, value: value)
+    alike(found, whole(program, inputs))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradscope.blocks import block
 from gradscope.load.problem import Problem
 from gradscope.measure import flow_programs
 from gradscope.measure.flow import FlowPass
@@ -31,7 +32,7 @@ def loss(params, batch):
 
 @pytest.fixture(params=[True, False], ids=["blocks", "whole"])
 def flow(request, monkeypatch):
-    monkeypatch.setattr(flow_programs, "pays", lambda _: request.param)
+    monkeypatch.setattr(block, "pays", lambda _: request.param)
     tracer = Tracer(Problem(loss, PARAMS, BATCH))
     program = tracer.trace(BATCH)
     made = FlowPass(program, tracer.inputs(BATCH))

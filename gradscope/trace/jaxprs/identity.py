@@ -48,6 +48,11 @@ class Identity:
         key, plain = self._equation(eqn)
         return self.number(key if plain else self._by_derivative(eqn, key))
 
+    def kind(self, eqn: JaxprEqn) -> int:
+        """The number of an equation with its parameters and the values of its literals left open."""
+        atoms = (*eqn.invars, *eqn.outvars)
+        return self.number(("kind", eqn.primitive.name, tuple(_type(atom.aval) for atom in atoms)))
+
     def atom(self, atom: Any) -> Hashable:
         """What is known of an operand without its place: a literal's value, a variable's type."""
         if is_literal(atom):

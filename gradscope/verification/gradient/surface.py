@@ -1,19 +1,24 @@
 """The loss as a function of its parameters alone: along lines, and its gradient.
 
-Two programs are compiled once, whatever the number of leaves and directions: the loss at a few points of a
-line (all of them at once where that can be batched and fits in memory), and its gradient. A direction is a
-list of arrays like the weights; leaves that do not move lend their own buffers and a factor of zero.
+Whatever the number of leaves and directions, the loss at a few points of a line is compiled once (all of them
+at once where that can be batched and fits in memory), and its gradient: as two programs, or block by block
+where that costs less. A direction is a list of arrays like the weights; leaves that do not move lend their
+own buffers and a factor of zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.blocks.block import blocks_where_it_pays
+from gradscope.blocks.line import Lines, shifted, step_dtype
+from gradscope.blocks.running import Blockwise
 from gradscope.errors import GradscopeError
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.interpret import Taps, evaluate
@@ -37,11 +42,19 @@ class Surface:
     def __init__(self, program: Program, inputs: Inputs) -> None:
         self.program = program
         self.weights: Weights = [jax.device_put(weight) for weight in inputs.weights]
-        self._resting = [weight.astype(_moving(weight.dtype)) for weight in self.weights]
+        self._resting = [weight.astype(step_dtype(weight.dtype)) for weight in self.weights]
         self._others = [jax.device_put(other) for other in inputs.others]
         self._consts = list(program.body.consts)
-        self._line = self._compiled_line()
-        self._gradient = self._compiled_gradient(program.body)
+        self._lines: Lines | None = None
+        self._line: Compiled | None = None
+        self._gradient: Compiled | Blockwise
+        blocks = blocks_where_it_pays(program.body, Plan(), (self.weights, self._others, self._consts))
+        if blocks:
+            self._gradient = Blockwise(replace(program, plan=Plan(), sites=()), blocks)
+            self._lines = Lines(program, self._gradient, self._others)
+        else:
+            self._line = self._compiled_line()
+            self._gradient = self._compiled_gradient(program.body)
 
     @property
     def loss_spacing(self) -> float:
@@ -50,25 +63,38 @@ class Surface:
 
     @property
     def trace_s(self) -> float:
-        return self._line.trace_s + self._gradient.trace_s
+        return self._gradient.trace_s + (0.0 if self._line is None else self._line.trace_s)
 
     @property
     def compile_s(self) -> float:
-        return self._line.compile_s + self._gradient.compile_s
+        return self._gradient.compile_s + (0.0 if self._line is None else self._line.compile_s)
 
     def along(self, weights: Weights, directions: Directions, amounts: Sequence[float]) -> Floats:
-        """The loss at `weights` plus each of the `POINTS` amounts times the directions."""
+        """The loss at `weights` plus each of the `POINTS` amounts times the directions.
+
+        Without directions the whole program runs at the weights, `POINTS` times.
+        """
         factors = [1.0 if leaf in directions else 0.0 for leaf in range(len(weights))]
         given = list(self._resting)
         for leaf, values in directions.items():
             given[leaf] = self._placed(leaf, values, given[leaf].dtype)
-        scalars = jnp.asarray(amounts, float), jnp.asarray(factors, float)
-        found = self._line(weights, given, *scalars, self._others, self._consts)
+        steps = jnp.asarray(amounts, float)
+        switches = np.asarray(factors, steps.dtype)
+        if self._lines is not None:
+            found = self._lines.along(
+                weights, given, steps, list(switches), directions or range(len(weights))
+            )
+        else:
+            assert self._line is not None
+            found = self._line(weights, given, steps, switches, self._others, self._consts)
         return np.asarray(jax.device_get(found), np.float64)
 
     def gradient(self, weights: Weights) -> tuple[float, list[Any]]:
         """The loss and its gradient, which stays on the device."""
-        loss, found = self._gradient(weights, self._others, self._consts)
+        if isinstance(self._gradient, Blockwise):
+            loss, _, _, found = self._gradient(weights, {}, self._others, self._consts, lambda _, each: each)
+        else:
+            loss, found = self._gradient(weights, self._others, self._consts)
         return float(loss), list(found)
 
     def gradient_of(self, changed: Body, weights: Weights) -> list[Any]:
@@ -82,6 +108,8 @@ class Surface:
             return jax.jvp(lambda at: self.program.loss(at, others, consts), (weights,), (along,))[1]
 
         placed = [self._placed(leaf, directions[leaf], w.dtype) for leaf, w in enumerate(weights)]
+        if self._lines is not None:
+            return float(self._lines.tangent(weights, placed))
         args = (weights, placed, self._others, self._consts)
         return float(compile_program(tangent, args, runs=1)(*args))
 
@@ -130,14 +158,6 @@ class Surface:
 _MANY = 1000
 
 
-def _moving(dtype: Any) -> Any:
-    """Directions are no coarser than float32: a step in bfloat16 is rounded once, at the sum."""
-    return jnp.promote_types(dtype, jnp.float32)
-
-
 def _shifted(weights: Weights, directions: Weights, amounts: Any) -> Weights:
-    shifted = []
-    for i, (weight, direction) in enumerate(zip(weights, directions, strict=True)):
-        wide = _moving(weight.dtype)
-        shifted.append((weight.astype(wide) + amounts[i].astype(wide) * direction).astype(weight.dtype))
-    return shifted
+    pairs = zip(weights, directions, strict=True)
+    return [shifted(weight, direction, amounts[i]) for i, (weight, direction) in enumerate(pairs)]
