@@ -14,6 +14,7 @@ from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.identity import Identity
 from gradscope.trace.sites import Plan, Probe, Site
+from gradscope.trace.vocabulary import CALLBACKS, PLACED
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +71,20 @@ LONG = 600
 def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
     """The blocks of a program that takes these arguments; none where it had better run as one.
 
-    Blocks are compiled for values that lie whole on the default device, and effects (prints, callbacks) would
-    have to keep their order from block to block.
+    Blocks are compiled for values that lie whole on the default device; effects would have to keep their
+    order from block to block, and a callback may give another value each time.
     """
-    if body.jaxpr.effects or not _on_one_device(arguments):
+    if body.jaxpr.effects or not _on_one_device(arguments) or _has(body, CALLBACKS | PLACED):
         return []
     blocks = blocks_of(body, plan)
     return blocks if pays(blocks) else []
+
+
+def _has(body: Body, names: frozenset[str]) -> bool:
+    return any(
+        eqn.primitive.name in names or any(_has(inner, names) for inner in jaxprs.inner_bodies(eqn))
+        for eqn in body.eqns
+    )
 
 
 def _on_one_device(arguments: Any) -> bool:
@@ -124,9 +132,7 @@ def _picked(plan: Plan, kept: Sequence[int]) -> Plan:
         taps={places[index]: site for index, site in plan.taps.items() if index in places},
         probes={places[index]: probe for index, probe in plan.probes.items() if index in places},
         inner={
-            (places[index], number): inner
-            for (index, number), inner in plan.inner.items()
-            if index in places and not inner.empty
+            (places[index], number): inner for (index, number), inner in plan.inner.items() if index in places
         },
     )
 

@@ -24,6 +24,10 @@ PARTS = frozenset({"slice", "dynamic_slice", "split", "gather"})
 
 INDEXED = frozenset({"dynamic_slice", "gather"})
 
+CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback"})
+PLACED = frozenset({"shard_map", "sharding_constraint", "reshard"})
+"""Their results lie on the devices of a mesh."""
+
 SUMS_OVER_DEVICES = frozenset({"psum", "psum_invariant"})
 """A product whose summed axis is spread over devices is complete only after these."""
 

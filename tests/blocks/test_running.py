@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from jax import Array, lax
 
-from gradscope.blocks.block import blocks_of
+from gradscope.blocks.block import blocks_of, blocks_where_it_pays
 from gradscope.blocks.repeats import Sizes
 from gradscope.blocks.running import Blockwise
 from gradscope.load.problem import Problem
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Program, Tracer
+from gradscope.trace.sites import Plan
 from tests.trace.programs import Sample, samples
 
 SMALL = Sizes(shortest=3, longest=6, least_saved=2)
@@ -212,3 +213,40 @@ def test_layers_that_differ_in_one_equation_share_the_rest() -> None:
     consts = list(program.body.consts)
     found = blocks(inputs.weights, program.gains(), inputs.others, consts, lambda leaf, value: value)
     alike(found, whole(program, inputs))
+
+
+def test_a_branch_with_taps_beside_one_without_runs() -> None:
+    def loss_fn(params: Any, x: Array) -> Array:
+        for w in params:
+            x = lax.cond(jnp.sum(x) > 0, lambda x, w: jnp.tanh(x @ w), lambda x, _: x, x, w)
+            x = jnp.sin(x) * jnp.cos(x) + x
+        return jnp.sum(x**2)
+
+    alike(*blockwise(loss_fn, [normal(i, 6, 6) for i in range(4)], X)[1:])
+
+
+@pytest.mark.parametrize(
+    "placed",
+    [
+        lambda x: jax.pure_callback(np.tanh, jax.ShapeDtypeStruct(x.shape, x.dtype), lax.stop_gradient(x)),
+        lambda x: lax.scan(
+            lambda c, _: (c * jax.pure_callback(np.cos, c, lax.stop_gradient(c)), None), x, None, 2
+        )[0],
+        lambda x: jax.shard_map(
+            jnp.sin,
+            mesh=jax.sharding.Mesh(np.array(jax.devices()[:1]), ("rows",)),
+            in_specs=jax.sharding.PartitionSpec("rows"),
+            out_specs=jax.sharding.PartitionSpec("rows"),
+        )(x),
+    ],
+    ids=["callback", "callback in a loop", "shard_map"],
+)
+def test_callbacks_and_meshes_stay_in_one_program(placed: Callable[[Array], Array]) -> None:
+    loss_fn, params = layers(30, jnp.tanh)
+
+    def with_it(params: Any, x: Array) -> Array:
+        return loss_fn(params, x + placed(x))
+
+    program = Tracer(Problem(with_it, params, X)).trace(X)
+    assert not blocks_where_it_pays(program.body, program.plan, params)
+    assert blocks_where_it_pays(Tracer(Problem(loss_fn, params, X)).trace(X).body, Plan(), params)
