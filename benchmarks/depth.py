@@ -1,42 +1,76 @@
-"""Trace and compile time over depth, next to those of plain `value_and_grad` under the same options."""
+"""Depth: layers written out, whole processes with an empty compilation cache, against a jitted gradient.
+
+The script that gradscope is held against loads the same file and runs its gradient once. From 48 layers on
+XLA takes minutes for it, and it is left out.
+"""
 
 from __future__ import annotations
 
-import time
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
-import jax
+from benchmarks.processes import HERE, PLAIN, gradscope, seconds
 
-from benchmarks import models
-from gradscope.load.problem import Problem
-from gradscope.measure.flow import FlowPass
-from gradscope.trace.compiling import compile_program
-from gradscope.trace.program import Tracer
-
-DEPTHS = (6, 12, 24)
-"""Not deeper: XLA itself compiles both programs in time that grows faster than their length."""
+FILE = str(HERE / "files" / "deep_transformer.py")
+ROUNDS = {12: 3, 24: 2, 48: 2, 96: 2}
+PLAIN_UP_TO = 24
+EDITED = 48
 
 
-def measure(layers: int) -> dict[str, Any]:
-    model = models.transformer(layers)
-    args = model.params, model.batch
-    plain = compile_program(jax.value_and_grad(model.loss_fn), args, runs=1)
-    tracer = Tracer(Problem(model.loss_fn, *args))
-    start = time.perf_counter()
-    program = tracer.trace(model.batch)
-    traced = time.perf_counter() - start
-    flow = FlowPass(program, tracer.inputs(model.batch)).compiled
-    return {
+def checked(layers: int, cache: str, **edited: str) -> tuple[float, dict[str, Any]]:
+    """Seconds of the whole process, and the timing in its report."""
+    report = Path(cache) / "report.json"
+    arguments = ("check", FILE, "--format", "json", "--output", str(report))
+    spent = seconds(gradscope(*arguments), LAYERS=str(layers), XDG_CACHE_HOME=cache, **edited)
+    timing: dict[str, Any] = json.loads(report.read_text())["timing"]
+    return spent, timing
+
+
+def depth(layers: int) -> dict[str, Any]:
+    script = [sys.executable, "-c", PLAIN.format(folder=str(HERE.parent), file=FILE)]
+    plain, ours, timing = [], [], {}
+    for _ in range(ROUNDS[layers]):
+        if layers <= PLAIN_UP_TO:
+            plain.append(seconds(script, LAYERS=str(layers)))
+        with tempfile.TemporaryDirectory() as cache:
+            spent, timing = checked(layers, cache)
+            ours.append(spent)
+    row = {
         "layers": layers,
-        "plain_trace_s": plain.trace_s,
-        "trace_s": traced + flow.trace_s,
-        "trace_ms_per_layer": (traced + flow.trace_s) / layers * 1e3,
-        "plain_compile_s": plain.compile_s,
-        "compile_s": flow.compile_s,
-        "compile_ratio": flow.compile_s / plain.compile_s,
+        "blocks": f"{timing['distinct_blocks']} of {timing['blocks']}",
+        "compile_s": timing["compile_s"],
+        "check_s": statistics.median(ours),
+    }
+    if plain:
+        row["against_s"] = statistics.median(plain)
+        row["ratio"] = statistics.median(o / p for o, p in zip(ours, plain, strict=True))
+    return row
+
+
+def edit() -> dict[str, Any]:
+    """A second run after one layer got another activation, with the cache of the first."""
+    first, second, compiling = [], [], []
+    for _ in range(ROUNDS[EDITED]):
+        with tempfile.TemporaryDirectory() as cache:
+            spent, before = checked(EDITED, cache)
+            first.append(spent)
+            spent, after = checked(EDITED, cache, EDITED=str(EDITED // 2))
+            second.append(spent)
+            compiling.append(after["compile_s"] / before["compile_s"])
+    return {
+        "layers": f"{EDITED}, one edited",
+        "compile_s": statistics.median(compiling),
+        "check_s": statistics.median(second),
+        "against_s": statistics.median(first),
+        "ratio": statistics.median(s / f for s, f in zip(second, first, strict=True)),
     }
 
 
 def rows() -> list[dict[str, Any]]:
-    measure(2)
-    return [measure(layers) for layers in DEPTHS]
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return [*(depth(layers) for layers in ROUNDS), edit()]

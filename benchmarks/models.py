@@ -102,8 +102,14 @@ def rnn(width: int = 256, length: int = 100, rows: int = 64) -> Model:
 
 
 def transformer(
-    layers: int = 12, width: int = 256, heads: int = 8, tokens: int = 128, rows: int = 4
+    layers: int = 12,
+    width: int = 256,
+    heads: int = 8,
+    tokens: int = 128,
+    rows: int = 4,
+    edited: int | None = None,
 ) -> Model:
+    """`edited` is a layer with another activation than the rest."""
     rng = _rng()
     vocabulary = 1000
 
@@ -142,9 +148,10 @@ def transformer(
     def loss_fn(params: Any, batch: Any) -> Any:
         x, y = batch
         x = params["embed"]["table"][x]
-        for p in params["blocks"]:
+        for number, p in enumerate(params["blocks"]):
             x = x + attention(p, normed(p["norm1"], x))
-            h = jax.nn.gelu(normed(p["norm2"], x) @ p["up"]["w"] + p["up"]["b"])
+            activation = jax.nn.silu if number == edited else jax.nn.gelu
+            h = activation(normed(p["norm2"], x) @ p["up"]["w"] + p["up"]["b"])
             x = x + h @ p["down"]["w"] + p["down"]["b"]
         x = normed(params["norm"], x)
         return _cross_entropy(x @ params["head"]["w"] + params["head"]["b"], y)

@@ -8,7 +8,7 @@ are the distances at which the same few equations come again, so that the time g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -116,6 +116,8 @@ class _Cutting:
     keys: Keys
     crossing: Keys
     sizes: Sizes
+    known: set[bytes] = field(default_factory=set)
+    """The contents of stretches that repeat."""
 
     def stretches(self, low: int, high: int) -> list[tuple[int, int]]:
         if low >= high:
@@ -123,12 +125,11 @@ class _Cutting:
         found = _best(self.keys[low:high], self.sizes.least_saved)
         if found is None:
             return self._pieces(low, high)
-        start = low + found.start
-        start += int(np.argmin(self.crossing[start : start + found.slack + 1]))
         length = found.period * max(1, -(-self.sizes.shortest // found.period))
         repeats = found.period * found.count // length
         if repeats < 2:
             return self._pieces(low, high)
+        start = self._start(low + found.start, found.slack, length)
         inside = [(start, start + length)]
         if length == found.period and length > 2 * self.sizes.shortest:
             inside = self.stretches(start, start + length)
@@ -138,6 +139,17 @@ class _Cutting:
             for first, last in inside
         ]
         return [*self.stretches(low, start), *copies, *self.stretches(start + repeats * length, high)]
+
+    def _start(self, first: int, slack: int, length: int) -> int:
+        """Where stretches begin that another run has too, else where the fewest bytes cross."""
+        places = range(first, first + slack + 1)
+        contents = {place: self.keys[place : place + length].tobytes() for place in places}
+        start = next(
+            (place for place in places if contents[place] in self.known),
+            first + int(np.argmin(self.crossing[first : first + slack + 1])),
+        )
+        self.known.add(contents[start])
+        return start
 
     def _pieces(self, low: int, high: int) -> list[tuple[int, int]]:
         """A stretch that repeats nothing, cut where the fewest bytes cross."""

@@ -60,3 +60,22 @@ def test_a_long_program_of_one_block_has_three_kinds_of_pieces() -> None:
     kinds = {tuple(keys[low:high]) for low, high in found}
     assert len(found) == 302
     assert len(kinds) == 3
+
+
+def test_layers_before_and_after_another_one_are_cut_alike() -> None:
+    """The run after the odd layer begins inside that layer, whose end is that of the others."""
+    found = stretches("ab" + "cdefgh" * 5 + "cdXgh" + "cdefgh" * 4 + "z")
+    assert found.count("cdefgh") == 9
+
+
+def test_what_differs_in_layers_of_one_kind_is_cut_out() -> None:
+    def cut_text(text: str, kinds: str) -> list[str]:
+        found = cut([*map(ord, text)], [0] * (len(text) + 1), Sizes(4, 60, 2), [*map(ord, kinds)])
+        return [text[low:high] for low, high in found]
+
+    layer = "abcdefghijklmnopqrst"
+    text = "".join(f"{number}{layer}" for number in range(5))
+    assert cut_text(text, f"_{layer}" * 5) == [part for number in range(5) for part in (str(number), layer)]
+    assert cut_text(text, text) == cut_text(text, text)
+    other = "".join(f"{number}{layer[number:] + layer[:number]}" for number in range(5))
+    assert "".join(cut_text(other, "x" * len(other))) == other
