@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
 
@@ -148,12 +150,17 @@ def _forward_operands(origin: NonFiniteOrigin, path: Path, context: RecordContex
     values = operands_at(context.program.body, args, path, origin.occurrence.steps)
     if values is None or is_called(path[-1]):
         return ()
+    values = [value for value in values if not _is_key(value)]
     if path[-1].primitive.name in SPECTRA:
         return ()
     shape = tuple(path[-1].outvars[0].aval.shape)  # type: ignore[attr-defined]
     if shape != origin.shape:
         return tuple(_nearest_to_zero(value) for value in values)
     return tuple(element(value, origin.index, shape) for value in values)
+
+
+def _is_key(value: object) -> bool:
+    return bool(jnp.issubdtype(getattr(value, "dtype", float), jax.dtypes.prng_key))
 
 
 def _nearest_to_zero(value: object) -> float:

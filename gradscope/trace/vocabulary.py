@@ -24,6 +24,10 @@ PARTS = frozenset({"slice", "dynamic_slice", "split", "gather"})
 
 INDEXED = frozenset({"dynamic_slice", "gather"})
 
+IMPLICIT_SAMPLES = frozenset({"random_gamma"})
+"""Samples by rejection, whose derivative is that of the distribution (implicit reparameterization) and not of
+the sample that one key gives: beta, dirichlet, chi-squared and t are made of gamma."""
+
 CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback"})
 PLACED = frozenset({"shard_map", "sharding_constraint", "reshard"})
 """Their results lie on the devices of a mesh."""

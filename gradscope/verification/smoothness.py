@@ -41,7 +41,11 @@ def _closed(step: Entry) -> bool:
         return False
     jaxpr = step.body.jaxpr
     counters = {var for var in jaxpr.invars[step.carried.start :] if is_integer(var.aval)}
-    readers = [inner for inner in step.body.eqns if counters.intersection(inner.invars)]
+    readers = [
+        inner
+        for inner in step.body.eqns
+        if any(not jaxprs.is_literal(atom) and atom in counters for atom in inner.invars)
+    ]
     return all(inner.primitive.name == "add" and inner.outvars[0] in jaxpr.outvars for inner in readers)
 
 

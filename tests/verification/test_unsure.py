@@ -196,3 +196,92 @@ def test_float32_arrays_inside_the_model_are_no_warning() -> None:
 
     (check,) = run(Problem(loss_fn, {"w": np.ones(3, np.float32)}, np.ones(3, np.float32))).gradients
     assert (check.verdict, check.dtype) == (RIGHT, "float32")
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key, shape: jax.random.gamma(key, shape),
+        lambda key, shape: jax.random.dirichlet(key, shape),
+        lambda key, shape: jax.random.beta(key, shape, 2.0),
+        lambda key, shape: lax.scan(
+            lambda _, k: (None, jax.random.gamma(k, shape)), None, jax.random.split(key, 3)
+        )[1],
+    ],
+    ids=["gamma", "dirichlet", "beta", "gamma in a scan"],
+)
+def test_a_sample_by_rejection_is_no_wrong_gradient(draw: Callable[..., Any]) -> None:
+    """JAX differentiates its distribution; the sample of one key moves otherwise."""
+
+    def loss(p: Any, batch: Any, key: Any) -> Any:
+        return jnp.mean((draw(key, jnp.exp(p["shape"])) * batch @ p["w"]) ** 2)
+
+    params = {"shape": np.array([0.1, 0.4, 0.9]), "w": np.array([0.5, -1.0, 2.0])}
+    found = verdicts(Problem(loss, params, np.ones(3)))
+    assert found["w"].verdict is RIGHT
+    assert found["shape"].verdict is not WRONG
+    if found["shape"].verdict is UNSURE:
+        assert found["shape"].cause == "implicit-sample"
+
+
+def test_a_wrong_rule_beside_a_sample_by_rejection_is_wrong() -> None:
+    double = passed(lambda g: 3 * g)
+
+    def loss(p: Any, batch: Any, key: Any) -> Any:
+        return jnp.mean(jax.random.gamma(key, jnp.exp(p["shape"])) * double(batch * p["w"]))
+
+    params = {"shape": np.array([0.1, 0.4, 0.9]), "w": np.array([0.5, -1.0, 2.0])}
+    found = verdicts(Problem(loss, params, np.ones(3)))
+    assert found["w"].verdict in (WRONG, UNSURE)
+    assert found["w"].cause != "implicit-sample"
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.4])
+def test_a_gradient_that_differences_do_not_resolve_is_not_called_right(factor: float) -> None:
+    """Its change of the loss drowns in the rounding of a cast inside the model, right or wrong."""
+    scaled = passed(lambda g: factor * g)
+
+    def loss(p: Any, batch: Any) -> Any:
+        small = jnp.sum(scaled(p["gain"])) * 1e-6
+        return jnp.mean(((batch @ p["w"]).astype(np.float32) + small.astype(np.float32)) ** 2)
+
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=(4, 3)), "gain": np.array([0.3, 0.7])}
+    found = verdicts(Problem(loss, params, rng.normal(size=(16, 4))))
+    assert found["w"].verdict is RIGHT
+    assert found["gain"].verdict is UNSURE
+    assert found["gain"].cause == "noise"
+    assert "rounding in float32" in found["gain"].reason
+
+
+def test_a_bias_before_a_normalization_is_right() -> None:
+    """Rounding leaves 1e-17 of a gradient that is zero."""
+
+    def loss(p: Any, batch: Any) -> Any:
+        h = batch @ p["w"] + p["b"]
+        h = (h - h.mean(0)) / jnp.sqrt(h.var(0) + 1e-5)
+        return jnp.mean((jnp.tanh(h) @ p["out"]) ** 2)
+
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=(4, 3)), "b": rng.normal(size=3), "out": rng.normal(size=(3, 1))}
+    for dtype in (np.float32, np.float64):
+        cast = jax.tree.map(lambda leaf, dtype=dtype: leaf.astype(dtype), params)
+        found = verdicts(Problem(loss, cast, rng.normal(size=(16, 4)).astype(dtype)))
+        assert {check.verdict for check in found.values()} == {RIGHT}, found
+
+
+def test_a_rule_around_a_loop_that_counts_is_verified() -> None:
+    """A comparison with a literal inside the loop of a function with a rule of its own."""
+
+    @jax.custom_vjp
+    def root(y: Any) -> Any:
+        def halve(_: Any, ends: Any) -> Any:
+            low, high = ends
+            middle = (low + high) / 2
+            return jnp.where(middle**3 < y, middle, low), jnp.where(middle**3 < y, high, middle)
+
+        return lax.fori_loop(0, 60, halve, (jnp.zeros_like(y), jnp.full_like(y, 4.0)))[0]
+
+    root.defvjp(lambda y: (root(y), root(y)), lambda x, g: (g / (3 * x**2),))
+    found = verdicts(Problem(lambda p, b: jnp.sum(root(p["a"] * b)), {"a": np.array([2.0, 3.0])}, np.ones(2)))
+    assert found["a"].verdict is RIGHT

@@ -54,3 +54,18 @@ class Reach(Domain[int, Path]):
         if visit.inside.own_rule:
             return self.plain(visit.eqn, visit.values, visit.place, visit.index)
         return super().leaving(visit, carried, outs)
+
+
+class Reads(Reach):
+    """The inputs that reach an operand of the chosen primitives."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self._names = names
+        self.found = 0
+        """Their bits."""
+
+    def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
+        del place, index
+        if eqn.primitive.name in self._names:
+            self.found |= self.join(values)

@@ -22,6 +22,8 @@ TOLERANCE = 1e-4
 rules that hold a rounded constant or stop an iteration early are off by as much."""
 PRECISE = 0.1
 """A gradient is called right if the differences would have shown it to be off by this much."""
+ROUNDING = 30.0
+"""Rounding of a backward pass that is not measured at one step of a few units in the last place."""
 CLOSE = 1e-3
 """Nothing better is tried once they would have shown this much."""
 RUNS = 6
@@ -54,6 +56,11 @@ class BackpropDerivative:
     negligible: float
     """A derivative below this is small against those of the other leaves; zero turns that off."""
 
+    @property
+    def is_rounding(self) -> bool:
+        """No larger than what rounding leaves of a zero: a bias before a normalization."""
+        return self.size <= ROUNDING * self.gradient_rounding or self.value == 0
+
 
 @dataclass(frozen=True)
 class DirectionTest:
@@ -64,8 +71,8 @@ class DirectionTest:
     agreement: Agreement
     is_flat: bool = False
     """The loss changes at no step, although backpropagation gives a derivative."""
-    is_quantized: bool = False
-    """The loss changes in jumps that are larger than its noise."""
+    jump: float = 0.0
+    """The smallest change of the loss, where that is larger than its noise; zero where it is smooth."""
 
     @property
     def error(self) -> float:
@@ -152,14 +159,16 @@ def _next(test: DirectionTest, sizes: StepSizes, line: Line, stalled: bool) -> F
 
 def _judged(backprop: BackpropDerivative, line: Line) -> DirectionTest:
     # A quantizer, or rounding inside the loss, absorbs small steps; the size of the loss does not show it.
-    is_quantized = backprop.value != 0 and line.quantum > line.noise
-    found = estimate(replace(line, noise=line.quantum) if is_quantized else line)
+    jump = line.quantum if backprop.value != 0 and line.quantum > line.noise else 0.0
+    found = estimate(replace(line, noise=jump) if jump else line)
     is_flat = line.is_flat and backprop.value != 0
-    test = DirectionTest(backprop, found, Agreement.UNCLEAR, is_flat, is_quantized)
+    test = DirectionTest(backprop, found, Agreement.UNCLEAR, is_flat, jump)
     if is_flat or not np.isfinite(test.uncertainty) or not np.isfinite(backprop.value):
         return test
     if test.normalized_error <= 1:
-        seen = SAFETY * test.uncertainty <= max(PRECISE * test.size, backprop.negligible)
+        seen = SAFETY * test.uncertainty <= (
+            max(PRECISE * test.size, backprop.negligible) if backprop.is_rounding else PRECISE * test.size
+        )
         return replace(test, agreement=Agreement.AGREES) if seen else test
     return replace(test, agreement=Agreement.DIFFERS) if _at_every_step(test) else test
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.records import Cut, GradientCheck, Source, Verdict
 from gradscope.trace.compiling import NotEnoughMemory
+from gradscope.trace.domains.reach import Reads
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
 from gradscope.trace.program import Program, cuts_of
+from gradscope.trace.vocabulary import IMPLICIT_SAMPLES
+from gradscope.trace.walk import walk
 from gradscope.verification.gradient import leaf_messages
 from gradscope.verification.gradient.leaf_judge import FINE_SPACING, LeafJudge
 from gradscope.verification.gradient.surface import Surface
@@ -49,6 +53,8 @@ class Explanations:
 
     def explain(self, check: GradientCheck, leaf: int, judge: LeafJudge) -> GradientCheck:
         """The check with its explanation, which may change `wrong` to `cannot judge`."""
+        if self._implicit_samples >> leaf & 1:
+            return _explained(check, Verdict.CANNOT_JUDGE, leaf_messages.IMPLICIT_SAMPLE, None)
         stops, others = self._cuts(leaf)
         for suspect in self._suspects(stops):
             gradient = self._gradient_without(suspect, judge)
@@ -63,6 +69,14 @@ class Explanations:
             message = leaf_messages.of_hidden_jump(others[0], self._dtype)
             return _explained(check, Verdict.CANNOT_JUDGE, message, others[0].source)
         return check
+
+    @cached_property
+    def _implicit_samples(self) -> int:
+        """The leaves that reach an operand of such a sample, as bits."""
+        reads, count = Reads(IMPLICIT_SAMPLES), len(self._program.leaves)
+        body = self._program.body
+        walk(reads, body, [1 << i if i < count else 0 for i in range(len(body.jaxpr.invars))], ())
+        return reads.found
 
     def _cuts(self, leaf: int) -> tuple[tuple[Cut, ...], tuple[Cut, ...]]:
         """On the paths of a leaf: each `stop_gradient`, those of the user first, and what else cuts."""

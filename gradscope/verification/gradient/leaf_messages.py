@@ -11,8 +11,16 @@ from gradscope.verification.gradient.leaf_judge import LeafJudgement
 from gradscope.verification.gradient.point import Point
 
 CauseAndReason = tuple[str, str]
+IMPLICIT_SAMPLE = (
+    "implicit-sample",
+    "it reaches a sample that is drawn by rejection (`jax.random.gamma`, which beta, dirichlet, chi-squared "
+    "and t use too): JAX differentiates its distribution by implicit reparameterization, and with one fixed "
+    "key the sample jumps where another proposal is accepted, so that differences are no measure of it",
+)
 COARSE = 1e-4
 """Relative spacing of float16 and bfloat16 is above it: rounding then looks like jumps."""
+_ROUNDING_STEPS = 100
+"""Jumps of the loss up to so many times the spacing of the dtype are its rounding."""
 _SHARP = 0.01
 """The message of a right gradient gives its relative uncertainty where that is larger than this."""
 
@@ -115,8 +123,12 @@ def _unclear(found: LeafJudgement, point: Point, dtype: str) -> CauseAndReason:
             "no-move",
             f"no step changes the loss: it is piecewise constant, or {dtype} rounds the step away",
         )
-    if 2 * sum(t.is_quantized or t.is_flat for t in unsure) > len(unsure) and point.spacing < COARSE:
-        return "jumps", "the loss is a step function of it: flat between jumps, so there is no derivative"
+    jumps = [t.jump for t in unsure if t.jump or t.is_flat]
+    if 2 * len(jumps) > len(unsure) and max(jumps) > _ROUNDING_STEPS * point.spacing * abs(point.loss):
+        return (
+            "jumps",
+            f"the loss moves in jumps of {max(jumps):.2g} or more, and stays the same between them",
+        )
     if not all(np.isfinite(t.uncertainty) for t in unsure):
         return "non-finite", "the loss is not finite at a small step from the parameters"
     apart = [t for t in unsure if t.normalized_error > 1]
@@ -128,11 +140,11 @@ def _unclear(found: LeafJudgement, point: Point, dtype: str) -> CauseAndReason:
             "not at every step, or not at a point 1 % away",
         )
     limits = [t.numeric.limit for t in unsure]
-    if limits.count(Limit.ROUNDING) * 2 > len(limits) or point.spacing > COARSE:
+    if limits.count(Limit.ROUNDING) * 2 > len(limits) or point.spacing > COARSE or any(jumps):
         return (
             "noise",
-            f"rounding in {dtype} changes the loss by {point.noise:.1g}: only an error above "
-            f"{_detectable(unsure)} of the gradient is detectable",
+            f"rounding in {dtype} changes the loss by {max(point.noise, *jumps, 0.0):.1g}: only an error "
+            f"above {_detectable(unsure)} of the gradient is detectable",
         )
     return "kink", "the loss has kinks or jumps closer to the parameters than any usable step"
 
