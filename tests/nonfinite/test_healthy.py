@@ -172,3 +172,16 @@ def test_what_cannot_be_run_step_by_step_is_said_and_not_raised() -> None:
     found = looked_for(loss)
     assert isinstance(found, Skipped)
     assert "raised" in found.reason
+
+
+def test_an_operation_that_takes_a_key_is_named() -> None:
+    """A key is no number: it is left out of the operands."""
+
+    def loss(p: Any, b: Any) -> Any:
+        del b
+        return jnp.sum(jnp.sqrt(jax.random.gamma(jax.random.key(0), p["alpha"])))
+
+    params = {"alpha": np.full(4, 0.01, np.float32)}
+    assert not is_finite(loss, params)
+    found = looked_for(loss, params)
+    assert not isinstance(found, Skipped), found
