@@ -11,7 +11,7 @@ from gradscope.blocks import step
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.user_code import user_code
 from gradscope.nonfinite import find
-from gradscope.trace import compiling
+from gradscope.trace import compiling, interpret
 from gradscope.trace.program import Program
 from tests.nonfinite.finding import looked_for
 from tests.trace.oracle import measured
@@ -143,3 +143,24 @@ def test_what_xla_refuses_of_a_block_is_ours(monkeypatch):
     monkeypatch.setattr(compiling, "_compiled", broken)
     with pytest.raises(jax.errors.JaxRuntimeError):
         measured(deep(lambda h: h), W)
+
+
+def test_where_the_taps_fail_the_gradients_are_still_measured(monkeypatch):
+    def broken(*_):
+        raise ValueError("context mesh")
+
+    monkeypatch.setattr(interpret, "forward_stats", broken)
+    params = {"first": {"w": jnp.ones((3, 4))}, "second": {"w": jnp.ones((4, 1))}}
+
+    def loss(params, batch):
+        return jnp.mean(jnp.tanh(batch @ params["first"]["w"]) @ params["second"]["w"])
+
+    found = measured(loss, params, jnp.ones((5, 3)))
+    assert [layer.name for layer in found.layers] == ["first", "second"]
+    truth = jax.grad(loss)(params, jnp.ones((5, 3)))
+    assert found.layers[0].gradient_norm == pytest.approx(
+        float(jnp.linalg.norm(truth["first"]["w"])), rel=1e-5
+    )
+    (unseen,) = found.unseen
+    assert "gradscope itself failed to measure them" in unseen.reason
+    assert "context mesh" in unseen.reason

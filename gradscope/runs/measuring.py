@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.measure import nonfinite_counts
@@ -77,7 +78,13 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     hazards = find_hazards(program, drawn[0])
     progress("compiling")
     updates, without = updates_of(problem, tracer, inputs[0])
-    flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
+    try:
+        flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
+    except GradscopeError:
+        raise
+    except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
+        program, hazards = program.without_taps(_ours(error)), ()
+        flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
     return Prepared(
         problem,
         used,
@@ -159,6 +166,11 @@ def _origin(run: Run, bad: int | None, progress: Progress) -> tuple[Origin | Non
     progress("looking for where it was born")
     found = find_origin(run.prepared.program, run.prepared.inputs[bad], run.prepared.batches[bad])
     return (None, (found,)) if isinstance(found, Skipped) else (found, ())
+
+
+def _ours(error: Exception) -> str:
+    first = str(error).partition("\n")[0][:200]
+    return f"gradscope itself failed to measure them, please report it ({type(error).__name__}: {first})"
 
 
 def _shapes(batch: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -105,6 +105,19 @@ class Program:
         """The loss alone, without taps."""
         outs = evaluate(Body(self.body.jaxpr, consts), [*weights, *others], Plan(), Taps({}))
         return jnp.asarray(outs[0])
+
+    def without_taps(self, reason: str) -> Program:
+        """The same loss with nothing measured but its gradients."""
+        layers = group(self.leaves, [])
+        return replace(
+            self,
+            plan=Plan(),
+            layers=tuple(layers),
+            sources=tuple(sources_of(layers)),
+            sites=(),
+            loops=(),
+            unseen=(*self.unseen, Skipped("activations and δ of every layer", reason)),
+        )
 
     def differentiate_plain(self, inputs: Inputs) -> None:
         """Differentiate the user's program by JAX alone, without running it: raises what JAX raises at it."""
