@@ -120,3 +120,16 @@ def test_an_error_of_another_process_keeps_the_name_of_its_section() -> None:
     again = TargetError.of(first).as_exception()
     assert again.slug == "no-batches"
     assert TargetError.of(again) == TargetError.of(first)
+
+
+@pytest.mark.parametrize("target", ["model.py", "src/model.py:loss_fn", "package.module:loss_fn"])
+def test_a_target_without_a_command_gets_the_command(run: Run, target: str) -> None:
+    result = run(target, "--brief")
+    assert result.code == 2
+    assert f"Did you mean `gradscope check {target} --brief`?" in " ".join(result.err.split())
+
+
+def test_a_misspelled_command_is_no_target(run: Run) -> None:
+    result = run("chek")
+    assert result.code == 2
+    assert "'check'" in result.err

@@ -241,3 +241,34 @@ def test_a_problem_file_can_be_measured_twice(write):
     problem = load(write(PARAMS + "batches = (np.full((2, 3), n, np.float32) for n in (1, 2))\n" + LOSS))
     totals = [[float(np.sum(b)) for b in problem.batches()] for _ in range(2)]
     assert totals == [[6.0, 12.0], [6.0, 12.0]]
+
+
+def test_the_value_of_the_arguments_own_name_wins_and_that_is_said(write):
+    path = write("""
+        import jax, jax.numpy as jnp
+        params = {"scale": jnp.array([5.0])}
+        opt_params = jax.tree.map(jnp.log, params)
+        batch = jnp.ones((2, 1))
+        def loss_fn(opt_params, batch):
+            return jnp.mean(batch * jnp.exp(opt_params["scale"]))
+    """)
+    problem = load(path)
+    assert float(problem.params["scale"][0]) == pytest.approx(1.609, abs=1e-3)
+    (note,) = problem.notes
+    assert "`opt_params`" in note
+    assert "`params` is not used" in note
+
+
+@pytest.mark.parametrize("own", ["lambda p: p", "3", "'text'", "None", "jnp"])
+def test_a_value_that_is_no_params_does_not_win_over_params(own, write):
+    path = write(f"""
+        import jax.numpy as jnp
+        params = {{"w": jnp.ones(3)}}
+        p = {own}
+        batch = jnp.ones((2, 3))
+        def loss_fn(p, batch):
+            return jnp.mean(batch @ p["w"])
+    """)
+    problem = load(path)
+    assert set(problem.params) == {"w"}
+    assert not problem.notes

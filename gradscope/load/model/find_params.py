@@ -9,6 +9,9 @@ from functools import partial
 from types import ModuleType
 from typing import Any, TypeGuard
 
+import jax
+import numpy as np
+
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.model.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
@@ -27,14 +30,19 @@ _GUARD = 'if __name__ == "__main__":'
 def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes: list[str]) -> Any:
     """What fills the parameter `role` of the loss, which is what the loss is differentiated by.
 
-    A model object of that very name comes first, then `params`, `init` and the functions that make a
-    model, then any value named as the parameter, and last the only model object of the file.
+    A model object or a pytree of arrays of that very name comes first, then `params`, `init` and the
+    functions that make a model, then any value named as the parameter, and last the only model object.
     """
     own = names.get(role)
     if adapter_of(own) is not None and not is_blueprint(own):
         return own
     params = names.get("params")
     if params is not None and not is_function(params):
+        if role != "params" and _holds_arrays(own):
+            notes.append(
+                f"The loss is differentiated by `{role}`, as its argument is called: `params` is not used."
+            )
+            return own
         return params
     for maker in makers(role):
         function = names.get(maker)
@@ -52,6 +60,15 @@ def params_in(names: Mapping[str, Any], role: str, target: str, seed: int, notes
     if models and all(sees_calls(names[model]) for model in models):
         return names[models[0]]
     raise _no_params(names, role, target, models)
+
+
+def _holds_arrays(value: Any) -> bool:
+    """A plain pytree with arrays in it, as params are; no model that waits for its params."""
+    if value is None or is_function(value) or isinstance(value, ModuleType | type):
+        return False
+    if adapter_of(value) is not None:
+        return False
+    return any(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(value))
 
 
 def makers(role: str) -> tuple[str, ...]:
