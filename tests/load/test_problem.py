@@ -116,10 +116,17 @@ def test_typed_keys_and_jax_arrays_can_be_rows():
 
 
 @pytest.mark.parametrize("data", [(np.ones((4, 3)), np.ones(3)), {"x": np.ones(4), "scale": 1.0}])
-def test_a_data_set_with_uneven_rows_is_refused(data, refused):
-    error = refused(problem, data=data)
+def test_a_data_set_without_a_common_axis_is_one_batch_unless_it_is_to_be_cut(data, refused):
+    made = problem(data=data)
+    assert made.has_one_batch
+    (batch,) = made.batches()
+    assert jax.tree.map(np.shape, batch) == jax.tree.map(np.shape, data)
+    (note,) = [note for note in made.notes if "as one batch" in note]
+    assert "has 4" in note
+    error = refused(problem, data=data, batch_size=2)
     assert error.slug == "mismatched-rows"
     assert "4 rows" in error.details
+    assert refused(made.with_options, seed=0, batch_size=2).slug == "mismatched-rows"
 
 
 def test_more_than_one_source_of_batches_is_refused(refused):

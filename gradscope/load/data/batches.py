@@ -175,8 +175,42 @@ def shuffled(count: int, seed: int, size: int) -> Iterator[np.ndarray[Any, Any]]
         yield np.array([(start + step * i) % count for i in range(first, first + size)])
 
 
-def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
-    """Raises unless every leaf of `data` is an array with the same number of rows."""
+@dataclass(frozen=True)
+class WholeData(SingleBatch):
+    """A data set whose arrays share no leading axis, as where time comes first: one batch, since no axis is
+    known that could be cut."""
+
+    rows: Mapping[str, int | None]
+    """The length of the leading axis of each array, by name; `None` of a scalar."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        shown = [
+            f"{name} {'is a scalar' if rows is None else f'has {rows:,}'}" for name, rows in self.rows.items()
+        ]
+        rest = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        return (
+            "data is used whole, as one batch: its arrays share no leading axis along which it could be cut "
+            f"({', '.join(shown[:3])}{rest}).",
+        )
+
+    def with_options(self, seed: int, batch_size: int | None) -> WholeData:
+        del seed
+        if batch_size is None:
+            return self
+        found = [f"  {n}: {'no rows, a scalar' if r is None else f'{r} rows'}" for n, r in self.rows.items()]
+        raise GradscopeError(
+            "The arrays of data do not have the same number of rows.",
+            why=f"Batches of {batch_size} rows are cut along the leading axis of all its arrays.",
+            fix="Give arrays with a common leading axis, cut them yourself in `batches()`, or give no batch "
+            "size: then data is one batch.",
+            details="\n".join(found[:8]),
+            slug="mismatched-rows",
+        )
+
+
+def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows | WholeData:
+    """`data` cut into rows, or whole where its arrays do not have the same number of them."""
     data = numeric(as_pytree(data, "data"), "data")
     require_rows(data, "data")
     lengths = {
@@ -184,14 +218,7 @@ def rows_of(data: Any, seed: int, batch_size: int | None) -> Rows:
         for path, leaf in jax.tree_util.tree_flatten_with_path(data)[0]
     }
     if len(set(lengths.values())) > 1 or None in lengths.values():
-        found = [f"  {n}: {'no rows, a scalar' if r is None else f'{r} rows'}" for n, r in lengths.items()]
-        raise GradscopeError(
-            "The arrays of data do not have the same number of rows.",
-            why="A data set is cut into batches along the leading axis, row by row over all its arrays.",
-            fix="Give arrays with a common leading axis, or cut them yourself in `batches()`.",
-            details="\n".join(found[:8]),
-            slug="mismatched-rows",
-        )
+        return WholeData(data, lengths).with_options(seed, batch_size)
     return Rows(data, seed, batch_size)
 
 
