@@ -123,3 +123,52 @@ def test_a_dead_network_is_dead_in_every_dtype(dtype: Any) -> None:
     params, batch = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (TWO, BATCH))
     found = check_loss(dead, params, batch).flow
     assert oracle.parameter(found, "first.w").nonzero_after_steps is False
+
+
+def message_of(loss: Any, params: Any, batch: Any) -> tuple[str, str]:
+    (finding,) = [f for f in check_loss(loss, params, batch).findings if f.rule == "zero-gradient"]
+    return finding.message, finding.remedy
+
+
+def test_uses_that_cancel_are_told_from_an_input_of_zeros() -> None:
+    def logits(p: Any, x: Any) -> Any:
+        return jax.nn.log_softmax(apply(p["second"], jnp.tanh(apply(p["first"], x))))
+
+    def ratio(p: Any, b: Any) -> Any:
+        return jnp.mean(jnp.exp(logits(p, b[0]) - logits(p, b[0])) * b[1][:, :1])
+
+    message, remedy = message_of(ratio, TWO, BATCH)
+    assert "over its 2 uses" in message
+    assert "stop_gradient" in remedy
+    assert "every value" not in message
+
+
+def test_an_input_that_is_zero_where_delta_is_not_is_a_possibility() -> None:
+    def disjoint(p: Any, b: Any) -> Any:
+        keep = (jnp.arange(b[0].shape[0]) < 4)[:, None]
+        return jnp.sum(~keep * jnp.square(jnp.where(keep, b[0], 0) @ p["w"] - 1.0))
+
+    message, remedy = message_of(disjoint, {"w": TWO["first"]["w"]}, BATCH)
+    assert "zero in every row in which δ is not" in message
+    assert "mask" in remedy
+
+
+@pytest.mark.parametrize(
+    ("bias", "scale", "says", "not_says"),
+    [
+        (-100.0, None, "Start `first.b` at 0, or use", "he_normal"),
+        (-100.0, 0.01, "he_normal", "every value"),
+    ],
+)
+def test_the_remedy_for_dead_units_names_what_is_not_as_it_should_be(
+    bias: float, scale: float | None, says: str, not_says: str
+) -> None:
+    w = normal(1, 4, 8, scale=scale or (2 / 4) ** 0.5)
+    params = {"first": {"w": w, "b": np.full(8, bias, np.float32)}, "head": normal(2, 8, 1)}
+
+    def dead(p: Any, b: Any) -> Any:
+        return jnp.mean(jnp.square(jax.nn.relu(apply(p["first"], b[0])) @ p["head"] - 1))
+
+    _, remedy = message_of(dead, params, BATCH)
+    assert says in remedy
+    assert not_says not in remedy

@@ -14,8 +14,9 @@ By the largest absolute value of the gradient of each leaf, over the whole batch
 some optimizer steps are taken: a layer with a gradient then was zero by construction (a zero-initialized head
 or residual gain) and is not reported. Without these steps it is a warning.
 
-Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the *input* is zero: the cause
-is in an earlier layer, and the layer is reported as a symptom of that layer, if it is dead.
+Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the products of input and δ sum
+to zero: the input is all zeros (the layer is then a symptom of an earlier one, if that is dead), input and δ
+are zero in turn, row by row, or several uses of the layer cancel each other.
 
 ## Limits
 None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
@@ -47,9 +48,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import common_activation
+from gradscope.rules.initialization import common_activation, weight_scale
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import count, names_of
+
+_NEAR_HE = 1.5
+"""Weights within this factor of He initialization are called so: another draw of them changes nothing."""
 
 Dead = Mapping[str, Sequence[Parameter]]
 
@@ -162,7 +166,7 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     if others:
         neighbors = count(len(others), "neighboring layer")
         message += f" The same holds for {neighbors}: {names_of([other.name for other in others])}."
-    cause, remedy = _cause(root, unrouted)
+    cause, remedy = _cause(measurement, root, unrouted)
     return Hit(
         message=f"{message} {cause}",
         remedy=remedy,
@@ -175,21 +179,48 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     )
 
 
-def _cause(root: Layer, unrouted: bool) -> tuple[str, str]:
+def _for_a_relu(measurement: Measurement, root: Layer) -> str:
+    """What of the layer's initialization could be changed, up to the word before the alternative."""
+    biases = [
+        parameter.name
+        for parameter in measurement.parameters
+        if parameter.layer == root.name and len(parameter.shape) == 1 and parameter.weight_rms > 0
+    ]
+    scale = weight_scale(measurement, [root])
+    changes = [f"start {names_of(biases)} at 0"] if biases else []
+    if scale is not None and not 1 / _NEAR_HE < scale.ratio < _NEAR_HE:
+        changes.append("draw its weights from `jax.nn.initializers.he_normal()`")
+    if not changes:
+        return "Use"
+    text = " and ".join(changes)
+    return f"{text[0].upper()}{text[1:]}, or use"
+
+
+def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, str]:
     if unrouted:
         return (
             "Similar layers at the same depth have a gradient, so this batch may not use it.",
             "Nothing to do if it is an expert or a branch; check over more batches to be sure.",
         )
+    if _has_delta(root) and root.uses > 1:
+        return (
+            f"δ at its output is not zero, but over its {root.uses} uses the products of its input and δ sum "
+            "to exactly 0: the uses may cancel each other, as in a ratio of two equal terms.",
+            "Put `jax.lax.stop_gradient` around the use that is meant as a constant (an old log-probability, "
+            "a target).",
+        )
     if _has_delta(root):
         return (
-            "δ at its output is not zero, so its input is: every value of it is exactly 0.",
-            "Look at what produces the input of this layer: dead units, a mask, or data that is all zeros.",
+            "δ at its output is not zero, but the products of its input and δ sum to exactly 0: its input "
+            "may be all zeros, or zero in every row in which δ is not.",
+            "Look at what produces its input (dead units, data that is all zeros), and at masks: the rows "
+            "that one keeps may be those that another one clears.",
         )
     if common_activation([root]) in ("relu", "relu6"):
         return (
-            "Its output goes into a ReLU, which may be dead: its input negative for every sample.",
-            "Use a bias of 0 and He initialization for its weights, or `jax.nn.leaky_relu` or GELU instead.",
+            "δ at its output is exactly zero. It goes into a ReLU, which passes nothing back where its input "
+            "is not positive: all its units may be dead.",
+            f"{_for_a_relu(measurement, root)} `jax.nn.leaky_relu` or GELU, whose slope is not zero there.",
         )
     return (
         "δ at its output is exactly zero: the operations after it pass no gradient back.",
