@@ -47,7 +47,7 @@ def _hazard(candidate: Candidate, distance: float, usual: float, on_it: int, own
         op=candidate.eqn.primitive.name,
         source=source_of(candidate.eqn, candidate.calls),
         layer=owner.get(site) if site is not None else None,
-        nearest=_nearest(measure, danger, distance),
+        nearest=_nearest(measure, danger, distance, float(info.eps)),
         danger=danger,
         distance=distance,
         smallest=_smallest(candidate, info),
@@ -57,11 +57,13 @@ def _hazard(candidate: Candidate, distance: float, usual: float, on_it: int, own
     )
 
 
-def _nearest(measure: Measure, danger: float, distance: float) -> float:
+def _nearest(measure: Measure, danger: float, distance: float, eps: float) -> float:
     if not np.isfinite(distance):
         return danger
     below = measure in (Measure.ONE, Measure.OVERFLOW)
-    return danger - distance if below else danger + distance
+    found = danger - distance if below else danger + distance
+    # The distance was taken in the dtype, which knows it to within its spacing at the danger.
+    return 0.0 if abs(found) <= eps * abs(danger) else found
 
 
 def _smallest(candidate: Candidate, info: Any) -> float:

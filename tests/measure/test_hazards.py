@@ -364,3 +364,13 @@ def test_a_difference_over_many_decades_is_not_blamed_for_the_rounding_of_its_la
     offsets = np.linspace(1.0, 100.0, BATCH["x"].shape[0]).astype(np.float32)[:, None]
     offsets[-1] = 3e10
     assert told(lambda z, b: 1.0 / (offsets - 0.1 * jnp.tanh(z))) == []
+
+
+def test_an_exponent_of_zero_reads_zero() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        return jnp.sum(jnp.log(jnp.exp(p["w"]))) + jnp.sum(jnp.exp(p["w"]) * b)
+
+    params, batch = {"w": np.zeros(3, np.float32)}, np.ones(3, np.float32)
+    (hazard,) = check(loss, params, batch).flow.hazards
+    assert hazard.kind == "log-of-exp"
+    assert hazard.nearest == 0.0

@@ -52,8 +52,14 @@ WORDS = {
         "Use `jax.nn.softmax(x)`, or subtract `x.max(-1, keepdims=True)` before `jnp.exp`.",
         structural=True,
     ),
+    "log-of-exp": Words(
+        "The log of an exponential: the largest exponent is",
+        "Where `exp` overflows the result is infinite and the gradient NaN.",
+        "Use the exponent itself: log(exp(x)) is x.",
+        structural=True,
+    ),
     "logsumexp-by-hand": Words(
-        "The log of a sum of exponentials, written by hand: the largest exponent is",
+        "The log of exponentials that were added or scaled: the largest exponent is",
         "Where `exp` overflows the result is infinite and the gradient NaN.",
         "Use `jax.nn.logsumexp(x)`; for log(1 + exp(x)) use `jax.nn.softplus(x)`.",
         structural=True,

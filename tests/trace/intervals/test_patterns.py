@@ -84,6 +84,12 @@ SICK = {
         "logsumexp-by-hand",
         lambda z, b: -jnp.log(jnp.exp(z[:, 0]) / jnp.exp(z[:, 1:]).sum(-1)),
     ),
+    "log of an exponential": ("log-of-exp", lambda z, b: jnp.log(jnp.exp(z))),
+    "log of an exponential that was broadcast": (
+        "log-of-exp",
+        lambda z, b: jnp.log(jnp.broadcast_to(jnp.exp(z[:1]), z.shape)) * z,
+    ),
+    "log of a multiple of an exponential": ("logsumexp-by-hand", lambda z, b: jnp.log(3 * jnp.exp(z))),
     "softplus by hand": ("logsumexp-by-hand", lambda z, b: jnp.log(1 + jnp.exp(z))),
     "softplus by log1p": ("logsumexp-by-hand", lambda z, b: jnp.log1p(jnp.exp(z))),
     "norm": ("root-near-zero", lambda z, b: jnp.linalg.norm(z, axis=-1)),

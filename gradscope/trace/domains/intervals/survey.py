@@ -146,6 +146,8 @@ class Survey(Intervals):
         name = eqn.primitive.name
         if name == "log" and candidate and candidate.kind == "log-of-softmax":
             self._call_exps(ins[0].exps, "large-exponent")
+        elif name == "log" and ins[0].origin in ins[0].exps:
+            self._call_exps(ins[0].exps, "log-of-exp")
         elif name in ("log", "log1p") and ins[0].exps:
             self._call_exps(ins[0].exps, "logsumexp-by-hand")
         elif name == "div" and ins[0].exps & ins[1].exps:
