@@ -37,6 +37,7 @@ from gradscope.verification.gradient.point import Point
 from gradscope.verification.gradient.surface import Surface
 from gradscope.verification.precision import lowest_precision, narrow_dtypes, spacing, widened
 from gradscope.verification.rules import CheckedRule, check_rules
+from gradscope.verification.widened_notes import own_loss, widened_notes
 
 DIRECTIONS = 2
 """Default number of directions in each leaf."""
@@ -89,9 +90,13 @@ def verify(
             # A model may mix its own float32 with the float64 that only this command gives it.
             warnings.simplefilter("ignore")
             found = run(widened, None, progress)
-            return replace(found, notes=(*found.notes, *_widened_note(narrow, found)))
     except GradscopeError as error:
         why = error.what
+    else:
+        inside = {check.dtype for check in found.gradients}
+        program = None if traced is None else traced.program
+        notes = widened_notes(narrow, inside, found.loss, lambda: own_loss(problem, batch, program))
+        return replace(found, notes=(*found.notes, *notes))
     progress("tracing")
     found = run(lambda tree: tree, None if traced is None else traced.program, progress)
     note = f"Verified in the model's own precision, since in float64 it cannot run: {why}"
@@ -101,17 +106,6 @@ def verify(
 def _first(problem: Problem) -> Any:
     with user_code("drawing batches"):
         return next(itertools.islice(problem.batches(), 1))
-
-
-def _widened_note(narrow: tuple[str, ...], found: Verified) -> Iterator[str]:
-    """The numbers are those of another program than the one that trains: a reader should know which."""
-    if narrow:
-        inside = {check.dtype for check in found.gradients} - {"float64"}
-        still = (
-            f"; inside it the model computes in {' and '.join(sorted(inside))} all the same" if inside else ""
-        )
-        was = " and ".join(narrow)
-        yield f"Verified with parameters and batch widened from {was} to float64{still}."
 
 
 def _verified(

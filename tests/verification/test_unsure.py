@@ -144,6 +144,20 @@ def test_a_note_says_from_what_the_program_was_widened() -> None:
     assert note.endswith("from float32 to float64; inside it the model computes in float32 all the same.")
 
 
+def overflows(p: Any, b: Any) -> Any:
+    """A norm whose square overflows float16: dividing by infinity gives zero."""
+    h = b @ p["w"]
+    return jnp.mean((h / jnp.sqrt(jnp.sum(h * h)) - 0.1) ** 2)
+
+
+@pytest.mark.parametrize(("size", "differs"), [(300.0, True), (1.0, False)])
+def test_a_note_says_where_the_widened_program_is_another_one(size: float, differs: bool) -> None:
+    params = {"w": np.full((4, 3), size, np.float16)}
+    found = run(Problem(overflows, params, np.ones((2, 4), np.float16)))
+    notes = [note for note in found.notes if "what is right here is right of the widened program" in note]
+    assert bool(notes) is differs
+
+
 def test_no_note_says_so_of_a_program_in_float64() -> None:
     with jax.enable_x64(True):
         found = run(Problem(lambda p, x: jnp.sum((p * x) ** 2), np.ones(3), np.arange(3.0)))
