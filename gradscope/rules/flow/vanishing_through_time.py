@@ -14,7 +14,9 @@ By the norm of δ of the carried state at every step of the loop, in one backwar
 largest δ of the last eighth of the steps. Steps after the last one that the loss depends on are left out;
 so are the steps before an exact zero that follows large values (truncated backpropagation, an unused
 state). It is an error where the horizon is under half of the sequence, else a warning; and no more than
-a warning where a gate decides what is kept of the state (LSTM, GRU), because gates open in training.
+a warning where a gate decides what is kept of the state (LSTM, GRU), because gates open in training. Where no
+parameter of the loop mixes units (each multiplies or adds to the state element by element) it is a note: a
+leak, a damping or a solver that converges is meant to forget.
 
 ## Limits
 - `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER,
@@ -53,8 +55,14 @@ from itertools import takewhile
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initialization import PRODUCTS
 from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
+
+OF_ELEMENTS = (
+    "Nothing to do where the state is meant to forget: a leak, a damping, a solver that converges. If it "
+    "should remember for longer, make its decay slower."
+)
 
 
 @rule(
@@ -74,12 +82,25 @@ def vanishing_through_time(measurement: Measurement, limits: Limits) -> Iterator
             continue
         reference = max(steps.levels[-max(1, len(steps.levels) // 8) :])
         if steady_fall([*steps.levels[:-1], reference], fall) is not None:
-            hit = _hit(recurrence, steps, reference, limits["ratio"])
+            elementwise = _is_elementwise(measurement, recurrence)
+            hit = _hit(recurrence, steps, reference, limits["ratio"], elementwise)
             found.append((recurrence, float(hit.evidence["total"]), hit))
     yield from worst_of_each_loop(found)
 
 
-def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -> Hit:
+def _is_elementwise(measurement: Measurement, recurrence: Recurrence) -> bool:
+    """No parameter of the loop mixes units: a state that leaks or converges, as a physical one does."""
+    ops = [layer.op for layer in measurement.layers if layer.name in recurrence.layers]
+    return bool(ops) and not any(op in PRODUCTS for op in ops)
+
+
+def _severity(recurrence: Recurrence, forgotten: bool, elementwise: bool) -> Severity:
+    if elementwise:
+        return Severity.NOTE
+    return Severity.ERROR if forgotten and not recurrence.gated else Severity.WARNING
+
+
+def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float, elementwise: bool) -> Hit:
     floor = reference + math.log(limit) + 2 * TOLERANCE
     fallen = sum(1 for _ in takewhile(lambda level: level <= floor, steps.levels)) - 1
     fallen_at = steps.start + fallen
@@ -92,7 +113,7 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
             f"value at step {fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
             f"{number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
-        remedy=_remedy(recurrence, bias, horizon, length),
+        remedy=OF_ELEMENTS if elementwise else _remedy(recurrence, bias, horizon, length),
         evidence={
             "horizon": horizon,
             "step": fallen_at + 1,
@@ -104,7 +125,7 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float) -
         },
         layer=recurrence.layers[0] if recurrence.layers else None,
         source=recurrence.source,
-        severity=Severity.ERROR if 2 * horizon < length and not recurrence.gated else Severity.WARNING,
+        severity=_severity(recurrence, 2 * horizon < length, elementwise),
         layers=recurrence.layers,
         explains=recurrence.layers,
     )
