@@ -13,9 +13,9 @@ from gradscope.load.data.batches import RowSource
 from gradscope.load.data.loaders import is_table_of_examples
 from gradscope.load.data.sources import KeyedBatches
 from gradscope.load.message_text import did_you_mean, listed, short_repr, type_name
+from gradscope.load.model.find_optimizer import candidates_in, optimizer_in
 from gradscope.load.model.find_params import is_function, model_names, params_in
-from gradscope.load.model.frameworks.table import adapter_of, loss_of, transform_of
-from gradscope.load.model.optimizers import is_optimizer
+from gradscope.load.model.frameworks.table import adapter_of, loss_of
 from gradscope.load.problem import Problem
 from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
@@ -25,6 +25,8 @@ from gradscope.records.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
 _DATA_NAMES = ("batches", "batch", "data")
+_LOADER_NAMES = ("train_loader", "train_dataloader", "train_dl", "dataloader", "loader", "get_batch")
+"""Where a batch is needed and none of the above is there; the last one gives a batch."""
 _EXAMPLE = "def loss_fn(params, batch): ..."
 
 
@@ -119,27 +121,34 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
     if make:
         params = params_in(names, role, target, seed, notes)
     given = _data(names, seed, notes)
-    optimizer = _optimizer(names, seed, notes)
+    optimizer = optimizer_in(names, seed, notes)
     validation = _usable(names, "validation_batch", seed)
-    try:
-        problem = Problem(
+
+    def problem(given: Mapping[str, Any]) -> Problem:
+        return Problem(
             loss_fn,
             params,
             **given,
             optimizer=optimizer,
-            candidates=_own_optimizers(names.get("candidates"), notes),
+            candidates=candidates_in(names, notes),
             validation_batch=validation,
             seed=seed,
             given={name: names[name] for name in _public(names)},
             notes=tuple(notes),
         )
-        return (
-            problem.with_factory(lambda seed: params_in(names, role, target, seed, [])) if make else problem
-        )
+
+    try:
+        found = problem(given)
     except GradscopeError as error:
         if error.slug != "no-batches" or given:
             raise
-        raise _explain_missing_batch(error, names) from None
+        loader = next((name for name in _LOADER_NAMES if _is_usable("batches", names.get(name))), None)
+        if loader is None:
+            raise _explain_missing_batch(error, names) from None
+        kind = "batch" if loader == "get_batch" else "batches"
+        notes.append(f"`{loader}` is used as `{kind}`.")
+        found = problem(_source(kind, {**names, kind: names[loader]}, seed))
+    return found.with_factory(lambda seed: params_in(names, role, target, seed, [])) if make else found
 
 
 def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, Any]:
@@ -150,6 +159,10 @@ def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, An
     name = usable[0]
     if len(usable) > 1:
         notes.append(f"The file gives {' and '.join(usable)}: {name} is used.")
+    return _source(name, names, seed)
+
+
+def _source(name: str, names: Mapping[str, Any], seed: int) -> dict[str, Any]:
     if name == "batches" and is_function(names[name]):
         make = partial(call_with_key, names[name], name)
         keyed = required_parameters(names[name])
@@ -183,33 +196,6 @@ def _usable(names: Mapping[str, Any], name: str, seed: int) -> Any:
             slug="empty-batch",
         )
     return made
-
-
-def _optimizer(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
-    value = names.get("optimizer")
-    if value is None or is_optimizer(value) or transform_of(value) is not None:
-        return value
-    if is_function(value) and takes_nothing_or_a_key(value):
-        return call_with_key(value, "optimizer", seed)
-    notes.append(f"optimizer is of type {type_name(value)}, not an optax.GradientTransformation: not used.")
-    return None
-
-
-def _own_optimizers(value: Any, notes: list[str]) -> Any:
-    """A script may call anything `candidates`; only names with functions are optimizers of its own."""
-    if isinstance(value, Mapping) and value and all(callable(made) for made in value.values()):
-        return value
-    items = list(value.values() if isinstance(value, Mapping) else value) if _is_container(value) else []
-    if any(callable(item) or is_optimizer(item) for item in items):
-        notes.append(
-            "candidates is not used: it maps names to functions of the learning rate, "
-            'as in `candidates = {"mine": lambda lr: optax.adam(lr)}`.'
-        )
-    return None
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple | set)
 
 
 def _explain_missing_batch(error: GradscopeError, names: Mapping[str, Any]) -> GradscopeError:

@@ -272,3 +272,41 @@ def test_a_value_that_is_no_params_does_not_win_over_params(own, write):
     problem = load(path)
     assert set(problem.params) == {"w"}
     assert not problem.notes
+
+
+@pytest.mark.parametrize("name", ["opt", "optim", "tx"])
+def test_an_optimizer_of_another_usual_name_is_found(name, write):
+    problem = load(write(f"import optax\n{name} = optax.sgd(0.5)\n" + PARAMS + BATCH + LOSS))
+    assert problem.optimizer is not None
+    assert f"`{name}` is used as `optimizer`." in problem.notes
+
+
+def test_two_optimizers_of_other_names_are_no_guess(write):
+    path = write("import optax\nopt = optax.sgd(0.5)\ntx = optax.adam(1e-3)\n" + PARAMS + BATCH + LOSS)
+    problem = load(path)
+    assert problem.optimizer is None
+    assert any("call the one to use `optimizer`" in note for note in problem.notes)
+
+
+def test_a_value_called_opt_that_is_no_optimizer_is_left_alone(write):
+    problem = load(write("opt = 3\ntx = [1, 2]\n" + PARAMS + BATCH + LOSS))
+    assert problem.optimizer is None
+    assert not problem.notes
+
+
+@pytest.mark.parametrize("name", ["train_loader", "train_dl", "dataloader"])
+def test_a_loader_of_another_usual_name_gives_the_batches(name, write):
+    problem = load(write(PARAMS + f"{name} = [np.full((2, 3), n, np.float32) for n in (1, 2)]\n" + LOSS))
+    assert [float(batch.sum()) for batch in problem.batches()] == [6.0, 12.0]
+    assert f"`{name}` is used as `batches`." in problem.notes
+
+
+def test_get_batch_gives_a_batch(write):
+    problem = load(write("def get_batch():\n    return np.ones((2, 3), np.float32)\n" + PARAMS + LOSS))
+    assert next(problem.batches()).shape == (2, 3)
+    assert "`get_batch` is used as `batch`." in problem.notes
+
+
+def test_a_loader_beside_a_batch_is_left_alone(write):
+    problem = load(write(PARAMS + "train_loader = [np.zeros((9, 3))]\n" + BATCH + LOSS))
+    assert next(problem.batches()).shape != (9, 3)
