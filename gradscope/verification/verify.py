@@ -224,8 +224,17 @@ class _LeafVerifier:
         cause, reason = leaf_messages.cause_and_reason(found, self.point, self._dtype)
         check = self._measured(leaf, found, cause, reason)
         if found.verdict is Verdict.RIGHT:
-            return check
+            return self._beyond_its_cuts(check, leaf) if connection is Connection.BLOCKED else check
         return self._explanations.explain(check, leaf, self.judge)
+
+    def _beyond_its_cuts(self, check: GradientCheck, leaf: int) -> GradientCheck:
+        """Zero on both sides may be the flat part of a stair."""
+        moved = self.judge.first_move(leaf)
+        if moved is None:
+            return check
+        cuts = self._program.cuts[leaf]
+        cause, reason = leaf_messages.of_stairs(cuts[0] if cuts else None, *moved)
+        return replace(check, verdict=Verdict.CANNOT_JUDGE, cause=cause, reason=reason)
 
     def _measured(self, leaf: int, found: LeafJudgement, cause: str, reason: str) -> GradientCheck:
         worst = found.worst

@@ -176,10 +176,11 @@ def test_a_loss_that_is_not_finite_is_not_judged() -> None:
     assert check.reason == "the loss is not finite"
 
 
-def test_what_is_cut_by_a_rounding_is_zero_on_both_sides() -> None:
+def test_what_is_cut_by_a_rounding_is_the_flat_part_of_a_stair() -> None:
     found = verdicts(mlp(lambda x: jnp.round(x * 4) / 4))
-    assert {check.verdict for check in found.values()} == {RIGHT}
-    assert found["[0].w"].reason == "zero on both sides"
+    assert {check.verdict for check in found.values()} == {RIGHT, UNSURE}
+    assert found["[0].w"].cause == "stairs"
+    assert "`round`" in found["[0].w"].reason
 
 
 def test_the_settings_of_jax_are_left_as_they_were() -> None:
@@ -299,3 +300,39 @@ def test_a_rule_around_a_loop_that_counts_is_verified() -> None:
     root.defvjp(lambda y: (root(y), root(y)), lambda x, g: (g / (3 * x**2),))
     found = verdicts(Problem(lambda p, b: jnp.sum(root(p["a"] * b)), {"a": np.array([2.0, 3.0])}, np.ones(2)))
     assert found["a"].verdict is RIGHT
+
+
+def bisected(p: Any, b: Any) -> Any:
+    """A root that is found by comparisons: it moves with its parameters, and its gradient is zero."""
+
+    def halve(_: Any, ends: Any) -> Any:
+        low, high = ends
+        middle = (low + high) / 2
+        right = p["a"] * middle**3 < b
+        return jnp.where(right, middle, low), jnp.where(right, high, middle)
+
+    return jnp.sum(lax.fori_loop(0, 12, halve, (jnp.zeros_like(b), jnp.full_like(b, 4.0)))[0] ** 2)
+
+
+def test_the_flat_part_of_a_stair_is_not_called_right() -> None:
+    found = unsure(Problem(bisected, {"a": np.array([2.0, 3.0])}, np.array([1.0, 5.0])))
+    assert found["a"].cause == "stairs"
+    assert "`lt`" in found["a"].reason
+
+
+def test_a_choice_that_no_step_changes_is_zero_on_both_sides() -> None:
+    def chosen(p: Any, b: Any) -> Any:
+        return jnp.mean((b * jnp.where(p["switch"] > 0, 2.0, 1.0) - 1.0) ** 2) + jnp.sum(p["w"] ** 2)
+
+    found = verdicts(Problem(chosen, {"switch": np.array([5.0]), "w": np.ones(2)}, np.ones((3, 1))))
+    assert found["switch"].verdict is RIGHT
+
+
+def test_dead_units_are_zero_on_both_sides() -> None:
+    def dead(p: Any, b: Any) -> Any:
+        return jnp.mean((jax.nn.relu(b @ p["w"] - 50.0) @ p["out"] - 1.0) ** 2)
+
+    rng = np.random.default_rng(0)
+    params = {"w": rng.normal(size=(4, 3)), "out": rng.normal(size=(3, 1))}
+    found = verdicts(Problem(dead, params, rng.normal(size=(16, 4))))
+    assert found["w"].verdict is RIGHT

@@ -51,6 +51,8 @@ MEANT = "Nothing to do if this is intended: finite differences cannot confirm it
 REMEDY = {
     "stop-gradient": MEANT,
     "implicit-sample": MEANT,
+    "stairs": "Nothing to do where the choice is meant to be hard. Differentiate a search (bisection) "
+    "implicitly, with `jax.lax.custom_root`; make a rounding smooth.",
     RANDOM: "Draw random numbers from the key of `loss_fn(params, batch, key)`, not in a callback.",
     "noise": "Verify a copy that computes in float32 or float64: remove the casts from the model.",
     "kink": "Verify at another point: `--seed 1`, or another batch.",

@@ -65,7 +65,10 @@ REMEDY = {
     "argmin": "Use `jax.nn.softmax(-x)` or a straight-through choice: `soft + stop_gradient(hard - soft)`.",
     "convert_element_type": "Keep the value a float up to the loss; convert to integers for metrics only.",
 }
-COMPARISON = "Replace the hard comparison by a soft one, `jax.nn.sigmoid(x - y)`, or remove it from the path."
+COMPARISON = (
+    "Replace the hard comparison by a soft one, `jax.nn.sigmoid(x - y)`, or remove it from the path. A "
+    "search for a root (bisection) is differentiated implicitly instead: `jax.lax.custom_root`."
+)
 REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
 
 

@@ -26,6 +26,10 @@ from gradscope.verification.gradient.surface import Surface
 FINE_SPACING = 1e-10
 """Relative spacing of numbers below which steps pass between the jumps of a quantizer, and above which
 directions are looked for along which the loss moves most."""
+COARSE_STEPS = (1e-3, 1e-2, 1e-1)
+"""Relative to the scale of the leaf: far beyond the steps of a derivative."""
+NOISE_MARGIN = 8.0
+"""A change of the loss that is so many times its noise is none of it."""
 MAX_DIRECTIONS = 5
 """Directions, where the first ones do not settle it."""
 NEGLIGIBLE = 1e-4
@@ -88,6 +92,20 @@ class LeafJudge:
         if near.verdict is found.verdict:
             return found
         return replace(found, verdict=Verdict.CANNOT_JUDGE) if found.verdict is Verdict.WRONG else near
+
+    def first_move(self, leaf: int) -> tuple[float, float] | None:
+        """The smallest step, relative to the scale of the leaf, at which the loss changes, and by how much.
+
+        Asked of a leaf with a gradient of zero: steps as fine as those of a derivative may lie between the
+        jumps of a function that decides by comparisons.
+        """
+        point = self.here
+        direction = next(_random(point.gradient(leaf).size, 1, (point.seed, leaf, 2)))
+        moved = {leaf: direction.reshape(np.shape(point.weights[leaf])) * point.scale(leaf)}
+        found = self._surface.along(point.weights, moved, [*COARSE_STEPS, *(-step for step in COARSE_STEPS)])
+        changes = np.abs(found - point.loss).reshape(2, -1).max(axis=0)
+        beyond = np.flatnonzero(np.isfinite(changes) & (changes > NOISE_MARGIN * point.noise))
+        return (COARSE_STEPS[beyond[0]], float(changes[beyond[0]])) if beyond.size else None
 
     def judge_gradient(self, leaf: int, gradient: Floats) -> LeafJudgement:
         """The verdict on another gradient of this leaf, in the shape of the leaf's elements in a row."""

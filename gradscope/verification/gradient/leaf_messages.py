@@ -67,6 +67,16 @@ def of_hidden_jump(cut: Cut, dtype: str) -> CauseAndReason:
     )
 
 
+def of_stairs(cut: Cut | None, step: float, change: float) -> CauseAndReason:
+    """The message where a zero on both sides is the flat part of a stair."""
+    through = f" through `{cut.op}`{at(cut.source)}" if cut else ""
+    return (
+        "stairs",
+        f"it reaches the loss only{through}, whose derivative is zero; a step of {step:.0e} of its own size "
+        f"changes the loss by {change:.2g} all the same",
+    )
+
+
 def ratio(found: LeafJudgement) -> float | None:
     """The ratio of backpropagation to finite differences; `None` where it varies with the direction."""
     seen = [t for t in found.tests if SAFETY * t.uncertainty < 0.02 * abs(t.numeric.value)]
