@@ -166,7 +166,7 @@ def located(finding: Finding, target: str = "model.py", **changes: object) -> di
         ("a:b%.py", "a%3Ab%25.py"),
         ("日.py", "%E6%97%A5.py"),
         ("/srv/x y.py", "file:///srv/x%20y.py"),
-        ("../up.py", f"file://{Path.cwd().parent.as_posix()}/up.py"),
+        ("../up.py", f"{Path.cwd().parent.as_uri()}/up.py"),
         ("lone\udcff.py", "lone%3F.py"),
     ],
 )

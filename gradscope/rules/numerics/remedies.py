@@ -61,9 +61,9 @@ EXPLAINED: dict[Cause, tuple[str, str]] = {
         "Count at least one: `(x * mask).sum() / jnp.maximum(mask.sum(), 1)`.",
     ),
     Cause.UNSAFE_WHERE: (
-        "A `where` keeps this value out of the result, but its gradient is computed as well, and 0 "
-        "times an infinite derivative is NaN.",
-        "Guard the operand too, not only the result: `ok = ...`, `x_safe = jnp.where(ok, x, 1.0)`, then "
+        "The gradient that comes back to this value is 0, as where a `where`, a mask or an index update "
+        "keeps it out of the result, and 0 times an infinite derivative is NaN.",
+        "Guard the operand, not only the result: `ok = ...`, `x_safe = jnp.where(ok, x, 1.0)`, then "
         "`jnp.where(ok, f(x_safe), 0.0)`.",
     ),
     Cause.EXP_OVERFLOW: (
