@@ -74,17 +74,10 @@ def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
     Blocks are compiled for values that lie whole on the default device; effects would have to keep their
     order from block to block, and a callback may give another value each time.
     """
-    if body.jaxpr.effects or not _on_one_device(arguments) or _has(body, CALLBACKS | PLACED):
+    if body.jaxpr.effects or not _on_one_device(arguments) or jaxprs.has_primitive(body, CALLBACKS | PLACED):
         return []
     blocks = blocks_of(body, plan)
     return blocks if pays(blocks) else []
-
-
-def _has(body: Body, names: frozenset[str]) -> bool:
-    return any(
-        eqn.primitive.name in names or any(_has(inner, names) for inner in jaxprs.inner_bodies(eqn))
-        for eqn in body.eqns
-    )
 
 
 def _on_one_device(arguments: Any) -> bool:

@@ -17,8 +17,13 @@ from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
 
-Reduce = Callable[[int, Any], Any]
+Keep = Callable[[int, Any], Any]
 """From a leaf and its gradient to what is kept of it."""
+
+
+def all_of_it(leaf: int, gradient: Any) -> Any:
+    del leaf
+    return gradient
 
 
 class Blockwise:
@@ -89,7 +94,7 @@ class Blockwise:
         gains: Mapping[int, Any],
         others: Sequence[Any],
         consts: Sequence[Any],
-        reduce: Reduce,
+        keep: Keep,
     ) -> tuple[Any, dict[int, Any], dict[int, Any], list[Any]]:
         """The loss, the statistics by site and probe, those of δ by site, and the reduced gradients."""
         env: dict[Any, Any] = dict(zip(self._invars, [*weights, *others], strict=True))
@@ -105,10 +110,10 @@ class Blockwise:
                 if self._last[var] == number:
                     env.pop(var)
         loss = env[self._loss]
-        gradients, delta = self._backward(loss, tape, reduce)
+        gradients, delta = self._backward(loss, tape, keep)
         return loss, statistics, delta, gradients
 
-    def _backward(self, loss: Any, tape: list[list[Any]], reduce: Reduce) -> tuple[list[Any], dict[int, Any]]:
+    def _backward(self, loss: Any, tape: list[list[Any]], keep: Keep) -> tuple[list[Any], dict[int, Any]]:
         first = {var: number for number, block in reversed([*enumerate(self.blocks)]) for var in block.reads}
         leaves = {var: leaf for leaf, var in enumerate(self._weights)}
         cotangents: dict[Any, Any] = {self._loss: jnp.ones_like(loss)}
@@ -127,10 +132,10 @@ class Blockwise:
                         cotangents[var] = cotangents[var] + gradient if var in cotangents else gradient
             for var in block.reads:
                 if var in leaves and first[var] == number and var in cotangents:
-                    reduced[leaves[var]] = reduce(leaves[var], cotangents.pop(var))
+                    reduced[leaves[var]] = keep(leaves[var], cotangents.pop(var))
         for leaf, var in enumerate(self._weights):
             if leaf not in reduced:
-                reduced[leaf] = reduce(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
+                reduced[leaf] = keep(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
         return [reduced[leaf] for leaf in range(len(self._weights))], delta
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import jax
 
-from gradscope.measure.flow_programs import Keep, Step, all_of_it, compiled_step
+from gradscope.blocks.running import Keep, all_of_it
+from gradscope.measure.flow_programs import Step, compiled_step
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.readings import Reading, range_gain
 from gradscope.measure.updates import Updates

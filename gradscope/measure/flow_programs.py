@@ -6,7 +6,7 @@ blocks of it are equal, or it is long, each distinct block is compiled once (`gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import jax
 from jax import Array
 
 from gradscope.blocks.block import Block, blocks_where_it_pays
-from gradscope.blocks.running import Blockwise
+from gradscope.blocks.running import Blockwise, Keep
 from gradscope.blocks.step import of_shape
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.updates import Updates
@@ -59,15 +59,6 @@ class Step:
         """Traceable: by leaf, the statistics of the gradient and of the optimizer's update."""
         updates = self.updates(loss, gradients, weights) if self.updates else []
         return self.leaves.reduced(gradients, leaf_gains, GRADIENT), self.leaves.reduced(updates, leaf_gains)
-
-
-Keep = Callable[[int, Any], Any]
-"""From a leaf and its gradient to what is kept of it."""
-
-
-def all_of_it(leaf: int, gradient: Any) -> Any:
-    del leaf
-    return gradient
 
 
 class Whole:

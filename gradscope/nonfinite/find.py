@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradscope.load.usercode.fault import headline
 from gradscope.nonfinite.forward import ForwardOperations
 from gradscope.nonfinite.loops import walk_loop
 from gradscope.nonfinite.nonfinite_origin import Cell, NonFiniteOrigin, root
@@ -32,14 +33,9 @@ def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skippe
     try:
         return _find(program, inputs, batch)
     except jax.errors.JaxRuntimeError as error:  # a callback of the user's, or a lack of memory
-        return Skipped(WHAT, f"running the loss operation by operation raised {_said(error)}")
+        return Skipped(WHAT, f"running the loss operation by operation raised {headline(error)}")
     except Exception as error:
-        return Skipped(WHAT, f"gradscope itself failed there, please report it: {_said(error)}")
-
-
-def _said(error: Exception) -> str:
-    first = str(error).partition("\n")[0][:200]
-    return f"{type(error).__name__}: {first}"
+        return Skipped(WHAT, f"gradscope itself failed there, please report it: {headline(error)}")
 
 
 def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
+from gradscope.load.usercode.fault import headline
 from gradscope.load.usercode.user_code import user_code
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.flow import FlowPass, Sample
@@ -83,7 +84,8 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     except GradscopeError:
         raise
     except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
-        program, hazards = program.without_taps(_ours(error)), ()
+        reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
+        program, hazards = program.without_taps(reason), ()
         flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
     return Prepared(
         problem,
@@ -166,11 +168,6 @@ def _origin(run: Run, bad: int | None, progress: Progress) -> tuple[Origin | Non
     progress("looking for where it was born")
     found = find_origin(run.prepared.program, run.prepared.inputs[bad], run.prepared.batches[bad])
     return (None, (found,)) if isinstance(found, Skipped) else (found, ())
-
-
-def _ours(error: Exception) -> str:
-    first = str(error).partition("\n")[0][:200]
-    return f"gradscope itself failed to measure them, please report it ({type(error).__name__}: {first})"
 
 
 def _shapes(batch: Any) -> list[Any]:

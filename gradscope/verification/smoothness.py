@@ -51,7 +51,4 @@ def _closed(step: Entry) -> bool:
 
 def stops(body: Body) -> bool:
     """A `stop_gradient` stands somewhere inside."""
-    return any(
-        eqn.primitive.name == "stop_gradient" or any(map(stops, jaxprs.inner_bodies(eqn)))
-        for eqn in body.eqns
-    )
+    return jaxprs.has_primitive(body, frozenset({"stop_gradient"}))

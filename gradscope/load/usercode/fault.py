@@ -29,6 +29,12 @@ def cannot_be_the_users(error: BaseException) -> bool:
     return isinstance(error, _BUGS) and _innermost_file(error).startswith(OUR_FOLDER)
 
 
+def headline(error: BaseException) -> str:
+    """The class of an exception and the first line of its message, shortened."""
+    first = str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {first}"
+
+
 def _innermost_file(error: BaseException) -> str:
     file, trace = "", error.__traceback__
     while trace is not None:

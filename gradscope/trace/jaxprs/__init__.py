@@ -64,6 +64,7 @@ from gradscope.trace.jaxprs.programs import (
     carries_program as carries_program,
     checkpoint_options as checkpoint_options,
     function_name as function_name,
+    has_primitive as has_primitive,
     in_backward as in_backward,
     inner_bodies as inner_bodies,
     is_literal as is_literal,

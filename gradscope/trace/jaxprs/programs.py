@@ -90,6 +90,14 @@ def inner_bodies(eqn: JaxprEqn) -> Iterator[Body]:
                 yield body_of(part)
 
 
+def has_primitive(body: Body, names: frozenset[str]) -> bool:
+    """One of these primitives stands in the body, at any depth."""
+    return any(
+        eqn.primitive.name in names or any(has_primitive(inner, names) for inner in inner_bodies(eqn))
+        for eqn in body.eqns
+    )
+
+
 def in_backward(eqn: JaxprEqn) -> bool:
     """The equation belongs to a gradient that the user's own code takes."""
     return "transpose(" in str(eqn.source_info.name_stack)

@@ -18,7 +18,7 @@ import numpy as np
 
 from gradscope.blocks.block import blocks_where_it_pays
 from gradscope.blocks.line import Lines, shifted, step_dtype
-from gradscope.blocks.running import Blockwise
+from gradscope.blocks.running import Blockwise, all_of_it
 from gradscope.errors import GradscopeError
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.interpret import Taps, evaluate
@@ -92,7 +92,7 @@ class Surface:
     def gradient(self, weights: Weights) -> tuple[float, list[Any]]:
         """The loss and its gradient, which stays on the device."""
         if isinstance(self._gradient, Blockwise):
-            loss, _, _, found = self._gradient(weights, {}, self._others, self._consts, lambda _, each: each)
+            loss, _, _, found = self._gradient(weights, {}, self._others, self._consts, all_of_it)
         else:
             loss, found = self._gradient(weights, self._others, self._consts)
         return float(loss), list(found)
