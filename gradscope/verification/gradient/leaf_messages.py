@@ -69,11 +69,11 @@ def of_hidden_jump(cut: Cut, dtype: str) -> CauseAndReason:
 
 def of_stairs(cut: Cut | None, step: float, change: float) -> CauseAndReason:
     """The message where a zero on both sides is the flat part of a stair."""
-    through = f" through `{cut.op}`{at(cut.source)}" if cut else ""
+    named = f" (`{cut.op}`{at(cut.source)})" if cut else ""
     return (
         "stairs",
-        f"it reaches the loss only{through}, whose derivative is zero; a step of {step:.0e} of its own size "
-        f"changes the loss by {change:.2g} all the same",
+        f"it reaches the loss only through operations whose derivative is zero{named}; a step of {step:.0e} "
+        f"of its own size changes the loss by {change:.2g} all the same",
     )
 
 
