@@ -30,9 +30,10 @@ MAY_IMPORT = {
     "measure": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
+    "training": DATA | {"load", "trace", "measure"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
-    | {"load", "trace", "measure", "nonfinite", "verification", "optimizers"}
+    | {"load", "trace", "measure", "nonfinite", "verification", "training", "optimizers"}
     | {"rules", "gate", "serialization"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA | {"config", "gate", "load", "report", "rules", "runs", "processes"},
@@ -50,7 +51,7 @@ REPORTS = {
 }
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
-    "load/", "trace/", "blocks/", "measure/", "nonfinite/", "verification/", "optimizers/",
+    "load/", "trace/", "blocks/", "measure/", "nonfinite/", "verification/", "training/", "optimizers/",
     "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {
@@ -58,7 +59,7 @@ ONLY_IN = {
     "click": ("cli/",),
     "rich": ("cli/", "report/"),
     "pytest": ("integrations/pytest/",),
-    "optax": ("load/", "measure/", "optimizers/"),
+    "optax": ("load/", "measure/", "training/", "optimizers/"),
     "flax": ("load/model/frameworks/",),
     "equinox": ("load/model/frameworks/",),
     "haiku": ("load/model/frameworks/",),

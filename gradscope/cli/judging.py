@@ -41,6 +41,24 @@ Verify = Annotated[
         show_default="--no-verify",
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Steps of the short training; 0 for none.",
+        show_default="20, fewer for a large model",
+    ),
+]
+AfterSteps = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Measure after this many steps of the optimizer.",
+        show_default="0",
+    ),
+]
 Histograms = Annotated[
     bool | None,
     typer.Option(
@@ -57,6 +75,8 @@ def given_judging(
     select: Select = None,
     ignore: Ignore = None,
     verify: Verify = None,
+    steps: Steps = None,
+    after_steps: AfterSteps = None,
     histograms: Histograms = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
@@ -68,6 +88,8 @@ def given_judging(
         "select": known_rules(select) or None,
         "ignore": known_rules(ignore) or None,
         "verify": verify,
+        "steps": steps,
+        "after-steps": after_steps,
         "histograms": histograms,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,

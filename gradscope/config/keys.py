@@ -127,6 +127,8 @@ KEYS = (
     Key("batches", count, "an integer of at least 1, without quotes", "4", 1),
     Key("seeds", count, "an integer of at least 1, without quotes", "3", 1),
     Key("verify", flag, "true or false, without quotes", "true", False),
+    Key("steps", whole, "an integer of at least 0, without quotes", "50"),
+    Key("after-steps", whole, "an integer of at least 0, without quotes", "20", 0),
     Key("histograms", flag, "true or false, without quotes", "true", False),
     Key("batch-size", count, "an integer of at least 1, without quotes", "32"),
     Key("seed", whole, "an integer of at least 0, without quotes", "7", 0),

@@ -153,6 +153,8 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             ignore=value["ignore"],
             limits=limits,
             verified=value["verify"],
+            steps=value["steps"],
+            after_steps=value["after-steps"],
             histograms=value["histograms"],
             baseline=value["baseline"],
         ),

@@ -14,6 +14,7 @@ from gradscope.records import (
     Measurement,
     Report,
     Severity,
+    ShortTraining,
     Skipped,
     Timing,
     Verification,
@@ -40,6 +41,7 @@ class SeedRun:
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
+    training: ShortTraining | None = None
     gradients: Verification | None = None
     """Of the first seed, where they were verified."""
     rules: tuple[str, ...] = ()

@@ -16,7 +16,6 @@ from gradscope.blocks.running import Keep, all_of_it
 from gradscope.measure.flow_programs import Step, compiled_step
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.readings import Reading, range_gain
-from gradscope.measure.updates import Updates
 from gradscope.trace.probe import Distance
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, FLOW, MAX, Selection
@@ -32,8 +31,6 @@ class Sample:
     delta: dict[int, Reading]
     gradients: list[Reading]
     """By leaf; one entry along axis 0 for each row of a stacked leaf."""
-    updates: list[Reading]
-    """By leaf: what the user's optimizer would add to it; empty where none is given."""
     probes: dict[int, Distance] = field(default_factory=dict)
     """By probe: NumPy arrays with one entry for each step of the loops around it."""
 
@@ -47,7 +44,6 @@ class FlowPass:
         inputs: Inputs,
         *,
         runs: int = 1,
-        updates: Updates | None = None,
         selection: Selection = FLOW,
     ) -> None:
         """`selection` has at least the statistics of `FLOW`: the gains are set by them."""
@@ -55,7 +51,7 @@ class FlowPass:
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
-        step = Step(program, self._leaves, updates, selection)
+        step = Step(program, self._leaves, selection)
         plain = partial(program.differentiate_plain, inputs)
         self.compiled = compiled_step(step, self.arguments(inputs), runs, plain)
 
@@ -68,7 +64,11 @@ class FlowPass:
 
     def gradients(self, inputs: Inputs, keep: Keep = all_of_it) -> list[Any]:
         """Of each leaf what `keep` makes of its gradient, which stays on the device."""
-        return self.compiled.gradients(inputs.weights, inputs.others, self._consts, keep)
+        return self.loss_and_gradients(inputs, keep)[1]
+
+    def loss_and_gradients(self, inputs: Inputs, keep: Keep = all_of_it) -> tuple[Any, list[Any]]:
+        """The loss, which stays on the device, too, and the same."""
+        return self.compiled.loss_and_gradients(inputs.weights, inputs.others, self._consts, keep)
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""
@@ -81,7 +81,7 @@ class FlowPass:
 
     def _out_of_range(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> bool:
         """Set the gains where a square left the range of its dtype; False where none did."""
-        _, forward, delta, found, _ = raw
+        _, forward, delta, found = raw
         for key, gain in gains.items():
             gain[..., 0] = range_gain(forward[key][MAX.name], gain.dtype)
             gain[..., 1] = range_gain(delta[key][MAX.name], gain.dtype)
@@ -90,7 +90,7 @@ class FlowPass:
         return any((gain != 1).any() for gain in [*gains.values(), *leaf_gains.values()])
 
     def _read(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> Sample:
-        loss, forward, delta, gradients, updates = raw
+        loss, forward, delta, gradients = raw
         of_value, of_delta = self._selection
         counts = {key: forward[key][COUNT.name] for key in gains}
         return Sample(
@@ -104,6 +104,5 @@ class FlowPass:
                 for key, gain in gains.items()
             },
             gradients=self._leaves.read(gradients, leaf_gains, GRADIENT),
-            updates=self._leaves.read(updates, leaf_gains),
             probes={key: found for key, found in forward.items() if key not in gains},
         )

@@ -15,16 +15,14 @@ from jax import Array
 
 from gradscope.blocks.block import Block, blocks_where_it_pays
 from gradscope.blocks.running import Blockwise, Keep
-from gradscope.blocks.step import of_shape
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
-from gradscope.measure.updates import Updates
 from gradscope.trace.compiling import FEW_RUNS, Compiled, Plain, compile_program, users_errors
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import Selection
 
-Raw = tuple[Any, Any, Any, Any, Any]
-"""The loss; what was found by site and probe; δ by site; by leaf the statistics of the gradient and of the
-update, of a small leaf the array itself."""
+Raw = tuple[Any, Any, Any, Any]
+"""The loss; what was found by site and probe; δ by site; by leaf the statistics of the gradient, of a small
+leaf the array itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +31,6 @@ class Step:
 
     program: Program
     leaves: LeafStatistics
-    updates: Updates | None
     selection: Selection
 
     def __call__(
@@ -51,14 +48,7 @@ class Step:
 
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self.program.sinks(self.selection))
-        return loss, forward, delta, *self.reduced(loss, gradients, weights, leaf_gains)
-
-    def reduced(
-        self, loss: Array, gradients: list[Array], weights: list[Array], leaf_gains: dict[int, Array]
-    ) -> tuple[Any, Any]:
-        """Traceable: by leaf, the statistics of the gradient and of the optimizer's update."""
-        updates = self.updates(loss, gradients, weights) if self.updates else []
-        return self.leaves.reduced(gradients, leaf_gains, GRADIENT), self.leaves.reduced(updates, leaf_gains)
+        return loss, forward, delta, self.leaves.reduced(gradients, leaf_gains, GRADIENT)
 
 
 class Whole:
@@ -88,12 +78,16 @@ class Whole:
         found: Raw = self._compiled(*arguments)
         return found
 
-    def gradients(self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep) -> list[Any]:
+    def loss_and_gradients(
+        self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep
+    ) -> tuple[Any, list[Any]]:
         """By leaf, of another program that is compiled when it is asked for."""
         arguments = weights, others, consts
         if self._gradient is None:
-            self._gradient = compile_program(jax.grad(self._step.program.loss), arguments, runs=1)
-        return [keep(leaf, gradient) for leaf, gradient in enumerate(self._gradient(*arguments))]
+            function = jax.value_and_grad(self._step.program.loss)
+            self._gradient = compile_program(function, arguments, runs=1)
+        loss, gradients = self._gradient(*arguments)
+        return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
 
 
 class InBlocks:
@@ -104,22 +98,14 @@ class InBlocks:
         self._step = step
         self._blocks = Blockwise(step.program, blocks, runs=runs, selection=step.selection)
         self._leaves: dict[Hashable, Compiled] = {}
-        self._last: Compiled | None = None
         weights, _, leaf_gains, _, _ = arguments
-        if step.updates is None:
-            for leaf, gain in leaf_gains.items():
-                key = step.leaves.kind(leaf)
-                if key not in self._leaves:
-                    self._leaves[key] = compile_program(
-                        step.leaves.reducer(leaf, GRADIENT), (weights[leaf], gain), runs=runs
-                    )
-        else:
-            loss = of_shape((), step.program.body.jaxpr.outvars[0].aval.dtype)
-            given = (loss, list(weights), list(weights), leaf_gains)
-            self._last = compile_program(step.reduced, given, runs=runs)
-        others = [*self._leaves.values(), *([self._last] if self._last else [])]
-        self.trace_s = self._blocks.trace_s + sum(each.trace_s for each in others)
-        self.compile_s = self._blocks.compile_s + sum(each.compile_s for each in others)
+        for leaf, gain in leaf_gains.items():
+            key = step.leaves.kind(leaf)
+            if key not in self._leaves:
+                reducer = step.leaves.reducer(leaf, GRADIENT)
+                self._leaves[key] = compile_program(reducer, (weights[leaf], gain), runs=runs)
+        self.trace_s = self._blocks.trace_s + sum(each.trace_s for each in self._leaves.values())
+        self.compile_s = self._blocks.compile_s + sum(each.compile_s for each in self._leaves.values())
 
     @property
     def identity(self) -> Hashable:
@@ -144,20 +130,20 @@ class InBlocks:
         consts: list[Any],
     ) -> Raw:
         def reduce(leaf: int, gradient: Any) -> Any:
-            if self._last is not None or leaf not in leaf_gains:
+            if leaf not in leaf_gains:
                 return gradient
             return self._leaves[self._step.leaves.kind(leaf)].start(gradient, leaf_gains[leaf])
 
-        loss, forward, delta, found = self._blocks(weights, gains, others, consts, reduce)
-        updates: Any = []
-        if self._last is not None:
-            found, updates = self._last(loss, found, weights, leaf_gains)
-        raw: Raw = jax.block_until_ready((loss, forward, delta, found, updates))  # type: ignore[no-untyped-call]
+        found = self._blocks(weights, gains, others, consts, reduce)
+        raw: Raw = jax.block_until_ready(found)  # type: ignore[no-untyped-call]
         return raw
 
-    def gradients(self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep) -> list[Any]:
+    def loss_and_gradients(
+        self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep
+    ) -> tuple[Any, list[Any]]:
         """By leaf, each gone as soon as what is kept of it is there."""
-        return self._blocks(weights, self._step.program.gains(), others, consts, keep)[-1]
+        loss, _, _, found = self._blocks(weights, self._step.program.gains(), others, consts, keep)
+        return loss, found
 
 
 def compiled_step(

@@ -44,6 +44,8 @@ class Taken:
     nonfinite_gradients: Sequence[Floats] | None
     """By leaf, for the first batch with a non-finite value: elements that are NaN or infinite."""
     samples: Sequence[Sample]
+    updates: Sequence[Reading] | None
+    """By leaf: what the problem's optimizer asks for at its first step; `None` where that was not tried."""
     nonzero_after_steps: dict[int, Mask]
     """By leaf with a gradient of exactly zero, and by row of its stack: was it non-zero a few steps later?"""
     optimizer_given: bool
@@ -76,7 +78,6 @@ def _by_leaf(program: Program) -> list[tuple[LayerGroup, int]]:
 
 def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
     about, found = taken.program.leaves[leaf], taken.gradient(leaf)
-    updates = [sample.updates[leaf] for sample in taken.samples if sample.updates]
     return Parameter(
         name=about.name,
         layer=group.name,
@@ -89,7 +90,7 @@ def _parameter(taken: Taken, group: LayerGroup, leaf: int) -> Parameter:
         gradient_rms=pooled(RMS, found),
         gradient_norm=_mean_norm(found),
         gradient_max=pooled(MAX, found),
-        update_rms=pooled(RMS, updates) if updates else None,
+        update_rms=None if taken.updates is None else pooled(RMS, [taken.updates[leaf]]),
         cuts=taken.program.cuts[leaf],
         nonzero_after_steps=_alive_later(taken, [leaf]) if pooled(MAX, found) == 0 else None,
     )
@@ -116,9 +117,7 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [reading for batch in by_batch for reading in batch]
-    updates = [
-        of_leaf(sample.updates[leaf]) for sample in taken.samples if sample.updates for leaf in group.leaves
-    ]
+    updates = None if taken.updates is None else [of_leaf(taken.updates[leaf]) for leaf in group.leaves]
     nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
     sites = [site for site, _ in row.uses]
@@ -132,7 +131,7 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         gradient_rms=pooled(RMS, gradients),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
         gradient_max=pooled(MAX, gradients),
-        update_rms=pooled(RMS, updates) if updates else None,
+        update_rms=None if updates is None else pooled(RMS, updates),
         gradient_zero_share=None if nonzero is None else 1.0 - nonzero,
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
         **_output(taken, row),

@@ -65,3 +65,8 @@ from gradscope.records.suite import (
     Suite as Suite,
     TargetError as TargetError,
 )
+from gradscope.records.training import (
+    Intervention as Intervention,
+    LeafUpdate as LeafUpdate,
+    ShortTraining as ShortTraining,
+)

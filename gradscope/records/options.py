@@ -41,6 +41,10 @@ class CheckOptions:
     """By rule and name: numbers that take the place of the rule's own."""
     verified: bool = False
     """Verify the gradients, too."""
+    steps: int | None = None
+    """Of the short training; `None`: as many as the work of one allows, 0 for none."""
+    after_steps: int = 0
+    """Optimizer steps that are taken before anything is measured."""
     histograms: bool = False
     """Count weights and gradients by size, too."""
     baseline: str | None = None

@@ -11,6 +11,7 @@ from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
 from gradscope.records.measurement import Measurement
+from gradscope.records.training import ShortTraining
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,12 @@ class Timing:
     """Of the flow pass; 0 where it ran as one program."""
     distinct_blocks: int = 0
     """Those that were compiled: the others are equal to one of them."""
+    train_s: float = 0.0
+    """The short training, its compiling included."""
 
     @property
     def total_s(self) -> float:
-        return self.load_s + self.trace_s + self.compile_s + self.run_s
+        return self.load_s + self.trace_s + self.compile_s + self.run_s + self.train_s
 
     def plus(self, other: Timing) -> Timing:
         return Timing(
@@ -38,6 +41,7 @@ class Timing:
             self.run_s + other.run_s,
             max(self.blocks, other.blocks),
             max(self.distinct_blocks, other.distinct_blocks),
+            self.train_s + other.train_s,
         )
 
 
@@ -57,6 +61,8 @@ class Report:
     tool: Tool
     flow: Measurement | None = None
     """By `check`."""
+    training: ShortTraining | None = None
+    """By `check`, where steps could be taken."""
     gradients: Verification | None = None
     """By `verify` and `check --verify`."""
     optimizers: Comparison | None = None
@@ -96,7 +102,10 @@ class Report:
             count = f" ({rules} custom derivative rule{'' if rules == 1 else 's'})" if rules else ""
             found.append(f"gradients not verified{count}")
         if self.optimizers is None and self.rates is None:
-            found.append("training not tried")
+            if self.training is None:
+                found.append("training not tried")
+            elif not self.training.own:
+                found.append("no optimizer given")
         if self.left_out:
             found.append(f"{len(self.left_out)} rule{'' if len(self.left_out) == 1 else 's'} left out")
         return tuple(found)

@@ -16,6 +16,7 @@ from gradscope.records import (
     Number,
     Reference,
     Severity,
+    ShortTraining,
     Skipped,
     Source,
     Verification,
@@ -36,6 +37,7 @@ class Parts:
     flow: Measurement | None = None
     gradients: Verification | None = None
     optimizers: Comparison | None = None
+    training: ShortTraining | None = None
     reference: Reference | None = None
     """How the target was when its baseline was written."""
     saved: Comparison | None = None

@@ -100,7 +100,7 @@ def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) 
     if len(profile) < least <= len(profile) + zero:
         return (
             f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain) and "
-            "nonzero a few optimizer steps later; check again with trained parameters (`--params CHECKPOINT`)"
+            "nonzero a few optimizer steps later; check again after some steps (`--after-steps 20`)"
         )
     blank = sum(layer.delta_norm is None and layer.gradient_max > 0 for layer in measurement.layers)
     if len(profile) >= least or len(profile) + blank < least:

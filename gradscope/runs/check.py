@@ -90,6 +90,7 @@ def _report(runs: Sequence[SeedRun], options: CheckOptions, target: str) -> Repo
         target,
         tool(),
         flow=first.measurement,
+        training=first.training,
         gradients=first.gradients,
         findings=first.findings,
         notes=(*first.notes, ONE_SEED) if len(runs) < options.seeds else first.notes,
@@ -119,6 +120,8 @@ def check_loss(
     ignore: str | Sequence[str] = (),
     limits: Limits | None = None,
     verified: bool = False,
+    steps: int | None = None,
+    after_steps: int = 0,
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
@@ -126,7 +129,9 @@ def check_loss(
     are those of `Problem`; `count` is the number of batches that are measured, and `seeds` that of the seeds,
     of which most must find a thing. `select` leaves only those rules, `ignore` takes some away, and `limits`
     replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients,
-    too. Raises `GradscopeError` where the loss cannot be judged.
+    too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
+    anything is measured. Raises `GradscopeError` where the
+    loss cannot be judged.
     """
     from gradscope.load.problem import Problem
 
@@ -152,6 +157,8 @@ def check_loss(
         ignore=_names(ignore),
         limits=limits or {},
         verified=verified,
+        steps=steps,
+        after_steps=after_steps,
     )
     return check_problem(problem, options, target=problem.name)
 

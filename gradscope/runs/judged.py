@@ -30,8 +30,8 @@ class Judge:
 
     def __call__(self, prepared: Prepared, timing: Timing, progress: Progress, *, first: bool) -> SeedRun:
         """`timing` is what was spent until now; gradients are verified for the `first` seed alone."""
-        found = measure(prepared, progress)
-        timing = timing.plus(Timing(run_s=found.run_s))
+        found = measure(prepared, self.options.steps, progress)
+        timing = timing.plus(Timing(run_s=found.run_s, train_s=found.train_s))
         verified = self._verified(prepared, progress) if first and self.options.verified else None
         measurement, options = found.measurement, self.options
         if first and options.histograms:
@@ -39,7 +39,12 @@ class Judge:
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress
             )
             measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
-        parts = Parts(measurement, None if verified is None else verified.record, reference=self.reference)
+        parts = Parts(
+            measurement,
+            None if verified is None else verified.record,
+            training=found.training,
+            reference=self.reference,
+        )
         findings, skipped = judge(
             parts,
             select=options.select,
@@ -50,6 +55,7 @@ class Judge:
         return SeedRun(
             seed=prepared.problem.seed,
             measurement=measurement,
+            training=found.training,
             findings=findings,
             skipped=(*found.skipped, *skipped),
             notes=prepared.notes if verified is None else (*prepared.notes, *verified.notes),

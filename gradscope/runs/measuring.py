@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +21,14 @@ from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
-from gradscope.measure.updates import updates_of
 from gradscope.nonfinite.find import find_origin
-from gradscope.records import Measurement, Origin, Skipped, Timing
+from gradscope.records import Measurement, Origin, ShortTraining, Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
 from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.training.optimizer import StepRule
+from gradscope.training.short import TooLarge, Trained, short_training, trained_from
 from gradscope.verification.rules import count_rules
 
 
@@ -40,6 +42,9 @@ class Prepared:
     problem: Problem
     batches: list[Any]
     """Those that are measured, as the problem gives them."""
+    rest: Iterator[Any]
+    """The pass over the data from there on."""
+    tracer: Tracer
     inputs: list[Inputs]
     """The same, as the program takes them."""
     program: Program
@@ -53,8 +58,10 @@ class Prepared:
 @dataclass(frozen=True)
 class Measured:
     measurement: Measurement
+    training: ShortTraining | None
     skipped: tuple[Skipped, ...]
     run_s: float
+    train_s: float
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,9 @@ class Run:
 
 def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
     """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
+    rest = problem.batches()
     with user_code("drawing batches"):
-        drawn = list(itertools.islice(problem.batches(), batches))
+        drawn = list(itertools.islice(rest, batches))
     start = time.perf_counter()
     progress("tracing")
     tracer = Tracer(problem)
@@ -78,24 +86,25 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
     hazards = find_hazards(program, drawn[0])
     progress("compiling")
-    updates, without = updates_of(problem, tracer, inputs[0])
     try:
-        flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
+        flow = FlowPass(program, inputs[0], runs=len(inputs))
     except GradscopeError:
         raise
     except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
         reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
         program, hazards = program.without_taps(reason), ()
-        flow = FlowPass(program, inputs[0], runs=len(inputs), updates=updates)
+        flow = FlowPass(program, inputs[0], runs=len(inputs))
     return Prepared(
         problem,
         used,
+        rest,
+        tracer,
         inputs,
         program,
         hazards,
         flow,
         notes=_notes(problem, len(drawn), batches),
-        skipped=(*_skipped(problem, len(drawn), len(used), batches), *without),
+        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
         timing=Timing(
             0.0,
             traced - start + flow.compiled.trace_s,
@@ -106,15 +115,58 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     )
 
 
-def measure(prepared: Prepared, progress: Progress) -> Measured:
-    """The flow pass over all batches, and what its numbers call for: nothing, for a healthy problem."""
+def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
+    """The same problem where so many steps of its optimizer (or of Adam) lead."""
+    progress(f"training {steps} steps")
+    start = time.perf_counter()
+    pieces = prepared.problem, prepared.tracer, prepared.program, prepared.flow, prepared.inputs[0]
+    try:
+        run = trained_from(*pieces, (prepared.batches, prepared.rest), steps)
+    except TooLarge as reason:
+        raise _no_steps(f"{str(reason).capitalize()}.") from None
+    except Exception as error:  # an optimizer may ask for anything
+        raise _no_steps(f"{_first_line(error)}.") from error
+    name = StepRule.of(prepared.problem, prepared.tracer, 0).name
+    note = (
+        f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
+    )
+    return replace(
+        prepared,
+        problem=prepared.problem.with_optimizer_state(run.state),
+        inputs=[replace(each, weights=run.weights) for each in prepared.inputs],
+        notes=(*prepared.notes, f"{note}to {run.end:.3g}."),
+        timing=prepared.timing.plus(Timing(train_s=time.perf_counter() - start)),
+    )
+
+
+def _no_steps(why: str) -> GradscopeError:
+    return GradscopeError(
+        "The steps of --after-steps could not be taken.",
+        why=why,
+        fix="Without --after-steps the gradients are measured where the params are.",
+        slug="unfit-optimizer",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Of what the optimizer raised, which an error of ours may be wrapped around."""
+    inner = error.__cause__ if isinstance(error, GradscopeError) and error.__cause__ else error
+    return headline(inner)
+
+
+def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measured:
+    """The flow pass over all batches, a short training, and what the numbers of the pass call for: nothing,
+    for a healthy problem."""
     program, count, samples = prepared.program, len(prepared.inputs), []
     running = time.perf_counter()
     for number, each in enumerate(prepared.inputs, 1):
         progress(f"measuring batch {number} of {count}" if count > 1 else "measuring")
         samples.append(prepared.flow(each))
     run_s = time.perf_counter() - running
-    taken = _taken(Run(prepared, samples), progress)
+    training = time.perf_counter()
+    trained, untrained = _trained(Run(prepared, samples), steps, progress)
+    train_s = time.perf_counter() - training
+    taken = _taken(Run(prepared, samples), trained, progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
     return Measured(
         measurement=replace(
@@ -122,12 +174,36 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
             hazards=hazards,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
         ),
-        skipped=(*prepared.skipped, *taken.unfound),
+        training=None if trained is None else trained.record,
+        skipped=(*prepared.skipped, *untrained, *taken.unfound),
         run_s=run_s,
+        train_s=train_s,
     )
 
 
-def _taken(run: Run, progress: Progress) -> Taken:
+def _trained(run: Run, steps: int | None, progress: Progress) -> tuple[Trained | None, tuple[Skipped, ...]]:
+    """Nothing where there is no finite loss to begin with."""
+    prepared = run.prepared
+    if steps == 0 or _worst(run.samples) is not None:
+        return None, ()
+    progress("training a few steps")
+    try:
+        return short_training(
+            prepared.problem,
+            prepared.tracer,
+            prepared.program,
+            prepared.flow,
+            prepared.inputs[0],
+            (prepared.batches, prepared.rest),
+            steps,
+        ), ()
+    except TooLarge as reason:
+        return None, (Skipped("training", str(reason)),)
+    except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
+        return None, (Skipped("training", f"the optimizer could not make a step ({_first_line(error)})"),)
+
+
+def _taken(run: Run, trained: Trained | None, progress: Progress) -> Taken:
     """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
     prepared, program = run.prepared, run.prepared.program
     first = prepared.inputs[0]
@@ -151,6 +227,7 @@ def _taken(run: Run, progress: Progress) -> Taken:
         unfound=unfound,
         nonfinite_gradients=gradients,
         samples=run.samples,
+        updates=None if trained is None or not trained.record.own else trained.updates,
         nonzero_after_steps=nonzero_after_steps(program, prepared.flow, first, zeros) if zeros else {},
         optimizer_given=prepared.problem.optimizer is not None,
     )

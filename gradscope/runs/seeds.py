@@ -27,7 +27,7 @@ from gradscope.records import Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress
 from gradscope.runs.judged import Judge
-from gradscope.runs.measuring import Prepared, prepare
+from gradscope.runs.measuring import Prepared, after_steps, prepare
 from gradscope.trace.compiling import compiling_once
 
 
@@ -90,6 +90,8 @@ def seed_runs(
         for number, begun in enumerate(beginnings, 1):
             stage = _numbered(progress, number, options.seeds)
             prepared = prepare(begun.problem, batches=options.batches, progress=stage)
+            if options.after_steps:
+                prepared = after_steps(prepared, options.after_steps, stage)
             timing = Timing(begun.load_s).plus(prepared.timing)
             if first is not None and begin_alike(first, prepared):
                 return [replace(runs[0], timing=runs[0].timing.plus(timing))]

@@ -15,6 +15,7 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, t
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
+from gradscope.report.html.training import short_training
 from gradscope.report.shared import optimizers as words, targets, units
 from gradscope.report.shared.folding import flags_by_layer
 from gradscope.report.shared.wording import headline
@@ -128,6 +129,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
     return [
         frame.section("network", "The network, layer by layer", picture),
         recurrences(flow.recurrences, frame),
+        short_training(report.training, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),
         frame.section("layers", "Layers", tables.layers(flow, flags, frame), tables.parameters(flow)),

@@ -12,6 +12,7 @@ from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
 from gradscope.report.shared.columns import telling
 from gradscope.report.shared.folding import Folded, flags_by_layer, fold_layers
+from gradscope.report.shared.training import sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, headline
 
 
@@ -47,6 +48,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     mark = MARKS["error" if fails else "warning" if found.style == "error" else found.style]
     yield f"{head} {mark} {found.verdict}: {code(report.target)}, {found.text}{gate}\n"
     yield from _findings(report, detail)
+    if report.training is not None:
+        yield f"{prose(sentence(report.training))}\n"
     tool = report.tool
     yield f"loss {units.cell(report.loss)}, jax {prose(tool.jax)} on {prose(tool.backend)}"
 

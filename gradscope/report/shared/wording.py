@@ -79,5 +79,6 @@ def durations(report: Report) -> list[tuple[str, str]]:
         ("trace", timing.trace_s),
         (f"compile{blocks}", timing.compile_s),
         ("run", timing.run_s),
+        ("train", timing.train_s),
     )
     return [(name, units.seconds(spent)) for name, spent in parts if spent]

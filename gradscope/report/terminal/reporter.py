@@ -39,6 +39,7 @@ def report_lines(report: Report, view: View) -> list[Line]:
     lines = sections.verdict(report, view)
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
+        lines += sections.short_training(report.training, view)
         lines += gradients(report.gradients, view)
     lines += found
     lines += baseline_lines(report, view)

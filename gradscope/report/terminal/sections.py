@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradscope.records import Finding, Number, Recurrence, Report, Source
+from gradscope.records import Finding, Number, Recurrence, Report, ShortTraining, Source
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, sparkline
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.baseline import remarks
+from gradscope.report.shared.training import WIDEST, curve as loss_curve, sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, durations, gaps, headline, ranked
 from gradscope.report.terminal.lines import crop, fold, paragraph, width_of
 
@@ -114,6 +115,14 @@ def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     style = "bad" if BROKEN in curve else "bar"
     lines.append([(" " * INDENT + first, "quiet"), (curve, style), (last, "quiet")])
     return lines
+
+
+def short_training(training: ShortTraining | None, view: View) -> list[Line]:
+    if training is None:
+        return []
+    lines: list[Line] = [[], *paragraph(sentence(training), view.at_most(LONGEST_LINE))]
+    curve = loss_curve(training, view.glyphs, min(WIDEST, view.width - INDENT))
+    return [*lines, [(" " * INDENT, ""), (curve, "bad" if BROKEN in curve else "bar")]]
 
 
 def not_judged(report: Report, view: View) -> list[Line]:

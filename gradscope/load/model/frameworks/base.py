@@ -66,6 +66,8 @@ class OpenedModel:
     """`own_loss(model, x, y, key)`: the loss that the model was compiled with."""
     optimizer: Any = None
     """The optax transform inside the object, used where the file gives no other."""
+    optimizer_state: Any = None
+    """The state of that transform inside the object."""
     notes: tuple[str, ...] = ()
 
 
@@ -114,6 +116,10 @@ class Adapter:
 
     def transform_of(self, value: Any) -> Any:
         """The optax transform in an optimizer object of this framework, or `None`."""
+        return None
+
+    def state_of(self, value: Any) -> Any:
+        """The state that an optimizer object of this framework holds beside its transform, or `None`."""
         return None
 
 

@@ -48,6 +48,12 @@ class FlaxNNX(Adapter):
     def transform_of(self, value: Any) -> Any:
         return value.tx if isinstance(value, nnx.Optimizer) else None
 
+    def state_of(self, value: Any) -> Any:
+        """Plain arrays: what wraps them differs between the versions of Flax."""
+        if not isinstance(value, nnx.Optimizer):
+            return None
+        return [jax.numpy.asarray(leaf) for leaf in jax.tree_util.tree_leaves(value.opt_state)]
+
     def loss_of(self, function: Any) -> Any:
         (*_, last) = wrapped_functions(function)
         code = getattr(last, "__code__", None)

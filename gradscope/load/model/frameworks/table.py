@@ -101,6 +101,12 @@ def transform_of(value: Any) -> Any:
     return next((transform for transform in found if transform is not None), None)
 
 
+def state_of(value: Any) -> Any:
+    """The state that a framework's own optimizer object holds, or `None`."""
+    found = (adapter.state_of(value) for adapter in adapters())
+    return next((state for state in found if state is not None), None)
+
+
 def title_of_class(value: Any) -> str | None:
     """The framework whose model class `value` is, or `None`."""
     if not isinstance(value, type):

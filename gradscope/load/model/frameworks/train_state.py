@@ -40,10 +40,14 @@ class TrainState(Adapter):
             given={**inner.given, **{n: each for n, each in states.items() if n not in context.names}},
             forward=_forward(value, takes_state),
             optimizer=_transform(value),
+            optimizer_state=value.opt_state,
         )
 
     def transform_of(self, value: Any) -> Any:
         return _transform(value) if self.is_model(value) else None
+
+    def state_of(self, value: Any) -> Any:
+        return value.opt_state if self.is_model(value) else None
 
 
 def _with(state: Any, **changes: Any) -> Any:

@@ -1,0 +1,85 @@
+"""What a short training of a problem measured: the loss, and what its steps did to each parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LeafUpdate:
+    """What the steps of an optimizer did to one parameter leaf."""
+
+    name: str
+    layer: str
+    dtype: str
+    size: int
+    gradient: bool
+    """Whether an element of its gradient was not zero at any step."""
+    moved: bool
+    """Whether the optimizer added anything but zero to it at any step."""
+    unchanged_share: float
+    """Of the elements to which the optimizer added something other than zero, over all steps: the share whose
+    bits stayed as they were, in [0, 1]."""
+    arrived_share: float
+    """Inner product of what was added, rounded to the dtype of the leaf, and what the optimizer asked for,
+    over the square of the latter: 1 where nothing is lost. NaN where nothing was asked for."""
+    ascent: float | None = None
+    """Cosine of the update and the gradient at a first step from a fresh state, without what the optimizer
+    adds to a gradient of zero (decay, noise): above 0 the step goes up the gradient. `None` where either is
+    zero."""
+    raw: bool = False
+    """That update is the gradient itself, bit for bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """The same training with one thing changed."""
+
+    change: str
+    """`none`, `factor` (each update times it) or `master-weights` (kept in float32 between the steps)."""
+    factor: float
+    steps: int
+    start: float
+    end: float
+    """Loss of the first batch before the first and after the last step."""
+
+    @property
+    def fall(self) -> float:
+        return self.start - self.end
+
+
+@dataclass(frozen=True, slots=True)
+class ShortTraining:
+    """A short training with the optimizer of the problem, or with Adam where it has none."""
+
+    optimizer: str
+    """`your optimizer`, or the one that was taken instead: `adam(0.001)`."""
+    own: bool
+    """Whether it is the problem's own."""
+    restored: bool
+    """Whether it went on from a state that the problem brings along."""
+    steps: int
+    losses: tuple[float, ...]
+    """Of each step's batch, before the step."""
+    start: float
+    end: float
+    """Loss of the first batch, with the same random numbers, before the first and after the last step."""
+    batches: int
+    """Different batches that were used."""
+    leaves: tuple[LeafUpdate, ...]
+    update_max: float
+    """Largest element that any step added to a parameter."""
+    fresh_update_max: float
+    """The same of the first step from a fresh state of the optimizer."""
+    trials: tuple[Intervention, ...] = ()
+    still_steps: int = 0
+    """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
+    moves_at: int | None = None
+    """The first of all these steps that moves a parameter, counted from 1; `None` where none does."""
+    growth: float | None = None
+    """Largest update in further steps of the optimizer alone, over that of the last step: a learning rate
+    that is still warming up. `None` where it was not looked at."""
+
+    @property
+    def fall(self) -> float:
+        return self.start - self.end

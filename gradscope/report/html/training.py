@@ -1,0 +1,43 @@
+"""The loss over the steps of the short training."""
+
+from __future__ import annotations
+
+import math
+
+from gradscope.records import ShortTraining
+from gradscope.report.html.markup import NOTHING, Frame, Html, details, prose, table, tag
+from gradscope.report.html.plots import Curve, Plot, drawn
+from gradscope.report.html.scales import Linear
+from gradscope.report.shared import units
+from gradscope.report.shared.training import sentence
+
+
+def short_training(training: ShortTraining | None, frame: Frame) -> Html:
+    if training is None:
+        return NOTHING
+    said = tag("p", prose(sentence(training)))
+    return frame.section("training", "A short training", said, *_figure(training))
+
+
+def _figure(training: ShortTraining) -> list[Html]:
+    finite = [loss for loss in training.losses if math.isfinite(loss)]
+    if len(training.losses) < 2 or not finite:
+        return []
+    scale, last = Linear(min(finite), max(finite)), len(training.losses) - 1
+    places = [(100 * step / last, loss) for step, loss in enumerate(training.losses)]
+    width = 50 / last
+    plot = Plot(
+        [Curve([(x, scale.place(loss) if math.isfinite(loss) else None) for x, loss in places])],
+        f"loss over {units.counted(training.steps, 'step')}",
+        x=[(0, "1"), (100, str(training.steps))],
+        y=[(scale.place(value) or 0, units.number(value)) for value in (scale.low, scale.high)],
+        under="step",
+        hover=[
+            (max(0.0, x - width), min(100.0, x + width), f"step {number}: loss {units.number(loss)}")
+            for number, (x, loss) in enumerate(places, 1)
+        ],
+        broken=[x for x, loss in places if not math.isfinite(loss)],
+    )
+    rows = [[str(number), units.cell(loss)] for number, loss in enumerate(training.losses, 1)]
+    twin = table(["step", "loss"], rows, caption="loss before each step")
+    return [tag("div", drawn(plot), class_="panels"), details("As a table", twin)]

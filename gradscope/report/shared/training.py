@@ -1,0 +1,48 @@
+"""The short training in one sentence, the same in every format, and its loss as a row of heights."""
+
+from __future__ import annotations
+
+import math
+
+from gradscope.records import ShortTraining
+from gradscope.report.shared import units
+from gradscope.report.shared.bars import sparkline_between
+from gradscope.report.shared.glyphs import Glyphs
+
+WIDEST = 40
+TELLING = 0.05
+"""Share of the loss by which a training has to lower it to say something of the user's own."""
+
+
+def sentence(training: ShortTraining) -> str:
+    """`20 steps of your optimizer lower the loss of the first batch from 2.30 to 0.910.`"""
+    who = (
+        training.optimizer if training.own else f"{training.optimizer}, for want of an optimizer in the file,"
+    )
+    of = " of the first batch" if training.batches > 1 else ""
+    steps = units.counted(training.steps, "step")
+    text = (
+        f"{steps} of {who} {_verb(training)} the loss{of} from {units.cell(training.start)} "
+        f"to {units.cell(training.end)}."
+    )
+    if training.own and training.fall > TELLING * abs(training.start):
+        text += " If your run does not learn, look at its loop."
+    return text
+
+
+def curve(training: ShortTraining, glyphs: Glyphs, width: int = WIDEST) -> str:
+    """The loss of each step, on a linear scale."""
+    values = [*training.losses, training.end]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    return sparkline_between(values, min(finite), max(finite), width, glyphs)
+
+
+def _verb(training: ShortTraining) -> str:
+    plural = training.steps != 1
+    if training.end < training.start:
+        return "lower" if plural else "lowers"
+    if training.end == training.start:
+        return "leave" if plural else "leaves"
+    return "take" if plural else "takes"

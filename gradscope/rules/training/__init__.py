@@ -1,0 +1,1 @@
+"""Rules on what the first steps of a training do."""

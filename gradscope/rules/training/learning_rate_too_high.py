@@ -1,0 +1,92 @@
+"""The loss rises under your optimizer, and falls at a smaller learning rate.
+
+## What it does
+Reports a training whose loss, on the very batch it started with, is higher after 100 steps than before the
+first, or not finite, where a tenth, a hundredth or a thousandth of each update makes it fall.
+
+## Why is this bad
+A step that is too long overshoots: the loss along it rises, the weights grow, and soon everything is
+saturated or not finite.
+
+## How it is measured
+Tried: the short training is run again from the same start, over the same batches and random numbers, with
+every update of your optimizer times 0.1, 0.01 and 0.001. Where 20 steps end above the start, all of them go
+on to 100: a rate that suits may overshoot at first and come down.
+
+## Limits
+`rise = 0.1`: the loss has to rise by more than this share of its first value, and by more than half of what
+a smaller rate lowers it by; or not to be finite. `fall = 0.02`: what the smaller rate has to lower it by.
+Source: choices, held against the samples and the models of the benchmarks at usual rates.
+
+Where a step of the program computes so much that fewer than 20 are taken, nothing is said.
+
+## Example
+    optimizer = optax.sgd(10.0)
+
+Use instead the factor that was tried, or search for a rate:
+
+    gradscope find-lr model.py
+
+## What it does not say
+Which rate is best, nor that a rate which suits for 100 steps suits later.
+
+## Source
+Smith 2015, *Cyclical Learning Rates* (range test); Lewkowycz et al. 2020, *The large learning rate phase of
+deep learning: the catapult mechanism* (a loss that rises and comes down again); Kalra and Barkeshli 2024,
+*Why Warmup the Learning Rate?*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Intervention, Severity, ShortTraining
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+SYMPTOM_OF = ("ascending-update", "non-finite", "exploding-gradient", "exploding-through-time")
+
+
+@rule(
+    "learning-rate-too-high",
+    severity=Severity.ERROR,
+    symptom_of=SYMPTOM_OF,
+    needs=("training",),
+    rise=0.1,
+    fall=0.02,
+)
+def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    longer = next((each for each in training.trials if each.change == "none"), None)
+    tried = [each for each in training.trials if each.change == "factor" and 0 < each.factor < 1]
+    size = abs(training.start)
+    cures = [each for each in tried if math.isfinite(each.end) and each.fall > limits["fall"] * size]
+    if not training.own or longer is None or not cures:
+        return
+    best = max(cures, key=lambda each: each.fall)
+    rise = -longer.fall
+    if math.isfinite(longer.end) and (rise <= limits["rise"] * size or rise <= best.fall / 2):
+        return
+    yield Hit(
+        message=_message(longer, best),
+        remedy=f"Multiply the learning rate by {best.factor:g}, or search for one with `gradscope find-lr`.",
+        evidence={
+            "loss_before": training.start,
+            "loss_after": longer.end,
+            "steps": longer.steps,
+            "factor": best.factor,
+            "loss_after_at_factor": best.end,
+            "limit": limits["rise"],
+        },
+        layers=tuple(dict.fromkeys(leaf.layer for leaf in training.leaves)),
+        explains=None,
+    )
+
+
+def _message(longer: Intervention, best: Intervention) -> str:
+    end = number(longer.end) if math.isfinite(longer.end) else "a value that is not finite"
+    return (
+        f"In {longer.steps} steps your optimizer takes the loss of the first batch from "
+        f"{number(longer.start)} to {end}. With {best.factor:g} times each update it falls to "
+        f"{number(best.end)}."
+    )

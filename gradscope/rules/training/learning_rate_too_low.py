@@ -1,0 +1,87 @@
+"""The loss hardly falls under your optimizer, and much faster at a higher learning rate.
+
+## What it does
+Reports a training whose loss hardly moves in its first steps, where ten times each update or more lower it
+many times as fast.
+
+## Why is this bad
+A run of days does what one of hours could. It looks like a network that does not learn, and its gradients
+are healthy.
+
+## How it is measured
+Tried: the short training is run again from the same start, over the same batches and random numbers, with
+every update of your optimizer times 10, 100 and so on up to a million, until one lowers the loss by a tenth
+or raises it. Before that the optimizer goes on alone for up to 1,000
+steps: where its updates still grow, the schedule is warming up, and nothing is said.
+
+## Limits
+`fall = 0.02`: the share of the loss by which 20 steps have to lower it to pass. `gain = 5`: a higher rate has
+to lower it by so many times as much, and by more than `fall`. It is a warning where ten times the update is
+not enough to lower it by a tenth, and a note where it is: fine-tuning is slow on purpose.
+Source: choices, held against the samples at usual rates.
+
+## Example
+    optimizer = optax.sgd(1e-5)
+
+Use instead the factor that was tried, or search for a rate:
+
+    gradscope find-lr model.py
+
+## What it does not say
+That the higher rate stays good later on. A loss that is divided once too often, by the number of classes or
+of tokens, looks the same under SGD.
+
+## Source
+Smith 2015, *Cyclical Learning Rates* (range test); Godbole et al. 2023, *Deep Learning Tuning Playbook*
+(choosing the initial learning rate).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Severity, ShortTraining
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+SYMPTOM_OF = (
+    "invisible-update", "not-updated", "ascending-update", "unexpected-initial-loss", "mismatched-output",
+    "vanishing-gradient", "vanishing-through-time", "zero-gradient", "blocked-gradient",
+    "disconnected-parameter",
+)  # fmt: skip
+
+
+@rule(
+    "learning-rate-too-low",
+    severity=Severity.WARNING,
+    symptom_of=SYMPTOM_OF,
+    needs=("training",),
+    fall=0.02,
+    gain=5.0,
+)
+def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
+    least = max(limits["fall"] * abs(training.start), limits["gain"] * max(training.fall, 0.0))
+    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
+    if not training.own or not better:
+        return
+    best = max(better, key=lambda each: each.fall)
+    yield Hit(
+        message=f"{training.steps} steps of your optimizer take the loss of the first batch from "
+        f"{number(training.start)} to {number(training.end)}; with {best.factor:g} times each update they "
+        f"take it to {number(best.end)}.",
+        remedy="Raise the learning rate, unless you fine-tune and mean to go slowly: `gradscope find-lr` "
+        "searches for one.",
+        evidence={
+            "loss_before": training.start,
+            "loss_after": training.end,
+            "steps": training.steps,
+            "factor": best.factor,
+            "loss_after_at_factor": best.end,
+            "limit": limits["gain"],
+        },
+        severity=Severity.WARNING if best.factor > 10 else Severity.NOTE,
+        layers=tuple(dict.fromkeys(leaf.layer for leaf in training.leaves)),
+        explains=None,
+    )

@@ -1,0 +1,73 @@
+"""An optimizer that steps the leaves of a program: it gets them in the structure of the user's own params."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from gradscope.load.problem import Problem
+from gradscope.trace.program import Tracer
+
+Leaves = list[Array]
+USUAL_RATE = 1e-3
+"""Adam's default (Kingma and Ba 2015)."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepRule:
+    """What a file's optimizer does with a gradient, or Adam where it gives none."""
+
+    transform: Any
+    problem: Problem
+    tracer: Tracer
+    leaves: int
+
+    @classmethod
+    def of(cls, problem: Problem, tracer: Tracer, leaves: int) -> StepRule:
+        given = problem.optimizer
+        return cls(optax.adam(USUAL_RATE) if given is None else given, problem, tracer, leaves)
+
+    @property
+    def name(self) -> str:
+        return "your optimizer" if self.problem.optimizer is not None else f"adam({USUAL_RATE:g})"
+
+    def fresh(self, weights: Leaves) -> Any:
+        """Traceable: the state before the first step of all."""
+        return self.transform.init(self._packed(weights))
+
+    def begun(self, weights: Leaves) -> Any:
+        """The state that the problem brings along, or a fresh one where it brings none that fits."""
+        given = jax.tree.leaves(self.problem.optimizer_state)
+        wanted, structure = jax.tree.flatten(jax.eval_shape(self.fresh, weights))
+        if [_shape(leaf) for leaf in given] != [_shape(leaf) for leaf in wanted]:
+            return None
+        return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in given])
+
+    def __call__(self, weights: Leaves, gradients: Leaves, state: Any, loss: Array) -> tuple[Leaves, Any]:
+        """Traceable: what a step adds to each weight, and the state after it."""
+        params, found = self._packed(weights), self._packed(gradients)
+        optimizer = optax.with_extra_args_support(self.transform)
+        updates, state = optimizer.update(found, state, params, value=loss, grad=found)
+        leaves = dict(zip(self._order, jax.tree.leaves(updates), strict=True))
+        ordered = [leaves[place] for place in range(self.leaves)]
+        if [leaf.shape for leaf in ordered] != [weight.shape for weight in weights]:
+            raise ValueError("its updates do not have the shapes of the parameters")
+        return ordered, state
+
+    def _packed(self, leaves: Any) -> Any:
+        return self.problem.packed(self.tracer.tree(leaves))
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """The index of the weight for each leaf of the packed params."""
+        return jax.tree.leaves(self._packed(range(self.leaves)))
+
+
+def _shape(leaf: Any) -> tuple[Any, Any]:
+    return jnp.shape(leaf), jnp.result_type(leaf)

@@ -1,0 +1,269 @@
+"""The short training of a check: what the user's optimizer does in its first steps, and what would help.
+
+Three steps tell what is exact: whether an update arrives, which way it goes, what is never moved. Whether the
+loss falls takes more of them. How many are run depends on what one of them computes and never on a clock, so
+that a slow machine gives the same verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.load.problem import Problem
+from gradscope.measure.flow import FlowPass
+from gradscope.measure.leaf_statistics import LeafStatistics
+from gradscope.measure.readings import Reading
+from gradscope.records import Intervention, LeafUpdate, ShortTraining
+from gradscope.trace.compiling import free_memory
+from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.trace.work import operations
+from gradscope.training import trainer
+from gradscope.training.batches import StepBatches
+from gradscope.training.optimizer import StepRule
+from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
+
+USUAL_STEPS = 20
+FEWEST_STEPS = 3
+WORK = 4e9
+"""Operations that all steps together may take, where the number of steps is not given: a fraction of a second
+on two cores."""
+BACKWARD = 3.0
+"""A gradient computes about three times what its loss does."""
+LATER_STEPS = 1000
+LATER_WORK = 3e8
+"""Elements updated in all further steps of the optimizer alone."""
+RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
+ENOUGH = 0.1
+"""Of the loss: a higher rate that lowers it by so much need not be raised further."""
+LONGER = 5
+"""Times as many steps tell whether a loss that rises comes down again."""
+GROWING = 2.0
+"""A later update so many times that of the last step: the schedule is still warming up."""
+COPIES = 4
+"""Arrays of the size of the params that a step holds besides the optimizer's state: weights before and after,
+gradients, updates."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    record: ShortTraining
+    updates: list[Reading]
+    """By leaf, of what the optimizer asks for at the first step."""
+
+
+class TooLarge(Exception):
+    """The arrays of a training step do not fit beside what is there."""
+
+
+def short_training(
+    problem: Problem,
+    tracer: Tracer,
+    program: Program,
+    flow: FlowPass,
+    first: Inputs,
+    batches: tuple[Sequence[Any], Iterator[Any]],
+    steps: int | None,
+) -> Trained:
+    """`batches` are those drawn so far and the pass that goes on after them; `steps` is `None` where their
+    number is to be chosen. Raises `TooLarge`, and whatever the optimizer raises."""
+    count = steps if steps is not None else steps_of(program)
+    rule = StepRule.of(problem, tracer, len(program.leaves))
+    _require_room(rule, first.weights)
+    feed = StepBatches(problem, tracer, *batches)
+    made = Trainer(flow, rule, feed, first.weights)
+    run = made.run(count, watched=True)
+    fresh, ascent = _ascent(made, run)
+    still, moves_at, growth = _later(made, run, program)
+    names = {leaf: group.name for group in program.layers for leaf in group.leaves}
+    record = ShortTraining(
+        optimizer=rule.name,
+        own=problem.optimizer is not None,
+        restored=made.restored,
+        steps=count,
+        losses=tuple(run.losses),
+        start=run.losses[0],
+        end=run.end,
+        batches=feed.used(count),
+        leaves=tuple(
+            _leaf(program, leaf, names[leaf], run.leaves[:, leaf], *ascent[leaf])
+            for leaf in range(len(program.leaves))
+        ),
+        update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
+        fresh_update_max=fresh,
+        trials=tuple(_trials(made, run, growth, own=problem.optimizer is not None)),
+        still_steps=still,
+        moves_at=moves_at,
+        growth=growth,
+    )
+    return Trained(record, _readings(program, run))
+
+
+def trained_from(
+    problem: Problem,
+    tracer: Tracer,
+    program: Program,
+    flow: FlowPass,
+    first: Inputs,
+    batches: tuple[Sequence[Any], Iterator[Any]],
+    steps: int,
+) -> Trajectory:
+    """So many steps, for their end alone. Raises as `short_training` does."""
+    rule = StepRule.of(problem, tracer, len(program.leaves))
+    _require_room(rule, first.weights)
+    return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights).run(steps)
+
+
+def steps_of(program: Program) -> int:
+    """As many as the work of a step allows."""
+    affordable = WORK / (BACKWARD * max(operations(program.body), 1.0))
+    return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
+
+
+def _require_room(rule: StepRule, weights: Sequence[Any]) -> None:
+    state = jax.eval_shape(rule.fresh, list(weights))
+    own = sum(int(np.size(leaf)) * jax.numpy.result_type(leaf).itemsize for leaf in weights)
+    needed = COPIES * own + 2 * sum(math.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(state))
+    free = free_memory()
+    if free is not None and needed > free / 2:
+        raise TooLarge(
+            f"a step of the optimizer takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
+        )
+
+
+def _readings(program: Program, run: Trajectory) -> list[Reading]:
+    """Reduced as the flow pass reduces the gradients."""
+    leaves = LeafStatistics(program)
+    gains = leaves.gains()
+    found = jax.device_get(jax.jit(leaves.reduced)(run.first, gains))
+    return leaves.read(found, gains)
+
+
+def _leaf(
+    program: Program, leaf: int, layer: str, seen: Floats, ascent: float | None, raw: bool
+) -> LeafUpdate:
+    about = program.leaves[leaf]
+    asked, scale = (
+        seen[:, trainer.ASKED].sum(),
+        seen[:, trainer.UPDATE_MAX] / max(float(np.max(seen[:, trainer.UPDATE_MAX], initial=0.0)), 1e-300),
+    )
+    square = float(np.sum(seen[:, trainer.UPDATE] * scale**2))
+    arrived = float(np.sum(seen[:, trainer.ARRIVED] * scale**2))
+    return LeafUpdate(
+        name=about.name,
+        layer=layer,
+        dtype=about.dtype,
+        size=about.size,
+        gradient=bool(np.any(seen[:, trainer.GRADIENT_MAX] != 0)),
+        moved=bool(np.any(seen[:, trainer.UPDATE_MAX] != 0)),
+        unchanged_share=float(seen[:, trainer.UNCHANGED].sum() / asked) if asked else 0.0,
+        arrived_share=arrived / square if square else math.nan,
+        ascent=ascent,
+        raw=raw,
+    )
+
+
+def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | None, bool]]]:
+    """The largest element of a first update from a fresh state; and by leaf, the cosine of that update and
+    the gradient, and whether they are the same bits.
+
+    Where a fresh optimizer seems to go uphill, what it adds to a gradient of zero is taken off: decay pulls
+    a weight towards zero, whichever way the gradient points.
+    """
+    if made.restored:
+        loss, gradients = made.gradients()
+        updates = made.fresh_update(gradients, loss)
+        seen = _numbers(made, gradients, updates)
+    else:
+        loss = gradients = None
+        seen = run.leaves[0]
+    fresh = float(np.max(seen[:, trainer.UPDATE_MAX], initial=0.0))
+    found = [_cosine(row) for row in seen]
+    if any(each is not None and each > 0 for each in found):
+        if gradients is None:
+            loss, gradients = made.gradients()
+        nothing = made.fresh_update([jax.numpy.zeros_like(each) for each in gradients], loss)
+        updates = made.fresh_update(gradients, loss)
+        alone = [update - without for update, without in zip(updates, nothing, strict=True)]
+        found = [_cosine(row) for row in _numbers(made, gradients, alone)]
+    raw = [bool(row[trainer.RAW]) for row in seen]
+    return fresh, [(each, same and each is not None) for each, same in zip(found, raw, strict=True)]
+
+
+def _numbers(made: Trainer, gradients: Any, updates: Any) -> Floats:
+    return np.asarray(jax.device_get(made.watch(gradients, updates, gradients, gradients)), np.float64)
+
+
+def _cosine(row: Floats) -> float | None:
+    size = float(row[trainer.UPDATE] * row[trainer.GRADIENT])
+    if not (math.isfinite(size) and size > 0 and math.isfinite(row[trainer.UPHILL])):
+        return None
+    return float(row[trainer.UPHILL]) / math.sqrt(size)
+
+
+def _later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | None, float | None]:
+    """Further steps tried where nothing moved, the first step that moves, and how the updates grow."""
+    largest = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
+    moving = np.flatnonzero(largest > 0)
+    size = sum(leaf.size for leaf in program.leaves)
+    steps = int(min(LATER_STEPS, max(run.leaves.shape[0], LATER_WORK / max(size, 1))))
+    if not moving.size:
+        at, _ = made.later(run, steps)
+        return steps, None if at is None else at + len(largest), None
+    if not _asks_for_more(run):
+        return 0, int(moving[0]) + 1, None
+    _, after = made.later(run, steps)
+    last = float(largest[moving[-1]])
+    return 0, int(moving[0]) + 1, float(np.max(after)) / last if np.isfinite(after).all() else None
+
+
+def _asks_for_more(run: Trajectory) -> bool:
+    """Whether a warm-up would explain what was seen: lost updates, or a loss that hardly moves."""
+    return _mostly_lost(run) or _hardly_falls(run)
+
+
+def _mostly_lost(run: Trajectory) -> bool:
+    seen = run.leaves.sum(axis=0)
+    asked, unchanged = seen[:, trainer.ASKED].sum(), seen[:, trainer.UNCHANGED].sum()
+    return bool(asked and 2 * unchanged > asked)
+
+
+SMALL_FALL = 0.02
+"""Of the loss, in a short training: less than that may be a learning rate that is too low."""
+
+
+def _hardly_falls(run: Trajectory) -> bool:
+    start = run.losses[0]
+    return math.isfinite(run.end) and start - run.end < SMALL_FALL * abs(start)
+
+
+def _trials(made: Trainer, run: Trajectory, growth: float | None, *, own: bool) -> Iterator[Intervention]:
+    """What is tried where the user's optimizer does not lower the loss, or rounding eats its updates."""
+    steps, start = len(run.losses), run.losses[0]
+    if steps < USUAL_STEPS or not (own and math.isfinite(start)):
+        return
+    warm = growth is not None and growth >= GROWING
+    if _mostly_lost(run) and not warm:
+        yield _trial(made, steps, start, "master-weights", Modification(master=True), 1.0)
+    if not math.isfinite(run.end) or run.end > start:
+        # A rate that suits may first overshoot: what counts is where it is some time later.
+        yield _trial(made, LONGER * steps, start, "none", Modification(), 1.0)
+        for factor in (0.1, 0.01, 0.001, -1.0):
+            yield _trial(made, LONGER * steps, start, "factor", Modification(factor=factor), factor)
+    elif _hardly_falls(run) and not warm:
+        for factor in RAISED:
+            higher = _trial(made, steps, start, "factor", Modification(factor=factor), factor)
+            yield higher
+            if not higher.end < start or higher.fall > ENOUGH * abs(start):
+                break
+
+
+def _trial(
+    made: Trainer, steps: int, start: float, change: str, how: Modification, factor: float
+) -> Intervention:
+    return Intervention(change, factor, steps, start, made.run(steps, how).end)

@@ -1,0 +1,181 @@
+"""The engine: steps of an optimizer on the gradients of the flow pass, with one thing changed or none.
+
+The same problem, the same batches, the same random numbers: what differs in the loss is due to the change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from gradscope.measure.flow import FlowPass
+from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.training.batches import StepBatches
+from gradscope.training.optimizer import Leaves, StepRule
+
+Floats = NDArray[np.float64]
+(UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, ARRIVED, ASKED, UNCHANGED, RAW) = range(9)
+"""Places in what is measured of a leaf at a step. Sums of squares and products are those of the update over
+its largest element and of the gradient over its own."""
+
+
+@dataclass(frozen=True)
+class Modification:
+    """What is done otherwise than the user does it."""
+
+    factor: float = 1.0
+    """On each update of the optimizer."""
+    master: bool = False
+    """The weights are kept in float32 between the steps, and rounded for the gradient."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A run of some steps from the problem's params."""
+
+    losses: list[float]
+    """Of each step's batch, before the step."""
+    end: float
+    """Of the first batch, after the last step."""
+    leaves: Floats
+    """f64[steps, leaves, 9], by the places above; empty where nobody watched."""
+    first: Leaves
+    """What the optimizer asked for at the first step."""
+    weights: Leaves
+    gradients: Leaves
+    """At the last step."""
+    state: Any
+    loss: Any
+
+
+class Trainer:
+    """Trains one problem again and again from the same start, and compiles each of its programs once."""
+
+    def __init__(self, flow: FlowPass, rule: StepRule, feed: StepBatches, weights: list[Any]) -> None:
+        self._flow, self._rule, self._feed = flow, rule, feed
+        self._weights = [jnp.asarray(weight) for weight in weights]
+        self._fresh = compile_program(rule.fresh, (self._weights,), runs=1)
+        self._given = rule.begun(self._weights)
+        self._steps: dict[bool, Compiled] = {}
+
+    @property
+    def restored(self) -> bool:
+        return self._given is not None
+
+    def start(self) -> Any:
+        return self._fresh(self._weights) if self._given is None else self._given
+
+    def run(self, steps: int, change: Modification = Modification(), *, watched: bool = False) -> Trajectory:
+        """From the start; `watched` measures what each step does to each leaf."""
+        weights = wide = self._weights
+        state, losses, seen = self.start(), [], []
+        first: Leaves = []
+        for step in range(steps):
+            loss, gradients = self._flow.loss_and_gradients(self._feed.at(step, weights))
+            before = weights
+            weights, wide, updates, state = self._step(change, weights, wide, gradients, state, loss)
+            losses.append(loss)
+            first = first or updates
+            if watched:
+                seen.append(self.watch(gradients, updates, before, weights))
+        end, _ = self._flow.loss_and_gradients(self._feed.at(0, weights))
+        losses, end, seen = jax.device_get((losses, end, seen))
+        return Trajectory(
+            [float(each) for each in losses],
+            float(end),
+            np.asarray(seen, np.float64).reshape(len(seen), len(weights), RAW + 1),
+            first,
+            weights,
+            gradients,
+            state,
+            loss,
+        )
+
+    def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
+        """What the optimizer asks for at its first step of all, for these gradients."""
+        state = self._fresh(self._weights)
+        return self._step(Modification(), self._weights, self._weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
+
+    def gradients(self) -> tuple[Any, Leaves]:
+        """The loss of the first batch and its gradients, at the start."""
+        return self._flow.loss_and_gradients(self._feed.at(0, self._weights))
+
+    def _step(
+        self, change: Modification, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Any
+    ) -> Any:
+        arguments = weights, wide if change.master else [], gradients, state, loss, change.factor
+        if change.master and wide is self._weights:
+            wide = [_widened(weight) for weight in weights]
+            arguments = weights, wide, gradients, state, loss, change.factor
+        if change.master not in self._steps:
+            self._steps[change.master] = compile_program(self._advanced, arguments, runs=1)
+        return self._steps[change.master].start(*arguments)
+
+    def _advanced(
+        self, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Array, factor: Array
+    ) -> tuple[Leaves, Leaves, Leaves, Any]:
+        """Traceable: weights, master weights, what was asked for, and the state, after a step."""
+        updates, state = self._rule(weights, gradients, state, loss)
+        updates = [update * jnp.asarray(factor, update.dtype) for update in updates]
+        sums = [base + update for base, update in zip(wide or weights, updates, strict=True)]
+        moved = [each.astype(weight.dtype) for each, weight in zip(sums, weights, strict=True)]
+        return moved, sums if wide else [], updates, state
+
+    def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
+        """By leaf, the nine numbers of one step; on a CPU NumPy reads the arrays where they lie."""
+        leaves = zip(gradients, updates, before, after, strict=True)
+        if jax.default_backend() != "cpu":
+            return [_watched_on_device(*arrays) for arrays in leaves]
+        with np.errstate(all="ignore"):
+            return [_watched(*map(np.asarray, arrays), xp=np) for arrays in leaves]
+
+    def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
+        """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
+        counted from 1, and the largest element of each step's update over all leaves."""
+
+        def step(state: Any, _: Any) -> tuple[Any, Array]:
+            updates, state = self._rule(run.weights, run.gradients, state, run.loss)
+            return state, jnp.max(jnp.stack([jnp.max(jnp.abs(u), initial=0.0) for u in updates]))
+
+        def all_steps(state: Any) -> Array:
+            return jax.lax.scan(step, state, length=steps)[1]
+
+        largest = np.asarray(compile_program(all_steps, (run.state,), runs=1)(run.state), np.float64)
+        moving = np.flatnonzero(largest > 0)
+        return (int(moving[0]) + 1 if moving.size else None), largest
+
+
+def _widened(weight: Any) -> Any:
+    return weight.astype(jnp.promote_types(weight.dtype, jnp.float32))
+
+
+def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) -> Any:
+    """The nine numbers of one leaf, in the order of their places; traceable where `xp` is `jax.numpy`."""
+    g, u, p, q = (_widened(each) for each in (gradient, update, before, after))
+    u_max, g_max = (xp.max(xp.abs(each), initial=0.0) for each in (u, g))
+    to, of = u / xp.where(u_max > 0, u_max, 1), g / xp.where(g_max > 0, g_max, 1)
+    real = (q - p) / xp.where(u_max > 0, u_max, 1)
+    asked = u != 0
+    return xp.stack(
+        [
+            u_max,
+            g_max,
+            xp.sum(to * to),
+            xp.sum(of * of),
+            xp.sum(to * of),
+            xp.sum(to * real),
+            xp.sum(asked, dtype=np.int32).astype(u.dtype),
+            xp.sum(asked & (p == q), dtype=np.int32).astype(u.dtype),
+            xp.all(u == g).astype(u.dtype),
+        ]
+    )
+
+
+_watched_on_device = jax.jit(partial(_watched, xp=jnp))

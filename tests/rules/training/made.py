@@ -1,0 +1,43 @@
+"""Short trainings made by hand: a loss of 2 and one healthy leaf unless told otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradscope.records import Intervention, LeafUpdate, ShortTraining
+
+
+def leaf(name: str = "body.w", **fields: Any) -> LeafUpdate:
+    defaults: dict[str, Any] = {
+        "layer": name.rpartition(".")[0] or name,
+        "dtype": "float32",
+        "size": 1000,
+        "gradient": True,
+        "moved": True,
+        "unchanged_share": 0.0,
+        "arrived_share": 1.0,
+        "ascent": -0.7,
+    }
+    return LeafUpdate(name, **(defaults | fields))
+
+
+def tried(change: str, factor: float, end: float) -> Intervention:
+    return Intervention(change, factor, 20, 2.0, end)
+
+
+def trained(*leaves: LeafUpdate, **fields: Any) -> ShortTraining:
+    defaults: dict[str, Any] = {
+        "optimizer": "your optimizer",
+        "own": True,
+        "restored": False,
+        "steps": 20,
+        "losses": (2.0,) * 20,
+        "start": 2.0,
+        "end": 1.5,
+        "batches": 1,
+        "leaves": leaves or (leaf(),),
+        "update_max": 0.01,
+        "fresh_update_max": 0.01,
+        "moves_at": 1,
+    }
+    return ShortTraining(**(defaults | fields))

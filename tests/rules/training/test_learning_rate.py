@@ -1,0 +1,60 @@
+"""`learning-rate-too-high` and `learning-rate-too-low`: at their limits, and what they leave to others."""
+
+from __future__ import annotations
+
+import math
+
+from gradscope.records import Finding, Intervention
+from gradscope.rules import Parts, judge
+from tests.rules.training.made import trained, tried
+
+
+def found(*trials: Intervention, end: float = 2.5, **fields: object) -> list[Finding]:
+    return list(judge(Parts(training=trained(end=end, trials=trials, **fields)))[0])
+
+
+def test_too_high_needs_a_rise_that_lasts_and_a_smaller_rate_that_cures() -> None:
+    (finding,) = found(tried("none", 1.0, 2.3), tried("factor", 0.1, 1.5))
+    assert (finding.rule, finding.evidence["factor"]) == ("learning-rate-too-high", 0.1)
+    assert "With 0.1 times each update it falls to 1.5" in finding.message
+    # it comes down again; nothing smaller helps; it rises by less than half of what the other gains
+    assert found(tried("none", 1.0, 1.9), tried("factor", 0.1, 1.5)) == []
+    assert found(tried("none", 1.0, 2.3), tried("factor", 0.1, 1.99)) == []
+    assert found(tried("none", 1.0, 2.3), tried("factor", 0.1, 1.3)) == []
+
+
+def test_too_high_at_its_limit() -> None:
+    assert found(tried("none", 1.0, 2.21), tried("factor", 0.1, 1.9)) != []
+    assert found(tried("none", 1.0, 2.19), tried("factor", 0.1, 1.9)) == []
+    limits = {"learning-rate-too-high": {"rise": 0.09}}
+    parts = Parts(training=trained(trials=(tried("none", 1.0, 2.19), tried("factor", 0.1, 1.9))))
+    assert judge(parts, limits=limits)[0] != ()
+
+
+def test_a_loss_that_is_not_finite_any_more_has_risen() -> None:
+    (finding,) = found(tried("none", 1.0, math.nan), tried("factor", 0.01, 1.0), end=math.nan)
+    assert "to a value that is not finite" in finding.message
+
+
+def test_turning_the_updates_round_is_no_smaller_rate() -> None:
+    assert found(tried("none", 1.0, 2.3), tried("factor", -1.0, 1.0)) == []
+
+
+def test_too_low_needs_a_higher_rate_that_is_many_times_as_fast() -> None:
+    (finding,) = found(tried("factor", 10.0, 1.95), tried("factor", 100.0, 1.5), end=1.999)
+    assert (finding.rule, finding.severity.value) == ("learning-rate-too-low", "warning")
+    assert finding.evidence["factor"] == 100.0
+    # less than `fall` of the loss, and less than `gain` times as much
+    assert found(tried("factor", 10.0, 1.97), end=1.999) == []
+    assert found(tried("factor", 10.0, 1.85), end=1.968) == []
+
+
+def test_a_rate_for_fine_tuning_is_a_note() -> None:
+    (finding,) = found(tried("factor", 10.0, 1.5), end=1.99)
+    assert finding.severity.value == "note"
+
+
+def test_adam_in_the_place_of_an_optimizer_is_not_blamed() -> None:
+    high, low = tried("factor", 0.1, 1.5), tried("factor", 100.0, 1.5)
+    assert found(tried("none", 1.0, 2.5), high, own=False) == []
+    assert found(low, end=1.99, own=False) == []

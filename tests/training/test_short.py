@@ -1,0 +1,239 @@
+"""The short training against a plain loop of optax, and what it says of healthy and sick optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gradscope.load.problem import Problem
+from gradscope.records import Report, ShortTraining
+from gradscope.records.options import CheckOptions
+from gradscope.runs.check import check_loss, check_problem
+
+SPLIT = jax.random.split(jax.random.key(0), 4)
+PARAMS = {
+    "body": {"w": jax.random.normal(SPLIT[0], (6, 16)) / 6**0.5, "b": jnp.zeros(16)},
+    "head": {"w": jax.random.normal(SPLIT[1], (16, 1)) / 4.0, "b": jnp.zeros(1)},
+}
+X = jax.random.normal(SPLIT[2], (64, 6))
+Y = jnp.sin(2 * X[:, :1])
+BATCH = X, Y
+HEAD_ALONE = {"body": "keep", "head": "train"}
+
+
+def loss_fn(params: Any, batch: Any) -> Any:
+    x, y = batch
+    h = jnp.tanh(x @ params["body"]["w"] + params["body"]["b"])
+    return jnp.mean((h @ params["head"]["w"] + params["head"]["b"] - y) ** 2)
+
+
+def report(optimizer: Any = None, params: Any = PARAMS, **given: Any) -> Report:
+    steps = given.pop("steps", None)
+    problem = Problem(loss_fn, params, **({"batch": BATCH} | given), optimizer=optimizer)
+    return check_problem(problem, CheckOptions(steps=steps), target="m.py")
+
+
+def training(optimizer: Any = None, params: Any = PARAMS, **given: Any) -> ShortTraining:
+    found = report(optimizer, params, **given)
+    assert found.training is not None, found.skipped
+    return found.training
+
+
+def rules(found: Report) -> set[str]:
+    return {finding.rule for finding in found.findings}
+
+
+def plain_loop(optimizer: Any, batches: list[Any], state: Any = None) -> tuple[list[float], float]:
+    """Losses before each step, and that of the first batch after the last one."""
+    params = PARAMS
+    state = optimizer.init(params) if state is None else state
+    losses = []
+    for batch in batches:
+        loss, gradients = jax.value_and_grad(loss_fn)(params, batch)
+        updates, state = optimizer.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+        losses.append(float(loss))
+    return losses, float(loss_fn(params, batches[0]))
+
+
+def test_the_steps_are_those_of_optax_on_the_batches_in_their_order() -> None:
+    cut = [(X[i : i + 16], Y[i : i + 16]) for i in range(0, 64, 16)]
+    optimizer = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(1e-2))
+    found = training(optimizer, batch=None, batches=cut, steps=10)
+    losses, end = plain_loop(optimizer, [cut[step % 4] for step in range(10)])
+    assert (found.steps, found.batches, found.own, found.restored) == (10, 4, True, False)
+    assert found.losses == pytest.approx(losses, rel=1e-5)
+    assert (found.start, found.end) == (found.losses[0], pytest.approx(end, rel=1e-5))
+
+
+def test_an_iterator_that_ends_is_not_begun_again() -> None:
+    asked = []
+
+    def batches() -> Any:
+        asked.append(1)
+        yield from [BATCH] * 3
+
+    found = training(optax.sgd(0.1), batch=None, batches=batches, steps=5)
+    assert (found.batches, len(found.losses)) == (3, 5)
+    # once for the first batch, which every problem draws, and once for what is measured
+    assert len(asked) <= 2
+
+
+def test_a_batch_that_cannot_be_drawn_ends_the_drawing_and_nothing_else() -> None:
+    def batches() -> Any:
+        yield BATCH
+        yield BATCH
+        raise OSError("the file is gone")
+
+    assert training(optax.sgd(0.1), batch=None, batches=batches).batches == 2
+
+
+def test_a_restored_state_goes_on_where_it_stood() -> None:
+    optimizer = optax.sgd(optax.linear_schedule(0.1, 0.0, 100))
+    state = optax.tree_utils.tree_set(optimizer.init(PARAMS), count=jnp.asarray(50, jnp.int32))
+    found = training(optimizer, optimizer_state=state, steps=5)
+    losses, end = plain_loop(optimizer, [BATCH] * 5, state)
+    assert found.restored
+    assert (*found.losses, found.end) == pytest.approx((*losses, end), rel=1e-5)
+
+
+def test_a_state_of_other_params_is_not_used() -> None:
+    optimizer = optax.adam(0.1)
+    other = optimizer.init({"w": jnp.zeros(3)})
+    assert not training(optimizer, optimizer_state=other).restored
+
+
+def test_without_an_optimizer_adam_is_taken_and_blamed_for_nothing() -> None:
+    found = report()
+    assert found.training is not None
+    assert (found.training.optimizer, found.training.own) == ("adam(0.001)", False)
+    assert found.training.end < found.training.start
+    assert "no optimizer given" in found.unexamined
+    assert found.findings == ()
+
+
+def test_no_steps_on_demand() -> None:
+    found = report(optax.sgd(0.1), steps=0)
+    assert found.training is None
+    assert "training not tried" in found.unexamined
+
+
+def test_an_optimizer_that_needs_more_than_a_gradient_is_said() -> None:
+    def update(updates: Any, state: Any, params: Any = None, *, curvature: Any, **more: Any) -> Any:
+        return updates, state
+
+    found = report(optax.GradientTransformationExtraArgs(optax.identity().init, update))
+    assert found.training is None
+    assert any(skip.what == "training" and "curvature" in skip.reason for skip in found.skipped)
+
+
+def test_what_arrives_and_what_keeps_its_bits() -> None:
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
+    found = training(optax.sgd(1e-5), params, steps=1)
+    gradients = jax.grad(loss_fn)(params, BATCH)
+    for leaf, gradient, weight in zip(
+        found.leaves, jax.tree.leaves(gradients), jax.tree.leaves(params), strict=True
+    ):
+        update = (-1e-5 * gradient).astype(jnp.bfloat16)
+        real = np.float32((weight + update).astype(jnp.bfloat16)) - np.float32(weight)
+        asked = np.float32(update) != 0
+        assert leaf.unchanged_share == pytest.approx(np.mean(real[asked] == 0), abs=0.02)
+        arrived = np.sum(real * np.float32(update)) / np.sum(np.float32(update) ** 2)
+        assert leaf.arrived_share == pytest.approx(arrived, abs=0.02)
+
+
+HEALTHY = {
+    "sgd": optax.sgd(0.1),
+    "momentum": optax.sgd(0.05, momentum=0.9, nesterov=True),
+    "adam": optax.adam(3e-3),
+    "adamw, strong decay": optax.adamw(3e-3, weight_decay=0.5),
+    "lion": optax.lion(1e-3),
+    "rmsprop": optax.rmsprop(1e-3),
+    "adafactor": optax.adafactor(1e-2),
+    "warm-up from zero": optax.adam(optax.linear_schedule(0.0, 1e-2, 500)),
+    "accumulated over 50 batches": optax.MultiSteps(optax.adam(1e-2), 50).gradient_transformation(),
+    "noise": optax.noisy_sgd(0.05, eta=0.3, gamma=0.0, key=0),
+    "frozen body": optax.multi_transform(
+        {"train": optax.adam(3e-3), "keep": optax.set_to_zero()}, HEAD_ALONE
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_optimizer_is_no_finding(name: str) -> None:
+    grave = {f.rule for f in report(HEALTHY[name]).findings if f.severity.value != "note"}
+    assert grave == set()
+
+
+SICK = {
+    "mask that passes gradients on": (
+        optax.masked(optax.adam(3e-3), {"body": False, "head": True}),
+        "ascending-update",
+    ),
+    "sign lost": (optax.chain(optax.scale_by_adam(), optax.scale(3e-3)), "ascending-update"),
+    "rate of zero": (optax.sgd(0.0), "not-updated"),
+    "all labels frozen": (
+        optax.multi_transform({"keep": optax.set_to_zero()}, jax.tree.map(lambda _: "keep", PARAMS)),
+        "not-updated",
+    ),
+    "far too high": (optax.sgd(100.0), "learning-rate-too-high"),
+    "far too low": (optax.sgd(1e-7), "learning-rate-too-low"),
+}
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_sick_optimizer_is_named_by_its_cause_alone(name: str) -> None:
+    optimizer, rule = SICK[name]
+    found = report(optimizer)
+    assert rules(found) - {"unstable-expression"} == {rule}
+    (finding,) = (each for each in found.findings if each.rule == rule)
+    assert finding.severity.value == ("warning" if rule == "learning-rate-too-low" else "error")
+
+
+def test_updates_that_bfloat16_rounds_away() -> None:
+    params = jax.tree.map(lambda leaf: (leaf + 0.5).astype(jnp.bfloat16), PARAMS)
+    sick = report(optax.adam(3e-5), params)
+    assert rules(sick) == {"invisible-update"}
+    assert report(optax.adam(3e-2), params).findings == ()
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
+    assert "invisible-update" not in rules(report(optax.adam(3e-5), wide))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_scale_of_the_loss_changes_no_verdict(scale: float) -> None:
+    def scaled(params: Any, batch: Any) -> Any:
+        return scale * loss_fn(params, batch)
+
+    for optimizer, rule in (SICK["mask that passes gradients on"], SICK["rate of zero"]):
+        found = check_loss(scaled, PARAMS, BATCH, optimizer=optimizer)
+        assert rule in rules(found)
+    assert check_loss(scaled, PARAMS, BATCH, optimizer=optax.adam(3e-3)).findings == ()
+
+
+def test_a_finished_schedule_of_a_restored_state() -> None:
+    optimizer = optax.adam(optax.linear_schedule(1e-2, 0.0, 400))
+    state = optax.tree_utils.tree_set(optimizer.init(PARAMS), count=jnp.asarray(1000, jnp.int32))
+    assert rules(report(optimizer, optimizer_state=state)) == {"not-updated"}
+    assert report(optimizer, optimizer_state=optimizer.init(PARAMS)).findings == ()
+
+
+def test_what_is_held_is_a_note_with_its_names() -> None:
+    (note,) = report(HEALTHY["frozen body"]).findings
+    assert (note.rule, note.severity.value, note.evidence["held"]) == ("not-updated", "note", 2)
+    assert "`body.b` and `body.w`" in note.message
+
+
+def test_random_numbers_are_drawn_anew_at_each_step_and_the_same_for_the_end() -> None:
+    def noisy(params: Any, batch: Any, key: Any) -> Any:
+        return loss_fn(params, batch) + 0.0 * jnp.sum(params["head"]["b"]) + jax.random.uniform(key)
+
+    problem = Problem(noisy, PARAMS, BATCH, optimizer=optax.sgd(1e-9))
+    found = check_problem(problem, CheckOptions(steps=6), target="m.py").training
+    assert found is not None
+    assert len(set(found.losses)) == 6
+    assert found.end == pytest.approx(found.start, rel=1e-5)
