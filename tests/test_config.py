@@ -24,6 +24,8 @@ ignore = "zero-gradient"
 batches = 4
 seeds = 3
 verify = true
+steps = 50
+after-steps = 10
 histograms = true
 batch-size = 32
 seed = 7
@@ -94,6 +96,8 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 ignore=("zero-gradient",),
                 limits={"vanishing-gradient": {"ratio": 1e-4}},
                 verified=True,
+                steps=50,
+                after_steps=10,
                 histograms=True,
                 baseline="known.json",
             ),
@@ -290,7 +294,7 @@ WRONG = [
     ("batchs = 4", "unknown-setting", "Did you mean `batches`?"),
     ("batch_size = 4", "unknown-setting", "Did you mean `batch-size`?"),
     ('fail_on = "error"', "unknown-setting", "Did you mean `fail-on`?"),
-    ("zzzzzz = 4", "unknown-setting", "The settings are baseline, batch-size"),
+    ("zzzzzz = 4", "unknown-setting", "The settings are after-steps, baseline"),
     ('format = "json"', "unknown-setting", "on the command line only"),
     ('[[target]]\npath = "a.py"\njobs = 2', "unknown-setting", "a setting of the whole run"),
     ('[[target]]\npath = "a.py"\nbatchs = 2', "unknown-setting", '[[target]] "a.py"'),

@@ -25,7 +25,12 @@ NAMES = [
     "zero-gradient",
     "non-finite",
     "unstable-expression",
+    "ascending-update",
+    "invisible-update",
+    "not-updated",
     "optimizer-regression",
+    "learning-rate-too-high",
+    "learning-rate-too-low",
 ]
 
 

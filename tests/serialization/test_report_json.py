@@ -79,6 +79,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "target",
         "tool",
         "flow",
+        "training",
         "gradients",
         "optimizers",
         "rates",
