@@ -69,4 +69,5 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LeafUpdate as LeafUpdate,
     ShortTraining as ShortTraining,
+    StandardizedArray as StandardizedArray,
 )

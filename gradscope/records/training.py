@@ -49,6 +49,29 @@ class Intervention:
 
 
 @dataclass(frozen=True, slots=True)
+class StandardizedArray:
+    """The same training with one array of the batches standardized.
+
+    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes.
+    """
+
+    name: str
+    is_input: bool
+    """It reaches a matrix product or a convolution; otherwise it is what the loss compares with."""
+    rms: float
+    off_center: float
+    """Largest |mean| over standard deviation of a feature."""
+    uneven: float
+    """Largest over smallest standard deviation of its features."""
+    steps: int
+    end_without: float
+    """Loss of the first batch after as many steps with the array as it is."""
+    start: float
+    end: float
+    """Loss of the first batch, standardized too, before the first and after the last step."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShortTraining:
     """A short training with the optimizer of the problem, or with Adam where it has none."""
 
@@ -72,6 +95,8 @@ class ShortTraining:
     fresh_update_max: float
     """The same of the first step from a fresh state of the optimizer."""
     trials: tuple[Intervention, ...] = ()
+    standardized: tuple[StandardizedArray, ...] = ()
+    """By array of the batch whose numbers are far from 0 and 1."""
     still_steps: int = 0
     """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
     moves_at: int | None = None

@@ -13,6 +13,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.trace.program import Inputs, Tracer
+from gradscope.training.scales import OddArray
 
 MOST_BYTES = 2**28
 MOST_SECONDS = 2.0
@@ -32,11 +33,18 @@ class StepBatches:
         self.stopped: str | None = None
         """Why no further batch is drawn, where the data did not simply end."""
 
-    def at(self, step: int, weights: list[Any]) -> Inputs:
+    @property
+    def first(self) -> Any:
+        return self._batches[0]
+
+    def at(self, step: int, weights: list[Any], standardized: OddArray | None = None) -> Inputs:
         while len(self._batches) <= step and self._draw():
             pass
         batch = self._batches[step % len(self._batches)]
-        return Inputs(weights, self._tracer.inputs(batch, step, self._key).others)
+        others = self._tracer.inputs(batch, step, self._key).others
+        if standardized is not None:
+            others[standardized.place] = standardized.standardized(others[standardized.place])
+        return Inputs(weights, others)
 
     def used(self, steps: int) -> int:
         """Different batches in so many steps."""

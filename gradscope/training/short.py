@@ -7,6 +7,7 @@ that a slow machine gives the same verdict.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,15 @@ from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
-from gradscope.records import Intervention, LeafUpdate, ShortTraining
+from gradscope.records import Intervention, LeafUpdate, ShortTraining, StandardizedArray
 from gradscope.trace.compiling import free_memory
+from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import operations
 from gradscope.training import trainer
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import StepRule
+from gradscope.training.scales import odd_arrays
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
 
 USUAL_STEPS = 20
@@ -41,8 +44,9 @@ LATER_WORK = 3e8
 RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
 ENOUGH = 0.1
 """Of the loss: a higher rate that lowers it by so much need not be raised further."""
+MOST_ARRAYS = 3
 LONGER = 5
-"""Times as many steps tell whether a loss that rises comes down again."""
+"""Times as many steps tell whether a loss that rises comes down again, and what a scale is worth."""
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
 COPIES = 4
@@ -79,6 +83,7 @@ def short_training(
     made = Trainer(flow, rule, feed, first.weights)
     run = made.run(count, watched=True)
     fresh, ascent = _ascent(made, run)
+    arrays = _standardized(made, program, feed.first, first, count)
     still, moves_at, growth = _later(made, run, program)
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
@@ -97,6 +102,7 @@ def short_training(
         update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
         trials=tuple(_trials(made, run, growth, own=problem.optimizer is not None)),
+        standardized=tuple(arrays),
         still_steps=still,
         moves_at=moves_at,
         growth=growth,
@@ -147,25 +153,48 @@ def _readings(program: Program, run: Trajectory) -> list[Reading]:
 def _leaf(
     program: Program, leaf: int, layer: str, seen: Floats, ascent: float | None, raw: bool
 ) -> LeafUpdate:
-    about = program.leaves[leaf]
-    asked, scale = (
-        seen[:, trainer.ASKED].sum(),
-        seen[:, trainer.UPDATE_MAX] / max(float(np.max(seen[:, trainer.UPDATE_MAX], initial=0.0)), 1e-300),
-    )
-    square = float(np.sum(seen[:, trainer.UPDATE] * scale**2))
-    arrived = float(np.sum(seen[:, trainer.ARRIVED] * scale**2))
+    about, asked = program.leaves[leaf], seen[:, trainer.ASKED].sum()
+    sizes = seen[:, trainer.UPDATE_MAX]
+    usable = np.isfinite(seen).all(axis=1) & (sizes > 0)
+    scale = sizes[usable] / sizes[usable].max(initial=0.0)
+    square = float(np.sum(seen[usable, trainer.UPDATE] * scale**2))
+    arrived = float(np.sum(seen[usable, trainer.ARRIVED] * scale**2))
     return LeafUpdate(
         name=about.name,
         layer=layer,
         dtype=about.dtype,
         size=about.size,
         gradient=bool(np.any(seen[:, trainer.GRADIENT_MAX] != 0)),
-        moved=bool(np.any(seen[:, trainer.UPDATE_MAX] != 0)),
+        moved=bool(np.any(sizes != 0)),
         unchanged_share=float(seen[:, trainer.UNCHANGED].sum() / asked) if asked else 0.0,
         arrived_share=arrived / square if square else math.nan,
         ascent=ascent,
         raw=raw,
     )
+
+
+def _standardized(
+    made: Trainer, program: Program, batch: Any, first: Inputs, steps: int
+) -> Iterator[StandardizedArray]:
+    """The same steps with each odd array of the batches standardized."""
+    if steps < USUAL_STEPS:
+        return
+    rest = len(first.others) - len(split(batch).traced) - 1  # the key stands last
+    odd_ones = list(itertools.islice(odd_arrays(program, batch, rest), MOST_ARRAYS))
+    plain = made.run(LONGER * steps) if odd_ones else None
+    for odd in odd_ones:
+        run = made.run(LONGER * steps, Modification(standardized=odd))
+        yield StandardizedArray(
+            odd.name,
+            odd.is_input,
+            odd.rms,
+            odd.off_center,
+            odd.uneven,
+            LONGER * steps,
+            math.nan if plain is None else plain.end,
+            run.losses[0],
+            run.end,
+        )
 
 
 def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | None, bool]]]:

@@ -19,6 +19,7 @@ from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, StepRule
+from gradscope.training.scales import OddArray
 
 Floats = NDArray[np.float64]
 (UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, ARRIVED, ASKED, UNCHANGED, RAW) = range(9)
@@ -34,6 +35,8 @@ class Modification:
     """On each update of the optimizer."""
     master: bool = False
     """The weights are kept in float32 between the steps, and rounded for the gradient."""
+    standardized: OddArray | None = None
+    """An array of each batch that is standardized."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,17 @@ class Trainer:
     def run(self, steps: int, change: Modification = Modification(), *, watched: bool = False) -> Trajectory:
         """From the start; `watched` measures what each step does to each leaf."""
         weights = wide = self._weights
-        state, losses, seen = self.start(), [], []
+        state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         for step in range(steps):
-            loss, gradients = self._flow.loss_and_gradients(self._feed.at(step, weights))
+            loss, gradients = self._flow.loss_and_gradients(self._feed.at(step, weights, odd))
             before = weights
             weights, wide, updates, state = self._step(change, weights, wide, gradients, state, loss)
             losses.append(loss)
             first = first or updates
             if watched:
                 seen.append(self.watch(gradients, updates, before, weights))
-        end, _ = self._flow.loss_and_gradients(self._feed.at(0, weights))
+        end, _ = self._flow.loss_and_gradients(self._feed.at(0, weights, odd))
         losses, end, seen = jax.device_get((losses, end, seen))
         return Trajectory(
             [float(each) for each in losses],

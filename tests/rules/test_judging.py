@@ -16,6 +16,8 @@ NAMES = [
     "changed-profile",
     "unverifiable-gradient",
     "wrong-gradient",
+    "unnormalized-input",
+    "unscaled-target",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",

@@ -45,7 +45,10 @@ from gradscope.records import Intervention, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
-SYMPTOM_OF = ("ascending-update", "non-finite", "exploding-gradient", "exploding-through-time")
+SYMPTOM_OF = (
+    "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
+    "exploding-through-time",
+)  # fmt: skip
 
 
 @rule(

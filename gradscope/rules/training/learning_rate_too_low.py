@@ -46,7 +46,8 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
 SYMPTOM_OF = (
-    "invisible-update", "not-updated", "ascending-update", "vanishing-gradient", "vanishing-through-time",
+    "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
+    "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip
 

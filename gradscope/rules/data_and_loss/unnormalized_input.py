@@ -1,0 +1,97 @@
+"""An input is far from mean 0 and standard deviation 1, and the loss falls further where it is standardized.
+
+## What it does
+Looks for float arrays of the batch with large numbers, a mean far from 0, or features of very different size,
+and trains the same steps once more with each of them standardized. Where the loss then ends far lower, it
+says so, with both losses.
+
+## Why is this bad
+The gradient of a weight is δ times its input. Inputs of 0 to 255 make the first layer's gradients hundreds of
+times those of the others, saturate what comes behind, and one learning rate fits neither; a feature that is a
+thousand times another hides it.
+
+## How it is measured
+Tried: 100 steps of the short training from the same start, over the same batches and random numbers, with the
+array less its mean over its standard deviation (of the first batch; by feature where it has two axes). The
+loss compares with the same targets, so that the two ends compare.
+
+## Limits
+`ratio = 2`: the loss has to end this many times as high as it does with the array standardized. An array is
+tried where its rms is above 10, a |mean| above 3 standard deviations, or one feature's standard deviation 100
+times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only what was tried
+is told, as a warning; it is an error where the loss rises under your optimizer and falls with the array
+standardized.
+
+## Example
+    x = images.astype(np.float32)           # 0 to 255
+
+Use instead:
+
+    x = (images.astype(np.float32) - mean) / std      # mean and std of the training set
+
+## What it does not say
+Integer images that the loss casts itself are not tried. Where the array is no plain input (coordinates of a
+differential equation, times) standardizing it may change what is asked: then ignore the rule.
+
+## Source
+LeCun et al. 1998, *Efficient BackProp*, section 4.3; Zhang et al. 2021, *AUTOTRAINER*, and Humbatova et al.
+2020, *Taxonomy of Real Faults in Deep Learning Systems* ("missing normalization").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Severity, ShortTraining, StandardizedArray
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+
+@rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), ratio=2.0)
+def unnormalized_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    everything = tuple(dict.fromkeys(leaf.layer for leaf in training.leaves))
+    for array in training.standardized:
+        if not array.is_input or not _better(array, limits["ratio"]):
+            continue
+        end = number(array.end_without) if math.isfinite(array.end_without) else "a value that is not finite"
+        yield Hit(
+            message=f"The input `{array.name}` is not normalized: {how(array)}. {array.steps} steps of "
+            f"{training.optimizer} end at a loss of {end}; with it standardized they end at "
+            f"{number(array.end)}.",
+            remedy=f"Subtract the mean of `{array.name}` over the training set and divide by its standard "
+            "deviation, feature by feature.",
+            evidence={
+                "rms": array.rms,
+                "off_center": array.off_center,
+                "uneven": array.uneven,
+                "loss_after": array.end_without,
+                "loss_after_standardized": array.end,
+                "limit": limits["ratio"],
+            },
+            severity=severity_of(training, array),
+            layers=everything,
+            explains=None,
+        )
+
+
+def _better(array: StandardizedArray, ratio: float) -> bool:
+    if not math.isfinite(array.end) or array.end <= 0 or array.end >= array.start:
+        return False
+    return not math.isfinite(array.end_without) or array.end_without > ratio * array.end
+
+
+def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
+    """The steps of the user's own optimizer did harm, or they were slow."""
+    harm = training.own and not array.end_without <= training.start
+    return Severity.ERROR if harm else Severity.WARNING
+
+
+def how(array: StandardizedArray) -> str:
+    """What is odd about its numbers, the oddest first."""
+    said = [f"its rms is {number(array.rms)}"]
+    if array.off_center > 1:
+        said.append(f"a mean is {number(array.off_center)} standard deviations from 0")
+    if array.uneven > 10:
+        said.append(f"one feature's standard deviation is {number(array.uneven)} times another's")
+    return ", ".join(said)

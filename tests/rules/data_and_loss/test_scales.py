@@ -1,0 +1,52 @@
+"""`unnormalized-input` and `unscaled-target` at their limits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gradscope.records import Finding, StandardizedArray
+from gradscope.rules import Parts, judge
+from tests.rules.training.made import trained
+
+
+def array(**fields: Any) -> StandardizedArray:
+    defaults: dict[str, Any] = {
+        "name": "x",
+        "is_input": True,
+        "rms": 120.0,
+        "off_center": 1.5,
+        "uneven": 1.0,
+        "steps": 100,
+        "end_without": 1.5,
+        "start": 2.0,
+        "end": 0.5,
+    }
+    return StandardizedArray(**(defaults | fields))
+
+
+def found(**fields: Any) -> list[Finding]:
+    return list(judge(Parts(training=trained(standardized=(array(**fields),))))[0])
+
+
+def test_an_input_is_told_where_the_loss_ends_twice_as_high() -> None:
+    assert found(end_without=1.01)[0].rule == "unnormalized-input"
+    assert found(end_without=0.99) == []
+    assert found(end=2.0, end_without=5.0) == []
+
+
+def test_it_is_an_error_where_the_users_steps_do_harm() -> None:
+    assert found(end_without=1.9)[0].severity.value == "warning"
+    assert found(end_without=2.1)[0].severity.value == "error"
+    assert found(end_without=math.nan)[0].severity.value == "error"
+
+
+def test_losses_below_zero_have_no_ratio() -> None:
+    assert found(start=-1.0, end=-3.0, end_without=-0.5) == []
+
+
+def test_a_target_is_told_by_the_share_of_the_loss() -> None:
+    (finding,) = found(is_input=False, end=1.0, end_without=1.9)
+    assert (finding.rule, finding.severity.value) == ("unscaled-target", "warning")
+    assert found(is_input=False, end=1.0, end_without=1.6) == []
+    assert found(is_input=False, end=1.9, end_without=2.0) == []

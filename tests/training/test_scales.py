@@ -1,0 +1,100 @@
+"""Inputs and targets far from mean 0 and standard deviation 1: only where the same training says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+from gradscope.records import Report
+from gradscope.runs.check import check_loss
+
+KEYS = jax.random.split(jax.random.key(0), 6)
+X = jax.random.normal(KEYS[0], (128, 8))
+Y = jnp.sin(X[:, :1]) + 0.5 * X[:, 1:2]
+LABELS = (Y[:, 0] > 0).astype(jnp.int32)
+
+
+def params(outputs: int = 1) -> Any:
+    return {
+        "w1": jax.random.normal(KEYS[1], (8, 32)) / 8**0.5,
+        "b1": jnp.zeros(32),
+        "w2": jax.random.normal(KEYS[2], (32, outputs)) / 32**0.5,
+        "b2": jnp.zeros(outputs),
+    }
+
+
+def output(p: Any, x: Any) -> Any:
+    return jax.nn.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
+
+
+def squared(p: Any, batch: Any) -> Any:
+    return jnp.mean((output(p, batch["x"]) - batch["y"]) ** 2)
+
+
+def entropy(p: Any, batch: Any) -> Any:
+    scores = output(p, batch["x"])
+    return optax.softmax_cross_entropy_with_integer_labels(scores, batch["label"]).mean()
+
+
+def normalizing(p: Any, batch: Any) -> Any:
+    x = batch["x"]
+    x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-5)
+    return squared(p, {"x": x, "y": batch["y"]})
+
+
+def found(loss: Any, batch: Any, optimizer: Any, outputs: int = 1) -> Report:
+    return check_loss(loss, params(outputs), batch, optimizer=optimizer)
+
+
+def told(report: Report) -> dict[str, str]:
+    return {f.rule: f.severity.value for f in report.findings if f.severity.value != "note"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "batch", "outputs", "optimizer", "severity"),
+    [
+        (squared, {"x": 100 * X, "y": Y}, 1, optax.sgd(0.05), "error"),
+        (squared, {"x": X + 50.0, "y": Y}, 1, optax.adam(1e-3), "warning"),
+        (entropy, {"x": 128 + 70 * X, "label": LABELS}, 2, optax.sgd(0.05), "warning"),
+        (squared, {"x": X * jnp.asarray([1e3, *[1.0] * 7]), "y": Y}, 1, optax.adam(1e-3), "warning"),
+    ],
+    ids=["large", "off center", "pixels", "one feature"],
+)
+def test_an_input_that_is_not_normalized(
+    loss: Any, batch: Any, outputs: int, optimizer: Any, severity: str
+) -> None:
+    report = found(loss, batch, optimizer, outputs)
+    assert told(report) == {"unnormalized-input": severity}
+    assert "The input `x` is not normalized" in report.findings[0].message
+
+
+def test_a_target_that_is_not_scaled() -> None:
+    report = found(squared, {"x": X, "y": 3e5 + 1e5 * Y}, optax.adam(1e-3))
+    assert told(report) == {"unscaled-target": "warning"}
+    assert "The target `y` is not scaled" in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("loss", "batch"),
+    [
+        (squared, {"x": X, "y": Y}),
+        (squared, {"x": 2 * X + 1, "y": 3 * Y - 2}),
+        (normalizing, {"x": 1e3 * X + 500.0, "y": Y}),
+    ],
+    ids=["standard", "nearly", "normalized inside"],
+)
+def test_healthy_scales(loss: Any, batch: Any) -> None:
+    assert told(found(loss, batch, optax.adam(1e-2))) == {}
+
+
+def test_numbers_that_no_product_sees_and_labels_are_no_inputs() -> None:
+    def weighted(p: Any, batch: Any) -> Any:
+        errors = (output(p, batch["x"]) - batch["y"]) ** 2
+        return jnp.sum(batch["weight"] * errors) / jnp.sum(batch["weight"])
+
+    weights = 1000.0 + jax.random.uniform(KEYS[3], (128, 1))
+    assert told(found(weighted, {"x": X, "y": Y, "weight": weights}, optax.adam(1e-2))) == {}
