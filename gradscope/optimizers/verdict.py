@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from gradscope.optimizers.curves import ENOUGH_SEEDS
 from gradscope.optimizers.results import written
 from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
-ENOUGH_SEEDS = 5
-"""With two seeds a difference must be a dozen times its spread to be significant; with five, about twice."""
+
+@dataclass(frozen=True)
+class EarlyEnd:
+    """Why not everything was measured."""
+
+    missing: Sequence[str]
+    """The optimizers of which nothing is known."""
+    budget_s: float | None
+    """The budget that was spent; `None` for Ctrl-C."""
+
+    @property
+    def sentence(self) -> str:
+        spent = self.budget_s
+        end = "The comparison was interrupted" if spent is None else f"The budget of {spent:.0f} s was spent"
+        return (
+            f"{end}; not measured: {', '.join(self.missing)}."
+            if self.missing
+            else f"{end} before the last runs."
+        )
 
 
 def recommendation(comparison: Comparison) -> str:
@@ -43,8 +62,6 @@ def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) 
     """Sentences below the table. `noisy`: the loss of a step depends on its batch or its key. `batches`: the
     number in one pass, where a pass ended."""
     best = comparison.best
-    if not comparison.complete:
-        yield "The comparison was interrupted; the optimizers that are missing were not measured."
     if best is None:
         yield "No optimizer lowered the loss. Run `gradscope check` on the same target."
         return

@@ -112,6 +112,8 @@ class Comparison:
     """AlgoPerf: integral of the performance profile of time to target over ratios from 1 to 4, in [0, 1]."""
     complete: bool = True
     """False where it was interrupted: of some optimizers nothing is known."""
+    budget_spent_s: float | None = None
+    """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
 
     @property
     def best(self) -> Contestant | None:
