@@ -18,6 +18,7 @@ from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import median, profile_scores, window_of
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
+from gradscope.optimizers.floor import falls_without_end
 from gradscope.optimizers.planning import keeps_runs, readable
 from gradscope.optimizers.search import SearchSettings, completed_runs, grid_around, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
@@ -158,11 +159,13 @@ def _comparison(
     steps, feeds = setup.plan.steps, setup.feeds
     window = window_of(steps)
     start = _start(found)
-    best = min((results.end_at_best(m, steps) for m in found), default=math.inf)
+    lacks_floor = any(falls_without_end(m.runs) for m in found)
+    ends = () if lacks_floor else (results.end_at_best(m, steps) for m in found)
+    best = min(ends, default=math.inf)
     target = results.target_of(best, start) if request.target is None else request.target
     stored = sum(int(weight.size) * weight.dtype.itemsize for weight in feeds[0].weights)
     scale = results.RankingScale(steps, window, start, target, stored, results.worst_of(best, start))
-    rows = results.ranked([results.contestant(m, scale) for m in found], start)
+    rows = results.ranked([results.contestant(m, scale) for m in found], -math.inf if lacks_floor else start)
     times = {row.name: results.seconds_by_seed(row, window, target) for row in rows}
     comparison = Comparison(
         contestants=tuple(rows),
@@ -183,6 +186,7 @@ def _comparison(
         users=known.YOURS if problem.optimizer is not None else None,
         profile_scores=profile_scores(times),
         complete=early is None,
+        lacks_floor=lacks_floor,
         budget_spent_s=None if early is None else early.budget_s,
     )
     comparison = replace(

@@ -117,16 +117,18 @@ def plan(wanted: CompareOptions, work: Work, budget: Budget) -> RunPlan:
 
 
 def _too_small(work: Work, least: RunPlan, wanted: CompareOptions, budget: Budget) -> GradscopeError:
-    needed = budget.passed + work.seconds(least, wanted.exhaustive)
+    needed = budget.passed + work.seconds(least, wanted.exhaustive, grown=0)
+    ample = budget.passed + work.seconds(least, wanted.exhaustive)
     count = work.tuned + work.fixed
     optimizers = f"{count} optimizers" if count > 1 else "1 optimizer"
+    limit = readable(budget.seconds)
     own = wanted.steps is not None and wanted.seeds is not None and wanted.grid is not None
     return GradscopeError(
-        f"{optimizers} take about {readable(needed)}, more than the budget of {readable(budget.seconds)}.",
+        f"{optimizers} take {readable(needed)} or longer, more than the budget of {limit}.",
         why=f"A step takes {work.step_s * 1e3:.3g} ms and compiling an optimizer {work.compile_s:.1f} s; "
         f"{'as many as you ask for' if own else 'the fewest that say anything'} are {least.steps} steps from "
         f"{least.seeds} seeds at {least.grid} learning rates. {budget.passed:.0f} s have passed already.",
-        fix=f"Give --budget {_rounded_up(needed)}, or name fewer optimizers: --optimizers adam,sgd.",
+        fix=f"Give --budget {_rounded_up(ample)}, or name fewer optimizers: --optimizers adam,sgd.",
         slug="budget-too-small",
     )
 

@@ -20,6 +20,7 @@ from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import ROUNDING, Floats, median
 from gradscope.optimizers.engines import Stepwise, TrainingRun
 from gradscope.optimizers.feed import Feed, feed_of
+from gradscope.optimizers.floor import NO_FLOOR, ramps_without_end
 from gradscope.optimizers.results import written
 from gradscope.optimizers.setup import require_finite
 from gradscope.optimizers.training import Training, fitted
@@ -65,9 +66,10 @@ def find_rate(
     readings = [_trimmed(test) for test in tests]
     lowest = [_two_digits(rates[int(np.argmin(losses))] / 10.0) for rates, losses in readings]
     suggestion = _two_digits(median(lowest))
+    usable = any(map(_fell, tests)) and not ramps_without_end(tests)
     return RateSearch(
         optimizer=candidate.name,
-        code=candidate.code.format(rate=written(suggestion)) if any(map(_fell, tests)) else "",
+        code=candidate.code.format(rate=written(suggestion)) if usable else "",
         suggestion=suggestion,
         low=min(lowest),
         high=max(lowest),
@@ -143,6 +145,9 @@ def _warning(lowest: Sequence[float], tests: Sequence[RangeTest], steps: int) ->
         return (
             "The loss never fell, so no learning rate can be suggested. Run `gradscope check` on the target."
         )
+    if ramps_without_end(tests):
+        fell = "The loss fell faster the higher the learning rate, up to the highest one, and far below zero."
+        return f"{fell} {NO_FLOOR}"
     if max(lowest) > 10.0 * min(lowest):
         return (
             "The seeds differ by more than a factor of ten: check the suggestion with `compare-optimizers`."

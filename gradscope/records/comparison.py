@@ -61,7 +61,7 @@ class Contestant:
     """Share of the best's improvement that is lost at a tenth of the best rate; `None` if not measured."""
     loss_at_tenfold: float | None
     diverged_share: float
-    """Of all its trials."""
+    """Of its trials at `learning_rate`."""
     tied_with_best: bool | None
     """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
     nothing lowered the loss."""
@@ -112,14 +112,22 @@ class Comparison:
     """AlgoPerf: integral of the performance profile of time to target over ratios from 1 to 4, in [0, 1]."""
     complete: bool = True
     """False where it was interrupted: of some optimizers nothing is known."""
+    lacks_floor: bool = False
+    """The loss fell far below zero, no slower toward the end and faster the higher the learning rate: the
+    lowest loss means nothing, and no optimizer is called the best."""
     budget_spent_s: float | None = None
     """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
 
     @property
     def best(self) -> Contestant | None:
-        """The first in rank, where any optimizer lowered the loss."""
-        first = self.contestants[0] if self.contestants else None
+        """The first in rank, where any optimizer lowered a loss that has a floor."""
+        first = self.contestants[0] if self.contestants and not self.lacks_floor else None
         return first if first and first.final_loss < self.initial_loss else None
+
+    @property
+    def undecided(self) -> tuple[Contestant, ...]:
+        """Those that the seeds cannot tell from the first in rank."""
+        return tuple(row for row in self.contestants if row.tied_with_best)
 
     @property
     def own(self) -> Contestant | None:

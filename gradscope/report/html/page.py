@@ -163,13 +163,14 @@ def _suggested(found: RateSearch) -> tuple[str, str]:
 def _best(found: Comparison) -> tuple[str, str]:
     best = found.best
     if best is None:
-        return "none", f"None of {units.counted(len(found.contestants), 'optimizer')} lowers the loss."
+        why = words.without_best(found)
+        return "none", f"{why[0].upper()}{why[1:]}."
     rate = ""
     if best.learning_rate is not None:
         rate = f" at a learning rate of {units.number(best.learning_rate)}"
     kind = "Validation loss" if found.validated else "Loss"
     loss = f"{kind} {units.number(best.score(found.validated))}{rate}"
-    return best.name, f"{loss}, best of {units.counted(len(found.contestants), 'optimizer')}."
+    return best.name, f"{loss}, {words.standing(found)}."
 
 
 def _headline(word: str, style: str, about: str, level: int) -> Html:
