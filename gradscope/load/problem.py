@@ -102,11 +102,15 @@ class Problem:
             validation_batch=checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
-            notes=(
-                *notes,
-                *(model.notes if model else ()),
-                *conversion_notes(params, "params"),
-                *_data_notes(arguments, source, first),
+            notes=tuple(
+                dict.fromkeys(
+                    (
+                        *notes,
+                        *(model.notes if model else ()),
+                        *conversion_notes(params, "params"),
+                        *_data_notes(arguments, source, first),
+                    )
+                )
             ),
             _loss=loss,
             _opened=model,

@@ -116,6 +116,10 @@ class Adapter:
         """The optax transform in an optimizer object of this framework, or `None`."""
         return None
 
+    def optimizer_state(self, value: Any) -> Any:
+        """The state that an object which holds a transform holds beside it, or `None`."""
+        return None
+
 
 def wrapped_functions(function: Any) -> Iterator[Any]:
     """A function and those it wraps, the outermost first."""

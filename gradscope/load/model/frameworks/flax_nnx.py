@@ -48,6 +48,9 @@ class FlaxNNX(Adapter):
     def transform_of(self, value: Any) -> Any:
         return value.tx if isinstance(value, nnx.Optimizer) else None
 
+    def optimizer_state(self, value: Any) -> Any:
+        return value.opt_state
+
     def loss_of(self, function: Any) -> Any:
         (*_, last) = wrapped_functions(function)
         code = getattr(last, "__code__", None)

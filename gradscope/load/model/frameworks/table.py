@@ -97,8 +97,16 @@ def loss_of(function: Any) -> Any:
 
 def transform_of(value: Any) -> Any:
     """The optax transform in a framework's own optimizer object, or `None`."""
-    found = (adapter.transform_of(value) for adapter in adapters())
-    return next((transform for transform in found if transform is not None), None)
+    return transform_and_state(value)[0]
+
+
+def transform_and_state(value: Any) -> tuple[Any, Any]:
+    """The optax transform in a framework's own object and its state; `None` for what is not there."""
+    for adapter in adapters():
+        transform = adapter.transform_of(value)
+        if transform is not None:
+            return transform, adapter.optimizer_state(value)
+    return None, None
 
 
 def title_of_class(value: Any) -> str | None:
