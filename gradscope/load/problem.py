@@ -46,6 +46,8 @@ class Problem:
     calls (Linen, Haiku) once it was traced."""
     optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
+    optimizer_holder: Any
+    """The object that `optimizer` was taken from: it itself, or one of a framework."""
     candidates: Mapping[str, Callable[[Any], Any]]
     """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
@@ -98,6 +100,7 @@ class Problem:
             model=object_given,
             kinds=dict(model.kinds) if model else {},
             optimizer=checked_optimizer(optimizer if optimizer is not None or not model else model.optimizer),
+            optimizer_holder=optimizer,
             candidates=checked_candidates(candidates),
             validation_batch=checked_batch(validation_batch, "validation_batch"),
             seed=seed,

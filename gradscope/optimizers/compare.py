@@ -19,6 +19,7 @@ from gradscope.optimizers.curves import median, profile_scores, window_of
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.floor import falls_without_end
+from gradscope.optimizers.frozen import around, assigned, frozen_leaves, note
 from gradscope.optimizers.planning import keeps_runs, readable
 from gradscope.optimizers.search import SearchSettings, completed_runs, grid_around, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
@@ -49,8 +50,10 @@ def compare(
     program = first.program()
     contestants = _candidates(request, problem)
     # Before anything is compiled: an optimizer that cannot train the problem ends the run.
-    trainings = [fitted(training_of(program, first, candidate, request, 1)) for candidate in contestants]
+    frozen = () if problem.optimizer is None else frozen_leaves(first, problem.optimizer)
+    trainings = [fitted(training_of(program, first, each, request, frozen)) for each in contestants]
     setup = prepared(start, request, program, first, contestants, budget, progress)
+    setup = replace(setup, frozen=frozen)
     found: list[results.OptimizerRuns] = []
     for training, say in _with_progress(trainings, setup.plan.estimate_s, progress):
         share = budget.left / (len(trainings) - len(found))
@@ -196,8 +199,17 @@ def _comparison(
     said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)
     ended = () if early is None else (early.sentence,)
     cut = _cut([m.candidate.name for m in found if m.cut])
-    notes = (*ended, *setup.plan.notes, *_left_out(setup), *cut, *said)
-    return replace(comparison, recommendation=recommendation(comparison), reasons=notes)
+    frozen = filter(None, [note(setup.program, setup.frozen)])
+    notes = (*ended, *setup.plan.notes, *_left_out(setup), *cut, *frozen, *said)
+    return replace(comparison, recommendation=_line(comparison, setup, problem), reasons=notes)
+
+
+def _line(comparison: Comparison, setup: SharedSetup, problem: Problem) -> str:
+    """What to paste; empty where no optimizer is the best."""
+    code = recommendation(comparison)
+    if not code or comparison.best is comparison.own:
+        return code
+    return assigned(around(code, setup.feeds[0], setup.frozen), problem)
 
 
 def _cut(names: Sequence[str]) -> Iterator[str]:

@@ -56,6 +56,8 @@ class SharedSetup:
     """The gradient of the loss, compiled for steps that are called one by one."""
     compiled: int
     """Number of programs compiled so far."""
+    frozen: Sequence[bool] = ()
+    """The weights that the user's optimizer does not train."""
 
     def engine(self, training: Training, rates: int) -> Engine:
         if self.plan.engine == "step" or self.table is None:
@@ -104,12 +106,16 @@ def prepared(
 
 
 def training_of(
-    program: Program, feed: Feed, candidate: CandidateOptimizer, request: CompareOptions, steps: int
+    program: Program,
+    feed: Feed,
+    candidate: CandidateOptimizer,
+    request: CompareOptions,
+    frozen: Sequence[bool] = (),
 ) -> Training:
-    """The user's own optimizer is trained unchanged, with its own schedule and clipping."""
+    """The user's own optimizer is trained unchanged, with its own schedule, clipping and frozen part."""
     if candidate.unchanged:
         return Training(program, feed, candidate)
-    return Training(program, feed, candidate, schedule_named(request.schedule, steps), request.clip)
+    return Training(program, feed, candidate, schedule_named(request.schedule, 1), request.clip, frozen)
 
 
 def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, float]:

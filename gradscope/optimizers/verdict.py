@@ -37,7 +37,7 @@ class EarlyEnd:
 
 
 def recommendation(comparison: Comparison) -> str:
-    """The line of code that makes the first in rank; empty where no optimizer lowered the loss."""
+    """The code that makes the first in rank; empty where no optimizer lowered the loss."""
     best = comparison.best
     if best is None:
         return ""
@@ -46,7 +46,7 @@ def recommendation(comparison: Comparison) -> str:
     code = _scheduled(best, comparison)
     if comparison.clip is not None:
         code = f"optax.chain(optax.clip_by_global_norm({comparison.clip:g}), {code})"
-    return f"optimizer = {code}"
+    return code
 
 
 def _scheduled(best: Contestant, comparison: Comparison) -> str:

@@ -169,3 +169,15 @@ class RateSearch:
     warning: str = ""
     is_factor: bool = False
     """The rates are factors before the updates of the user's own optimizer."""
+    line: str = ""
+    """What to paste: `code` in the form of the file; the learning rate alone, where the user's own optimizer
+    has one."""
+    own_rate: float | None = None
+    """The constant learning rate of the user's own optimizer, where it is known."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The suggestion as a learning rate: `suggestion` may be a factor before one that is not known."""
+        if not self.is_factor:
+            return self.suggestion
+        return None if self.own_rate is None else float(f"{self.suggestion * self.own_rate:.2g}")

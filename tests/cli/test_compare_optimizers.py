@@ -151,7 +151,7 @@ def test_a_saved_comparison_is_shown_again_as_it_was(run: Run, comparing: StandI
 
 def test_quiet_leaves_the_verdict_and_the_line_to_paste(run: Run, comparing: StandIn) -> None:
     result = run("compare-optimizers", "model.py", "--quiet")
-    assert "best of 4" in result.out
+    assert "lowest of 4" in result.out
     assert "optax.adam(0.01)" in result.out
     assert "steps to" not in result.out
 

@@ -154,10 +154,13 @@ def _header(report: Report, frame: Frame) -> Html:
     )
 
 
+def _rate(found: RateSearch) -> str:
+    rate = found.learning_rate
+    return units.number(found.suggestion if rate is None else rate)
+
+
 def _suggested(found: RateSearch) -> tuple[str, str]:
-    return (
-        (units.number(found.suggestion), words.suggestion(found)) if found.code else ("none", found.warning)
-    )
+    return (_rate(found), words.suggestion(found)) if found.code else ("none", found.warning)
 
 
 def _best(found: Comparison) -> tuple[str, str]:

@@ -158,11 +158,22 @@ def median(values: Sequence[float]) -> float:
     return middle if math.isinf(middle) else statistics.median(values)
 
 
+def pasted(found: RateSearch) -> str:
+    """The line to paste."""
+    return found.line or f"optimizer = {found.code}"
+
+
 def suggestion(found: RateSearch) -> str:
     seeds = units.counted(len(found.tests), "seed")
-    whose = "before the updates of your optimizer" if found.is_factor else f"for {found.optimizer}"
+    shown = units.number(found.suggestion)
+    if found.is_factor and found.learning_rate is not None:
+        lead = f"A learning rate of {units.number(found.learning_rate)}, {shown} times that of your optimizer"
+    elif found.is_factor:
+        lead = f"{shown} times the learning rate of your optimizer, as a factor before its updates"
+    else:
+        lead = f"A learning rate of {shown} for {found.optimizer}"
     return (
-        f"{units.number(found.suggestion)} {whose}: a tenth of the {'factor' if found.is_factor else 'rate'} "
+        f"{lead}: a tenth of the {'factor' if found.is_factor else 'rate'} "
         f"with the lowest smoothed loss, median of {seeds} ({units.number(found.low)} to "
         f"{units.number(found.high)})."
     )

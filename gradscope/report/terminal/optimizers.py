@@ -8,7 +8,7 @@ from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.optimizers import columns, facts, standing, suggestion, without_best
+from gradscope.report.shared.optimizers import columns, facts, pasted, standing, suggestion, without_best
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import fold, paragraph, width_of
@@ -83,7 +83,7 @@ def rate_search(found: RateSearch, view: View) -> list[Line]:
         lines += paragraph(found.warning, view.at_most(PROSE), 0, "warning")
     if not found.code:
         return lines
-    return [*lines, [], *_pasted(f"optimizer = {found.code}", view)]
+    return [*lines, [], *_pasted(pasted(found), view)]
 
 
 def _pasted(code: str, view: View) -> list[Line]:

@@ -116,6 +116,11 @@ class Adapter:
         """The optax transform in an optimizer object of this framework, or `None`."""
         return None
 
+    def assignment(self, value: Any, code: str) -> str | None:
+        """The line that gives a file with `value`, an optimizer object or a model, the transform that `code`
+        makes; `None` where this framework has no form of its own."""
+        return None
+
     def optimizer_state(self, value: Any) -> Any:
         """The state that an object which holds a transform holds beside it, or `None`."""
         return None

@@ -48,6 +48,13 @@ class FlaxNNX(Adapter):
     def transform_of(self, value: Any) -> Any:
         return value.tx if isinstance(value, nnx.Optimizer) else None
 
+    def assignment(self, value: Any, code: str) -> str | None:
+        if not (isinstance(value, nnx.Optimizer) or (isinstance(value, nnx.Module) and self.is_model(value))):
+            return None
+        wrt = getattr(value, "wrt", nnx.Param)
+        name = wrt.__name__ if isinstance(wrt, type) else "Param"
+        return f"optimizer = nnx.Optimizer(model, {code}, wrt=nnx.{name})"
+
     def optimizer_state(self, value: Any) -> Any:
         return value.opt_state
 

@@ -109,6 +109,17 @@ def transform_and_state(value: Any) -> tuple[Any, Any]:
     return None, None
 
 
+def assignment_of(code: str, *holders: Any) -> str:
+    """The line that gives a file the optimizer that `code` makes, in the form of the first of `holders` (its
+    optimizer, its model) that has one."""
+    for holder in holders:
+        for adapter in adapters() if holder is not None else ():
+            line = adapter.assignment(holder, code)
+            if line is not None:
+                return line
+    return f"optimizer = {code}"
+
+
 def title_of_class(value: Any) -> str | None:
     """The framework whose model class `value` is, or `None`."""
     if not isinstance(value, type):

@@ -47,6 +47,9 @@ class TrainState(Adapter):
     def transform_of(self, value: Any) -> Any:
         return _transform(value) if self.is_model(value) else None
 
+    def assignment(self, value: Any, code: str) -> str | None:
+        return f"tx = {code}" if self.is_model(value) else None
+
     def optimizer_state(self, value: Any) -> Any:
         return value.opt_state
 
