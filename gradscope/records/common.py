@@ -9,6 +9,8 @@ Number = float | int | str
 
 
 class Severity(StrEnum):
+    """How grave a finding is."""
+
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"

@@ -129,6 +129,7 @@ def check_loss(
     too. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.load.problem import Problem
+    from gradscope.trace.compiling import programs_kept
 
     problem = (
         loss_fn
@@ -153,7 +154,8 @@ def check_loss(
         limits=limits or {},
         verified=verified,
     )
-    return check_problem(problem, options, target=problem.name)
+    with programs_kept():
+        return check_problem(problem, options, target=problem.name)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ def verify_loss(
     those of `check`. Raises `GradscopeError` where the loss cannot be run.
     """
     from gradscope.load.problem import Problem
+    from gradscope.trace.compiling import programs_kept
 
     problem = (
         loss_fn
@@ -115,9 +116,10 @@ def verify_loss(
             given=given,
         )
     )
-    return verify_problem(
-        problem, target=problem.name, directions=directions, per_element=per_element, limits=limits
-    )
+    with programs_kept():
+        return verify_problem(
+            problem, target=problem.name, directions=directions, per_element=per_element, limits=limits
+        )
 
 
 def _require(directions: int, per_element: int) -> None:
