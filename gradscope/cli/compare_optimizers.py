@@ -24,7 +24,7 @@ EPILOG = examples(
     "gradscope compare-optimizers model.py --budget 30s --save run.json",
     "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
 )
-TUNING = "Tuning"
+TUNING = "What is compared"
 TRAINING = "Training"
 
 Optimizers = Annotated[

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from gradscope import rules
-from gradscope.cli import completion, error_pages, screen
-from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
+from gradscope.cli import completion, error_pages, pager, screen
+from gradscope.cli.options import OUTPUT, PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.rules.registry import unknown
@@ -38,7 +38,22 @@ Name = Annotated[
 ]
 
 
-def explain(name: Name, format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:
+NoPager = Annotated[
+    bool,
+    typer.Option(
+        "--no-pager",
+        help="Write the page at once; otherwise one longer than the screen is shown with $PAGER, or less.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def explain(
+    name: Name,
+    format: PageFormat = "terminal",
+    color: ColorMode = Color.AUTO,
+    no_pager: NoPager = False,
+) -> None:
     """Explain a rule (what it measures, what it means, what to do) or an error message."""
     check_format(format, PAGE_FORMATS)
     entry = _entry(name)
@@ -46,7 +61,8 @@ def explain(name: Name, format: PageFormat = "terminal", color: ColorMode = Colo
         screen.emit(json.dumps({"format": FORMAT, **entry}, indent=1, allow_nan=False) + "\n")
     else:
         ((_, found),) = entry.items()
-        screen.emit(page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color)))
+        text = page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color))
+        pager.show(text, paged=not no_pager)
 
 
 def _entry(name: str) -> dict[str, dict[str, object]]:
