@@ -1,4 +1,4 @@
-"""`gradscope explain NAME`: the page of a rule, or the section on an error."""
+"""`gradscope explain NAME`: the page of a rule, the section on an error, or how to read the table."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ EPILOG = examples(
     "gradscope explain vanishing-gradient",
     "gradscope explain non-finite > non-finite.md",
     "gradscope explain no-batches",
+    "gradscope explain table",
 )
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
@@ -31,7 +32,8 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A rule that `gradscope rules` lists, or the name that an error message ends with.",
+        help="A rule that `gradscope rules` lists, the name that an error message ends with, or table: how "
+        "to read the table of layers.",
         show_default=False,
         autocompletion=completion.rule,
     ),
@@ -54,7 +56,7 @@ def explain(
     color: ColorMode = Color.AUTO,
     no_pager: NoPager = False,
 ) -> None:
-    """Explain a rule (what it measures, what it means, what to do) or an error message."""
+    """Explain a rule (what it measures, what it means, what to do), an error message, or the table."""
     check_format(format, PAGE_FORMATS)
     entry = _entry(name)
     if format == "json":
@@ -66,14 +68,16 @@ def explain(
 
 
 def _entry(name: str) -> dict[str, dict[str, object]]:
-    """The rule or the error of this name, as JSON has it. Raises `GradscopeError` where there is neither."""
+    """What is known by this name, as JSON has it. Raises `GradscopeError` where nothing is."""
     known = {rule.name: rule for rule in rules.all_rules()}
     if name in known:
         return {"rule": {**described(known[name]), "page": known[name].page}}
+    if name == error_pages.TABLE and (text := error_pages.table()):
+        return {"page": {"name": "How to read the table of layers", "page": text}}
     errors = error_pages.sections()
     if name in errors:
         return {"error": {"name": name, "page": errors[name]}}
-    raise unknown("rule or error", name, [*known, *errors])
+    raise unknown("rule or error", name, [*known, *errors, error_pages.TABLE])
 
 
 def page(name: str, text: str, color: bool) -> str:

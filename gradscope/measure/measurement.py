@@ -116,9 +116,8 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [reading for batch in by_batch for reading in batch]
-    updates = [
-        of_leaf(sample.updates[leaf]) for sample in taken.samples if sample.updates for leaf in group.leaves
-    ]
+    weight = max(range(len(leaves)), key=lambda place: (weights[place].count, len(leaves[place].shape)))
+    own = [of_leaf(sample.updates[group.leaves[weight]]) for sample in taken.samples if sample.updates]
     nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
     sites = [site for site, _ in row.uses]
@@ -128,11 +127,11 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
         source=source,
-        weight_rms=pooled(RMS, weights),
-        gradient_rms=pooled(RMS, gradients),
+        weight_rms=pooled(RMS, [weights[weight]]),
+        gradient_rms=pooled(RMS, [batch[weight] for batch in by_batch]),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
         gradient_max=pooled(MAX, gradients),
-        update_rms=pooled(RMS, updates) if updates else None,
+        update_rms=pooled(RMS, own) if own else None,
         gradient_zero_share=None if nonzero is None else 1.0 - nonzero,
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
         **_output(taken, row),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from gradscope.records import BaselineResult, BaselineStatus, Finding, Report, Source, TargetError
+from gradscope.report.html import rule_pages
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -29,11 +32,15 @@ def findings(report: Report, frame: Frame) -> Html:
     """All of them, the gravest first."""
     found = ranked(report.findings)
     places = {layer.name: index for index, layer in enumerate(report.flow.layers if report.flow else ())}
-    listing = tag("ol", *(_finding(each, places, frame) for each in found)) if found else NOTHING
+    pages = rule_pages.known(found)
+    listing = tag("ol", *(_finding(each, places, pages, frame) for each in found)) if found else NOTHING
     return frame.section("findings", "Findings", listing, _baseline(report.baseline, frame))
 
 
-def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
+def _finding(finding: Finding, places: dict[str, int], pages: Container[str], frame: Frame) -> Html:
+    name: str = finding.rule
+    if name in pages:
+        name = tag("a", name, href=f"#{rule_pages.anchor(name, frame)}")
     severity = finding.severity.value
     known = " known" if finding.baseline_status is BaselineStatus.UNCHANGED else ""
     return tag(
@@ -41,7 +48,7 @@ def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
         tag(
             "article",
             frame.heading(
-                2, tag("span", severity, class_=severity), " ", finding.rule, *_where(finding, places, frame)
+                2, tag("span", severity, class_=severity), " ", name, *_where(finding, places, frame)
             ),
             _status(finding),
             tag("p", prose(finding.message)),

@@ -15,6 +15,7 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, t
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
+from gradscope.report.html.rule_pages import rule_pages
 from gradscope.report.shared import optimizers as words, targets, units
 from gradscope.report.shared.folding import flags_by_layer
 from gradscope.report.shared.wording import headline
@@ -118,6 +119,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),
+        rule_pages(report.findings, frame),
         environment(report, frame),
     ]
 
