@@ -34,6 +34,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Lines of the user's code around one that a finding names, as they were when it was found."""
+
+    file: str
+    first: int
+    """The number of the first of `lines`."""
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """Something that was not judged, and why: shown by every reporter."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradscope import display
 from gradscope.records.baseline import BaselineResult
-from gradscope.records.common import Severity, Skipped
+from gradscope.records.common import Excerpt, Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
@@ -81,6 +81,8 @@ class Report:
     """The rules that judged it: where one is silent about a layer, that layer has passed it."""
     left_out: tuple[str, ...] = ()
     """Rules that could have judged it and were not asked to: by `--select` or `--ignore`."""
+    excerpts: tuple[Excerpt, ...] = ()
+    """The lines around those that the findings name, where the files could be read."""
 
     @property
     def verdict(self) -> str:

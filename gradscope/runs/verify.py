@@ -16,6 +16,7 @@ from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.runs.check import Limits
 from gradscope.runs.common import tool
+from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -76,6 +77,7 @@ def verify_problem(
         skipped=skipped,
         timing=Timing(load_s).plus(found.timing),
         rules=judging(parts, skipped=skipped),
+        excerpts=excerpts(findings),
     )
 
 

@@ -12,6 +12,7 @@ from gradscope.records import (
     BaselineResult,
     BaselineStatus,
     ElementCheck,
+    Excerpt,
     FailureKind,
     GradientCheck,
     Histogram,
@@ -412,3 +413,15 @@ def test_labels_at_the_ends_of_an_axis_stay_inside() -> None:
     assert 'class="start"' in tick("0", 0.0, "0")
     assert 'class="end"' in tick("200", 100.0, "100")
     assert "class" not in tick("100", 50.0, "50")
+
+
+def test_the_line_of_a_finding_stands_among_its_neighbours() -> None:
+    finding = replace(broken().findings[0], source=Source("m.py", 12, "h = f(x)"))
+    around = Excerpt("m.py", 11, ("    def f(x):", "        h = f(x)", "        return <h>"))
+    page = of(replace(broken(), findings=(finding,), excerpts=(around,)))
+    assert '<span class="beside"><span class="line-number">11</span><code>def f(x):</code></span>' in page
+    assert '<span><span class="line-number">12</span><code>    h = f(x)</code></span>' in page
+    assert "return &lt;h&gt;" in page
+    alone = of(replace(broken(), findings=(finding,)))
+    assert '<span class="line-number">12</span><code>h = f(x)</code>' in alone
+    assert 'class="beside"' not in alone
