@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gradscope.errors import GradscopeError as GradscopeError
     from gradscope.integrations.assert_healthy import assert_healthy as assert_healthy
+    from gradscope.integrations.saved import diff as diff, load_report as load_report
     from gradscope.load.problem import Problem as Problem
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
     from gradscope.runs.check import check_loss as check
@@ -27,6 +28,8 @@ _HOME = {
     "verify": ("gradscope.runs.verify", "verify_loss"),
     "compare_optimizers": ("gradscope.runs.optimizers", "compare_loss"),
     "find_lr": ("gradscope.runs.optimizers", "find_loss_rate"),
+    "diff": ("gradscope.integrations.saved", "diff"),
+    "load_report": ("gradscope.integrations.saved", "load_report"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -43,7 +46,9 @@ __all__ = [
     "assert_healthy",
     "check",
     "compare_optimizers",
+    "diff",
     "find_lr",
+    "load_report",
     "verify",
 ]
 
@@ -52,11 +57,14 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'gradscope' has no attribute {name!r}")
     module, attribute = _HOME[name]
-    return getattr(import_module(module), attribute)
+    found = getattr(import_module(module), attribute)
+    if attribute != name:  # `help` and tracebacks call it as the user does
+        found.__module__, found.__name__, found.__qualname__ = __name__, name, name
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])
 
 
 def _shown_by(name: str) -> Any:
@@ -64,4 +72,15 @@ def _shown_by(name: str) -> Any:
     return lambda report: getattr(import_module("gradscope.report.display"), name)(report)
 
 
-set_display(text=_shown_by("as_text"), html=_shown_by("as_html"))
+def _save(report: Any, path: str) -> None:
+    import_module("gradscope.integrations.saved").save(report, path)
+
+
+set_display(
+    text=_shown_by("as_text"),
+    html=_shown_by("as_html"),
+    page=_shown_by("as_page"),
+    json=_shown_by("as_json"),
+    changes=_shown_by("as_changes"),
+    save=_save,
+)

@@ -1,6 +1,7 @@
-"""How a report shows itself where it is printed, or stands last in a cell of a notebook.
+"""How a report shows itself where it is printed, stands last in a cell of a notebook, or is written.
 
-Records know nothing of `report/`: `gradscope/__init__.py` names here the functions that render them.
+Records know nothing of `report/` and `serialization/`: `gradscope/__init__.py` names here the functions that
+render and write them.
 """
 
 from __future__ import annotations
@@ -8,18 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Show = Callable[[Any], str]
-_hooks: dict[str, Show] = {"text": repr, "html": repr}
+_hooks: dict[str, Callable[..., Any]] = {}
 
 
-def set_display(text: Show, html: Show) -> None:
+def set_display(**functions: Callable[..., Any]) -> None:
     """Called once, when `gradscope` is imported; the functions import what they need when they are called."""
-    _hooks.update(text=text, html=html)
+    _hooks.update(functions)
 
 
 def text_of(report: Any) -> str:
-    return _hooks["text"](report)
+    return str(_hooks["text"](report))
 
 
 def html_of(report: Any) -> str:
-    return _hooks["html"](report)
+    return str(_hooks["html"](report))
+
+
+def page_of(report: Any) -> str:
+    return str(_hooks["page"](report))
+
+
+def json_of(report: Any) -> str:
+    return str(_hooks["json"](report))
+
+
+def changes_of(changes: Any) -> str:
+    return str(_hooks["changes"](changes))
+
+
+def save(report: Any, path: str) -> None:
+    _hooks["save"](report, path)

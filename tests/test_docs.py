@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.cli.error_pages import PLACES, sections_of
+from gradscope.cli.error_pages import PLACES, sections_of, table
 from gradscope.report import FORMATS
+from gradscope.report.shared.columns import COLUMNS
 from gradscope.rules import all_rules
 from gradscope.serialization import report_json
 from tests.report.canned import broken
@@ -43,8 +44,14 @@ def test_no_error_has_the_name_of_a_rule() -> None:
 
 def test_the_wheel_has_the_page_where_explain_looks_for_it() -> None:
     built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    packaged = ROOT / built["targets"]["wheel"]["force-include"]["docs/errors.md"]
-    assert (packaged, ROOT / "docs/errors.md") == PLACES
+    included = built["targets"]["wheel"]["force-include"]
+    for page in ("errors.md", "reading-a-report.md"):
+        assert (ROOT / included[f"docs/{page}"], ROOT / "docs" / page) == tuple(p / page for p in PLACES)
+
+
+def test_the_page_on_the_table_tells_of_each_column() -> None:
+    for column in COLUMNS:
+        assert f"| {column.heading} |" in table(), column.heading
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     | {"load", "trace", "measure", "nonfinite", "verification", "training", "optimizers"}
     | {"rules", "gate", "serialization"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
-    "integrations": DATA | {"config", "gate", "load", "report", "rules", "runs", "processes"},
+    "integrations": DATA
+    | {"config", "changes", "serialization", "gate", "load", "report", "rules", "runs", "processes"},
     "cli": DATA | {"config", "changes", "gate", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
     "__init__": DATA | {"display", "load", "runs", "integrations"},

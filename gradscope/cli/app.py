@@ -26,7 +26,7 @@ from gradscope.cli import (
     surroundings,
     verify,
 )
-from gradscope.cli.help_pages import Command, Group
+from gradscope.cli.help_pages import Command, Group, usage_error
 from gradscope.errors import ExitCode, GradscopeError
 
 EPILOG = (
@@ -97,11 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:
     try:
-        app(args=arguments, prog_name="gradscope")
+        code = app(args=arguments, prog_name="gradscope", standalone_mode=False)
     except GradscopeError as error:
         sys.exit(failure.show_error(error))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
-        sys.exit(failure.show_bug(error))
-    sys.exit(ExitCode.CLEAN)
+        usage = usage_error(error)
+        sys.exit(failure.show_bug(error) if usage is None else failure.show_error(usage))
+    sys.exit(code if isinstance(code, int) else ExitCode.CLEAN)

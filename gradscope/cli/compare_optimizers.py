@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -23,7 +24,7 @@ EPILOG = examples(
     "gradscope compare-optimizers model.py --budget 30s --save run.json",
     "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
 )
-TUNING = "Tuning"
+TUNING = "What is compared"
 TRAINING = "Training"
 
 Optimizers = Annotated[
@@ -66,9 +67,9 @@ Budget = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Time budget, such as 60s or 5m: --seeds, --steps and --lr-grid are reduced until the estimated "
-        "time fits, unless they are set.",
-        show_default="120s",
+        help="Limit on the time of the whole command, such as 60s or 5m: --steps, --lr-grid and --seeds are "
+        "reduced to fit, unless they are set, and what is known by then is reported.",
+        show_default="120s, and no limit where one of those is set",
         rich_help_panel=TUNING,
     ),
 ]
@@ -132,6 +133,7 @@ def compare_optimizers(
     fail_on: FailOnRegression = None,
 ) -> None:
     """Compare optimizers on your model: loss, time, memory, sensitivity to the learning rate."""
+    begun = perf_counter()
     delivery.prepare(source_of(target))
     policed, limits, before = parsed(fail_on, against)
     terms = CompareOptions(
@@ -153,10 +155,16 @@ def compare_optimizers(
 
     prepare.prepare_process()
     with interruption_shown(), delivery.judging(target, policed) as progress:
-        report = compare(target, loading, terms, against=before, limits=limits, progress=progress)
+        report = compare(
+            target, loading, terms, against=before, limits=limits, progress=progress, begun=begun
+        )
     code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
-    if report.optimizers is not None and not report.optimizers.complete:
-        code = ExitCode.INTERRUPTED
+    found = report.optimizers
+    if found is not None and not found.complete:
+        if found.budget_spent_s is None:
+            code = ExitCode.INTERRUPTED
+        elif before is not None:  # A gate that could not be judged must not pass.
+            code = max(code, ExitCode.NOT_JUDGED)
     raise typer.Exit(code)
 
 

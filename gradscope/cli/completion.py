@@ -19,6 +19,12 @@ MOST_FOLDERS = 50
 """Looked into for one press of the key; deeper files come when more of the path is typed."""
 HARMLESS = re.compile(r"[\w./~@%+,=-]+")
 """Typer's completion for zsh evaluates what it is offered, and the one for bash does not quote it."""
+OWN_FORMATS = {
+    "rules": ("terminal", "json"),
+    "explain": ("terminal", "json"),
+    "diff": ("terminal", "json", "markdown"),
+}
+"""By command, where it shows something else than a report."""
 NEVER_TARGETS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
@@ -37,8 +43,7 @@ def policy(incomplete: str) -> list[str]:
 
 
 def format_name(ctx: typer.Context, incomplete: str) -> list[str]:
-    # These two show pages of their own, and in no other format.
-    known: Iterable[str] = ("terminal", "json") if ctx.info_name in ("rules", "explain") else FORMATS
+    known: Iterable[str] = OWN_FORMATS.get(ctx.info_name or "", FORMATS)
     return [name for name in known if name.startswith(incomplete)]
 
 

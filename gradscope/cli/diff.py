@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gradscope.changes import compare
+from gradscope.cli import completion
 from gradscope.cli.delivery import SCREEN, Delivery
 from gradscope.cli.options import (
     OUTPUT,
@@ -42,7 +43,10 @@ New = Annotated[
 Format = Annotated[
     str,
     typer.Option(
-        metavar="FORMAT", help=f"Format of the changes: {', '.join(RENDERERS)}.", rich_help_panel=OUTPUT
+        metavar="FORMAT",
+        help=f"Format of the changes: {', '.join(RENDERERS)}.",
+        rich_help_panel=OUTPUT,
+        autocompletion=completion.format_name,
     ),
 ]
 FailOnNew = Annotated[str, fail_on_option(gate_policy.NEVER)]

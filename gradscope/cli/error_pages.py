@@ -1,4 +1,5 @@
-"""The sections of docs/errors.md by their slugs: `gradscope explain SLUG` shows one without a network."""
+"""Pages of the documentation that `gradscope explain` shows without a network: the sections of docs/errors.md
+by their slugs, and how to read the table."""
 
 from __future__ import annotations
 
@@ -6,8 +7,9 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-PLACES = (PACKAGE / "errors.md", PACKAGE.parent / "docs" / "errors.md")
+PLACES = (PACKAGE, PACKAGE.parent / "docs")
 """In an installed wheel, and in a checkout."""
+TABLE = "table"
 HEADING = "### "
 
 
@@ -17,8 +19,17 @@ def sections() -> dict[str, str]:
 
     Empty where the installation was repackaged without the page.
     """
-    page = next((place for place in PLACES if place.is_file()), None)
-    return {} if page is None else sections_of(page.read_text(encoding="utf-8"))
+    return sections_of(_page("errors.md"))
+
+
+def table() -> str:
+    """The page on the table of layers, without its title; empty as `sections` may be."""
+    return _page("reading-a-report.md").partition("\n")[2].strip()
+
+
+def _page(name: str) -> str:
+    found = next((place / name for place in PLACES if (place / name).is_file()), None)
+    return "" if found is None else found.read_text(encoding="utf-8")
 
 
 def sections_of(page: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`gradscope explain NAME`: the page of a rule, or the section on an error."""
+"""`gradscope explain NAME`: the page of a rule, the section on an error, or how to read the table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from gradscope import rules
-from gradscope.cli import completion, error_pages, screen
-from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
+from gradscope.cli import completion, error_pages, pager, screen
+from gradscope.cli.options import OUTPUT, PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.rules import described
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.rules.registry import unknown
@@ -21,6 +21,7 @@ EPILOG = examples(
     "gradscope explain vanishing-gradient",
     "gradscope explain non-finite > non-finite.md",
     "gradscope explain no-batches",
+    "gradscope explain table",
 )
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
@@ -31,33 +32,52 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A rule that `gradscope rules` lists, or the name that an error message ends with.",
+        help="A rule that `gradscope rules` lists, the name that an error message ends with, or table: how "
+        "to read the table of layers.",
         show_default=False,
         autocompletion=completion.rule,
     ),
 ]
 
 
-def explain(name: Name, format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:
-    """Explain a rule (what it measures, what it means, what to do) or an error message."""
+NoPager = Annotated[
+    bool,
+    typer.Option(
+        "--no-pager",
+        help="Write the page at once; otherwise one longer than the screen is shown with $PAGER, or less.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+def explain(
+    name: Name,
+    format: PageFormat = "terminal",
+    color: ColorMode = Color.AUTO,
+    no_pager: NoPager = False,
+) -> None:
+    """Explain a rule (what it measures, what it means, what to do), an error message, or the table."""
     check_format(format, PAGE_FORMATS)
     entry = _entry(name)
     if format == "json":
         screen.emit(json.dumps({"format": FORMAT, **entry}, indent=1, allow_nan=False) + "\n")
     else:
         ((_, found),) = entry.items()
-        screen.emit(page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color)))
+        text = page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color))
+        pager.show(text, paged=not no_pager)
 
 
 def _entry(name: str) -> dict[str, dict[str, object]]:
-    """The rule or the error of this name, as JSON has it. Raises `GradscopeError` where there is neither."""
+    """What is known by this name, as JSON has it. Raises `GradscopeError` where nothing is."""
     known = {rule.name: rule for rule in rules.all_rules()}
     if name in known:
         return {"rule": {**described(known[name]), "page": known[name].page}}
+    if name == error_pages.TABLE and (text := error_pages.table()):
+        return {"page": {"name": "How to read the table of layers", "page": text}}
     errors = error_pages.sections()
     if name in errors:
         return {"error": {"name": name, "page": errors[name]}}
-    raise unknown("rule or error", name, [*known, *errors])
+    raise unknown("rule or error", name, [*known, *errors, error_pages.TABLE])
 
 
 def page(name: str, text: str, color: bool) -> str:

@@ -1,6 +1,6 @@
-"""How help pages look, and what is said of a command that there is not.
+"""How help pages look, and what is said of a command or an option that there is not.
 
-A flag stands without the type of its value, which is always a truth value.
+A flag stands without the type of its value, which is always a truth value, and so does an argument.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from gradscope.errors import GradscopeError
+from gradscope.errors import ExitCode, GradscopeError
 
+_POSSIBLE = re.compile(r" \(Possible options: (.*)\)\.?$")
 _TARGET = re.compile(r"\.py$|\.py:|^[\w.]+:\w+$|[/\\]")
 """A file, or a name in a file or a module."""
 
 
 class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
 
 class Group(TyperGroup):
@@ -33,12 +34,34 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
 
-def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
-    """Typer shows `<bool>` beside each flag, also beside `--help`, which it makes itself."""
+def usage_error(error: Exception) -> GradscopeError | None:
+    """What Typer says of a command line that it cannot read, as an error like all others; of anything else
+    `None`. Without a command the help was asked for: it is shown, as the error."""
+    say = getattr(error, "format_message", None)
+    if say is None:
+        return None
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        raise SystemExit(ExitCode.NOT_JUDGED)
+    text = _POSSIBLE.sub(r". Did you mean \1?", say().replace("Value error, ", ""))
+    command = "gradscope" if context is None else context.command_path
+    return GradscopeError(
+        text if text.endswith((".", "?")) else f"{text}.",
+        fix=f"`{command} --help` lists what it takes.",
+        slug="bad-option",
+    )
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Typer shows `<bool>` beside each flag, also beside `--help`, which it makes itself, and `<str>` beside
+    each argument, whose help says what it is."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None
     return parameters

@@ -14,7 +14,7 @@ from gradscope.cli.options import names_in
 from gradscope.errors import GradscopeError
 from gradscope.records.options import LoadOptions
 
-LOADING = "Loading"
+LOADING = "Model and data"
 Given = Mapping[str, config.Value]
 """Options by the keys of a configuration; those that were not given are absent."""
 

@@ -16,7 +16,7 @@ from gradscope.records import Policy
 from gradscope.report import FORMATS
 
 OUTPUT = "Output"
-GATE = "CI gate"
+GATE = "Exit code"
 PAGE_FORMATS = ("terminal", "json")
 """Of the commands that show pages of their own, not a report."""
 

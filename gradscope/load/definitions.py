@@ -15,7 +15,7 @@ from gradscope.load.data.sources import KeyedBatches
 from gradscope.load.message_text import did_you_mean, listed, short_repr, type_name
 from gradscope.load.model.find_optimizer import candidates_in, optimizer_in
 from gradscope.load.model.find_params import is_function, model_names, params_in
-from gradscope.load.model.frameworks.table import adapter_of, loss_of, state_of
+from gradscope.load.model.frameworks.table import adapter_of, loss_of
 from gradscope.load.problem import Problem
 from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
@@ -130,7 +130,6 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
             params,
             **given,
             optimizer=optimizer,
-            optimizer_state=_state(names, optimizer),
             candidates=candidates_in(names, notes),
             validation_batch=validation,
             seed=seed,
@@ -150,12 +149,6 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
         notes.append(f"`{loader}` is used as `{kind}`.")
         found = problem(_source(kind, {**names, kind: names[loader]}, seed))
     return found.with_factory(lambda seed: params_in(names, role, target, seed, [])) if make else found
-
-
-def _state(names: Mapping[str, Any], optimizer: Any) -> Any:
-    """What the file calls `opt_state`, beside an optimizer that holds none itself."""
-    given = None if optimizer is None or state_of(optimizer) is not None else names.get("opt_state")
-    return None if is_function(given) else given
 
 
 def _data(names: Mapping[str, Any], seed: int, notes: list[str]) -> dict[str, Any]:

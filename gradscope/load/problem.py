@@ -15,8 +15,9 @@ from gradscope.load.data.sources import checked_batch, source_of
 from gradscope.load.leaves import conversion_notes, numeric, require_floating
 from gradscope.load.message_text import short_repr, type_name
 from gradscope.load.model.frameworks.base import OpenedModel
-from gradscope.load.model.frameworks.table import loss_of, state_of, watched
+from gradscope.load.model.frameworks.table import loss_of, watched
 from gradscope.load.model.open_model import open_params
+from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
 from gradscope.load.signature.arguments import Arguments, arrange
 from gradscope.load.signature.keys import prng_key
@@ -46,8 +47,8 @@ class Problem:
     calls (Linen, Haiku) once it was traced."""
     optimizer: Any
     """An `optax.GradientTransformation`, or `None`."""
-    optimizer_state: Any
-    """A pytree with the leaves of its state, of a training that goes on; `None`: it starts anew."""
+    optimizer_holder: Any
+    """The object that `optimizer` was taken from: it itself, or one of a framework."""
     candidates: Mapping[str, Callable[[Any], Any]]
     """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
@@ -76,7 +77,6 @@ class Problem:
         batches: Any = None,
         data: Any = None,
         optimizer: Any = None,
-        optimizer_state: Any = None,
         candidates: Mapping[str, Callable[[Any], Any]] | None = None,
         validation_batch: Any = None,
         batch_size: int | None = None,
@@ -95,27 +95,26 @@ class Problem:
         loss = bound(loss_fn, model)
         object_given = params if model else None
         params = _checked_params(model.params if model else params)
-        if optimizer_state is None:
-            optimizer_state = state_of(optimizer)
-        optimizer = checked_optimizer(optimizer if optimizer is not None or not model else model.optimizer)
-        if optimizer_state is None and model and model.optimizer is optimizer:
-            optimizer_state = model.optimizer_state
         self._set(
             loss_fn=loss_fn,
             params=params,
             model=object_given,
             kinds=dict(model.kinds) if model else {},
-            optimizer=optimizer,
-            optimizer_state=optimizer_state,
+            optimizer=checked_optimizer(optimizer if optimizer is not None or not model else model.optimizer),
+            optimizer_holder=optimizer,
             candidates=checked_candidates(candidates),
             validation_batch=checked_batch(validation_batch, "validation_batch"),
             seed=seed,
             name=name,
-            notes=(
-                *notes,
-                *(model.notes if model else ()),
-                *conversion_notes(params, "params"),
-                *_data_notes(arguments, source, first),
+            notes=tuple(
+                dict.fromkeys(
+                    (
+                        *notes,
+                        *(model.notes if model else ()),
+                        *conversion_notes(params, "params"),
+                        *_data_notes(arguments, source, first),
+                    )
+                )
             ),
             _loss=loss,
             _opened=model,
@@ -220,7 +219,6 @@ class Problem:
         extra = {**self._extra, **(model.given if model else {})}
         changed = copy.copy(self)
         changed._set(params=_checked_params(model.params if model else made), _opened=model, _extra=extra)
-        changed._set(optimizer_state=None)  # it belongs to the params that were there before
         changed._set(model=made if model else None, _loss=bound(self.loss_fn, model))
         changed._set(_arguments=arrange(self.loss_fn, first, self.name, extra, model.rngs if model else None))
         return changed
@@ -229,13 +227,12 @@ class Problem:
         """This problem at other params of the same structure; `reseeded` then leaves them as they are."""
         changed = copy.copy(self)
         changed._set(params=params, notes=(*self.notes, *notes), _factory=None, factory_makes_loss=False)
-        changed._set(optimizer_state=None)
         return changed
 
-    def with_optimizer_state(self, state: Any) -> Problem:
-        """This problem in the midst of a training."""
+    def in_training(self, state: Any) -> Problem:
+        """This problem in the midst of a training of its optimizer."""
         changed = copy.copy(self)
-        changed._set(optimizer_state=state)
+        changed._set(optimizer=None if self.optimizer is None else resumed(self.optimizer, state))
         return changed
 
     @property

@@ -117,7 +117,8 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [reading for batch in by_batch for reading in batch]
-    updates = None if taken.updates is None else [of_leaf(taken.updates[leaf]) for leaf in group.leaves]
+    weight = max(range(len(leaves)), key=lambda place: (weights[place].count, len(leaves[place].shape)))
+    update = None if taken.updates is None else of_leaf(taken.updates[group.leaves[weight]])
     nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])
     sites = [site for site, _ in row.uses]
@@ -127,11 +128,11 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
         parameters=tuple(leaf.name for leaf in leaves),
         size=sum(weight.count for weight in weights),
         source=source,
-        weight_rms=pooled(RMS, weights),
-        gradient_rms=pooled(RMS, gradients),
+        weight_rms=pooled(RMS, [weights[weight]]),
+        gradient_rms=pooled(RMS, [batch[weight] for batch in by_batch]),
         gradient_norm=float(norm(norms)) / len(norms) ** 0.5,
         gradient_max=pooled(MAX, gradients),
-        update_rms=None if updates is None else pooled(RMS, updates),
+        update_rms=None if update is None else pooled(RMS, [update]),
         gradient_zero_share=None if nonzero is None else 1.0 - nonzero,
         gradient_nonfinite_share=_nonfinite_share(taken, group, row),
         **_output(taken, row),

@@ -10,51 +10,70 @@ from dataclasses import replace
 import jax
 
 from gradscope.errors import GradscopeError
+from gradscope.load.message_text import listed
 from gradscope.load.problem import Problem
 from gradscope.optimizers import candidates as known, results
+from gradscope.optimizers.budget import Budget, BudgetSpent, budget_of
 from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import median, profile_scores, window_of
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
-from gradscope.optimizers.planning import keeps_runs
+from gradscope.optimizers.floor import falls_without_end
+from gradscope.optimizers.frozen import around, assigned, frozen_leaves, note
+from gradscope.optimizers.planning import keeps_runs, readable
 from gradscope.optimizers.search import SearchSettings, completed_runs, grid_around, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
-from gradscope.optimizers.verdict import reasons, recommendation
+from gradscope.optimizers.verdict import EarlyEnd, reasons, recommendation
 from gradscope.records import Comparison
 from gradscope.records.options import SCHEDULES, VMAP, CompareOptions
 from gradscope.records.progress import Progress
 
 
 def compare(
-    start: Callable[[int], Problem], request: CompareOptions, seed: int, progress: Progress
+    start: Callable[[int], Problem],
+    request: CompareOptions,
+    seed: int,
+    progress: Progress,
+    begun: float | None = None,
 ) -> Comparison:
     """`start(seed)` gives the problem with the parameters, the order of batches and the keys of that seed.
 
-    Ctrl-C ends the comparison early: the optimizers that were measured by then are compared.
+    Ctrl-C and the end of the budget, which runs from `begun` (as `time.perf_counter` has it), end the
+    comparison early: the optimizers that were measured by then are compared.
     """
     _check(request)
+    budget = budget_of(request, begun)
     problem = start(seed)
     progress("tracing")
     first = feed_of(problem, seed)
     program = first.program()
     contestants = _candidates(request, problem)
     # Before anything is compiled: an optimizer that cannot train the problem ends the run.
-    trainings = [fitted(training_of(program, first, candidate, request, 1)) for candidate in contestants]
-    setup = prepared(start, request, program, first, len(contestants), progress)
+    frozen = () if problem.optimizer is None else frozen_leaves(first, problem.optimizer)
+    trainings = [fitted(training_of(program, first, each, request, frozen)) for each in contestants]
+    setup = prepared(start, request, program, first, contestants, budget, progress)
+    setup = replace(setup, frozen=frozen)
     found: list[results.OptimizerRuns] = []
     for training, say in _with_progress(trainings, setup.plan.estimate_s, progress):
+        share = budget.left / (len(trainings) - len(found))
         try:
-            _measure(setup, training, request, say, found)
-        except KeyboardInterrupt:
+            _measure(setup, training, request, say, share, found)
+        except (KeyboardInterrupt, BudgetSpent) as end:
+            spent = isinstance(end, BudgetSpent)
+            if not found and spent:
+                raise _nothing_measured(training.candidate.name, budget) from end
             if not found:
                 raise
-            return _comparison(found, setup, request, problem, complete=False)
-    return _comparison(found, setup, request, problem, complete=True)
+            missing = [each.candidate.name for each in trainings[len(found) :]]
+            early = EarlyEnd(missing, budget.seconds if spent else None)
+            return _comparison(found, setup, request, problem, early)
+    return _comparison(found, setup, request, problem)
 
 
 def _candidates(request: CompareOptions, problem: Problem) -> list[CandidateOptimizer]:
-    """The optimizers asked for, or the defaults and the file's candidates; and the file's optimizer."""
+    """The optimizers asked for, or the defaults and the file's candidates; before them the file's optimizer,
+    so that a run which is cut short has it."""
     own = {name: known.own(name, make) for name, make in problem.candidates.items()}
     if problem.optimizer is not None:
         own.setdefault(known.YOURS, known.users(problem.optimizer))
@@ -62,7 +81,8 @@ def _candidates(request: CompareOptions, problem: Problem) -> list[CandidateOpti
     found = {name: own[name] if name in own else known.named(name, own) for name in names}
     if problem.optimizer is not None:
         found[known.YOURS] = known.users(problem.optimizer)
-    return list({candidate.name: candidate for candidate in found.values()}.values())
+    unique = {candidate.name: candidate for candidate in found.values()}.values()
+    return sorted(unique, key=lambda candidate: candidate.name != known.YOURS)
 
 
 def _with_progress(
@@ -88,26 +108,41 @@ def _measure(
     training: Training,
     request: CompareOptions,
     progress: Progress,
+    share_s: float,
     found: list[results.OptimizerRuns],
 ) -> None:
-    """Adds the optimizer's runs to `found`; after Ctrl-C, those that came to their end."""
+    """Adds the optimizer's runs to `found`; where it is cut short, those that came to their end.
+
+    No learning rate beyond the grid is begun that would end after `share_s` seconds.
+    """
     plan, candidate = setup.plan, training.candidate
+    until = time.perf_counter() + share_s
+    setup.budget.require(plan.compile_s)
     if training.schedule is not None:
         training = replace(training, schedule=schedule_named(request.schedule, plan.steps))
     rates = [1.0] if candidate.usual is None else grid_around(candidate.usual, plan.grid)
     progress("compiling")
     engine = setup.engine(training, len(rates))
     kept = keeps_runs(setup.feeds[0], len(rates) * len(setup.feeds))
-    settings = SearchSettings(plan.steps, request.exhaustive, kept, _validation(setup, training))
+    settings = SearchSettings(plan.steps, request.exhaustive, kept, _validation(setup, training), until)
     stored = state_bytes(jax.eval_shape(training.start, setup.feeds[0].weights, 1e-3))
     runs: list[TrainingRun] = []
     try:
-        search(engine, setup.feeds, rates, settings, progress, runs)
-    except KeyboardInterrupt:
+        whole = search(engine, setup.feeds, rates, settings, progress, runs)
+    except (KeyboardInterrupt, BudgetSpent):
         if runs := completed_runs(runs, settings):
             found.append(results.runs_of_optimizer(candidate, engine, runs, stored, cut=True))
         raise
-    found.append(results.runs_of_optimizer(candidate, engine, runs, stored))
+    found.append(results.runs_of_optimizer(candidate, engine, runs, stored, cut=not whole))
+
+
+def _nothing_measured(name: str, budget: Budget) -> GradscopeError:
+    return GradscopeError(
+        f"The budget of {readable(budget.seconds)} was spent before {name} was trained.",
+        why="Loading, compiling and the first runs took longer than estimated.",
+        fix="Give a larger --budget, or fewer --steps.",
+        slug="budget-too-small",
+    )
 
 
 def _validation(setup: SharedSetup, training: Training) -> Callable[[TrainingRun], float] | None:
@@ -122,16 +157,18 @@ def _comparison(
     setup: SharedSetup,
     request: CompareOptions,
     problem: Problem,
-    complete: bool,
+    early: EarlyEnd | None = None,
 ) -> Comparison:
     steps, feeds = setup.plan.steps, setup.feeds
     window = window_of(steps)
     start = _start(found)
-    best = min((results.end_at_best(m, steps) for m in found), default=math.inf)
+    lacks_floor = any(falls_without_end(m.runs) for m in found)
+    ends = () if lacks_floor else (results.end_at_best(m, steps) for m in found)
+    best = min(ends, default=math.inf)
     target = results.target_of(best, start) if request.target is None else request.target
     stored = sum(int(weight.size) * weight.dtype.itemsize for weight in feeds[0].weights)
     scale = results.RankingScale(steps, window, start, target, stored, results.worst_of(best, start))
-    rows = results.ranked([results.contestant(m, scale) for m in found], start)
+    rows = results.ranked([results.contestant(m, scale) for m in found], -math.inf if lacks_floor else start)
     times = {row.name: results.seconds_by_seed(row, window, target) for row in rows}
     comparison = Comparison(
         contestants=tuple(rows),
@@ -151,16 +188,34 @@ def _comparison(
         reasons=(),
         users=known.YOURS if problem.optimizer is not None else None,
         profile_scores=profile_scores(times),
-        complete=complete,
+        complete=early is None,
+        lacks_floor=lacks_floor,
+        budget_spent_s=None if early is None else early.budget_s,
     )
     comparison = replace(
         comparison, contestants=tuple(replace(row, summary=results.sentence(row, comparison)) for row in rows)
     )
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
     said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)
-    cut = (f"Not every learning rate of {m.candidate.name} was tried." for m in found if m.cut)
-    notes = (*setup.plan.notes, *_left_out(setup), *cut, *said)
-    return replace(comparison, recommendation=recommendation(comparison), reasons=notes)
+    ended = () if early is None else (early.sentence,)
+    cut = _cut([m.candidate.name for m in found if m.cut])
+    frozen = filter(None, [note(setup.program, setup.frozen)])
+    notes = (*ended, *setup.plan.notes, *_left_out(setup), *cut, *frozen, *said)
+    return replace(comparison, recommendation=_line(comparison, setup, problem), reasons=notes)
+
+
+def _line(comparison: Comparison, setup: SharedSetup, problem: Problem) -> str:
+    """What to paste; empty where no optimizer is the best."""
+    code = recommendation(comparison)
+    if not code or comparison.best is comparison.own:
+        return code
+    return assigned(around(code, setup.feeds[0], setup.frozen), problem)
+
+
+def _cut(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        theirs = "its best one may lie" if len(names) == 1 else "their best ones may lie"
+        yield f"Not every learning rate of {listed(names)} was tried: {theirs} beyond those that were."
 
 
 def _left_out(setup: SharedSetup) -> Iterator[str]:

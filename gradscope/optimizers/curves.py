@@ -26,6 +26,8 @@ RATIO_MAX = 4.0
 """AlgoPerf's upper end of a performance profile: slower than four times the fastest counts as a miss."""
 LEVEL = 0.05
 """Significance level: the chance of calling a difference significant among equals, for the whole table."""
+ENOUGH_SEEDS = 5
+"""With two seeds a difference must be a dozen times its spread to be significant; with five, about twice."""
 ROUNDING = 1e-6
 """Relative difference within which two losses are equal: about the rounding of float32 sums over a batch."""
 

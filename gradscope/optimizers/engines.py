@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 
 from gradscope.load.usercode.user_code import as_gradscope_error
+from gradscope.optimizers.budget import UNLIMITED, Budget
 from gradscope.optimizers.feed import BatchTable, Feed
 from gradscope.optimizers.training import Training, gradient, line_search_evaluations
 from gradscope.trace.compiling import Compiled, compile_program
@@ -67,7 +68,8 @@ class Engine(Protocol):
 class OneByOne:
     """Trains one run after the other."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, budget: Budget = UNLIMITED) -> None:
+        self._budget = budget
         weights = training.feed.weights
         self._consts = list(training.program.body.consts)
         self._start: Compiled = compile_program(training.start, (weights, ANY_RATE), runs=1)
@@ -88,6 +90,11 @@ class OneByOne:
     def _advance(self, run: TrainingRun, steps: int) -> None:
         raise NotImplementedError
 
+    def _require_time(self) -> None:
+        """Before each chunk; the first of an optimizer is begun in any case."""
+        if self.step_seconds:
+            self._budget.require(CHUNK * min(self.step_seconds[-2:]))
+
     def _record(self, run: TrainingRun, losses: Sequence[float], begun: float) -> None:
         run.losses.extend(losses)
         self.step_seconds.append((time.perf_counter() - begun) / len(losses))
@@ -97,9 +104,11 @@ class OneByOne:
 class Stepwise(OneByOne):
     """Two programs that are called from Python: the gradient and the optimizer's update."""
 
-    def __init__(self, training: Training, shared: Compiled | None = None) -> None:
+    def __init__(
+        self, training: Training, shared: Compiled | None = None, budget: Budget = UNLIMITED
+    ) -> None:
         """`shared`: the result of `compiled_gradient`, if it is compiled already."""
-        super().__init__(training)
+        super().__init__(training, budget)
         self._gradient = shared or compiled_gradient(training.program, training.feed)
         weights, others = training.feed.weights, training.feed.opening
         loss, gradients = self._gradient(weights, others, self._consts)
@@ -112,8 +121,10 @@ class Stepwise(OneByOne):
         waiting: list[Array] = []
         begun = time.perf_counter()
         for others in run.feed.steps(steps, len(run.losses)):
-            if not waiting and run.first_nonfinite() is not None:
-                return
+            if not waiting:
+                if run.first_nonfinite() is not None:
+                    return
+                self._require_time()
             loss, gradients = self._gradient.executable(run.weights, others, self._consts)
             run.weights, run.state = self._update.executable(
                 run.weights, run.state, run.rate, loss, gradients, others, self._consts
@@ -134,8 +145,14 @@ def compiled_gradient(program: Program, feed: Feed) -> Compiled:
 class Looped(OneByOne):
     """Up to `CHUNK` steps in one loop on the device, without Python between two steps."""
 
-    def __init__(self, training: Training, feeds: Sequence[Feed], table: BatchTable) -> None:
-        super().__init__(training)
+    def __init__(
+        self,
+        training: Training,
+        feeds: Sequence[Feed],
+        table: BatchTable,
+        budget: Budget = UNLIMITED,
+    ) -> None:
+        super().__init__(training, budget)
         self._table = table
         self._seeds = {id(feed): place for place, feed in enumerate(feeds)}
         weights, places = training.feed.weights, table.chunk(0, CHUNK)[0]
@@ -146,6 +163,7 @@ class Looped(OneByOne):
 
     def _advance(self, run: TrainingRun, steps: int) -> None:
         while len(run.losses) < steps and run.first_nonfinite() is None:
+            self._require_time()
             done = len(run.losses)
             places = self._table.chunk(done, CHUNK)[self._seeds[id(run.feed)]]
             count = min(CHUNK, steps - done)
@@ -188,8 +206,15 @@ class Batched:
     It is compiled for a fixed number of rates; fewer rates are padded with copies of the last.
     """
 
-    def __init__(self, training: Training, feeds: Sequence[Feed], table: BatchTable, rates: int) -> None:
-        self._feeds, self._table, self._rates = list(feeds), table, rates
+    def __init__(
+        self,
+        training: Training,
+        feeds: Sequence[Feed],
+        table: BatchTable,
+        rates: int,
+        budget: Budget = UNLIMITED,
+    ) -> None:
+        self._feeds, self._table, self._rates, self._budget = list(feeds), table, rates, budget
         self._consts = list(training.program.body.consts)
 
         def start(weights: Any, rate: Any) -> Any:
@@ -227,6 +252,8 @@ class Batched:
         curves: list[Any] = []
         for first in range(0, steps, CHUNK):
             count = min(CHUNK, steps - first)
+            if self.step_seconds:
+                self._budget.require(count * self._rates * len(self._feeds) * self.step_seconds[-1])
             arguments = self._arguments(lanes, first, count)
             start = time.perf_counter()
             weights, state, losses = self._run(weights, state, *arguments)

@@ -1,4 +1,4 @@
-"""How much is trained: the user's numbers where they are given, else what fits into the time budget."""
+"""How much is trained: the user's numbers where they are given, else what fits into the time that is left."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 
 import jax
 
+from gradscope.errors import GradscopeError
+from gradscope.optimizers.budget import BUDGET_S, Budget
+from gradscope.optimizers.curves import ENOUGH_SEEDS
 from gradscope.optimizers.engines import CHUNK
 from gradscope.optimizers.feed import Feed, memory_share
 from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
-STEPS, SEEDS, GRID, BUDGET_S = 200, 5, 5, 120.0
+STEPS, SEEDS, GRID = 200, ENOUGH_SEEDS, 5
 FEWEST_STEPS, FEWEST_SEEDS, FEWEST_RATES = 60, 3, 3
-"""With two seeds hardly any difference is significant."""
 HALVED = 0.55
 """Share of all steps that a grid of five rates takes when the worse half is stopped twice."""
 GROWN = 3
@@ -31,11 +33,33 @@ KEPT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
+class Work:
+    """What is to be trained, and what it costs."""
+
+    tuned: int
+    """Optimizers whose learning rate is searched."""
+    fixed: int
+    """Those that are trained as they are."""
+    step_s: float
+    compile_s: float
+    """Seconds to compile one optimizer."""
+
+    def seconds(self, plan: RunPlan, exhaustive: bool, grown: int = GROWN) -> float:
+        """The time of all runs where each grid grows by `grown` rates."""
+        whole = exhaustive or plan.grid < 3
+        rates = grown + (plan.grid if whole else HALVED * plan.grid)
+        runs = self.tuned * rates + self.fixed
+        return (self.tuned + self.fixed) * self.compile_s + runs * plan.seeds * plan.steps * self.step_s
+
+
+@dataclass(frozen=True)
 class RunPlan:
     steps: int
     seeds: int
     grid: int
     estimate_s: float = math.inf
+    step_s: float = 0.0
+    compile_s: float = 0.0
     engine: str = "step"
     """`step`, `loop` or `vmap`."""
     why: str = ""
@@ -64,42 +88,85 @@ def engine_for(program: Program, feeds_kept: bool, run_steps: int, vmap: str) ->
     return "loop", f"fewer than {LOOP_BELOW:,} parameters, no convolution, {LOOP_FROM:,} steps or more"
 
 
-def plan(wanted: CompareOptions, candidates: int, step_s: float, compile_s: float) -> RunPlan:
-    """The plan within the budget: fewer seeds, then steps, then learning rates, each noted in the report."""
+def plan(wanted: CompareOptions, work: Work, budget: Budget) -> RunPlan:
+    """The plan that fits into the time left: fewer steps, then learning rates, then seeds, each noted.
+
+    Seeds go last: with fewer than five hardly any difference is significant. Raises `GradscopeError` where
+    the least that can be trained takes longer than the budget.
+    """
     whole = RunPlan(wanted.steps or STEPS, wanted.seeds or SEEDS, wanted.grid or GRID)
-    budget = wanted.budget_s or BUDGET_S
+    left = max(budget.left, 0.0) if budget.is_limit else BUDGET_S
     chosen = whole
 
     def estimated(p: RunPlan) -> float:
-        rates = p.grid + GROWN if wanted.exhaustive or p.grid < 3 else HALVED * p.grid + GROWN
-        return candidates * (compile_s + rates * p.seeds * p.steps * step_s)
+        return work.seconds(p, wanted.exhaustive)
 
-    while wanted.seeds is None and chosen.seeds > FEWEST_SEEDS and estimated(chosen) > budget:
-        chosen = replace(chosen, seeds=chosen.seeds - 1)
-    if wanted.steps is None and estimated(chosen) > budget:
-        spent = candidates * compile_s
-        rest = max((budget - spent) / (estimated(chosen) - spent), 0.0)
+    if wanted.steps is None and estimated(chosen) > left:
+        spent = (work.tuned + work.fixed) * work.compile_s
+        rest = max((left - spent) / (estimated(chosen) - spent), 0.0)
         fewer = max(FEWEST_STEPS, math.floor(chosen.steps * rest / CHUNK) * CHUNK)
         chosen = replace(chosen, steps=min(chosen.steps, fewer))
-    if wanted.grid is None and estimated(chosen) > budget:
+    if wanted.grid is None and estimated(chosen) > left:
         chosen = replace(chosen, grid=FEWEST_RATES)
-    estimate = estimated(chosen)
-    return replace(chosen, estimate_s=estimate, notes=_cuts(whole, chosen, step_s, budget, estimate))
+    while wanted.seeds is None and chosen.seeds > FEWEST_SEEDS and estimated(chosen) > left:
+        chosen = replace(chosen, seeds=chosen.seeds - 1)
+    if budget.is_limit and work.seconds(chosen, wanted.exhaustive, grown=0) > left:
+        raise _too_small(work, chosen, wanted, budget)
+    chosen = replace(chosen, estimate_s=estimated(chosen), step_s=work.step_s, compile_s=work.compile_s)
+    return replace(chosen, notes=_cuts(whole, chosen, budget))
 
 
-def _cuts(whole: RunPlan, chosen: RunPlan, step_s: float, budget: float, estimate: float) -> tuple[str, ...]:
+def _too_small(work: Work, least: RunPlan, wanted: CompareOptions, budget: Budget) -> GradscopeError:
+    needed = budget.passed + work.seconds(least, wanted.exhaustive, grown=0)
+    ample = budget.passed + work.seconds(least, wanted.exhaustive)
+    count = work.tuned + work.fixed
+    optimizers = f"{count} optimizers" if count > 1 else "1 optimizer"
+    limit = readable(budget.seconds)
+    own = wanted.steps is not None and wanted.seeds is not None and wanted.grid is not None
+    return GradscopeError(
+        f"{optimizers} take {readable(needed)} or longer, more than the budget of {limit}.",
+        why=f"A step takes {work.step_s * 1e3:.3g} ms and compiling an optimizer {work.compile_s:.1f} s; "
+        f"{'as many as you ask for' if own else 'the fewest that say anything'} are {least.steps} steps from "
+        f"{least.seeds} seeds at {least.grid} learning rates. {budget.passed:.0f} s have passed already.",
+        fix=f"Give --budget {_rounded_up(ample)}, or name fewer optimizers: --optimizers adam,sgd.",
+        slug="budget-too-small",
+    )
+
+
+def readable(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _rounded_up(seconds: float) -> str:
+    """As `--budget` takes it."""
+    if seconds < 100:
+        return f"{math.ceil(seconds / 10) * 10}s"
+    return f"{math.ceil(1.1 * seconds / 60)}m"
+
+
+def _cuts(whole: RunPlan, chosen: RunPlan, budget: Budget) -> tuple[str, ...]:
     """A sentence on what was reduced, and whether that was enough."""
     numbers = (
-        ("seeds", chosen.seeds, whole.seeds),
         ("steps", chosen.steps, whole.steps),
         ("learning rates", chosen.grid, whole.grid),
+        ("seeds", chosen.seeds, whole.seeds),
     )
     cuts = ", ".join(f"{now} {what} instead of {before}" for what, now, before in numbers if now < before)
-    over = f"the comparison needs about {estimate:.0f} s, more than --budget {budget:.0f}s"
+    step = f"A step takes {chosen.step_s * 1e3:.3g} ms"
+    limit = budget.seconds if budget.is_limit else BUDGET_S
+    over = not budget.is_limit and chosen.estimate_s > 1.5 * limit
     if not cuts:
-        return (f"A step takes {step_s * 1e3:.3g} ms, so {over}.",) if estimate > 1.5 * budget else ()
-    text = f"A step takes {step_s * 1e3:.3g} ms; to fit --budget {budget:.0f}s, there are {cuts}."
-    return (f"{text} Even so, {over}.",) if estimate > 1.5 * budget else (text,)
+        return (f"{step}: the comparison takes about {readable(chosen.estimate_s)}.",) if over else ()
+    few = chosen.seeds < whole.seeds and chosen.seeds < ENOUGH_SEEDS
+    told = (
+        f"{step}; to fit --budget {limit:.0f}s, there are {cuts}.",
+        f"{chosen.seeds} seeds are too few to tell optimizers apart, unless they differ by several times "
+        "the spread between seeds."
+        if few
+        else "",
+        f"Even so, the comparison takes about {readable(chosen.estimate_s)}." if over else "",
+    )
+    return (" ".join(filter(None, told)),)
 
 
 def keeps_runs(feed: Feed, runs: int) -> bool:

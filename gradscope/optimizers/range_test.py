@@ -20,6 +20,9 @@ from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import ROUNDING, Floats, median
 from gradscope.optimizers.engines import Stepwise, TrainingRun
 from gradscope.optimizers.feed import Feed, feed_of
+from gradscope.optimizers.floor import NO_FLOOR, ramps_without_end
+from gradscope.optimizers.frozen import around, assigned, frozen_leaves
+from gradscope.optimizers.own_rate import learning_rate_of
 from gradscope.optimizers.results import written
 from gradscope.optimizers.setup import require_finite
 from gradscope.optimizers.training import Training, fitted
@@ -53,7 +56,8 @@ def find_rate(
     low, high = FACTORS if candidate.unchanged else (LOWEST, HIGHEST)
     first = feed_of(start(seed), seed)
     schedule = optax.exponential_decay(low, steps - 1, high / low)
-    training = fitted(Training(first.program(), first, candidate, schedule))
+    frozen = _frozen(first, candidate)
+    training = fitted(Training(first.program(), first, candidate, schedule, frozen=frozen))
     progress("compiling")
     engine = Stepwise(training)
     rates = low * (high / low) ** (np.arange(steps) / (steps - 1))
@@ -65,9 +69,14 @@ def find_rate(
     readings = [_trimmed(test) for test in tests]
     lowest = [_two_digits(rates[int(np.argmin(losses))] / 10.0) for rates, losses in readings]
     suggestion = _two_digits(median(lowest))
+    usable = any(map(_fell, tests)) and not ramps_without_end(tests)
+    code = candidate.code.format(rate=written(suggestion)) if usable else ""
+    own_rate = learning_rate_of(first.problem.optimizer) if candidate.unchanged else None
     return RateSearch(
         optimizer=candidate.name,
-        code=candidate.code.format(rate=written(suggestion)) if any(map(_fell, tests)) else "",
+        code=code,
+        line=_line(code, suggestion, own_rate, first, frozen) if code else "",
+        own_rate=own_rate,
         suggestion=suggestion,
         low=min(lowest),
         high=max(lowest),
@@ -80,6 +89,21 @@ def find_rate(
         warning=_warning(lowest, tests, steps),
         is_factor=candidate.unchanged,
     )
+
+
+def _frozen(feed: Feed, candidate: CandidateOptimizer) -> tuple[bool, ...]:
+    """What the user's own optimizer does not train stays as it is under another one."""
+    optimizer = feed.problem.optimizer
+    return () if candidate.unchanged or optimizer is None else frozen_leaves(feed, optimizer)
+
+
+def _line(code: str, suggestion: float, own_rate: float | None, feed: Feed, frozen: Sequence[bool]) -> str:
+    """What to paste: a rate where the user's optimizer has one."""
+    if own_rate is not None:
+        return f"learning_rate = {written(suggestion * own_rate)}"
+    if "optimizer" in code:  # the user's own, with a factor
+        return f"optimizer = {code}"
+    return assigned(around(code, feed, frozen), feed.problem)
 
 
 def _test(engine: Stepwise, feed: Feed, rates: Floats) -> RangeTest:
@@ -143,6 +167,9 @@ def _warning(lowest: Sequence[float], tests: Sequence[RangeTest], steps: int) ->
         return (
             "The loss never fell, so no learning rate can be suggested. Run `gradscope check` on the target."
         )
+    if ramps_without_end(tests):
+        fell = "The loss fell faster the higher the learning rate, up to the highest one, and far below zero."
+        return f"{fell} {NO_FLOOR}"
     if max(lowest) > 10.0 * min(lowest):
         return (
             "The seeds differ by more than a factor of ten: check the suggestion with `compare-optimizers`."

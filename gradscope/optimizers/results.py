@@ -120,7 +120,7 @@ def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
         tolerant_at_least=at_least,
         loss_at_tenth=lost_at(ends, best, scale.start, 0.1) if several else None,
         loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
-        diverged_share=sum(trial.diverged_at is not None for trial in trials.values()) / len(trials),
+        diverged_share=sum(trials[id(run)].diverged_at is not None for run in chosen) / len(chosen),
         tied_with_best=None,
         summary="",
         trials=tuple(trials.values()),
@@ -185,7 +185,7 @@ def ranked(rows: Sequence[Contestant], start: float) -> list[Contestant]:
     seeds = {trial.seed for row in rows for trial in row.trials}
     if len(seeds) < 2 or order[0].final_loss >= start or not math.isfinite(order[0].score(validated)):
         return order
-    first, *others = (_by_seed(row, validated) for row in order)
+    first, *others = (seed_scores(row, validated) for row in order)
     marks = [False, *ties(first, others)]
     return [
         replace(row, tied_with_best=tied and row.final_loss < start)
@@ -197,7 +197,7 @@ def _at_best(row: Contestant) -> list[Trial]:
     return [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
 
 
-def _by_seed(row: Contestant, validated: bool) -> dict[int, float]:
+def seed_scores(row: Contestant, validated: bool) -> dict[int, float]:
     """The score of each seed at the row's best rate."""
     if validated:
         return {t.seed: t.validation_loss for t in _at_best(row) if t.validation_loss is not None}
@@ -211,6 +211,8 @@ def seconds_by_seed(row: Contestant, window: int, target: float) -> dict[int, fl
 
 def sentence(row: Contestant, found: Comparison) -> str:
     """A summary of the optimizer on this problem, from its own numbers."""
+    if found.lacks_floor:
+        return f"The loss went from {found.initial_loss:.3g} to {row.final_loss:.3g}."
     if not math.isfinite(row.final_loss):
         tuned = row.learning_rate is not None
         return "Diverged at every learning rate that was tried." if tuned else "Diverged."
@@ -222,8 +224,8 @@ def sentence(row: Contestant, found: Comparison) -> str:
             parts.append("works over a wide range of learning rates")
         elif row.tolerant_decades < 0.5 and not row.tolerant_at_least:
             parts.append("sensitive to the learning rate")
-    if row.diverged_share >= 0.3:
-        parts.append(f"diverged in {row.diverged_share:.0%} of its runs")
+    if row.diverged_share:
+        parts.append(f"diverged in {row.diverged_share:.0%} of its runs at this learning rate")
     if row.evaluations_per_step > 1.5:
         parts.append(f"evaluates the loss {row.evaluations_per_step:.1f} times per step")
     if row.state_to_parameters >= 2.5:
@@ -238,8 +240,6 @@ def _speed(row: Contestant, found: Comparison) -> str:
     first = found.contestants[0]
     if row.name == first.name:
         return "lowest validation loss" if found.validated else "lowest loss"
-    if row.tied_with_best:
-        return f"no significant difference from the first with {len(found.seeds)} seeds"
     if not math.isfinite(row.steps_to_target):
         return "does not reach the target loss"
     if row.steps_to_target >= 1.05 * first.steps_to_target:

@@ -4,6 +4,7 @@ where the best lies at the edge of the grid."""
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,13 @@ class SearchSettings:
     """Whether weights and states of all learning rates fit in memory between two rungs."""
     validate: Callable[[TrainingRun], float] | None = None
     """The validation loss of a completed run; where it is given, it decides on the learning rate."""
+    until: float = math.inf
+    """The time at which no further rate is begun, as `time.perf_counter` has it."""
+
+    def has_room(self, engine: Engine, seeds: int) -> bool:
+        """Whether one more learning rate ends before `until`."""
+        each = max(engine.step_seconds[-5:], default=0.0)
+        return time.perf_counter() + each * self.steps * seeds < self.until
 
 
 def grid_around(usual: float, count: int) -> list[float]:
@@ -50,9 +58,9 @@ def search(
     settings: SearchSettings,
     progress: Progress,
     runs: list[TrainingRun],
-) -> None:
+) -> bool:
     """Appends every run to `runs`, so that they survive an interruption; runs that were stopped early have
-    fewer losses than `settings.steps`."""
+    fewer losses than `settings.steps`. False where there was no time for a rate beyond the edge."""
     runs += [TrainingRun(rate, feed) for rate in rates for feed in feeds]
     if settings.exhaustive or isinstance(engine, Batched) or len(rates) < 3:
         _finish(engine, runs, settings, progress)
@@ -62,11 +70,14 @@ def search(
         further = _beyond(runs, settings)
         if further is None:
             break
+        if not settings.has_room(engine, len(feeds)):
+            return False
         more = [TrainingRun(further, feed) for feed in feeds]
         runs += more
         _finish(engine, more, settings, progress)
     if len(rates) > 1:
         _look_around(engine, feeds, settings, progress, runs)
+    return True
 
 
 def _look_around(
@@ -82,7 +93,8 @@ def _look_around(
     if not math.isfinite(_scores_by_rate(runs, settings.steps)[best]):
         return
     for rate in (_plain(best * 10.0), _plain(best / 10.0)):
-        if rate_near(rate, (run.rate for run in runs)) is None:
+        known = rate_near(rate, (run.rate for run in runs)) is not None
+        if not known and settings.has_room(engine, len(feeds)):
             more = [TrainingRun(rate, feed) for feed in feeds]
             runs += more
             _finish(engine, more, settings, progress)

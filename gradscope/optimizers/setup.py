@@ -12,6 +12,7 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
+from gradscope.optimizers.budget import Budget
 from gradscope.optimizers.candidates import CandidateOptimizer, named
 from gradscope.optimizers.engines import (
     CHUNK,
@@ -23,7 +24,7 @@ from gradscope.optimizers.engines import (
     compiled_gradient,
 )
 from gradscope.optimizers.feed import BatchTable, Feed, feed_of, keep, repeat, table_of
-from gradscope.optimizers.planning import RunPlan, engine_for, plan
+from gradscope.optimizers.planning import RunPlan, Work, engine_for, plan
 from gradscope.optimizers.training import Training, schedule_named
 from gradscope.records.options import CompareOptions
 from gradscope.records.progress import Progress
@@ -48,19 +49,22 @@ class SharedSetup:
     table: BatchTable | None
     """`None` where the batches are streamed."""
     plan: RunPlan
+    budget: Budget
     evaluate: Callable[[Sequence[Any]], float] | None
     """The validation loss of given weights."""
     gradient: Compiled
     """The gradient of the loss, compiled for steps that are called one by one."""
     compiled: int
     """Number of programs compiled so far."""
+    frozen: Sequence[bool] = ()
+    """The weights that the user's optimizer does not train."""
 
     def engine(self, training: Training, rates: int) -> Engine:
         if self.plan.engine == "step" or self.table is None:
-            return Stepwise(training, self.gradient)
+            return Stepwise(training, self.gradient, self.budget)
         if self.plan.engine == "vmap" and not training.candidate.uses_line_search:
-            return Batched(training, self.feeds, self.table, rates)
-        return Looped(training, self.feeds, self.table)
+            return Batched(training, self.feeds, self.table, rates, self.budget)
+        return Looped(training, self.feeds, self.table, self.budget)
 
 
 def prepared(
@@ -68,14 +72,17 @@ def prepared(
     request: CompareOptions,
     program: Program,
     first: Feed,
-    candidates: int,
+    candidates: Sequence[CandidateOptimizer],
+    budget: Budget,
     progress: Progress,
 ) -> SharedSetup:
     """Time a step, choose the plan and the engine, and draw the batches of all seeds."""
     progress("measuring a step")
     gradient = compiled_gradient(program, first)
     step_s, compile_s = _timed(program, first, gradient)
-    chosen = plan(request, candidates, step_s, compile_s)
+    tuned = sum(candidate.usual is not None for candidate in candidates)
+    work = Work(tuned, len(candidates) - tuned, step_s, compile_s)
+    chosen = plan(request, work, budget)
     feeds = [first]
     for number in range(1, chosen.seeds):
         progress(f"preparing seed {number + 1} of {chosen.seeds}")
@@ -83,7 +90,7 @@ def prepared(
     progress("drawing batches")
     kept = keep(feeds, chosen.steps)
     if not kept:  # Then every run draws them again.
-        chosen = plan(request, candidates, step_s + drawing_time(first), compile_s)
+        chosen = plan(request, replace(work, step_s=step_s + drawing_time(first)), budget)
         feeds = feeds[: chosen.seeds]
     if repeat(feeds):
         feeds, chosen = [first], replace(chosen, seeds=1, notes=(*chosen.notes, REPEATS))
@@ -92,17 +99,23 @@ def prepared(
     table = table_of(feeds) if kept and engine != "step" else None
     evaluate = _evaluation(first)
     compiled = 3 + (evaluate is not None)
+    if engine != "step":  # The gradient is compiled anew, inside the program of each optimizer.
+        chosen = replace(chosen, compile_s=compile_s + gradient.trace_s + gradient.compile_s)
     plan_of_all = replace(chosen, engine=engine, why=why)
-    return SharedSetup(program, feeds, table, plan_of_all, evaluate, gradient, compiled)
+    return SharedSetup(program, feeds, table, plan_of_all, budget, evaluate, gradient, compiled)
 
 
 def training_of(
-    program: Program, feed: Feed, candidate: CandidateOptimizer, request: CompareOptions, steps: int
+    program: Program,
+    feed: Feed,
+    candidate: CandidateOptimizer,
+    request: CompareOptions,
+    frozen: Sequence[bool] = (),
 ) -> Training:
-    """The user's own optimizer is trained unchanged, with its own schedule and clipping."""
+    """The user's own optimizer is trained unchanged, with its own schedule, clipping and frozen part."""
     if candidate.unchanged:
         return Training(program, feed, candidate)
-    return Training(program, feed, candidate, schedule_named(request.schedule, steps), request.clip)
+    return Training(program, feed, candidate, schedule_named(request.schedule, 1), request.clip, frozen)
 
 
 def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, float]:

@@ -69,6 +69,8 @@ class Training:
     schedule: Schedule | None = None
     clip: float | None = None
     """Largest global norm of a gradient."""
+    frozen: Sequence[bool] = ()
+    """For each weight, whether it stays as it is; empty where all are trained."""
     objective: bool = False
     """The optimizer takes the loss as `obj_fn`, for Hessian-vector products (Sophia)."""
 
@@ -105,12 +107,16 @@ class Training:
         def loss_of(params: Any) -> Array:
             return self.program.loss(self._unpacked(params), others, consts)
 
+        frozen = self.frozen or (False,) * len(weights)
+        gradients = [jnp.zeros_like(g) if kept else g for g, kept in zip(gradients, frozen, strict=True)]
         params, found = self._packed(weights), self._packed(gradients)
         more = {"obj_fn": loss_of} if self.objective else {}
         updates, state = self.optimizer(rate).update(
             found, state, params, value=loss, grad=found, value_fn=loss_of, **more
         )
-        return self._unpacked(optax.apply_updates(params, updates)), state
+        stepped = self._unpacked(optax.apply_updates(params, updates))
+        kept_or_stepped = zip(frozen, weights, stepped, strict=True)
+        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
 
     def evaluation_weights(self, weights: Weights, state: Any) -> Weights:
         """The weights to evaluate: those of the step, except for schedule-free optimizers."""

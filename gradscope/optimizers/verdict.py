@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from gradscope.optimizers.results import written
+from gradscope.optimizers.curves import ENOUGH_SEEDS
+from gradscope.optimizers.floor import NO_FLOOR
+from gradscope.optimizers.results import seed_scores, written
 from gradscope.optimizers.training import warm_up
 from gradscope.records import Comparison, Contestant
 
-ENOUGH_SEEDS = 5
-"""With two seeds a difference must be a dozen times its spread to be significant; with five, about twice."""
+NAMED = 3
+"""Optimizers that a sentence names."""
+
+
+@dataclass(frozen=True)
+class EarlyEnd:
+    """Why not everything was measured."""
+
+    missing: Sequence[str]
+    """The optimizers of which nothing is known."""
+    budget_s: float | None
+    """The budget that was spent; `None` for Ctrl-C."""
+
+    @property
+    def sentence(self) -> str:
+        spent = self.budget_s
+        end = "The comparison was interrupted" if spent is None else f"The budget of {spent:.0f} s was spent"
+        return (
+            f"{end}; not measured: {', '.join(self.missing)}."
+            if self.missing
+            else f"{end} before the last runs."
+        )
 
 
 def recommendation(comparison: Comparison) -> str:
-    """The line of code that makes the first in rank; empty where no optimizer lowered the loss."""
+    """The code that makes the first in rank; empty where no optimizer lowered the loss."""
     best = comparison.best
     if best is None:
         return ""
@@ -23,7 +46,7 @@ def recommendation(comparison: Comparison) -> str:
     code = _scheduled(best, comparison)
     if comparison.clip is not None:
         code = f"optax.chain(optax.clip_by_global_norm({comparison.clip:g}), {code})"
-    return f"optimizer = {code}"
+    return code
 
 
 def _scheduled(best: Contestant, comparison: Comparison) -> str:
@@ -43,8 +66,9 @@ def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) 
     """Sentences below the table. `noisy`: the loss of a step depends on its batch or its key. `batches`: the
     number in one pass, where a pass ended."""
     best = comparison.best
-    if not comparison.complete:
-        yield "The comparison was interrupted; the optimizers that are missing were not measured."
+    if comparison.lacks_floor:
+        yield _without_floor(comparison)
+        return
     if best is None:
         yield "No optimizer lowered the loss. Run `gradscope check` on the same target."
         return
@@ -67,34 +91,53 @@ def _length(steps: int, batches: int | None) -> str:
     return f"{steps} steps, {steps / batches:.3g} passes over {batches} batches, measure"
 
 
+def _without_floor(comparison: Comparison) -> str:
+    lowest = min(comparison.contestants, key=lambda row: row.final_loss)
+    return (
+        f"The loss shows no floor: with {lowest.name} it went from {comparison.initial_loss:.3g} to "
+        f"{lowest.final_loss:.3g}, and it falls faster the higher the learning rate and no slower toward the "
+        f"end. {NO_FLOOR}"
+    )
+
+
 def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
     if len(comparison.contestants) < 2:
         return
-    ties = [row for row in comparison.contestants if row.tied_with_best]
+    undecided = comparison.undecided
     if best.tied_with_best is None:
-        yield "One seed does not show the noise between seeds, so no difference can be called significant."
-    elif ties:
-        names = ", ".join(_scored(row, comparison) for row in ties)
-        text = (
-            f"With {len(comparison.seeds)} seeds there is no significant difference between "
-            f"{_scored(best, comparison)} and {names}."
-        )
-        cheapest = min([best, *ties], key=lambda row: row.state_bytes)
+        yield "Undecided: one seed does not show the noise between seeds. Give --seeds 5 where seeds differ."
+    elif undecided:
+        yield _undecided(comparison, best, undecided)
+        near = [row for row in undecided if _overlap(row, best, comparison.validated)]
+        cheapest = min([best, *near], key=lambda row: row.state_bytes)
         if cheapest.state_bytes < best.state_bytes:
-            text += f" Of these, {cheapest.name} has the smallest state."
-        yield text + _more_seeds(comparison)
+            yield f"Of those whose losses overlap with it, {cheapest.name} has the smallest state."
     else:
         yield f"{best.name} is significantly better than each of the others over the seeds."
 
 
+def _undecided(comparison: Comparison, best: Contestant, undecided: Sequence[Contestant]) -> str:
+    """One sentence; of many names the user's own and the nearest."""
+    ordered = sorted(undecided, key=lambda row: row.name != comparison.users)
+    named = ", ".join(_scored(row, comparison) for row in ordered[:NAMED])
+    more = f" and {len(ordered) - NAMED} more" if ordered[NAMED:] else ""
+    seeds = len(comparison.seeds)
+    advice = f"; --seeds {ENOUGH_SEEDS} can tell smaller differences" if seeds < ENOUGH_SEEDS else ""
+    return (
+        f"Undecided: with {seeds} seeds the difference of {_scored(best, comparison)} from {named}{more} is "
+        f"not significant{advice}."
+    )
+
+
+def _overlap(one: Contestant, other: Contestant, validated: bool) -> bool:
+    """Whether the losses of some of their seeds lie beside each other."""
+    mine, theirs = (tuple(seed_scores(row, validated).values()) for row in (one, other))
+    return bool(mine and theirs) and min(mine) <= max(theirs)
+
+
 def _scored(row: Contestant, comparison: Comparison) -> str:
-    """The name with its loss: a tie does not mean that two losses are equal."""
+    """The name with its loss: what is undecided need not be equal."""
     return f"{row.name} ({row.score(comparison.validated):.3g})"
-
-
-def _more_seeds(comparison: Comparison) -> str:
-    few = len(comparison.seeds) < ENOUGH_SEEDS
-    return f" More seeds show smaller differences: --seeds {ENOUGH_SEEDS}." if few else ""
 
 
 def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
@@ -105,10 +148,6 @@ def _against_users(comparison: Comparison, best: Contestant) -> Iterator[str]:
         yield "Your optimizer has the lowest loss of these."
         return
     if yours.tied_with_best:
-        yield (
-            f"With {len(comparison.seeds)} seeds there is no significant difference between "
-            f"{_scored(yours, comparison)} and {_scored(best, comparison)}."
-        )
         return
     if not math.isfinite(yours.final_loss):
         yield f"Your optimizer diverged; {best.name} does not."

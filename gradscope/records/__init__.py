@@ -13,6 +13,7 @@ from gradscope.records.baseline import (
     Reference as Reference,
 )
 from gradscope.records.common import (
+    Excerpt as Excerpt,
     Number as Number,
     Severity as Severity,
     Skipped as Skipped,

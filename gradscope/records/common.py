@@ -9,6 +9,8 @@ Number = float | int | str
 
 
 class Severity(StrEnum):
+    """How grave a finding is."""
+
     ERROR = "error"
     WARNING = "warning"
     NOTE = "note"
@@ -29,6 +31,16 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Lines of the user's code around one that a finding names, as they were when it was found."""
+
+    file: str
+    first: int
+    """The number of the first of `lines`."""
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

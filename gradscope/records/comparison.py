@@ -61,7 +61,7 @@ class Contestant:
     """Share of the best's improvement that is lost at a tenth of the best rate; `None` if not measured."""
     loss_at_tenfold: float | None
     diverged_share: float
-    """Of all its trials."""
+    """Of its trials at `learning_rate`."""
     tied_with_best: bool | None
     """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
     nothing lowered the loss."""
@@ -112,12 +112,22 @@ class Comparison:
     """AlgoPerf: integral of the performance profile of time to target over ratios from 1 to 4, in [0, 1]."""
     complete: bool = True
     """False where it was interrupted: of some optimizers nothing is known."""
+    lacks_floor: bool = False
+    """The loss fell far below zero, no slower toward the end and faster the higher the learning rate: the
+    lowest loss means nothing, and no optimizer is called the best."""
+    budget_spent_s: float | None = None
+    """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
 
     @property
     def best(self) -> Contestant | None:
-        """The first in rank, where any optimizer lowered the loss."""
-        first = self.contestants[0] if self.contestants else None
+        """The first in rank, where any optimizer lowered a loss that has a floor."""
+        first = self.contestants[0] if self.contestants and not self.lacks_floor else None
         return first if first and first.final_loss < self.initial_loss else None
+
+    @property
+    def undecided(self) -> tuple[Contestant, ...]:
+        """Those that the seeds cannot tell from the first in rank."""
+        return tuple(row for row in self.contestants if row.tied_with_best)
 
     @property
     def own(self) -> Contestant | None:
@@ -159,3 +169,15 @@ class RateSearch:
     warning: str = ""
     is_factor: bool = False
     """The rates are factors before the updates of the user's own optimizer."""
+    line: str = ""
+    """What to paste: `code` in the form of the file; the learning rate alone, where the user's own optimizer
+    has one."""
+    own_rate: float | None = None
+    """The constant learning rate of the user's own optimizer, where it is known."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The suggestion as a learning rate: `suggestion` may be a factor before one that is not known."""
+        if not self.is_factor:
+            return self.suggestion
+        return None if self.own_rate is None else float(f"{self.suggestion * self.own_rate:.2g}")

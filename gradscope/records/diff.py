@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gradscope import display
 from gradscope.records.finding import Finding
 
 
@@ -83,6 +84,10 @@ class Changes:
     gone_findings: tuple[Finding, ...]
     same_findings: tuple[Finding, ...]
     """As the new run tells them."""
+
+    def __str__(self) -> str:
+        """What `gradscope diff` prints."""
+        return display.changes_of(self)
 
 
 @dataclass(frozen=True, slots=True)

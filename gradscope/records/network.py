@@ -73,14 +73,17 @@ class Layer:
     size: int
     source: Source | None
     weight_rms: float
+    """Of its weight, the largest of its leaves: a bias beside it would hide how large the weight is."""
     gradient_rms: float
+    """Of the same leaf [loss per unit of the parameter]."""
     gradient_norm: float
+    """Of all its leaves together, as `gradient_max` and the shares."""
     gradient_max: float
     gradient_zero_share: float | None
     """Share of the gradient's elements that are exactly zero, in [0, 1]."""
     gradient_nonfinite_share: float | None
     update_rms: float | None = None
-    """rms of the first update that the problem's optimizer makes; `None` where none is given."""
+    """rms of the weight's first update by the problem's optimizer; `None` where none is given."""
     activation_rms: float | None = None
     activation_max: float | None = None
     delta_rms: float | None = None

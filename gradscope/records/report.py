@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, field
+from typing import Any
 
 from gradscope import display
 from gradscope.records.baseline import BaselineResult
-from gradscope.records.common import Severity, Skipped
+from gradscope.records.common import Excerpt, Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
@@ -53,7 +56,7 @@ class Tool:
     """`cpu`, `gpu` or `tpu`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """What was measured, by the question that was asked; the findings; what was skipped and why."""
 
@@ -84,6 +87,8 @@ class Report:
     """The rules that judged it: where one is silent about a layer, that layer has passed it."""
     left_out: tuple[str, ...] = ()
     """Rules that could have judged it and were not asked to: by `--select` or `--ignore`."""
+    excerpts: tuple[Excerpt, ...] = ()
+    """The lines around those that the findings name, where the files could be read."""
 
     @property
     def verdict(self) -> str:
@@ -130,6 +135,33 @@ class Report:
     def __str__(self) -> str:
         """What `gradscope check` prints."""
         return display.text_of(self)
+
+    def __repr__(self) -> str:
+        """One line; `print` shows the whole of it."""
+        counts = {level.value: sum(f.severity is level for f in self.findings) for level in Severity}
+        found = ", ".join(f"{n} {name}{'' if n == 1 else 's'}" for name, n in counts.items() if n)
+        layers = "" if self.flow is None else f", {len(self.flow.layers)} layers"
+        return f"<gradscope.Report {self.target}: {self.verdict}{layers}, {found or 'no findings'}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object of `--format json`: only types that JSON has, numbers to six digits."""
+        found: dict[str, Any] = json.loads(self.to_json())
+        return found
+
+    def to_json(self) -> str:
+        """What `--format json` prints; `gradscope.load_report` reads it from a file."""
+        return display.json_of(self)
+
+    def to_html(self) -> str:
+        """What `--format html` writes: one page without references to other files."""
+        return display.page_of(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what `--save` writes, for `gradscope.load_report`, `gradscope report` and `gradscope diff`.
+
+        The file is written whole or not at all. Raises `GradscopeError` where it cannot be written.
+        """
+        display.save(self, os.fspath(path))
 
     def _repr_html_(self) -> str:
         return display.html_of(self)

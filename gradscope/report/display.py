@@ -1,4 +1,4 @@
-"""How a report shows itself: as HTML in a notebook, as the terminal's text where it is printed."""
+"""How a report shows itself: as HTML in a notebook, as the terminal's text where it is printed, as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import io
 import shutil
 
 from gradscope.records import Report, Suite
+from gradscope.records.diff import Changes, SuiteChanges
 from gradscope.report import View, html, reporter
+from gradscope.report.diff import RENDERERS
 
 USUAL = 100
 """Columns where no terminal says how many there are."""
@@ -21,3 +23,22 @@ def as_text(report: Report) -> str:
 
 def as_html(report: Report) -> str:
     return html.fragment(report)
+
+
+def as_page(report: Report) -> str:
+    page = io.StringIO()
+    reporter("html").render(Suite.of(report), page, View())
+    return page.getvalue()
+
+
+def as_json(report: Report) -> str:
+    page = io.StringIO()
+    reporter("json").render(Suite.of(report), page, View())
+    return page.getvalue()
+
+
+def as_changes(changes: Changes) -> str:
+    page = io.StringIO()
+    view = View(width=shutil.get_terminal_size((USUAL, 40)).columns)
+    RENDERERS["terminal"](SuiteChanges((changes,), alone=True), page, view)
+    return page.getvalue().rstrip("\n")

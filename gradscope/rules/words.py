@@ -20,7 +20,8 @@ def number(value: float) -> str:
 
 
 def names_of(names: Sequence[str], show: int = 3) -> str:
-    """`a`, `b`, `c` and 4 more."""
+    """`a`, `b`, `c` and 4 more; a single one more is named."""
+    show += len(names) == show + 1
     shown = [f"`{name}`" for name in names[:show]]
     rest = len(names) - len(shown)
     if rest > 0:

@@ -6,6 +6,7 @@ JAX is imported inside the functions, after `processes.prepare` has set what JAX
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
@@ -17,6 +18,7 @@ from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import get
 from gradscope.runs.common import tool
+from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -100,7 +102,8 @@ def _report(runs: Sequence[SeedRun], options: CheckOptions, target: str) -> Repo
         rules=first.rules,
         left_out=first.left_out,
     )
-    return over_seeds(report, runs) if len(runs) > 1 else report
+    report = over_seeds(report, runs) if len(runs) > 1 else report
+    return replace(report, excerpts=excerpts(report.findings))
 
 
 def check_loss(
@@ -134,6 +137,7 @@ def check_loss(
     loss cannot be judged.
     """
     from gradscope.load.problem import Problem
+    from gradscope.trace.compiling import programs_kept
 
     problem = (
         loss_fn
@@ -160,7 +164,8 @@ def check_loss(
         steps=steps,
         after_steps=after_steps,
     )
-    return check_problem(problem, options, target=problem.name)
+    with programs_kept():
+        return check_problem(problem, options, target=problem.name)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     )
     return replace(
         prepared,
-        problem=prepared.problem.with_optimizer_state(run.state),
+        problem=prepared.problem.in_training(run.state),
         inputs=[replace(each, weights=run.weights) for each in prepared.inputs],
         notes=(*prepared.notes, f"{note}to {run.end:.3g}."),
         timing=prepared.timing.plus(Timing(train_s=time.perf_counter() - start)),

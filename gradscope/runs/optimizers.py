@@ -32,14 +32,17 @@ def compare_optimizers(
     against: Comparison | None = None,
     limits: Limits | None = None,
     progress: Progress = silent,
+    begun: float | None = None,
 ) -> Report:
-    """Load a target and train it with each optimizer; `against` is the same comparison in a saved run."""
+    """Load a target and train it with each optimizer; `against` is the same comparison in a saved run, and
+    the budget runs from `begun` on, as `time.perf_counter` has it."""
+    begun = perf_counter() if begun is None else begun
     from gradscope.load.usercode.random_generators import seeded
 
     options = options or LoadOptions()
     with seeded(options.seed):
         problem, load_s = _loaded(target, options, progress)
-        found = _compared(problem, terms or CompareOptions(), target, progress, load_s)
+        found = _compared(problem, terms or CompareOptions(), target, progress, load_s, begun)
     return found if against is None else judged_against(found, against, limits)
 
 
@@ -85,17 +88,18 @@ def compare_loss(
     """`gradscope.compare_optimizers`: train a loss with each optimizer, from the same starts and batches.
 
     `report.optimizers` has a row for each, ranked. `candidates` are further ones, functions of the learning
-    rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s]. With the
-    report of a saved run as `against` the findings say whether your `optimizer` has become worse since; as
-    in `check`, `limits` replaces numbers of the rule. `init`, `optimizer`, `batches`, `data`, `batch_size`,
-    `validation_batch`, `given` and `seed` are those of the problem: with `init(key)` in place of params each
-    seed starts elsewhere. Raises `GradscopeError` where nothing can be trained. Ctrl-C ends it with what is
-    known by then.
+    rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s], which
+    limits the whole call. With the report of a saved run as `against` the findings say whether your
+    `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule. `init`,
+    `optimizer`, `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are those of the
+    problem: with `init(key)` in place of params each seed starts elsewhere. Raises `GradscopeError` where
+    nothing can be trained. Ctrl-C ends it with what is known by then.
     """
-    begun = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
+    started = perf_counter()
+    trained = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
     names = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
     terms = CompareOptions(names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap)
-    found = _compared(begun, terms, begun.name, progress, 0.0)
+    found = _compared(trained, terms, trained.name, progress, 0.0, started)
     saved = None if against is None else against.optimizers
     return found if saved is None else judged_against(found, saved, limits)
 
@@ -158,12 +162,17 @@ def _problem_of(
 
 
 def _compared(
-    problem: Problem, terms: CompareOptions, target: str, progress: Progress, load_s: float
+    problem: Problem,
+    terms: CompareOptions,
+    target: str,
+    progress: Progress,
+    load_s: float,
+    begun: float,
 ) -> Report:
     from gradscope.optimizers.compare import compare
 
     start = perf_counter()
-    found = compare(problem.reseeded, terms, problem.seed, progress)
+    found = compare(problem.reseeded, terms, problem.seed, progress, begun)
     return Report(
         target,
         tool(),
@@ -182,7 +191,8 @@ def judged_against(report: Report, before: Comparison, limits: Limits | None = N
     if now is None:
         return report
     if not now.complete:
-        reason = "the comparison was interrupted: it is not compared with the saved run"
+        end = "was interrupted" if now.budget_spent_s is None else "ended with its budget"
+        reason = f"the comparison {end}: it is not compared with the saved run"
         return replace(report, skipped=(*report.skipped, Skipped("optimizer-regression", reason)))
     require_comparable(now, before)
     parts = Parts(optimizers=now, saved=before)

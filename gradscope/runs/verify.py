@@ -16,6 +16,7 @@ from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.runs.check import Limits
 from gradscope.runs.common import tool
+from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -76,6 +77,7 @@ def verify_problem(
         skipped=skipped,
         timing=Timing(load_s).plus(found.timing),
         rules=judging(parts, skipped=skipped),
+        excerpts=excerpts(findings),
     )
 
 
@@ -100,6 +102,7 @@ def verify_loss(
     those of `check`. Raises `GradscopeError` where the loss cannot be run.
     """
     from gradscope.load.problem import Problem
+    from gradscope.trace.compiling import programs_kept
 
     problem = (
         loss_fn
@@ -115,9 +118,10 @@ def verify_loss(
             given=given,
         )
     )
-    return verify_problem(
-        problem, target=problem.name, directions=directions, per_element=per_element, limits=limits
-    )
+    with programs_kept():
+        return verify_problem(
+            problem, target=problem.name, directions=directions, per_element=per_element, limits=limits
+        )
 
 
 def _require(directions: int, per_element: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ def blame_outside() -> None:
     """A `Plain` that never fails: the error passes as it is, to the caller who has the user's program."""
 
 
+KEPT = 64
+"""Programs that a process keeps for a later call; the blocks of a deep network are a dozen."""
+_kept: dict[Any, Any] = {}
 _programs: ContextVar[dict[Any, Any] | None] = ContextVar("programs", default=None)
 
 
@@ -34,7 +38,24 @@ _programs: ContextVar[dict[Any, Any] | None] = ContextVar("programs", default=No
 def compiling_once() -> Iterator[None]:
     """Within it a program that was compiled before is not compiled again: another seed differs in the
     arguments only. Holds every program until it ends."""
-    token = _programs.set({})
+    with _remembering({} if _programs.get() is None else _programs.get()):
+        yield
+
+
+@contextmanager
+def programs_kept() -> Iterator[None]:
+    """Within it a program that an earlier call compiled is not compiled again.
+
+    It is traced and lowered anew and compared as a whole, constants included: what a loss closes over may
+    have changed since.
+    """
+    with _remembering(_kept):
+        yield
+
+
+@contextmanager
+def _remembering(programs: dict[Any, Any] | None) -> Iterator[None]:
+    token = _programs.set(programs)
     try:
         yield
     finally:
@@ -84,14 +105,29 @@ def compile_program(
 def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
     known = _programs.get()
     # The signature beside the text: how arrays are laid out over devices is not always in it.
-    key = None if known is None else (lowered.as_text(), str(lowered.in_tree), str(options))
+    key = None if known is None else _key(lowered, options)
     if known is not None and key in known:
         return known[key]
     compiled = lowered.compile(compiler_options=options)
     _require_memory(compiled)
-    if known is not None:
+    if known is not None and key is not None:
         known[key] = compiled
+        if known is _kept and len(known) > KEPT:
+            del known[next(iter(known))]
     return compiled
+
+
+def _key(lowered: Any, options: dict[str, Any]) -> tuple[str, ...] | None:
+    """`None` for a program that calls back into Python: which function it calls is not in its text."""
+    text = lowered.as_text()
+    if "callback" in text:
+        return None
+    return (
+        hashlib.sha256(text.encode()).hexdigest(),
+        str(lowered.in_tree),
+        str(lowered.out_tree),
+        str(options),
+    )
 
 
 class NotEnoughMemory(GradscopeError):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from gradscope.load.model.optimizer_state import Resume, fits, fresh_init
 from gradscope.load.problem import Problem
 from gradscope.trace.program import Tracer
 
@@ -39,15 +40,16 @@ class StepRule:
 
     def fresh(self, weights: Leaves) -> Any:
         """Traceable: the state before the first step of all."""
-        return self.transform.init(self._packed(weights))
+        return fresh_init(self.transform)(self._packed(weights))
 
     def begun(self, weights: Leaves) -> Any:
-        """The state that the problem brings along, or a fresh one where it brings none that fits."""
-        given = jax.tree.leaves(self.problem.optimizer_state)
-        wanted, structure = jax.tree.flatten(jax.eval_shape(self.fresh, weights))
-        if [_shape(leaf) for leaf in given] != [_shape(leaf) for leaf in wanted]:
+        """The state that the problem brings along; `None` where it brings none that fits."""
+        init = self.transform.init
+        if not isinstance(init, Resume):
             return None
-        return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in given])
+        given = [jnp.asarray(leaf) for leaf in jax.tree.leaves(init.state)]
+        wanted, structure = jax.tree.flatten(jax.eval_shape(self.fresh, weights))
+        return jax.tree.unflatten(structure, given) if fits(given, wanted) else None
 
     def __call__(self, weights: Leaves, gradients: Leaves, state: Any, loss: Array) -> tuple[Leaves, Any]:
         """Traceable: what a step adds to each weight, and the state after it."""
@@ -67,7 +69,3 @@ class StepRule:
     def _order(self) -> list[int]:
         """The index of the weight for each leaf of the packed params."""
         return jax.tree.leaves(self._packed(range(self.leaves)))
-
-
-def _shape(leaf: Any) -> tuple[Any, Any]:
-    return jnp.shape(leaf), jnp.result_type(leaf)

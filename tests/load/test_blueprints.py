@@ -184,6 +184,56 @@ def test_the_optimizer_of_a_training_state_is_taken(write):
     assert update["w"][0] == -0.5
 
 
+RESTORED = """
+import jax, jax.numpy as jnp, numpy as np, optax
+from flax.training.train_state import TrainState
+
+tx = optax.adam(optax.linear_schedule(1e-2, 0.0, 400))
+state = TrainState.create(apply_fn=None, params={"w": jnp.ones(3)}, tx=tx)
+restored = optax.tree_utils.tree_set(state.opt_state, count=jnp.asarray(1000, jnp.int32))
+"""
+LOSS_OF_STATE = "batch = np.ones(3)\n\ndef loss_fn(params, batch):\n    return jnp.sum(params['w'] * batch)\n"
+
+
+def first_update(problem):
+    update, _ = problem.optimizer.update(problem.params, problem.optimizer.init(problem.params))
+    return float(np.abs(update["w"]).max())
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "state = state.replace(opt_state=restored)\n",
+        "state = state.replace(opt_state=restored)\ndel tx\n",
+        "params, opt_state = state.params, restored\ndel state\n",
+    ],
+)
+def test_an_optimizer_goes_on_from_the_state_that_the_file_gives(write, held):
+    problem = load(write(RESTORED + held + LOSS_OF_STATE))
+    assert first_update(problem) == 0.0, "its schedule has ended"
+    assert problem.notes.count("The optimizer goes on from its state in the file, after 1,000 steps.") == 1
+
+
+@pytest.mark.parametrize("state", ["state.opt_state", "optax.adam(1.0).init({'v': jnp.ones(5)})", "7"])
+def test_a_fresh_state_or_that_of_other_params_changes_nothing(write, state):
+    text = RESTORED + f"params, opt_state = state.params, {state}\ndel state\n" + LOSS_OF_STATE
+    problem = load(write(text))
+    assert first_update(problem) == pytest.approx(1e-2, rel=1e-3)
+    assert not any("goes on" in note for note in problem.notes)
+
+
+def test_of_a_large_state_the_counters_are_kept_and_the_moments_begin_anew(write, monkeypatch):
+    from gradscope.load.model import optimizer_state
+
+    monkeypatch.setattr(optimizer_state, "LARGE", 10)
+    moments = "restored = jax.tree.map(lambda leaf: leaf + 1, restored)\n"
+    text = RESTORED + moments + "params, opt_state = state.params, restored\ndel state\n" + LOSS_OF_STATE
+    problem = load(write(text))
+    begun = problem.optimizer.init(problem.params)
+    assert int(begun[0].count) == 1001
+    assert not np.any(begun[0].mu["w"])
+
+
 def test_a_keras_optimizer_makes_the_step_that_keras_makes():
     import keras
 

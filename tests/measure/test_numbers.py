@@ -18,10 +18,9 @@ def test_every_number_of_a_layer_is_that_of_numpy() -> None:
     _, gradients = oracle.plain(loss_of_two, TWO, BATCH)
     z = BATCH[0] @ TWO["first"]["w"] + TWO["first"]["b"]
     first, both = oracle.layer(found, "first"), gradients[:2]
-    weights = [TWO["first"]["b"], TWO["first"]["w"]]
     assert first.size == 20
-    assert first.weight_rms == pytest.approx(oracle.pooled_rms(weights), rel=1e-6)
-    assert first.gradient_rms == pytest.approx(oracle.pooled_rms(both), rel=1e-6)
+    assert first.weight_rms == pytest.approx(oracle.pooled_rms([TWO["first"]["w"]]), rel=1e-6), "no bias"
+    assert first.gradient_rms == pytest.approx(oracle.pooled_rms(both[1:]), rel=1e-6), "of the same leaf"
     assert first.gradient_norm == pytest.approx(np.hypot(*map(oracle.norm, both)), rel=1e-6)
     assert first.gradient_max == pytest.approx(max(float(np.max(np.abs(g))) for g in both), rel=1e-6)
     assert first.activation_rms == pytest.approx(oracle.pooled_rms([z]), rel=1e-6)

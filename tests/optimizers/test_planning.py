@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 from jax import lax
 
+from gradscope.cli.compare_optimizers import seconds_in
+from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import planning
+from gradscope.optimizers.budget import REPORT_S, Budget, budget_of
 from gradscope.optimizers.feed import feed_of
-from gradscope.optimizers.planning import RunPlan, engine_for, keeps_runs, plan
+from gradscope.optimizers.planning import RunPlan, Work, engine_for, keeps_runs, plan
 from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
 
-def planned(step_s: float, compile_s: float = 1.0, **wanted: Any) -> RunPlan:
-    return plan(CompareOptions(**wanted), 7, step_s, compile_s)
+def planned(step_s: float, compile_s: float = 1.0, left_s: float = math.inf, **wanted: Any) -> RunPlan:
+    """Of seven optimizers with a learning rate."""
+    return plan(CompareOptions(**wanted), Work(7, 0, step_s, compile_s), Budget(left_s + REPORT_S))
 
 
 def numbers(found: RunPlan) -> tuple[int, int, int]:
@@ -35,24 +39,40 @@ def test_a_fast_step_gets_everything_and_nothing_is_said() -> None:
     assert found.estimate_s == pytest.approx(7 * (1.0 + (0.55 * 5 + 3) * 1000 * 1e-5))
 
 
-def test_seeds_go_first_then_steps_then_rates_and_each_cut_is_told() -> None:
-    assert numbers(planned(3e-3)) == (4, 200, 5)
-    few = planned(1.5e-2)
-    assert few.seeds == 3, "two tell next to nothing apart"
+def test_steps_go_first_then_rates_then_seeds_and_each_cut_is_told() -> None:
+    few = planned(3e-3, left_s=110)
+    assert few.seeds == 5, "with fewer hardly any difference is significant"
     assert few.grid == 5
     assert 60 <= few.steps < 200
-    assert "3 seeds instead of 5" in few.notes[0]
     assert f"{few.steps} steps instead of 200" in few.notes[0]
-    slow = planned(0.5)
+    assert numbers(planned(1e-2, left_s=110)) == (5, 60, 3)
+    slow = planned(1.5e-2, left_s=110)
     assert numbers(slow) == (3, 60, 3)
-    assert "3 learning rates instead of 5" in slow.notes[0]
+    assert "3 learning rates instead of 5, 3 seeds instead of 5" in slow.notes[0]
+    assert "3 seeds are too few to tell optimizers apart" in slow.notes[0]
 
 
-def test_a_plan_that_exceeds_the_budget_says_so() -> None:
-    assert "Even so, the comparison needs about" in planned(0.5).notes[0]
-    given = planned(0.5, steps=200, seeds=5, grid=5)
-    assert numbers(given) == (5, 200, 5)
-    assert "more than --budget 120s" in given.notes[0]
+def test_a_limit_that_the_least_exceeds_is_refused_beforehand_with_the_numbers() -> None:
+    with pytest.raises(GradscopeError) as caught:
+        planned(0.5, left_s=110)
+    assert caught.value.slug == "budget-too-small"
+    assert "7 optimizers take 17 min or longer, more than the budget of 112 s" in caught.value.what
+    assert "A step takes 500 ms" in caught.value.why
+    assert "--budget" in caught.value.fix
+
+
+def test_a_budget_that_the_error_asks_for_is_accepted() -> None:
+    with pytest.raises(GradscopeError) as caught:
+        planned(0.05, left_s=110)
+    asked = seconds_in(caught.value.fix.split("--budget ")[1].split(",")[0])
+    assert asked is not None
+    assert planned(0.05, left_s=asked - 10).steps == 60
+
+
+def test_without_a_limit_a_long_comparison_only_says_how_long() -> None:
+    found = planned(0.5, steps=200, seeds=5, grid=5)
+    assert numbers(found) == (5, 200, 5)
+    assert "the comparison takes about 336 min" in found.notes[0]
 
 
 def test_what_the_user_gave_is_never_cut() -> None:
@@ -63,15 +83,26 @@ def test_what_the_user_gave_is_never_cut() -> None:
 
 
 def test_the_budget_decides_and_an_exhaustive_grid_costs_more() -> None:
-    assert numbers(planned(2e-2, budget_s=3600)) == (5, 200, 5)
+    assert numbers(planned(2e-2, left_s=3600)) == (5, 200, 5)
     assert planned(1e-5, exhaustive=True).estimate_s > planned(1e-5).estimate_s
-    assert planned(1e-3, budget_s=5).estimate_s < planned(1e-3).estimate_s
+    assert planned(1e-3, left_s=12).estimate_s < planned(1e-3).estimate_s
 
 
-@pytest.mark.parametrize("step_s", [1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
-def test_the_estimate_stays_in_the_budget_or_says_that_it_does_not(step_s: float) -> None:
-    found = planned(step_s)
-    assert found.estimate_s <= 1.5 * 120 or "Even so" in found.notes[0]
+def test_an_optimizer_without_a_rate_costs_one_run_of_each_seed() -> None:
+    alone = plan(CompareOptions(), Work(0, 1, 1e-2, 1.0), Budget())
+    assert alone.estimate_s == pytest.approx(1.0 + 5 * 200 * 1e-2)
+
+
+def test_the_default_limits_only_where_the_user_sets_nothing() -> None:
+    assert budget_of(CompareOptions(), None).seconds == 120
+    assert not budget_of(CompareOptions(steps=200), None).is_limit
+    assert budget_of(CompareOptions(steps=200, budget_s=9.0), None).seconds == 9
+
+
+@pytest.mark.parametrize("step_s", [1e-5, 1e-4, 1e-3, 5e-3])
+def test_the_estimate_without_further_rates_stays_in_the_limit(step_s: float) -> None:
+    found = planned(step_s, left_s=110)
+    assert Work(7, 0, step_s, 1.0).seconds(found, False, grown=0) <= 110
 
 
 def program_of(loss: Any, params: Any, batch: Any) -> Program:

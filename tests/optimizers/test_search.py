@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import search
+from gradscope.optimizers.budget import Budget, BudgetSpent
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.records import Comparison, Contestant
@@ -78,8 +84,61 @@ def test_an_interruption_keeps_the_rates_of_an_optimizer_that_came_to_the_end() 
     assert row.name == "sgd"
     assert {len(trial.losses) for trial in row.trials if not trial.stopped_early} == {40}
     assert max(trial.learning_rate or 0.0 for trial in row.trials) < 1.0
-    assert "Not every learning rate of sgd was tried." in found.reasons
+    assert any(reason.startswith("Not every learning rate of sgd was tried") for reason in found.reasons)
     assert not found.complete
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, chunks: int, **terms: Any) -> Comparison:
+    """A comparison whose budget is spent after so many chunks of steps and compilations."""
+    asked = itertools.count(1)
+
+    def require(self: Budget, ahead_s: float) -> None:
+        if self.is_limit and next(asked) > chunks:
+            raise BudgetSpent
+
+    monkeypatch.setattr(Budget, "require", require)
+    usual = {"optimizers": ("sgd", "adam"), "steps": 40, "seeds": 2, "grid": 3, "budget_s": 1000.0}
+    options = CompareOptions(**{**usual, **terms})
+    return compare(quadratic(optimizer=optax.sgd(0.1)).reseeded, options, 0, lambda stage: None)
+
+
+def test_the_end_of_the_budget_keeps_what_is_known_and_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = limited(monkeypatch, 16)
+    assert not found.complete
+    assert found.budget_spent_s == 1000.0
+    assert found.contestants
+    assert found.own is not None, "the user's own is measured first"
+    missing = {"sgd", "adam"} - {row.name for row in found.contestants}
+    assert missing
+    assert found.reasons[0].startswith("The budget of 1000 s was spent; not measured: ")
+    assert all(name in found.reasons[0] for name in missing)
+
+
+def test_a_budget_that_ends_before_anything_is_known_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GradscopeError) as caught:
+        limited(monkeypatch, 1)
+    assert caught.value.slug == "budget-too-small"
+
+
+def test_no_rate_beyond_the_grid_is_begun_without_time_for_it() -> None:
+    engine, terms = Engined(), search.SearchSettings(2, exhaustive=True, keep_runs=True, until=0.0)
+    runs: list[TrainingRun] = []
+    assert not search.search(engine, [None], [0.1, 1.0, 10.0], terms, lambda stage: None, runs)  # type: ignore[list-item]
+    assert {each.rate for each in runs} == {0.1, 1.0, 10.0}
+    assert search.search(engine, [None], [0.1, 1.0, 10.0], replace(terms, until=math.inf), print, [])  # type: ignore[list-item]
+
+
+class Engined:
+    """The higher the rate, the lower the loss, up to 100."""
+
+    def __init__(self) -> None:
+        self.compiled, self.step_seconds = 0, [1.0]
+
+    def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
+        for each in runs:
+            each.losses = [2.0, abs(math.log10(each.rate / 100.0))]
 
 
 def test_runs_of_an_interrupted_optimizer_that_did_not_come_to_the_end_tell_nothing() -> None:

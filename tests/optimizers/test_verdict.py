@@ -33,20 +33,38 @@ def test_a_tie_of_yours_says_what_the_seeds_cannot_tell_and_gives_the_numbers() 
         ended("yours", 0.7, 0.723, tied_with_best=True),
     )
     text = " ".join(reasons(comparison(best, yours, seeds=(0, 1)), noisy=False))
-    assert "With 2 seeds there is no significant difference between yours (0.723) and sgd (0.413)" in text
+    assert text.count("Undecided") == 1
+    assert "with 2 seeds the difference of sgd (0.413) from yours (0.723) is not significant" in text
+    assert "Your optimizer ends" not in text
     assert "--seeds 5" in text
     assert "as good" not in text
     assert "nothing to gain" not in text
 
 
-def test_a_tie_in_the_table_is_not_called_as_good() -> None:
-    best, other = (
-        ended("sgd", 0.41, 0.413, tied_with_best=False),
-        ended("adam", 0.7, 0.723, tied_with_best=True),
-    )
-    assert sentence(other, comparison(best, other, seeds=(0, 1))).startswith(
-        "No significant difference from the first with 2"
-    )
+def test_where_nothing_is_decided_one_sentence_says_so_and_names_the_nearest() -> None:
+    best = ended("sgd", 0.41, 0.413, tied_with_best=False)
+    others = [ended(f"opt{n}", 0.7 + n, 0.8 + n, tied_with_best=True, state_bytes=1) for n in range(5)]
+    yours = ended("yours", 9.0, 9.5, tied_with_best=True)
+    found = comparison(replace(best, state_bytes=8), *others, yours, seeds=(0, 1))
+    text = " ".join(reasons(found, noisy=False))
+    assert "from yours (9.5), opt0 (0.8), opt1 (1.8) and 3 more is not significant" in text
+    assert "smallest state" not in text, "their losses lie apart: memory is no advice across the gap"
+    assert not any("significant" in sentence(row, found) for row in others)
+
+
+def test_the_smallest_state_is_named_among_losses_that_overlap() -> None:
+    best = ended("adam", 0.40, 0.50, 0.6, tied_with_best=False, state_bytes=8)
+    near = ended("sgd", 0.45, 0.51, 0.61, tied_with_best=True, state_bytes=0)
+    far = ended("sign_sgd", 4.0, 5.0, 6.0, tied_with_best=True, state_bytes=0)
+    text = " ".join(reasons(comparison(best, far, near, seeds=(0, 1, 2)), noisy=False))
+    assert "Of those whose losses overlap with it, sgd has the smallest state." in text
+
+
+def test_what_diverged_at_other_rates_only_is_not_called_diverging() -> None:
+    found = ended("sgd", 0.5, diverged_share=0.0)
+    assert "diverged" not in sentence(found, comparison(found))
+    third = replace(found, diverged_share=1 / 3)
+    assert "diverged in 33% of its runs at this learning rate" in sentence(third, comparison(third))
 
 
 def test_what_did_not_lower_the_loss_is_never_a_tie_and_comes_last() -> None:

@@ -12,6 +12,7 @@ from gradscope.records import (
     BaselineResult,
     BaselineStatus,
     ElementCheck,
+    Excerpt,
     FailureKind,
     GradientCheck,
     Histogram,
@@ -33,8 +34,11 @@ from gradscope.records import (
 )
 from gradscope.records.nonfinite import Cause
 from gradscope.report.html import fragment, page
+from gradscope.report.html.markup import Frame, tick
 from gradscope.report.html.page import POLICY, style
+from gradscope.report.html.rule_pages import blocks
 from gradscope.report.shared import units
+from gradscope.report.shared.columns import COLUMNS
 from gradscope.report.shared.glyphs import visible
 from tests.report.canned import CANNED, broken, compared, deep, healthy, layer, report, searched
 from tests.report.html_pages import HOSTILE, Page
@@ -364,3 +368,60 @@ def test_of_many_layers_some_histograms_are_drawn_and_all_are_tabled() -> None:
     found = Page(of(counted(*(f"l{i}" for i in range(300)))))
     assert "100 of 301 layers are drawn." in found.text
     assert all(found.texts.count(f"l{i}") >= 2 for i in range(300))
+
+
+def test_a_finding_links_to_the_text_of_its_rule_which_is_kept_in_the_page() -> None:
+    finding = replace(broken().findings[0], rule="vanishing-gradient")
+    found = Page(of(replace(broken(), findings=(finding,))))
+    links = [each.get("href") for name, each in found.elements if name == "a"]
+    assert "#rule-vanishing-gradient" in links
+    assert "Follows δ = ∂L/∂z" in found.text
+    assert "## " not in found.text
+    unknown = Page(of(replace(broken(), findings=(replace(finding, rule="of-another-version"),))))
+    assert "#rule-of-another-version" not in [
+        each.get("href") for name, each in unknown.elements if name == "a"
+    ]
+
+
+def test_rule_pages_are_laid_out() -> None:
+    text = "## What\nOne `name`\nline.\n\n- first\n  goes on\n- second\n\n    code\n\n    more\n\nEnd."
+    html = "".join(blocks(text, Frame()))
+    assert html == (
+        "<h3>What</h3><p>One <code>name</code> line.</p><ul><li>first goes on</li><li>second</li></ul>"
+        '<pre tabindex="0"><code>code\n\nmore</code></pre><p>End.</p>'
+    )
+
+
+def test_a_layer_without_any_gradient_says_so() -> None:
+    report = deep()
+    silent = replace(report.flow.layers[3], gradient_max=0.0)
+    layers = (*report.flow.layers[:3], silent, *report.flow.layers[4:])
+    text = Page(of(replace(report, flow=replace(report.flow, layers=layers)))).text
+    assert text.count("gradient 0") == 2, "in the picture and in the table"
+    assert "The whole gradient of 1 layer is exactly zero." in text
+    assert "gradient 0" not in Page(of(report)).text
+
+
+def test_the_page_says_what_delta_and_each_column_are() -> None:
+    text = Page(of(deep())).text
+    assert "δ = ∂L/∂z is the gradient of the loss with respect to the output z" in text
+    for column in COLUMNS:
+        assert column.only_if_any or column.meaning in text
+
+
+def test_labels_at_the_ends_of_an_axis_stay_inside() -> None:
+    assert 'class="start"' in tick("0", 0.0, "0")
+    assert 'class="end"' in tick("200", 100.0, "100")
+    assert "class" not in tick("100", 50.0, "50")
+
+
+def test_the_line_of_a_finding_stands_among_its_neighbours() -> None:
+    finding = replace(broken().findings[0], source=Source("m.py", 12, "h = f(x)"))
+    around = Excerpt("m.py", 11, ("    def f(x):", "        h = f(x)", "        return <h>"))
+    page = of(replace(broken(), findings=(finding,), excerpts=(around,)))
+    assert '<span class="beside"><span class="line-number">11</span><code>def f(x):</code></span>' in page
+    assert '<span><span class="line-number">12</span><code>    h = f(x)</code></span>' in page
+    assert "return &lt;h&gt;" in page
+    alone = of(replace(broken(), findings=(finding,)))
+    assert '<span class="line-number">12</span><code>h = f(x)</code>' in alone
+    assert 'class="beside"' not in alone

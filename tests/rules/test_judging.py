@@ -125,6 +125,7 @@ def test_an_empty_measurement_is_healthy():
 def test_names_of_a_model_are_passed_on_raw_and_only_so_many():
     assert names_of(["a"]) == "`a`"
     assert names_of(["a", "b"]) == "`a` and `b`"
+    assert names_of(["a", "b", "c", "d"]) == "`a`, `b`, `c` and `d`"
     assert names_of(["a", "b", "c", "d", "e"]) == "`a`, `b`, `c` and 2 more"
     assert names_of([]) == ""
 

@@ -66,3 +66,55 @@ def test_a_loss_that_returns_no_number_is_told_so(value: Any) -> None:
 
     with pytest.raises(gradscope.GradscopeError, match="which is no number"):
         gradscope.check(lambda params, batch: value, {"w": 1.0}, 1.0)
+
+
+def test_a_second_call_compiles_nothing_and_sees_what_the_loss_closes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import jax.numpy as jnp
+    import numpy as np
+
+    import gradscope
+    from gradscope.trace import compiling
+
+    factor = {"value": 2.0}
+    compiled: list[Any] = []
+    require = compiling._require_memory
+    monkeypatch.setattr(compiling, "_kept", {})
+    monkeypatch.setattr(
+        compiling, "_require_memory", lambda program: (compiled.append(program), require(program))
+    )
+
+    def loss(params: Any, batch: Any) -> Any:
+        return factor["value"] * jnp.sum((batch @ params["w"]) ** 2)
+
+    params, batch = {"w": np.ones((3, 2), np.float32)}, np.ones((4, 3), np.float32)
+    first = gradscope.check(loss, params, batch)
+    count = len(compiled)
+    assert count
+    assert gradscope.check(loss, params, batch).loss == first.loss
+    assert gradscope.check(loss, {"w": 2 * params["w"]}, batch).loss == pytest.approx(4 * first.loss)
+    assert len(compiled) == count, "other numbers of the same shapes"
+    factor["value"] = 6.0
+    assert gradscope.check(loss, params, batch).loss == pytest.approx(3 * first.loss)
+    assert len(compiled) > count, "another constant is another program"
+
+
+def test_a_program_that_calls_back_is_not_kept() -> None:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import gradscope
+
+    found = []
+    for scale in (1.0, 3.0):
+
+        def loss(params: Any, batch: Any, scale: float = scale) -> Any:
+            host = jax.pure_callback(
+                lambda x: np.float32(scale) * x, jax.ShapeDtypeStruct((3,), jnp.float32), batch
+            )
+            return jnp.sum(params["w"] * host)
+
+        found.append(gradscope.check(loss, {"w": np.ones(3, np.float32)}, np.ones(3, np.float32)).loss)
+    assert found == pytest.approx([3.0, 9.0])

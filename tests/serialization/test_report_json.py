@@ -92,6 +92,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "minority_findings",
         "rules",
         "left_out",
+        "excerpts",
     ]
     assert data["format"] == 2
     assert data["verdict"] == "sick"

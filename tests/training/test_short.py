@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.problem import Problem
 from gradscope.records import Report, ShortTraining
 from gradscope.records.options import CheckOptions
@@ -33,7 +34,8 @@ def loss_fn(params: Any, batch: Any) -> Any:
 
 
 def report(optimizer: Any = None, params: Any = PARAMS, **given: Any) -> Report:
-    steps = given.pop("steps", None)
+    steps, state = given.pop("steps", None), given.pop("optimizer_state", None)
+    optimizer = optimizer if state is None else resumed(optimizer, state)
     problem = Problem(loss_fn, params, **({"batch": BATCH} | given), optimizer=optimizer)
     return check_problem(problem, CheckOptions(steps=steps), target="m.py")
 

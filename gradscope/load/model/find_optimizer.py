@@ -7,7 +7,8 @@ from typing import Any
 
 from gradscope.load.message_text import listed, type_name
 from gradscope.load.model.find_params import is_function
-from gradscope.load.model.frameworks.table import transform_of
+from gradscope.load.model.frameworks.table import transform_and_state, transform_of
+from gradscope.load.model.optimizer_state import resumed, state_note
 from gradscope.load.model.optimizers import is_optimizer
 from gradscope.load.signature.keys import call_with_key, takes_nothing_or_a_key
 
@@ -16,7 +17,30 @@ _OTHER_NAMES = ("opt", "optim", "tx")
 
 
 def optimizer_in(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
-    """The value called `optimizer`, or the only optimizer of another usual name; else `None`."""
+    """The value called `optimizer`, or the only optimizer of another usual name; else `None`.
+
+    It goes on from the state that the file gives: that of an object which holds it, or `opt_state`.
+    """
+    found = _named(names, seed, notes)
+    transform, state = transform_and_state(found)
+    if transform is not None:
+        notes += state_note(state)
+        return found
+    if found is not None and (state := _state_of(found, names)) is not None:
+        notes += state_note(state)
+        return resumed(found, state)
+    return found
+
+
+def _state_of(transform: Any, names: Mapping[str, Any]) -> Any:
+    for value in names.values():
+        held, state = transform_and_state(value)
+        if held is transform:
+            return state
+    return names.get("opt_state")
+
+
+def _named(names: Mapping[str, Any], seed: int, notes: list[str]) -> Any:
     value = names.get("optimizer")
     if value is None:
         return _of_another_name(names, notes)

@@ -7,13 +7,14 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import short_repr, type_name
-from gradscope.load.model.frameworks.table import transform_of
+from gradscope.load.model.frameworks.table import transform_and_state
+from gradscope.load.model.optimizer_state import resumed
 
 
 def checked_optimizer(optimizer: Any) -> Any:
-    transform = transform_of(optimizer)
+    transform, state = transform_and_state(optimizer)
     if transform is not None:
-        return transform
+        return resumed(transform, state)
     if optimizer is None or is_optimizer(optimizer):
         return optimizer
     raise GradscopeError(

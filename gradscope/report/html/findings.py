@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gradscope.records import BaselineResult, BaselineStatus, Finding, Report, Source, TargetError
+import textwrap
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from gradscope.records import BaselineResult, BaselineStatus, Excerpt, Finding, Report, Source, TargetError
+from gradscope.report.html import rule_pages
 from gradscope.report.html.markup import (
     NOTHING,
     Frame,
@@ -29,11 +34,28 @@ def findings(report: Report, frame: Frame) -> Html:
     """All of them, the gravest first."""
     found = ranked(report.findings)
     places = {layer.name: index for index, layer in enumerate(report.flow.layers if report.flow else ())}
-    listing = tag("ol", *(_finding(each, places, frame) for each in found)) if found else NOTHING
+    pages = rule_pages.known(found)
+    page = FindingsPage(places, pages, report.excerpts, frame)
+    listing = tag("ol", *(_finding(each, page) for each in found)) if found else NOTHING
     return frame.section("findings", "Findings", listing, _baseline(report.baseline, frame))
 
 
-def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
+@dataclass(frozen=True, slots=True)
+class FindingsPage:
+    """What a finding refers to on its page."""
+
+    places: Mapping[str, int]
+    """The row of each layer."""
+    pages: Container[str]
+    """Rules whose text is kept."""
+    excerpts: Sequence[Excerpt]
+    frame: Frame
+
+
+def _finding(finding: Finding, page: FindingsPage) -> Html:
+    name, frame = finding.rule, page.frame
+    if name in page.pages:
+        name = tag("a", name, href=f"#{rule_pages.anchor(name, frame)}")
     severity = finding.severity.value
     known = " known" if finding.baseline_status is BaselineStatus.UNCHANGED else ""
     return tag(
@@ -41,11 +63,11 @@ def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
         tag(
             "article",
             frame.heading(
-                2, tag("span", severity, class_=severity), " ", finding.rule, *_where(finding, places, frame)
+                2, tag("span", severity, class_=severity), " ", name, *_where(finding, page.places, frame)
             ),
             _status(finding),
             tag("p", prose(finding.message)),
-            source(finding.source),
+            source(finding.source, page.excerpts),
             tag("p", tag("b", "What to do"), " ", prose(finding.remedy), class_="remedy"),
             _evidence(finding),
             class_=f"finding {severity}-edge{known}",
@@ -53,11 +75,11 @@ def _finding(finding: Finding, places: dict[str, int], frame: Frame) -> Html:
     )
 
 
-def _where(finding: Finding, places: dict[str, int], frame: Frame) -> list[str]:
+def _where(finding: Finding, places: Mapping[str, int], frame: Frame) -> list[str]:
     name = finding.layer or finding.parameter
     if name is None:
         return []
-    if finding.layer in places:
+    if finding.layer is not None and finding.layer in places:
         return [" in ", tag("a", code(name), href=f"#{frame.id(f'l{places[finding.layer]}')}")]
     return [" in ", code(name)]
 
@@ -69,16 +91,37 @@ def _status(finding: Finding) -> Html:
     return tag("p", " · ".join(parts), class_="quiet") if parts else NOTHING
 
 
-def source(place: Source | None) -> Html:
-    """The line of the user's code under its file and number."""
+def source(place: Source | None, excerpts: Sequence[Excerpt] = ()) -> Html:
+    """The line of the user's code under its file and number, among its neighbours where they are known."""
     if place is None:
         return NOTHING
-    line = (
-        [tag("pre", tag("span", str(place.line), class_="line-number"), code(place.text))]
-        if place.text
-        else []
+    caption = tag("figcaption", code(place))
+    numbered = _lines(place, excerpts)
+    if not numbered:
+        return tag("figure", caption, class_="source")
+    lines = (
+        tag(
+            "span",
+            tag("span", str(number), class_="line-number"),
+            code(text),
+            class_=None if number == place.line else "beside",
+        )
+        for number, text in numbered
     )
-    return tag("figure", tag("figcaption", code(place)), *line, class_="source")
+    return tag("figure", caption, tag("pre", joined(lines, "\n")), class_="source")
+
+
+def _lines(place: Source, excerpts: Sequence[Excerpt]) -> list[tuple[int, str]]:
+    for each in excerpts:
+        index = place.line - each.first
+        if (
+            each.file == place.file
+            and 0 <= index < len(each.lines)
+            and each.lines[index].strip() == place.text
+        ):
+            text = textwrap.dedent("\n".join(each.lines)).split("\n")
+            return list(enumerate(text, each.first))
+    return [(place.line, place.text)] if place.text else []
 
 
 def _evidence(finding: Finding) -> Html:

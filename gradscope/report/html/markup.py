@@ -114,6 +114,16 @@ def scrolled(caption: str, *parts: str, kind: str = "") -> Html:
     return tag("div", inner, class_=f"scroll {kind}".strip(), tabindex=0, role="region", aria_label=caption)
 
 
+EDGE = 5.0
+"""Percent of an axis within which a label would leave the drawing if it stood in the middle of its tick."""
+
+
+def tick(label: str, place: float, at: str) -> Html:
+    """The label of a tick on a horizontal axis; `at` is its place as text."""
+    edge = "start" if place < EDGE else "end" if place > 100 - EDGE else None
+    return tag("i", label, style=f"left:{at}%", class_=edge)
+
+
 def listed(title: str, value: str) -> Html:
     """One fact of a `dl`."""
     return tag("div", tag("dt", title), tag("dd", value))

@@ -84,7 +84,7 @@ def _sheet(found: Comparison) -> Axes:
 
 def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html:
     others = [each for each in found.contestants if each is not row]
-    mark = "best" if row is found.best else "a tie with the best" if row.tied_with_best else ""
+    mark = "best" if row is found.best else "undecided" if row.tied_with_best else ""
     if not math.isfinite(row.final_loss):
         mark = "diverged"
     state = units.number(row.score(found.validated))

@@ -15,6 +15,7 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, t
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
+from gradscope.report.html.rule_pages import rule_pages
 from gradscope.report.html.training import short_training
 from gradscope.report.shared import optimizers as words, targets, units
 from gradscope.report.shared.folding import flags_by_layer
@@ -119,6 +120,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),
+        rule_pages(report.findings, frame),
         environment(report, frame),
     ]
 
@@ -156,22 +158,26 @@ def _header(report: Report, frame: Frame) -> Html:
     )
 
 
+def _rate(found: RateSearch) -> str:
+    rate = found.learning_rate
+    return units.number(found.suggestion if rate is None else rate)
+
+
 def _suggested(found: RateSearch) -> tuple[str, str]:
-    return (
-        (units.number(found.suggestion), words.suggestion(found)) if found.code else ("none", found.warning)
-    )
+    return (_rate(found), words.suggestion(found)) if found.code else ("none", found.warning)
 
 
 def _best(found: Comparison) -> tuple[str, str]:
     best = found.best
     if best is None:
-        return "none", f"None of {units.counted(len(found.contestants), 'optimizer')} lowers the loss."
+        why = words.without_best(found)
+        return "none", f"{why[0].upper()}{why[1:]}."
     rate = ""
     if best.learning_rate is not None:
         rate = f" at a learning rate of {units.number(best.learning_rate)}"
     kind = "Validation loss" if found.validated else "Loss"
     loss = f"{kind} {units.number(best.score(found.validated))}{rate}"
-    return best.name, f"{loss}, best of {units.counted(len(found.contestants), 'optimizer')}."
+    return best.name, f"{loss}, {words.standing(found)}."
 
 
 def _headline(word: str, style: str, about: str, level: int) -> Html:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradscope.report.html.markup import NOTHING, Html, tag
+from gradscope.report.html.markup import NOTHING, Html, tag, tick
 from gradscope.report.html.scales import short
 
 Point = tuple[float | None, float | None]
@@ -59,7 +59,7 @@ def drawn(plot: Plot) -> Html:
         aria_label=plot.title,
     )
     y = (tag("i", label, style=f"bottom:{short(place)}%") for place, label in plot.y)
-    x = (tag("i", label, style=f"left:{short(place)}%") for place, label in plot.x)
+    x = (tick(label, place, short(place)) for place, label in plot.x)
     return tag(
         "div",
         tag("div", *y, class_="y", aria_hidden="true"),

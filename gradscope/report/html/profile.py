@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import Finding, Layer
-from gradscope.report.html.markup import NOTHING, Frame, Html, joined, tag
+from gradscope.report.html.markup import NOTHING, Frame, Html, joined, tag, tick
 from gradscope.report.html.scales import Logarithmic, logarithmic, short
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import UNICODE
@@ -78,7 +78,7 @@ def _panels(layers: Sequence[Layer]) -> list[Panel]:
 
 
 def _axis(panel: Panel) -> Iterator[Html]:
-    ticks = (tag("i", label, style=f"left:{short(place)}%") for place, label in panel.scale.ticks())
+    ticks = (tick(label, place, short(place)) for place, label in panel.scale.ticks())
     yield tag("span", tag("b", panel.name), *ticks, class_="axis", aria_hidden="true")
     yield tag("span", "", class_="number")
 
@@ -111,7 +111,12 @@ def _row(layer: Layer, index: int, found: Sequence[Finding], panels: Sequence[Pa
 def _name(layer: Layer, index: int, found: Sequence[Finding], frame: Frame) -> Html:
     """Where it is cut, its end stays: that is what tells `blocks[3].mlp` from `blocks[4].mlp`."""
     link = tag("a", tag("bdi", layer.name, dir="ltr"), href=f"#{frame.id(f'l{index}')}")
-    return tag("span", _mark(found), link, class_="name")
+    return tag("span", _mark(found), link, no_gradient(layer), class_="name")
+
+
+def no_gradient(layer: Layer) -> Html:
+    """Said of a layer whose whole gradient is exactly zero."""
+    return tag("small", "gradient 0") if layer.gradient_max == 0 else NOTHING
 
 
 def _class(value: float | None) -> str:
@@ -255,6 +260,10 @@ def _caption(layers: Sequence[Layer], panels: Sequence[Panel], deep: bool, frame
     values = [panel.of(layer) for panel in panels for layer in layers]
     spans = f"Log scales; each spans {units.counted(panels[0].scale.decades, 'decade')}"
     parts = [f"{spans}, so the slopes compare." if len(panels) > 1 else f"{spans}."]
+    parts.append("δ = ∂L/∂z is the gradient of the loss with respect to the output z of a layer.")
+    silent = sum(layer.gradient_max == 0 for layer in layers)
+    if silent:
+        parts.append(f"The whole gradient of {units.counted(silent, 'layer')} is exactly zero.")
     if any(value is not None and not math.isfinite(value) for value in values):
         parts.append("A cross at the right end is a number that is not finite.")
     if any(value == 0 for value in values):

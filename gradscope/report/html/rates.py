@@ -11,6 +11,7 @@ from gradscope.report.html.optimizers import MOST_POINTS, advice
 from gradscope.report.html.plots import Curve, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
 from gradscope.report.shared import units
+from gradscope.report.shared.optimizers import pasted
 
 
 def rate_search(found: RateSearch, frame: Frame) -> Html:
@@ -23,7 +24,7 @@ def rate_search(found: RateSearch, frame: Frame) -> Html:
     )
     return joined(
         [
-            advice(f"optimizer = {found.code}", (), frame) if found.code else NOTHING,
+            advice(pasted(found), (), frame) if found.code else NOTHING,
             frame.section(
                 "curve",
                 f"Smoothed loss over the {what}",

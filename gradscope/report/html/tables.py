@@ -13,6 +13,7 @@ from gradscope.report.html.markup import (
     details,
     escaped,
     joined,
+    listed,
     prose,
     scrolled,
     table,
@@ -43,11 +44,20 @@ def layers(measured: Measurement, flags: Mapping[str, Sequence[Finding]], frame:
     head = (tag("th", t, scope="col", class_="w" if i in words else None) for i, t in enumerate(titles))
     body = (_layer(layer, i, columns, scale, flags, frame) for i, layer in enumerate(rows))
     caption = "layers in forward order; the bar behind δ is on a log scale"
-    return scrolled(
-        caption,
-        tag("thead", tag("tr", *head)),
-        tag("tbody", *body),
-        kind="rows" if flags else "rows unflagged",
+    return joined(
+        [
+            tag("p", "The table moves sideways: more columns are to the right.", class_="sideways quiet"),
+            scrolled(
+                caption,
+                tag("thead", tag("tr", *head)),
+                tag("tbody", *body),
+                kind="rows" if flags else "rows unflagged",
+            ),
+            details(
+                "What the columns are",
+                tag("dl", *(listed(column.heading, column.meaning) for column in columns), class_="meanings"),
+            ),
+        ]
     )
 
 
@@ -60,6 +70,7 @@ def _layer(
     frame: Frame,
 ) -> Html:
     kind = tag("small", " ", layer.kind) if layer.kind else NOTHING
+    silent = tag("small", " gradient 0") if layer.gradient_max == 0 else NOTHING
     found = flags.get(layer.name, ())
     # Written by hand: two thousand rows of a dozen cells are the longest part of a page.
     cells = "".join(f"<td{_bad(text)}>{escaped(text)}</td>" for text in (c.cell(layer) for c in columns[:-1]))
@@ -67,7 +78,7 @@ def _layer(
     rules = dict.fromkeys(finding.rule for finding in found)
     return tag(
         "tr",
-        tag("th", layer.name, kind, scope="row"),
+        tag("th", layer.name, kind, silent, scope="row"),
         Html(cells),
         last,
         *([tag("td", ", ".join(rules), class_=found[0].severity.value if found else None)] if flags else []),

@@ -48,7 +48,7 @@ def rate_search(found: RateSearch) -> Iterator[str]:
     if found.warning:
         yield f"{MARKS['warning']} {prose(found.warning)}\n"
     if found.code:
-        yield f"```python\noptimizer = {visible(found.code)}\n```"
+        yield f"```python\n{visible(optimizers.pasted(found))}\n```"
 
 
 def _curves(found: Comparison) -> Iterator[str]:

@@ -16,6 +16,7 @@ class LayerColumn:
     priority: int
     """The highest is left out first."""
     cell: Callable[[Layer], str]
+    meaning: str
     only_if_any: bool = False
     """Left out where no layer has something in it."""
 
@@ -40,16 +41,59 @@ def _some(part: float | None) -> str:
 
 
 COLUMNS = (
-    LayerColumn(("", "params"), 5, lambda layer: units.count(layer.size)),
-    LayerColumn(("weight", "rms"), 6, lambda layer: units.cell(layer.weight_rms)),
-    LayerColumn(("grad", "norm"), 4, lambda layer: units.cell(layer.gradient_norm)),
-    LayerColumn(("grad", "rms"), 7, lambda layer: units.cell(layer.gradient_rms)),
-    LayerColumn(("grad /", "weight"), 2, _ratio),
-    LayerColumn(("update", "/ weight"), 2, _update, only_if_any=True),
-    LayerColumn(("zero", "grad"), 3, lambda layer: _some(layer.gradient_zero_share), only_if_any=True),
-    LayerColumn(("not", "finite"), 1, lambda layer: _some(layer.gradient_nonfinite_share), only_if_any=True),
-    LayerColumn(("activ.", "rms"), 3, lambda layer: units.cell(layer.activation_rms)),
-    LayerColumn(("δ", "rms"), 0, lambda layer: units.cell(layer.delta_rms)),
+    LayerColumn(("", "params"), 5, lambda layer: units.count(layer.size), "elements of all its parameters"),
+    LayerColumn(
+        ("weight", "rms"),
+        6,
+        lambda layer: units.cell(layer.weight_rms),
+        "root mean square of its weight, without the bias",
+    ),
+    LayerColumn(
+        ("grad", "norm"),
+        4,
+        lambda layer: units.cell(layer.gradient_norm),
+        "norm of the gradient of all its parameters",
+    ),
+    LayerColumn(
+        ("grad", "rms"),
+        7,
+        lambda layer: units.cell(layer.gradient_rms),
+        "root mean square of the gradient of its weight",
+    ),
+    LayerColumn(("grad /", "weight"), 2, _ratio, "grad rms over weight rms"),
+    LayerColumn(
+        ("update", "/ weight"),
+        2,
+        _update,
+        "root mean square of the optimizer's first update of the weight, over weight rms",
+        only_if_any=True,
+    ),
+    LayerColumn(
+        ("zero", "grad"),
+        3,
+        lambda layer: _some(layer.gradient_zero_share),
+        "share of the gradient that is exactly zero",
+        only_if_any=True,
+    ),
+    LayerColumn(
+        ("not", "finite"),
+        1,
+        lambda layer: _some(layer.gradient_nonfinite_share),
+        "share of the gradient that is NaN or infinite",
+        only_if_any=True,
+    ),
+    LayerColumn(
+        ("activ.", "rms"),
+        3,
+        lambda layer: units.cell(layer.activation_rms),
+        "root mean square of its output z, before the activation function",
+    ),
+    LayerColumn(
+        ("δ", "rms"),
+        0,
+        lambda layer: units.cell(layer.delta_rms),
+        "root mean square of δ = ∂L/∂z, the gradient of the loss with respect to its output z",
+    ),
 )
 
 

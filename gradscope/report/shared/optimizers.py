@@ -103,7 +103,8 @@ def facts(found: Comparison) -> list[str]:
     """The terms of the comparison."""
     target = f"target loss {units.number(found.target)}"
     if not math.isfinite(found.target):
-        target = "no target, as no loss was lowered"
+        why = "the loss shows no floor" if found.lacks_floor else "no loss was lowered"
+        target = f"no target, as {why}"
     elif not found.target_is_users:
         target += " (90% of the best improvement)"
     return [
@@ -117,6 +118,21 @@ def facts(found: Comparison) -> list[str]:
         f"engine {found.engine}",
         units.counted(found.compiled, "program") + " compiled",
     ]
+
+
+def without_best(found: Comparison) -> str:
+    """Why no optimizer is called the best."""
+    if found.lacks_floor:
+        return "no winner, because the loss shows no floor"
+    return f"none of {units.counted(len(found.contestants), 'optimizer')} lowers the loss"
+
+
+def standing(found: Comparison) -> str:
+    """How sure the first in rank is."""
+    count, undecided = units.counted(len(found.contestants), "optimizer"), len(found.undecided)
+    if found.best is not None and found.best.tied_with_best is None and len(found.contestants) > 1:
+        return f"best of {count} by one seed"
+    return f"lowest of {count}, undecided against {undecided}" if undecided else f"best of {count}"
 
 
 def ended(row: Contestant, rate: float) -> str:
@@ -142,11 +158,22 @@ def median(values: Sequence[float]) -> float:
     return middle if math.isinf(middle) else statistics.median(values)
 
 
+def pasted(found: RateSearch) -> str:
+    """The line to paste."""
+    return found.line or f"optimizer = {found.code}"
+
+
 def suggestion(found: RateSearch) -> str:
     seeds = units.counted(len(found.tests), "seed")
-    whose = "before the updates of your optimizer" if found.is_factor else f"for {found.optimizer}"
+    shown = units.number(found.suggestion)
+    if found.is_factor and found.learning_rate is not None:
+        lead = f"A learning rate of {units.number(found.learning_rate)}, {shown} times that of your optimizer"
+    elif found.is_factor:
+        lead = f"{shown} times the learning rate of your optimizer, as a factor before its updates"
+    else:
+        lead = f"A learning rate of {shown} for {found.optimizer}"
     return (
-        f"{units.number(found.suggestion)} {whose}: a tenth of the {'factor' if found.is_factor else 'rate'} "
+        f"{lead}: a tenth of the {'factor' if found.is_factor else 'rate'} "
         f"with the lowest smoothed loss, median of {seeds} ({units.number(found.low)} to "
         f"{units.number(found.high)})."
     )

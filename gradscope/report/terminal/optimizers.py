@@ -8,7 +8,7 @@ from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.optimizers import columns, facts, suggestion
+from gradscope.report.shared.optimizers import columns, facts, pasted, standing, suggestion, without_best
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import fold, paragraph, width_of
@@ -37,25 +37,23 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
 
 
 def _verdict(found: Comparison, target: str, view: View) -> list[Line]:
-    glyphs, best, count = view.glyphs, found.best, units.counted(len(found.contestants), "optimizer")
+    glyphs, best = view.glyphs, found.best
     if best is None:
         lead = (f"{glyphs.marks['error']} none  ", "error")
-        return paragraph(f"{target}: none of {count} lowers the loss", view, 0, "strong", lead)
-    ties = sum(row.tied_with_best is True for row in found.contestants)
-    tie = f", a tie with {units.counted(ties, 'other')}" if ties else ""
-    if best.tied_with_best is None and len(found.contestants) > 1:
-        tie = " by one seed"
+        return paragraph(f"{target}: {without_best(found)}", view, 0, "strong", lead)
     rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
     loss = f"{'validation ' if found.validated else ''}loss {units.number(best.score(found.validated))}"
-    text = f"{target}: {loss}{rate}, best of {count}{tie}"
-    lead = (f"{glyphs.marks['healthy']} {glyphs.text(best.name)}  ", "healthy")
+    text = f"{target}: {loss}{rate}, {standing(found)}"
+    style = "note" if found.undecided else "healthy"
+    lead = (f"{glyphs.marks[style]} {glyphs.text(best.name)}  ", style)
     return paragraph(text, view, 0, "strong", lead)
 
 
 def _row(row: Contestant, found: Comparison, view: View) -> GridRow:
     name = view.glyphs.text(row.name)
     if row is found.best:
-        return GridRow(name, view.glyphs.marks["healthy"], "healthy")
+        style = "note" if found.undecided else "healthy"
+        return GridRow(name, view.glyphs.marks[style], style)
     return GridRow(name, "=" if row.tied_with_best else "")
 
 
@@ -85,7 +83,7 @@ def rate_search(found: RateSearch, view: View) -> list[Line]:
         lines += paragraph(found.warning, view.at_most(PROSE), 0, "warning")
     if not found.code:
         return lines
-    return [*lines, [], *_pasted(f"optimizer = {found.code}", view)]
+    return [*lines, [], *_pasted(pasted(found), view)]
 
 
 def _pasted(code: str, view: View) -> list[Line]:

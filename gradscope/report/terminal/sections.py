@@ -139,7 +139,7 @@ def footer(report: Report, view: View) -> list[Line]:
     spent = [f"{name} {duration}" for name, duration in durations(report)]
     lines = [[], *_joined(_facts(report), view)]
     lines += _joined([*spent, f"jax {report.tool.jax} on {report.tool.backend}"], view)
-    return lines + _hint(report.findings, view)
+    return lines + _hints(report, view)
 
 
 def _facts(report: Report) -> list[str]:
@@ -170,9 +170,12 @@ def _joined(facts: Sequence[str], view: View) -> list[Line]:
     return [[(piece, "quiet")] for row in rows for piece in fold(row, view.width)]
 
 
-def _hint(found: Sequence[Finding], view: View) -> list[Line]:
-    if not found:
-        return []
-    gravest = min(found, key=lambda finding: finding.severity.rank)
-    text = f"`gradscope explain {gravest.rule}` says what it means and how it is measured."
-    return paragraph(text, view, 0, "quiet")
+def _hints(report: Report, view: View) -> list[Line]:
+    lines: list[Line] = []
+    if report.findings:
+        gravest = min(report.findings, key=lambda finding: finding.severity.rank)
+        text = f"`gradscope explain {gravest.rule}` says what it means and how it is measured."
+        lines += paragraph(text, view, 0, "quiet")
+    if report.flow is not None and report.flow.layers:
+        lines += paragraph("`gradscope explain table` says what each column is.", view, 0, "quiet")
+    return lines

@@ -5,7 +5,7 @@ Reports layers whose gradient is exactly 0 in every element although a path to t
 blocks it. Of several such consecutive layers the finding names the one nearest to the loss.
 
 ## Why is this bad
-The layer does not learn. Common causes: a ReLU whose units are all dead (its input is negative for every
+The layer does not learn. Common causes: a ReLU whose units are all dead (its input is 0 or less for every
 sample, often after a large negative bias or a step that was too large), an input that is all zeros, a
 multiplication by zero, a loss that is clipped or saturated, underflow in half precision.
 

@@ -66,8 +66,6 @@ class OpenedModel:
     """`own_loss(model, x, y, key)`: the loss that the model was compiled with."""
     optimizer: Any = None
     """The optax transform inside the object, used where the file gives no other."""
-    optimizer_state: Any = None
-    """The state of that transform inside the object."""
     notes: tuple[str, ...] = ()
 
 
@@ -118,8 +116,13 @@ class Adapter:
         """The optax transform in an optimizer object of this framework, or `None`."""
         return None
 
-    def state_of(self, value: Any) -> Any:
-        """The state that an optimizer object of this framework holds beside its transform, or `None`."""
+    def assignment(self, value: Any, code: str) -> str | None:
+        """The line that gives a file with `value`, an optimizer object or a model, the transform that `code`
+        makes; `None` where this framework has no form of its own."""
+        return None
+
+    def optimizer_state(self, value: Any) -> Any:
+        """The state that an object which holds a transform holds beside it, or `None`."""
         return None
 
 

@@ -48,11 +48,15 @@ class FlaxNNX(Adapter):
     def transform_of(self, value: Any) -> Any:
         return value.tx if isinstance(value, nnx.Optimizer) else None
 
-    def state_of(self, value: Any) -> Any:
-        """Plain arrays: what wraps them differs between the versions of Flax."""
-        if not isinstance(value, nnx.Optimizer):
+    def assignment(self, value: Any, code: str) -> str | None:
+        if not (isinstance(value, nnx.Optimizer) or (isinstance(value, nnx.Module) and self.is_model(value))):
             return None
-        return [jax.numpy.asarray(leaf) for leaf in jax.tree_util.tree_leaves(value.opt_state)]
+        wrt = getattr(value, "wrt", nnx.Param)
+        name = wrt.__name__ if isinstance(wrt, type) else "Param"
+        return f"optimizer = nnx.Optimizer(model, {code}, wrt=nnx.{name})"
+
+    def optimizer_state(self, value: Any) -> Any:
+        return value.opt_state
 
     def loss_of(self, function: Any) -> Any:
         (*_, last) = wrapped_functions(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,15 @@ STATE_NAMES = (
     "non_trainable_variables", "non_trainable_weights", "non_trainable", "ntv", "state", "model_state",
 )  # fmt: skip
 
+_OPTAX_CALL = re.compile(
+    r"optax\.(?P<name>\w+)\((?P<rate>[\d.e+-]+)(?P<more>(, (momentum|nesterov)=[\w.]+)*)\)"
+)
+_KERAS_NAMES = {
+    "adadelta": "Adadelta", "adagrad": "Adagrad", "adam": "Adam", "adamax": "Adamax", "adamw": "AdamW",
+    "lion": "Lion", "nadam": "Nadam", "rmsprop": "RMSprop", "sgd": "SGD",
+}  # fmt: skip
+"""By the name in optax."""
+
 
 class Keras(Adapter):
     title = "Keras"
@@ -61,6 +71,15 @@ class Keras(Adapter):
 
     def transform_of(self, value: Any) -> Any:
         return _transform(value) if isinstance(value, keras.optimizers.Optimizer) else None
+
+    def assignment(self, value: Any, code: str) -> str | None:
+        if not isinstance(value, keras.optimizers.Optimizer | keras.Model):
+            return None
+        found = _OPTAX_CALL.fullmatch(code)
+        name = _KERAS_NAMES.get(found["name"]) if found else None
+        if found is None or name is None:
+            return f"# Keras has no optimizer of this kind: {code}"
+        return f"optimizer = keras.optimizers.{name}(learning_rate={found['rate']}{found['more'] or ''})"
 
 
 def _opened(model: Any, context: OpeningContext) -> OpenedModel:

@@ -97,14 +97,27 @@ def loss_of(function: Any) -> Any:
 
 def transform_of(value: Any) -> Any:
     """The optax transform in a framework's own optimizer object, or `None`."""
-    found = (adapter.transform_of(value) for adapter in adapters())
-    return next((transform for transform in found if transform is not None), None)
+    return transform_and_state(value)[0]
 
 
-def state_of(value: Any) -> Any:
-    """The state that a framework's own optimizer object holds, or `None`."""
-    found = (adapter.state_of(value) for adapter in adapters())
-    return next((state for state in found if state is not None), None)
+def transform_and_state(value: Any) -> tuple[Any, Any]:
+    """The optax transform in a framework's own object and its state; `None` for what is not there."""
+    for adapter in adapters():
+        transform = adapter.transform_of(value)
+        if transform is not None:
+            return transform, adapter.optimizer_state(value)
+    return None, None
+
+
+def assignment_of(code: str, *holders: Any) -> str:
+    """The line that gives a file the optimizer that `code` makes, in the form of the first of `holders` (its
+    optimizer, its model) that has one."""
+    for holder in holders:
+        for adapter in adapters() if holder is not None else ():
+            line = adapter.assignment(holder, code)
+            if line is not None:
+                return line
+    return f"optimizer = {code}"
 
 
 def title_of_class(value: Any) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, plain_call
 from gradscope.load.model.frameworks.table import adapter_of, opened
+from gradscope.load.model.optimizer_state import resumed, state_note
 
 STATE_NAMES = ("state", "train_state", "training_state", "ts", "tstate", "learner_state")
 _STATES = ("batch_stats", "model_state", "net_state", "extra_variables", "graphdef", "static")
@@ -39,15 +40,18 @@ class TrainState(Adapter):
             call=call,
             given={**inner.given, **{n: each for n, each in states.items() if n not in context.names}},
             forward=_forward(value, takes_state),
-            optimizer=_transform(value),
-            optimizer_state=value.opt_state,
+            optimizer=resumed(_transform(value), value.opt_state),
+            notes=(*inner.notes, *state_note(value.opt_state)),
         )
 
     def transform_of(self, value: Any) -> Any:
         return _transform(value) if self.is_model(value) else None
 
-    def state_of(self, value: Any) -> Any:
-        return value.opt_state if self.is_model(value) else None
+    def assignment(self, value: Any, code: str) -> str | None:
+        return f"tx = {code}" if self.is_model(value) else None
+
+    def optimizer_state(self, value: Any) -> Any:
+        return value.opt_state
 
 
 def _with(state: Any, **changes: Any) -> Any:

@@ -1,0 +1,89 @@
+"""Help pages, errors of the command line, and long pages at a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gradscope.cli import pager, screen
+from gradscope.cli.completion import OWN_FORMATS
+from gradscope.cli.options import PAGE_FORMATS
+from gradscope.report.diff import RENDERERS
+from tests.cli.conftest import Run
+
+COMMANDS = ("check", "compare-optimizers", "find-lr", "verify", "report", "diff", "rules", "explain", "init")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_page_shows_no_types_of_the_implementation(run: Run, command: str) -> None:
+    help_page = run(command, "--help").out
+    for type_name in ("<bool>", "<str>", "<list[str]>", "<int>", "<float>"):
+        assert type_name not in help_page
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check", "--fooo"], "No such option: --fooo. Did you mean"),
+        (["chekc"], "Did you mean 'check'?"),
+        (["find-lr"], "Missing argument 'TARGET'."),
+        (["find-lr", "m.py", "--steps", "x"], "--steps"),
+        (["check", "m.py", "--color", "blue"], "'blue' is not one of"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_an_error_as_any_other(
+    run: Run, words: list[str], said: str
+) -> None:
+    result = run(*words)
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.startswith("error: ")
+    assert said in " ".join(result.err.split())
+    assert "--help` lists" in result.err
+    assert "╭" not in result.err
+
+
+def test_the_formats_that_are_completed_are_those_that_a_command_has() -> None:
+    assert OWN_FORMATS["diff"] == tuple(RENDERERS)
+    assert OWN_FORMATS["rules"] == OWN_FORMATS["explain"] == PAGE_FORMATS
+
+
+@pytest.fixture
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pager, "_is_long", lambda text: text.count("\n") > 3)
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(screen, "emit", found.append)
+    return found
+
+
+def test_a_long_page_goes_to_the_pager(
+    at_a_terminal: None, emitted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    read = tmp_path / "read"
+    monkeypatch.setenv("PAGER", f"tee {read}")
+    pager.show("a\nb\nc\nd\ne\n")
+    assert read.read_text(encoding="utf-8") == "a\nb\nc\nd\ne\n"
+    assert emitted == []
+
+
+@pytest.mark.parametrize("asked", ["", "cat", "no-such-pager"])
+def test_without_a_pager_the_page_is_written_at_once(
+    at_a_terminal: None, emitted: list[str], monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("PAGER", asked)
+    pager.show("a\nb\nc\nd\ne\n")
+    assert emitted == ["a\nb\nc\nd\ne\n"]
+
+
+def test_a_short_page_and_one_that_is_piped_are_written_at_once(
+    emitted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGER", "false")
+    pager.show("a\n" * 500)
+    pager.show("a\n" * 500, paged=False)
+    assert len(emitted) == 2, "stdout of a test is no terminal"
