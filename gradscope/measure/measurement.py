@@ -13,6 +13,7 @@ from gradscope.measure.flow import Sample
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import (
     Layer,
+    LostInfinity,
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
@@ -39,6 +40,7 @@ class Taken:
     """By leaf: elements that are NaN or infinite."""
     nonfinite_inputs: tuple[NonFiniteInput, ...]
     origin: Origin | None
+    lost_infinity: LostInfinity | None
     unfound: tuple[Skipped, ...]
     """Why the origin was not found, where it was looked for."""
     nonfinite_gradients: Sequence[Floats] | None
@@ -62,6 +64,7 @@ def measurement(taken: Taken) -> Measurement:
         nonfinite_inputs=taken.nonfinite_inputs,
         nonfinite_values=tuple(_nonfinite_values(taken)),
         origin=taken.origin,
+        lost_infinity=taken.lost_infinity,
         batches=len(losses),
         loss_spread=float(np.std(losses)) if len(losses) > 1 else None,
         optimizer_given=taken.optimizer_given,

@@ -45,10 +45,7 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     forward = ForwardOperations(program.body)
     walk = Walk(forward.primitives(), walk_loop)
     names = [leaf.name for leaf in program.leaves]
-    cells = [_input(value, name) for value, name in zip(inputs.weights, names, strict=True)]
-    others = _names_of_others(batch, len(inputs.others))
-    cells += [_input(value, name) for value, name in zip(inputs.others, others, strict=True)]
-    cells += [walk.constant(value) for value in consts]
+    cells = [*input_cells(program, inputs, batch), *map(walk.constant, consts)]
     loss, *gradients = walk.run(jaxprs.body_of(gradient), cells, Surroundings())
     first = _first([loss]) or _first(gradients)
     if first is None:
@@ -62,6 +59,13 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     return to_record(
         named, became, RecordContext(program, inputs, forward, tuple(poisoned), float(loss.value))
     )
+
+
+def input_cells(program: Program, inputs: Inputs, batch: Any) -> list[Cell]:
+    """The inputs of the program by name, each the origin of what is not finite in it."""
+    names = [leaf.name for leaf in program.leaves] + _names_of_others(batch, len(inputs.others))
+    values = [*inputs.weights, *inputs.others]
+    return [_input(value, name) for value, name in zip(values, names, strict=True)]
 
 
 def _names_of_others(batch: Any, count: int) -> list[str]:

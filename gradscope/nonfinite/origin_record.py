@@ -116,6 +116,11 @@ def _calculation(origin: NonFiniteOrigin) -> Calculation:
     return Calculation(origin.occurrence.eqn.primitive.name, origin.operands, origin.result)
 
 
+def source_at(occurrence: Occurrence, forward: ForwardOperations) -> Source | None:
+    """The user's line of the operation."""
+    return _source(occurrence, forward.of(occurrence))
+
+
 def _source(occurrence: Occurrence, path: Path | None) -> Source | None:
     """The line of the forward operation: the calls around a derivative are those of JAX."""
     if path is not None:

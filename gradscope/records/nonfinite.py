@@ -133,6 +133,22 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class LostInfinity:
+    """An infinity that is gone before the loss: a number divided by it is 0, and passes no gradient back.
+
+    The parameters that `origin` poisoned have a gradient of exactly zero, and another one with the largest
+    finite number of the dtype in the place of the infinity: that was tried.
+    """
+
+    origin: Origin
+    gone: Calculation
+    """The operation that made 0 of it, at one element."""
+    gone_at: Source | None
+    largest: float
+    """The finite number that was tried in its place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hazard:
     """An expression that can stop being finite, and how near its operands came to it."""
 
