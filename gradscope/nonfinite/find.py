@@ -18,6 +18,7 @@ from gradscope.nonfinite.values import range_of
 from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.records import Origin, Skipped
 from gradscope.trace import jaxprs
+from gradscope.trace.cuts import batch_name
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
 
@@ -72,7 +73,7 @@ def _names_of_others(batch: Any, count: int) -> list[str]:
     """Of the inputs that are not differentiated: other leaves of the params, the batch, the key."""
     found = jax.tree_util.tree_flatten_with_path(batch)[0]
     paths = [path_name(path) for path, leaf in found if is_array(leaf)]
-    drawn = [f"batch{'' if not name or name.startswith('[') else '.'}{name}" for name in paths]
+    drawn = [batch_name(name) for name in paths]
     return ["params"] * (count - len(drawn) - 1) + drawn + ["key"]
 
 

@@ -30,6 +30,12 @@ class Cut:
     source: Source | None
     on_parameter: bool
     """The operation takes the parameter itself: a part that is frozen by name."""
+    into: str = ""
+    """The dtype of the integers that a function of a library makes of the result; empty where none does."""
+    like: tuple[str, ...] = ()
+    """The arrays of the batch that have this dtype."""
+    mixed: bool = False
+    """What it stops depends on parameters that train by another path, too: `stop_gradient(code - z)`."""
 
 
 @dataclass(frozen=True, slots=True)
