@@ -58,6 +58,7 @@ def to_record(origin: NonFiniteOrigin, became: NonFiniteOrigin | None, context: 
     assert origin.occurrence is not None
     occurrence = origin.occurrence
     path = context.forward.of(occurrence)
+    library = jaxprs.library(*(path[-1], path[-2::-1]) if path else (occurrence.eqn, occurrence.calls))
     record = Origin(
         op=occurrence.eqn.primitive.name,
         operands=origin.operands,
@@ -73,6 +74,8 @@ def to_record(origin: NonFiniteOrigin, became: NonFiniteOrigin | None, context: 
         else _forward_operands(origin, path, context),
         became=_calculation(became) if became is not None else None,
         masked=_masked(became or origin) or (occurrence.primal and math.isfinite(context.loss)),
+        library=library.name,
+        settings=library.settings,
         within=_functions(path[:-1] if path else occurrence.calls[::-1]),
         steps=occurrence.steps,
         elements=origin.elements,

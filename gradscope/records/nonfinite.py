@@ -117,6 +117,10 @@ class Origin:
     """Where the infinity turned into the NaN that goes on: 0 * inf, inf / inf."""
     masked: bool = False
     """A `where` keeps the forward value out of the loss: the gradient that comes back to it is 0."""
+    library: str = ""
+    """The package whose function has the operation in it, called at `source`; empty for the user's own."""
+    settings: tuple[str, ...] = ()
+    """What begins with `eps` among the arguments of that function and of those that made it."""
     within: tuple[str, ...] = ()
     """Names of the functions around it, the innermost first: `norm`, `_softmax`."""
     steps: tuple[int, ...] = ()

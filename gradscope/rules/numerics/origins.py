@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from gradscope.records import Calculation, Cause, Measurement, Number, Origin
 from gradscope.rules.base import Hit
-from gradscope.rules.numerics.remedies import EXPLAINED
+from gradscope.rules.numerics.library_calls import explained
 from gradscope.rules.words import number
 
 SIGNS: Mapping[str, str] = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
@@ -19,7 +19,7 @@ SHOWN = 3
 
 def origin_finding(measurement: Measurement, origin: Origin, tail: str) -> Hit:
     """The finding on an origin; `tail` is a sentence on its consequences."""
-    why, remedy = EXPLAINED[origin.cause]
+    why, remedy = explained(origin)
     place = in_loops(origin.steps)
     return Hit(
         f"{what_happened(origin)}.{place} {why}{tail}",
