@@ -195,7 +195,7 @@ def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
     source = source_of(loop.eqn)
     turn = slice(None, None, -1 if loop.reverse else 1)
     found = []
-    for state, gated in zip(loop.states, loop.gated, strict=True):
+    for state, gated, added in zip(loop.states, loop.gated, loop.added, strict=True):
         deltas = _over_batches([sample.delta[state.id].along(loop.position) for sample in taken.samples])
         values = _over_batches([sample.forward[state.id].along(loop.position) for sample in taken.samples])
         if np.all(deltas == 0):
@@ -211,6 +211,7 @@ def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
                 state_rms=tuple((values[turn] / count**0.5).tolist()),
                 function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
                 gated=gated,
+                added=added,
             )
         )
     return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]

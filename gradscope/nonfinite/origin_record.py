@@ -28,6 +28,7 @@ LEAD_UP = 6
 QUIET = MOVES | {
     "convert_element_type",
     "concatenate",
+    "stack",
     "pad",
     "gather",
     "dynamic_slice",

@@ -138,3 +138,5 @@ class Recurrence:
     """The squashing function the state goes through, where one is seen: `tanh`, `logistic`."""
     gated: bool = False
     """A gate decides how much of the state is kept, as in an LSTM: it can open in training."""
+    added: bool = False
+    """A step adds to the state, as a simulation or an integrator does; it does not make it anew."""

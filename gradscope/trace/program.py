@@ -18,7 +18,7 @@ from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.cuts import blocking_cuts, integer_leaves
 from gradscope.trace.dataflow import Flow
-from gradscope.trace.gating import gated_states
+from gradscope.trace.gating import added_states, gated_states
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
@@ -51,6 +51,8 @@ class Loop:
     states: tuple[Site, ...]
     gated: tuple[bool, ...]
     """Of each state: does a gate decide what is kept of it?"""
+    added: tuple[bool, ...]
+    """Of each state: does a step add to it?"""
     sites: tuple[Site, ...]
 
 
@@ -285,8 +287,9 @@ def _loops(plan: Plan) -> Iterator[Loop]:
         inside = tuple(site for site in plan.sites() if site.op != "state")
         eqn = states[0].eqn
         assert eqn is not None
-        through_gates = gated_states(eqn)
+        through_gates, added_to = gated_states(eqn), added_states(eqn)
         gated = tuple(place in through_gates for place in plan.entry)
-        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
+        added = tuple(place in added_to for place in plan.entry)
+        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, added, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)

@@ -18,7 +18,7 @@ from gradscope.trace.walk import Path, Visit, walk
 
 _COUNTS = (
     VIEWS
-    | frozenset({"slice", "concatenate", "pad", "add", "sub", "mul", "neg", "max", "min", "clamp"})
+    | frozenset({"slice", "concatenate", "stack", "pad", "add", "sub", "mul", "neg", "max", "min", "clamp"})
     | frozenset({"reduce_sum"})
 )
 """Operations on integers that would hand a gradient on if the integers were real numbers."""
