@@ -21,6 +21,7 @@ from gradscope.trace import jaxprs
 from gradscope.trace.cuts import batch_name
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.vocabulary import CALLBACKS
 
 WHAT = "the origin of the first NaN or infinity"
 FINITE = "operation by operation every value is finite; compiled as a whole the program rounds differently"
@@ -33,10 +34,17 @@ def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skippe
     """
     try:
         return _find(program, inputs, batch)
-    except jax.errors.JaxRuntimeError as error:  # a callback of the user's, or a lack of memory
-        return Skipped(WHAT, f"running the loss operation by operation raised {headline(error)}")
     except Exception as error:
+        if _is_users(program, error):
+            return Skipped(WHAT, f"running the loss operation by operation raised {headline(error)}")
         return Skipped(WHAT, f"gradscope itself failed there, please report it: {headline(error)}")
+
+
+def _is_users(program: Program, error: Exception) -> bool:
+    """A callback of the user's raised it, or there is too little memory; else what we ran was wrong."""
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return False
+    return "RESOURCE_EXHAUSTED" in str(error) or jaxprs.has_primitive(program.body, CALLBACKS)
 
 
 def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:

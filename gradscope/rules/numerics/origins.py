@@ -5,6 +5,7 @@ An infinity that is gone before the loss is described in `lost_infinities.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from gradscope.records import Calculation, Cause, Measurement, Number, Origin
@@ -25,11 +26,19 @@ def origin_finding(measurement: Measurement, origin: Origin, tail: str) -> Hit:
         f"{what_happened(origin)}.{place} {why}{tail}",
         remedy,
         _evidence(measurement, origin),
-        origin.layer,
+        _layer(measurement, origin),
         None,
         origin.source,
         explains=None,
     )
+
+
+def _layer(measurement: Measurement, origin: Origin) -> str | None:
+    """That of the operands; where the loss and its own gradient are finite, one that the origin harmed."""
+    harmed = {leaf.layer for leaf in measurement.parameters if leaf.name in origin.poisoned}
+    if origin.layer is None or origin.layer in harmed or not math.isfinite(measurement.loss):
+        return origin.layer
+    return next((layer.name for layer in measurement.layers if layer.name in harmed), origin.layer)
 
 
 def what_happened(origin: Origin) -> str:
