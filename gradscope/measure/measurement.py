@@ -13,6 +13,7 @@ from gradscope.measure.flow import Sample
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import (
     Layer,
+    LostInfinity,
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
@@ -39,6 +40,7 @@ class Taken:
     """By leaf: elements that are NaN or infinite."""
     nonfinite_inputs: tuple[NonFiniteInput, ...]
     origin: Origin | None
+    lost_infinity: LostInfinity | None
     unfound: tuple[Skipped, ...]
     """Why the origin was not found, where it was looked for."""
     nonfinite_gradients: Sequence[Floats] | None
@@ -64,6 +66,7 @@ def measurement(taken: Taken) -> Measurement:
         nonfinite_inputs=taken.nonfinite_inputs,
         nonfinite_values=tuple(_nonfinite_values(taken)),
         origin=taken.origin,
+        lost_infinity=taken.lost_infinity,
         batches=len(losses),
         loss_spread=float(np.std(losses)) if len(losses) > 1 else None,
         optimizer_given=taken.optimizer_given,
@@ -192,7 +195,7 @@ def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
     source = source_of(loop.eqn)
     turn = slice(None, None, -1 if loop.reverse else 1)
     found = []
-    for state, gated in zip(loop.states, loop.gated, strict=True):
+    for state, gated, added in zip(loop.states, loop.gated, loop.added, strict=True):
         deltas = _over_batches([sample.delta[state.id].along(loop.position) for sample in taken.samples])
         values = _over_batches([sample.forward[state.id].along(loop.position) for sample in taken.samples])
         if np.all(deltas == 0):
@@ -208,6 +211,7 @@ def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
                 state_rms=tuple((values[turn] / count**0.5).tolist()),
                 function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
                 gated=gated,
+                added=added,
             )
         )
     return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]

@@ -71,6 +71,8 @@ def _of_derivative(origin: Origin, of: str) -> Cause:
         return Cause.EDGE_OF_DOMAIN
     if origin.op == "div" and origin.operands[-1] == 0:
         return Cause.DIVISION_BY_ZERO
+    if origin.op in ("log", "log1p") and origin.operands[0] == (-1 if origin.op == "log1p" else 0):
+        return Cause.LOG_OF_ZERO
     return _arithmetic(origin)
 
 

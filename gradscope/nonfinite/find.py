@@ -18,8 +18,10 @@ from gradscope.nonfinite.values import range_of
 from gradscope.nonfinite.walk import Surroundings, Walk
 from gradscope.records import Origin, Skipped
 from gradscope.trace import jaxprs
+from gradscope.trace.cuts import batch_name
 from gradscope.trace.leaves import is_array, path_name
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.vocabulary import CALLBACKS
 
 WHAT = "the origin of the first NaN or infinity"
 FINITE = "operation by operation every value is finite; compiled as a whole the program rounds differently"
@@ -32,10 +34,17 @@ def find_origin(program: Program, inputs: Inputs, batch: Any) -> Origin | Skippe
     """
     try:
         return _find(program, inputs, batch)
-    except jax.errors.JaxRuntimeError as error:  # a callback of the user's, or a lack of memory
-        return Skipped(WHAT, f"running the loss operation by operation raised {headline(error)}")
     except Exception as error:
+        if _is_users(program, error):
+            return Skipped(WHAT, f"running the loss operation by operation raised {headline(error)}")
         return Skipped(WHAT, f"gradscope itself failed there, please report it: {headline(error)}")
+
+
+def _is_users(program: Program, error: Exception) -> bool:
+    """A callback of the user's raised it, or there is too little memory; else what we ran was wrong."""
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return False
+    return "RESOURCE_EXHAUSTED" in str(error) or jaxprs.has_primitive(program.body, CALLBACKS)
 
 
 def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
@@ -45,10 +54,7 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     forward = ForwardOperations(program.body)
     walk = Walk(forward.primitives(), walk_loop)
     names = [leaf.name for leaf in program.leaves]
-    cells = [_input(value, name) for value, name in zip(inputs.weights, names, strict=True)]
-    others = _names_of_others(batch, len(inputs.others))
-    cells += [_input(value, name) for value, name in zip(inputs.others, others, strict=True)]
-    cells += [walk.constant(value) for value in consts]
+    cells = [*input_cells(program, inputs, batch), *map(walk.constant, consts)]
     loss, *gradients = walk.run(jaxprs.body_of(gradient), cells, Surroundings())
     first = _first([loss]) or _first(gradients)
     if first is None:
@@ -64,11 +70,18 @@ def _find(program: Program, inputs: Inputs, batch: Any) -> Origin | Skipped:
     )
 
 
+def input_cells(program: Program, inputs: Inputs, batch: Any) -> list[Cell]:
+    """The inputs of the program by name, each the origin of what is not finite in it."""
+    names = [leaf.name for leaf in program.leaves] + _names_of_others(batch, len(inputs.others))
+    values = [*inputs.weights, *inputs.others]
+    return [_input(value, name) for value, name in zip(values, names, strict=True)]
+
+
 def _names_of_others(batch: Any, count: int) -> list[str]:
     """Of the inputs that are not differentiated: other leaves of the params, the batch, the key."""
     found = jax.tree_util.tree_flatten_with_path(batch)[0]
     paths = [path_name(path) for path, leaf in found if is_array(leaf)]
-    drawn = [f"batch{'' if not name or name.startswith('[') else '.'}{name}" for name in paths]
+    drawn = [batch_name(name) for name in paths]
     return ["params"] * (count - len(drawn) - 1) + drawn + ["key"]
 
 

@@ -29,7 +29,11 @@ MOST_DESCENTS = 64
 class Stepper:
     """Runs one step after the other and carries the origins along."""
 
-    def __init__(self, walk: Walk, body: Body, occurrence: Occurrence, carry: int) -> None:
+    def __init__(
+        self, walk: Walk, body: Body, occurrence: Occurrence, carry: int, *, every_step: bool = False
+    ) -> None:
+        """`every_step`: also steps whose results are finite are walked equation by equation."""
+        self._every_step = every_step
         self._walk = walk
         self._body = body
         self._occurrence = occurrence
@@ -40,6 +44,9 @@ class Stepper:
 
     def __call__(self, cells: list[Cell], consts: int, number: int) -> list[Cell]:
         """The results of one step, the carried ones first; `number` is that of the forward loop."""
+        walked = self.descend(cells, number) if self._every_step else None
+        if walked is not None:
+            return walked
 
         def run(values: list[Any]) -> list[Any]:
             return self._step(*values)
@@ -94,28 +101,44 @@ class _Descent:
 
 
 def walk_loop(
-    walk: Walk, eqn: JaxprEqn, inside: Inside, cells: list[Cell], occurrence: Occurrence
+    walk: Walk,
+    eqn: JaxprEqn,
+    inside: Inside,
+    cells: list[Cell],
+    occurrence: Occurrence,
+    *,
+    every_step: bool = False,
 ) -> list[Cell]:
-    """The results of a loop, step by step where the loop as a whole gives something bad."""
+    """The results of a loop, step by step where the loop as a whole gives something bad.
+
+    `every_step`: the steps of a loop of known length are walked whatever the loop gives.
+    """
     whole = _whole(walk, eqn, cells, occurrence)
-    if inside.loop is None or not any(out.value_range.kinds for out in whole):
+    goes_in = every_step and isinstance(inside.loop, Counted)
+    if inside.loop is None or not (goes_in or any(out.value_range.kinds for out in whole)):
         return whole
     (entry,) = inside.entries
     if isinstance(inside.loop, Counted):
-        blames = _steps(walk, entry, inside.loop, cells, occurrence)
+        blames = _steps(walk, entry, inside.loop, cells, occurrence, every_step=every_step)
     else:
         blames = _turns(walk, entry, inside.loop.condition, cells, occurrence)
     return _with_blame(walk, cells, whole, occurrence, blames)
 
 
 def _steps(
-    walk: Walk, entry: Entry, loop: Counted, cells: list[Cell], occurrence: Occurrence
+    walk: Walk,
+    entry: Entry,
+    loop: Counted,
+    cells: list[Cell],
+    occurrence: Occurrence,
+    *,
+    every_step: bool,
 ) -> list[dict[NonFiniteKind, NonFiniteOrigin]]:
     """By result, the blame after a loop of known length; of stacked results that of any step."""
     ins = [cells[operand] for operand in entry.operands]
     consts, rows = ins[: entry.carried.start], ins[entry.carried.stop :]
     carry, count = ins[entry.carried.start : entry.carried.stop], len(entry.carried)
-    stepper = Stepper(walk, entry.body, occurrence, count)
+    stepper = Stepper(walk, entry.body, occurrence, count, every_step=every_step)
     stacked: list[dict[NonFiniteKind, NonFiniteOrigin]] = [{} for _ in entry.body.jaxpr.outvars[count:]]
     for done in range(loop.length):
         index = loop.length - 1 - done if loop.reverse else done

@@ -28,6 +28,7 @@ LEAD_UP = 6
 QUIET = MOVES | {
     "convert_element_type",
     "concatenate",
+    "stack",
     "pad",
     "gather",
     "dynamic_slice",
@@ -58,6 +59,7 @@ def to_record(origin: NonFiniteOrigin, became: NonFiniteOrigin | None, context: 
     assert origin.occurrence is not None
     occurrence = origin.occurrence
     path = context.forward.of(occurrence)
+    library = jaxprs.library(*(path[-1], path[-2::-1]) if path else (occurrence.eqn, occurrence.calls))
     record = Origin(
         op=occurrence.eqn.primitive.name,
         operands=origin.operands,
@@ -73,6 +75,8 @@ def to_record(origin: NonFiniteOrigin, became: NonFiniteOrigin | None, context: 
         else _forward_operands(origin, path, context),
         became=_calculation(became) if became is not None else None,
         masked=_masked(became or origin) or (occurrence.primal and math.isfinite(context.loss)),
+        library=library.name,
+        settings=library.settings,
         within=_functions(path[:-1] if path else occurrence.calls[::-1]),
         steps=occurrence.steps,
         elements=origin.elements,
@@ -114,6 +118,11 @@ def _record_of_input(
 def _calculation(origin: NonFiniteOrigin) -> Calculation:
     assert origin.occurrence is not None
     return Calculation(origin.occurrence.eqn.primitive.name, origin.operands, origin.result)
+
+
+def source_at(occurrence: Occurrence, forward: ForwardOperations) -> Source | None:
+    """The user's line of the operation."""
+    return _source(occurrence, forward.of(occurrence))
 
 
 def _source(occurrence: Occurrence, path: Path | None) -> Source | None:

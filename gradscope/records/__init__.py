@@ -53,6 +53,7 @@ from gradscope.records.nonfinite import (
     Calculation as Calculation,
     Cause as Cause,
     Hazard as Hazard,
+    LostInfinity as LostInfinity,
     NonFiniteInput as NonFiniteInput,
     NonFiniteValue as NonFiniteValue,
     Operation as Operation,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gradscope.records.common import Skipped
 from gradscope.records.histograms import Histogram
 from gradscope.records.network import Layer, Parameter, Recurrence
-from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
+from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Measurement:
     nonfinite_values: tuple[NonFiniteValue, ...] = ()
     origin: Origin | None = None
     """The first of them; `None` where everything is finite or it could not be found."""
+    lost_infinity: LostInfinity | None = None
+    """Looked for where a gradient stays exactly zero; `None` where none makes it so."""
     hazards: tuple[Hazard, ...] = ()
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""

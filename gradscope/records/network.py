@@ -30,6 +30,12 @@ class Cut:
     source: Source | None
     on_parameter: bool
     """The operation takes the parameter itself: a part that is frozen by name."""
+    into: str = ""
+    """The dtype of the integers that a function of a library makes of the result; empty where none does."""
+    like: tuple[str, ...] = ()
+    """The arrays of the batch that have this dtype."""
+    mixed: bool = False
+    """What it stops depends on parameters that train by another path, too: `stop_gradient(code - z)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +141,5 @@ class Recurrence:
     """The squashing function the state goes through, where one is seen: `tanh`, `logistic`."""
     gated: bool = False
     """A gate decides how much of the state is kept, as in an LSTM: it can open in training."""
+    added: bool = False
+    """A step adds to the state, as a simulation or an integrator does; it does not make it anew."""

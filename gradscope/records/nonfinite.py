@@ -117,6 +117,10 @@ class Origin:
     """Where the infinity turned into the NaN that goes on: 0 * inf, inf / inf."""
     masked: bool = False
     """A `where` keeps the forward value out of the loss: the gradient that comes back to it is 0."""
+    library: str = ""
+    """The package whose function has the operation in it, called at `source`; empty for the user's own."""
+    settings: tuple[str, ...] = ()
+    """What begins with `eps` among the arguments of that function and of those that made it."""
     within: tuple[str, ...] = ()
     """Names of the functions around it, the innermost first: `norm`, `_softmax`."""
     steps: tuple[int, ...] = ()
@@ -130,6 +134,22 @@ class Origin:
     """Parameters whose gradient it made non-finite."""
     lead_up: tuple[Operation, ...] = ()
     """The last operations before it, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostInfinity:
+    """An infinity that is gone before the loss: a number divided by it is 0, and passes no gradient back.
+
+    The parameters that `origin` poisoned have a gradient of exactly zero, and another one with the largest
+    finite number of the dtype in the place of the infinity: that was tried.
+    """
+
+    origin: Origin
+    gone: Calculation
+    """The operation that made 0 of it, at one element."""
+    gone_at: Source | None
+    largest: float
+    """The finite number that was tried in its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.nonfinite.find import find_origin
-from gradscope.records import Measurement, Origin, ShortTraining, Skipped, Timing
+from gradscope.nonfinite.lost_infinity import find_lost_infinity
+from gradscope.records import LostInfinity, Measurement, Origin, ShortTraining, Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
@@ -208,13 +209,16 @@ def _taken(run: Run, trained: Trained | None, progress: Progress) -> Taken:
     prepared, program = run.prepared, run.prepared.program
     first = prepared.inputs[0]
     bad = _worst(run.samples)
-    zeros = zero_leaves(program, run.samples) if bad is None else {}
+    harmed = bad is not None and nonfinite_counts.harmful(run.samples[bad])
+    zeros = {} if harmed else zero_leaves(program, run.samples)
     if zeros:
         progress("looking a few steps ahead")
+    later = nonzero_after_steps(program, prepared.flow, first, zeros) if zeros else {}
     if bad is not None:
         progress("counting what is not finite")
     weights = weight_statistics(program, first.weights)
     origin, unfound = _origin(run, bad, progress)
+    lost = _lost_infinity(run, [leaf for leaf, alive in later.items() if not alive.any()], progress)
     gradients = (
         None if bad is None else nonfinite_counts.in_gradients(program, prepared.flow, prepared.inputs[bad])
     )
@@ -224,11 +228,12 @@ def _taken(run: Run, trained: Trained | None, progress: Progress) -> Taken:
         nonfinite_weights=nonfinite_counts.in_weights(first.weights, weights),
         nonfinite_inputs=() if bad is None else nonfinite_counts.in_batch(prepared.batches[bad]),
         origin=origin,
-        unfound=unfound,
+        lost_infinity=None if isinstance(lost, Skipped) else lost,
+        unfound=(*unfound, lost) if isinstance(lost, Skipped) else unfound,
         nonfinite_gradients=gradients,
         samples=run.samples,
         updates=None if trained is None or not trained.record.own else trained.updates,
-        nonzero_after_steps=nonzero_after_steps(program, prepared.flow, first, zeros) if zeros else {},
+        nonzero_after_steps=later,
         optimizer_given=prepared.problem.optimizer is not None,
     )
 
@@ -245,6 +250,14 @@ def _origin(run: Run, bad: int | None, progress: Progress) -> tuple[Origin | Non
     progress("looking for where it was born")
     found = find_origin(run.prepared.program, run.prepared.inputs[bad], run.prepared.batches[bad])
     return (None, (found,)) if isinstance(found, Skipped) else (found, ())
+
+
+def _lost_infinity(run: Run, dead: list[int], progress: Progress) -> LostInfinity | Skipped | None:
+    if not dead:
+        return None
+    progress("looking for an infinity that is divided away")
+    prepared = run.prepared
+    return find_lost_infinity(prepared.program, prepared.inputs[0], prepared.batches[0], dead)
 
 
 def _shapes(batch: Any) -> list[Any]:

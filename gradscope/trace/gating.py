@@ -19,7 +19,9 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.vocabulary import PARTS, PRODUCTS, VIEWS, activation
 
 GATES = frozenset({"logistic", "hard_sigmoid"})
-_HANDS_ON = VIEWS | PARTS | {"concatenate", "select_n", "pad", "neg", "clamp"}
+_HANDS_ON = VIEWS | PARTS | {"concatenate", "stack", "select_n", "pad", "neg", "clamp"}
+_BOUNDS = frozenset({"rem", "max", "min"})
+"""Wrapped round or bounded, a value stays what it is, unless two of them meet."""
 _SUMS = frozenset({"add", "sub", "add_any", "reduce_sum"})
 
 
@@ -48,12 +50,22 @@ def gated_states(eqn: JaxprEqn) -> frozenset[int]:
     The output h = o * tanh(c) of an LSTM is carried, too, and lasts as long as the cell c. A state that has
     only its weights to remember by, beside another that is gated, is not among them.
     """
+    outs = _after_a_step(eqn)
+    kept = _union(out.kept & 1 << place for place, out in enumerate(outs))
+    return frozenset(place for place, out in enumerate(outs) if kept & (1 << place | out.made))
+
+
+def added_states(eqn: JaxprEqn) -> frozenset[int]:
+    """Places among the carried states of a `scan` to which a step adds: `x + dt * v`, as in a simulation."""
+    return frozenset(place for place, out in enumerate(_after_a_step(eqn)) if out.linear >> place & 1)
+
+
+def _after_a_step(eqn: JaxprEqn) -> list[Mark]:
+    """What the carried values are made of after one step."""
     scan = jaxprs.scan_params(eqn)
     states = [Mark(linear=1 << place) for place in range(scan.carry)]
     rest = len(scan.body.jaxpr.invars) - scan.consts - scan.carry
-    outs = _walk(scan.body, [*[NONE] * scan.consts, *states, *[NONE] * rest])[: scan.carry]
-    kept = _union(out.kept & 1 << place for place, out in enumerate(outs))
-    return frozenset(place for place, out in enumerate(outs) if kept & (1 << place | out.made))
+    return _walk(scan.body, [*[NONE] * scan.consts, *states, *[NONE] * rest])[: scan.carry]
 
 
 def _walk(body: Body, marks: list[Mark]) -> list[Mark]:
@@ -91,6 +103,8 @@ def _of_value(eqn: JaxprEqn, name: str, ins: list[Mark]) -> Mark:
     if name in _SUMS:
         return Mark(alone and (gate or squashed), False, linear, kept)
     if name in _HANDS_ON or (alone and name in ("mul", "div")):
+        return Mark(gate, squashed, linear, kept)
+    if name in _BOUNDS and len({mark for mark in ins if mark != NONE}) == 1:
         return Mark(gate, squashed, linear, kept)
     if name in ("mul", "div"):
         first, second = ins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +16,16 @@ from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
+from gradscope.trace.cuts import blocking_cuts, integer_leaves
 from gradscope.trace.dataflow import Flow
-from gradscope.trace.gating import gated_states
+from gradscope.trace.gating import added_states, gated_states
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
-from gradscope.trace.sources import source_of, sources_of
+from gradscope.trace.sources import sources_of
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
 from gradscope.trace.unseen import unseen
 
@@ -50,6 +51,8 @@ class Loop:
     states: tuple[Site, ...]
     gated: tuple[bool, ...]
     """Of each state: does a gate decide what is kept of it?"""
+    added: tuple[bool, ...]
+    """Of each state: does a step add to it?"""
     sites: tuple[Site, ...]
 
 
@@ -157,7 +160,9 @@ class Tracer:
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
-        return _program(jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut)
+        return _program(
+            jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut, integer_leaves(batch)
+        )
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""
@@ -178,7 +183,10 @@ class Tracer:
         )
 
 
-def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> Program:
+def _program(
+    body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, integers: dict[str, str]
+) -> Program:
+    """`integers`: the dtype of each array of integers in the batch, by name."""
     flow = Flow(
         [leaf.shape for leaf in leaves],
         lambda a, b: _share_parent(leaves, a, b),
@@ -198,6 +206,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
     kept = {site.id for layer in layers for site in layer.sites}
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
+    cut_sites = tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads)
     return Program(
         body=body,
         plan=plan,
@@ -206,8 +215,8 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         sources=tuple(sources_of(layers)),
         sites=tuple(plan.sites()),
         connections=connections,
-        cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
-        cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
+        cuts=blocking_cuts(body, cut_sites, connections, integers),
+        cut_sites=cut_sites,
         loops=tuple(_loops(plan)),
         unseen=unseen(flow),
     )
@@ -272,26 +281,15 @@ def _connection(bit: int, loss: Value, aux: Value) -> Connection:
     return Connection.STATE if aux.reads & bit else Connection.DISCONNECTED
 
 
-def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cut, ...]:
-    if connection is not Connection.BLOCKED:
-        return ()
-    return cuts_of(cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads)
-
-
-def cuts_of(sites: Iterable[CutSite]) -> tuple[Cut, ...]:
-    """Each operation and line once."""
-    found = (Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in sites)
-    return tuple(dict.fromkeys(found))
-
-
 def _loops(plan: Plan) -> Iterator[Loop]:
     if plan.entry:
         states = tuple(plan.entry.values())
         inside = tuple(site for site in plan.sites() if site.op != "state")
         eqn = states[0].eqn
         assert eqn is not None
-        through_gates = gated_states(eqn)
+        through_gates, added_to = gated_states(eqn), added_states(eqn)
         gated = tuple(place in through_gates for place in plan.entry)
-        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
+        added = tuple(place in added_to for place in plan.entry)
+        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, added, inside)
     for inner in plan.inner.values():
         yield from _loops(inner)

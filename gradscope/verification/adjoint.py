@@ -15,10 +15,12 @@ from gradscope.errors import GradscopeError
 from gradscope.records import Transposition, Verdict
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
-from gradscope.verification.gradient.direction_tests import SAFETY
-from gradscope.verification.gradient.point import PROBES, Point
+from gradscope.verification.gradient.direction_tests import ROUNDING, SAFETY
+from gradscope.verification.gradient.point import CHAOTIC, PROBES, ROUNDING_STEP, Point
 from gradscope.verification.gradient.surface import Surface
 
+NEARBY_POINTS = 4
+"""At which the derivative is taken again, where the two modes are apart: rounding grows on a chaotic path."""
 EXACT = 1e-8
 """Of the size of the terms: in float64 the two modes differ by 1e-15 of it."""
 
@@ -41,9 +43,33 @@ def transposition(surface: Surface, point: Point) -> Transposition:
         return Transposition(
             Verdict.CANNOT_JUDGE, "a derivative is not finite", forward, reverse, uncertainty
         )
-    wrong = abs(forward - reverse) > max(SAFETY * uncertainty, EXACT * size)
-    reason = "forward and reverse mode give different derivatives" if wrong else ""
-    return Transposition(Verdict.WRONG if wrong else Verdict.RIGHT, reason, forward, reverse, uncertainty)
+    apart = abs(forward - reverse)
+    if apart <= max(SAFETY * uncertainty, EXACT * size):
+        return Transposition(Verdict.RIGHT, "", forward, reverse, uncertainty)
+    moves = max(abs(_reverse(point, surface, direction, seed) - reverse) for seed in range(NEARBY_POINTS))
+    if apart > ROUNDING * moves:
+        reason = "forward and reverse mode give different derivatives"
+        return Transposition(Verdict.WRONG, reason, forward, reverse, max(uncertainty, moves))
+    growth = moves / (ROUNDING_STEP * point.spacing * size)
+    if growth < CHAOTIC:
+        return Transposition(Verdict.RIGHT, "", forward, reverse, moves)
+    return Transposition(Verdict.CANNOT_JUDGE, _chaotic(growth), forward, reverse, moves)
+
+
+def _reverse(point: Point, surface: Surface, direction: dict[int, Any], number: int) -> float:
+    """The derivative by reverse mode at a point a few units in the last place away."""
+    moved = surface.moved(point.weights, point.directions(PROBES + 3 + number, ROUNDING_STEP * point.spacing))
+    found = surface.gradient(moved)[1]
+    return float(
+        sum(np.vdot(np.asarray(found[leaf], np.float64), along) for leaf, along in direction.items())
+    )
+
+
+def _chaotic(growth: float) -> str:
+    return (
+        f"a change of the parameters of the size of rounding has grown {growth:.0e} times in the derivative: "
+        "on such a path (chaotic, or unstable over many steps) rounding alone sets the two modes apart"
+    )
 
 
 def _norm(parts: list[Any]) -> float:

@@ -221,7 +221,7 @@ class _LeafVerifier:
                 leaf, Verdict.CANNOT_JUDGE, "non-finite", "its gradient is not finite"
             )
         found = self.judge.leaf(leaf)
-        cause, reason = leaf_messages.cause_and_reason(found, self.point, self._dtype)
+        cause, reason = leaf_messages.cause_and_reason(found, leaf, self.point, self._dtype)
         check = self._measured(leaf, found, cause, reason)
         if found.verdict is Verdict.RIGHT:
             return self._beyond_its_cuts(check, leaf) if connection is Connection.BLOCKED else check

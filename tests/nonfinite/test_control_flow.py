@@ -13,8 +13,8 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from gradscope.records import Cause, Origin
-from tests.nonfinite.finding import X, is_finite, marked_line, origin_of
+from gradscope.records import Cause, Origin, Skipped
+from tests.nonfinite.finding import X, is_finite, looked_for, marked_line, origin_of
 
 BAD = 3
 """The step of a loop at which it happens."""
@@ -326,3 +326,20 @@ def test_values_that_are_spread_over_devices_are_followed() -> None:
     assert (found.cause, found.forward_operands, found.elements) == (Cause.ROOT_AT_ZERO, (0.0,), 30)
     assert found.source is not None
     assert found.source.line == marked_line(loss)
+
+
+@pytest.mark.parametrize("calls_back", [True, False])
+def test_only_what_a_callback_raises_is_told_as_the_runs_fault(
+    calls_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(p: Any, b: Any) -> Any:
+        x = jnp.sqrt(jnp.sum(p["w"] * 0))
+        return jax.pure_callback(np.sin, x, x) if calls_back else x
+
+    def fails(*_: Any) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+
+    monkeypatch.setattr("gradscope.nonfinite.find._find", fails)
+    found = looked_for(loss)
+    assert isinstance(found, Skipped)
+    assert ("gradscope itself failed" in found.reason) is not calls_back

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from gradscope.trace.gating import gated_states
+from gradscope.trace.gating import added_states, gated_states
 
 W = jnp.full((4, 4), 0.1)
 Step = Callable[[Any, Any], Any]
@@ -107,3 +107,29 @@ def test_a_plain_state_beside_a_gated_one_is_not_gated() -> None:
     run = jax.make_jaxpr(lambda s: lax.scan(lambda s, x: (both(s, x), None), s, jnp.ones((5, 3, 4)))[0])
     (eqn,) = [e for e in run((start, start)).jaxpr.eqns if e.primitive.name == "scan"]
     assert gated_states(eqn) == {1}
+
+
+ADDED: dict[str, Step] = {
+    "a residual step": lambda h, x: h + 0.1 * jnp.tanh(h @ W + x),
+    "an integrator of parts": lambda h, x: jnp.stack([h[:, i] + 0.1 * h[:, 3 - i] for i in range(4)], axis=1),
+    "truncated": lambda h, x: jnp.where(x > 0, lax.stop_gradient(h), h) + 0.1 * x,
+    "an angle wrapped round": lambda h, x: (h + 0.1 * x) % 6.28,
+    "bounded": lambda h, x: jnp.clip(h + 0.1 * x, -1.0, 1.0),
+    "inside jit": lambda h, x: jax.jit(lambda h: h + 0.1 * x)(h),
+}
+MADE_ANEW: dict[str, Step] = {
+    "tanh": PLAIN["tanh"],
+    "gru": gru,
+    "a linear map": lambda h, x: h @ W + x,
+    "an iterated map": lambda h, x: 3.9 * h * (1 - h),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_step_that_adds_to_the_state_is_seen(name: str) -> None:
+    assert added_states(loop_of(ADDED[name])) == {0}
+
+
+@pytest.mark.parametrize("name", MADE_ANEW)
+def test_a_state_that_is_made_anew_is_not_added_to(name: str) -> None:
+    assert not added_states(loop_of(MADE_ANEW[name]))

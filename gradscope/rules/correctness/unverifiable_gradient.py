@@ -55,6 +55,7 @@ REMEDY = {
     "implicitly, with `jax.lax.custom_root`; make a rounding smooth.",
     RANDOM: "Draw random numbers from the key of `loss_fn(params, batch, key)`, not in a callback.",
     "noise": "Verify a copy that computes in float32 or float64: remove the casts from the model.",
+    "chaotic": "Verify over fewer steps of the loop: there the same code is exact.",
     "kink": "Verify at another point: `--seed 1`, or another batch.",
     "jumps": "Nothing to do for quantized values; a smooth approximation of them can be verified.",
     "no-move": "Nothing to do for quantized values; a smooth approximation of them can be verified.",

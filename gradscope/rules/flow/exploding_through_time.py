@@ -31,7 +31,8 @@ Use instead:
 ## What it does not say
 A steady growth of less than the limit, as by 1.1 a step over 60 steps (300), is left to clipping, which is
 usual for recurrent networks. A loop that is chaotic on purpose (a simulated physical system) does
-explode: shorten the window over which it is differentiated.
+explode: where a step adds to the state, or no weights mix it, the remedy is a shorter or truncated window
+over which it is differentiated, and not another initialization.
 
 ## Source
 Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063 (cliffs, clipping); Saxe et al. 2014,
@@ -45,8 +46,12 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initialization import PRODUCTS
 from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
+
+GROWN = 10
+"""The growth of δ over the horizon that the remedy names."""
 
 
 @rule(
@@ -91,6 +96,22 @@ def _settled_norm(measurement: Measurement, recurrence: Recurrence, total: float
     return math.hypot(*parts)
 
 
+def _remedy(measurement: Measurement, recurrence: Recurrence, per_step: float) -> str:
+    ops = [layer.op for layer in measurement.layers if layer.name in recurrence.layers]
+    if not recurrence.added and any(op in PRODUCTS for op in ops):
+        return (
+            f"Initialize the recurrent weights as orthogonal, or divide them by {number(per_step)} so that "
+            "their largest eigenvalue is about 1."
+        )
+    horizon = max(1, round(math.log(GROWN) / math.log(per_step)))
+    state = "A step adds to the state, as in a simulation" if recurrence.added else "No weights mix the state"
+    return (
+        f"{state}: differentiate a shorter horizon (δ grows {GROWN:g} times in {horizon} steps), or truncate "
+        f"it, `state = jnp.where(i % {horizon} == 0, jax.lax.stop_gradient(state), state)`. If a stiff force "
+        "or a contact makes it grow, soften it or take smaller steps; if weights do, scale them down."
+    )
+
+
 def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int, limit: float) -> Hit:
     per_step, total = 1 / rise.ratio, factor(rise.total)
     clip = _settled_norm(measurement, recurrence, total)
@@ -106,10 +127,7 @@ def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int
             f"back in time: at step {peak + 1} of {recurrence.length} it is {number(total)} times its last "
             f"value (limit {number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
-        remedy=(
-            f"Initialize the recurrent weights as orthogonal, or divide them by {number(per_step)} so that "
-            f"their largest eigenvalue is about 1.{advice}"
-        ),
+        remedy=f"{_remedy(measurement, recurrence, per_step)}{advice}",
         evidence={
             "growth_per_step": per_step,
             "total": total,

@@ -11,13 +11,16 @@ on features that never change. No error is raised: the gradient is zero.
 
 ## How it is measured
 Exactly, from the program of the loss (its jaxpr): where all paths from a leaf to the loss are blocked, the
-blocking operations are reported, the one that affects most leaves first.
+blocking operations are reported, the one that affects most leaves first. Of several on the paths of a leaf
+those count that would each let a gradient through if they alone were mended: not the `floor` for an index
+where the result is cast to integers in the end.
 
 `stop_gradient` is often intended. It is a note, not an error, where it is applied to the parameter itself, or
 where it freezes whole parts of another kind than the others: every part of one kind is frozen or none of it.
 Parts are the first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`,
 `dense_1` and `w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where no parameter
-trains at all, it is an error in any case.
+trains at all, it is an error in any case. Where what is stopped also depends on parameters that train by
+another path (`z + stop_gradient(code - z)`), and nothing else freezes the blocked part, it is a warning.
 
 ## Limits
 None: a path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which
@@ -86,9 +89,15 @@ def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 
 
 def _as_chosen(parameter: Parameter) -> Parameter:
-    """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin."""
-    named = tuple(cut for cut in parameter.cuts if cut.op == "stop_gradient" and cut.on_parameter)
-    return replace(parameter, cuts=named) if named else parameter
+    """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin.
+
+    One that stops this leaf and nothing that trains goes before one on a mixture.
+    """
+    stops = [cut for cut in parameter.cuts if cut.op == "stop_gradient"]
+    chosen = [cut for cut in stops if cut.on_parameter]
+    if not chosen and any(not cut.mixed for cut in stops):
+        chosen = [cut for cut in parameter.cuts if cut not in stops or not cut.mixed]
+    return replace(parameter, cuts=tuple(chosen)) if chosen else parameter
 
 
 def _key(cut: Cut) -> CutKey:
@@ -123,6 +132,14 @@ def _follows_parts(measurement: Measurement) -> bool:
     return all(len(state) == 1 for state in states.values())
 
 
+def _to_integers(cut: Cut | None) -> str:
+    if cut is None or not cut.into:
+        return ""
+    verb = "has" if len(cut.like) == 1 else "have"
+    like = f", the dtype that {names_of(cut.like)} {verb}," if cut.like else ""
+    return f"The conversion of a result to {cut.into}{like} inside a library function"
+
+
 def _named(cut: Cut | None, parameter: Parameter) -> bool:
     """Whether this cut is applied to the parameter itself."""
     return cut is not None and any(_key(one) == _key(cut) and one.on_parameter for one in parameter.cuts)
@@ -133,7 +150,9 @@ def _hit(
 ) -> Hit:
     layers = list(by_layer(measurement, unreached))
     op = cut.op if cut else "an operation without a gradient"
-    note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in unreached))
+    named = all(_named(cut, p) for p in unreached)
+    mixed = trains and cut is not None and op == "stop_gradient" and cut.mixed and not named
+    note = trains and op == "stop_gradient" and not mixed and (meant or named)
     rest = "" if trains else " No parameter of the model trains."
     what = f"`{op}`" if cut else op
     if note:
@@ -143,12 +162,28 @@ def _hit(
         message = f"{names_of(layers)} {frozen} by {what}: {leaves} {get} no gradient."
         remedy = "Nothing to do if these parts are frozen on purpose."
     else:
-        message = f"{what} blocks every path from {names_of(layers)} to the loss.{rest}"
+        message = f"{_to_integers(cut) or what} blocks every path from {names_of(layers)} to the loss.{rest}"
         remedy = REMEDY.get(
             op, f"Remove {what} from the path, or give the parameter a second path to the loss."
         )
+        if cut is not None and cut.into:
+            given = cut.like[0] if cut.like else "x"
+            remedy = (
+                f"Pass floats, as in `{given}.astype(jnp.float32)`: such a function gives its result in the "
+                "dtype of its input."
+            )
+        if mixed:
+            message += (
+                " What it stops also depends on parameters that train by another path, as in a "
+                "straight-through estimator: this may not be meant."
+            )
         if op == "stop_gradient":
-            remedy = "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
+            remedy = (
+                "Compute the part's own loss from the value before this line; to freeze the part on purpose, "
+                "apply `stop_gradient` to its parameters."
+                if mixed
+                else "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
+            )
     return Hit(
         message=message,
         remedy=remedy,
@@ -156,7 +191,7 @@ def _hit(
         layer=layers[-1],
         parameter=only(unreached),
         source=cut.source if cut else None,
-        severity=Severity.NOTE if note else None,
+        severity=Severity.NOTE if note else Severity.WARNING if mixed else None,
         layers=tuple(layers),
         explains=tuple(layers),
     )

@@ -20,6 +20,10 @@ Where that run does not show it (compiled as a whole, a program may round differ
 first of these: a leaf of the parameters; a leaf of the batch; the first layer whose output is not finite; the
 loss; the layer nearest to the loss whose δ = ∂L/∂z is not finite; a gradient.
 
+An infinity can be gone before the loss: a norm that overflows, and x / infinity = 0 with a derivative of 0.
+All is finite then, so it is looked for where a gradient stays exactly zero, and named only if that gradient
+is not zero with the largest finite number in the place of the infinity.
+
 ## Limits
 None: finite or not, by IEEE 754. A norm that overflows while every element is finite is not counted.
 
@@ -36,9 +40,10 @@ One `where` is not enough: its gradient multiplies the branch not taken by 0, an
 
 ## What it does not say
 A value that is not finite and reaches neither the loss nor a gradient is masked on purpose (attention scores
-of -inf, a padded row) and is not reported. An intended infinity (a mask, an initial value of `jnp.inf`) is
-never the origin; the operation that makes a NaN from it is. A leaf of the batch with masked NaN values for
-"missing" is a note; a parameter with an infinity that does no harm (a stored mask) is a warning.
+of -inf, a padded row) and is not reported, unless it is what makes a gradient zero. An intended infinity (a
+mask, an initial value of `jnp.inf`) is never the origin; the operation that makes a NaN from it is. A leaf of
+the batch with masked NaN values for "missing" is a note; a parameter with an infinity that does no harm (a
+stored mask) is a warning.
 
 ## Source
 The two-`where` rule: JAX FAQ, "Gradients contain NaN where using where"; jax-ml/jax#347.
@@ -52,6 +57,7 @@ from typing import TypeVar
 
 from gradscope.records import Cause, Measurement, NonFiniteInput, NonFiniteValue, Origin, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.numerics.lost_infinities import lost_finding
 from gradscope.rules.numerics.origins import origin_finding
 from gradscope.rules.numerics.remedies import TWO_WHERE
 from gradscope.rules.parts import source_of
@@ -76,6 +82,8 @@ def non_finite(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
         yield _in_batch(inputs, tail, harmful)
     elif harmful:
         yield _in_run(measurement, affected, tail)
+    if not harmful and measurement.lost_infinity is not None:
+        yield lost_finding(measurement, measurement.lost_infinity)
 
 
 def _first(leaves: Sequence[T], origin: Origin | None, name: Callable[[T], str]) -> list[T]:

@@ -1,12 +1,16 @@
-"""Describes the origin of a NaN or infinity: the operation, its operands and result, the consequences."""
+"""Describes the origin of a NaN or infinity: the operation, its operands and result, the consequences.
+
+An infinity that is gone before the loss is described in `lost_infinities.py`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from gradscope.records import Calculation, Cause, Measurement, Number, Origin
 from gradscope.rules.base import Hit
-from gradscope.rules.numerics.remedies import EXPLAINED
+from gradscope.rules.numerics.library_calls import explained
 from gradscope.rules.words import number
 
 SIGNS: Mapping[str, str] = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
@@ -16,20 +20,28 @@ SHOWN = 3
 
 def origin_finding(measurement: Measurement, origin: Origin, tail: str) -> Hit:
     """The finding on an origin; `tail` is a sentence on its consequences."""
-    why, remedy = EXPLAINED[origin.cause]
-    place = f" It happens {_steps(origin.steps)}." if origin.steps else ""
+    why, remedy = explained(origin)
+    place = in_loops(origin.steps)
     return Hit(
-        f"{_what(origin)}.{place} {why}{tail}",
+        f"{what_happened(origin)}.{place} {why}{tail}",
         remedy,
         _evidence(measurement, origin),
-        origin.layer,
+        _layer(measurement, origin),
         None,
         origin.source,
         explains=None,
     )
 
 
-def _what(origin: Origin) -> str:
+def _layer(measurement: Measurement, origin: Origin) -> str | None:
+    """That of the operands; where the loss and its own gradient are finite, one that the origin harmed."""
+    harmed = {leaf.layer for leaf in measurement.parameters if leaf.name in origin.poisoned}
+    if origin.layer is None or origin.layer in harmed or not math.isfinite(measurement.loss):
+        return origin.layer
+    return next((layer.name for layer in measurement.layers if layer.name in harmed), origin.layer)
+
+
+def what_happened(origin: Origin) -> str:
     """The operation and its numbers at the element of the origin, and what an infinity became."""
     step = Calculation(origin.op, origin.operands, origin.result)
     extent = _extent(origin)
@@ -40,21 +52,21 @@ def _what(origin: Origin) -> str:
     elif origin.derivative_of is None:
         found = f"{_calculated(step)}{extent}"
     elif origin.cause is Cause.CUSTOM_RULE:
-        found = f"The derivative rule of `{origin.derivative_of}`{extent}: {_plainly(step)}"
+        found = f"The derivative rule of `{origin.derivative_of}`{extent}: {plainly(step)}"
     else:
         of = _at(origin.derivative_of, origin.forward_operands)
-        found = f"{of}{extent}: its derivative is {_plainly(step)}"
-    return found if origin.became is None else f"{found}, then {_plainly(origin.became)}"
+        found = f"{of}{extent}: its derivative is {plainly(step)}"
+    return found if origin.became is None else f"{found}, then {plainly(origin.became)}"
 
 
 def _calculated(step: Calculation) -> str:
     """`log` at 0 gives -infinity; `div`: 2 / 0 = infinity."""
     if step.op in SIGNS and len(step.operands) == 2:
-        return f"`{step.op}`: {_plainly(step)}"
+        return f"`{step.op}`: {plainly(step)}"
     return f"{_at(step.op, step.operands)} gives {number(step.result)}"
 
 
-def _plainly(step: Calculation) -> str:
+def plainly(step: Calculation) -> str:
     operands = [_number(value) for value in step.operands]
     if step.op in SIGNS and len(operands) == 2:
         return f"{operands[0]} {SIGNS[step.op]} {operands[1]} = {number(step.result)}"
@@ -78,9 +90,12 @@ def _extent(origin: Origin) -> str:
     return f" ({origin.elements} of {origin.size} elements)"
 
 
-def _steps(steps: Sequence[int]) -> str:
+def in_loops(steps: Sequence[int]) -> str:
+    """A sentence on the iteration; empty outside of loops."""
+    if not steps:
+        return ""
     inner = "".join(f", step {step + 1} of the loop inside it" for step in steps[1:])
-    return f"at step {steps[0] + 1} of the loop{inner}"
+    return f" It happens at step {steps[0] + 1} of the loop{inner}."
 
 
 def _evidence(measurement: Measurement, origin: Origin) -> dict[str, Number]:

@@ -6,6 +6,7 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
+from gradscope.trace.jaxprs.authors import author as author, library as library
 from gradscope.trace.jaxprs.axes import (
     Lookup as Lookup,
     SideBySide as SideBySide,

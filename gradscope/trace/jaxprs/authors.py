@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.trace.jaxprs.locations import is_user_file
 from gradscope.trace.jaxprs.programs import inner_bodies
 
 _PLUMBING = re.compile(
@@ -44,3 +45,35 @@ def _home(call: JaxprEqn) -> str:
     info = next((body.jaxpr.debug_info for body in inner_bodies(call)), None)
     found = re.search(r" at (.+):\d+$", str(info.func_src_info)) if info is not None else None
     return os.path.normpath(found[1]) if found is not None else ""
+
+
+class Library(NamedTuple):
+    """The package whose function made an equation when the user called it, and what it can be told."""
+
+    name: str
+    """`optax`; empty for an expression of the user's own."""
+    settings: tuple[str, ...] = ()
+    """Arguments and closed-over names of its functions that begin with `eps`, the innermost first."""
+
+
+def library(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> Library:
+    """`calls` are the equations around it, innermost first."""
+    file = author(eqn, calls)
+    if not file or is_user_file(file):
+        # The equation may itself be the call: a `custom_jvp` of the library's.
+        file = "" if _PLUMBING.search(_home(eqn)) else _home(eqn)
+    if not file or is_user_file(file):
+        return Library("")
+    package = re.search(r"[/\\](?:site|dist)-packages[/\\](\w+)", file)
+    if package is None:
+        return Library("")
+    settings: dict[str, None] = {}
+    for each in (eqn, *calls):
+        traceback: Any = each.source_info.traceback
+        for code, _ in zip(*traceback.raw_frames(), strict=True) if traceback else ():
+            if is_user_file(code.co_filename):
+                break
+            if re.search(rf"-packages[/\\]{package[1]}[/\\]", code.co_filename):
+                known = (*code.co_freevars, *code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+                settings |= dict.fromkeys(name for name in known if name.startswith("eps"))
+    return Library(package[1], tuple(settings))

@@ -8,7 +8,7 @@ from gradscope.records import Cut, RuleCheck, Source, Verdict
 from gradscope.verification.gradient.direction_tests import SAFETY, Agreement, DirectionTest
 from gradscope.verification.gradient.finite_difference import Limit
 from gradscope.verification.gradient.leaf_judge import LeafJudgement
-from gradscope.verification.gradient.point import Point
+from gradscope.verification.gradient.point import CHAOTIC, Point
 
 CauseAndReason = tuple[str, str]
 IMPLICIT_SAMPLE = (
@@ -25,13 +25,15 @@ _SHARP = 0.01
 """The message of a right gradient gives its relative uncertainty where that is larger than this."""
 
 
-def cause_and_reason(found: LeafJudgement, point: Point, dtype: str) -> CauseAndReason:
+def cause_and_reason(found: LeafJudgement, leaf: int, point: Point, dtype: str) -> CauseAndReason:
     """The message that follows from the finite differences alone."""
     if found.verdict is Verdict.RIGHT:
         return _right(found)
     if found.verdict is Verdict.WRONG:
         return "", _wrong(found)
-    return _unclear(found, point, dtype)
+    unclear = _unclear(found, point, dtype)
+    growth = point.amplification(leaf) if unclear[0] in ("unsettled", "kink") else 0.0
+    return of_chaos(growth) if CHAOTIC < growth < np.inf else unclear
 
 
 def of_stop_gradient(cut: Cut) -> CauseAndReason:
@@ -64,6 +66,15 @@ def of_hidden_jump(cut: Cut, dtype: str) -> CauseAndReason:
     return (
         "jumps",
         f"`{cut.op}`{at(cut.source)} can make the loss discontinuous on a scale too fine for {dtype}",
+    )
+
+
+def of_chaos(growth: float) -> CauseAndReason:
+    """The message where no step is small enough."""
+    return (
+        "chaotic",
+        f"a change of the parameters of the size of rounding has grown {growth:.0e} times in its gradient: "
+        "the loss is chaotic, or unstable over many steps, and differences at no step follow it",
     )
 
 

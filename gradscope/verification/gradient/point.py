@@ -16,6 +16,11 @@ PROBES = 4
 _THIRD = np.array([-1.0, 3.0, -3.0, 1.0])
 _THIRD_GAIN = 20.0
 """Variance of a third difference over that of one value."""
+ROUNDING_STEP = 4
+"""Units in the last place by which the parameters move where the rounding of a gradient is measured."""
+CHAOTIC = 1e6
+"""Growth of such a change in the gradient beyond which neither differences nor another order of the same sums
+is compared with it: in float32 rounding alone would then change the gradient by a quarter."""
 NEARBY = 1e-2
 """Distance of the nearby point, relative to the scale of each leaf."""
 
@@ -80,7 +85,7 @@ class Point:
 
     @cached_property
     def _perturbed_gradients(self) -> list[Any]:
-        moved = self.surface.moved(self.weights, self.directions(PROBES, 4 * self.spacing))
+        moved = self.surface.moved(self.weights, self.directions(PROBES, ROUNDING_STEP * self.spacing))
         return self.surface.gradient(moved)[1]
 
     def gradient_rounding(self, leaf: int) -> Floats:
@@ -89,6 +94,12 @@ class Point:
             return np.abs(
                 np.asarray(self._perturbed_gradients[leaf], np.float64).ravel() - self.gradient(leaf)
             )
+
+    def amplification(self, leaf: int) -> float:
+        """By how much a relative change of the parameters has grown in the gradient of the leaf."""
+        size = float(np.linalg.norm(self.gradient(leaf)))
+        changed = float(np.linalg.norm(self.gradient_rounding(leaf)))
+        return changed / size / (ROUNDING_STEP * self.spacing) if size else 0.0
 
     def scale(self, leaf: int) -> float:
         """The rms of the leaf [units of the parameter]; 1 for a leaf of zeros, as an untrained bias."""

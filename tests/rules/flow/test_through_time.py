@@ -138,3 +138,18 @@ def test_a_loop_with_two_states_is_one_finding_about_the_worse_one(rule, mild, g
     (a,), (b,) = first.recurrences, second.recurrences
     (finding,) = found(replace(first, recurrences=(replace(a, name="h"), replace(b, name="c"))), rule)
     assert finding.evidence["recurrence"] == "c"
+
+
+def test_a_simulation_is_told_to_shorten_its_horizon():
+    (finding,) = found(loop(decay(60, 1.26), added=True), EXPLODING)
+    assert finding.severity is Severity.ERROR
+    assert "orthogonal" not in finding.remedy
+    assert "δ grows 10 times in 10 steps" in finding.remedy
+    assert "jnp.where(i % 10 == 0" in finding.remedy
+
+
+def test_a_loop_whose_weights_do_not_mix_the_state_has_no_weights_to_make_orthogonal():
+    measurement = loop(decay(60, 1.26))
+    elementwise = [replace(layer, op="mul") for layer in measurement.layers]
+    (finding,) = found(replace(measurement, layers=tuple(elementwise)), EXPLODING)
+    assert finding.remedy.startswith("No weights mix the state: differentiate a shorter horizon")

@@ -110,3 +110,23 @@ def test_a_codebook_frozen_by_name_and_looked_up_by_argmin_is_meant():
     codebook = replace(blocked("codebook", NAMED), cuts=cuts)
     (finding,) = found(net(codebook, parameter("encoder.w")), RULE)
     assert finding.severity is Severity.NOTE
+
+
+def test_integers_that_a_library_makes_are_told_with_what_has_their_dtype():
+    cut = Cut("round", source(4), on_parameter=False, into="uint8", like=("batch.image",))
+    (finding,) = found(net(blocked("warp.shift", cut), parameter("head.w")), RULE)
+    assert finding.severity is Severity.ERROR
+    assert finding.message.startswith(
+        "The conversion of a result to uint8, the dtype that `batch.image` has,"
+    )
+    assert "`batch.image.astype(jnp.float32)`" in finding.remedy
+
+
+def test_a_stop_on_a_mixture_is_a_warning_unless_another_freezes_the_part():
+    mixed = replace(STOP, mixed=True)
+    (finding,) = found(net(blocked("codebook.w", mixed), parameter("encoder.w")), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "train by another path" in finding.message
+    for other in (NAMED, replace(STOP, source=source(6))):
+        (finding,) = found(net(blocked("codebook.w", mixed, other), parameter("encoder.w")), RULE)
+        assert (finding.severity, finding.source) == (Severity.NOTE, other.source)

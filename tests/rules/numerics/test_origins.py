@@ -142,3 +142,27 @@ NAMED = [
 @pytest.mark.parametrize(("made", "cause"), NAMED)
 def test_the_case_is_named_from_the_operation_and_its_operands(made: Origin, cause: Cause) -> None:
     assert made.cause is cause
+
+
+def test_in_a_library_the_call_is_to_be_changed_and_not_the_line() -> None:
+    at_zero = {**ROOT, "library": "optax"}
+    assert (
+        "eps_root=1e-8"
+        in told(origin("div", (0.5, 0.0), INF, **at_zero, settings=("eps", "eps_root"))).remedy
+    )
+    assert "a larger `eps`" in told(origin("div", (0.5, 0.0), INF, **at_zero, settings=("eps",))).remedy
+    assert "guard the call" in told(origin("div", (0.5, 0.0), INF, **at_zero)).remedy
+
+
+def test_what_is_wrong_with_the_operand_has_the_same_remedy_in_a_library() -> None:
+    cholesky = origin("cholesky", (0.0,), NAN, library="jax")
+    assert told(cholesky).remedy == EXPLAINED[Cause.SINGULAR_MATRIX][1]
+
+
+def test_where_the_layer_of_the_operands_is_finite_one_that_was_harmed_is_named() -> None:
+    layers, leaves = [layer("w", 0), layer("gain", 1)], [parameter("w"), parameter("gain", gradient_max=NAN)]
+    at = origin("div", (0.5, 0.0), INF, **ROOT)
+    for own, loss, told_as in (("w", 0.0, "gain"), ("gain", 0.0, "gain"), ("w", NAN, "w"), (None, 0.0, None)):
+        found_at = replace(at, layer=own, poisoned=("gain",))
+        (finding,) = found(measured(layers, leaves, origin=found_at, loss=loss), "non-finite")
+        assert finding.layer == told_as
