@@ -40,6 +40,7 @@ from gradscope.records.finding import (
     Votes as Votes,
 )
 from gradscope.records.histograms import Histogram as Histogram
+from gradscope.records.loss_terms import LossTerm as LossTerm, ZeroDerivative as ZeroDerivative
 from gradscope.records.measurement import Measurement as Measurement
 from gradscope.records.network import (
     Connection as Connection,

@@ -26,6 +26,7 @@ from gradscope.records import Measurement, Origin, Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
+from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.verification.rules import count_rules
 
@@ -121,6 +122,7 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
             measurement(taken),
             hazards=hazards,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
+            terms=loss_terms(program),
         ),
         skipped=(*prepared.skipped, *taken.unfound),
         run_s=run_s,
