@@ -30,6 +30,12 @@ class Cut:
     source: Source | None
     on_parameter: bool
     """The operation takes the parameter itself: a part that is frozen by name."""
+    reconnects: bool = False
+    """If this one operation passed the gradient on, the parameter would have one."""
+    straight_through: bool = False
+    """It makes `x + stop_gradient(q - x)` of the parameter's q: the value of q with the gradient of x."""
+    compared: Source | None = None
+    """The line that subtracts x from that, or `stop_gradient(x)`: what should move q to x moves x."""
 
 
 @dataclass(frozen=True, slots=True)

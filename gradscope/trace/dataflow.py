@@ -106,13 +106,13 @@ class Flow(Provenance):
         if jaxprs.in_backward(eqn):
             base = replace(base, reads=base.reads | self.backward)
         passes = [name not in NO_GRADIENT and is_real(var.aval) for var in eqn.outvars]
-        base = self._cut(eqn, ins, base, any(passes), plan, index)
+        base, cut = self._cut(eqn, ins, base, any(passes), plan, index)
         layers_inside = sum(v.is_weight() for v in ins) > (2 if has_own_rule(eqn) else 0)
         if layers_inside and jaxprs.carries_program(eqn):
             self.opaque[id(plan), index] = eqn
         outs = [
-            replace(base, grad=base.grad if ok else 0, tracks=each)
-            for ok, each in zip(passes, tracks, strict=True)
+            replace(base, grad=base.grad if ok else cut if is_real(var.aval) else 0, tracks=each)
+            for ok, each, var in zip(passes, tracks, eqn.outvars, strict=True)
         ]
         if base.kind is Kind.WEIGHT:
             outs = [self.stacks.narrowed(out, lead) for out in outs]
@@ -137,16 +137,18 @@ class Flow(Provenance):
 
     def _cut(
         self, eqn: JaxprEqn, ins: list[Value], base: Value, passes: bool, plan: Plan, index: int
-    ) -> Value:
-        """Note a cut where a gradient that came in does not go out."""
+    ) -> tuple[Value, int]:
+        """Note a cut where a gradient that came in does not go out, and give its bit, which stands for it
+        from there on: what has that bit among its gradients, a gradient would reach if the cut let it pass.
+        """
         lost = base.grad & self.leaf_bits
         if passes or not lost:
-            return base
+            return base, 0
         key = (id(plan), index)
         bit = self.cuts[key].bit if key in self.cuts else self.new_bit()
         on_weight = any(v.kind is Kind.WEIGHT and v.grad & lost for v in ins)
         self.cuts[key] = CutSite(bit, eqn, tuple(self._around), lost, on_weight)
-        return replace(base, reads=base.reads | bit)
+        return replace(base, reads=base.reads | bit), bit
 
     def _place(self, spot: Spot, ins: list[Value], out: Value) -> Value:
         eqn, plan = spot.eqn, spot.plan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
+from gradscope.trace.cuts import cuts_of_leaves
 from gradscope.trace.dataflow import Flow
 from gradscope.trace.gating import gated_states
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
@@ -24,7 +25,7 @@ from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
-from gradscope.trace.sources import source_of, sources_of
+from gradscope.trace.sources import sources_of
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
 from gradscope.trace.unseen import unseen
 
@@ -206,7 +207,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         sources=tuple(sources_of(layers)),
         sites=tuple(plan.sites()),
         connections=connections,
-        cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
+        cuts=cuts_of_leaves(body, flow.cuts.values(), connections, loss),
         cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
         loops=tuple(_loops(plan)),
         unseen=unseen(flow),
@@ -270,18 +271,6 @@ def _connection(bit: int, loss: Value, aux: Value) -> Connection:
     if loss.reads & bit:
         return Connection.BLOCKED
     return Connection.STATE if aux.reads & bit else Connection.DISCONNECTED
-
-
-def _cuts(flow: Flow, bit: int, loss: Value, connection: Connection) -> tuple[Cut, ...]:
-    if connection is not Connection.BLOCKED:
-        return ()
-    return cuts_of(cut for cut in flow.cuts.values() if cut.leaves & bit and cut.bit & loss.reads)
-
-
-def cuts_of(sites: Iterable[CutSite]) -> tuple[Cut, ...]:
-    """Each operation and line once."""
-    found = (Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in sites)
-    return tuple(dict.fromkeys(found))
 
 
 def _loops(plan: Plan) -> Iterator[Loop]:

@@ -11,13 +11,20 @@ on features that never change. No error is raised: the gradient is zero.
 
 ## How it is measured
 Exactly, from the program of the loss (its jaxpr): where all paths from a leaf to the loss are blocked, the
-blocking operations are reported, the one that affects most leaves first.
+blocking operations are reported, the one that affects most leaves first. Where one of them by itself keeps
+the gradient of a leaf away, so that the leaf would have one if that operation passed it on, it is the one
+that is reported: a codebook that is looked up by an `argmin` is not cut there.
 
 `stop_gradient` is often intended. It is a note, not an error, where it is applied to the parameter itself, or
 where it freezes whole parts of another kind than the others: every part of one kind is frozen or none of it.
 Parts are the first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`,
 `dense_1` and `w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where no parameter
 trains at all, it is an error in any case.
+
+A straight-through estimator, `x + stop_gradient(q - x)`, is recognised by what it adds up to. If the loss
+then subtracts x from its result (a codebook loss that is computed after the straight-through line), the
+gradient that was meant for q goes to x: an error. If not, what makes q may learn in another way, as by a
+moving average.
 
 ## Limits
 None: a path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which
@@ -47,7 +54,7 @@ Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from gradscope.records import Connection, Cut, Measurement, Parameter, Severity
@@ -72,6 +79,12 @@ COMPARISON = (
 REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
 
 
+COPY = (
+    "Nothing to do if {parts} {learn} in another way (a moving average); else give {them} a term of the "
+    "loss, computed from the value before the straight-through line."
+)
+
+
 @rule("blocked-gradient", severity=Severity.ERROR, single_seed_suffices=True)
 def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     blocked = [
@@ -86,9 +99,19 @@ def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 
 
 def _as_chosen(parameter: Parameter) -> Parameter:
-    """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin."""
-    named = tuple(cut for cut in parameter.cuts if cut.op == "stop_gradient" and cut.on_parameter)
-    return replace(parameter, cuts=named) if named else parameter
+    """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin.
+
+    Else those stay, if there are any, of which each by itself is what keeps the gradient away, and of these
+    the straight-through estimators: beside one a commitment loss stops the gradient on purpose.
+    """
+    ways: tuple[Callable[[Cut], bool], ...] = (
+        lambda cut: cut.op == "stop_gradient" and cut.on_parameter,
+        lambda cut: cut.compared is not None,
+        lambda cut: cut.straight_through,
+        lambda cut: cut.reconnects,
+    )
+    chosen = (tuple(filter(way, parameter.cuts)) for way in ways)
+    return replace(parameter, cuts=next(filter(None, chosen), parameter.cuts))
 
 
 def _key(cut: Cut) -> CutKey:
@@ -107,6 +130,27 @@ def _widest(blocked: Sequence[Parameter]) -> tuple[Cut | None, list[Parameter]]:
         return None, list(blocked)
     widest = max(unreached, key=lambda place: (len(unreached[place]), place[0] != "stop_gradient"))
     return cuts[widest], unreached[widest]
+
+
+def _of_estimator(cut: Cut, layers: Sequence[str]) -> tuple[str, str]:
+    """What is said of a straight-through estimator."""
+    parts, one = names_of(layers), len(layers) == 1
+    message = (
+        f"{parts} {'gets' if one else 'get'} no gradient: this is a straight-through estimator, which hands "
+        "on the value that is made from there and gives the gradient to its other input."
+    )
+    if cut.compared is None:
+        return message, COPY.format(
+            parts=parts, learn="learns" if one else "learn", them="it" if one else "them"
+        )
+    message += (
+        f" {cut.compared} subtracts that other input from the result, so the gradient of this difference "
+        f"does not come back to {parts} either."
+    )
+    return (
+        message,
+        f"Compute the difference at {cut.compared} from the value before the straight-through line.",
+    )
 
 
 def _follows_parts(measurement: Measurement) -> bool:
@@ -133,10 +177,15 @@ def _hit(
 ) -> Hit:
     layers = list(by_layer(measurement, unreached))
     op = cut.op if cut else "an operation without a gradient"
-    note = trains and op == "stop_gradient" and (meant or all(_named(cut, p) for p in unreached))
+    misled = cut is not None and cut.compared is not None
+    named = all(_named(cut, p) for p in unreached)
+    note = trains and op == "stop_gradient" and (named or (meant and not misled))
     rest = "" if trains else " No parameter of the model trains."
     what = f"`{op}`" if cut else op
-    if note:
+    if cut is not None and cut.straight_through and not named:
+        message, remedy = _of_estimator(cut, layers)
+        message += rest
+    elif note:
         leaves = count(len(unreached), "parameter")
         frozen = "is frozen" if len(layers) == 1 else "are frozen"
         get = "gets" if len(unreached) == 1 else "get"

@@ -17,10 +17,11 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.records import Cut, GradientCheck, Source, Verdict
 from gradscope.trace.compiling import NotEnoughMemory
+from gradscope.trace.cuts import cuts_of
 from gradscope.trace.domains.reach import Reads
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
-from gradscope.trace.program import Program, cuts_of
+from gradscope.trace.program import Program
 from gradscope.trace.vocabulary import IMPLICIT_SAMPLES
 from gradscope.trace.walk import walk
 from gradscope.verification.gradient import leaf_messages

@@ -110,3 +110,35 @@ def test_a_codebook_frozen_by_name_and_looked_up_by_argmin_is_meant():
     codebook = replace(blocked("codebook", NAMED), cuts=cuts)
     (finding,) = found(net(codebook, parameter("encoder.w")), RULE)
     assert finding.severity is Severity.NOTE
+
+
+STRAIGHT = replace(STOP, reconnects=True, straight_through=True)
+COMPARED = replace(STRAIGHT, compared=source(35, "(code - stop_gradient(z)) ** 2"))
+
+
+def test_the_cut_that_alone_keeps_the_gradient_away_is_named_and_not_the_index():
+    for other in (ARGMAX, replace(STOP, source=source(31))):
+        leaves = [parameter("encoder.w"), blocked("layers[0].w", other, replace(STOP, reconnects=True))]
+        (finding,) = found(net(*leaves, parameter("layers[1].w")), RULE)
+        assert finding.source == STOP.source
+        assert "`stop_gradient`" in finding.message
+
+
+def test_a_codebook_loss_after_the_straight_through_line_is_an_error_with_its_line():
+    commitment = replace(STOP, source=source(30), reconnects=True)
+    cuts = (ARGMAX, commitment, COMPARED)
+    leaves = [parameter("encoder.w"), blocked("codebook", *cuts), parameter("decoder.w")]
+    (finding,) = found(net(*leaves), RULE)
+    assert finding.severity is Severity.ERROR
+    assert finding.source == STOP.source
+    assert "model.py:35 subtracts that other input" in finding.message
+    assert finding.remedy == (
+        "Compute the difference at model.py:35 from the value before the straight-through line."
+    )
+
+
+def test_a_codebook_behind_a_straight_through_line_alone_may_learn_by_a_moving_average():
+    leaves = [parameter("encoder.w"), blocked("codebook", ARGMAX, STRAIGHT), parameter("decoder.w")]
+    (finding,) = found(net(*leaves), RULE)
+    assert finding.severity is Severity.NOTE
+    assert "moving average" in finding.remedy
