@@ -25,6 +25,16 @@ class ZeroDerivative:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancellation:
+    """A difference or a ratio of two values that are computed in the same way from the same parameters."""
+
+    source: Source | None
+    """Its line."""
+    op: str
+    """`sub`, whose result is 0, or `div`, whose result is 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class LossTerm:
     """One summand of the loss."""
 
@@ -33,7 +43,7 @@ class LossTerm:
     """`CONNECTED` where a gradient of it comes back to some parameter, `BLOCKED` where it depends on
     parameters and every gradient is cut, `DISCONNECTED` where it depends on none."""
     parameters: tuple[str, ...] = ()
-    """Leaves that a term without a gradient depends on, or that its zero derivative is taken of."""
+    """Leaves that a term without a gradient depends on, or that what is constant in it is made of."""
     cuts: tuple[Cut, ...] = ()
     """Where the gradient of a blocked term ends."""
     detached: bool = False
@@ -41,3 +51,5 @@ class LossTerm:
     it also serves a term with a gradient: its value is added on purpose."""
     derivative: ZeroDerivative | None = None
     """In a term that no parameter is connected to, or that is connected in spite of it."""
+    cancellation: Cancellation | None = None
+    """The same of a difference or a ratio."""

@@ -12,10 +12,12 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+import numpy as np
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
+from gradscope.trace.jaxprs.identity import Identity
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
 from gradscope.trace.walk import straight
@@ -67,6 +69,9 @@ class Graph:
     def __init__(self, body: Body, leaves: int) -> None:
         self.nodes: list[Node] = []
         """In the order in which they run."""
+        self.cancelled: list[Node] = []
+        """Differences and ratios of two values that are computed in the same way from the same: constants."""
+        self._identity = Identity()
         invars = body.jaxpr.invars
         bits = [1 << i if i < leaves else 0 for i in range(len(invars))]
         inputs = [Quantity(var.aval, None, bit, bit) for var, bit in zip(invars, bits, strict=True)]
@@ -87,13 +92,41 @@ class Graph:
         node = Node(eqn, calls, tuple(operands))
         reads = reduce(or_, (v.reads for v in operands), 0)
         grad = reduce(or_, (v.grad for v in operands), 0)
-        passes = eqn.primitive.name not in NO_GRADIENT
+        if reads and node.name in ("sub", "div") and self._alike(*operands):
+            self.cancelled.append(node)
+            reads = grad = 0
+        passes = node.name not in NO_GRADIENT
         node.results = tuple(
             Quantity(var.aval, node, reads, grad if passes and is_real(var.aval) else 0)
             for var in eqn.outvars
         )
         self.nodes.append(node)
         return list(node.results)
+
+    def _alike(self, one: Quantity, other: Quantity) -> bool:
+        """The same, or the same computed twice."""
+        met: set[tuple[int, int]] = set()
+        waiting = [(one, other)]
+        while waiting:
+            a, b = waiting.pop()
+            if a is b or (id(a), id(b)) in met:
+                continue
+            met.add((id(a), id(b)))
+            if a.node is None or b.node is None:
+                if a.number is None or b.number is None or a.aval != b.aval or np.any(a.number != b.number):
+                    return False
+            elif a.reads != b.reads or not self._same_operation(a, a.node, b, b.node):
+                return False
+            else:
+                waiting.extend(zip(a.node.operands, b.node.operands, strict=True))
+        return True
+
+    def _same_operation(self, a: Quantity, by: Node, b: Quantity, other: Node) -> bool:
+        return (
+            by.name == other.name
+            and by.results.index(a) == other.results.index(b)
+            and self._identity.equation(by.eqn) == self._identity.equation(other.eqn)
+        )
 
 
 def upstream(values: Iterable[Quantity], *, past_cuts: bool = True) -> set[Node]:

@@ -47,29 +47,30 @@ def summands(loss: Quantity) -> list[Summand]:
 def _parts(value: Quantity) -> Iterator[Quantity]:
     """The values that it is a sum of, up to factors; none where it is no sum."""
     node = value.node
-    if node is None or not value.reads:
+    if node is None or node.cuts:
         return
     operands = node.operands
     if node.name in _LINEAR:
         yield operands[node.results.index(value)] if len(operands) == len(node.results) else operands[0]
     elif node.name in ("add", "sub", "add_any"):
-        yield from operands if _is_users_sum(node) else ()
+        yield from operands if _is_users_sum(node, value) else ()
     elif node.name in ("concatenate", "stack"):
         yield from operands
     elif node.name == "mul":
-        dependent = [each for each in operands if each.reads]
-        yield from dependent if len(dependent) == 1 else ()
-    elif node.name == "div" and not operands[1].reads:
+        factors = [each for each in operands if (each.reads if value.reads else each.number is None)]
+        yield from factors if len(factors) == 1 else ()
+    elif node.name == "div" and not operands[1].reads and (value.reads or operands[1].number is not None):
         yield operands[0]
-    elif node.name == "select_n" and not operands[0].reads:
+    elif node.name == "select_n" and value.reads and not operands[0].reads:
         yield from operands[1:]
 
 
-def _is_users_sum(node: Node) -> bool:
+def _is_users_sum(node: Node, value: Quantity) -> bool:
     """A sum that the user wrote: of losses, or of arrays whose mean is the loss.
 
-    The sums that a library takes inside one of its losses are no terms of the user's.
+    The sums that a library takes inside one of its losses are no terms of the user's, nor are those inside
+    of what depends on no parameter.
     """
-    if getattr(node.eqn.outvars[0].aval, "size", 0) == 1:
+    if getattr(value.aval, "size", 0) == 1:
         return not is_stable(node.eqn, node.calls)
-    return is_user_file(author(node.eqn, node.calls))
+    return bool(value.reads) and is_user_file(author(node.eqn, node.calls))

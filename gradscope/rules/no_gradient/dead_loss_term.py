@@ -2,7 +2,8 @@
 
 ## What it does
 Takes the loss apart into the terms that it is a sum of, and reports each term that does nothing for training:
-one that takes a derivative which is zero whatever the parameters are, or one whose every gradient is cut.
+one that takes a derivative which is zero whatever the parameters are, one in which they cancel, or one whose
+every gradient is cut.
 
 ## Why is this bad
 The loss says what is wanted, and this part of it is not heard. The other terms train, so the loss falls and
@@ -12,12 +13,15 @@ because the second derivative of a ReLU is zero.
 ## How it is measured
 Exactly, from the program of the loss (its jaxpr). It is followed back from the result through sums, constant
 factors and means to the terms, each with its line. A term is dead where no differentiable path leads from any
-parameter to it. Two causes are told apart:
+parameter to it. Three causes are told apart:
 
 - *A zero derivative.* The term depends on no parameter at all, although a derivative is taken at one of its
   lines of a function that does: JAX found that derivative to be zero. This is an error where activations made
   of straight pieces explain it (`relu`, `leaky_relu`, `abs`), else a warning. It is also a warning where the
   zero is only a part of a term that has a gradient otherwise.
+- *A cancellation.* The term uses parameters only in a difference of two values that are computed in the
+  same way from the same, as in the ratio of a policy's new and old probabilities without `stop_gradient` on
+  the old one. This is an error, or a warning where it is only a part of the term.
 - *A cut.* The term depends on parameters, and `stop_gradient`, `argmax`, a comparison, rounding or a cast to
   integers ends every path. This is a warning, since the term may be there for its value.
 
@@ -40,14 +44,23 @@ a value that is added behind `stop_gradient` on purpose: where nothing but sums 
 
 ## Source
 Raissi, Perdikaris and Karniadakis 2019, *Physics-informed neural networks*, Journal of Computational Physics
-378 (networks with a smooth activation, differentiated twice).
+378 (networks with a smooth activation, differentiated twice). Schulman et al. 2017, *Proximal Policy
+Optimization Algorithms*, arXiv:1707.06347 (the old policy in the ratio is a constant).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Connection, LossTerm, Measurement, Severity, Source, ZeroDerivative
+from gradscope.records import (
+    Cancellation,
+    Connection,
+    LossTerm,
+    Measurement,
+    Severity,
+    Source,
+    ZeroDerivative,
+)
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of
 
@@ -57,6 +70,10 @@ SMOOTH = (
 )
 ARGUMENT = (
     "Check which argument the derivative is taken with respect to, and that the function is not linear in it."
+)
+HOLD = (
+    "Put `jax.lax.stop_gradient` around the side that is meant as a constant (an old log-probability, a "
+    "target), or take it from the batch."
 )
 ATTACH = (
     "Remove the `stop_gradient` from what is to learn; nothing to do if the term is there for its value only."
@@ -72,7 +89,9 @@ def dead_loss_term(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     terms = measurement.terms
     subject = "This term of the loss" if len(terms) > 1 else "The loss"
     for term in terms:
-        if term.derivative is not None:
+        if term.cancellation is not None:
+            yield _hit(measurement, term, *_of_cancellation(subject, term, term.cancellation))
+        elif term.derivative is not None:
             yield _hit(measurement, term, *_of_zero(subject, term, term.derivative))
         elif term.connection is Connection.BLOCKED and len(terms) > 1 and not term.detached:
             yield _hit(measurement, term, *_of_cuts(subject, term))
@@ -88,10 +107,24 @@ def _of_zero(subject: str, term: LossTerm, zero: ZeroDerivative) -> tuple[str, s
         what += f", because {cause}, whose second derivative is 0."
     else:
         what += ": the function may be linear in what it is differentiated by, or not depend on it."
-    dead = term.connection is Connection.DISCONNECTED
-    effect = "gives no gradient, for no parameter reaches it" if dead else "is constant in part"
-    severity = Severity.ERROR if dead and explained else Severity.WARNING
+    severity = Severity.ERROR if _dead(term) and explained else Severity.WARNING
+    effect = "gives no gradient, for no parameter reaches it" if _dead(term) else "is constant in part"
     return f"{subject} {effect}. {what}", SMOOTH if explained else ARGUMENT, severity
+
+
+def _of_cancellation(subject: str, term: LossTerm, found: Cancellation) -> tuple[str, str, Severity]:
+    what, result = ("ratio", "1") if found.op == "div" else ("difference", "0")
+    verb = "is" if len(term.parameters) == 1 else "are"
+    message = (
+        f"{subject} {'gives no gradient' if _dead(term) else 'is constant in part'}. The {what} that it takes"
+        f"{_at(found.source, term.source)} is {result} whatever {names_of(term.parameters)} {verb}: both "
+        "sides are computed in the same way, and their gradients cancel."
+    )
+    return message, HOLD, Severity.ERROR if _dead(term) else Severity.WARNING
+
+
+def _dead(term: LossTerm) -> bool:
+    return term.connection is Connection.DISCONNECTED
 
 
 def _of_cuts(subject: str, term: LossTerm) -> tuple[str, str, Severity]:
@@ -110,8 +143,9 @@ def _at(source: Source | None, known: Source | None = None) -> str:
 
 
 def _hit(measurement: Measurement, term: LossTerm, message: str, remedy: str, severity: Severity) -> Hit:
-    owners = {leaf.name: leaf.layer for leaf in measurement.parameters}
-    layers = tuple(dict.fromkeys(owners[name] for name in term.parameters if name in owners))
+    leaves = [leaf for leaf in measurement.parameters if leaf.name in term.parameters]
+    # What keeps a derivative from its parameters says nothing of a zero that others send back to them.
+    lost = [leaf for leaf in leaves if term.cancellation or leaf.connection is not Connection.CONNECTED]
     alone = all(each.connection is not Connection.CONNECTED for each in measurement.terms)
     return Hit(
         message=message,
@@ -119,6 +153,6 @@ def _hit(measurement: Measurement, term: LossTerm, message: str, remedy: str, se
         evidence={"terms": len(measurement.terms), "connection": term.connection.value},
         source=term.source,
         severity=severity,
-        layers=layers,
-        explains=None if alone else layers,
+        layers=tuple(dict.fromkeys(leaf.layer for leaf in leaves)),
+        explains=None if alone else tuple(dict.fromkeys(leaf.layer for leaf in lost)),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Connection, Cut, LossTerm, Severity, ZeroDerivative
+from gradscope.records import Cancellation, Connection, Cut, LossTerm, Severity, ZeroDerivative
 from tests.rules.made import blocked, found, judge, layer, measured, parameter, source, zero
 
 RULE = "dead-loss-term"
@@ -55,6 +55,33 @@ def test_a_zero_derivative_within_a_term_that_has_a_gradient_is_a_warning():
     (finding,) = found(loss(replace(EQUATION, connection=Connection.CONNECTED)), RULE)
     assert finding.severity is Severity.WARNING
     assert finding.message.startswith("The loss is constant in part. The second or higher derivative")
+
+
+SAME = Cancellation(source(33), "sub")
+RATIO = LossTerm(source(34), Connection.DISCONNECTED, ("net.w",), cancellation=SAME)
+
+
+def test_a_difference_of_a_value_and_itself_is_an_error_with_its_line():
+    (finding,) = found(loss(RATIO, ALIVE), RULE)
+    assert (finding.severity, finding.source) == (Severity.ERROR, source(34))
+    assert finding.message == (
+        "This term of the loss gives no gradient. The difference that it takes at model.py:33 is 0 whatever "
+        "`net.w` is: both sides are computed in the same way, and their gradients cancel."
+    )
+    assert "stop_gradient" in finding.remedy
+    (finding,) = found(loss(replace(RATIO, connection=Connection.CONNECTED), ALIVE), RULE)
+    assert finding.severity is Severity.WARNING
+    (finding,) = found(loss(replace(RATIO, cancellation=replace(SAME, op="div")), ALIVE), RULE)
+    assert "The ratio that it takes at model.py:33 is 1" in finding.message
+
+
+@pytest.mark.parametrize(("term", "explained"), [(RATIO, True), (EQUATION, False)])
+def test_a_gradient_of_zero_is_the_symptom_of_a_cancellation_and_of_no_other(term, explained):
+    leaf = parameter("net.w", nonzero_after_steps=False, **zero())
+    layers = [layer("net", 1, gradient_max=0.0), layer("head", 2)]
+    flow = measured(layers, [leaf, parameter("head.w")], terms=(term, ALIVE))
+    rules = {finding.rule for finding in judge(flow)[0]}
+    assert rules == ({RULE} if explained else {RULE, "zero-gradient"})
 
 
 def test_a_cut_term_is_a_warning_with_the_operation_and_its_line():
