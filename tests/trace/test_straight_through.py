@@ -52,6 +52,7 @@ ESTIMATORS: list[Estimator] = [
     lambda z, code: z - lax.stop_gradient(z - code),
     lambda z, code: z + lax.stop_gradient(code) - lax.stop_gradient(z),
     lambda z, code: lax.stop_gradient(code) + (z - lax.stop_gradient(z)),
+    lambda z, code: (z.ravel() + lax.stop_gradient(code.ravel() - z.ravel())).reshape(z.shape),
     jax.jit(lambda z, code: z + lax.stop_gradient(code - z)),
 ]
 
@@ -77,8 +78,9 @@ def test_a_codebook_without_a_loss_of_its_own_is_cut_by_the_estimator_alone(esti
         lambda z, code, through: jnp.mean((through - lax.stop_gradient(z)) ** 2),
         lambda z, code, through: jnp.mean((lax.stop_gradient(z) - through) ** 2),
         lambda z, code, through: jnp.mean((through - z) ** 2),
+        lambda z, code, through: jnp.mean((through.ravel() - lax.stop_gradient(z).ravel()) ** 2),
     ],
-    ids=["result - stopped", "stopped - result", "result - input"],
+    ids=["result - stopped", "stopped - result", "result - input", "flat"],
 )
 def test_a_codebook_loss_after_the_estimator_is_found_at_its_line(estimator: Estimator, pull: Any) -> None:
     found = [cut for cut in of_book(traced(autoencoder(estimator, pull))) if cut.straight_through]
