@@ -41,6 +41,11 @@ from gradscope.records.finding import (
     Votes as Votes,
 )
 from gradscope.records.histograms import Histogram as Histogram
+from gradscope.records.loss_terms import (
+    Cancellation as Cancellation,
+    LossTerm as LossTerm,
+    ZeroDerivative as ZeroDerivative,
+)
 from gradscope.records.measurement import Measurement as Measurement
 from gradscope.records.network import (
     Connection as Connection,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradscope.records.common import Skipped
 from gradscope.records.histograms import Histogram
+from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 
@@ -37,6 +38,8 @@ class Measurement:
     custom_rules: int | None = None
     """Custom derivative rules of the user (`custom_vjp`, `custom_jvp`) on the way of the gradient: the flow
     pass takes what they say for right. `None`: not counted."""
+    terms: tuple[LossTerm, ...] = ()
+    """The summands of the loss, in the order in which they are added."""
 
     @property
     def gradient_norm(self) -> float:

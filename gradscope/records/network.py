@@ -34,8 +34,10 @@ class Cut:
     """The dtype of the integers that a function of a library makes of the result; empty where none does."""
     like: tuple[str, ...] = ()
     """The arrays of the batch that have this dtype."""
-    mixed: bool = False
-    """What it stops depends on parameters that train by another path, too: `stop_gradient(code - z)`."""
+    straight_through: bool = False
+    """It makes `x + stop_gradient(q - x)` of the parameter's q: the value of q with the gradient of x."""
+    compared: Source | None = None
+    """The line that subtracts x from that, or `stop_gradient(x)`: what should move q to x moves x."""
 
 
 @dataclass(frozen=True, slots=True)

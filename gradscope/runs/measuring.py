@@ -27,6 +27,7 @@ from gradscope.records import LostInfinity, Measurement, Origin, ShortTraining, 
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
+from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.training.optimizer import StepRule
 from gradscope.training.short import TooLarge, Trained, short_training, trained_from
@@ -174,6 +175,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             measurement(taken),
             hazards=hazards,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
+            terms=loss_terms(program),
         ),
         training=None if trained is None else trained.record,
         skipped=(*prepared.skipped, *untrained, *taken.unfound),

@@ -11,10 +11,12 @@ import jax.numpy as jnp
 from gradscope.records import Connection, Cut
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.mending import Mending, mending
+from gradscope.trace.graph import Graph
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.leaves import is_array, path_name
-from gradscope.trace.sites import CutSite, members_of
+from gradscope.trace.sites import CutSite
 from gradscope.trace.sources import source_of
+from gradscope.trace.straight_through import estimators
 
 
 def cuts_of(sites: Iterable[CutSite]) -> tuple[Cut, ...]:
@@ -33,20 +35,25 @@ def blocking_cuts(
     if Connection.BLOCKED not in connections:
         return ((),) * len(connections)
     domain, mended = mending(body, [site.eqn for site in sites], len(connections))
+    stopped = any(site.eqn.primitive.name == "stop_gradient" for site in sites)
+    found_there = estimators(Graph(body, len(connections))) if stopped else []
+    by_stop = {id(stop.eqn): each for each in found_there for stop in each.stops}
 
     def alone(site: CutSite, leaf: int) -> bool:
         bit = domain.bits[id(site.eqn)]
         return bool(mended & bit and domain.lost[bit] >> leaf & 1)
 
     def told(site: CutSite) -> Cut:
-        into, lost = _into(site, domain), domain.lost[domain.bits[id(site.eqn)]]
+        into, estimator = _into(site, domain), by_stop.get(id(site.eqn))
+        compared = next(iter(estimator.compared), None) if estimator else None
         return Cut(
             op=site.eqn.primitive.name,
             source=source_of(site.eqn, site.calls),
             on_parameter=site.on_weight,
             into=into,
             like=tuple(name for name, dtype in integers.items() if into and dtype == into),
-            mixed=any(connections[leaf] is Connection.CONNECTED for leaf in members_of(lost)),
+            straight_through=estimator is not None,
+            compared=source_of(compared.eqn, compared.calls) if compared else None,
         )
 
     found: list[tuple[Cut, ...]] = []

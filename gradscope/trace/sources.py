@@ -44,20 +44,21 @@ def sources_of(groups: Sequence[LayerGroup]) -> list[Source | None]:
         else ()
         for group in groups
     ]
-    chosen = _told_apart([path for path in paths if path])
+    chosen = told_apart([path for path in paths if path])
     return [source_at(chosen[path]) if path else None for path in paths]
 
 
-def _told_apart(paths: Sequence[tuple[Location, ...]]) -> dict[tuple[Location, ...], Location]:
+def told_apart(paths: Sequence[tuple[Location, ...]]) -> dict[tuple[Location, ...], Location]:
+    """For each path, innermost first, its first line, or the nearest caller's that tells it from others."""
     if len({path[0] for path in paths}) < 2 <= len({path[1:] for path in paths}):
         for depth in range(1, OUTWARD + 1):
             shorter = [path[depth:] for path in paths]
             if all(shorter) and len({path[0] for path in shorter}) > 1:
-                further = _told_apart(shorter)
+                further = told_apart(shorter)
                 return {path: further[path[depth:]] for path in paths}
     if len({path[0] for path in paths}) < 2:
         return {path: path[0] for path in paths}
     found = {}
     for first in dict.fromkeys(path[0] for path in paths):
-        found.update(_told_apart([path for path in paths if path[0] == first]))
+        found.update(told_apart([path for path in paths if path[0] == first]))
     return found

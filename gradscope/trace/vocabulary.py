@@ -65,6 +65,9 @@ _ACTIVATIONS = frozenset(
 )
 _ALIASES = {"sigmoid": "logistic", "swish": "silu", "softsign": "soft_sign"}
 
+STRAIGHT = frozenset({"relu", "relu6", "leaky_relu", "hard_tanh", "hard_sigmoid", "abs"})
+"""Functions made of straight pieces: wherever they have a second derivative, it is 0."""
+
 
 def activation(eqn: JaxprEqn) -> str | None:
     """The activation function that the equation applies or calls, under one name each."""

@@ -23,6 +23,7 @@ NAMES = [
     "vanishing-gradient",
     "vanishing-through-time",
     "blocked-gradient",
+    "dead-loss-term",
     "disconnected-parameter",
     "zero-gradient",
     "non-finite",

@@ -13,7 +13,8 @@ from typing import NamedTuple
 class Expected(NamedTuple):
     verdict: str
     rule: str | None = None
-    layers: tuple[str, ...] = ()
+    layers: tuple[str | None, ...] = ()
+    """`None`: of no layer, but of the loss."""
     line: str = ""
     remark: str | None = None
     """A rule that may remark on a healthy file, as a note."""
@@ -23,7 +24,7 @@ class Expected(NamedTuple):
     """A rule that warns of a file which is not sick yet."""
 
 
-def sick(rule: str, *layers: str, line: str = "") -> Expected:
+def sick(rule: str, *layers: str | None, line: str = "") -> Expected:
     return Expected("sick", rule, layers, line)
 
 
@@ -61,11 +62,13 @@ EXPECTED = {
     "no_add_norm_transformer.py": sick("vanishing-gradient", "embed", "position", line='["table"]'),
     "orthogonal_rnn.py": healthy(),
     "plain_deep_convnet.py": sick("vanishing-gradient", "stem", line="conv(params"),
+    "relu_physics.py": sick("dead-loss-term", None, line="equation = "),
     "residual_convnet.py": healthy(),
     "right_rule_mlp.py": Expected("healthy", verified=True),
     "safe_sqrt.py": healthy(),
     "safe_where.py": healthy(),
     "small_transformer.py": healthy(),
+    "smooth_physics.py": healthy(),
     "straight_through.py": healthy(),
     "tiny_classifier.py": healthy(),
     "vanilla_rnn.py": sick("vanishing-through-time", "w_rec", line="jax.lax.scan("),

@@ -19,8 +19,8 @@ SAMPLES = Path(__file__).parents[2] / "sample_models"
 ONE_OF_EACH = {
     "argmax_bottleneck.py", "dead_relu_mlp.py", "deep_sigmoid_mlp.py", "disconnected_parameter.py",
     "exploding_rnn.py", "frozen_backbone.py", "gated_rnn.py", "huge_init_mlp.py", "log_of_softmax.py",
-    "nan_where.py", "right_rule_mlp.py", "safe_where.py", "small_transformer.py", "vanilla_rnn.py",
-    "wrong_rule_mlp.py",
+    "nan_where.py", "relu_physics.py", "right_rule_mlp.py", "safe_where.py", "small_transformer.py",
+    "vanilla_rnn.py", "wrong_rule_mlp.py",
 }  # fmt: skip
 """Every rule once, and some that are healthy: the others are tried with `--runslow`."""
 

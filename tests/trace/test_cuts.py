@@ -95,9 +95,9 @@ def test_a_codebook_behind_its_straight_through_line_is_blocked_by_that_line() -
         return straight_through(p, b, early=False)
 
     (cut,) = cuts(loss, BOOK, ROWS)["book"]
-    assert (cut.op, cut.mixed) == ("stop_gradient", True)
+    assert (cut.op, cut.straight_through) == ("stop_gradient", True)
     assert "code - z" in str(cut.source and cut.source.text)
-    assert [f.severity for f in check_loss(loss, BOOK, ROWS).findings] == [Severity.WARNING]
+    assert [f.severity for f in check_loss(loss, BOOK, ROWS).findings] == [Severity.ERROR]
 
 
 def test_a_codebook_with_a_loss_before_that_line_learns() -> None:

@@ -12,15 +12,19 @@ on features that never change. No error is raised: the gradient is zero.
 ## How it is measured
 Exactly, from the program of the loss (its jaxpr): where all paths from a leaf to the loss are blocked, the
 blocking operations are reported, the one that affects most leaves first. Of several on the paths of a leaf
-those count that would each let a gradient through if they alone were mended: not the `floor` for an index
-where the result is cast to integers in the end.
+those count that would each let a gradient through if they alone passed it on: not the `floor` for an index
+where the result is cast to integers in the end, and not the `argmin` by which a codebook is looked up.
 
 `stop_gradient` is often intended. It is a note, not an error, where it is applied to the parameter itself, or
 where it freezes whole parts of another kind than the others: every part of one kind is frozen or none of it.
 Parts are the first step of the leaves' names; `layers[0]`, `layers[1]` are of one kind, and so are `dense_0`,
 `dense_1` and `w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where no parameter
-trains at all, it is an error in any case. Where what is stopped also depends on parameters that train by
-another path (`z + stop_gradient(code - z)`), and nothing else freezes the blocked part, it is a warning.
+trains at all, it is an error in any case.
+
+A straight-through estimator, `x + stop_gradient(q - x)`, is recognised by what it adds up to. If the loss
+then subtracts x from its result (a codebook loss that is computed after the straight-through line), the
+gradient that was meant for q goes to x: an error. If not, what makes q may learn in another way, as by a
+moving average.
 
 ## Limits
 None: a path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which
@@ -50,7 +54,7 @@ Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from gradscope.records import Connection, Cut, Measurement, Parameter, Severity
@@ -75,6 +79,12 @@ COMPARISON = (
 REMEDY |= dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne"), COMPARISON)
 
 
+COPY = (
+    "Nothing to do if {parts} {learn} in another way (a moving average); else give {them} a term of the "
+    "loss, computed from the value before the straight-through line."
+)
+
+
 @rule("blocked-gradient", severity=Severity.ERROR, single_seed_suffices=True)
 def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     blocked = [
@@ -91,13 +101,16 @@ def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 def _as_chosen(parameter: Parameter) -> Parameter:
     """A leaf with `stop_gradient` on itself keeps only those cuts, e.g. a codebook indexed by an argmin.
 
-    One that stops this leaf and nothing that trains goes before one on a mixture.
+    Else the straight-through estimators stay, if there are any: beside one a commitment loss stops the
+    gradient on purpose.
     """
-    stops = [cut for cut in parameter.cuts if cut.op == "stop_gradient"]
-    chosen = [cut for cut in stops if cut.on_parameter]
-    if not chosen and any(not cut.mixed for cut in stops):
-        chosen = [cut for cut in parameter.cuts if cut not in stops or not cut.mixed]
-    return replace(parameter, cuts=tuple(chosen)) if chosen else parameter
+    ways: tuple[Callable[[Cut], bool], ...] = (
+        lambda cut: cut.op == "stop_gradient" and cut.on_parameter,
+        lambda cut: cut.compared is not None,
+        lambda cut: cut.straight_through,
+    )
+    chosen = (tuple(filter(way, parameter.cuts)) for way in ways)
+    return replace(parameter, cuts=next(filter(None, chosen), parameter.cuts))
 
 
 def _key(cut: Cut) -> CutKey:
@@ -116,6 +129,27 @@ def _widest(blocked: Sequence[Parameter]) -> tuple[Cut | None, list[Parameter]]:
         return None, list(blocked)
     widest = max(unreached, key=lambda place: (len(unreached[place]), place[0] != "stop_gradient"))
     return cuts[widest], unreached[widest]
+
+
+def _of_estimator(cut: Cut, layers: Sequence[str]) -> tuple[str, str]:
+    """What is said of a straight-through estimator."""
+    parts, one = names_of(layers), len(layers) == 1
+    message = (
+        f"{parts} {'gets' if one else 'get'} no gradient: this is a straight-through estimator, which hands "
+        "on the value that is made from there and gives the gradient to its other input."
+    )
+    if cut.compared is None:
+        return message, COPY.format(
+            parts=parts, learn="learns" if one else "learn", them="it" if one else "them"
+        )
+    message += (
+        f" {cut.compared} subtracts that other input from the result, so the gradient of this difference "
+        f"does not come back to {parts} either."
+    )
+    return (
+        message,
+        f"Compute the difference at {cut.compared} from the value before the straight-through line.",
+    )
 
 
 def _follows_parts(measurement: Measurement) -> bool:
@@ -150,12 +184,15 @@ def _hit(
 ) -> Hit:
     layers = list(by_layer(measurement, unreached))
     op = cut.op if cut else "an operation without a gradient"
+    misled = cut is not None and cut.compared is not None
     named = all(_named(cut, p) for p in unreached)
-    mixed = trains and cut is not None and op == "stop_gradient" and cut.mixed and not named
-    note = trains and op == "stop_gradient" and not mixed and (meant or named)
+    note = trains and op == "stop_gradient" and (named or (meant and not misled))
     rest = "" if trains else " No parameter of the model trains."
     what = f"`{op}`" if cut else op
-    if note:
+    if cut is not None and cut.straight_through and not named:
+        message, remedy = _of_estimator(cut, layers)
+        message += rest
+    elif note:
         leaves = count(len(unreached), "parameter")
         frozen = "is frozen" if len(layers) == 1 else "are frozen"
         get = "gets" if len(unreached) == 1 else "get"
@@ -172,18 +209,8 @@ def _hit(
                 f"Pass floats, as in `{given}.astype(jnp.float32)`: such a function gives its result in the "
                 "dtype of its input."
             )
-        if mixed:
-            message += (
-                " What it stops also depends on parameters that train by another path, as in a "
-                "straight-through estimator: this may not be meant."
-            )
         if op == "stop_gradient":
-            remedy = (
-                "Compute the part's own loss from the value before this line; to freeze the part on purpose, "
-                "apply `stop_gradient` to its parameters."
-                if mixed
-                else "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
-            )
+            remedy = "Remove this `stop_gradient`; to freeze a part on purpose, apply it to its parameters."
     return Hit(
         message=message,
         remedy=remedy,
@@ -191,7 +218,7 @@ def _hit(
         layer=layers[-1],
         parameter=only(unreached),
         source=cut.source if cut else None,
-        severity=Severity.NOTE if note else Severity.WARNING if mixed else None,
+        severity=Severity.NOTE if note else None,
         layers=tuple(layers),
         explains=tuple(layers),
     )

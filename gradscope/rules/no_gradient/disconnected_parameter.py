@@ -50,7 +50,12 @@ from gradscope.rules.words import count, names_of
 Groups = Mapping[str, Sequence[Parameter]]
 
 
-@rule("disconnected-parameter", severity=Severity.ERROR, single_seed_suffices=True)
+@rule(
+    "disconnected-parameter",
+    severity=Severity.ERROR,
+    symptom_of=("dead-loss-term",),
+    single_seed_suffices=True,
+)
 def disconnected_parameter(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     filled = [parameter for parameter in measurement.parameters if parameter.size > 0]
     for kind in (Connection.DISCONNECTED, Connection.DERIVATIVE, Connection.STATE):

@@ -44,6 +44,7 @@ from gradscope.trace.jaxprs.locations import (
     is_user_file as is_user_file,
     is_users_function as is_users_function,
     user_locations as user_locations,
+    user_stack as user_stack,
 )
 from gradscope.trace.jaxprs.meshes import (
     MeshAxes as MeshAxes,
@@ -58,12 +59,14 @@ from gradscope.trace.jaxprs.operands import fan_in as fan_in
 from gradscope.trace.jaxprs.programs import (
     Body as Body,
     ScanParams as ScanParams,
+    all_equations as all_equations,
     as_function as as_function,
     body_of as body_of,
     branches as branches,
     called_body as called_body,
     carries_program as carries_program,
     checkpoint_options as checkpoint_options,
+    differentiations as differentiations,
     function_name as function_name,
     has_primitive as has_primitive,
     in_backward as in_backward,

@@ -48,6 +48,17 @@ def user_locations(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[tuple[
     return found
 
 
+def user_stack(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[tuple[str, int]]:
+    """The same with all frames inside each called function, so that stacks of one caller end alike."""
+    found: list[tuple[str, int]] = []
+    for each, call in zip((eqn, *calls), (*calls, None), strict=True):
+        frames = _frames(each, beyond_jit=call is None or is_users_function(call))
+        outside = [] if call is None else _frames(call, beyond_jit=True)
+        own = len(frames) - len(outside)
+        found.extend(frames[:own] if outside and frames[max(own, 0) :] == outside else frames)
+    return found
+
+
 def _frames(eqn: JaxprEqn, *, beyond_jit: bool) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     traceback: Any = eqn.source_info.traceback

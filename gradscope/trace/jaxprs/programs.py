@@ -90,6 +90,14 @@ def inner_bodies(eqn: JaxprEqn) -> Iterator[Body]:
                 yield body_of(part)
 
 
+def all_equations(eqn: JaxprEqn) -> Iterator[JaxprEqn]:
+    """The equation, and those that it carries, at any depth."""
+    yield eqn
+    for body in inner_bodies(eqn):
+        for inner in body.eqns:
+            yield from all_equations(inner)
+
+
 def has_primitive(body: Body, names: frozenset[str]) -> bool:
     """One of these primitives stands in the body, at any depth."""
     return any(
@@ -101,6 +109,14 @@ def has_primitive(body: Body, names: frozenset[str]) -> bool:
 def in_backward(eqn: JaxprEqn) -> bool:
     """The equation belongs to a gradient that the user's own code takes."""
     return "transpose(" in str(eqn.source_info.name_stack)
+
+
+def differentiations(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> int:
+    """How many derivatives, one of the other, the user's own code takes of what the equation belongs to.
+
+    `calls` are the equations around it: the names inside a called function begin anew.
+    """
+    return sum(str(each.source_info.name_stack).count("jvp(") for each in (eqn, *calls))
 
 
 def part(body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]) -> Body:

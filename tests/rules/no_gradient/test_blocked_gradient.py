@@ -122,11 +122,25 @@ def test_integers_that_a_library_makes_are_told_with_what_has_their_dtype():
     assert "`batch.image.astype(jnp.float32)`" in finding.remedy
 
 
-def test_a_stop_on_a_mixture_is_a_warning_unless_another_freezes_the_part():
-    mixed = replace(STOP, mixed=True)
-    (finding,) = found(net(blocked("codebook.w", mixed), parameter("encoder.w")), RULE)
-    assert finding.severity is Severity.WARNING
-    assert "train by another path" in finding.message
-    for other in (NAMED, replace(STOP, source=source(6))):
-        (finding,) = found(net(blocked("codebook.w", mixed, other), parameter("encoder.w")), RULE)
-        assert (finding.severity, finding.source) == (Severity.NOTE, other.source)
+STRAIGHT = replace(STOP, straight_through=True)
+COMPARED = replace(STRAIGHT, compared=source(35, "(code - stop_gradient(z)) ** 2"))
+
+
+def test_a_codebook_loss_after_the_straight_through_line_is_an_error_with_its_line():
+    commitment = replace(STOP, source=source(30))
+    cuts = (commitment, COMPARED)
+    leaves = [parameter("encoder.w"), blocked("codebook", *cuts), parameter("decoder.w")]
+    (finding,) = found(net(*leaves), RULE)
+    assert finding.severity is Severity.ERROR
+    assert finding.source == STOP.source
+    assert "model.py:35 subtracts that other input" in finding.message
+    assert finding.remedy == (
+        "Compute the difference at model.py:35 from the value before the straight-through line."
+    )
+
+
+def test_a_codebook_behind_a_straight_through_line_alone_may_learn_by_a_moving_average():
+    leaves = [parameter("encoder.w"), blocked("codebook", STRAIGHT), parameter("decoder.w")]
+    (finding,) = found(net(*leaves), RULE)
+    assert finding.severity is Severity.NOTE
+    assert "moving average" in finding.remedy

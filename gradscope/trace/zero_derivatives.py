@@ -1,0 +1,99 @@
+"""Derivatives that the loss takes itself and that are zero: no parameter reaches them, although the function
+that is differentiated depends on parameters.
+
+JAX follows a derivative through the operations that have one. The second derivative of a network of ReLUs has
+none, so what is left of it in the program is a constant zero and operations on parameters that nothing reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import or_
+
+import numpy as np
+
+from gradscope.records import ZeroDerivative
+from gradscope.trace import jaxprs
+from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.nested.registry import inside
+from gradscope.trace.sources import source_at
+from gradscope.trace.vocabulary import STRAIGHT, activation
+
+Path = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    derivative: ZeroDerivative
+    reads: int
+    """Bits of the leaves that the function depends on."""
+
+
+class Derivatives:
+    """The derivatives that a program takes, by the lines that take them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def in_constant(self, term: Quantity) -> Found | None:
+        """The zero derivative in a term that depends on no parameter: it is taken at a line of the term."""
+        return self._largest(upstream([term])) if self._by_line else None
+
+    def in_dependent(self, term: Quantity) -> Found | None:
+        """The same in a term that does depend on some: there the zero itself has to be seen."""
+        return self._largest(n for n in upstream([term]) if _is_zero(n)) if self._by_line else None
+
+    def _largest(self, nodes: Iterable[Node]) -> Found | None:
+        paths = {node.location for node in nodes} & self._dead
+        most = max(paths, key=lambda path: (len(self._by_line[path]), len(path), path), default=None)
+        return None if most is None else self._described(most)
+
+    @cached_property
+    def _by_line(self) -> dict[Path, list[Node]]:
+        """Operations on parameters under a derivative, by each line around them."""
+        found: dict[Path, list[Node]] = {}
+        for node in self._graph.nodes:
+            if any(v.reads for v in node.operands) and jaxprs.differentiations(node.eqn, node.calls):
+                path = node.location
+                for outward in range(len(path)):
+                    found.setdefault(path[outward:], []).append(node)
+        return found
+
+    @cached_property
+    def _dead(self) -> set[Path]:
+        """Lines under which no result of such an operation is read."""
+        live = upstream(self._graph.outs)
+        return {path for path, nodes in self._by_line.items() if not any(node in live for node in nodes)}
+
+    def _described(self, path: Path) -> Found:
+        nodes = self._by_line[path]
+        named = [(name, node) for node in nodes for name in _names(node)]
+        straight = [(name, node) for name, node in named if name in STRAIGHT]
+        first = straight[0][1].location if straight else ()
+        return Found(
+            ZeroDerivative(
+                source=source_at(path[0]) if path else None,
+                repeated=any(jaxprs.differentiations(node.eqn, node.calls) > 1 for node in nodes),
+                straight=tuple(dict.fromkeys(name for name, _ in straight)),
+                curved=tuple(dict.fromkeys(name for name, _ in named if name not in STRAIGHT)),
+                activation_source=source_at(first[0]) if first else None,
+            ),
+            reduce(or_, (v.reads for node in nodes for v in node.operands), 0),
+        )
+
+
+def _names(node: Node) -> list[str]:
+    """Of the activation functions that it belongs to, or that it applies in a loop."""
+    inner = jaxprs.all_equations(node.eqn) if inside(node.eqn) else [node.eqn]
+    found = ["abs" if each.primitive.name == "abs" else activation(each) for each in (*inner, *node.calls)]
+    return [name for name in found if name is not None]
+
+
+def _is_zero(node: Node) -> bool:
+    return (
+        node.name == "broadcast_in_dim"
+        and node.operands[0].number is not None
+        and not np.any(node.operands[0].number)
+    )
