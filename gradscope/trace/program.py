@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,18 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import JaxprEqn
 
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.dataflow import Flow
-from gradscope.trace.gating import gated_states
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
+from gradscope.trace.loops import Loop, loops_of
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import source_of, sources_of
@@ -37,20 +36,6 @@ class Inputs:
     """The differentiated leaves."""
     others: list[Any]
     """The other arrays of params, those of the batch, and the key."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A loop over time: its carried state, and the sites of the layers inside it."""
-
-    eqn: JaxprEqn
-    position: int
-    """Its leading axis in the statistics of the sites inside."""
-    reverse: bool
-    states: tuple[Site, ...]
-    gated: tuple[bool, ...]
-    """Of each state: does a gate decide what is kept of it?"""
-    sites: tuple[Site, ...]
 
 
 @dataclass(frozen=True)
@@ -208,7 +193,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> P
         connections=connections,
         cuts=tuple(_cuts(flow, 1 << i, loss, connections[i]) for i in range(len(leaves))),
         cut_sites=tuple(cut for cut in flow.cuts.values() if cut.bit & loss.reads),
-        loops=tuple(_loops(plan)),
+        loops=loops_of(body, plan),
         unseen=unseen(flow),
     )
 
@@ -282,16 +267,3 @@ def cuts_of(sites: Iterable[CutSite]) -> tuple[Cut, ...]:
     """Each operation and line once."""
     found = (Cut(cut.eqn.primitive.name, source_of(cut.eqn, cut.calls), cut.on_weight) for cut in sites)
     return tuple(dict.fromkeys(found))
-
-
-def _loops(plan: Plan) -> Iterator[Loop]:
-    if plan.entry:
-        states = tuple(plan.entry.values())
-        inside = tuple(site for site in plan.sites() if site.op != "state")
-        eqn = states[0].eqn
-        assert eqn is not None
-        through_gates = gated_states(eqn)
-        gated = tuple(place in through_gates for place in plan.entry)
-        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, inside)
-    for inner in plan.inner.values():
-        yield from _loops(inner)
