@@ -6,19 +6,23 @@ or overflow are measured again by the same program at another gain, without comp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 from gradscope.blocks.running import Keep, all_of_it
-from gradscope.measure.flow_programs import Step, compiled_step
+from gradscope.measure.flow_programs import InBlocks, Step, Whole, compiled_step
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.measure.readings import Reading, range_gain
 from gradscope.trace.probe import Distance
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, FLOW, MAX, Selection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,8 @@ class FlowPass:
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
-        step = Step(program, self._leaves, selection)
-        plain = partial(program.differentiate_plain, inputs)
-        self.compiled = compiled_step(step, self.arguments(inputs), runs, plain)
+        self._step, self._runs = Step(program, self._leaves, selection), runs
+        self.compiled = self._compile(compiled_step, inputs)
 
     def __call__(self, inputs: Inputs) -> Sample:
         gains, leaf_gains = self._program.gains(), self._leaves.gains()
@@ -68,7 +71,8 @@ class FlowPass:
 
     def loss_and_gradients(self, inputs: Inputs, keep: Keep = all_of_it) -> tuple[Any, list[Any]]:
         """The loss, which stays on the device, too, and the same."""
-        return self.compiled.loss_and_gradients(inputs.weights, inputs.others, self._consts, keep)
+        given = inputs.weights, inputs.others, self._consts, keep
+        return self._retried(lambda: self.compiled.loss_and_gradients(*given), inputs)
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""
@@ -77,7 +81,21 @@ class FlowPass:
         return inputs.weights, gains, leaf_gains, inputs.others, self._consts
 
     def _run(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> Any:
-        return jax.device_get(self.compiled(*self.arguments(inputs, gains, leaf_gains)))
+        arguments = self.arguments(inputs, gains, leaf_gains)
+        return jax.device_get(self._retried(lambda: self.compiled(*arguments), inputs))
+
+    def _compile(self, how: Callable[..., Whole | InBlocks], inputs: Inputs) -> Whole | InBlocks:
+        plain = partial(self._program.differentiate_plain, inputs)
+        return how(self._step, self.arguments(inputs), self._runs, plain)
+
+    def _retried(self, run: Callable[[], T], inputs: Inputs) -> T:
+        """`run`, and where it fails in blocks, once more as one program: what fails there too is raised."""
+        if isinstance(self.compiled, InBlocks):
+            with suppress(Exception):
+                return run()
+            # Out here nothing holds any longer what the blocks had kept.
+            self.compiled = self._compile(Whole, inputs)
+        return run()
 
     def _out_of_range(self, raw: Any, gains: dict[int, Any], leaf_gains: dict[int, Any]) -> bool:
         """Set the gains where a square left the range of its dtype; False where none did."""

@@ -7,16 +7,25 @@ blocks of it are equal, or it is long, each distinct block is compiled once (`gr
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 from jax import Array
+from jax.errors import JaxRuntimeError
 
 from gradscope.blocks.block import Block, blocks_where_it_pays
 from gradscope.blocks.running import Blockwise, Keep
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
-from gradscope.trace.compiling import FEW_RUNS, Compiled, Plain, compile_program, users_errors
+from gradscope.trace.compiling import (
+    FEW_RUNS,
+    Compiled,
+    NotEnoughMemory,
+    Plain,
+    compile_program,
+    users_errors,
+)
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import Selection
 
@@ -149,10 +158,13 @@ class InBlocks:
 def compiled_step(
     step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None
 ) -> Whole | InBlocks:
-    """The step, compiled for the number of times that it will run; `plain` as for `compile_program`."""
+    """The step, compiled for the number of times that it will run; `plain` as for `compile_program`.
+
+    Where the compiler or the memory fails at a block, it is one program.
+    """
     program = step.program
     blocks = blocks_where_it_pays(program.body, program.plan, arguments) if runs <= FEW_RUNS else []
-    if not blocks:
-        return Whole(step, arguments, runs, plain)
-    with users_errors("differentiating the loss", plain):
-        return InBlocks(step, blocks, arguments, runs)
+    if blocks:
+        with suppress(JaxRuntimeError, NotEnoughMemory), users_errors("differentiating the loss", plain):
+            return InBlocks(step, blocks, arguments, runs)
+    return Whole(step, arguments, runs, plain)

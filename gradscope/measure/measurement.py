@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradscope.measure.flow import Sample
 from gradscope.measure.readings import Reading, pooled
+from gradscope.measure.recurrences import recurrences_of
 from gradscope.records import (
     Layer,
     LostInfinity,
@@ -19,12 +20,12 @@ from gradscope.records import (
     NonFiniteValue,
     Origin,
     Parameter,
-    Recurrence,
     Skipped,
     Source,
 )
 from gradscope.trace.layers import LayerGroup, Mask, Row
-from gradscope.trace.program import Loop, Program
+from gradscope.trace.loops import step_of
+from gradscope.trace.program import Program
 from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
 from gradscope.trace.statistics import COUNT, FLOW, MAX, NONZERO, RMS, Floats, norm
@@ -62,7 +63,11 @@ def measurement(taken: Taken) -> Measurement:
         loss=float(np.mean(losses)),
         layers=tuple(_layers(taken)),
         parameters=tuple(_parameter(taken, group, leaf) for group, leaf in _by_leaf(taken.program)),
-        recurrences=tuple(r for loop in taken.program.loops for r in _recurrences(taken, loop)),
+        recurrences=tuple(
+            each
+            for loop in taken.program.loops
+            for each in recurrences_of(loop, taken.program.layers, taken.samples)
+        ),
         nonfinite_inputs=taken.nonfinite_inputs,
         nonfinite_values=tuple(_nonfinite_values(taken)),
         origin=taken.origin,
@@ -191,46 +196,6 @@ def _output(taken: Taken, row: Row) -> dict[str, Any]:
     }
 
 
-def _recurrences(taken: Taken, loop: Loop) -> list[Recurrence]:
-    source = source_of(loop.eqn)
-    turn = slice(None, None, -1 if loop.reverse else 1)
-    found = []
-    for state, gated, added in zip(loop.states, loop.gated, loop.added, strict=True):
-        deltas = _over_batches([sample.delta[state.id].along(loop.position) for sample in taken.samples])
-        values = _over_batches([sample.forward[state.id].along(loop.position) for sample in taken.samples])
-        if np.all(deltas == 0):
-            continue
-        count = taken.samples[0].forward[state.id].count / len(values)
-        found.append(
-            Recurrence(
-                name="",
-                source=source,
-                length=len(deltas),
-                layers=tuple(group.name for group in taken.program.layers if _inside(group, loop)),
-                delta_norms=tuple(deltas[turn].tolist()),
-                state_rms=tuple((values[turn] / count**0.5).tolist()),
-                function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
-                gated=gated,
-                added=added,
-            )
-        )
-    return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]
-
-
-def _over_batches(norms: list[Floats]) -> Floats:
-    return np.asarray(norm(np.stack(norms), (0,)) / len(norms) ** 0.5, np.float64)
-
-
-def _inside(group: LayerGroup, loop: Loop) -> bool:
-    inside = {site.id for site in loop.sites}
-    return any(site.id in inside for site in group.sites)
-
-
-def _named(recurrence: Recurrence, number: int, of: int) -> Recurrence:
-    where = f"scan at {recurrence.source}" if recurrence.source else "scan"
-    return replace(recurrence, name=where if of == 1 else f"{where}, state {number}")
-
-
 def _nonfinite_values(taken: Taken) -> list[NonFiniteValue]:
     """Outputs in the order of execution, then δ from the loss back."""
     owners: dict[int, list[tuple[Row, Mask]]] = {}
@@ -258,7 +223,6 @@ def _nonfinite_value(
     in_order = np.argwhere(np.flip(bad, turned))
     place = in_order[0 if forward else -1]
     row = next((r for r, mask in owners if np.flip(mask, turned)[tuple(place)]), owners[0][0])
-    told = {axis for key, track in site.places.items() for axis in np.flatnonzero(np.array(track.shape) > 1)}
-    loops = [i for i, axis in enumerate(site.lead) if not axis.devices and i not in told]
-    step = int(place[loops[-1]]) if loops else None
+    told = {axis for track in site.places.values() for axis, size in enumerate(track.shape) if size > 1}
+    step = step_of(taken.program.loops, site, place, told)
     return [NonFiniteValue(row.name, forward, source_of(site.eqn, site.calls), step)]

@@ -45,9 +45,10 @@ class Reading:
         """f64[own...]: the statistic of all entries together."""
         return statistic.combine(self[statistic], tuple(range(self.counts.ndim)))
 
-    def along(self, axis: int) -> Floats:
-        """The norm at each position of `axis`, over all others."""
-        return norm_along(self[RMS], axis)
+    def along(self, axes: Sequence[int]) -> Floats:
+        """The norm at each position of `axes`, over all others."""
+        roots = self[RMS]
+        return RMS.combine(roots, tuple(axis for axis in range(roots.ndim) if axis not in axes))
 
     @property
     def norm(self) -> float:
@@ -56,10 +57,6 @@ class Reading:
     @property
     def count(self) -> int:
         return round(float(self.counts.sum()))
-
-
-def norm_along(roots: Floats, axis: int) -> Floats:
-    return RMS.combine(roots, tuple(i for i in range(roots.ndim) if i != axis))
 
 
 def pooled(statistic: Statistic, parts: Sequence[Reading]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.extend.core import JaxprEqn
 
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
@@ -18,11 +17,11 @@ from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.cuts import blocking_cuts, integer_leaves
 from gradscope.trace.dataflow import Flow
-from gradscope.trace.gating import added_states, gated_states
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
+from gradscope.trace.loops import Loop, loops_of
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import sources_of
@@ -38,22 +37,6 @@ class Inputs:
     """The differentiated leaves."""
     others: list[Any]
     """The other arrays of params, those of the batch, and the key."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A loop over time: its carried state, and the sites of the layers inside it."""
-
-    eqn: JaxprEqn
-    position: int
-    """Its leading axis in the statistics of the sites inside."""
-    reverse: bool
-    states: tuple[Site, ...]
-    gated: tuple[bool, ...]
-    """Of each state: does a gate decide what is kept of it?"""
-    added: tuple[bool, ...]
-    """Of each state: does a step add to it?"""
-    sites: tuple[Site, ...]
 
 
 @dataclass(frozen=True)
@@ -217,7 +200,7 @@ def _program(
         connections=connections,
         cuts=blocking_cuts(body, cut_sites, connections, integers),
         cut_sites=cut_sites,
-        loops=tuple(_loops(plan)),
+        loops=loops_of(body, plan),
         unseen=unseen(flow),
     )
 
@@ -279,17 +262,3 @@ def _connection(bit: int, loss: Value, aux: Value) -> Connection:
     if loss.reads & bit:
         return Connection.BLOCKED
     return Connection.STATE if aux.reads & bit else Connection.DISCONNECTED
-
-
-def _loops(plan: Plan) -> Iterator[Loop]:
-    if plan.entry:
-        states = tuple(plan.entry.values())
-        inside = tuple(site for site in plan.sites() if site.op != "state")
-        eqn = states[0].eqn
-        assert eqn is not None
-        through_gates, added_to = gated_states(eqn), added_states(eqn)
-        gated = tuple(place in through_gates for place in plan.entry)
-        added = tuple(place in added_to for place in plan.entry)
-        yield Loop(eqn, len(plan.lead) - 1, jaxprs.scan_params(eqn).reverse, states, gated, added, inside)
-    for inner in plan.inner.values():
-        yield from _loops(inner)

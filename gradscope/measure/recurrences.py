@@ -1,0 +1,65 @@
+"""From the samples of the flow pass to the recurrences: δ of the state of a loop over time, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gradscope.measure.flow import Sample
+from gradscope.measure.readings import Reading
+from gradscope.records import Recurrence
+from gradscope.trace.layers import LayerGroup
+from gradscope.trace.loops import Chain, Loop, norms_of, sites_of
+from gradscope.trace.sites import Site
+from gradscope.trace.sources import source_of
+from gradscope.trace.statistics import Floats, norm
+
+
+def recurrences_of(
+    loop: Loop, layers: Sequence[LayerGroup], samples: Sequence[Sample]
+) -> Sequence[Recurrence]:
+    """One for each state of the loop to which a gradient comes back."""
+    source = source_of(loop.eqn)
+    found = []
+    for state in loop.states:
+        deltas = _norms(state, [sample.delta for sample in samples])
+        values = _norms(state, [sample.forward for sample in samples])
+        if np.all(deltas == 0):
+            continue
+        count = sum(samples[0].forward[site.id].count for site in sites_of(state)) / len(values)
+        found.append(
+            Recurrence(
+                name="",
+                source=source,
+                length=len(deltas),
+                layers=tuple(group.name for group in layers if _inside(group, loop)),
+                delta_norms=tuple(deltas.tolist()),
+                state_rms=tuple((values / count**0.5).tolist()),
+                function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
+                gated=all(stretch.gated for stretch in state),
+                added=all(stretch.added for stretch in state),
+            )
+        )
+    return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]
+
+
+def _norms(state: Chain, batches: Sequence[dict[int, Reading]]) -> Floats:
+    """f64[steps]: root mean square over the batches."""
+    norms = [norms_of(state, _reader(batch)) for batch in batches]
+    return np.asarray(norm(np.stack(norms), (0,)) / len(norms) ** 0.5, np.float64)
+
+
+def _reader(readings: dict[int, Reading]) -> Callable[[Site, Sequence[int]], Floats]:
+    return lambda site, axes: readings[site.id].along(axes)
+
+
+def _inside(group: LayerGroup, loop: Loop) -> bool:
+    inside = {site.id for site in loop.sites}
+    return any(site.id in inside for site in group.sites)
+
+
+def _named(recurrence: Recurrence, number: int, of: int) -> Recurrence:
+    where = f"scan at {recurrence.source}" if recurrence.source else "scan"
+    return replace(recurrence, name=where if of == 1 else f"{where}, state {number}")
