@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gradscope.records.common import Skipped
 from gradscope.records.histograms import Histogram
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, NonFiniteInput, NonFiniteValue, Origin
+from gradscope.records.objective import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Measurement:
     origin: Origin | None = None
     """The first of them; `None` where everything is finite or it could not be found."""
     hazards: tuple[Hazard, ...] = ()
+    objective: Objective = field(default_factory=Objective)
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
     batches: int = 1

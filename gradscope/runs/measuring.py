@@ -20,6 +20,7 @@ from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
+from gradscope.measure.objective import objective_of
 from gradscope.measure.updates import updates_of
 from gradscope.nonfinite.find import find_origin
 from gradscope.records import Measurement, Origin, Skipped, Timing
@@ -120,6 +121,7 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
         measurement=replace(
             measurement(taken),
             hazards=hazards,
+            objective=objective_of(program, prepared.batches[0]),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
         ),
         skipped=(*prepared.skipped, *taken.unfound),

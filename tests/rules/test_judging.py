@@ -16,6 +16,7 @@ NAMES = [
     "changed-profile",
     "unverifiable-gradient",
     "wrong-gradient",
+    "broadcast-loss",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",

@@ -6,8 +6,10 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
+from gradscope.trace.jaxprs.authors import is_promotion as is_promotion
 from gradscope.trace.jaxprs.axes import (
     Lookup as Lookup,
+    Moves as Moves,
     SideBySide as SideBySide,
     axis_of as axis_of,
     counted_along as counted_along,

@@ -44,3 +44,29 @@ def _home(call: JaxprEqn) -> str:
     info = next((body.jaxpr.debug_info for body in inner_bodies(call)), None)
     found = re.search(r" at (.+):\d+$", str(info.func_src_info)) if info is not None else None
     return os.path.normpath(found[1]) if found is not None else ""
+
+
+_WRITTEN_OUT = frozenset(
+    {"_getitem", "rewriting_take", "expand_dims", "broadcast_to", "broadcast_arrays", "meshgrid", "tile"}
+    | {"repeat", "atleast_2d", "atleast_3d", "outer", "ix_", "stack", "eye", "broadcast_in_dim", "broadcast"}
+)
+"""Functions by which an author asks for an axis."""
+
+
+def is_promotion(eqn: JaxprEqn) -> bool:
+    """A `broadcast_in_dim` that NumPy's rules made on their own, to let two operands of an operator meet.
+
+    An axis that a reduction keeps is not asked for in order to broadcast, either; one that `vmap` adds is.
+    """
+    traceback: Any = eqn.source_info.traceback
+    if traceback is None:
+        return False
+    asked = False
+    for code, _ in zip(*traceback.raw_frames(), strict=True):
+        file = code.co_filename.replace(os.sep, "/")
+        if "/jax/_src/" not in file:
+            break
+        if file.endswith("/jax/_src/numpy/reductions.py"):
+            return True
+        asked |= code.co_name in _WRITTEN_OUT or file.endswith("/interpreters/batching.py")
+    return not asked

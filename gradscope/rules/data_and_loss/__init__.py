@@ -1,0 +1,1 @@
+"""Rules about what the loss makes of the outputs and of the batch."""
