@@ -121,7 +121,7 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
         measurement=replace(
             measurement(taken),
             hazards=hazards,
-            objective=objective_of(program, prepared.batches[0]),
+            objective=objective_of(program, prepared.batches[0], prepared.inputs),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
         ),
         skipped=(*prepared.skipped, *taken.unfound),

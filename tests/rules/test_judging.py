@@ -17,6 +17,7 @@ NAMES = [
     "unverifiable-gradient",
     "wrong-gradient",
     "broadcast-loss",
+    "mismatched-output",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from gradscope import check
@@ -39,3 +40,26 @@ def test_a_broadcast_loss_names_the_line_and_the_last_layer() -> None:
     assert finding.source is not None
     assert "every prediction against every target" in finding.source.text
     assert findings(loss, Mlp(1, nnx.Rngs(0)), (X, Y[:, None])) == []
+
+
+def test_a_softmax_that_the_model_and_the_loss_both_take_is_a_warning() -> None:
+    labels = (Y > 0).astype(np.int32)
+    model = Mlp(3, nnx.Rngs(0))
+
+    def loss(model: Any, batch: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(nnx.softmax(model(batch[0])), batch[1]).mean()
+
+    (finding,) = findings(loss, model, (X, labels))
+    assert (finding.rule, finding.severity, finding.layer) == ("mismatched-output", Severity.WARNING, "out")
+
+
+def test_a_relu_over_a_regression_and_a_loss_without_a_minimum_are_errors() -> None:
+    def relu(model: Any, batch: Any) -> Any:
+        return jnp.mean((nnx.relu(model(batch[0])) - batch[1]) ** 2)
+
+    def endless(model: Any, batch: Any) -> Any:
+        return -jnp.mean(model(batch[0])[jnp.arange(32), batch[1]])
+
+    for loss, out, target in ((relu, 1, Y[:, None]), (endless, 3, (Y > 0).astype(np.int32))):
+        (finding,) = findings(loss, Mlp(out, nnx.Rngs(0)), (X, target))
+        assert (finding.rule, finding.severity, finding.layer) == ("mismatched-output", Severity.ERROR, "out")

@@ -61,7 +61,13 @@ Dead = Mapping[str, Sequence[Parameter]]
 @rule(
     "zero-gradient",
     severity=Severity.ERROR,
-    symptom_of=("non-finite", "blocked-gradient", "disconnected-parameter", "vanishing-gradient"),
+    symptom_of=(
+        "non-finite",
+        "blocked-gradient",
+        "disconnected-parameter",
+        "mismatched-output",
+        "vanishing-gradient",
+    ),
     single_seed_suffices=True,
 )
 def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from gradscope.trace.domains.objective.axes import Along, shape_of
 from gradscope.trace.domains.objective.example_pairs import ByExample, ExamplePairs, Meeting
+from gradscope.trace.domains.objective.given import Given
+from gradscope.trace.domains.objective.output import Observation, Output, Question
+from gradscope.trace.domains.objective.outputs import Outputs
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Program
 from gradscope.trace.walk import walk
 
-__all__ = ["Meeting", "find_meetings"]
+__all__ = ["Seen", "find_meetings", "observe"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An observation that the loss reads."""
+
+    observation: Observation
+    leaves: int = 0
+    """Of labels: the parameters in which the whole loss is affine."""
+    scale: float = 1.0
+    """Of log-probabilities: what each of them is multiplied by in the loss."""
 
 
 def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
@@ -21,8 +35,7 @@ def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
     drawn = len(split(batch).traced)
     first = len(variables) - drawn - 1
     shapes = [shape_of(var) for var in variables[first:-1]]
-    data = shapes or [getattr(const, "shape", ()) for const in program.body.consts]
-    examples = count_of_examples(data)
+    examples = examples_of(program, drawn)
     if examples < 2:
         return ()
     pairs = ExamplePairs(examples, closed_over=not drawn)
@@ -36,7 +49,41 @@ def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
     return tuple(meeting for meeting in pairs.meetings.values() if summed >> meeting.number & 1)
 
 
-def count_of_examples(shapes: Iterable[tuple[int, ...]]) -> int:
-    """The leading axis that most arrays of a batch have; 0 without one."""
+def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
+    """What is to be looked at of the outputs, in the order of the program."""
+    variables, weights = program.body.jaxpr.invars, len(program.leaves)
+    drawn = len(split(batch).traced)
+    domain = Outputs(examples_of(program, drawn))
+    inputs = [
+        Output(Given(position=i, data=True), weight=True, leaves=1 << i)
+        if i < weights
+        else domain.input(i, shape_of(var), data=i < len(variables) - 1)
+        for i, var in enumerate(variables)
+    ]
+    loss = walk(domain, program.body, inputs, program.plan)[0]
+    affine = loss.leaves & ~loss.bent & loss.labelled
+    scales = {term.number: term.scale for term in loss.terms}
+    found = []
+    for each in domain.seen.values():
+        bits = loss.states if each.kind is Question.STATE else loss.noted
+        if each.kind is Question.LABELS:
+            if each.leaves & affine:
+                found.append(Seen(each, leaves=each.leaves & affine))
+        elif each.kind is Question.CLASSES:
+            if each.number in scales:
+                found.append(Seen(each, scale=abs(scales[each.number])))
+        elif bits >> each.number & 1:
+            found.append(Seen(each))
+    return tuple(found)
+
+
+def examples_of(program: Program, drawn: int) -> int:
+    """The leading axis that most arrays of a batch have, or else of what is closed over; 0 without one.
+
+    `drawn`: how many arrays the batch has.
+    """
+    variables = program.body.jaxpr.invars[len(program.body.jaxpr.invars) - drawn - 1 : -1]
+    shapes = [shape_of(var) for var in variables]
+    shapes = shapes or [tuple(getattr(const, "shape", ())) for const in program.body.consts]
     leading = Counter(shape[0] for shape in shapes if shape and shape[0] > 1)
     return leading.most_common(1)[0][0] if leading else 0
