@@ -16,6 +16,7 @@ from jax import lax
 from gradscope.load.problem import Problem
 from gradscope.measure.objective import objective_of
 from gradscope.records import Objective, OutputFault
+from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.program import Tracer
 
 N, C = 12, 5
@@ -304,3 +305,95 @@ def test_models_of_equinox_and_flax() -> None:
     ranged = faults(lambda p, b: jnp.mean((net.apply(p, b["x"])[:, 0] - b["target"]) ** 2), params)
     assert ranged == [OutputFault.OUT_OF_RANGE]
     assert faults(lambda p, b: jnp.mean((net.apply(p, b["x"])[:, 0] - b["positive"]) ** 2), params) == []
+
+
+def less_their_sum(p: Any, b: Any) -> Any:
+    z = logits(p, b)
+    return -jnp.mean((z - jax.nn.logsumexp(z, axis=-1, keepdims=True)) * b["onehot"])
+
+
+AVERAGED = {
+    "one-hot": lambda p, b: -jnp.mean(log_softmax(p, b) * b["onehot"]),
+    "made one-hot": lambda p, b: -(jax.nn.one_hot(b["y"], C) * log_softmax(p, b)).mean(),
+    "log of softmax": lambda p, b: -jnp.mean(b["onehot"] * jnp.log(softmax(p, b) + 1e-8)),
+    "logits less their sum": less_their_sum,
+    "one axis after the other": lambda p, b: -jnp.mean(jnp.mean(log_softmax(p, b) * b["onehot"], -1)),
+    "smoothed": lambda p, b: -jnp.mean(log_softmax(p, b) * (0.9 * b["onehot"] + 0.1 / C)),
+    "vmap": lambda p, b: jax.vmap(lambda q, y: -jnp.mean(q * y))(log_softmax(p, b), b["onehot"]).mean(),
+    "with a penalty": lambda p, b: 1e-3 * jnp.sum(p["w1"] ** 2) - jnp.mean(log_softmax(p, b) * b["onehot"]),
+    "bfloat16": lambda p, b: -jnp.mean((log_softmax(p, b) * b["onehot"]).astype(jnp.bfloat16)),
+}  # fmt: skip
+
+SUMMED = {
+    "sum, then mean": lambda p, b: -jnp.mean(jnp.sum(log_softmax(p, b) * b["onehot"], -1)),
+    "sum of all": lambda p, b: -jnp.sum(log_softmax(p, b) * b["onehot"]),
+    "sum over the number of examples": lambda p, b: -jnp.sum(log_softmax(p, b) * b["onehot"]) / N,
+    "optax": lambda p, b: optax.softmax_cross_entropy(logits(p, b), b["onehot"]).mean(),
+    "mean times the classes": lambda p, b: -C * jnp.mean(log_softmax(p, b) * b["onehot"]),
+    "several labels": lambda p, b: optax.sigmoid_binary_cross_entropy(logits(p, b), b["onehot"]).mean(),
+    "advantages": lambda p, b: -jnp.mean(log_softmax(p, b) * (b["onehot"] * b["target"][:, None])),
+}
+
+
+@pytest.mark.parametrize("name", AVERAGED)
+def test_a_mean_over_the_classes_is_seen_with_its_factor(name: str) -> None:
+    (found,) = objective(AVERAGED[name]).class_averages
+    assert (found.classes, found.factor) == (C, C)
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_other_reductions_are_choices(name: str) -> None:
+    assert objective(SUMMED[name]).class_averages == ()
+
+
+def normalized(h: Any, mean: Any, variance: Any) -> Any:
+    return (h - mean) / jnp.sqrt(variance + 1e-5)
+
+
+def of_state(p: Any, b: Any) -> Any:
+    h = normalized(b["x"] @ p["w1"], b["mean"], b["variance"])
+    return jnp.mean((jax.nn.relu(h) @ p["one"] - b["target"][:, None]) ** 2)
+
+
+def by_rsqrt(p: Any, b: Any) -> Any:
+    h = jax.vmap(lambda h: (h - b["mean"]) * lax.rsqrt(b["variance"][None] + 1e-5)[0])(b["x"] @ p["w1"])
+    return jnp.mean((jax.nn.relu(h) @ p["one"] - b["target"][:, None]) ** 2)
+
+
+def of_batch(p: Any, b: Any) -> Any:
+    h = b["x"] @ p["w1"]
+    h = normalized(h, h.mean(0), h.var(0))
+    return jnp.mean((h @ p["one"] - b["target"][:, None]) ** 2)
+
+
+def noise(p: Any, b: Any) -> Any:
+    """A standard deviation of 0 that multiplies."""
+    return jnp.mean((unit(p, b) + jnp.sqrt(b["variance"] + 1e-5).sum() - b["target"][:, None]) ** 2)
+
+
+def with_variance(variance: Any) -> dict[str, Any]:
+    return BATCH | {"mean": np.zeros(8, np.float32), "variance": np.asarray(variance, np.float32)}
+
+
+@pytest.mark.parametrize("loss", [of_state, by_rsqrt])
+def test_a_divisor_that_is_an_empty_state_is_seen(loss: Any) -> None:
+    (found,) = objective(loss, batch=with_variance(np.zeros(8))).unset_states
+    assert (found.size, found.largest) == (8, 0.0)
+    assert found.factor == pytest.approx(1e5**0.5)
+
+
+@pytest.mark.parametrize("variance", [np.ones(8), np.r_[np.zeros(7), 0.3], np.full(8, 1e-3)])
+def test_a_state_that_was_set_is_not(variance: Any) -> None:
+    assert objective(of_state, batch=with_variance(variance)).unset_states == ()
+
+
+@pytest.mark.parametrize("loss", [of_batch, noise])
+def test_statistics_of_the_batch_and_other_roots_are_not(loss: Any) -> None:
+    assert objective(loss, batch=with_variance(np.zeros(8))).unset_states == ()
+
+
+def test_the_examples_are_what_the_parts_of_a_batch_share() -> None:
+    state = {f"layer{i}": {"mean": np.zeros(4), "variance": np.zeros(4)} for i in range(3)}
+    batch = {"x": X, "target": BATCH["target"], "state": state}
+    problem = Problem(lambda p, b: jnp.mean((unit(p, b) - b["target"][:, None]) ** 2), PARAMS, batch)
+    assert examples_of(Tracer(problem).trace(batch), batch) == N

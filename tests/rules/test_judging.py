@@ -18,6 +18,8 @@ NAMES = [
     "wrong-gradient",
     "broadcast-loss",
     "mismatched-output",
+    "unexpected-initial-loss",
+    "wrong-mode",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",

@@ -6,12 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import numpy as np
+
 from gradscope.trace.domains.objective.axes import Along, shape_of
 from gradscope.trace.domains.objective.example_pairs import ByExample, ExamplePairs, Meeting
 from gradscope.trace.domains.objective.given import Given
 from gradscope.trace.domains.objective.output import Observation, Output, Question
 from gradscope.trace.domains.objective.outputs import Outputs
-from gradscope.trace.leaves import split
+from gradscope.trace.leaves import is_array, split
 from gradscope.trace.program import Program
 from gradscope.trace.walk import walk
 
@@ -35,7 +38,7 @@ def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
     drawn = len(split(batch).traced)
     first = len(variables) - drawn - 1
     shapes = [shape_of(var) for var in variables[first:-1]]
-    examples = examples_of(program, drawn)
+    examples = examples_of(program, batch)
     if examples < 2:
         return ()
     pairs = ExamplePairs(examples, closed_over=not drawn)
@@ -52,8 +55,7 @@ def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
 def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
     """What is to be looked at of the outputs, in the order of the program."""
     variables, weights = program.body.jaxpr.invars, len(program.leaves)
-    drawn = len(split(batch).traced)
-    domain = Outputs(examples_of(program, drawn))
+    domain = Outputs(examples_of(program, batch))
     inputs = [
         Output(Given(position=i, data=True), weight=True, leaves=1 << i)
         if i < weights
@@ -77,13 +79,16 @@ def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
     return tuple(found)
 
 
-def examples_of(program: Program, drawn: int) -> int:
-    """The leading axis that most arrays of a batch have, or else of what is closed over; 0 without one.
+def examples_of(program: Program, batch: Any) -> int:
+    """The leading axis that the parts of a batch have in common, or else what is closed over; 0 without one.
 
-    `drawn`: how many arrays the batch has.
+    Each part has one vote: a state beside the data has many arrays, of other lengths.
     """
-    variables = program.body.jaxpr.invars[len(program.body.jaxpr.invars) - drawn - 1 : -1]
-    shapes = [shape_of(var) for var in variables]
-    shapes = shapes or [tuple(getattr(const, "shape", ())) for const in program.body.consts]
-    leading = Counter(shape[0] for shape in shapes if shape and shape[0] > 1)
+    parts: dict[Any, set[int]] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(batch)[0]:
+        if is_array(leaf):
+            parts.setdefault(path[:1], set()).update(np.shape(leaf)[:1])
+    closed_over = [] if parts else [set(getattr(const, "shape", ())[:1]) for const in program.body.consts]
+    votes = [part for part in [*parts.values(), *closed_over] if len(part) == 1 and max(part) > 1]
+    leading = Counter(size for part in votes for size in part)
     return leading.most_common(1)[0][0] if leading else 0

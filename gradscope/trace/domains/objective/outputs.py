@@ -233,7 +233,7 @@ def _offset(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
         return None
     for a, b in (ins, ins[::-1]):
         number = b.given.number if b.given is not None else None
-        if number is not None and 0 < number < 1 and a.given is not None and a.given.data:
+        if number is not None and 0 < number < 1 and _is_data(a) and a.given is not None:
             return None if a.given.examples else (a.given, number)
     return None
 
