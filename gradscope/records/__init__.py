@@ -64,6 +64,14 @@ from gradscope.records.nonfinite import (
     Operation as Operation,
     Origin as Origin,
 )
+from gradscope.records.objective import (
+    ClassAverage as ClassAverage,
+    ExamplePairing as ExamplePairing,
+    Objective as Objective,
+    OutputFault as OutputFault,
+    OutputMismatch as OutputMismatch,
+    UnsetState as UnsetState,
+)
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.suite import (

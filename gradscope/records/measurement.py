@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gradscope.records.common import Skipped
 from gradscope.records.histograms import Histogram
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
+from gradscope.records.objective import Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Measurement:
     lost_infinity: LostInfinity | None = None
     """Looked for where a gradient stays exactly zero; `None` where none makes it so."""
     hazards: tuple[Hazard, ...] = ()
+    objective: Objective = field(default_factory=Objective)
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
     batches: int = 1

@@ -21,6 +21,7 @@ from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
+from gradscope.measure.objective import objective_of
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import LostInfinity, Measurement, Origin, ShortTraining, Skipped, Timing
@@ -174,6 +175,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         measurement=replace(
             measurement(taken),
             hazards=hazards,
+            objective=objective_of(program, prepared.batches[0], prepared.inputs),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=loss_terms(program),
         ),

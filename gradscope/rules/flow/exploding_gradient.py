@@ -59,7 +59,7 @@ LARGE = 1.25
 @rule(
     "exploding-gradient",
     severity=Severity.ERROR,
-    symptom_of=("non-finite", "exploding-through-time"),
+    symptom_of=("non-finite", "wrong-mode", "exploding-through-time"),
     measure="total",
     ratio=1e3,
     depths=4,

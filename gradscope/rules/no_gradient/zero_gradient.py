@@ -66,6 +66,7 @@ Dead = Mapping[str, Sequence[Parameter]]
         "blocked-gradient",
         "disconnected-parameter",
         "dead-loss-term",
+        "mismatched-output",
         "vanishing-gradient",
     ),
     single_seed_suffices=True,

@@ -47,7 +47,7 @@ from gradscope.rules.words import number
 
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
-    "exploding-through-time",
+    "exploding-through-time", "mismatched-output", "wrong-mode",
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ from gradscope.rules.words import number
 
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
+    "mismatched-output", "unexpected-initial-loss", "broadcast-loss",
     "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip

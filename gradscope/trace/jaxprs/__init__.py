@@ -6,9 +6,14 @@ version whose end makes the other one dead.
 
 from __future__ import annotations
 
-from gradscope.trace.jaxprs.authors import author as author, library as library
+from gradscope.trace.jaxprs.authors import (
+    author as author,
+    is_promotion as is_promotion,
+    library as library,
+)
 from gradscope.trace.jaxprs.axes import (
     Lookup as Lookup,
+    Moves as Moves,
     SideBySide as SideBySide,
     axis_of as axis_of,
     counted_along as counted_along,

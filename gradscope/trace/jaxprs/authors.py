@@ -77,3 +77,29 @@ def library(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> Library:
                 known = (*code.co_freevars, *code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
                 settings |= dict.fromkeys(name for name in known if name.startswith("eps"))
     return Library(package[1], tuple(settings))
+
+
+_WRITTEN_OUT = frozenset(
+    {"_getitem", "rewriting_take", "expand_dims", "broadcast_to", "broadcast_arrays", "meshgrid", "tile"}
+    | {"repeat", "atleast_2d", "atleast_3d", "outer", "ix_", "stack", "eye", "broadcast_in_dim", "broadcast"}
+)
+"""Functions by which an author asks for an axis."""
+
+
+def is_promotion(eqn: JaxprEqn) -> bool:
+    """A `broadcast_in_dim` that NumPy's rules made on their own, to let two operands of an operator meet.
+
+    An axis that a reduction keeps is not asked for in order to broadcast, either; one that `vmap` adds is.
+    """
+    traceback: Any = eqn.source_info.traceback
+    if traceback is None:
+        return False
+    asked = False
+    for code, _ in zip(*traceback.raw_frames(), strict=True):
+        file = code.co_filename.replace(os.sep, "/")
+        if "/jax/_src/" not in file:
+            break
+        if file.endswith("/jax/_src/numpy/reductions.py"):
+            return True
+        asked |= code.co_name in _WRITTEN_OUT or file.endswith("/interpreters/batching.py")
+    return not asked

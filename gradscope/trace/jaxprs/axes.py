@@ -19,6 +19,10 @@ def moves(eqn: JaxprEqn) -> list[Moves] | None:
         return [tuple(order.index(axis) for axis in range(len(order)))]
     if name == "broadcast_in_dim":
         return [tuple(int(axis) for axis in eqn.params["broadcast_dimensions"])]
+    if name == "squeeze":
+        gone = {int(axis) % len(shape) for axis in eqn.params["dimensions"]}
+        kept = [axis for axis in range(len(shape)) if axis not in gone]
+        return [tuple(kept.index(axis) if axis in kept else None for axis in range(len(shape)))]
     if name.startswith("reduce_") and "axes" in eqn.params:
         gone = {int(axis) % len(shape) for axis in eqn.params["axes"]} if shape else set()
         kept = [axis for axis in range(len(shape)) if axis not in gone]

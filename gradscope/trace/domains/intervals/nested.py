@@ -6,45 +6,29 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.intervals.known import INF, Known, bits, either, latest, replace
+from gradscope.trace.domains.located import Located, Place
 from gradscope.trace.nested.contract import Entry, Until
-from gradscope.trace.sites import Plan
-from gradscope.trace.walk import Domain, Visit
-
-Place = Plan | None
-"""The plan of a jaxpr; without one nothing is noted there."""
+from gradscope.trace.walk import Visit
 
 VARIANCES = ("_var", "var")
 """Functions of `jax.numpy` whose result has a standard deviation as its root."""
 
 
-class Intervals(Domain[Known, Place]):
+class Intervals(Located[Known]):
     """Ranges of values, through everything but a loop whose length nobody knows."""
-
-    def __init__(self) -> None:
-        self.around: list[JaxprEqn] = []
-        """The equation at hand and those around it, innermost first."""
 
     def join(self, values: list[Known]) -> Known:
         return either(values)
 
-    def before(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> None:
-        del values, place, index
-        self.around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[Known], place: Place, index: int) -> list[Known]:
-        del eqn
-        self.around.pop(0)
-        site = place.taps.get(index) if place is not None else None
-        return outs if site is None else [replace(out, site=site.id) for out in outs]
+    def at_site(self, value: Known, site: int) -> Known:
+        return replace(value, site=site)
 
     def enters(self, visit: Visit[Known, Place]) -> bool:
         return not isinstance(visit.inside.loop, Until)
 
     def below(self, visit: Visit[Known, Place], entry: Entry) -> Place:
         """Nothing is noted where the flow pass does not enter, nor where the derivative is a rule."""
-        if visit.place is None or visit.inside.own_rule:
-            return None
-        return visit.place.inner.get((visit.index, entry.number))
+        return None if visit.inside.own_rule else super().below(visit, entry)
 
     def entering(self, visit: Visit[Known, Place], entry: Entry) -> list[Known]:
         ins = super().entering(visit, entry)

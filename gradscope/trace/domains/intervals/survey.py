@@ -21,8 +21,9 @@ from gradscope.trace.domains.intervals.candidates import BATCH, PARAMS, Candidat
 from gradscope.trace.domains.intervals.conditions import CONDITIONS, condition, select
 from gradscope.trace.domains.intervals.dangers import danger_of, largest_exponent
 from gradscope.trace.domains.intervals.known import NOTHING, Known, bits, interval, latest, replace
-from gradscope.trace.domains.intervals.nested import Intervals, Place, unknown
+from gradscope.trace.domains.intervals.nested import Intervals, unknown
 from gradscope.trace.domains.intervals.rules import RULES
+from gradscope.trace.domains.located import Place
 from gradscope.trace.jaxprs.operands import operation
 from gradscope.trace.jaxprs.stable import is_stable
 from gradscope.trace.nested.registry import inside

@@ -1,0 +1,175 @@
+"""What is read of the loss itself, with the numbers of the batches and the names of layers and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax import Array
+
+from gradscope.records import (
+    ClassAverage,
+    ExamplePairing,
+    Objective,
+    OutputFault,
+    OutputMismatch,
+    UnsetState,
+)
+from gradscope.trace.domains.objective import Seen, find_meetings, observe
+from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.domains.objective.example_pairs import Meeting
+from gradscope.trace.domains.objective.output import Observation, Question
+from gradscope.trace.program import Inputs, Program
+from gradscope.trace.sites import members_of
+from gradscope.trace.sources import source_of
+
+T = TypeVar("T")
+Owner = dict[int, str]
+"""By site, the name of its layer."""
+
+ONE_HOT = 1e-3
+"""Rounding of a sum of shares: half precision has three digits."""
+ALIKE = 0.02
+"""Two factors are the same: a count of rows is rounded in half precision."""
+
+
+def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Objective:
+    """Everything in the order of the program; `batch` is the first of those in `inputs`."""
+    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    given = [[*each.weights, *each.others] for each in inputs]
+    seen = observe(program, batch)
+    return Objective(
+        example_pairings=tuple(_pairing(each, owner) for each in find_meetings(program, batch)),
+        outputs=_found(_mismatch(program, each, given, owner) for each in seen),
+        class_averages=_found(_average(each, given, owner) for each in seen),
+        unset_states=_found(_unset(each, given, owner) for each in seen),
+    )
+
+
+def _found(records: Iterable[T | None]) -> tuple[T, ...]:
+    return tuple(record for record in records if record is not None)
+
+
+def _pairing(meeting: Meeting, owner: Owner) -> ExamplePairing:
+    return ExamplePairing(
+        op=meeting.eqn.primitive.name,
+        source=source_of(meeting.eqn, meeting.calls),
+        layer=owner.get(meeting.site) if meeting.site is not None else None,
+        shape=meeting.shapes[0],
+        promoted=meeting.shapes[1],
+        result=shape_of(meeting.eqn.outvars[0]),
+        examples=meeting.examples,
+        asked=meeting.asked,
+        targets=meeting.targets,
+    )
+
+
+def _place(observation: Observation, owner: Owner) -> dict[str, Any]:
+    layer = owner.get(observation.site) if observation.site is not None else None
+    return {"source": source_of(observation.eqn, observation.calls), "layer": layer}
+
+
+def _values(observation: Observation, inputs: Sequence[Sequence[Any]]) -> list[np.ndarray[Any, Any]]:
+    """What was given, in every batch, as float64."""
+    assert observation.given is not None
+    found = [observation.given.value(each) for each in inputs]
+    return [np.asarray(jax.device_get(each)).astype(np.float64) for each in found]
+
+
+def _mismatch(
+    program: Program, seen: Seen, inputs: Sequence[Sequence[Array]], owner: Owner
+) -> OutputMismatch | None:
+    each, form = seen.observation, seen.observation.form
+    place = _place(each, owner)
+    if each.kind is Question.TWICE and form is not None:
+        inner = form.within or form
+        softmax = form.within is not None
+        return OutputMismatch(
+            OutputFault.NORMALIZED_TWICE,
+            **place,
+            function=inner.made.value,
+            applied="softmax" if softmax else "sigmoid",
+            classes=form.size if softmax else 0,
+        )
+    if each.kind is Question.ONE_UNIT:
+        return OutputMismatch(OutputFault.SINGLE_UNIT, **place, function="softmax", classes=1)
+    if each.kind is Question.RANGE and form is not None:
+        return _out_of_range(each, _values(each, inputs), place)
+    if each.kind is Question.LABELS:
+        names = tuple(program.leaves[leaf].name for leaf in members_of(seen.leaves))
+        return OutputMismatch(
+            OutputFault.NO_MINIMUM,
+            **place,
+            class_labels=each.eqn.primitive.name == "gather" or _one_hot(_values(each, inputs)),
+            parameters=names,
+        )
+    return None
+
+
+def _out_of_range(
+    each: Observation, targets: Sequence[np.ndarray[Any, Any]], place: dict[str, Any]
+) -> OutputMismatch | None:
+    assert each.form is not None
+    low, high = each.form.low, each.form.high
+    flat = np.concatenate([target.ravel() for target in targets])
+    variance = float(np.var(flat)) if flat.size else 0.0
+    if not np.isfinite(flat).all() or variance == 0:
+        return None
+    missed = flat - np.clip(flat, low, high)
+    if not missed.any():
+        return None
+    return OutputMismatch(
+        OutputFault.OUT_OF_RANGE,
+        **place,
+        function=each.form.made.value,
+        low=low,
+        high=high,
+        smallest=float(flat.min()),
+        largest=float(flat.max()),
+        outside=float(np.mean(missed != 0)),
+        unexplained=float(np.mean(missed**2)) / variance,
+    )
+
+
+def _one_hot(labels: Sequence[np.ndarray[Any, Any]]) -> bool:
+    """Rows with a single 1, along the last axis."""
+    return all(label.ndim > 1 < label.shape[-1] and _shares(label, -1) for label in labels) and all(
+        bool(((label == 0) | (label == 1)).all()) for label in labels
+    )
+
+
+def _shares(labels: np.ndarray[Any, Any], axis: int) -> bool:
+    return bool((labels >= 0).all() and np.allclose(labels.sum(axis), 1, atol=ONE_HOT))
+
+
+def _average(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> ClassAverage | None:
+    each, form = seen.observation, seen.observation.form
+    if each.kind is not Question.CLASSES or form is None or len(form.axes) != 1 or form.size < 2:
+        return None
+    cells = int(np.prod(shape_of(each.eqn.outvars[0])))
+    if abs(seen.scale * cells - 1) > ALIKE:
+        return None
+    labels = _values(each, inputs)
+    rank = len(shape_of(each.eqn.outvars[0]))
+    if not all(label.ndim == rank and _shares(label, form.axes[0]) for label in labels):
+        return None
+    return ClassAverage(**_place(each, owner), classes=form.size, factor=float(form.size))
+
+
+def _unset(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> UnsetState | None:
+    each = seen.observation
+    if each.kind is not Question.STATE:
+        return None
+    values = _values(each, inputs[:1])[0]
+    if values.size == 0 or not np.isfinite(values).all() or np.abs(values).max() > each.small:
+        return None
+    largest = float(values.max())
+    return UnsetState(
+        **_place(each, owner),
+        size=values.size,
+        largest=largest,
+        epsilon=each.small,
+        factor=float((largest + each.small) ** -0.5),
+    )

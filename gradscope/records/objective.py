@@ -1,0 +1,103 @@
+"""What the loss makes of the model's outputs and of the batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gradscope.records.common import Source
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePairing:
+    """Values of each example that meet those of every other one by broadcasting, and are all summed alike."""
+
+    op: str
+    """The primitive that they meet in: `sub`, `mul`, `select_n`."""
+    source: Source | None
+    layer: str | None
+    """The last layer on the way to it."""
+    shape: tuple[int, ...]
+    """Of the operand with an axis of length one behind its examples."""
+    promoted: tuple[int, ...]
+    """Of the other operand, before NumPy promoted its rank."""
+    result: tuple[int, ...]
+    examples: int
+    asked: bool
+    """The axis of length one was written out: `[:, None]`."""
+    targets: bool
+    """One of the two depends on the parameters and the other does not."""
+
+
+class OutputFault(StrEnum):
+    """Ways in which an output does not fit what the loss makes of it."""
+
+    NORMALIZED_TWICE = "normalized-twice"
+    SINGLE_UNIT = "single-unit"
+    OUT_OF_RANGE = "out-of-range"
+    NO_MINIMUM = "no-minimum"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMismatch:
+    """An output that cannot be what the loss wants it to be. Numbers are those of all measured batches."""
+
+    fault: OutputFault
+    source: Source | None
+    layer: str | None
+    """The last layer on the way to it."""
+    function: str = ""
+    """That made the output: `softmax`, `sigmoid`, `tanh`, `ReLU`."""
+    applied: str = ""
+    """That is applied to it once more."""
+    classes: int = 0
+    """Along the axis that is normalized."""
+    low: float = -math.inf
+    """End of the output's range."""
+    high: float = math.inf
+    smallest: float | None = None
+    """Of the targets."""
+    largest: float | None = None
+    outside: float | None = None
+    """Share of the targets outside of the output's range, in [0, 1]."""
+    unexplained: float | None = None
+    """Mean squared distance of the targets from the range, over their variance."""
+    class_labels: bool = False
+    """The loss chooses the scores of classes: by integers, or by rows with a single 1."""
+    parameters: tuple[str, ...] = ()
+    """In which the loss is affine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAverage:
+    """Log-probabilities times class labels that are averaged over the classes, too."""
+
+    source: Source | None
+    layer: str | None
+    classes: int
+    factor: float
+    """By which the cross-entropy is too small."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnsetState:
+    """A divisor that is the root of a state no element of which exceeds what keeps it from 0."""
+
+    source: Source | None
+    layer: str | None
+    size: int
+    largest: float
+    epsilon: float
+    factor: float
+    """The smallest number that values are multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What was read from the program of the loss, and of the data that it gets."""
+
+    example_pairings: tuple[ExamplePairing, ...] = ()
+    outputs: tuple[OutputMismatch, ...] = ()
+    class_averages: tuple[ClassAverage, ...] = ()
+    unset_states: tuple[UnsetState, ...] = ()

@@ -1,0 +1,202 @@
+"""The last activation function and the loss do not fit: a softmax twice, a ReLU for negative targets.
+
+## What it does
+Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
+softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, and scores
+that the labels choose without a log-softmax, whose loss has no minimum.
+
+## Why is this bad
+Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
+second softmax keeps the loss high and the gradient small. A softmax over one unit is 1 whatever its input. An
+output that ends at 0 never reaches a negative target, and where a ReLU is 0 it passes no gradient either. A
+loss that is affine in a layer falls forever, and training is a race of the scores to infinity.
+
+## How it is measured
+From the program (its jaxpr): a softmax is told by its exponentials and their sum, whoever wrote it, and is an
+output as long as no product with parameters or with other values of the model comes behind it. Targets are
+computed from the batches alone, all elements of them. *Unexplained* is the mean squared distance of the
+targets from the output's range over their variance: what no training can remove, as 1 - R². A loss is affine
+in a parameter where only sums, views and products with the batch or with other parameters lie behind it, no
+penalty included; with a gradient that is not 0 it then has no minimum.
+
+## Limits
+- `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
+  that rounding or a little noise carries over the end of the range is far below.
+- `little = 0.01`: a warning.
+
+A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
+labels choose the scores, else a warning: a critic whose weights are clipped after each step has one, too. A
+second softmax is a warning: it may train, slowly.
+
+## Example
+    probabilities = jax.nn.softmax(h @ params["out"])
+    return optax.softmax_cross_entropy_with_integer_labels(probabilities, labels).mean()
+
+Use instead:
+
+    logits = h @ params["out"]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+## What it does not say
+A log-softmax of a log-softmax is the same one and is not reported; nor are probabilities times a temperature,
+a softmax inside of attention, a squared error on probabilities (a Brier score, which is proper), and means of
+an output without labels (the loss of a Wasserstein critic).
+
+## Source
+"Wrong activation for the output layer" and "redundant softmax" in Humbatova et al. 2020, *Taxonomy of Real
+Faults in Deep Learning Systems* (ICSE), arXiv:1910.11015; Zhang et al. 2021, *AUTOTRAINER* (ICSE).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, OutputFault, OutputMismatch, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import names_of, number
+
+
+@rule(
+    "mismatched-output",
+    severity=Severity.ERROR,
+    unexplained=0.05,
+    little=0.01,
+)
+def mismatched_output(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    told = set()
+    for output in measurement.objective.outputs:
+        hit = _judged(measurement, output, limits)
+        if hit is not None and (place := (output.fault, output.source, output.layer)) not in told:
+            told.add(place)
+            yield hit
+
+
+def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) -> Hit | None:
+    if output.fault is OutputFault.NORMALIZED_TWICE:
+        return _twice(output)
+    if output.fault is OutputFault.SINGLE_UNIT:
+        return _single_unit(measurement, output)
+    if output.fault is OutputFault.OUT_OF_RANGE:
+        return _out_of_range(measurement, output, limits)
+    return _no_minimum(measurement, output)
+
+
+def _twice(output: OutputMismatch) -> Hit:
+    first = output.function
+    largest = 1 / (1 + math.exp(-1))
+    what = (
+        f"A sigmoid is taken of what is a {first} already: the result lies between 0.5 and {number(largest)}"
+    )
+    if output.applied == "softmax":
+        largest = math.e / (math.e + output.classes - 1)
+        what = (
+            f"A softmax is taken of what is a {first} already: its inputs lie between 0 and 1, so that none "
+            f"of the {output.classes} classes gets a probability above {number(largest)}"
+        )
+    floor = -math.log(largest)
+    return Hit(
+        message=f"{what}. A cross-entropy with class labels stays above {number(floor)}.",
+        remedy=f"Leave out the first {first}: give the loss the logits, which it normalizes itself.",
+        evidence={"function": first, "classes": output.classes, "largest": largest, "floor": floor},
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.WARNING,
+    )
+
+
+def _single_unit(measurement: Measurement, output: OutputMismatch) -> Hit:
+    layer = next((one for one in measurement.layers if one.name == output.layer), None)
+    still = layer is not None and layer.gradient_max == 0
+    zero = tuple(one.name for one in measurement.layers if one.gradient_max == 0)
+    told = f" The gradient of `{output.layer}` is exactly 0." if still else ""
+    return Hit(
+        message=(
+            "A softmax over an axis of length 1 is 1 whatever its input, and passes no gradient on to it."
+            f"{told}"
+        ),
+        remedy=(
+            "For two classes from one unit use a sigmoid: `optax.sigmoid_binary_cross_entropy(logits, y)`. "
+            "For several classes give the layer a unit for each, and normalize along their axis."
+        ),
+        evidence={"classes": 1},
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.ERROR if still else Severity.WARNING,
+        explains=zero,
+    )
+
+
+def _out_of_range(measurement: Measurement, output: OutputMismatch, limits: Limits) -> Hit | None:
+    lost, outside = output.unexplained or 0.0, output.outside or 0.0
+    if lost < limits["little"] or output.smallest is None or output.largest is None:
+        return None
+    ends = f"[{number(output.low)}, {number(output.high)}]"
+    reach = (
+        f"never below {number(output.low)}"
+        if output.high == math.inf
+        else f"never above {number(output.high)}"
+        if output.low == -math.inf
+        else f"always in {ends}"
+    )
+    still = measurement.gradient_norm == 0
+    return Hit(
+        message=(
+            f"The output is a {output.function} and {reach}, but {outside:.1%} of the targets, which go from "
+            f"{number(output.smallest)} to {number(output.largest)}, lie outside. Their squared distance "
+            f"from the range is {lost:.1%} of the targets' variance, and no training removes it (limit "
+            f"{limits['unexplained']:.0%})."
+        ),
+        remedy=_range_remedy(output),
+        evidence={
+            "function": output.function,
+            "smallest": output.smallest,
+            "largest": output.largest,
+            "outside": outside,
+            "unexplained": lost,
+            "limit": limits["unexplained"],
+        },
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.ERROR if lost >= limits["unexplained"] else Severity.WARNING,
+        explains=tuple(layer.name for layer in measurement.layers) if still else (),
+    )
+
+
+def _range_remedy(output: OutputMismatch) -> str:
+    where = f"`{output.layer}`" if output.layer else "the last layer"
+    linear = f"Leave the output of {where} without {output.function}"
+    if output.function == "ReLU":
+        return f"{linear}: a regression has a linear last layer."
+    return f"{linear}, or scale the targets into [{number(output.low)}, {number(output.high)}]."
+
+
+def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
+    moving = {one.name for one in measurement.parameters if one.gradient_max > 0}
+    names = [name for name in output.parameters if name in moving]
+    if not names:
+        return None
+    what = (
+        f"The loss is affine in {names_of(names)}, with a gradient that is not 0: it has no minimum, and "
+        "falls without end along it."
+    )
+    labels = output.class_labels
+    return Hit(
+        message=(
+            f"{what} The labels choose the scores of classes, and nothing normalizes these."
+            if labels
+            else what
+        ),
+        remedy=(
+            "Normalize the scores first: `jax.nn.log_softmax(scores)`, or let "
+            "`optax.softmax_cross_entropy(scores, labels)` do it."
+            if labels
+            else "Compare the output with its targets by a loss that has a minimum: a squared error, a "
+            "cross-entropy, a hinge. Where the parameters are bounded otherwise, as those of a critic that "
+            "are clipped after each step, ignore this."
+        ),
+        evidence={"parameters": ", ".join(names), "class_labels": int(labels)},
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.ERROR if labels else Severity.WARNING,
+    )

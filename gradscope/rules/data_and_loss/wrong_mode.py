@@ -1,0 +1,83 @@
+"""A normalization divides by running statistics that were never set, and multiplies its input by hundreds.
+
+## What it does
+Reports a normalization whose divisor is the root of a state (a running variance) and an epsilon, where no
+element of that state is larger than the epsilon.
+
+## Why is this bad
+A running variance of 0 says that no batch has been seen. In inference mode the input is divided by the root
+of the epsilon alone: multiplied by 316 for 1e-5, at every such layer. Activations and gradients explode, and
+no initialization, clipping or residual connection changes that.
+
+## How it is measured
+From the program (its jaxpr) and exactly: the operand of a root that divides is a sum of a small number and of
+a value that comes from the state alone, from no parameter that is computed with and from no example of the
+batch; that value is computed, and all of its elements are looked at.
+
+## Limits
+None: no element exceeds the epsilon. Source: the divisor is then at most 1.42 times the root of the epsilon.
+
+## Example
+    model = eqx.nn.inference_mode(model)           # BatchNorm has seen no batch yet
+    out, state = jax.vmap(model, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(x, state)
+
+Use instead:
+
+    model = eqx.nn.inference_mode(model, False)    # statistics of the batch, which fill the state
+
+## What it does not say
+Statistics that start at 1, as in Flax and Keras, and those of a trained model are not reported, nor is a
+state of which some elements are 0 (channels that are dead). Whether the other mode is right for this loss is
+for you to say: to train, the statistics are those of the batch; to evaluate, load those of the training.
+
+## Source
+Ioffe and Szegedy 2015, *Batch Normalization*, arXiv:1502.03167.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, Severity, Source, UnsetState
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import count, number
+
+
+@rule("wrong-mode", severity=Severity.ERROR, single_seed_suffices=True)
+def wrong_mode(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    lines: dict[Source | None, list[UnsetState]] = {}
+    for state in measurement.objective.unset_states:
+        lines.setdefault(state.source, []).append(state)
+    for found in lines.values():
+        yield _hit(found)
+
+
+def _hit(found: list[UnsetState]) -> Hit:
+    first = found[0]
+    elements = sum(state.size for state in found)
+    held = count(elements, "element")
+    largest = max(state.largest for state in found)
+    factor = min(state.factor for state in found)
+    places = f" This line does so {len(found)} times." if len(found) > 1 else ""
+    return Hit(
+        message=(
+            f"A normalization divides by the root of a state whose {held} are at most {number(largest)}, "
+            f"with {number(first.epsilon)} added: it multiplies by {number(factor)} or more. Running "
+            f"statistics that were never set are 0.{places}"
+        ),
+        remedy=(
+            "To train, run the normalization in training mode, so that it uses the statistics of the batch "
+            "and fills its state; to evaluate, load the statistics of the training."
+        ),
+        evidence={
+            "largest": largest,
+            "epsilon": first.epsilon,
+            "factor": factor,
+            "elements": elements,
+            "places": len(found),
+        },
+        layer=first.layer,
+        source=first.source,
+        layers=tuple(dict.fromkeys(state.layer for state in found if state.layer)),
+        explains=None,
+    )

@@ -1,0 +1,41 @@
+"""A domain that knows where it is: the equations around it, and the last layer on the way to a value."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TypeVar
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.nested.contract import Entry
+from gradscope.trace.sites import Plan
+from gradscope.trace.walk import Domain, Visit
+
+V = TypeVar("V")
+Place = Plan | None
+"""The plan of a jaxpr; `None` where the flow pass does not enter."""
+
+
+class Located(Domain[V, Place]):
+    """Names the line and the layer of what it notes."""
+
+    def __init__(self) -> None:
+        self.around: list[JaxprEqn] = []
+        """The equation at hand and those around it, innermost first."""
+
+    @abstractmethod
+    def at_site(self, value: V, site: int) -> V:
+        """The same value, which is the output of a layer."""
+
+    def before(self, eqn: JaxprEqn, values: list[V], place: Place, index: int) -> None:
+        del values, place, index
+        self.around.insert(0, eqn)
+
+    def after(self, eqn: JaxprEqn, outs: list[V], place: Place, index: int) -> list[V]:
+        del eqn
+        self.around.pop(0)
+        site = place.taps.get(index) if place is not None else None
+        return outs if site is None else [self.at_site(out, site.id) for out in outs]
+
+    def below(self, visit: Visit[V, Place], entry: Entry) -> Place:
+        return None if visit.place is None else visit.place.inner.get((visit.index, entry.number))

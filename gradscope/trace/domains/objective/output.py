@@ -1,0 +1,96 @@
+"""What is known of one value on the way from the parameters and the batch to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import reduce
+from operator import or_
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.domains.objective.forms import Form
+from gradscope.trace.domains.objective.given import Given
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Log-probabilities times targets, class by class, on their way to the loss."""
+
+    number: int
+    scale: float = 1.0
+    """What each of them is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    given: Given | None = field(default=None, compare=False)
+    """How to compute it, where no parameter goes into it, or where it is one."""
+    weight: bool = False
+    """It is a parameter, in any arrangement."""
+    leaves: int = 0
+    """The parameters that it depends on."""
+    bent: int = 0
+    """Those in which it is no affine function."""
+    labelled: int = 0
+    """Those of which the batch chooses or weighs an output."""
+    form: Form | None = field(default=None, compare=False)
+    name: int = field(default=0, compare=False)
+    """The same for the same value."""
+    shifted: int = field(default=0, compare=False)
+    """The name of the value which it is, less its maximum."""
+    offset: tuple[Given, float] | None = field(default=None, compare=False)
+    """What was given, and the small number that was added to it."""
+    root: tuple[Given, float] | None = field(default=None, compare=False)
+    """The same under a root."""
+    noted: int = 0
+    """Observations that it depends on without a layer in between."""
+    states: int = 0
+    """Observations of a state that it depends on in any way."""
+    terms: tuple[Term, ...] = ()
+    site: int | None = None
+
+
+class Question(Enum):
+    """What is asked of an operation on an output."""
+
+    TWICE = "twice"
+    ONE_UNIT = "one unit"
+    RANGE = "range"
+    LABELS = "labels"
+    CLASSES = "classes"
+    STATE = "state"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """An operation on an output that has to be looked at with the numbers of the batch."""
+
+    number: int
+    kind: Question
+    eqn: JaxprEqn
+    calls: tuple[JaxprEqn, ...]
+    site: int | None
+    form: Form | None = None
+    given: Given | None = None
+    """The targets, the labels, or the state."""
+    leaves: int = 0
+    small: float = 0.0
+    """What was added to the state."""
+
+
+def gathered(values: Sequence[Output]) -> Output:
+    """What any result of these depends on."""
+    return Output(
+        leaves=union(value.leaves for value in values),
+        bent=union(value.bent for value in values),
+        labelled=union(value.labelled for value in values),
+        noted=union(value.noted for value in values),
+        states=union(value.states for value in values),
+        site=max((value.site for value in values if value.site is not None), default=None),
+    )
+
+
+def union(bits: Iterable[int]) -> int:
+    return reduce(or_, bits, 0)

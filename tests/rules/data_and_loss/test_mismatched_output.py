@@ -1,0 +1,112 @@
+"""mismatched-output: what is told of each fault, how gravely, and where it is quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gradscope.records import Objective, OutputFault, OutputMismatch, Severity
+from tests.rules.made import found, judge, layer, measured, parameter, source
+
+RULE = "mismatched-output"
+
+
+def mismatch(fault: OutputFault, **fields: Any) -> OutputMismatch:
+    return OutputMismatch(fault, **({"source": source(7), "layer": "head"} | fields))
+
+
+def of(*outputs: OutputMismatch, gradient: float = 0.01) -> Any:
+    dead = {"gradient_rms": gradient, "gradient_norm": gradient, "gradient_max": gradient}
+    return measured(
+        [layer("hidden", 1, **dead), layer("head", 2, **dead)],
+        [parameter("hidden.w", layer="hidden", **dead), parameter("head.w", layer="head", **dead)],
+        objective=Objective(outputs=outputs),
+    )
+
+
+def ranged(lost: float, **fields: Any) -> OutputMismatch:
+    defaults: dict[str, Any] = {
+        "function": "ReLU",
+        "low": 0.0,
+        "smallest": -3.0,
+        "largest": 9.0,
+        "outside": 0.25,
+        "unexplained": lost,
+    }
+    return mismatch(OutputFault.OUT_OF_RANGE, **(defaults | fields))
+
+
+def test_outputs_that_fit_are_quiet() -> None:
+    assert found(of(), RULE) == []
+
+
+def test_a_second_softmax_is_a_warning_with_the_loss_that_it_leaves() -> None:
+    twice = mismatch(OutputFault.NORMALIZED_TWICE, function="softmax", applied="softmax", classes=20)
+    (finding,) = found(of(twice), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "none of the 20 classes gets a probability above 0.125" in finding.message
+    assert "stays above 2.08" in finding.message
+    assert "Leave out the first softmax" in finding.remedy
+
+
+def test_a_second_sigmoid_says_what_is_left_of_its_range() -> None:
+    twice = mismatch(OutputFault.NORMALIZED_TWICE, function="sigmoid", applied="sigmoid")
+    (finding,) = found(of(twice), RULE)
+    assert "between 0.5 and 0.731" in finding.message
+    assert "above 0.313" in finding.message
+
+
+def test_a_single_unit_is_an_error_where_it_leaves_no_gradient() -> None:
+    single = mismatch(OutputFault.SINGLE_UNIT, function="softmax", classes=1)
+    (finding,) = found(of(single), RULE)
+    assert finding.severity is Severity.WARNING
+    findings, _ = judge(of(single, gradient=0.0))
+    assert [(f.rule, f.severity) for f in findings] == [(RULE, Severity.ERROR)]
+    assert "exactly 0" in findings[0].message
+    assert "zero-gradient" in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("lost", "severities"),
+    [(0.0099, []), (0.0101, [Severity.WARNING]), (0.049, [Severity.WARNING]), (0.051, [Severity.ERROR])],
+)
+def test_targets_out_of_range_count_by_their_share_of_the_variance(
+    lost: float, severities: list[Any]
+) -> None:
+    assert [finding.severity for finding in found(of(ranged(lost)), RULE)] == severities
+
+
+def test_the_range_and_the_targets_are_told() -> None:
+    (finding,) = found(of(ranged(0.0893)), RULE)
+    assert "a ReLU and never below 0, but 25.0% of the targets, which go from -3 to 9" in finding.message
+    assert "8.9% of the targets' variance" in finding.message
+    assert "`head` without ReLU" in finding.remedy
+    (finding,) = found(of(ranged(0.5, function="tanh", low=-1.0, high=1.0)), RULE)
+    assert "always in [-1, 1]" in finding.message
+    assert "scale the targets into [-1, 1]" in finding.remedy
+
+
+def test_a_dead_output_is_told_with_its_cause() -> None:
+    findings, _ = judge(of(ranged(0.3), gradient=0.0))
+    assert [finding.rule for finding in findings] == [RULE]
+
+
+def test_a_loss_without_a_minimum_is_an_error_where_labels_choose_scores() -> None:
+    endless = mismatch(OutputFault.NO_MINIMUM, parameters=("head.w",), class_labels=True)
+    (finding,) = found(of(endless), RULE)
+    assert finding.severity is Severity.ERROR
+    assert "affine in `head.w`" in finding.message
+    assert "log_softmax" in finding.remedy
+    (finding,) = found(of(mismatch(OutputFault.NO_MINIMUM, parameters=("head.w",))), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "ignore this" in finding.remedy
+
+
+def test_without_a_gradient_a_loss_does_not_fall_at_all() -> None:
+    endless = mismatch(OutputFault.NO_MINIMUM, parameters=("head.w",), class_labels=True)
+    assert found(of(endless, gradient=0.0), RULE) == []
+
+
+def test_the_same_fault_at_one_line_is_told_once() -> None:
+    assert len(found(of(ranged(0.5), ranged(0.5)), RULE)) == 1
