@@ -35,12 +35,16 @@ class StepRule:
         return cls(optax.adam(USUAL_RATE) if given is None else given, problem, tracer, leaves)
 
     @property
+    def own(self) -> bool:
+        return self.problem.optimizer is not None
+
+    @property
     def name(self) -> str:
-        return "your optimizer" if self.problem.optimizer is not None else f"adam({USUAL_RATE:g})"
+        return "your optimizer" if self.own else f"adam({USUAL_RATE:g})"
 
     def fresh(self, weights: Leaves) -> Any:
         """Traceable: the state before the first step of all."""
-        return fresh_init(self.transform)(self._packed(weights))
+        return fresh_init(self.transform)(self._packed(self._usable(weights)))
 
     def begun(self, weights: Leaves) -> Any:
         """The state that the problem brings along; `None` where it brings none that fits."""
@@ -53,7 +57,7 @@ class StepRule:
 
     def __call__(self, weights: Leaves, gradients: Leaves, state: Any, loss: Array) -> tuple[Leaves, Any]:
         """Traceable: what a step adds to each weight, and the state after it."""
-        params, found = self._packed(weights), self._packed(gradients)
+        params, found = (self._packed(self._usable(leaves)) for leaves in (weights, gradients))
         optimizer = optax.with_extra_args_support(self.transform)
         updates, state = optimizer.update(found, state, params, value=loss, grad=found)
         leaves = dict(zip(self._order, jax.tree.leaves(updates), strict=True))
@@ -61,6 +65,14 @@ class StepRule:
         if [leaf.shape for leaf in ordered] != [weight.shape for weight in weights]:
             raise ValueError("its updates do not have the shapes of the parameters")
         return ordered, state
+
+    def _usable(self, leaves: Leaves) -> Leaves:
+        """In at least float32 for an optimizer that is not the user's own: Adam's epsilon is 0 in float16."""
+        return (
+            leaves
+            if self.own
+            else [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in leaves]
+        )
 
     def _packed(self, leaves: Any) -> Any:
         return self.problem.packed(self.tracer.tree(leaves))

@@ -88,7 +88,7 @@ def short_training(
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
         optimizer=rule.name,
-        own=problem.optimizer is not None,
+        own=rule.own,
         restored=made.restored,
         steps=count,
         losses=tuple(run.losses),
@@ -101,7 +101,7 @@ def short_training(
         ),
         update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
-        trials=tuple(_trials(made, run, growth, own=problem.optimizer is not None)),
+        trials=tuple(_trials(made, run, growth, own=rule.own)),
         standardized=tuple(arrays),
         still_steps=still,
         moves_at=moves_at,

@@ -119,6 +119,12 @@ def test_without_an_optimizer_adam_is_taken_and_blamed_for_nothing() -> None:
     assert found.findings == ()
 
 
+def test_adam_in_the_place_of_an_optimizer_steps_in_float32() -> None:
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), PARAMS)
+    half = training(None, params)
+    assert half.end == pytest.approx(training().end, rel=0.05)
+
+
 def test_no_steps_on_demand() -> None:
     found = report(optax.sgd(0.1), steps=0)
     assert found.training is None
