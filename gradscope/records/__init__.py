@@ -82,6 +82,7 @@ from gradscope.records.suite import (
 )
 from gradscope.records.training import (
     Intervention as Intervention,
+    LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,

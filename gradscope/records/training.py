@@ -72,6 +72,20 @@ class StandardizedArray:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelMixing:
+    """How the classes are spread over the batches: of an array with one integer for each row."""
+
+    name: str
+    batches: int
+    classes: int
+    """In all of them together."""
+    in_a_batch: float
+    """Different classes in a batch, on average."""
+    expected: float
+    """The same of rows that are drawn at random from all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShortTraining:
     """A short training with the optimizer of the problem, or with Adam where it has none."""
 
@@ -97,6 +111,8 @@ class ShortTraining:
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
+    labels: tuple[LabelMixing, ...] = ()
+    """By array of labels, where there are several batches."""
     still_steps: int = 0
     """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
     moves_at: int | None = None

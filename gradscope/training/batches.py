@@ -34,6 +34,10 @@ class StepBatches:
         """Why no further batch is drawn, where the data did not simply end."""
 
     @property
+    def drawn(self) -> Sequence[Any]:
+        return self._batches
+
+    @property
     def first(self) -> Any:
         return self._batches[0]
 

@@ -27,6 +27,7 @@ from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import operations
 from gradscope.training import trainer
 from gradscope.training.batches import StepBatches
+from gradscope.training.labels import label_mixing
 from gradscope.training.optimizer import StepRule
 from gradscope.training.scales import odd_arrays
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
@@ -103,6 +104,7 @@ def short_training(
         fresh_update_max=fresh,
         trials=tuple(_trials(made, run, growth, own=rule.own)),
         standardized=tuple(arrays),
+        labels=tuple(label_mixing(feed.drawn)),
         still_steps=still,
         moves_at=moves_at,
         growth=growth,

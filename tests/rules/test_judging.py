@@ -18,6 +18,7 @@ NAMES = [
     "wrong-gradient",
     "broadcast-loss",
     "mismatched-output",
+    "sorted-batches",
     "unexpected-initial-loss",
     "unnormalized-input",
     "unscaled-target",

@@ -1,0 +1,70 @@
+"""Labels in runs, and what only looks like them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from gradscope.records import ShortTraining
+from gradscope.rules import Parts, judge
+from gradscope.runs.check import check_loss
+from gradscope.training.labels import label_mixing
+from tests.rules.training.made import trained
+
+RNG = np.random.default_rng(0)
+Y = np.sort(RNG.integers(0, 5, 320)).astype(np.int32)
+X = (np.eye(5)[Y] + RNG.normal(size=(320, 5))).astype(np.float32)
+
+
+def loss(params: Any, batch: Any) -> Any:
+    scores = batch["x"] @ params["w"] + params["b"]
+    return optax.softmax_cross_entropy_with_integer_labels(scores, batch["y"]).mean()
+
+
+def cut(order: Any) -> list[dict[str, Any]]:
+    return [{"x": X[rows], "y": Y[rows]} for rows in np.split(order, 20)]
+
+
+def rules(batches: list[dict[str, Any]]) -> set[str]:
+    params = {"w": jax.random.normal(jax.random.key(0), (5, 5)) / 5**0.5, "b": jnp.zeros(5)}
+    return {f.rule for f in check_loss(loss, params, batches=batches, optimizer=optax.adam(1e-2)).findings}
+
+
+def test_sorted_labels_are_told_and_shuffled_ones_are_not() -> None:
+    assert "sorted-batches" in rules(cut(np.arange(320)))
+    assert "sorted-batches" not in rules(cut(RNG.permutation(320)))
+
+
+def mixing(batches: list[Any]) -> list[tuple[int, float, float]]:
+    return [(m.classes, m.in_a_batch, m.expected) for m in label_mixing(batches)]
+
+
+def test_the_numbers_are_those_of_counting() -> None:
+    ((classes, inside, expected),) = mixing([np.array([0, 0, 1, 1]), np.array([1, 1, 2, 2])])
+    assert (classes, inside) == (3, 2.0)
+    assert expected == pytest.approx(2 * (1 - 0.75**4) + (1 - 0.5**4))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((8, 3), np.int32), np.zeros(8, np.float32), np.zeros(3, np.int32), np.int32(4)],
+    ids=["tokens", "floats", "three rows", "a number"],
+)
+def test_what_is_no_label(array: Any) -> None:
+    assert mixing([array] * 6) == []
+
+
+def test_rare_classes_and_few_batches_tell_nothing() -> None:
+    rare = [np.array([0] * 15 + [int(i == 7)]) for i in range(20)]
+    (found,) = label_mixing(rare)
+    assert found.in_a_batch / found.expected > 0.5
+    one_each = [np.full(8, i) for i in range(4)]
+    training: ShortTraining = trained(labels=tuple(label_mixing(one_each)))
+    assert judge(Parts(training=training))[0] == ()
+    training = trained(labels=tuple(label_mixing([*one_each, np.full(8, 4)])))
+    assert [f.rule for f in judge(Parts(training=training))[0]] == ["sorted-batches"]
