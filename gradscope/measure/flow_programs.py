@@ -90,12 +90,15 @@ class Whole:
     def loss_and_gradients(
         self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep
     ) -> tuple[Any, list[Any]]:
-        """By leaf, of another program that is compiled when it is asked for."""
-        arguments = weights, others, consts
-        if self._gradient is None:
-            function = jax.value_and_grad(self._step.program.loss)
-            self._gradient = compile_program(function, arguments, runs=1)
-        loss, gradients = self._gradient(*arguments)
+        """By leaf. Small ones come out of the pass as they are; where a leaf is large, another program is
+        compiled when it is asked for."""
+        program, arguments = self._step.program, (weights, others, consts)
+        if not self._step.leaves.gains():
+            loss, _, _, gradients = self._compiled(weights, program.gains(), {}, others, consts)
+        else:
+            if self._gradient is None:
+                self._gradient = compile_program(jax.value_and_grad(program.loss), arguments, runs=1)
+            loss, gradients = self._gradient(*arguments)
         return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
 
 
