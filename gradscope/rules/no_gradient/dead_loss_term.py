@@ -16,9 +16,9 @@ factors and means to the terms, each with its line. A term is dead where no diff
 parameter to it. Three causes are told apart:
 
 - *A zero derivative.* The term depends on no parameter at all, although a derivative is taken at one of its
-  lines of a function that does: JAX found that derivative to be zero. The same is told of a part of a term that
-  has a gradient otherwise, such as u_xx beside u_t. This is an error where activations made of straight pieces
-  explain it (`relu`, `leaky_relu`, `abs`, `where`), else a warning.
+  lines of a function that does: JAX found that derivative to be zero. The same is told of a part of a term
+  that has a gradient otherwise, such as u_xx beside u_t. This is an error where activations made of straight
+  pieces explain it (`relu`, `leaky_relu`, `abs`, `where`), else a warning.
 - *A cancellation.* The term uses parameters only in a difference of two values that are computed in the
   same way from the same, as in the ratio of a policy's new and old probabilities without `stop_gradient` on
   the old one. This is an error, or a warning where it is only a part of the term.
