@@ -15,7 +15,7 @@ class ZeroDerivative:
     source: Source | None
     """The line that takes it."""
     repeated: bool
-    """It is the derivative of a derivative."""
+    """It is the derivative of a derivative that is not zero itself."""
     straight: tuple[str, ...]
     """The activation functions in it that are made of straight pieces: `relu`."""
     curved: tuple[str, ...]

@@ -7,7 +7,8 @@ none, so what is left of it in the program is a constant zero and operations on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -19,7 +20,10 @@ from gradscope.trace import jaxprs
 from gradscope.trace.graph import Graph, Node, Quantity, upstream
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.sources import source_at
-from gradscope.trace.vocabulary import STRAIGHT, activation
+from gradscope.trace.vocabulary import PRODUCTS, STRAIGHT, activation
+
+CHOICES = {"select_n": "where", "max": "max", "min": "min", "clamp": "clip"}
+"""Operations that put straight pieces together, by primitive; named where no activation function is."""
 
 Path = tuple[tuple[str, int], ...]
 
@@ -70,18 +74,34 @@ class Derivatives:
     def _described(self, path: Path) -> Found:
         nodes = self._by_line[path]
         named = [(name, node) for node in nodes for name in _names(node)]
-        straight = [(name, node) for name, node in named if name in STRAIGHT]
+        named = named or [(CHOICES[node.name], node) for node in nodes if node.name in CHOICES]
+        straight = [(name, node) for name, node in named if name in STRAIGHT or name in CHOICES.values()]
         first = straight[0][1].location if straight else ()
         return Found(
             ZeroDerivative(
                 source=source_at(path[0]) if path else None,
-                repeated=any(jaxprs.differentiations(node.eqn, node.calls) > 1 for node in nodes),
+                repeated=_is_repeated(nodes),
                 straight=tuple(dict.fromkeys(name for name, _ in straight)),
-                curved=tuple(dict.fromkeys(name for name, _ in named if name not in STRAIGHT)),
+                curved=tuple(dict.fromkeys(each[0] for each in named if each not in straight)),
                 activation_source=source_at(first[0]) if first else None,
             ),
             reduce(or_, (v.reads for node in nodes for v in node.operands), 0),
         )
+
+
+def _is_repeated(nodes: Sequence[Node]) -> bool:
+    """Two derivatives are taken, and the first is not zero: operations on parameters compute it.
+
+    Going backward they are marked as such; going forward each weight is applied a second time, to a tangent.
+    """
+    if all(jaxprs.differentiations(node.eqn, node.calls) < 2 for node in nodes):
+        return False
+    if any(jaxprs.in_backward(each) for node in nodes for each in (node.eqn, *node.calls)):
+        return True
+    uses = Counter(
+        (node.name, v) for node in nodes for v in node.operands if node.name in PRODUCTS and v.reads
+    )
+    return any(times > 1 for times in uses.values())
 
 
 def _names(node: Node) -> list[str]:

@@ -103,6 +103,7 @@ def stacked_layers(p: Params, x: Array) -> Array:
         (equation(jax.nn.leaky_relu), "leaky_relu"),
         (equation(lambda x: jnp.maximum(x, 0)), "relu"),
         (equation(jnp.abs), "abs"),
+        (equation(lambda x: jnp.where(x > 0, x, 0.1 * x)), "where"),
         (jax.jit(equation(jax.nn.relu)), "relu"),
         (forward_over_forward, "relu"),
         (jitted_network, "relu"),
@@ -121,6 +122,17 @@ def test_the_second_derivative_of_a_network_of_straight_pieces_is_zero(loss: Any
     assert (zero.straight, zero.curved) == ((name,), ())
     assert set(found[0].parameters) == set(params)
     assert found[1].derivative is None
+
+
+@pytest.mark.parametrize("hessian", [jax.hessian, lambda u: jax.jacfwd(jax.jacfwd(u))])
+def test_a_function_that_does_not_depend_on_its_argument_is_not_blamed_on_its_relus(hessian: Any) -> None:
+    def loss(p: Params, x: Array) -> Array:
+        bent = jax.vmap(hessian(lambda z: net(p, jnp.ones(2))))(x)
+        return edge(p, x) + jnp.mean((bent - 1) ** 2)
+
+    zero = terms(loss)[1].derivative
+    assert zero is not None
+    assert not zero.repeated
 
 
 @pytest.mark.parametrize("act", [jnp.tanh, jax.nn.softplus, jax.nn.swish, lambda x: jax.nn.relu(x) ** 3])

@@ -16,9 +16,9 @@ factors and means to the terms, each with its line. A term is dead where no diff
 parameter to it. Three causes are told apart:
 
 - *A zero derivative.* The term depends on no parameter at all, although a derivative is taken at one of its
-  lines of a function that does: JAX found that derivative to be zero. This is an error where activations made
-  of straight pieces explain it (`relu`, `leaky_relu`, `abs`), else a warning. It is also a warning where the
-  zero is only a part of a term that has a gradient otherwise.
+  lines of a function that does: JAX found that derivative to be zero. The same is told of a part of a term
+  that has a gradient otherwise, such as u_xx beside u_t. This is an error where activations made of straight
+  pieces explain it (`relu`, `leaky_relu`, `abs`, `where`), else a warning.
 - *A cancellation.* The term uses parameters only in a difference of two values that are computed in the
   same way from the same, as in the ratio of a policy's new and old probabilities without `stop_gradient` on
   the old one. This is an error, or a warning where it is only a part of the term.
@@ -107,7 +107,7 @@ def _of_zero(subject: str, term: LossTerm, zero: ZeroDerivative) -> tuple[str, s
         what += f", because {cause}, whose second derivative is 0."
     else:
         what += ": the function may be linear in what it is differentiated by, or not depend on it."
-    severity = Severity.ERROR if _dead(term) and explained else Severity.WARNING
+    severity = Severity.ERROR if explained else Severity.WARNING
     effect = "gives no gradient, for no parameter reaches it" if _dead(term) else "is constant in part"
     return f"{subject} {effect}. {what}", SMOOTH if explained else ARGUMENT, severity
 

@@ -51,9 +51,9 @@ def test_a_zero_derivative_that_straight_pieces_do_not_explain_is_a_warning(deri
     assert "argument" in finding.remedy
 
 
-def test_a_zero_derivative_within_a_term_that_has_a_gradient_is_a_warning():
+def test_a_zero_derivative_within_a_term_that_has_a_gradient_is_told_as_well():
     (finding,) = found(loss(replace(EQUATION, connection=Connection.CONNECTED)), RULE)
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is Severity.ERROR
     assert finding.message.startswith("The loss is constant in part. The second or higher derivative")
 
 
