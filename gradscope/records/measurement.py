@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gradscope.records.common import Skipped
+from gradscope.records.equality import IsolatedBranch
 from gradscope.records.histograms import Histogram
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
@@ -26,6 +27,8 @@ class Measurement:
     lost_infinity: LostInfinity | None = None
     """Looked for where a gradient stays exactly zero; `None` where none makes it so."""
     hazards: tuple[Hazard, ...] = ()
+    isolated_branches: tuple[IsolatedBranch, ...] = ()
+    """Looked for where the program tests a differentiated value for equality."""
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
     batches: int = 1

@@ -17,13 +17,14 @@ from gradscope.load.usercode.user_code import user_code
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.flow import FlowPass, Sample
 from gradscope.measure.hazards import measured_hazards
+from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.updates import updates_of
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
-from gradscope.records import LostInfinity, Measurement, Origin, Skipped, Timing
+from gradscope.records import IsolatedBranch, LostInfinity, Measurement, Origin, Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves, is_array
@@ -117,13 +118,15 @@ def measure(prepared: Prepared, progress: Progress) -> Measured:
     run_s = time.perf_counter() - running
     taken = _taken(Run(prepared, samples), progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
+    branches, unjudged = _isolated_branches(Run(prepared, samples))
     return Measured(
         measurement=replace(
             measurement(taken),
             hazards=hazards,
+            isolated_branches=branches,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
         ),
-        skipped=(*prepared.skipped, *taken.unfound),
+        skipped=(*prepared.skipped, *taken.unfound, *unjudged),
         run_s=run_s,
     )
 
@@ -181,6 +184,16 @@ def _lost_infinity(run: Run, dead: list[int], progress: Progress) -> LostInfinit
     progress("looking for an infinity that is divided away")
     prepared = run.prepared
     return find_lost_infinity(prepared.program, prepared.inputs[0], prepared.batches[0], dead)
+
+
+def _isolated_branches(run: Run) -> tuple[tuple[IsolatedBranch, ...], tuple[Skipped, ...]]:
+    if any(nonfinite_counts.harmful(sample) for sample in run.samples):
+        return (), ()
+    prepared = run.prepared
+    try:
+        return isolated_branches(prepared.program, prepared.flow, prepared.inputs[0]), ()
+    except Exception as error:  # the report is whole without it
+        return (), (Skipped("isolated-branch", f"gradscope itself failed there: {headline(error)}"),)
 
 
 def _shapes(batch: Any) -> list[Any]:

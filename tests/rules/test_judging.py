@@ -23,6 +23,7 @@ NAMES = [
     "blocked-gradient",
     "disconnected-parameter",
     "zero-gradient",
+    "isolated-branch",
     "non-finite",
     "unstable-expression",
     "optimizer-regression",
