@@ -53,7 +53,7 @@ REPORTS = {
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
     "load/", "trace/", "blocks/", "measure/", "nonfinite/", "verification/", "training/", "optimizers/",
-    "runs/measuring.py", "runs/seeds.py",
+    "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {
     "typer": ("cli/",),

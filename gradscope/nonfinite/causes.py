@@ -51,6 +51,8 @@ def cause_of(origin: Origin) -> Cause:
 def _of_derivative(origin: Origin, of: str) -> Cause:
     operands = origin.forward_operands
     zero = bool(operands) and operands[-1] == 0
+    if of in OPAQUE:
+        return Cause.UNSEEN
     if origin.masked and math.isnan(_final(origin)) and _is_sharp(of):
         return Cause.UNSAFE_WHERE
     if of in ROOTS:

@@ -34,6 +34,7 @@ from gradscope.records.correctness import (
     Verdict as Verdict,
     Verification as Verification,
 )
+from gradscope.records.equality import IsolatedBranch as IsolatedBranch
 from gradscope.records.finding import (
     BaselineStatus as BaselineStatus,
     Finding as Finding,

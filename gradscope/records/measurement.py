@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from gradscope.records.common import Skipped
+from gradscope.records.equality import IsolatedBranch
 from gradscope.records.histograms import Histogram
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
@@ -29,6 +30,8 @@ class Measurement:
     """Looked for where a gradient stays exactly zero; `None` where none makes it so."""
     hazards: tuple[Hazard, ...] = ()
     objective: Objective = field(default_factory=Objective)
+    isolated_branches: tuple[IsolatedBranch, ...] = ()
+    """Looked for where the program tests a differentiated value for equality."""
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
     batches: int = 1

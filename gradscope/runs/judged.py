@@ -12,7 +12,8 @@ from gradscope.records import Finding, Reference, Timing
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
-from gradscope.runs.measuring import Prepared, measure
+from gradscope.runs.measuring import measure
+from gradscope.runs.preparing import Prepared
 
 if TYPE_CHECKING:
     from gradscope.verification.verify import Verified

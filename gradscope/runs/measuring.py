@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
-import jax
-import numpy as np
-
-from gradscope.errors import GradscopeError
-from gradscope.load.problem import Problem
 from gradscope.load.usercode.fault import headline
-from gradscope.load.usercode.user_code import user_code
 from gradscope.measure import nonfinite_counts
-from gradscope.measure.flow import FlowPass, Sample
+from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
+from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
-from gradscope.records import LostInfinity, Measurement, Origin, ShortTraining, Skipped, Timing
+from gradscope.records import (
+    IsolatedBranch,
+    LossTerm,
+    LostInfinity,
+    Measurement,
+    Objective,
+    Origin,
+    ShortTraining,
+    Skipped,
+)
 from gradscope.records.progress import Progress
-from gradscope.trace.domains.intervals import Candidate, find_hazards
-from gradscope.trace.leaves import complex_leaves, is_array
+from gradscope.runs.preparing import Prepared
+from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
-from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.training.optimizer import StepRule
-from gradscope.training.short import TooLarge, Trained, short_training, trained_from
+from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A problem whose batches are drawn, whose loss is traced, and whose flow pass is compiled: not yet run.
-
-    What measures more than the flow pass takes batch and program from here, so that a loss is traced once.
-    """
-
-    problem: Problem
-    batches: list[Any]
-    """Those that are measured, as the problem gives them."""
-    rest: Iterator[Any]
-    """The pass over the data from there on."""
-    tracer: Tracer
-    inputs: list[Inputs]
-    """The same, as the program takes them."""
-    program: Program
-    hazards: tuple[Candidate, ...]
-    flow: FlowPass
-    notes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    timing: Timing
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,94 +48,26 @@ class Measured:
     train_s: float
 
 
+class Looks:
+    """Analyses that a report is whole without: where one fails it is ours, and the report says so."""
+
+    def __init__(self) -> None:
+        self.failed: list[Skipped] = []
+
+    def taken(self, what: str, look: Callable[[], T], otherwise: T) -> T:
+        try:
+            return look()
+        except Exception as error:
+            self.failed.append(Skipped(what, f"gradscope itself failed there ({headline(error)})"))
+            return otherwise
+
+
 @dataclass(frozen=True)
 class Run:
     """What was prepared, and what each of its batches measured."""
 
     prepared: Prepared
     samples: list[Sample]
-
-
-def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
-    """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
-    rest = problem.batches()
-    with user_code("drawing batches"):
-        drawn = list(itertools.islice(rest, batches))
-    start = time.perf_counter()
-    progress("tracing")
-    tracer = Tracer(problem)
-    program = tracer.trace(drawn[0])
-    traced = time.perf_counter()
-    used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
-    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
-    hazards = find_hazards(program, drawn[0])
-    progress("compiling")
-    try:
-        flow = FlowPass(program, inputs[0], runs=len(inputs))
-    except GradscopeError:
-        raise
-    except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
-        reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
-        program, hazards = program.without_taps(reason), ()
-        flow = FlowPass(program, inputs[0], runs=len(inputs))
-    return Prepared(
-        problem,
-        used,
-        rest,
-        tracer,
-        inputs,
-        program,
-        hazards,
-        flow,
-        notes=_notes(problem, len(drawn), batches),
-        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
-        timing=Timing(
-            0.0,
-            traced - start + flow.compiled.trace_s,
-            flow.compiled.compile_s,
-            0.0,
-            *flow.compiled.blocks,
-        ),
-    )
-
-
-def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
-    """The same problem where so many steps of its optimizer (or of Adam) lead."""
-    progress(f"training {steps} steps")
-    start = time.perf_counter()
-    pieces = prepared.problem, prepared.tracer, prepared.program, prepared.flow, prepared.inputs[0]
-    try:
-        run = trained_from(*pieces, (prepared.batches, prepared.rest), steps)
-    except TooLarge as reason:
-        raise _no_steps(f"{str(reason).capitalize()}.") from None
-    except Exception as error:  # an optimizer may ask for anything
-        raise _no_steps(f"{_first_line(error)}.") from error
-    name = StepRule.of(prepared.problem, prepared.tracer, 0).name
-    note = (
-        f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
-    )
-    return replace(
-        prepared,
-        problem=prepared.problem.in_training(run.state),
-        inputs=[replace(each, weights=run.weights) for each in prepared.inputs],
-        notes=(*prepared.notes, f"{note}to {run.end:.3g}."),
-        timing=prepared.timing.plus(Timing(train_s=time.perf_counter() - start)),
-    )
-
-
-def _no_steps(why: str) -> GradscopeError:
-    return GradscopeError(
-        "The steps of --after-steps could not be taken.",
-        why=why,
-        fix="Without --after-steps the gradients are measured where the params are.",
-        slug="unfit-optimizer",
-    )
-
-
-def _first_line(error: Exception) -> str:
-    """Of what the optimizer raised, which an error of ours may be wrapped around."""
-    inner = error.__cause__ if isinstance(error, GradscopeError) and error.__cause__ else error
-    return headline(inner)
 
 
 def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measured:
@@ -166,49 +79,43 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         progress(f"measuring batch {number} of {count}" if count > 1 else "measuring")
         samples.append(prepared.flow(each))
     run_s = time.perf_counter() - running
-    training = time.perf_counter()
-    trained, untrained = _trained(Run(prepared, samples), steps, progress)
-    train_s = time.perf_counter() - training
-    taken = _taken(Run(prepared, samples), trained, progress)
+    begun = time.perf_counter()
+    finite = _worst(samples) is None
+    found, untrained = trained(prepared, steps, progress) if finite else (None, ())
+    train_s = time.perf_counter() - begun
+    taken = _taken(Run(prepared, samples), found, progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
+    looks = Looks()
+    unharmed = not any(map(nonfinite_counts.harmful, samples))
+    first = prepared.inputs[0]
+    branches: tuple[IsolatedBranch, ...] = ()
+    if unharmed:
+        look = partial(isolated_branches, program, prepared.flow, first)
+        branches = looks.taken("isolated-branch", look, ())
+    objective = looks.taken(
+        "what the loss makes of the outputs",
+        lambda: objective_of(program, prepared.batches[0], prepared.inputs),
+        Objective(),
+    )
+    none: tuple[LossTerm, ...] = ()
+    terms = looks.taken("terms of the loss", lambda: loss_terms(program), none)
     return Measured(
         measurement=replace(
             measurement(taken),
             hazards=hazards,
-            objective=objective_of(program, prepared.batches[0], prepared.inputs),
+            objective=objective,
+            isolated_branches=branches,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
-            terms=loss_terms(program),
+            terms=terms,
         ),
-        training=None if trained is None else trained.record,
-        skipped=(*prepared.skipped, *untrained, *taken.unfound),
+        training=None if found is None else found.record,
+        skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
     )
 
 
-def _trained(run: Run, steps: int | None, progress: Progress) -> tuple[Trained | None, tuple[Skipped, ...]]:
-    """Nothing where there is no finite loss to begin with."""
-    prepared = run.prepared
-    if steps == 0 or _worst(run.samples) is not None:
-        return None, ()
-    progress("training a few steps")
-    try:
-        return short_training(
-            prepared.problem,
-            prepared.tracer,
-            prepared.program,
-            prepared.flow,
-            prepared.inputs[0],
-            (prepared.batches, prepared.rest),
-            steps,
-        ), ()
-    except TooLarge as reason:
-        return None, (Skipped("training", str(reason)),)
-    except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
-        return None, (Skipped("training", f"the optimizer could not make a step ({_first_line(error)})"),)
-
-
-def _taken(run: Run, trained: Trained | None, progress: Progress) -> Taken:
+def _taken(run: Run, training: Trained | None, progress: Progress) -> Taken:
     """Look closer where the samples ask for it: at what is not finite, or ahead of a gradient of zero."""
     prepared, program = run.prepared, run.prepared.program
     first = prepared.inputs[0]
@@ -236,7 +143,7 @@ def _taken(run: Run, trained: Trained | None, progress: Progress) -> Taken:
         unfound=(*unfound, lost) if isinstance(lost, Skipped) else unfound,
         nonfinite_gradients=gradients,
         samples=run.samples,
-        updates=None if trained is None or not trained.record.own else trained.updates,
+        updates=None if training is None or not training.record.own else training.updates,
         nonzero_after_steps=later,
         optimizer_given=prepared.problem.optimizer is not None,
     )
@@ -262,29 +169,3 @@ def _lost_infinity(run: Run, dead: list[int], progress: Progress) -> LostInfinit
     progress("looking for an infinity that is divided away")
     prepared = run.prepared
     return find_lost_infinity(prepared.program, prepared.inputs[0], prepared.batches[0], dead)
-
-
-def _shapes(batch: Any) -> list[Any]:
-    """What a batch must share with the first: the shapes of its arrays, and all that is no array."""
-    leaves = jax.tree_util.tree_leaves(batch)
-    return [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
-
-
-def _notes(problem: Problem, drawn: int, asked: int) -> tuple[str, ...]:
-    if drawn == asked or not problem.has_one_batch:
-        return tuple(problem.notes)
-    text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
-    return *problem.notes, text
-
-
-def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
-    found = [
-        Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
-        for name in complex_leaves(problem.params)
-    ]
-    if drawn < asked and not problem.has_one_batch:
-        found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
-    if used < drawn:
-        reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
-        found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
-    return found

@@ -27,7 +27,8 @@ from gradscope.records import Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress
 from gradscope.runs.judged import Judge
-from gradscope.runs.measuring import Prepared, after_steps, prepare
+from gradscope.runs.preparing import Prepared, prepare
+from gradscope.runs.stepping import after_steps
 from gradscope.trace.compiling import compiling_once
 
 

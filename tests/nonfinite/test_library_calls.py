@@ -56,14 +56,9 @@ def similarity(p: Any, b: Any) -> Any:
     return optax.cosine_similarity(b @ p["w"] * 0, b @ p["w"]).sum()
 
 
-def standardized(p: Any, b: Any) -> Any:
-    return jnp.mean(jax.nn.standardize(jnp.ones((2, 3)) * p["w"].mean(), epsilon=0.0) * b[0, 0])
-
-
-@pytest.mark.parametrize(("loss", "library"), [(similarity, "optax"), (standardized, "jax")])
-def test_another_function_gets_a_larger_epsilon(loss: Loss, library: str) -> None:
-    (finding,) = check_loss(loss, {"w": DEAD["w"]}, X).findings
-    assert f"a function of `{library}`" in finding.remedy
+def test_another_function_gets_a_larger_epsilon() -> None:
+    (finding,) = check_loss(similarity, {"w": DEAD["w"]}, X).findings
+    assert "a function of `optax`" in finding.remedy
     assert "a larger `epsilon`, which may" in finding.remedy
 
 

@@ -31,6 +31,7 @@ NAMES = [
     "dead-loss-term",
     "disconnected-parameter",
     "zero-gradient",
+    "isolated-branch",
     "non-finite",
     "unstable-expression",
     "ascending-update",

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from gradscope.records import Calculation, Cause, Measurement, Number, Origin
+from gradscope.records import Calculation, Cause, Hazard, Measurement, Number, Origin
 from gradscope.rules.base import Hit
+from gradscope.rules.numerics.hazard_texts import words_of
 from gradscope.rules.numerics.library_calls import explained
-from gradscope.rules.words import number
+from gradscope.rules.words import count, number
 
 SIGNS: Mapping[str, str] = {"add": "+", "add_any": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
 SHOWN = 3
@@ -21,15 +22,35 @@ SHOWN = 3
 def origin_finding(measurement: Measurement, origin: Origin, tail: str) -> Hit:
     """The finding on an origin; `tail` is a sentence on its consequences."""
     why, remedy = explained(origin)
-    place = in_loops(origin.steps)
+    place, source = in_loops(origin.steps), origin.source
+    hazard = _inside(measurement, origin)
+    if hazard is not None:
+        words, source = words_of(hazard), hazard.source
+        why += f" {_on_its_point(hazard)} {words.fails}"
+        remedy = words.remedy
     return Hit(
         f"{what_happened(origin)}.{place} {why}{tail}",
         remedy,
         _evidence(measurement, origin),
         _layer(measurement, origin),
         None,
-        origin.source,
+        source,
         explains=None,
+    )
+
+
+def _inside(measurement: Measurement, origin: Origin) -> Hazard | None:
+    """The first expression that lies on its singular point, where the origin was not looked into."""
+    if origin.cause is not Cause.UNSEEN:
+        return None
+    return next((each for each in measurement.hazards if each.on_it and each.source is not None), None)
+
+
+def _on_its_point(hazard: Hazard) -> str:
+    verb = "lies" if hazard.on_it == 1 else "lie"
+    return (
+        f"In this run {count(hazard.on_it, 'element')} of `{hazard.op}` at {hazard.source} {verb} on its "
+        "singular point, which can be the cause."
     )
 
 
@@ -51,6 +72,8 @@ def what_happened(origin: Origin) -> str:
         found = f"`{origin.op}` reads outside of its array{extent}"
     elif origin.derivative_of is None:
         found = f"{_calculated(step)}{extent}"
+    elif origin.cause is Cause.UNSEEN:
+        found = f"`{origin.derivative_of}`{extent}: its derivative is {number(origin.result)}"
     elif origin.cause is Cause.CUSTOM_RULE:
         found = f"The derivative rule of `{origin.derivative_of}`{extent}: {plainly(step)}"
     else:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.nonfinite.causes import cause_of
-from gradscope.records import Calculation, Cause, Finding, NonFiniteInput, Operation, Origin, Severity
+from gradscope.records import Calculation, Cause, Finding, Hazard, NonFiniteInput, Operation, Origin, Severity
 from gradscope.rules.numerics.remedies import EXPLAINED
 from tests.rules.made import found, layer, measured, parameter, source
 
@@ -166,3 +166,23 @@ def test_where_the_layer_of_the_operands_is_finite_one_that_was_harmed_is_named(
         found_at = replace(at, layer=own, poisoned=("gain",))
         (finding,) = found(measured(layers, leaves, origin=found_at, loss=loss), "non-finite")
         assert finding.layer == told_as
+
+
+def test_inside_what_was_run_as_a_whole_the_expression_on_its_singular_point_is_told() -> None:
+    at = origin("shard_map", (1.0, 2.0), NAN, derivative_of="shard_map", library="jax")
+    near = Hazard("unsafe-where", "div", source(9), None, 0.36, 0.0, 0.36, 1e-38, 0.0, 0, "float32")
+    on_it = replace(near, source=source(12), on_it=1)
+    assert at.cause is Cause.UNSEEN
+    finding = told(at, hazards=(near, on_it))
+    assert finding.source == source(12)
+    assert finding.message.startswith(
+        "`shard_map`: its derivative is NaN. gradscope ran this operation as a whole"
+    )
+    assert (
+        "1 element of `div` at model.py:12 lies on its singular point, which can be the cause"
+        in finding.message
+    )
+    assert "x_safe" in finding.remedy
+    assert told(at, hazards=(near,)).source == source(21)
+    elsewhere = origin("log", (0.0,), -INF)
+    assert told(elsewhere, hazards=(on_it,)).source == source(21)

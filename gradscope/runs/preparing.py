@@ -1,0 +1,115 @@
+"""Draws the batches of a problem, traces its loss and compiles the flow pass."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.load.usercode.fault import headline
+from gradscope.load.usercode.user_code import user_code
+from gradscope.measure.flow import FlowPass
+from gradscope.records import Skipped, Timing
+from gradscope.records.progress import Progress
+from gradscope.trace.domains.intervals import Candidate, find_hazards
+from gradscope.trace.leaves import complex_leaves, is_array
+from gradscope.trace.program import Inputs, Program, Tracer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem whose batches are drawn, whose loss is traced, and whose flow pass is compiled: not yet run.
+
+    What measures more than the flow pass takes batch and program from here, so that a loss is traced once.
+    """
+
+    problem: Problem
+    batches: list[Any]
+    """Those that are measured, as the problem gives them."""
+    rest: Iterator[Any]
+    """The pass over the data from there on."""
+    tracer: Tracer
+    inputs: list[Inputs]
+    """The same, as the program takes them."""
+    program: Program
+    hazards: tuple[Candidate, ...]
+    flow: FlowPass
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    timing: Timing
+
+
+def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
+    """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
+    rest = problem.batches()
+    with user_code("drawing batches"):
+        drawn = list(itertools.islice(rest, batches))
+    start = time.perf_counter()
+    progress("tracing")
+    tracer = Tracer(problem)
+    program = tracer.trace(drawn[0])
+    traced = time.perf_counter()
+    used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
+    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
+    hazards = find_hazards(program, drawn[0])
+    progress("compiling")
+    try:
+        flow = FlowPass(program, inputs[0], runs=len(inputs))
+    except GradscopeError:
+        raise
+    except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
+        reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
+        program, hazards = program.without_taps(reason), ()
+        flow = FlowPass(program, inputs[0], runs=len(inputs))
+    return Prepared(
+        problem,
+        used,
+        rest,
+        tracer,
+        inputs,
+        program,
+        hazards,
+        flow,
+        notes=_notes(problem, len(drawn), batches),
+        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
+        timing=Timing(
+            0.0,
+            traced - start + flow.compiled.trace_s,
+            flow.compiled.compile_s,
+            0.0,
+            *flow.compiled.blocks,
+        ),
+    )
+
+
+def _shapes(batch: Any) -> list[Any]:
+    """What a batch must share with the first: the shapes of its arrays, and all that is no array."""
+    leaves = jax.tree_util.tree_leaves(batch)
+    return [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
+
+
+def _notes(problem: Problem, drawn: int, asked: int) -> tuple[str, ...]:
+    if drawn == asked or not problem.has_one_batch:
+        return tuple(problem.notes)
+    text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
+    return *problem.notes, text
+
+
+def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
+    found = [
+        Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
+        for name in complex_leaves(problem.params)
+    ]
+    if drawn < asked and not problem.has_one_batch:
+        found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
+    if used < drawn:
+        reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
+        found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
+    return found

@@ -1,0 +1,76 @@
+"""Steps of the optimizer: those before anything is measured, and the short training of a check."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from gradscope.errors import GradscopeError
+from gradscope.load.usercode.fault import headline
+from gradscope.records import Skipped, Timing
+from gradscope.records.progress import Progress
+from gradscope.runs.preparing import Prepared
+from gradscope.training.optimizer import StepRule
+from gradscope.training.short import TooLarge, Trained, short_training, trained_from
+
+
+def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
+    """The same problem where so many steps of its optimizer (or of Adam) lead."""
+    progress(f"training {steps} steps")
+    start = time.perf_counter()
+    pieces = prepared.problem, prepared.tracer, prepared.program, prepared.flow, prepared.inputs[0]
+    try:
+        run = trained_from(*pieces, (prepared.batches, prepared.rest), steps)
+    except TooLarge as reason:
+        raise _no_steps(f"{str(reason).capitalize()}.") from None
+    except Exception as error:  # an optimizer may ask for anything
+        raise _no_steps(f"{_first_line(error)}.") from error
+    name = StepRule.of(prepared.problem, prepared.tracer, 0).name
+    note = (
+        f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
+    )
+    return replace(
+        prepared,
+        problem=prepared.problem.in_training(run.state),
+        inputs=[replace(each, weights=run.weights) for each in prepared.inputs],
+        notes=(*prepared.notes, f"{note}to {run.end:.3g}."),
+        timing=prepared.timing.plus(Timing(train_s=time.perf_counter() - start)),
+    )
+
+
+def _no_steps(why: str) -> GradscopeError:
+    return GradscopeError(
+        "The steps of --after-steps could not be taken.",
+        why=why,
+        fix="Without --after-steps the gradients are measured where the params are.",
+        slug="unfit-optimizer",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Of what the optimizer raised, which an error of ours may be wrapped around."""
+    inner = error.__cause__ if isinstance(error, GradscopeError) and error.__cause__ else error
+    return headline(inner)
+
+
+def trained(
+    prepared: Prepared, steps: int | None, progress: Progress
+) -> tuple[Trained | None, tuple[Skipped, ...]]:
+    """The short training, or why it could not be run."""
+    if steps == 0:
+        return None, ()
+    progress("training a few steps")
+    try:
+        return short_training(
+            prepared.problem,
+            prepared.tracer,
+            prepared.program,
+            prepared.flow,
+            prepared.inputs[0],
+            (prepared.batches, prepared.rest),
+            steps,
+        ), ()
+    except TooLarge as reason:
+        return None, (Skipped("training", str(reason)),)
+    except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
+        return None, (Skipped("training", f"the optimizer could not make a step ({_first_line(error)})"),)
