@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Var, jaxpr_as_fun
+from jax.extend.core import JaxprEqn, Var, jaxpr_as_fun
 
 from gradscope.blocks.block import Block
+from gradscope.blocks.recomputing import made_again
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import Compiled, blame_outside, compile_program
 from gradscope.trace.interpret import Slot, Taps, evaluate
@@ -62,7 +63,9 @@ class BlockProgram:
         self._writes, self._statistics = len(writes), jax.tree.structure(statistics)
         self._given = self._writes + len(jax.tree.leaves(statistics))
         residuals, self._pullback = jax.tree.flatten(pullback)
-        self._kept, self._residuals = self._shared(len(residuals))
+        self._needed = self._forward.jaxpr.outvars[self._given :]
+        self._again = self._made_again()
+        self._kept, self._residuals = self._shared()
         self._residual_shapes = residuals
         self._cotangents = [
             _shape(var) for var, is_wanted in zip(block.writes, wanted, strict=True) if is_wanted
@@ -92,27 +95,43 @@ class BlockProgram:
     def _pulled(self, residuals: list[Any], cotangents: list[Any]) -> Any:
         return jax.tree.unflatten(self._pullback, residuals)(cotangents)
 
-    def _shared(self, count: int) -> tuple[list[int], list[Residual]]:
-        """The results that forward has to give, and for each residual where it is found."""
+    def _made_again(self) -> list[JaxprEqn]:
+        """Equations that backward runs once more, so that their results are not kept."""
+        body = self._forward.jaxpr
+        kept = {var for var in self._needed if isinstance(var, Var)}
+        given = {var for var in (*body.invars, *body.outvars[: self._given]) if isinstance(var, Var)}
+        return made_again(body.eqns, kept, given)
+
+    def _shared(self) -> tuple[list[int], dict[Var, Residual]]:
+        """The results that forward has to give, and where backward finds each value that it is given."""
         outs = self._forward.jaxpr.outvars
         arguments = {var: place for place, var in enumerate(self._forward.jaxpr.invars)}
-        first = len(outs) - count
-        kept, places, found = list(range(first)), dict[Any, int](), list[Residual]()
-        for place, var in enumerate(outs[:first]):
+        again = {eqn.outvars[0] for eqn in self._again}
+        kept, places, found = list(range(self._given)), dict[Any, int](), dict[Var, Residual]()
+        for place, var in enumerate(outs[: self._given]):
             if isinstance(var, Var):
                 places.setdefault(var, place)
-        for place, var in enumerate(outs[first:], first):
-            if isinstance(var, Var) and var in arguments:
-                found.append(Residual("argument", arguments[var]))
+        ends = {var: place for place, var in enumerate(outs) if isinstance(var, Var)}
+        for var in [*self._needed, *(atom for eqn in self._again for atom in eqn.invars)]:
+            if not isinstance(var, Var) or var in again or var in found:
                 continue
-            if not isinstance(var, Var) or var not in places:
-                if isinstance(var, Var):
-                    places[var] = len(kept)
-                found.append(Residual("result", len(kept)))
-                kept.append(place)
+            if var in arguments:
+                found[var] = Residual("argument", arguments[var])
                 continue
-            found.append(Residual("result", places[var]))
+            if var not in places:
+                places[var] = len(kept)
+                kept.append(ends[var])
+            found[var] = Residual("result", places[var])
         return kept, found
+
+    def _pulled_back(self, *arguments: Any) -> list[Any]:
+        """The backward program, of what is kept and of the cotangents."""
+        given, made = list(self._residuals), [eqn.outvars[0] for eqn in self._again]
+        values, cotangents = arguments[: len(given)], arguments[len(given) :]
+        again = jaxprs.as_function(jaxprs.body_of(self._forward), self._again, given, made)
+        known = dict(zip([*given, *made], [*values, *again(*values)], strict=True))
+        residuals = [known[var] if isinstance(var, Var) else var.val for var in self._needed]
+        return list(jaxpr_as_fun(self._backward)(*residuals, *cotangents))
 
     def _reached(self) -> tuple[bool, ...]:
         body = jaxprs.body_of(self._backward)
@@ -122,6 +141,12 @@ class BlockProgram:
                 depends.update(eqn.outvars)
         outs = body.jaxpr.outvars[: sum(self.moves)]
         return tuple(isinstance(var, Var) and var in depends for var in outs)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of results that forward gives for backward alone."""
+        outs: list[Any] = [self._forward.jaxpr.outvars[place] for place in self._kept[self._given :]]
+        return sum(var.aval.size * var.aval.dtype.itemsize for var in outs)
 
     @property
     def has_backward(self) -> bool:
@@ -141,10 +166,8 @@ class BlockProgram:
         )
         backward = None
         if self.has_backward:
-            pulled = (*self._residual_shapes, *self._cotangents)
-            backward = compile_program(
-                _selected(self._backward, None), pulled, runs=runs, plain=blame_outside
-            )
+            pulled = (*map(_shape, self._residuals), *self._cotangents)
+            backward = compile_program(self._pulled_back, pulled, runs=runs, plain=blame_outside)
         self._compiled = forward, backward
         both = [forward] + ([backward] if backward else [])
         return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
@@ -154,7 +177,7 @@ class BlockProgram:
         arguments = [*values, *gains]
         found = self._compiled[0].start(*arguments)
         source = {"argument": arguments, "result": found}
-        residuals = [source[residual.kind][residual.place] for residual in self._residuals]
+        residuals = [source[residual.kind][residual.place] for residual in self._residuals.values()]
         writes, rest = found[: self._writes], found[self._writes : self._given]
         return BlockResult(
             writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
@@ -169,13 +192,13 @@ class BlockProgram:
         return found[: sum(self.moves)], jax.tree.unflatten(sinks, found[sum(self.moves) :])
 
 
-def _selected(closed: Any, kept: list[int] | None) -> Callable[..., Any]:
+def _selected(closed: Any, kept: list[int]) -> Callable[..., Any]:
     """A traced program as a function of flat arguments; XLA drops what leads to no result that is kept."""
     run = jaxpr_as_fun(closed)
 
     def selected(*arguments: Any) -> list[Any]:
         outs = run(*arguments)
-        return list(outs) if kept is None else [outs[place] for place in kept]
+        return [outs[place] for place in kept]
 
     return selected
 

@@ -19,7 +19,7 @@ from gradscope.load.model.frameworks.table import loss_of, watched
 from gradscope.load.model.open_model import open_params
 from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
-from gradscope.load.signature.arguments import Arguments, arrange
+from gradscope.load.signature.arguments import Arguments, arrange, params_name
 from gradscope.load.signature.keys import prng_key
 from gradscope.load.signature.losses import OutputLoss, bound
 from gradscope.load.usercode.user_code import user_code
@@ -185,6 +185,11 @@ class Problem:
         changed = copy.copy(self)
         changed._set(_redraws=True)
         return changed
+
+    @property
+    def root(self) -> str:
+        """What the loss calls its parameters as a whole: `params`, `model`."""
+        return params_name(self.loss_fn)
 
     @property
     def initial(self) -> Any:

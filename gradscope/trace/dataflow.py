@@ -29,6 +29,7 @@ from gradscope.trace.vocabulary import (
     SIDE_BY_SIDE,
     activation,
     is_real,
+    keeps_plain,
     reduces,
 )
 from gradscope.trace.walk import walk
@@ -99,7 +100,7 @@ class Flow(Provenance):
         if name in SIDE_BY_SIDE and len(ins) == len(eqn.outvars) > 1:
             return list(ins)
         lead = len(plan.lead)
-        base = replace(join(ins), tracks=NOTHING)
+        base = replace(join(ins), tracks=NOTHING, plain=keeps_plain(name, ins))
         tracks = self.stacks.follow(eqn, ins, lead)
         if name == "iota" and self._made_inputs:
             base = Value(Kind.DATA, self.batch, self.batch)
@@ -155,7 +156,7 @@ class Flow(Provenance):
             return replace(out, site=None)
         weights = [v for v in ins if v.is_weight()]
         if name == "select_n" and all(v.kind is not Kind.DATA for v in ins[1:]):
-            return replace(join(ins[1:]), reads=out.reads, grad=out.grad, tracks=out.tracks)
+            return replace(join(ins[1:]), reads=out.reads, grad=out.grad, tracks=out.tracks, plain=out.plain)
         known = all(NUMBERS in v.tracks for v in ins[1:])
         if name in INDEXED and (known or not self._reads_data(ins[1:])):
             if plan.indexed is not Kind.WEIGHT and not (known and ins[0].is_weight()):

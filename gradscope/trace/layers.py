@@ -2,7 +2,8 @@
 
 A layer is the leaves of one parent path that are consumed together. A parent whose leaves are consumed
 apart (`attention.wq`, `attention.wk`; `w1, b1, w2, b2` in one dict) is as many layers, each named by its
-largest leaf. Leaves of which every use takes one place along an axis are a stack: one layer for each place.
+largest leaf. A leaf that is no weight or bias (`actor.log_std`, a temperature) is a layer by its own name.
+Leaves of which every use takes one place along an axis are a stack: one layer for each place.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from gradscope.trace.stacked_names import StackAxes, stack_axes, stacked_name
 from gradscope.trace.tracks import PRESENT
 
 Mask = NDArray[np.bool_]
+
+_OF_A_MODULE = frozenset(
+    {"w", "b", "weight", "bias", "kernel", "scale", "gamma", "beta", "gain", "shift", "offset", "embedding"}
+)
+"""Names of leaves that belong to their module however it applies them: `(1 + scale) * x`."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,14 @@ class LayerGroup:
     """By leaf: the axes along which it is stacked."""
     places: tuple[int, ...]
     """Characters of the name after which each index stands."""
+    root: str
+    """What the loss calls its parameters as a whole."""
 
     def rows(self) -> Iterator[Row]:
         for index in itertools.product(*map(range, self.stack)):
             uses = tuple((site, mask) for site in self.sites if (mask := self._mask(site, index)).any())
             yield Row(
-                stacked_name(self.name, self.places, index),
+                stacked_name(self.name, self.places, index, self.root),
                 index,
                 uses,
                 min((_depth(site, mask) for site, mask in uses), default=None),
@@ -85,8 +93,11 @@ def layer_at(groups: Sequence[LayerGroup], site: Site, steps: Sequence[int]) -> 
     return here[0] if len(here) == 1 else mine[0].name
 
 
-def group(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[LayerGroup]:
-    """Layers in forward order; those without a site stand last, in the order of the pytree."""
+def group(leaves: Sequence[Leaf], sites: Sequence[Site], root: str = "params") -> list[LayerGroup]:
+    """Layers in forward order; those without a site stand last, in the order of the pytree.
+
+    `root` is what the loss calls its parameters as a whole.
+    """
     consumers = Consumers(primary_sites(len(leaves), sites))
     stacks = [stack_axes(number, leaf.shape, consumers.of([number])) for number, leaf in enumerate(leaves)]
     axes = StackAxes(leaves, stacks, [consumers.of([number]) for number in range(len(leaves))])
@@ -101,6 +112,7 @@ def group(leaves: Sequence[Leaf], sites: Sequence[Site]) -> list[LayerGroup]:
                 axes.lengths(first),
                 tuple(stacks[member] for member in members),
                 axes.places(first, name),
+                root,
             )
         )
     return sorted(found, key=lambda g: (consumers.place(g.sites), g.leaves[0]))
@@ -145,6 +157,10 @@ class Consumers:
         places = {place for leaf in members for place in self._by_leaf.get(leaf, ())}
         return tuple(self._sites[place] for place in sorted(places))
 
+    def only_as_constant(self, leaf: int) -> bool:
+        sites = self.of([leaf])
+        return bool(sites) and all(site.constants >> leaf & 1 for site in sites)
+
     def place(self, sites: Sequence[Site]) -> int:
         return self._order[sites[0].id] if sites else len(self._order)
 
@@ -163,18 +179,28 @@ def _components(leaves: Sequence[Leaf], consumers: Consumers, axes: StackAxes) -
     by_parent: dict[str, list[int]] = {}
     for number, leaf in enumerate(leaves):
         by_parent.setdefault(leaf.parent, []).append(number)
-    found = []
-    for parent, members in by_parent.items():
+    found: list[tuple[list[int], str]] = []
+    for parent, together in by_parent.items():
+        alone = [leaf for leaf in together if _stands_alone(leaves[leaf], leaf, consumers)]
+        members = [leaf for leaf in together if leaf not in alone]
+        found.extend(([leaf], leaves[leaf].name) for leaf in alone)
         parts = _linked(members, consumers, axes)
         used = [part for part in parts if consumers.of(part)]
         unused = [leaf for part in parts if part not in used for leaf in part]
-        if len(used) <= 1 and parent:
+        if parent and (len(used) == 1 or not (used or alone)):
             whole = members if not used or not axes.lengths(used[0][0]) else used[0]
             found.append((whole, parent))
             unused = [leaf for leaf in unused if leaf not in whole]
             used = []
         found.extend((part, _largest(leaves, part)) for part in [*used, *([leaf] for leaf in unused)])
     return found
+
+
+def _stands_alone(leaf: Leaf, number: int, consumers: Consumers) -> bool:
+    """A number of the model that is no weight or bias of a module: a deviation, a temperature."""
+    own = leaf.name[len(leaf.parent) :].strip(".")
+    usual = own in _OF_A_MODULE or own.startswith("[")
+    return not usual and consumers.only_as_constant(number)
 
 
 def _linked(members: list[int], consumers: Consumers, axes: StackAxes) -> list[list[int]]:

@@ -143,9 +143,8 @@ class Tracer:
             closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
-        return _program(
-            jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut, integer_leaves(batch)
-        )
+        names = Names(self._problem.root, integer_leaves(batch))
+        return _program(jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut, names)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""
@@ -166,10 +165,17 @@ class Tracer:
         )
 
 
-def _program(
-    body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, integers: dict[str, str]
-) -> Program:
-    """`integers`: the dtype of each array of integers in the batch, by name."""
+@dataclass(frozen=True)
+class Names:
+    """What the user calls things."""
+
+    root: str
+    """The params as a whole."""
+    integers: dict[str, str]
+    """Each array of integers in the batch, and its dtype."""
+
+
+def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, names: Names) -> Program:
     flow = Flow(
         [leaf.shape for leaf in leaves],
         lambda a, b: _share_parent(leaves, a, b),
@@ -185,7 +191,7 @@ def _program(
         site.live = site.op == "state" or site.reaches(loss.grad)
         site.settle_on(loss.grad if site.live else loss.reads)
         flow.stacks.settle(site)
-    layers = group(leaves, [site for site in reaching if site.op != "state"])
+    layers = group(leaves, [site for site in reaching if site.op != "state"], names.root)
     kept = {site.id for layer in layers for site in layer.sites}
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
@@ -198,7 +204,7 @@ def _program(
         sources=tuple(sources_of(layers)),
         sites=tuple(plan.sites()),
         connections=connections,
-        cuts=blocking_cuts(body, cut_sites, connections, integers),
+        cuts=blocking_cuts(body, cut_sites, connections, names.integers),
         cut_sites=cut_sites,
         loops=loops_of(body, plan),
         unseen=unseen(flow),
@@ -217,7 +223,7 @@ def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split)
     weights = []
     for i, leaf in enumerate(leaves):
         bit, shape = 1 << i, tuple(size for size in leaf.shape if size > 1)
-        weights.append(Value(Kind.WEIGHT, bit, bit, bit, shape, tracks=flow.stacks.tracks_of(i)))
+        weights.append(Value(Kind.WEIGHT, bit, bit, bit, shape, True, tracks=flow.stacks.tracks_of(i)))
     data = Value(Kind.DATA, flow.batch, flow.batch)
     return [*weights, *[Value(Kind.DATA)] * rest, *[data] * len(batch.traced), Value(Kind.DATA)]
 

@@ -60,6 +60,9 @@ class Site:
     depth: int
     lead: tuple[Axis, ...]
     """The loops and meshes around it, from the outermost."""
+    constants: int = 0
+    """Those of them that are applied as numbers are, and not as a weight or a bias: a log of a deviation, a
+    temperature."""
     places: Tracks = field(default_factory=dict)
     """From which place along an axis of its leaves the weights come, by element of its statistics."""
     spread: Tracks = field(default_factory=dict)
@@ -87,10 +90,17 @@ class Site:
     """Bits of the other outputs it could be, for an opaque equation with several."""
     moved: bool = False
     """Taken on from where the weight met the data: past a bias, a sum, a collective."""
+    replaced: int = 0
+    """Bits of the sites from which it was taken on."""
     home: tuple[Plan, int] | None = None
     path: tuple[int, ...] = ()
     """Places of the equations around it and of its own, from the outermost; below 0 for a loop: -1 is the
     first of `lead`. Sites are executed in the order of these, with the step in the place of the loop."""
+
+    @property
+    def applies(self) -> bool:
+        """It has a weight, and not only constants."""
+        return bool(self.leaves & ~self.constants)
 
     def reaches(self, bits: int) -> bool:
         return any(bit & bits for bit in (self.bit, *self.outputs.values()))
@@ -229,6 +239,8 @@ class Value:
     """For a weight: the leaves it is a function of."""
     shape: tuple[int, ...] = ()
     """For a weight: the shape of its largest leaf, less axes of length one."""
+    plain: bool = False
+    """The leaf itself, or a part of it: no function of it."""
     reduced: bool = False
     """A scalar made of a larger leaf, as in a penalty: no longer a weight that a layer applies."""
     tracks: Tracks = field(default_factory=lambda: NOTHING)
@@ -237,6 +249,8 @@ class Value:
     """The site whose value this is, up to reshaping and casting."""
     whole: bool = True
     """All of the site's elements, not a slice of them."""
+    scaled: bool = False
+    """The site's value times numbers that come from elsewhere: a gate."""
     local: int = 0
     """Sites upstream within the same step of the loop."""
     depth: int = 0
@@ -261,6 +275,7 @@ def join(values: list[Value]) -> Value:
     return Value(
         kind, reads, grad, leaves if kind is Kind.WEIGHT else 0,
         shape=max((v.shape for v in weights), key=len, default=()),
+        plain=bool(values) and all(v.plain for v in values),
         reduced=bool(weights) and all(v.reduced for v in weights),
         tracks=common([v.tracks for v in values]) if values else NOTHING,
         local=local, depth=depth,

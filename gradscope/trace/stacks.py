@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jax.extend.core import JaxprEqn
@@ -18,7 +19,19 @@ from gradscope.trace import jaxprs
 from gradscope.trace.follow import follow
 from gradscope.trace.jaxprs import SideBySide
 from gradscope.trace.sites import Kind, Site, Value, members_of
-from gradscope.trace.tracks import LONGEST, NUMBERS, PRESENT, Classes, Key, Track, Tracks, of_leaf, varies
+from gradscope.trace.tracks import (
+    LONGEST,
+    NUMBERS,
+    PRESENT,
+    SPLIT,
+    Classes,
+    Key,
+    Track,
+    Tracks,
+    of_leaf,
+    split,
+    varies,
+)
 
 MOST = 256
 """Layers side by side; more of them are channels, or samples of a simulation, and one row for all."""
@@ -38,18 +51,25 @@ class Stacks:
         for operand, value in enumerate(ins):
             if value.is_weight() and any(v.kind is Kind.DATA for v in ins):
                 for found in jaxprs.side_by_side(eqn, operand):
-                    self._count(found, value, ins[found.other[0]], lead)
-        return follow(eqn, [v.tracks for v in ins], lead, self._classes.same)
+                    blocks = _is_split(eqn, found, ins[found.other[0]], lead)
+                    self._count(found, value, ins[found.other[0]], lead, blocks=blocks)
+        tracks = follow(eqn, [v.tracks for v in ins], lead, self._classes.same)
+        if eqn.primitive.name == "reshape" and ins[0].kind is Kind.DATA:
+            avals: list[Any] = [eqn.invars[0].aval, eqn.outvars[0].aval]
+            return [{**tracks[0], **split(lead, *(aval.shape for aval in avals))}]
+        return tracks
 
-    def _count(self, found: SideBySide, weight: Value, data: Value, lead: int) -> None:
+    def _count(self, found: SideBySide, weight: Value, data: Value, lead: int, *, blocks: bool) -> None:
         for key in self._leading(weight, lead):
             mine = _each(weight.tracks[key], lead + found.axis, found.count)
             if mine is None:
                 continue
             self._classes.count(key)
+            if blocks:
+                self._classes.make_one(key)
             for other, track in data.tracks.items():
                 theirs = _each(track, lead + found.other[1], found.count)
-                if other != NUMBERS and theirs is not None and np.array_equal(mine, theirs):
+                if other[0] >= 0 and theirs is not None and np.array_equal(mine, theirs):
                     self._classes.same(key, other)
 
     def _leading(self, weight: Value, lead: int) -> list[Key]:
@@ -98,7 +118,11 @@ class Stacks:
         seen = set()
         for key, track in value.tracks.items():
             mark = track.shape, track.tobytes()
-            if key == NUMBERS or (key in wanted and varies(track, lead) and mark not in seen):
+            if (
+                key == NUMBERS
+                or key[0] == SPLIT
+                or (key in wanted and varies(track, lead) and mark not in seen)
+            ):
                 found[key] = track
                 seen.add(mark)
         return replace(value, tracks=found)
@@ -130,6 +154,20 @@ class Stacks:
             return None
         root = self._classes.find(key)
         return next((t for k, t in site.spread.items() if self._classes.find(k) == root), None)
+
+
+def _is_split(eqn: JaxprEqn, found: SideBySide, data: Value, lead: int) -> bool:
+    """Each matrix sums over its piece of one axis: they are the blocks of one that is block-diagonal."""
+    operand, axis = found.other
+    to = jaxprs.moves(eqn)
+    if to is None:
+        return False
+    summed = [other for other, place in enumerate(to[operand]) if place is None and other != axis]
+    return any(
+        track.shape[lead + axis] > 1 and any(track.shape[lead + other] > 1 for other in summed)
+        for key, track in data.tracks.items()
+        if key[0] == SPLIT
+    )
 
 
 def _each(track: Track, axis: int, count: int) -> Track | None:

@@ -28,6 +28,8 @@ NUMBERS: Key = (-1, 0)
 """Not a place but the value itself, where it is a whole number known before the program runs."""
 PRESENT = -1
 """In place of an axis: 0 where the value comes from this leaf, below 0 where it comes from another."""
+SPLIT = -2
+"""In place of a leaf: the elements of one axis of data, after a reshape that split it into several."""
 NOTHING: Tracks = MappingProxyType({})
 
 LONGEST = 2**14
@@ -96,7 +98,7 @@ def merged(parts: Sequence[Tracks], lead: int, same: Same) -> Tracks:
         if key in found and not np.array_equal(found[key], track):
             wrong.add(key)
         found[key] = track
-        if varies(track, lead) and key[1] != PRESENT:
+        if varies(track, lead) and key[1] != PRESENT and key[0] != SPLIT:
             same(alike.setdefault((track.shape, track.tobytes()), key), key)
     return {key: track for key, track in found.items() if key not in wrong}
 
@@ -158,6 +160,17 @@ def _groups(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[
         yield old, new
 
 
+def split(lead: int, before: Sequence[int], after: Sequence[int]) -> Tracks:
+    """Of each axis that a reshape splits, which element of it stands where."""
+    found = {}
+    for old, new in [] if 0 in before else _groups(before, after):
+        pieces = [axis for axis in new if after[axis] > 1]
+        if len(old) == 1 and len(pieces) > 1 and before[old[0]] <= LONGEST:
+            shape = [after[axis] if axis in pieces else 1 for axis in range(len(after))]
+            found[SPLIT, old[0]] = np.arange(before[old[0]]).reshape((*(1,) * lead, *shape))
+    return found
+
+
 def picked(track: Track, axis: int, places: NDArray[np.intp]) -> Track:
     """The elements at `places`, along an axis counted from the first of all."""
     return track if track.shape[axis] == 1 else track.take(places, axis)
@@ -216,6 +229,7 @@ class Classes:
         self._parent: dict[Key, Key] = {}
         self._counted: set[Key] = set()
         self._met: set[Key] = set()
+        self._one: set[Key] = set()
 
     def find(self, key: Key) -> Key:
         while self._parent.get(key, key) != key:
@@ -227,15 +241,21 @@ class Classes:
         if a != b:
             self._met |= {a, b}
             self._parent[b] = a
-            if b in self._counted:
-                self._counted.add(a)
+            for marked in (self._counted, self._one):
+                if b in marked:
+                    marked.add(a)
 
     def count(self, key: Key) -> None:
         """Along this axis of its leaf stand matrices that each meet data of their own."""
         self._counted.add(self.find(key))
 
+    def make_one(self, key: Key) -> None:
+        """The matrices along this axis are the blocks of one that is block-diagonal."""
+        self._one.add(self.find(key))
+
     def counts(self, key: Key) -> bool:
-        return self.find(key) in self._counted
+        root = self.find(key)
+        return root in self._counted and root not in self._one
 
     def met(self, key: Key) -> bool:
         """Another leaf's axis goes along with it."""

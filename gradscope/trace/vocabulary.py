@@ -100,6 +100,16 @@ def reduces(base: Value, aval: Any) -> bool:
     return base.kind is Kind.WEIGHT and bool(base.shape) and getattr(aval, "ndim", 0) == 0
 
 
+def keeps_plain(name: str, ins: list[Value]) -> bool:
+    """Leaves stay such in another arrangement, masked, and where they are added up or scaled by constants."""
+    if name in VIEWS | PARTS | {"stop_gradient", "neg"}:
+        return ins[0].plain
+    if name == "select_n":
+        return any(v.plain for v in ins[1:])
+    linear = name in ("mul", "div", "add", "sub", "complex", "concatenate", "pad")
+    return linear and any(v.plain for v in ins) and all(v.plain or v.kind is Kind.CONSTANT for v in ins)
+
+
 def is_scale(site: Site) -> bool:
     """A vector times numbers that still have to meet the data: `rsqrt(variance) * scale`."""
     return site.op == "mul" and len(site.weight) - site.beside <= 1 and not site.moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from jax import Array, lax
 
+from gradscope.blocks import recomputing
 from gradscope.blocks.block import blocks_of, blocks_where_it_pays
 from gradscope.blocks.repeats import Sizes
 from gradscope.blocks.running import Blockwise
@@ -48,7 +50,8 @@ def blockwise(loss_fn: Any, params: Any, batch: Any) -> tuple[Blockwise, Any, An
     """The program in blocks, what it gives, and what the whole gives."""
     tracer = Tracer(Problem(loss_fn, params, batch))
     program, inputs = tracer.trace(batch), tracer.inputs(batch)
-    blocks = Blockwise(program, blocks_of(program.body, program.plan, SMALL))
+    with mock.patch.object(recomputing, "LEAST", 0):
+        blocks = Blockwise(program, blocks_of(program.body, program.plan, SMALL))
     consts = list(program.body.consts)
     found = blocks(inputs.weights, program.gains(), inputs.others, consts, lambda leaf, value: value)
     return blocks, found, whole(program, inputs)
@@ -104,6 +107,17 @@ def test_equal_layers_are_compiled_once(activation: Callable[[Array], Array]) ->
     alike(found, expected)
     assert len(blocks.blocks) >= 8
     assert len(blocks.distinct) <= len(blocks.blocks) - 5
+
+
+def test_backward_makes_again_what_is_cheap_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss_fn, params = layers(8, jax.nn.gelu)
+    fewer, found, expected = blockwise(loss_fn, params, X)
+    monkeypatch.setattr(recomputing, "MOST", 0)
+    more, kept, _ = blockwise(loss_fn, params, X)
+    alike(found, expected)
+    alike(found, kept)
+    assert len(fewer.distinct) == len(more.distinct)
+    assert sum(made.kept for made in fewer.steps) < 0.7 * sum(stored.kept for stored in more.steps)
 
 
 def test_a_weight_of_two_blocks_gets_the_sum_of_both_gradients() -> None:

@@ -138,7 +138,7 @@ def test_the_index_of_a_member_is_not_taken_for_that_of_a_list() -> None:
 
     params = members({"layers": [TWO["first"], TWO["second"]]})
     names = oracle.names(agreeing(mean_over_members(net), params, BATCH))
-    assert names == [f"[{i}].layers[{layer}]" for layer in range(2) for i in range(MEMBERS)]
+    assert names == [f"p[{i}].layers[{layer}]" for layer in range(2) for i in range(MEMBERS)]
 
 
 def test_an_ensemble_of_stacks_has_both_indices() -> None:

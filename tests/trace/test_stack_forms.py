@@ -252,6 +252,50 @@ def test_leaves_at_the_root_have_their_index_after_their_own_name() -> None:
     assert oracle.names(found) == ["params[0]", "params[1]", "params[2]"]
 
 
+HOLDING: dict[str, tuple[Any, list[str]]] = {
+    "a list in it": ({"layers": [0, 1]}, ["blocks[{}].layers[0]", "blocks[{}].layers[1]"]),
+    "one module in it": ({"lin": 0}, ["blocks[{}].lin"]),
+    "two modules in it": ({"up": 0, "down": 1}, ["blocks[{}].up", "blocks[{}].down"]),
+    "a module with a list in it": (
+        {"mlp": {"layers": [0, 1]}},
+        ["blocks[{}].mlp.layers[0]", "blocks[{}].mlp.layers[1]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("above", ["", "trunk"])
+@pytest.mark.parametrize("name", HOLDING)
+def test_the_index_stands_at_a_stacked_module_with(name: str, above: str) -> None:
+    shape, names = HOLDING[name]
+    blocks = tree(lambda seed: {"w": normal(seed, 3, 4, 4, scale=0.5), "b": normal(seed + 5, 3, 4)}, shape)
+    params = {"trunk": {"blocks": blocks}} if above else {"blocks": blocks}
+
+    def layer(h: Any, p: Any) -> Any:
+        linear = lambda x: isinstance(x, dict) and "w" in x  # noqa: E731
+        for each in jax.tree.leaves(p, is_leaf=linear):
+            h = jnp.tanh(apply(each, h))
+        return h, None
+
+    def loss(p: Any, b: Any) -> Any:
+        run = lax.scan(layer, b[0], p["trunk"]["blocks"] if above else p["blocks"])[0]
+        return error(apply(p["head"], run), b[1])
+
+    found = oracle.names(agreeing(loss, {**params, "head": HEAD}, BATCH))
+    before = f"{above}." if above else ""
+    assert sorted(found) == sorted([*(before + n.format(i) for n in names for i in range(3)), "head"])
+
+
+def test_a_stack_that_is_all_of_params_is_called_as_the_loss_calls_it() -> None:
+    layers = [{"w": normal(seed, 3, 4, 4, scale=0.5)} for seed in (0, 1)]
+
+    def loss(blocks: Any, b: Any) -> Any:
+        step = lambda h, p: (jnp.tanh(h @ p["layers"][0]["w"] @ p["layers"][1]["w"]), None)  # noqa: E731
+        return error(lax.scan(step, b[0], blocks)[0], b[1])
+
+    found = oracle.names(agreeing(loss, {"layers": layers}, BATCH))
+    assert found == [f"blocks[{i}].layers[{layer}]" for i in range(3) for layer in (0, 1)]
+
+
 def test_modules_in_one_key_share_the_path_before_a_slash() -> None:
     """Haiku's `layer_stack` names its leaves `stack/linear`, `stack/layer_norm`."""
     params = {"stack/gain": {"scale": normal(1, 3, 4)}, "stack/linear": STACK["blocks"]}
