@@ -20,11 +20,14 @@ def sentence(training: ShortTraining) -> str:
         training.optimizer if training.own else f"{training.optimizer}, for want of an optimizer in the file,"
     )
     of = " of the first batch" if training.batches > 1 else ""
-    steps = units.counted(training.steps, "step")
-    text = (
-        f"{steps} of {who} {_verb(training)} the loss{of} from {units.cell(training.start)} "
-        f"to {units.cell(training.end)}."
-    )
+    steps, one = units.counted(training.steps, "step"), training.steps == 1
+    start, end = units.cell(training.start), units.cell(training.end)
+    if start == end:
+        text = f"{steps} of {who} {'leaves' if one else 'leave'} the loss{of} at {end}."
+    else:
+        falls = training.end < training.start
+        verb = ("lowers" if falls else "takes") if one else ("lower" if falls else "take")
+        text = f"{steps} of {who} {verb} the loss{of} from {start} to {end}."
     if training.own and training.fall > TELLING * abs(training.start):
         text += " If your run does not learn, look at its loop."
     return text
@@ -37,12 +40,3 @@ def curve(training: ShortTraining, glyphs: Glyphs, width: int = WIDEST) -> str:
     if not finite:
         return ""
     return sparkline_between(values, min(finite), max(finite), width, glyphs)
-
-
-def _verb(training: ShortTraining) -> str:
-    plural = training.steps != 1
-    if training.end < training.start:
-        return "lower" if plural else "lowers"
-    if training.end == training.start:
-        return "leave" if plural else "leaves"
-    return "take" if plural else "takes"
