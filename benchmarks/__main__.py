@@ -10,6 +10,7 @@ PARTS = {
     "flow": "flow_pass",
     "depth": "depth",
     "processes": "processes",
+    "training": "short_training",
     "targets": "targets",
     "second_run": "second_run",
     "rendering": "rendering",
