@@ -34,6 +34,8 @@ class Measurement:
     """Looked for where the program tests a differentiated value for equality."""
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
+    copies: tuple[tuple[str, ...], ...] = ()
+    """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1
     loss_spread: float | None = None
     """Standard deviation of the loss over the batches; `None` with one batch."""

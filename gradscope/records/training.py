@@ -29,6 +29,8 @@ class LeafUpdate:
     zero."""
     raw: bool = False
     """That update is the gradient itself, bit for bit."""
+    equal_units: int = 0
+    """Units that are equal to each other, bit for bit, before and after the steps; 0 where they are not."""
 
 
 @dataclass(frozen=True, slots=True)

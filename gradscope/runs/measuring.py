@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from gradscope.load.usercode.fault import headline
 from gradscope.measure import nonfinite_counts
+from gradscope.measure.copies import copied_leaves
 from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
@@ -97,6 +98,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         lambda: objective_of(program, prepared.batches[0], prepared.inputs),
         Objective(),
     )
+    no_copies: tuple[tuple[str, ...], ...] = ()
     none: tuple[LossTerm, ...] = ()
     terms = looks.taken("terms of the loss", lambda: loss_terms(program), none)
     return Measured(
@@ -107,6 +109,9 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             isolated_branches=branches,
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=terms,
+            copies=looks.taken(
+                "copies among the params", lambda: copied_leaves(program, first.weights), no_copies
+            ),
         ),
         training=None if found is None else found.record,
         skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),

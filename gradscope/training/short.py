@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
-from gradscope.records import Intervention, LeafUpdate, ShortTraining, StandardizedArray
+from gradscope.records import LeafUpdate, ShortTraining, StandardizedArray
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program, Tracer
@@ -30,26 +30,17 @@ from gradscope.training.batches import StepBatches
 from gradscope.training.labels import label_mixing
 from gradscope.training.optimizer import StepRule
 from gradscope.training.scales import odd_arrays
+from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
+from gradscope.training.trials import LONGER, USUAL_STEPS, later, trials
 
-USUAL_STEPS = 20
 FEWEST_STEPS = 3
 WORK = 4e9
 """Operations that all steps together may take, where the number of steps is not given: a fraction of a second
 on two cores."""
 BACKWARD = 3.0
 """A gradient computes about three times what its loss does."""
-LATER_STEPS = 1000
-LATER_WORK = 3e8
-"""Elements updated in all further steps of the optimizer alone."""
-RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
-ENOUGH = 0.1
-"""Of the loss: a higher rate that lowers it by so much need not be raised further."""
 MOST_ARRAYS = 3
-LONGER = 5
-"""Times as many steps tell whether a loss that rises comes down again, and what a scale is worth."""
-GROWING = 2.0
-"""A later update so many times that of the last step: the schedule is still warming up."""
 COPIES = 4
 """Arrays of the size of the params that a step holds besides the optimizer's state: weights before and after,
 gradients, updates."""
@@ -85,7 +76,7 @@ def short_training(
     run = made.run(count, watched=True)
     fresh, ascent = _ascent(made, run)
     arrays = _standardized(made, program, feed.first, first, count)
-    still, moves_at, growth = _later(made, run, program)
+    still, moves_at, growth = later(made, run, program)
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
         optimizer=rule.name,
@@ -97,12 +88,15 @@ def short_training(
         end=run.end,
         batches=feed.used(count),
         leaves=tuple(
-            _leaf(program, leaf, names[leaf], run.leaves[:, leaf], *ascent[leaf])
+            replace(
+                _leaf(program, leaf, names[leaf], run.leaves[:, leaf], *ascent[leaf]),
+                equal_units=_equal_units(first.weights[leaf], run, leaf),
+            )
             for leaf in range(len(program.leaves))
         ),
         update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
-        trials=tuple(_trials(made, run, growth, own=rule.own)),
+        trials=tuple(trials(made, run, growth, own=rule.own)),
         standardized=tuple(arrays),
         labels=tuple(label_mixing(feed.drawn)),
         still_steps=still,
@@ -199,6 +193,13 @@ def _standardized(
         )
 
 
+def _equal_units(before: Any, run: Trajectory, leaf: int) -> int:
+    """Looked at where the arrays lie, which on an accelerator is not here."""
+    if jax.default_backend() != "cpu":
+        return 0
+    return equal_units(before, run.weights[leaf], run.gradients[leaf])
+
+
 def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | None, bool]]]:
     """The largest element of a first update from a fresh state; and by leaf, the cosine of that update and
     the gradient, and whether they are the same bits.
@@ -235,66 +236,3 @@ def _cosine(row: Floats) -> float | None:
     if not (math.isfinite(size) and size > 0 and math.isfinite(row[trainer.UPHILL])):
         return None
     return float(row[trainer.UPHILL]) / math.sqrt(size)
-
-
-def _later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | None, float | None]:
-    """Further steps tried where nothing moved, the first step that moves, and how the updates grow."""
-    largest = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
-    moving = np.flatnonzero(largest > 0)
-    size = sum(leaf.size for leaf in program.leaves)
-    steps = int(min(LATER_STEPS, max(run.leaves.shape[0], LATER_WORK / max(size, 1))))
-    if not moving.size:
-        at, _ = made.later(run, steps)
-        return steps, None if at is None else at + len(largest), None
-    if not _asks_for_more(run):
-        return 0, int(moving[0]) + 1, None
-    _, after = made.later(run, steps)
-    last = float(largest[moving[-1]])
-    return 0, int(moving[0]) + 1, float(np.max(after)) / last if np.isfinite(after).all() else None
-
-
-def _asks_for_more(run: Trajectory) -> bool:
-    """Whether a warm-up would explain what was seen: lost updates, or a loss that hardly moves."""
-    return _mostly_lost(run) or _hardly_falls(run)
-
-
-def _mostly_lost(run: Trajectory) -> bool:
-    seen = run.leaves.sum(axis=0)
-    asked, unchanged = seen[:, trainer.ASKED].sum(), seen[:, trainer.UNCHANGED].sum()
-    return bool(asked and 2 * unchanged > asked)
-
-
-SMALL_FALL = 0.02
-"""Of the loss, in a short training: less than that may be a learning rate that is too low."""
-
-
-def _hardly_falls(run: Trajectory) -> bool:
-    start = run.losses[0]
-    return math.isfinite(run.end) and start - run.end < SMALL_FALL * abs(start)
-
-
-def _trials(made: Trainer, run: Trajectory, growth: float | None, *, own: bool) -> Iterator[Intervention]:
-    """What is tried where the user's optimizer does not lower the loss, or rounding eats its updates."""
-    steps, start = len(run.losses), run.losses[0]
-    if steps < USUAL_STEPS or not (own and math.isfinite(start)):
-        return
-    warm = growth is not None and growth >= GROWING
-    if _mostly_lost(run) and not warm:
-        yield _trial(made, steps, start, "master-weights", Modification(master=True), 1.0)
-    if not math.isfinite(run.end) or run.end > start:
-        # A rate that suits may first overshoot: what counts is where it is some time later.
-        yield _trial(made, LONGER * steps, start, "none", Modification(), 1.0)
-        for factor in (0.1, 0.01, 0.001, -1.0):
-            yield _trial(made, LONGER * steps, start, "factor", Modification(factor=factor), factor)
-    elif _hardly_falls(run) and not warm:
-        for factor in RAISED:
-            higher = _trial(made, steps, start, "factor", Modification(factor=factor), factor)
-            yield higher
-            if not higher.end < start or higher.fall > ENOUGH * abs(start):
-                break
-
-
-def _trial(
-    made: Trainer, steps: int, start: float, change: str, how: Modification, factor: float
-) -> Intervention:
-    return Intervention(change, factor, steps, start, made.run(steps, how).end)

@@ -27,6 +27,8 @@ NAMES = [
     "exploding-through-time",
     "vanishing-gradient",
     "vanishing-through-time",
+    "copied-initialization",
+    "symmetric-units",
     "blocked-gradient",
     "dead-loss-term",
     "disconnected-parameter",

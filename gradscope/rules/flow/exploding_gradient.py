@@ -49,7 +49,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import WeightScale, growth, stretch, weight_scale
+from gradscope.rules.initial_scale import WeightScale, growth, stretch, weight_scale
 from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 

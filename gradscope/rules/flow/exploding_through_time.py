@@ -46,7 +46,7 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import PRODUCTS
+from gradscope.rules.initial_scale import PRODUCTS
 from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
 

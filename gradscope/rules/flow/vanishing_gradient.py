@@ -60,7 +60,7 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Layer, Measurement, Severity, Skipped
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import WeightScale, common_activation, stretch, weight_scale
+from gradscope.rules.initial_scale import WeightScale, common_activation, stretch, weight_scale
 from gradscope.rules.profile import depth_profile, factor, steady_fall, unmeasured
 from gradscope.rules.words import number
 

@@ -55,7 +55,7 @@ from itertools import takewhile
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import PRODUCTS
+from gradscope.rules.initial_scale import PRODUCTS
 from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile, worst_of_each_loop
 from gradscope.rules.words import names_of, number
 

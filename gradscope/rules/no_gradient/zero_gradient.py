@@ -48,7 +48,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initialization import common_activation, weight_scale
+from gradscope.rules.initial_scale import common_activation, weight_scale
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import count, names_of
 

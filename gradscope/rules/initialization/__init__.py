@@ -1,0 +1,1 @@
+"""Rules about the weights as they are before the first step."""

@@ -1,0 +1,88 @@
+"""What is tried where a short training does not go well: the optimizer alone, and the same steps changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradscope.records import Intervention
+from gradscope.trace.program import Program
+from gradscope.training import trainer
+from gradscope.training.trainer import Modification, Trainer, Trajectory
+
+USUAL_STEPS = 20
+LATER_STEPS = 1000
+LATER_WORK = 3e8
+"""Elements updated in all further steps of the optimizer alone."""
+RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
+ENOUGH = 0.1
+"""Of the loss: a higher rate that lowers it by so much need not be raised further."""
+LONGER = 5
+"""Times as many steps tell whether a loss that rises comes down again, and what a scale is worth."""
+GROWING = 2.0
+"""A later update so many times that of the last step: the schedule is still warming up."""
+
+
+def later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | None, float | None]:
+    """Further steps tried where nothing moved, the first step that moves, and how the updates grow."""
+    largest = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
+    moving = np.flatnonzero(largest > 0)
+    size = sum(leaf.size for leaf in program.leaves)
+    steps = int(min(LATER_STEPS, max(run.leaves.shape[0], LATER_WORK / max(size, 1))))
+    if not moving.size:
+        at, _ = made.later(run, steps)
+        return steps, None if at is None else at + len(largest), None
+    if not _asks_for_more(run):
+        return 0, int(moving[0]) + 1, None
+    _, after = made.later(run, steps)
+    last = float(largest[moving[-1]])
+    return 0, int(moving[0]) + 1, float(np.max(after)) / last if np.isfinite(after).all() else None
+
+
+def _asks_for_more(run: Trajectory) -> bool:
+    """Whether a warm-up would explain what was seen: lost updates, or a loss that hardly moves."""
+    return _mostly_lost(run) or _hardly_falls(run)
+
+
+def _mostly_lost(run: Trajectory) -> bool:
+    seen = run.leaves.sum(axis=0)
+    asked, unchanged = seen[:, trainer.ASKED].sum(), seen[:, trainer.UNCHANGED].sum()
+    return bool(asked and 2 * unchanged > asked)
+
+
+SMALL_FALL = 0.02
+"""Of the loss, in a short training: less than that may be a learning rate that is too low."""
+
+
+def _hardly_falls(run: Trajectory) -> bool:
+    start = run.losses[0]
+    return math.isfinite(run.end) and start - run.end < SMALL_FALL * abs(start)
+
+
+def trials(made: Trainer, run: Trajectory, growth: float | None, *, own: bool) -> Iterator[Intervention]:
+    """What is tried where the user's optimizer does not lower the loss, or rounding eats its updates."""
+    steps, start = len(run.losses), run.losses[0]
+    if steps < USUAL_STEPS or not (own and math.isfinite(start)):
+        return
+    warm = growth is not None and growth >= GROWING
+    if _mostly_lost(run) and not warm:
+        yield _trial(made, steps, start, "master-weights", Modification(master=True), 1.0)
+    if not math.isfinite(run.end) or run.end > start:
+        # A rate that suits may first overshoot: what counts is where it is some time later.
+        yield _trial(made, LONGER * steps, start, "none", Modification(), 1.0)
+        for factor in (0.1, 0.01, 0.001, -1.0):
+            yield _trial(made, LONGER * steps, start, "factor", Modification(factor=factor), factor)
+    elif _hardly_falls(run) and not warm:
+        for factor in RAISED:
+            higher = _trial(made, steps, start, "factor", Modification(factor=factor), factor)
+            yield higher
+            if not higher.end < start or higher.fall > ENOUGH * abs(start):
+                break
+
+
+def _trial(
+    made: Trainer, steps: int, start: float, change: str, how: Modification, factor: float
+) -> Intervention:
+    return Intervention(change, factor, steps, start, made.run(steps, how).end)
