@@ -48,7 +48,7 @@ def test_constant_hidden_weights_stay_one_unit() -> None:
         hidden=jnp.full((6, 16), 0.1), middle=jnp.full((16, 16), 0.05), head=jnp.full((16, 2), 0.1)
     )
     message = found(same)["symmetric-units"]
-    assert message.startswith("All 16 units of `hidden.w` are equal, get the same gradient")
+    assert message.startswith("All 16 units of `middle.w` are equal, get the same gradient")
 
 
 @pytest.mark.parametrize(
