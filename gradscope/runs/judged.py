@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.measure.histograms import histograms
-from gradscope.records import Finding, Reference, Timing
+from gradscope.records import Finding, Reference, Skipped, Timing
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
-from gradscope.runs.measuring import measure
+from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
 
 if TYPE_CHECKING:
     from gradscope.verification.verify import Verified
+
+WAIT_FOR_STEPS = ("vanishing-gradient", "exploding-gradient")
+"""Rules that cannot judge what is exactly zero before the first step."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Judge:
             limits=options.limits,
             known=self.known,
         )
+        later, skipped = self._judged_later(found, skipped, progress)
+        findings = tuple(sorted((*findings, *later), key=lambda finding: finding.severity.rank))
         return SeedRun(
             seed=prepared.problem.seed,
             measurement=measurement,
@@ -64,6 +69,26 @@ class Judge:
             rules=judging(parts, options.select, options.ignore, skipped),
             left_out=left_out(parts, options.select, options.ignore),
             timing=timing if verified is None else timing.plus(verified.timing),
+        )
+
+    def _judged_later(
+        self, found: Measured, skipped: tuple[Skipped, ...], progress: Progress
+    ) -> tuple[list[Finding], tuple[Skipped, ...]]:
+        """What rules could not judge before the first step, at the end of the short training."""
+        waiting = [entry for entry in skipped if entry.what in WAIT_FOR_STEPS]
+        if not waiting or found.later is None or found.training is None:
+            return [], skipped
+        progress("measuring after the steps")
+        judged, still = judge(
+            Parts(found.later()),
+            select=tuple(entry.what for entry in waiting),
+            limits=self.options.limits,
+        )
+        when = f"After {found.training.steps} steps of {found.training.optimizer}: "
+        left = {entry.what for entry in still}
+        return (
+            [replace(finding, message=when + finding.message) for finding in judged],
+            tuple(entry for entry in skipped if entry not in waiting or entry.what in left),
         )
 
     def _verified(self, prepared: Prepared, progress: Progress) -> Verified:

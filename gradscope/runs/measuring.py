@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gradscope.load.usercode.fault import headline
 from gradscope.measure import nonfinite_counts
@@ -47,6 +47,9 @@ class Measured:
     skipped: tuple[Skipped, ...]
     run_s: float
     train_s: float
+    later: Callable[[], Measurement] | None = None
+    """The flow pass once more, after the last step of the short training; where the first one met gradients
+    that are zero and come alive, as below a zero-initialized head."""
 
 
 class Looks:
@@ -101,9 +104,11 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     no_copies: tuple[tuple[str, ...], ...] = ()
     none: tuple[LossTerm, ...] = ()
     terms = looks.taken("terms of the loss", lambda: loss_terms(program), none)
+    measured = measurement(taken)
+    wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
-            measurement(taken),
+            measured,
             hazards=hazards,
             objective=objective,
             isolated_branches=branches,
@@ -117,6 +122,29 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
+        later=partial(_afterwards, prepared, found.weights) if found is not None and wakes else None,
+    )
+
+
+def _afterwards(prepared: Prepared, weights: list[Any]) -> Measurement:
+    """The flow of the gradient at other weights, and nothing else."""
+    inputs = [replace(each, weights=weights) for each in prepared.inputs]
+    found = weight_statistics(prepared.program, weights)
+    return measurement(
+        Taken(
+            program=prepared.program,
+            weights=found,
+            nonfinite_weights=nonfinite_counts.in_weights(weights, found),
+            nonfinite_inputs=(),
+            origin=None,
+            lost_infinity=None,
+            unfound=(),
+            nonfinite_gradients=None,
+            samples=[prepared.flow(each) for each in inputs],
+            updates=None,
+            nonzero_after_steps={},
+            optimizer_given=prepared.problem.optimizer is not None,
+        )
     )
 
 

@@ -51,6 +51,8 @@ class Trained:
     record: ShortTraining
     updates: list[Reading]
     """By leaf, of what the optimizer asks for at the first step."""
+    weights: list[Any]
+    """After the last step."""
 
 
 class TooLarge(Exception):
@@ -103,7 +105,7 @@ def short_training(
         moves_at=moves_at,
         growth=growth,
     )
-    return Trained(record, _readings(program, run))
+    return Trained(record, _readings(program, run), run.weights)
 
 
 def trained_from(

@@ -42,8 +42,12 @@ def test_a_zero_initialized_head_can_be_judged_then() -> None:
     keys = jax.random.split(jax.random.key(0), 12)
     layers = [jax.random.normal(keys[0], (6, 16)), *(jax.random.normal(k, (16, 16)) / 8 for k in keys[1:])]
     params = {"layers": layers, "head": jnp.zeros((16, 1))}
-    at_once = check_loss(deep, params, (X, Y))
+    at_once = check_loss(deep, params, (X, Y), steps=0)
     assert any("--after-steps" in skip.reason for skip in at_once.skipped)
+    by_itself = check_loss(deep, params, (X, Y))
+    (finding,) = (each for each in by_itself.findings if each.rule == "vanishing-gradient")
+    assert finding.message.startswith("After 20 steps of adam(0.001): ")
+    assert not any("--after-steps" in skip.reason for skip in by_itself.skipped)
     later = check_loss(deep, params, (X, Y), after_steps=5)
     assert "vanishing-gradient" in {finding.rule for finding in later.findings}
 
