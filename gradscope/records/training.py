@@ -43,7 +43,14 @@ class Intervention:
     steps: int
     start: float
     end: float
-    """Loss of the first batch before the first and after the last step."""
+    """Mean loss of up to 8 batches before the first and after the last step."""
+    error: float = 0.0
+    """Standard error of `start`; 0 for one batch."""
+
+    @property
+    def size(self) -> float:
+        """What a rise or a fall of the loss is measured by."""
+        return max(abs(self.start), self.error)
 
     @property
     def fall(self) -> float:
@@ -122,6 +129,11 @@ class ShortTraining:
     growth: float | None = None
     """Largest update in further steps of the optimizer alone, over that of the last step: a learning rate
     that is still warming up. `None` where it was not looked at."""
+
+    def unchanged(self, steps: int) -> Intervention | None:
+        """The run without a change that the trials of so many steps are held against."""
+        found = (each for each in self.trials if each.change == "none" and each.steps == steps)
+        return next(found, None)
 
     @property
     def fall(self) -> float:

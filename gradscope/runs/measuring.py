@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from gradscope.load.usercode.fault import headline
+from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.copies import copied_leaves
 from gradscope.measure.flow import Sample
@@ -37,8 +37,6 @@ from gradscope.trace.loss_terms import loss_terms
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -50,20 +48,6 @@ class Measured:
     later: Callable[[], Measurement] | None = None
     """The flow pass once more, after the last step of the short training; where the first one met gradients
     that are zero and come alive, as below a zero-initialized head."""
-
-
-class Looks:
-    """Analyses that a report is whole without: where one fails it is ours, and the report says so."""
-
-    def __init__(self) -> None:
-        self.failed: list[Skipped] = []
-
-    def taken(self, what: str, look: Callable[[], T], otherwise: T) -> T:
-        try:
-            return look()
-        except Exception as error:
-            self.failed.append(Skipped(what, f"gradscope itself failed there ({headline(error)})"))
-            return otherwise
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import numpy as np
-
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.fault import headline
@@ -19,8 +16,9 @@ from gradscope.measure.flow import FlowPass
 from gradscope.records import Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
-from gradscope.trace.leaves import complex_leaves, is_array
+from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.training.batches import form_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     tracer = Tracer(problem)
     program = tracer.trace(drawn[0])
     traced = time.perf_counter()
-    used = [batch for batch in drawn if _shapes(batch) == _shapes(drawn[0])]
+    used = [batch for batch in drawn if form_of(batch) == form_of(drawn[0])]
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
     hazards = find_hazards(program, drawn[0])
     progress("compiling")
@@ -87,12 +85,6 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
             *flow.compiled.blocks,
         ),
     )
-
-
-def _shapes(batch: Any) -> list[Any]:
-    """What a batch must share with the first: the shapes of its arrays, and all that is no array."""
-    leaves = jax.tree_util.tree_leaves(batch)
-    return [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
 
 
 def _notes(problem: Problem, drawn: int, asked: int) -> tuple[str, ...]:

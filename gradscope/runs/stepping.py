@@ -61,7 +61,7 @@ def trained(
         return None, ()
     progress("training a few steps")
     try:
-        return short_training(
+        found = short_training(
             prepared.problem,
             prepared.tracer,
             prepared.program,
@@ -69,8 +69,9 @@ def trained(
             prepared.inputs[0],
             (prepared.batches, prepared.rest),
             steps,
-        ), ()
+        )
     except TooLarge as reason:
         return None, (Skipped("training", str(reason)),)
     except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
         return None, (Skipped("training", f"the optimizer could not make a step ({_first_line(error)})"),)
+    return found, found.skipped

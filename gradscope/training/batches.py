@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,70 +11,72 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
+from gradscope.records import Skipped
+from gradscope.trace.leaves import is_array
 from gradscope.trace.program import Inputs, Tracer
 from gradscope.training.scales import OddArray
 
+MOST_BATCHES = 8
+"""Different ones that are drawn: a loader may take its time over each."""
 MOST_BYTES = 2**28
-MOST_SECONDS = 2.0
-"""A loader that takes longer is not asked again: the batches at hand are used once more."""
 
 
 class StepBatches:
     """The inputs of each step; after the last batch the first one follows, with new random numbers."""
 
     def __init__(self, problem: Problem, tracer: Tracer, drawn: Sequence[Any], rest: Iterator[Any]) -> None:
-        """`rest` goes on after those that were `drawn`; all of them have the same shapes."""
-        self._tracer, self._rest = tracer, rest
-        self._batches = list(drawn)
-        self._shapes = _shapes(tracer.inputs(drawn[0]).others)
-        self._bytes, self._seconds = _bytes(drawn), 0.0
-        self._key = None if problem.takes_key else problem.key()
+        """`rest` goes on after those that were `drawn`; all of them have the same form."""
+        self._tracer = tracer
+        self.drawn = list(drawn)
+        self.other_forms = 0
+        """Batches that were passed over, as the program of the first one does not fit them."""
         self.stopped: str | None = None
-        """Why no further batch is drawn, where the data did not simply end."""
+        """Why no further batch was drawn, where the data did not simply end."""
+        self._key = None if problem.takes_key else problem.key()
+        self._draw(rest)
 
-    @property
-    def drawn(self) -> Sequence[Any]:
-        return self._batches
+    def used(self, steps: int) -> int:
+        """Different batches in so many steps."""
+        return min(steps, len(self.drawn))
 
-    @property
-    def first(self) -> Any:
-        return self._batches[0]
+    def passed_over(self) -> Iterator[Skipped]:
+        if self.other_forms:
+            reason = (
+                "they differ from the first one in shape or in a Python value, and one program is compiled"
+            )
+            yield Skipped(f"{self.other_forms} batches in the training", reason)
+        if self.stopped is not None:
+            yield Skipped("further batches in the training", self.stopped.rstrip("."))
 
     def at(self, step: int, weights: list[Any], standardized: OddArray | None = None) -> Inputs:
-        while len(self._batches) <= step and self._draw():
-            pass
-        batch = self._batches[step % len(self._batches)]
+        batch = self.drawn[step % len(self.drawn)]
         others = self._tracer.inputs(batch, step, self._key).others
         if standardized is not None:
             others[standardized.place] = standardized.standardized(others[standardized.place])
         return Inputs(weights, others)
 
-    def used(self, steps: int) -> int:
-        """Different batches in so many steps."""
-        return min(steps, len(self._batches))
-
-    def _draw(self) -> bool:
-        if self.stopped or self._bytes > MOST_BYTES or self._seconds > MOST_SECONDS:
-            return False
-        begun = time.perf_counter()
+    def _draw(self, rest: Iterator[Any]) -> None:
+        form, size = form_of(self.drawn[0]), _bytes(self.drawn)
         try:
             with user_code("drawing batches"):
-                batch = next(self._rest, self)
-            same = batch is not self and _shapes(self._tracer.inputs(batch).others) == self._shapes
+                while len(self.drawn) + self.other_forms < MOST_BATCHES and size < MOST_BYTES:
+                    batch = next(rest, self)
+                    if batch is self:
+                        break
+                    if form_of(batch) != form:
+                        self.other_forms += 1
+                        continue
+                    self.drawn.append(batch)
+                    size += _bytes(batch)
         except GradscopeError as error:
             self.stopped = error.what
-            return False
-        self._seconds += time.perf_counter() - begun
-        if batch is self:
-            return False
-        if same:
-            self._batches.append(batch)
-            self._bytes += _bytes(batch)
-        return True
 
 
-def _shapes(others: Sequence[Any]) -> list[Any]:
-    return [(np.shape(leaf), jax.numpy.result_type(leaf)) for leaf in others]
+def form_of(batch: Any) -> Any:
+    """What a batch must share with the first: structure, shapes of arrays, and all that is no array."""
+    leaves, structure = jax.tree_util.tree_flatten(batch)
+    forms = [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
+    return structure, forms
 
 
 def _bytes(batch: Any) -> int:

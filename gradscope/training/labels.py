@@ -9,21 +9,25 @@ import jax
 import numpy as np
 
 from gradscope.records import LabelMixing
-from gradscope.trace.leaves import path_name
+from gradscope.trace.leaves import path_name, split
+from gradscope.trace.program import Inputs, Program
+from gradscope.training.uses import uses_of
 
 FEWEST_ROWS = 4
 """In a batch of two or three rows nothing is mixed."""
 
 
-def label_mixing(batches: Sequence[Any]) -> Iterator[LabelMixing]:
-    """Of each array of class labels: integers, one for each row of a batch."""
+def label_mixing(program: Program, first: Inputs, batches: Sequence[Any]) -> Iterator[LabelMixing]:
+    """Of each array of class labels: integers, one for each row of a batch, that choose among outputs."""
     if len(batches) < 2:
         return
     flat = [jax.tree_util.tree_flatten_with_path(batch)[0] for batch in batches]
-    for leaves in zip(*flat, strict=True):
-        arrays = [np.asarray(leaf) for _, leaf in leaves if hasattr(leaf, "dtype")]
-        if len(arrays) == len(batches) and all(map(_are_labels, arrays)):
-            yield _mixing(path_name(leaves[0][0]) or "batch", [array.ravel() for array in arrays])
+    traced = split(batches[0]).traced
+    rest = len(first.others) - len(traced) - 1  # the key stands last
+    for number, index in enumerate(traced):
+        arrays = [np.asarray(leaves[index][1]) for leaves in flat]
+        if all(map(_are_labels, arrays)) and uses_of(program, rest + number).is_label:
+            yield _mixing(path_name(flat[0][index][0]) or "batch", [array.ravel() for array in arrays])
 
 
 def _are_labels(array: Any) -> bool:

@@ -59,7 +59,10 @@ class StepRule:
         """Traceable: what a step adds to each weight, and the state after it."""
         params, found = (self._packed(self._usable(leaves)) for leaves in (weights, gradients))
         optimizer = optax.with_extra_args_support(self.transform)
-        updates, state = optimizer.update(found, state, params, value=loss, grad=found)
+        try:
+            updates, state = optimizer.update(found, state, params, value=loss, grad=found)
+        except TypeError:  # it may take other arguments than these, or none
+            updates, state = optimizer.update(found, state, params)
         leaves = dict(zip(self._order, jax.tree.leaves(updates), strict=True))
         ordered = [leaves[place] for place in range(self.leaves)]
         if [leaf.shape for leaf in ordered] != [weight.shape for weight in weights]:

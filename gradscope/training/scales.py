@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import JaxprEqn
 
 from gradscope.trace.leaves import path_name, split
-from gradscope.trace.nested.contract import Entry
 from gradscope.trace.program import Program
-from gradscope.trace.vocabulary import PRODUCTS, VIEWS
-from gradscope.trace.walk import Domain, Path, Visit, walk
+from gradscope.training.uses import uses_of
 
 LARGE = 10.0
 """rms from which on numbers are called large; standardized ones have 1."""
 OFF_CENTER = 3.0
 """|mean| over standard deviation."""
+FEWEST_VALUES = 3
+"""Different numbers: an array of two is a mask or a flag."""
+PROBED = 10_000
+MOST_ELEMENTS = 2**22
+"""Of the first rows, from which mean and standard deviation are taken."""
 UNEVEN = 100.0
 """Largest over smallest standard deviation of the features of one array."""
 
@@ -35,7 +35,7 @@ class OddArray:
     place: int
     """Among the arguments of the program that are no weights."""
     is_input: bool
-    """It reaches a matrix product or a convolution; otherwise something is subtracted from it: a target."""
+    """It is multiplied by weights; otherwise it is a target, from which outputs are subtracted."""
     mean: Any
     std: Any
     """Broadcast against the array; by feature (last axis) for two axes, else of all elements."""
@@ -51,10 +51,15 @@ def odd_arrays(program: Program, batch: Any, rest: int) -> Iterator[OddArray]:
     """Those of the first batch; `rest` arguments come before its arrays."""
     flat = jax.tree_util.tree_flatten_with_path(batch)[0]
     for number, (index, value) in enumerate(split(batch).traced.items()):
-        if not jnp.issubdtype(jnp.result_type(value), jnp.floating) or np.size(value) < 2:
+        if (
+            not jnp.issubdtype(jnp.result_type(value), jnp.floating)
+            or np.size(value) < 2
+            or not np.ndim(value)
+        ):
             continue
-        found = np.asarray(value, np.float64)
-        if not np.isfinite(found).all() or found.std() == 0:
+        rows = max(2, MOST_ELEMENTS * np.shape(value)[0] // np.size(value))
+        found = np.asarray(value[:rows], np.float64)
+        if not np.isfinite(found).all() or np.unique(found.ravel()[:PROBED]).size < FEWEST_VALUES:
             continue
         name = path_name(flat[index][0]) or "batch"
         odd = _odd(name if name[0].isalpha() else f"batch{name}", rest + number, found, program)
@@ -72,54 +77,8 @@ def _odd(name: str, place: int, found: Any, program: Program) -> OddArray | None
     uneven = float(moving.max() / moving.min()) if moving.size else 1.0
     if rms <= LARGE and off_center <= OFF_CENTER and uneven <= UNEVEN:
         return None
-    uses = _uses(program, place)
-    if not (uses.compared or uses.multiplied):
+    uses = uses_of(program, place)
+    if uses.is_input == uses.is_target:
         return None
     usable = np.where(spread > 0, spread, 1.0)
-    return OddArray(name, place, not uses.compared, mean, usable, rms, off_center, uneven)
-
-
-class _Uses(Domain[int, Path]):
-    """What becomes of one array: bits of each value, and where they meet."""
-
-    ITSELF, WEIGHTS, MADE_OF_IT = 1, 2, 4
-
-    def __init__(self) -> None:
-        self.multiplied = self.compared = False
-
-    def literal(self, atom: Any, place: Path) -> int:
-        del atom, place
-        return 0
-
-    def constant(self, value: Any, place: Path) -> int:
-        del value, place
-        return 0
-
-    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
-        return (*visit.place, visit.index, entry.number)
-
-    def join(self, values: Sequence[int]) -> int:
-        return reduce(or_, values, 0)
-
-    def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
-        del place, index
-        name = eqn.primitive.name
-        if name in PRODUCTS and self.join(values) & (self.ITSELF | self.MADE_OF_IT):
-            self.multiplied = True
-        if name == "sub" and any(values[i] & self.ITSELF and values[1 - i] & self.WEIGHTS for i in (0, 1)):
-            self.compared = True
-
-    def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
-        del place, index
-        found = self.join(values)
-        if eqn.primitive.name not in VIEWS and found & self.ITSELF:
-            found = found & ~self.ITSELF | self.MADE_OF_IT
-        return [found] * len(eqn.outvars)
-
-
-def _uses(program: Program, place: int) -> _Uses:
-    uses, weights = _Uses(), len(program.leaves)
-    others = len(program.body.jaxpr.invars) - weights
-    bits = [uses.WEIGHTS] * weights + [uses.ITSELF if i == place else 0 for i in range(others)]
-    walk(uses, program.body, bits, ())
-    return uses
+    return OddArray(name, place, uses.is_input, mean, usable, rms, off_center, uneven)

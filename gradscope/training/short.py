@@ -17,10 +17,11 @@ import jax
 import numpy as np
 
 from gradscope.load.problem import Problem
+from gradscope.load.usercode.fault import Looks
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
-from gradscope.records import LeafUpdate, ShortTraining, StandardizedArray
+from gradscope.records import LeafUpdate, ShortTraining, Skipped, StandardizedArray
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program, Tracer
@@ -40,6 +41,8 @@ WORK = 4e9
 on two cores."""
 BACKWARD = 3.0
 """A gradient computes about three times what its loss does."""
+PER_WEIGHT = 30.0
+"""Operations of the optimizer, and of what is measured of its step."""
 MOST_ARRAYS = 3
 COPIES = 4
 """Arrays of the size of the params that a step holds besides the optimizer's state: weights before and after,
@@ -53,6 +56,8 @@ class Trained:
     """By leaf, of what the optimizer asks for at the first step."""
     weights: list[Any]
     """After the last step."""
+    skipped: tuple[Skipped, ...]
+    """What of it could not be looked at, and batches that were passed over."""
 
 
 class TooLarge(Exception):
@@ -76,9 +81,18 @@ def short_training(
     feed = StepBatches(problem, tracer, *batches)
     made = Trainer(flow, rule, feed, first.weights)
     run = made.run(count, watched=True)
-    fresh, ascent = _ascent(made, run)
-    arrays = _standardized(made, program, feed.first, first, count)
-    still, moves_at, growth = later(made, run, program)
+    looks = Looks()
+    unknown: tuple[float, list[tuple[float | None, bool]]] = (0.0, [(None, False)] * len(program.leaves))
+    unseen: tuple[int, int | None, float | None] = 0, 1, None
+    fresh, ascent = looks.taken("which way updates go", lambda: _ascent(made, run), unknown)
+    still, moves_at, growth = looks.taken("later updates", lambda: later(made, run, program), unseen)
+    arrays = looks.listed(
+        "scales of the batch", lambda: _standardized(made, program, feed.drawn[0], first, count)
+    )
+    tried = looks.listed(
+        "other learning rates", lambda: trials(made, run, growth, feed.used(count), own=rule.own)
+    )
+    labels = looks.listed("labels", lambda: label_mixing(program, first, feed.drawn))
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
         optimizer=rule.name,
@@ -98,14 +112,14 @@ def short_training(
         ),
         update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
-        trials=tuple(trials(made, run, growth, own=rule.own)),
+        trials=tuple(tried),
         standardized=tuple(arrays),
-        labels=tuple(label_mixing(feed.drawn)),
+        labels=tuple(labels),
         still_steps=still,
         moves_at=moves_at,
         growth=growth,
     )
-    return Trained(record, _readings(program, run), run.weights)
+    return Trained(record, _readings(program, run), run.weights, (*feed.passed_over(), *looks.failed))
 
 
 def trained_from(
@@ -125,7 +139,8 @@ def trained_from(
 
 def steps_of(program: Program) -> int:
     """As many as the work of a step allows."""
-    affordable = WORK / (BACKWARD * max(operations(program.body), 1.0))
+    size = sum(leaf.size for leaf in program.leaves)
+    affordable = WORK / (BACKWARD * operations(program.body) + PER_WEIGHT * size + 1.0)
     return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
 
 
@@ -155,7 +170,7 @@ def _leaf(
     sizes = seen[:, trainer.UPDATE_MAX]
     usable = np.isfinite(seen).all(axis=1) & (sizes > 0)
     scale = sizes[usable] / sizes[usable].max(initial=0.0)
-    square = float(np.sum(seen[usable, trainer.UPDATE] * scale**2))
+    square = float(np.sum(seen[usable, trainer.WANTED] * scale**2))
     arrived = float(np.sum(seen[usable, trainer.ARRIVED] * scale**2))
     return LeafUpdate(
         name=about.name,
@@ -224,9 +239,22 @@ def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | N
         nothing = made.fresh_update([jax.numpy.zeros_like(each) for each in gradients], loss)
         updates = made.fresh_update(gradients, loss)
         alone = [update - without for update, without in zip(updates, nothing, strict=True)]
-        found = [_cosine(row) for row in _numbers(made, gradients, alone)]
+        probed = [_cosine(row) for row in _numbers(made, gradients, alone)]
+        climbs = _climbs(run)
+        found = [
+            cosine if cosine is None or cosine <= 0 else (own if own is not None else cosine) if up else 0.0
+            for cosine, own, up in zip(found, probed, climbs, strict=True)
+        ]
     raw = [bool(row[trainer.RAW]) for row in seen]
     return fresh, [(each, same and each is not None) for each, same in zip(found, raw, strict=True)]
+
+
+def _climbs(run: Trajectory) -> list[bool]:
+    """By leaf, whether the products of update and gradient over all steps add up to more than 0."""
+    with np.errstate(all="ignore"):
+        sizes = run.leaves[:, :, trainer.UPDATE_MAX] * run.leaves[:, :, trainer.GRADIENT_MAX]
+        total = np.sum(run.leaves[:, :, trainer.UPHILL] * sizes, axis=0)
+    return [not up <= 0 for up in total]
 
 
 def _numbers(made: Trainer, gradients: Any, updates: Any) -> Floats:

@@ -22,9 +22,10 @@ from gradscope.training.optimizer import Leaves, StepRule
 from gradscope.training.scales import OddArray
 
 Floats = NDArray[np.float64]
-(UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, ARRIVED, ASKED, UNCHANGED, RAW) = range(9)
+(UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, WANTED, ARRIVED, ASKED, UNCHANGED, RAW) = range(10)
 """Places in what is measured of a leaf at a step. Sums of squares and products are those of the update over
-its largest element and of the gradient over its own."""
+its largest element and of the gradient over its own; `WANTED` and those after it count only elements that
+have a gradient: what decay does to the others is another matter."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Trajectory:
     end: float
     """Of the first batch, after the last step."""
     leaves: Floats
-    """f64[steps, leaves, 9], by the places above; empty where nobody watched."""
+    """f64[steps, leaves, 10], by the places above; empty where nobody watched."""
     first: Leaves
     """What the optimizer asked for at the first step."""
     weights: Leaves
@@ -106,6 +107,18 @@ class Trainer:
         state = self._fresh(self._weights)
         return self._step(Modification(), self._weights, self._weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
 
+    def mean_loss(self, weights: Leaves, batches: int) -> tuple[float, float]:
+        """Of the first batches, and the standard error of that mean: 0 for one batch."""
+        found = [self._flow.loss_and_gradients(self._feed.at(step, weights))[0] for step in range(batches)]
+        losses = np.asarray(jax.device_get(found), np.float64)
+        error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
+        return float(np.mean(losses)), error
+
+    @property
+    def weights(self) -> Leaves:
+        """At the start."""
+        return self._weights
+
     def gradients(self) -> tuple[Any, Leaves]:
         """The loss of the first batch and its gradients, at the start."""
         return self._flow.loss_and_gradients(self._feed.at(0, self._weights))
@@ -132,7 +145,7 @@ class Trainer:
         return moved, sums if wide else [], updates, state
 
     def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
-        """By leaf, the nine numbers of one step; on a CPU NumPy reads the arrays where they lie."""
+        """By leaf, the ten numbers of one step; on a CPU NumPy reads the arrays where they lie."""
         leaves = zip(gradients, updates, before, after, strict=True)
         if jax.default_backend() != "cpu":
             return [_watched_on_device(*arrays) for arrays in leaves]
@@ -160,12 +173,12 @@ def _widened(weight: Any) -> Any:
 
 
 def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) -> Any:
-    """The nine numbers of one leaf, in the order of their places; traceable where `xp` is `jax.numpy`."""
+    """The ten numbers of one leaf, in the order of their places; traceable where `xp` is `jax.numpy`."""
     g, u, p, q = (_widened(each) for each in (gradient, update, before, after))
     u_max, g_max = (xp.max(xp.abs(each), initial=0.0) for each in (u, g))
     to, of = u / xp.where(u_max > 0, u_max, 1), g / xp.where(g_max > 0, g_max, 1)
     real = (q - p) / xp.where(u_max > 0, u_max, 1)
-    asked = u != 0
+    asked = (u != 0) & (g != 0)
     return xp.stack(
         [
             u_max,
@@ -173,7 +186,8 @@ def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) ->
             xp.sum(to * to),
             xp.sum(of * of),
             xp.sum(to * of),
-            xp.sum(to * real),
+            xp.sum(to * to * asked),
+            xp.sum(to * real * asked),
             xp.sum(asked, dtype=np.int32).astype(u.dtype),
             xp.sum(asked & (p == q), dtype=np.int32).astype(u.dtype),
             xp.all(u == g).astype(u.dtype),

@@ -10,6 +10,7 @@ import numpy as np
 from gradscope.records import Intervention
 from gradscope.trace.program import Program
 from gradscope.training import trainer
+from gradscope.training.optimizer import Leaves
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 
 USUAL_STEPS = 20
@@ -47,7 +48,9 @@ def _asks_for_more(run: Trajectory) -> bool:
 
 
 def _mostly_lost(run: Trajectory) -> bool:
-    seen = run.leaves.sum(axis=0)
+    """In weights that float32 would widen."""
+    narrow = [place for place, weight in enumerate(run.weights) if weight.dtype.itemsize < 4]
+    seen = run.leaves.sum(axis=0)[narrow]
     asked, unchanged = seen[:, trainer.ASKED].sum(), seen[:, trainer.UNCHANGED].sum()
     return bool(asked and 2 * unchanged > asked)
 
@@ -61,28 +64,38 @@ def _hardly_falls(run: Trajectory) -> bool:
     return math.isfinite(run.end) and start - run.end < SMALL_FALL * abs(start)
 
 
-def trials(made: Trainer, run: Trajectory, growth: float | None, *, own: bool) -> Iterator[Intervention]:
-    """What is tried where the user's optimizer does not lower the loss, or rounding eats its updates."""
+def trials(
+    made: Trainer, run: Trajectory, growth: float | None, batches: int, *, own: bool
+) -> Iterator[Intervention]:
+    """What is tried where the user's optimizer does not lower the loss, or rounding eats its updates.
+
+    One batch may rise while all of them fall: what is tried is told by the mean of several.
+    """
     steps, start = len(run.losses), run.losses[0]
     if steps < USUAL_STEPS or not (own and math.isfinite(start)):
         return
     warm = growth is not None and growth >= GROWING
-    if _mostly_lost(run) and not warm:
-        yield _trial(made, steps, start, "master-weights", Modification(master=True), 1.0)
-    if not math.isfinite(run.end) or run.end > start:
+    lost = _mostly_lost(run) and not warm
+    rises = not math.isfinite(run.end) or run.end > start
+    slow = _hardly_falls(run) and not warm and not rises
+    if not (lost or rises or slow):
+        return
+    before = made.mean_loss(made.weights, batches)
+
+    def ended(change: str, factor: float, count: int, weights: Leaves) -> Intervention:
+        return Intervention(change, factor, count, before[0], made.mean_loss(weights, batches)[0], before[1])
+
+    yield ended("none", 1.0, steps, run.weights)
+    if lost:
+        yield ended("master-weights", 1.0, steps, made.run(steps, Modification(master=True)).weights)
+    if rises:
         # A rate that suits may first overshoot: what counts is where it is some time later.
-        yield _trial(made, LONGER * steps, start, "none", Modification(), 1.0)
+        count = LONGER * steps
+        yield ended("none", 1.0, count, made.run(count).weights)
         for factor in (0.1, 0.01, 0.001, -1.0):
-            yield _trial(made, LONGER * steps, start, "factor", Modification(factor=factor), factor)
-    elif _hardly_falls(run) and not warm:
-        for factor in RAISED:
-            higher = _trial(made, steps, start, "factor", Modification(factor=factor), factor)
-            yield higher
-            if not higher.end < start or higher.fall > ENOUGH * abs(start):
-                break
-
-
-def _trial(
-    made: Trainer, steps: int, start: float, change: str, how: Modification, factor: float
-) -> Intervention:
-    return Intervention(change, factor, steps, start, made.run(steps, how).end)
+            yield ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
+    for factor in RAISED if slow else ():
+        higher = ended("factor", factor, steps, made.run(steps, Modification(factor=factor)).weights)
+        yield higher
+        if not higher.fall > 0 or higher.fall > ENOUGH * higher.size:
+            break

@@ -10,9 +10,11 @@ import numpy as np
 import optax
 import pytest
 
-from gradscope.records import ShortTraining
+from gradscope.load.problem import Problem
+from gradscope.records import LabelMixing, ShortTraining
 from gradscope.rules import Parts, judge
 from gradscope.runs.check import check_loss
+from gradscope.trace.program import Tracer
 from gradscope.training.labels import label_mixing
 from tests.rules.training.made import trained
 
@@ -40,8 +42,21 @@ def test_sorted_labels_are_told_and_shuffled_ones_are_not() -> None:
     assert "sorted-batches" not in rules(cut(RNG.permutation(320)))
 
 
+def of_labels(batches: list[Any]) -> list[LabelMixing]:
+    """Of arrays that choose among the scores of five classes."""
+
+    def choose(params: Any, labels: Any) -> Any:
+        scores = jnp.ones((max(jnp.size(labels), 1), 5)) @ params
+        return -jnp.mean(
+            jax.nn.log_softmax(scores)[jnp.arange(jnp.size(labels)), jnp.ravel(labels).astype(int)]
+        )
+
+    tracer = Tracer(Problem(choose, jnp.ones((5, 5)), batches[0]))
+    return list(label_mixing(tracer.trace(batches[0]), tracer.inputs(batches[0]), batches))
+
+
 def mixing(batches: list[Any]) -> list[tuple[int, float, float]]:
-    return [(m.classes, m.in_a_batch, m.expected) for m in label_mixing(batches)]
+    return [(m.classes, m.in_a_batch, m.expected) for m in of_labels(batches)]
 
 
 def test_the_numbers_are_those_of_counting() -> None:
@@ -61,10 +76,20 @@ def test_what_is_no_label(array: Any) -> None:
 
 def test_rare_classes_and_few_batches_tell_nothing() -> None:
     rare = [np.array([0] * 15 + [int(i == 7)]) for i in range(20)]
-    (found,) = label_mixing(rare)
+    (found,) = of_labels(rare)
     assert found.in_a_batch / found.expected > 0.5
     one_each = [np.full(8, i) for i in range(4)]
-    training: ShortTraining = trained(labels=tuple(label_mixing(one_each)))
+    training: ShortTraining = trained(labels=tuple(of_labels(one_each)))
     assert judge(Parts(training=training))[0] == ()
-    training = trained(labels=tuple(label_mixing([*one_each, np.full(8, 4)])))
+    training = trained(labels=tuple(of_labels([*one_each, np.full(8, 4)])))
     assert [f.rule for f in judge(Parts(training=training))[0]] == ["sorted-batches"]
+
+
+def test_lengths_of_buckets_are_no_labels() -> None:
+    def masked(params: Any, batch: Any) -> Any:
+        seen = jnp.arange(5)[None] < batch["y"][:, None]
+        return jnp.sum(seen * (batch["x"] @ params["w"]) ** 2)
+
+    params = {"w": jax.random.normal(jax.random.key(0), (5, 5))}
+    found = check_loss(masked, params, batches=cut(np.arange(320)), optimizer=optax.adam(1e-2))
+    assert "sorted-batches" not in {finding.rule for finding in found.findings}

@@ -98,3 +98,28 @@ def test_numbers_that_no_product_sees_and_labels_are_no_inputs() -> None:
 
     weights = 1000.0 + jax.random.uniform(KEYS[3], (128, 1))
     assert told(found(weighted, {"x": X, "y": Y, "weight": weights}, optax.adam(1e-2))) == {}
+
+
+def test_an_additive_mask_and_an_old_log_probability_are_no_inputs() -> None:
+    mask = jnp.where(jnp.tril(jnp.ones((16, 16))) > 0, 0.0, -1e9) + jnp.linspace(0.0, 1.0, 16)
+
+    def attention(p: Any, batch: Any) -> Any:
+        h = batch["x"].reshape(8, 16, 8) @ p["w1"]
+        scores = h @ jnp.swapaxes(h, 1, 2) / 32**0.5 + batch["mask"]
+        out = (jax.nn.softmax(scores) @ h) @ p["w2"]
+        ratio = jnp.exp(-jnp.abs(out[..., 0] - batch["old"].reshape(8, 16)))
+        return jnp.mean((out[..., 0] - batch["y"].reshape(8, 16)) ** 2) - 0.01 * jnp.mean(ratio)
+
+    old = -30.0 + jax.random.normal(KEYS[4], (128,))
+    batch = {"x": X, "y": Y, "mask": mask, "old": old}
+    p = {"w1": params()["w1"], "w2": params()["w2"]}
+    assert told(check_loss(attention, p, batch, optimizer=optax.adam(1e-2))) == {}
+
+
+def test_an_input_that_a_parameter_centers_is_an_input() -> None:
+    def centered(p: Any, batch: Any) -> Any:
+        return squared(p["net"], {"x": batch["x"] - p["mu"], "y": batch["y"]})
+
+    p = {"net": params(), "mu": jnp.zeros(8)}
+    report = check_loss(centered, p, {"x": 100 * X, "y": Y}, optimizer=optax.sgd(0.05))
+    assert told(report) == {"unnormalized-input": "error"}

@@ -166,6 +166,7 @@ HEALTHY = {
     "warm-up from zero": optax.adam(optax.linear_schedule(0.0, 1e-2, 500)),
     "accumulated over 50 batches": optax.MultiSteps(optax.adam(1e-2), 50).gradient_transformation(),
     "noise": optax.noisy_sgd(0.05, eta=0.3, gamma=0.0, key=0),
+    "sharpness-aware": optax.contrib.sam(optax.sgd(0.05), optax.sgd(0.05), sync_period=2),
     "frozen body": optax.multi_transform(
         {"train": optax.adam(3e-3), "keep": optax.set_to_zero()}, HEAD_ALONE
     ),
@@ -184,6 +185,10 @@ SICK = {
         "ascending-update",
     ),
     "sign lost": (optax.chain(optax.scale_by_adam(), optax.scale(3e-3)), "ascending-update"),
+    "sign lost, of a gradient of norm 1": (
+        optax.chain(optax.contrib.normalize(), optax.scale(0.05)),
+        "ascending-update",
+    ),
     "rate of zero": (optax.sgd(0.0), "not-updated"),
     "all labels frozen": (
         optax.multi_transform({"keep": optax.set_to_zero()}, jax.tree.map(lambda _: "keep", PARAMS)),
@@ -245,3 +250,49 @@ def test_random_numbers_are_drawn_anew_at_each_step_and_the_same_for_the_end() -
     assert found is not None
     assert len(set(found.losses)) == 6
     assert found.end == pytest.approx(found.start, rel=1e-5)
+
+
+def test_a_batch_that_the_program_does_not_fit_is_passed_over() -> None:
+    def two_tasks(params: Any, batch: Any) -> Any:
+        return loss_fn(params, batch["data"]) + (10.0 if batch["task"] else 0.0)
+
+    batches = [{"data": BATCH, "task": number % 2} for number in range(6)]
+    found = check_loss(two_tasks, PARAMS, batches=batches, optimizer=optax.sgd(0.05))
+    assert found.training is not None
+    assert found.training.batches == 3
+    assert max(found.training.losses) < 10.0
+    assert any("3 batches in the training" in skip.what for skip in found.skipped)
+
+
+def test_decay_of_a_frozen_part_is_no_lost_update() -> None:
+    def frozen(params: Any, batch: Any) -> Any:
+        return loss_fn(params | {"body": jax.lax.stop_gradient(params["body"])}, batch)
+
+    found = check_loss(frozen, PARAMS, BATCH, optimizer=optax.adamw(3e-4))
+    assert "invisible-update" not in rules(found)
+
+
+def test_a_rate_that_is_lost_in_float32_is_told_as_the_rate() -> None:
+    assert rules(report(optax.sgd(1e-9))) == {"learning-rate-too-low"}
+
+
+def test_a_multiplier_that_is_maximized_at_a_rate_of_one_is_no_error() -> None:
+    def lagrangian(params: Any, batch: Any) -> Any:
+        norm = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params["net"]))
+        return loss_fn(params["net"], batch) + params["lam"] * (norm - 1.0) / 100
+
+    params = {"net": PARAMS, "lam": jnp.zeros(())}
+    labels = {"net": "down", "lam": "up"}
+    optimizer = optax.multi_transform({"down": optax.adam(1e-2), "up": optax.sgd(-1.0)}, labels)
+    found = check_loss(lagrangian, params, BATCH, optimizer=optimizer)
+    assert {f.rule: f.severity.value for f in found.findings} == {"ascending-update": "warning"}
+
+
+def test_a_large_model_that_accumulates_is_no_error() -> None:
+    def wide(params: Any, batch: Any) -> Any:
+        return jnp.mean((batch[0] @ params["w"][:6, :1] - batch[1]) ** 2)
+
+    params = {"w": jnp.full((1000, 1000), 0.1)}
+    optimizer = optax.MultiSteps(optax.adam(1e-3), 1024).gradient_transformation()
+    found = check_loss(wide, params, BATCH, optimizer=optimizer)
+    assert {f.severity.value for f in found.findings if f.rule == "not-updated"} <= {"note"}

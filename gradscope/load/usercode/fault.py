@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+from gradscope.records import Skipped
+
+T = TypeVar("T")
 
 PACKAGE = Path(os.path.realpath(__file__)).parents[2]
 """The folder `gradscope`."""
@@ -40,3 +46,22 @@ def _innermost_file(error: BaseException) -> str:
     while trace is not None:
         file, trace = trace.tb_frame.f_code.co_filename, trace.tb_next
     return os.path.realpath(file) if file else ""
+
+
+class Looks:
+    """Analyses that a report is whole without: where one fails it is ours, and the report says so."""
+
+    def __init__(self) -> None:
+        self.failed: list[Skipped] = []
+
+    def taken(self, what: str, look: Callable[[], T], otherwise: T) -> T:
+        try:
+            return look()
+        except Exception as error:
+            self.failed.append(Skipped(what, f"gradscope itself failed there ({headline(error)})"))
+            return otherwise
+
+    def listed(self, what: str, look: Callable[[], Iterable[T]]) -> list[T]:
+        """All that it finds; nothing where it fails."""
+        nothing: list[T] = []
+        return self.taken(what, lambda: list(look()), nothing)

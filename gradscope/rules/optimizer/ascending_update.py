@@ -11,14 +11,16 @@ first slowly, and then it diverges. Nothing in one backward pass shows it: the g
 ## How it is measured
 The optimizer makes its first step from a fresh state, for the gradient of the first batch and once more for a
 gradient of zero. What it adds to nothing (weight decay, noise) is taken off; of the rest the cosine with the
-gradient is taken, leaf by leaf. That is exact: no step is estimated.
+gradient is taken, leaf by leaf. And over all steps of the short training the products of update and gradient
+have to add up to more than 0: an optimizer may climb in one step and descend in the next (SAM).
 
 ## Limits
 `cosine = 0.01`: a leaf ascends where its cosine is above it. Descent has a negative one: -1 for SGD, about
 -0.3 to -0.9 for Adam, whose steps are nearly those of the signs (measured on the samples). Rounding moves it
 by far less than 0.01. Source: a choice between 0 and what was measured.
 
-An update that is the gradient itself, bit for bit, is an error, since no learning rate was applied. So is one
+An update that is the gradient itself, bit for bit, is an error, since no learning rate was applied (of a
+single number it is a warning: a multiplier may be maximized at a rate of 1). So is one
 where all parameters ascend, the loss rises in the short training, and falls once each update is turned
 round. Where only a part ascends it is a warning: a multiplier or an adversary is maximized on purpose.
 
@@ -48,8 +50,9 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
 MASKED = (
-    "Turn the gradient into an update everywhere: `optax.masked` passes on what its mask leaves out. To keep "
-    'a part as it is, use `optax.multi_transform({"train": ..., "keep": optax.set_to_zero()}, labels)`.'
+    "Turn the gradient into an update everywhere: `optax.masked`, for one, passes on what its mask leaves "
+    "out. To keep a part as it is, use "
+    '`optax.multi_transform({"train": ..., "keep": optax.set_to_zero()}, labels)`.'
 )
 SIGN = (
     "End the chain with a negative factor: `optax.scale(-learning_rate)` or "
@@ -63,7 +66,7 @@ def ascending_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         return
     told = [leaf for leaf in training.leaves if leaf.ascent is not None]
     up = [leaf for leaf in told if leaf.ascent is not None and leaf.ascent > limits["cosine"]]
-    raw = [leaf for leaf in up if leaf.raw]
+    raw = [leaf for leaf in up if leaf.raw and leaf.size > 1]
     if raw:
         yield _hit(raw, training, limits, _raw_text(raw, training), MASKED, Severity.ERROR)
     elif up and len(up) == len(told):

@@ -63,16 +63,19 @@ def invisible_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         leaf
         for leaf in training.leaves
         if leaf.moved
+        and leaf.gradient
+        and _is_narrow(leaf)
         and leaf.unchanged_share > limits["unchanged"]
         and leaf.arrived_share < limits["arrived"]
     ]
-    size = sum(leaf.size for leaf in training.leaves if leaf.moved)
+    size = sum(leaf.size for leaf in training.leaves if leaf.moved and leaf.gradient)
     if 2 * sum(leaf.size for leaf in lost) <= size:
         return
     worst = max(lost, key=lambda leaf: leaf.size)
     tried = next((each for each in training.trials if each.change == "master-weights"), None)
+    own = training.unchanged(training.steps)
     yield Hit(
-        message=_message(lost, worst, training, tried),
+        message=_message(lost, worst, own, tried),
         remedy=REMEDY.format(dtype=worst.dtype),
         evidence={
             "unchanged_share": worst.unchanged_share,
@@ -84,18 +87,25 @@ def invisible_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         },
         layer=worst.layer,
         parameter=worst.name,
-        severity=Severity.ERROR if _cured(training, tried, limits["gain"]) else Severity.WARNING,
+        severity=Severity.ERROR if _cured(own, tried, limits["gain"]) else Severity.WARNING,
         layers=tuple(dict.fromkeys(leaf.layer for leaf in lost)),
         explains=None,
     )
 
 
-def _cured(training: ShortTraining, tried: Intervention | None, gain: float) -> bool:
-    return tried is not None and tried.fall > gain * max(training.fall, 0.0) and tried.fall > 0
+def _is_narrow(leaf: LeafUpdate) -> bool:
+    """Updates that are lost in float32 are too small for any dtype: the learning rate is told."""
+    return leaf.dtype not in ("float32", "float64")
+
+
+def _cured(own: Intervention | None, tried: Intervention | None, gain: float) -> bool:
+    if own is None or tried is None:
+        return False
+    return tried.fall > gain * max(own.fall, 0.0) and tried.fall > 0
 
 
 def _message(
-    lost: list[LeafUpdate], worst: LeafUpdate, training: ShortTraining, tried: Intervention | None
+    lost: list[LeafUpdate], worst: LeafUpdate, own: Intervention | None, tried: Intervention | None
 ) -> str:
     text = (
         f"{worst.unchanged_share:.0%} of the elements of `{worst.name}` that your optimizer updates keep "
@@ -105,9 +115,9 @@ def _message(
     if len(lost) > 1:
         names = [leaf.name for leaf in lost if leaf is not worst]
         text += f" So it is for {count(len(names), 'more parameter')}: {names_of(names)}."
-    if tried is not None:
+    if own is not None and tried is not None:
         text += (
-            f" {count(training.steps, 'step')} lower the loss from {number(training.start)} to "
-            f"{number(training.end)}, and to {number(tried.end)} with the weights kept in float32."
+            f" {count(own.steps, 'step')} take the loss from {number(own.start)} to {number(own.end)}, and "
+            f"to {number(tried.end)} with the weights kept in float32."
         )
     return text

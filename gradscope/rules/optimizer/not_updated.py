@@ -12,7 +12,7 @@ new run begins where that of the old one ended.
 By the real steps of the short training, from the optimizer state that the file brings along (`opt_state`, a
 `TrainState`, an `nnx.Optimizer`) or from a fresh one. Where no step moves anything the optimizer goes on
 alone, with the last gradient, for up to 1,000 steps: a warm-up or gradient accumulation moves something by
-then, and nothing is said.
+then, and nothing is said. A large model is not given so many steps: then it is a note.
 
 ## Limits
 `share = 1e-4`: with a restored state, the largest update over that of a first step from a fresh state; less
@@ -42,6 +42,8 @@ from gradscope.records import Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
+ENOUGH = 1000
+"""Further steps after which an optimizer that moves nothing is taken to move nothing ever."""
 ENDED = (
     "Restart the schedule with a fresh optimizer state, or let it begin at the step that the state has "
     "counted to."
@@ -78,11 +80,14 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         )
     elif len(held) == len(with_gradient) and training.moves_at is None:
         tried = training.steps + training.still_steps
+        sure = training.still_steps >= ENOUGH
+        maybe = "" if sure else " Gradient accumulation or a long warm-up may explain it: no more were tried."
         yield Hit(
             message=f"Your optimizer moves no parameter in {count(tried, 'step')}, although "
-            f"{count(len(with_gradient), 'parameter')} of {len(training.leaves)} have a gradient.",
+            f"{count(len(with_gradient), 'parameter')} of {len(training.leaves)} have a gradient.{maybe}",
             remedy=ZERO,
             evidence={**evidence, "steps": tried},
+            severity=Severity.ERROR if sure else Severity.NOTE,
             layers=everything,
             explains=None,
         )

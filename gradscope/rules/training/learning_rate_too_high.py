@@ -1,8 +1,8 @@
 """The loss rises under your optimizer, and falls at a smaller learning rate.
 
 ## What it does
-Reports a training whose loss, on the very batch it started with, is higher after 100 steps than before the
-first, or not finite, where a tenth, a hundredth or a thousandth of each update makes it fall.
+Reports a training whose loss, the mean of up to 8 batches, is higher after 100 steps than before the first,
+or not finite, where a tenth, a hundredth or a thousandth of each update makes it fall.
 
 ## Why is this bad
 A step that is too long overshoots: the loss along it rises, the weights grow, and soon everything is
@@ -15,7 +15,8 @@ on to 100: a rate that suits may overshoot at first and come down.
 
 ## Limits
 `rise = 0.1`: the loss has to rise by more than this share of its first value, and by more than half of what
-a smaller rate lowers it by; or not to be finite. `fall = 0.02`: what the smaller rate has to lower it by.
+a smaller rate lowers it by, and by two standard errors of the mean; or not to be finite. `fall = 0.02`: what
+the smaller rate has to lower it by.
 Source: choices, held against the samples and the models of the benchmarks at usual rates.
 
 Where a step of the program computes so much that fewer than 20 are taken, nothing is said.
@@ -45,6 +46,8 @@ from gradscope.records import Intervention, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
+NOISE = 2.0
+"""Standard errors of the mean loss."""
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
     "exploding-through-time", "mismatched-output", "wrong-mode",
@@ -60,15 +63,15 @@ SYMPTOM_OF = (
     fall=0.02,
 )
 def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    longer = next((each for each in training.trials if each.change == "none"), None)
     tried = [each for each in training.trials if each.change == "factor" and 0 < each.factor < 1]
-    size = abs(training.start)
-    cures = [each for each in tried if math.isfinite(each.end) and each.fall > limits["fall"] * size]
-    if not training.own or longer is None or not cures:
+    cures = [each for each in tried if math.isfinite(each.end) and each.fall > limits["fall"] * each.size]
+    longer = training.unchanged(cures[0].steps) if cures else None
+    if not training.own or longer is None:
         return
     best = max(cures, key=lambda each: each.fall)
     rise = -longer.fall
-    if math.isfinite(longer.end) and (rise <= limits["rise"] * size or rise <= best.fall / 2):
+    least = max(limits["rise"] * longer.size, best.fall / 2, NOISE * longer.error)
+    if math.isfinite(longer.end) and rise <= least:
         return
     yield Hit(
         message=_message(longer, best),
@@ -89,7 +92,7 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
 def _message(longer: Intervention, best: Intervention) -> str:
     end = number(longer.end) if math.isfinite(longer.end) else "a value that is not finite"
     return (
-        f"In {longer.steps} steps your optimizer takes the loss of the first batch from "
+        f"In {longer.steps} steps your optimizer takes the loss from "
         f"{number(longer.start)} to {end}. With {best.factor:g} times each update it falls to "
         f"{number(best.end)}."
     )

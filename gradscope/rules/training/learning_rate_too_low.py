@@ -16,8 +16,9 @@ steps: where its updates still grow, the schedule is warming up, and nothing is 
 
 ## Limits
 `fall = 0.02`: the share of the loss by which 20 steps have to lower it to pass. `gain = 5`: a higher rate has
-to lower it by so many times as much, and by more than `fall`. It is a warning where ten times the update is
-not enough to lower it by a tenth, and a note where it is: fine-tuning is slow on purpose.
+to lower it by so many times as much, and by more than `fall`. It is a warning where that takes 100 times the
+update (1,000 times with a single batch, which can be learned by heart), and a note where less will do:
+fine-tuning is slow on purpose. Losses are means of up to 8 batches.
 Source: choices, held against the samples at usual rates.
 
 ## Example
@@ -45,6 +46,8 @@ from gradscope.records import Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
+FAR, FARTHER = 100.0, 1000.0
+"""Factors from which on it is a warning: with several batches, and with one, which is learned by heart."""
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
     "mismatched-output", "unexpected-initial-loss", "broadcast-loss",
@@ -63,26 +66,30 @@ SYMPTOM_OF = (
 )
 def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
-    least = max(limits["fall"] * abs(training.start), limits["gain"] * max(training.fall, 0.0))
-    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
-    if not training.own or not better:
+    own = training.unchanged(training.steps)
+    if not training.own or own is None:
         return
-    best = max(better, key=lambda each: each.fall)
+    least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
+    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
+    if not better:
+        return
+    best = min(better, key=lambda each: each.factor)
+    far = FAR if training.batches > 1 else FARTHER
     yield Hit(
-        message=f"{training.steps} steps of your optimizer take the loss of the first batch from "
-        f"{number(training.start)} to {number(training.end)}; with {best.factor:g} times each update they "
+        message=f"{training.steps} steps of your optimizer take the loss from "
+        f"{number(own.start)} to {number(own.end)}; with {best.factor:g} times each update they "
         f"take it to {number(best.end)}.",
         remedy="Raise the learning rate, unless you fine-tune and mean to go slowly: `gradscope find-lr` "
         "searches for one.",
         evidence={
-            "loss_before": training.start,
-            "loss_after": training.end,
+            "loss_before": own.start,
+            "loss_after": own.end,
             "steps": training.steps,
             "factor": best.factor,
             "loss_after_at_factor": best.end,
             "limit": limits["gain"],
         },
-        severity=Severity.WARNING if best.factor > 10 else Severity.NOTE,
+        severity=Severity.WARNING if best.factor >= far else Severity.NOTE,
         layers=tuple(dict.fromkeys(leaf.layer for leaf in training.leaves)),
         explains=None,
     )

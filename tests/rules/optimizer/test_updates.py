@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gradscope.records import Finding, LeafUpdate
@@ -27,7 +28,7 @@ def test_all_that_ascends_is_an_error_where_turning_it_round_is_the_cure() -> No
 
 
 def test_a_part_that_ascends_may_be_meant() -> None:
-    (finding,) = found(leaf("actor.w"), leaf("log_alpha", ascent=1.0))
+    (finding,) = found(leaf("actor.w"), leaf("log_alpha", ascent=1.0, size=1, raw=True))
     assert (finding.severity.value, finding.parameter) == ("warning", "log_alpha")
 
 
@@ -38,12 +39,18 @@ def test_descent_at_the_limit() -> None:
 
 def test_updates_are_lost_where_most_elements_keep_their_bits() -> None:
     lost = leaf("body.w", dtype="bfloat16", unchanged_share=0.96, arrived_share=0.08)
-    (finding,) = found(lost, end=1.99, trials=(tried("master-weights", 1.0, 1.5),))
+    master = tried("master-weights", 1.0, 1.5)
+    (finding,) = found(lost, trials=(tried("none", 1.0, 1.99), master))
     assert (finding.rule, finding.severity.value) == ("invisible-update", "error")
     assert "to 1.5 with the weights kept in float32" in finding.message
-    assert found(lost, end=1.6, trials=(tried("master-weights", 1.0, 1.5),))[0].severity.value == "warning"
-    assert found(leaf(unchanged_share=0.5, arrived_share=0.1)) == []
-    assert found(leaf(unchanged_share=0.9, arrived_share=0.5)) == []
+    assert found(lost, trials=(tried("none", 1.0, 1.6), master))[0].severity.value == "warning"
+    for healthy in (
+        {"unchanged_share": 0.5},
+        {"arrived_share": 0.5},
+        {"gradient": False},
+        {"dtype": "float32"},
+    ):
+        assert found(replace(lost, **healthy)) == []
 
 
 def test_a_small_leaf_or_a_warm_up_is_no_finding() -> None:
@@ -56,6 +63,8 @@ def test_nothing_moves() -> None:
     still = leaf(moved=False, ascent=None)
     (finding,) = found(still, moves_at=None, still_steps=1000, update_max=0.0)
     assert (finding.rule, finding.evidence["steps"]) == ("not-updated", 1020)
+    # too large a model to try that many
+    assert found(still, moves_at=None, still_steps=18, update_max=0.0)[0].severity.value == "note"
     # a warm-up or accumulated gradients: a later step moves it
     assert found(still, moves_at=50, still_steps=1000, update_max=0.0) == []
     # nothing to move it by

@@ -21,8 +21,10 @@ def leaf(name: str = "body.w", **fields: Any) -> LeafUpdate:
     return LeafUpdate(name, **(defaults | fields))
 
 
-def tried(change: str, factor: float, end: float) -> Intervention:
-    return Intervention(change, factor, 20, 2.0, end)
+def tried(change: str, factor: float, end: float, **fields: Any) -> Intervention:
+    return Intervention(
+        **({"change": change, "factor": factor, "steps": 20, "start": 2.0, "end": end} | fields)
+    )
 
 
 def trained(*leaves: LeafUpdate, **fields: Any) -> ShortTraining:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from gradscope.records import Finding, Intervention
 from gradscope.rules import Parts, judge
@@ -10,6 +11,8 @@ from tests.rules.training.made import trained, tried
 
 
 def found(*trials: Intervention, end: float = 2.5, **fields: object) -> list[Finding]:
+    if all(each.change != "none" for each in trials):
+        trials = (tried("none", 1.0, end), *trials)
     return list(judge(Parts(training=trained(end=end, trials=trials, **fields)))[0])
 
 
@@ -40,8 +43,15 @@ def test_turning_the_updates_round_is_no_smaller_rate() -> None:
     assert found(tried("none", 1.0, 2.3), tried("factor", -1.0, 1.0)) == []
 
 
+def test_a_rise_within_the_noise_of_the_batches_is_none() -> None:
+    noisy = tried("none", 1.0, 2.5, error=0.3), tried("factor", 0.1, 1.5, error=0.3)
+    assert found(*noisy) == []
+    assert found(*(replace(each, error=0.2) for each in noisy)) != []
+
+
 def test_too_low_needs_a_higher_rate_that_is_many_times_as_fast() -> None:
-    (finding,) = found(tried("factor", 10.0, 1.95), tried("factor", 100.0, 1.5), end=1.999)
+    slow = tried("factor", 10.0, 1.97), tried("factor", 100.0, 1.9)
+    (finding,) = found(*slow, end=1.999, batches=4)
     assert (finding.rule, finding.severity.value) == ("learning-rate-too-low", "warning")
     assert finding.evidence["factor"] == 100.0
     # less than `fall` of the loss, and less than `gain` times as much
@@ -49,12 +59,13 @@ def test_too_low_needs_a_higher_rate_that_is_many_times_as_fast() -> None:
     assert found(tried("factor", 10.0, 1.85), end=1.968) == []
 
 
-def test_a_rate_for_fine_tuning_is_a_note() -> None:
-    (finding,) = found(tried("factor", 10.0, 1.5), end=1.99)
-    assert finding.severity.value == "note"
+def test_a_rate_for_fine_tuning_is_a_note_and_one_batch_is_learned_by_heart() -> None:
+    assert found(tried("factor", 10.0, 1.5), end=1.99, batches=4)[0].severity.value == "note"
+    assert found(tried("factor", 100.0, 1.5), end=1.99)[0].severity.value == "note"
+    assert found(tried("factor", 1000.0, 1.5), end=1.99)[0].severity.value == "warning"
 
 
 def test_adam_in_the_place_of_an_optimizer_is_not_blamed() -> None:
-    high, low = tried("factor", 0.1, 1.5), tried("factor", 100.0, 1.5)
+    high, low = tried("factor", 0.1, 1.5), tried("factor", 1000.0, 1.5)
     assert found(tried("none", 1.0, 2.5), high, own=False) == []
     assert found(low, end=1.99, own=False) == []

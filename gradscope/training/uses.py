@@ -1,0 +1,98 @@
+"""What a program does with one array of the batch: is it an input, a target, a label?
+
+An input is multiplied by weights as it is, scaled or shifted at most. A target is what an output of the
+network is subtracted from, and the difference is squared or its size taken. A label chooses among outputs.
+What goes through anything else first (an attention mask through a softmax, an old log-probability through an
+`exp`) is none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.nested.contract import Entry
+from gradscope.trace.program import Program
+from gradscope.trace.vocabulary import PRODUCTS, VIEWS
+from gradscope.trace.walk import Domain, Path, Visit, walk
+
+ITSELF = 1
+"""The array, scaled and shifted at most."""
+PARAMETER = 2
+OUTPUT = 4
+"""Made with weights by a product."""
+ERROR = 8
+"""A difference of the array and an output, scaled at most."""
+CHOICE = 16
+"""Where it is equal to something: one-hot labels."""
+DERIVED = 32
+
+AFFINE = frozenset({"add", "sub", "mul", "div", "neg", "add_any"})
+SIZES = frozenset({"square", "abs", "integer_pow"})
+LOOKUPS = frozenset({"gather", "dynamic_slice"})
+
+
+class Uses(Domain[int, Path]):
+    """Bits of each value, and where they meet."""
+
+    def __init__(self) -> None:
+        self.is_input = self.is_target = self.is_label = False
+
+    def literal(self, atom: Any, place: Path) -> int:
+        del atom, place
+        return 0
+
+    def constant(self, value: Any, place: Path) -> int:
+        del value, place
+        return 0
+
+    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
+        return (*visit.place, visit.index, entry.number)
+
+    def join(self, values: Sequence[int]) -> int:
+        return reduce(or_, values, 0)
+
+    def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
+        del place, index
+        name, every = eqn.primitive.name, self.join(values)
+        squared = name in SIZES or (name == "mul" and eqn.invars[0] is eqn.invars[1])
+        self.is_target |= squared and bool(values[0] & ERROR)
+        weighted = every & (PARAMETER | OUTPUT)
+        self.is_input |= name in PRODUCTS and bool(every & ITSELF and weighted)
+        if name in LOOKUPS:
+            self.is_label |= bool(values[0] & OUTPUT and self.join(values[1:]) & (ITSELF | DERIVED))
+        elif name in PRODUCTS or name in AFFINE or name == "select_n":
+            chooses = any(value & (CHOICE | ITSELF) for value in values)
+            self.is_label |= chooses and any(value & OUTPUT and not value & ITSELF for value in values)
+
+    def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
+        del place, index
+        return [self._result(eqn, values)] * len(eqn.outvars)
+
+    def _result(self, eqn: JaxprEqn, values: list[int]) -> int:
+        name, every = eqn.primitive.name, self.join(values)
+        if name in VIEWS:
+            return every
+        made = OUTPUT if every & OUTPUT or (name in PRODUCTS and every & PARAMETER) else 0
+        if name == "eq" and every & ITSELF:
+            return CHOICE | made
+        if name in AFFINE and every & (ITSELF | ERROR) and not every & (DERIVED | CHOICE):
+            if name in ("sub", "add") and every & ITSELF and every & OUTPUT:
+                return ERROR
+            if not every & OUTPUT:
+                return every & (ITSELF | ERROR)
+        used = DERIVED if every & (ITSELF | ERROR | CHOICE | DERIVED) else 0
+        return made | used | (every & PARAMETER if not used and not made else 0)
+
+
+def uses_of(program: Program, place: int) -> Uses:
+    """Of the array at a place among the arguments that are no weights."""
+    uses, weights = Uses(), len(program.leaves)
+    others = len(program.body.jaxpr.invars) - weights
+    bits = [PARAMETER] * weights + [ITSELF if number == place else 0 for number in range(others)]
+    walk(uses, program.body, bits, ())
+    return uses
