@@ -85,7 +85,9 @@ def short_training(
     unknown: tuple[float, list[tuple[float | None, bool]]] = (0.0, [(None, False)] * len(program.leaves))
     unseen: tuple[int, int | None, float | None] = 0, 1, None
     fresh, ascent = looks.taken("which way updates go", lambda: _ascent(made, run), unknown)
-    still, moves_at, growth = looks.taken("later updates", lambda: later(made, run, program), unseen)
+    still, moves_at, growth = unseen
+    if rule.own:
+        still, moves_at, growth = looks.taken("later updates", lambda: later(made, run, program), unseen)
     arrays = looks.listed(
         "scales of the batch", lambda: _standardized(made, program, feed.drawn[0], first, count)
     )

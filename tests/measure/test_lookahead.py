@@ -126,7 +126,8 @@ def test_a_dead_network_is_dead_in_every_dtype(dtype: Any) -> None:
 
 
 def message_of(loss: Any, params: Any, batch: Any) -> tuple[str, str]:
-    (finding,) = [f for f in check_loss(loss, params, batch).findings if f.rule == "zero-gradient"]
+    report = check_loss(loss, params, batch, select="zero-gradient")
+    (finding,) = report.findings
     return finding.message, finding.remedy
 
 

@@ -27,7 +27,7 @@ def test_one_trace_and_one_draw_serve_flow_verification_and_histograms() -> None
             yield np.ones((4, 3), np.float32)
 
     problem = Problem(loss_fn, {"w": jnp.ones((3, 1))}, batches=batches)
-    report = check_problem(problem, CheckOptions(verified=True, histograms=True), target="m.py")
+    report = check_problem(problem, CheckOptions(verified=True, histograms=True, steps=0), target="m.py")
     assert report.gradients.leaves
     assert report.flow.histograms
     # Float64 is another program of the same loss.

@@ -10,7 +10,8 @@ layer of 128 such units is one unit, copied. The loss falls a little, and then s
 
 ## How it is measured
 Exactly: all columns, or all rows of a matrix, or all output channels of a kernel, before and after the short
-training, and the gradient of its last step. Weights that did not move are left out.
+training, and the gradient of its last step. Weights that did not move are left out. Units are hidden ones: as
+many of them have to be equal in two parameters, the weights into them and those out of them.
 
 ## Limits
 None: they are equal or they are not.
@@ -33,6 +34,7 @@ symmetry); Humbatova et al. 2020, *Taxonomy of Real Faults in Deep Learning Syst
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from gradscope.records import Severity, ShortTraining
@@ -42,7 +44,8 @@ from gradscope.rules.words import count, names_of
 
 @rule("symmetric-units", severity=Severity.ERROR, needs=("training",), single_seed_suffices=True)
 def symmetric_units(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    found = [leaf for leaf in training.leaves if leaf.equal_units]
+    counts = Counter(leaf.equal_units for leaf in training.leaves if leaf.equal_units)
+    found = [leaf for leaf in training.leaves if counts[leaf.equal_units] > 1]
     if not found:
         return
     widest = max(found, key=lambda leaf: (leaf.equal_units, leaf.size))

@@ -26,7 +26,7 @@ _LINEAR = (
         "slice",
         "split",
     }
-    | {"cumsum", "reduce_window_sum", "real", "imag", "copy_p"}
+    | {"cumsum", "reduce_window_sum", "real", "imag"}
 ) - {"reduce_precision"}
 BILINEAR = PRODUCTS | {"mul"}
 
