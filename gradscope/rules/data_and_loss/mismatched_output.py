@@ -102,6 +102,7 @@ def _twice(output: OutputMismatch) -> Hit:
         layer=output.layer,
         source=output.source,
         severity=Severity.WARNING,
+        explains=None,
     )
 
 

@@ -72,4 +72,5 @@ def unexpected_initial_loss(measurement: Measurement, limits: Limits) -> Iterato
             },
             layer=found.layer,
             source=found.source,
+            explains=None,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradscope.records import Finding, Intervention
+from gradscope.records import ClassAverage, Finding, Intervention, Objective
 from gradscope.rules import Parts, judge
+from tests.rules.made import chain
 from tests.rules.training.made import trained, tried
 
 
@@ -69,3 +70,12 @@ def test_adam_in_the_place_of_an_optimizer_is_not_blamed() -> None:
     high, low = tried("factor", 0.1, 1.5), tried("factor", 1000.0, 1.5)
     assert found(tried("none", 1.0, 2.5), high, own=False) == []
     assert found(low, end=1.99, own=False) == []
+
+
+def test_a_loss_that_is_averaged_once_too_often_is_the_cause_and_not_the_rate() -> None:
+    average = ClassAverage(source=None, layer="out", classes=50, factor=50.0)
+    flow = replace(chain([1.0] * 4), objective=Objective(class_averages=(average,)))
+    slow = trained(end=1.99, trials=(tried("none", 1.0, 1.99), tried("factor", 10.0, 1.5)))
+    (finding,) = judge(Parts(flow=flow, training=slow))[0]
+    assert finding.rule == "unexpected-initial-loss"
+    assert "learning-rate-too-low" in finding.message
