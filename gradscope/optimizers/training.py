@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -83,7 +82,7 @@ class Training:
 
     def start(self, weights: Weights, rate: Any) -> Any:
         """The optimizer's state before the first step."""
-        return self.optimizer(rate).init(self._packed(weights))
+        return self.optimizer(rate).init(self.feed.tracer.packed(weights))
 
     def step(
         self, weights: Weights, state: Any, rate: Any, others: list[Array], consts: list[Array]
@@ -105,16 +104,16 @@ class Training:
         """Weights and state after the optimizer's update; `others` are the arguments for a line search."""
 
         def loss_of(params: Any) -> Array:
-            return self.program.loss(self._unpacked(params), others, consts)
+            return self.program.loss(self.feed.tracer.unpacked(params), others, consts)
 
         frozen = self.frozen or (False,) * len(weights)
         gradients = [jnp.zeros_like(g) if kept else g for g, kept in zip(gradients, frozen, strict=True)]
-        params, found = self._packed(weights), self._packed(gradients)
+        params, found = self.feed.tracer.packed(weights), self.feed.tracer.packed(gradients)
         more = {"obj_fn": loss_of} if self.objective else {}
         updates, state = self.optimizer(rate).update(
             found, state, params, value=loss, grad=found, value_fn=loss_of, **more
         )
-        stepped = self._unpacked(optax.apply_updates(params, updates))
+        stepped = self.feed.tracer.unpacked(optax.apply_updates(params, updates))
         kept_or_stepped = zip(frozen, weights, stepped, strict=True)
         return [weight if kept else new for kept, weight, new in kept_or_stepped], state
 
@@ -123,19 +122,7 @@ class Training:
         if self.candidate.at is None:
             return weights
         inner = state[-1] if self.clip is not None else state
-        return self._unpacked(self.candidate.at(inner, self._packed(weights)))
-
-    def _packed(self, weights: Sequence[Any]) -> Any:
-        return self.feed.problem.packed(self.feed.tracer.tree(weights))
-
-    def _unpacked(self, params: Any) -> Weights:
-        leaves = dict(zip(self._order, jax.tree.leaves(params), strict=True))
-        return [leaves[place] for place in range(len(leaves))]
-
-    @cached_property
-    def _order(self) -> list[int]:
-        """The index of the weight for each leaf of the packed params."""
-        return jax.tree.leaves(self._packed(range(len(self.feed.weights))))
+        return self.feed.tracer.unpacked(self.candidate.at(inner, self.feed.tracer.packed(weights)))
 
 
 def state_bytes(state: Any) -> int:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+GROWING = 2.0
+"""A later update so many times that of the last step: the schedule is still warming up."""
+LATER_STEPS = 1000
+"""Steps of the optimizer alone after which one that moves nothing is taken to move nothing ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,12 @@ class StandardizedArray:
     uneven: float
     """Largest over smallest standard deviation of its features."""
     steps: int
+    start_without: float
     end_without: float
-    """Loss of the first batch after as many steps with the array as it is."""
+    """Mean loss of up to 8 batches before and after as many steps with the array as it is."""
     start: float
     end: float
-    """Loss of the first batch, standardized too, before the first and after the last step."""
+    """The same with the array standardized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +137,25 @@ class ShortTraining:
     """Largest update in further steps of the optimizer alone, over that of the last step: a learning rate
     that is still warming up. `None` where it was not looked at."""
 
-    def unchanged(self, steps: int) -> Intervention | None:
-        """The run without a change that the trials of so many steps are held against."""
-        found = (each for each in self.trials if each.change == "none" and each.steps == steps)
-        return next(found, None)
+    def trial(self, change: str, factor: float = 1.0, steps: int | None = None) -> Intervention | None:
+        """The first with this change; `none` is what the others are held against."""
+        same = (each for each in self.trials if (each.change, each.factor) == (change, factor))
+        return next((each for each in same if steps in (None, each.steps)), None)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Of all leaves, each once."""
+        return layers_of(self.leaves)
+
+    @property
+    def warming_up(self) -> bool:
+        return self.growth is not None and self.growth >= GROWING
 
     @property
     def fall(self) -> float:
         return self.start - self.end
+
+
+def layers_of(leaves: Iterable[LeafUpdate]) -> tuple[str, ...]:
+    """Each once, in the order of the leaves."""
+    return tuple(dict.fromkeys(leaf.layer for leaf in leaves))

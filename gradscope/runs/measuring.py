@@ -22,7 +22,6 @@ from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import (
     IsolatedBranch,
-    LossTerm,
     LostInfinity,
     Measurement,
     Objective,
@@ -74,20 +73,14 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     taken = _taken(Run(prepared, samples), found, progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
     looks = Looks()
-    unharmed = not any(map(nonfinite_counts.harmful, samples))
-    first = prepared.inputs[0]
-    branches: tuple[IsolatedBranch, ...] = ()
-    if unharmed:
-        look = partial(isolated_branches, program, prepared.flow, first)
-        branches = looks.taken("isolated-branch", look, ())
+    first, branches = prepared.inputs[0], list[IsolatedBranch]()
+    if not any(map(nonfinite_counts.harmful, samples)):
+        branches = looks.listed("isolated-branch", lambda: isolated_branches(program, prepared.flow, first))
     objective = looks.taken(
         "what the loss makes of the outputs",
         lambda: objective_of(program, prepared.batches[0], prepared.inputs),
         Objective(),
     )
-    no_copies: tuple[tuple[str, ...], ...] = ()
-    none: tuple[LossTerm, ...] = ()
-    terms = looks.taken("terms of the loss", lambda: loss_terms(program), none)
     measured = measurement(taken)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
@@ -95,11 +88,11 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             measured,
             hazards=hazards,
             objective=objective,
-            isolated_branches=branches,
+            isolated_branches=tuple(branches),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
-            terms=terms,
-            copies=looks.taken(
-                "copies among the params", lambda: copied_leaves(program, first.weights), no_copies
+            terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
+            copies=tuple(
+                looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
         ),
         training=None if found is None else found.record,
@@ -160,7 +153,7 @@ def _taken(run: Run, training: Trained | None, progress: Progress) -> Taken:
         unfound=(*unfound, lost) if isinstance(lost, Skipped) else unfound,
         nonfinite_gradients=gradients,
         samples=run.samples,
-        updates=None if training is None or not training.record.own else training.updates,
+        updates=None if training is None else training.updates,
         nonzero_after_steps=later,
         optimizer_given=prepared.problem.optimizer is not None,
     )

@@ -18,14 +18,14 @@ def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     """The same problem where so many steps of its optimizer (or of Adam) lead."""
     progress(f"training {steps} steps")
     start = time.perf_counter()
-    pieces = prepared.problem, prepared.tracer, prepared.program, prepared.flow, prepared.inputs[0]
+    pieces = prepared.problem, prepared.tracer, prepared.flow, prepared.inputs[0]
     try:
         run = trained_from(*pieces, (prepared.batches, prepared.rest), steps)
     except TooLarge as reason:
         raise _no_steps(f"{str(reason).capitalize()}.") from None
     except Exception as error:  # an optimizer may ask for anything
         raise _no_steps(f"{_first_line(error)}.") from error
-    name = StepRule.of(prepared.problem, prepared.tracer, 0).name
+    name = StepRule.of(prepared.problem, prepared.tracer).name
     note = (
         f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
     )

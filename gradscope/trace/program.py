@@ -154,6 +154,16 @@ class Tracer:
             self._params.structure, [next(values) if i in self._leaves else None for i in range(count)]
         )
 
+    def packed(self, leaves: Sequence[Any]) -> Any:
+        """The same, as the user's optimizer gets them: a module, a `State`."""
+        return self._problem.packed(self.tree(leaves))
+
+    def unpacked(self, packed: Any) -> list[Any]:
+        """The values that stand in a tree that `packed` gave, or one of its structure."""
+        places = jax.tree.leaves(self.packed(range(len(self._leaves))))
+        ordered = dict(zip(places, jax.tree.leaves(packed), strict=True))
+        return [ordered[place] for place in range(len(places))]
+
     @property
     def _rest(self) -> int:
         return len(self._params.traced) - len(self._leaves)

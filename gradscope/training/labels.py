@@ -9,9 +9,8 @@ import jax
 import numpy as np
 
 from gradscope.records import LabelMixing
-from gradscope.trace.leaves import path_name, split
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.uses import uses_of
+from gradscope.training.uses import arrays_of, uses_of
 
 FEWEST_ROWS = 4
 """In a batch of two or three rows nothing is mixed."""
@@ -21,13 +20,11 @@ def label_mixing(program: Program, first: Inputs, batches: Sequence[Any]) -> Ite
     """Of each array of class labels: integers, one for each row of a batch, that choose among outputs."""
     if len(batches) < 2:
         return
-    flat = [jax.tree_util.tree_flatten_with_path(batch)[0] for batch in batches]
-    traced = split(batches[0]).traced
-    rest = len(first.others) - len(traced) - 1  # the key stands last
-    for number, index in enumerate(traced):
-        arrays = [np.asarray(leaves[index][1]) for leaves in flat]
-        if all(map(_are_labels, arrays)) and uses_of(program, rest + number).is_label:
-            yield _mixing(path_name(flat[0][index][0]) or "batch", [array.ravel() for array in arrays])
+    flat = [jax.tree.leaves(batch) for batch in batches]
+    for found in arrays_of(batches[0], first):
+        arrays = [np.asarray(leaves[found.index]) for leaves in flat]
+        if all(map(_are_labels, arrays)) and uses_of(program, found.place).is_label:
+            yield _mixing(found.name, [array.ravel() for array in arrays])
 
 
 def _are_labels(array: Any) -> bool:
@@ -41,7 +38,7 @@ def _mixing(name: str, labels: Sequence[Any]) -> LabelMixing:
     shares = counts / counts.sum()
     rows = float(np.mean([each.size for each in labels]))
     return LabelMixing(
-        name=name if name[0].isalpha() else f"batch{name}",
+        name=name,
         batches=len(labels),
         classes=int(classes.size),
         in_a_batch=found,

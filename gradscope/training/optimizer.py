@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -27,12 +26,11 @@ class StepRule:
     transform: Any
     problem: Problem
     tracer: Tracer
-    leaves: int
 
     @classmethod
-    def of(cls, problem: Problem, tracer: Tracer, leaves: int) -> StepRule:
+    def of(cls, problem: Problem, tracer: Tracer) -> StepRule:
         given = problem.optimizer
-        return cls(optax.adam(USUAL_RATE) if given is None else given, problem, tracer, leaves)
+        return cls(optax.adam(USUAL_RATE) if given is None else given, problem, tracer)
 
     @property
     def own(self) -> bool:
@@ -44,7 +42,7 @@ class StepRule:
 
     def fresh(self, weights: Leaves) -> Any:
         """Traceable: the state before the first step of all."""
-        return fresh_init(self.transform)(self._packed(self._usable(weights)))
+        return fresh_init(self.transform)(self.tracer.packed(self._usable(weights)))
 
     def begun(self, weights: Leaves) -> Any:
         """The state that the problem brings along; `None` where it brings none that fits."""
@@ -57,14 +55,13 @@ class StepRule:
 
     def __call__(self, weights: Leaves, gradients: Leaves, state: Any, loss: Array) -> tuple[Leaves, Any]:
         """Traceable: what a step adds to each weight, and the state after it."""
-        params, found = (self._packed(self._usable(leaves)) for leaves in (weights, gradients))
+        params, found = (self.tracer.packed(self._usable(leaves)) for leaves in (weights, gradients))
         optimizer = optax.with_extra_args_support(self.transform)
         try:
             updates, state = optimizer.update(found, state, params, value=loss, grad=found)
         except TypeError:  # it may take other arguments than these, or none
             updates, state = optimizer.update(found, state, params)
-        leaves = dict(zip(self._order, jax.tree.leaves(updates), strict=True))
-        ordered = [leaves[place] for place in range(self.leaves)]
+        ordered = self.tracer.unpacked(updates)
         if [leaf.shape for leaf in ordered] != [weight.shape for weight in weights]:
             raise ValueError("its updates do not have the shapes of the parameters")
         return ordered, state
@@ -76,11 +73,3 @@ class StepRule:
             if self.own
             else [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in leaves]
         )
-
-    def _packed(self, leaves: Any) -> Any:
-        return self.problem.packed(self.tracer.tree(leaves))
-
-    @cached_property
-    def _order(self) -> list[int]:
-        """The index of the weight for each leaf of the packed params."""
-        return jax.tree.leaves(self._packed(range(self.leaves)))

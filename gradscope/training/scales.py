@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.trace.leaves import path_name, split
-from gradscope.trace.program import Program
-from gradscope.training.uses import uses_of
+from gradscope.trace.program import Inputs, Program
+from gradscope.training.uses import arrays_of, uses_of
 
 LARGE = 10.0
 """rms from which on numbers are called large; standardized ones have 1."""
@@ -47,22 +46,19 @@ class OddArray:
         return ((jnp.asarray(value) - self.mean) / self.std).astype(jnp.result_type(value))
 
 
-def odd_arrays(program: Program, batch: Any, rest: int) -> Iterator[OddArray]:
-    """Those of the first batch; `rest` arguments come before its arrays."""
-    flat = jax.tree_util.tree_flatten_with_path(batch)[0]
-    for number, (index, value) in enumerate(split(batch).traced.items()):
-        if (
-            not jnp.issubdtype(jnp.result_type(value), jnp.floating)
-            or np.size(value) < 2
-            or not np.ndim(value)
-        ):
+def odd_arrays(program: Program, batch: Any, inputs: Inputs) -> Iterator[OddArray]:
+    """Those of a batch, of which the inputs were made."""
+    leaves = jax.tree.leaves(batch)
+    for array in arrays_of(batch, inputs):
+        value = leaves[array.index]
+        floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
+        if not floating or np.size(value) < 2 or not np.ndim(value):
             continue
         rows = max(2, MOST_ELEMENTS * np.shape(value)[0] // np.size(value))
         found = np.asarray(value[:rows], np.float64)
         if not np.isfinite(found).all() or np.unique(found.ravel()[:PROBED]).size < FEWEST_VALUES:
             continue
-        name = path_name(flat[index][0]) or "batch"
-        odd = _odd(name if name[0].isalpha() else f"batch{name}", rest + number, found, program)
+        odd = _odd(array.name, array.place, found, program)
         if odd is not None:
             yield odd
 

@@ -23,7 +23,6 @@ from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
 from gradscope.records import LeafUpdate, ShortTraining, Skipped, StandardizedArray
 from gradscope.trace.compiling import free_memory
-from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import operations
 from gradscope.training import trainer
@@ -52,8 +51,8 @@ gradients, updates."""
 @dataclass(frozen=True)
 class Trained:
     record: ShortTraining
-    updates: list[Reading]
-    """By leaf, of what the optimizer asks for at the first step."""
+    updates: list[Reading] | None
+    """By leaf, of what the problem's own optimizer asks for at the first step."""
     weights: list[Any]
     """After the last step."""
     skipped: tuple[Skipped, ...]
@@ -76,10 +75,8 @@ def short_training(
     """`batches` are those drawn so far and the pass that goes on after them; `steps` is `None` where their
     number is to be chosen. Raises `TooLarge`, and whatever the optimizer raises."""
     count = steps if steps is not None else steps_of(program)
-    rule = StepRule.of(problem, tracer, len(program.leaves))
-    _require_room(rule, first.weights)
-    feed = StepBatches(problem, tracer, *batches)
-    made = Trainer(flow, rule, feed, first.weights)
+    made = _trainer(problem, tracer, flow, first, batches)
+    rule, feed = made.rule, made.feed
     run = made.run(count, watched=True)
     looks = Looks()
     unknown: tuple[float, list[tuple[float | None, bool]]] = (0.0, [(None, False)] * len(program.leaves))
@@ -88,9 +85,7 @@ def short_training(
     still, moves_at, growth = unseen
     if rule.own:
         still, moves_at, growth = looks.taken("later updates", lambda: later(made, run, program), unseen)
-    arrays = looks.listed(
-        "scales of the batch", lambda: _standardized(made, program, feed.drawn[0], first, count)
-    )
+    arrays = looks.listed("scales of the batch", lambda: _standardized(made, program, first, count))
     tried = looks.listed(
         "other learning rates", lambda: trials(made, run, growth, feed.used(count), own=rule.own)
     )
@@ -121,22 +116,32 @@ def short_training(
         moves_at=moves_at,
         growth=growth,
     )
-    return Trained(record, _readings(program, run), run.weights, (*feed.passed_over(), *looks.failed))
+    updates = _readings(program, run) if rule.own else None
+    return Trained(record, updates, run.weights, (*feed.passed_over(), *looks.failed))
 
 
 def trained_from(
     problem: Problem,
     tracer: Tracer,
-    program: Program,
     flow: FlowPass,
     first: Inputs,
     batches: tuple[Sequence[Any], Iterator[Any]],
     steps: int,
 ) -> Trajectory:
     """So many steps, for their end alone. Raises as `short_training` does."""
-    rule = StepRule.of(problem, tracer, len(program.leaves))
+    return _trainer(problem, tracer, flow, first, batches).run(steps)
+
+
+def _trainer(
+    problem: Problem,
+    tracer: Tracer,
+    flow: FlowPass,
+    first: Inputs,
+    batches: tuple[Sequence[Any], Iterator[Any]],
+) -> Trainer:
+    rule = StepRule.of(problem, tracer)
     _require_room(rule, first.weights)
-    return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights).run(steps)
+    return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights)
 
 
 def steps_of(program: Program) -> int:
@@ -188,27 +193,24 @@ def _leaf(
     )
 
 
-def _standardized(
-    made: Trainer, program: Program, batch: Any, first: Inputs, steps: int
-) -> Iterator[StandardizedArray]:
-    """The same steps with each odd array of the batches standardized."""
+def _standardized(made: Trainer, program: Program, first: Inputs, steps: int) -> Iterator[StandardizedArray]:
+    """The same steps, and more of them, with each odd array of the batches standardized."""
     if steps < USUAL_STEPS:
         return
-    rest = len(first.others) - len(split(batch).traced) - 1  # the key stands last
-    odd_ones = list(itertools.islice(odd_arrays(program, batch, rest), MOST_ARRAYS))
-    plain = made.run(LONGER * steps) if odd_ones else None
-    for odd in odd_ones:
-        run = made.run(LONGER * steps, Modification(standardized=odd))
+    count, batches = LONGER * steps, made.feed.used(steps)
+    for odd in itertools.islice(odd_arrays(program, made.feed.drawn[0], first), MOST_ARRAYS):
+        weights = made.run(count, Modification(standardized=odd)).weights
         yield StandardizedArray(
-            odd.name,
-            odd.is_input,
-            odd.rms,
-            odd.off_center,
-            odd.uneven,
-            LONGER * steps,
-            math.nan if plain is None else plain.end,
-            run.losses[0],
-            run.end,
+            name=odd.name,
+            is_input=odd.is_input,
+            rms=odd.rms,
+            off_center=odd.off_center,
+            uneven=odd.uneven,
+            steps=count,
+            start_without=made.mean_loss(made.weights, batches)[0],
+            end_without=made.mean_loss(made.unchanged(count), batches)[0],
+            start=made.mean_loss(made.weights, batches, odd)[0],
+            end=made.mean_loss(weights, batches, odd)[0],
         )
 
 

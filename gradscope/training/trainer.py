@@ -63,33 +63,35 @@ class Trainer:
     """Trains one problem again and again from the same start, and compiles each of its programs once."""
 
     def __init__(self, flow: FlowPass, rule: StepRule, feed: StepBatches, weights: list[Any]) -> None:
-        self._flow, self._rule, self._feed = flow, rule, feed
-        self._weights = [jnp.asarray(weight) for weight in weights]
-        self._fresh = compile_program(rule.fresh, (self._weights,), runs=1)
-        self._given = rule.begun(self._weights)
+        self._flow, self.rule, self.feed = flow, rule, feed
+        self.weights = [jnp.asarray(weight) for weight in weights]
+        """At the start."""
+        self._fresh = compile_program(rule.fresh, (self.weights,), runs=1)
+        self._given = rule.begun(self.weights)
         self._steps: dict[bool, Compiled] = {}
+        self._unchanged: dict[int, Leaves] = {}
 
     @property
     def restored(self) -> bool:
         return self._given is not None
 
     def start(self) -> Any:
-        return self._fresh(self._weights) if self._given is None else self._given
+        return self._fresh(self.weights) if self._given is None else self._given
 
     def run(self, steps: int, change: Modification = Modification(), *, watched: bool = False) -> Trajectory:
         """From the start; `watched` measures what each step does to each leaf."""
-        weights = wide = self._weights
+        weights = wide = self.weights
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         for step in range(steps):
-            loss, gradients = self._flow.loss_and_gradients(self._feed.at(step, weights, odd))
+            loss, gradients = self._flow.loss_and_gradients(self.feed.at(step, weights, odd))
             before = weights
             weights, wide, updates, state = self._step(change, weights, wide, gradients, state, loss)
             losses.append(loss)
             first = first or updates
             if watched:
                 seen.append(self.watch(gradients, updates, before, weights))
-        end, _ = self._flow.loss_and_gradients(self._feed.at(0, weights, odd))
+        end, _ = self._flow.loss_and_gradients(self.feed.at(0, weights, odd))
         losses, end, seen = jax.device_get((losses, end, seen))
         return Trajectory(
             [float(each) for each in losses],
@@ -102,32 +104,36 @@ class Trainer:
             loss,
         )
 
+    def unchanged(self, steps: int) -> Leaves:
+        """The weights after so many steps with nothing changed, which several trials are held against."""
+        if steps not in self._unchanged:
+            self._unchanged[steps] = self.run(steps).weights
+        return self._unchanged[steps]
+
     def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
         """What the optimizer asks for at its first step of all, for these gradients."""
-        state = self._fresh(self._weights)
-        return self._step(Modification(), self._weights, self._weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
+        state = self._fresh(self.weights)
+        return self._step(Modification(), self.weights, self.weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
 
-    def mean_loss(self, weights: Leaves, batches: int) -> tuple[float, float]:
+    def mean_loss(
+        self, weights: Leaves, batches: int, standardized: OddArray | None = None
+    ) -> tuple[float, float]:
         """Of the first batches, and the standard error of that mean: 0 for one batch."""
-        found = [self._flow.loss_and_gradients(self._feed.at(step, weights))[0] for step in range(batches)]
+        inputs = (self.feed.at(step, weights, standardized) for step in range(batches))
+        found = [self._flow.loss_and_gradients(each)[0] for each in inputs]
         losses = np.asarray(jax.device_get(found), np.float64)
         error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
         return float(np.mean(losses)), error
 
-    @property
-    def weights(self) -> Leaves:
-        """At the start."""
-        return self._weights
-
     def gradients(self) -> tuple[Any, Leaves]:
         """The loss of the first batch and its gradients, at the start."""
-        return self._flow.loss_and_gradients(self._feed.at(0, self._weights))
+        return self._flow.loss_and_gradients(self.feed.at(0, self.weights))
 
     def _step(
         self, change: Modification, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Any
     ) -> Any:
         arguments = weights, wide if change.master else [], gradients, state, loss, change.factor
-        if change.master and wide is self._weights:
+        if change.master and wide is self.weights:
             wide = [_widened(weight) for weight in weights]
             arguments = weights, wide, gradients, state, loss, change.factor
         if change.master not in self._steps:
@@ -138,7 +144,7 @@ class Trainer:
         self, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Array, factor: Array
     ) -> tuple[Leaves, Leaves, Leaves, Any]:
         """Traceable: weights, master weights, what was asked for, and the state, after a step."""
-        updates, state = self._rule(weights, gradients, state, loss)
+        updates, state = self.rule(weights, gradients, state, loss)
         updates = [update * jnp.asarray(factor, update.dtype) for update in updates]
         sums = [base + update for base, update in zip(wide or weights, updates, strict=True)]
         moved = [each.astype(weight.dtype) for each, weight in zip(sums, weights, strict=True)]
@@ -157,7 +163,7 @@ class Trainer:
         counted from 1, and the largest element of each step's update over all leaves."""
 
         def step(state: Any, _: Any) -> tuple[Any, Array]:
-            updates, state = self._rule(run.weights, run.gradients, state, run.loss)
+            updates, state = self.rule(run.weights, run.gradients, state, run.loss)
             return state, jnp.max(jnp.stack([jnp.max(jnp.abs(u), initial=0.0) for u in updates]))
 
         def all_steps(state: Any) -> Array:

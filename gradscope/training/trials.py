@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradscope.records import Intervention
+from gradscope.records.training import GROWING, LATER_STEPS
 from gradscope.trace.program import Program
 from gradscope.training import trainer
 from gradscope.training.optimizer import Leaves
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 
 USUAL_STEPS = 20
-LATER_STEPS = 1000
 LATER_WORK = 3e8
 """Elements updated in all further steps of the optimizer alone."""
 RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
@@ -22,8 +22,6 @@ ENOUGH = 0.1
 """Of the loss: a higher rate that lowers it by so much need not be raised further."""
 LONGER = 5
 """Times as many steps tell whether a loss that rises comes down again, and what a scale is worth."""
-GROWING = 2.0
-"""A later update so many times that of the last step: the schedule is still warming up."""
 
 
 def later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | None, float | None]:
@@ -91,7 +89,7 @@ def trials(
     if rises:
         # A rate that suits may first overshoot: what counts is where it is some time later.
         count = LONGER * steps
-        yield ended("none", 1.0, count, made.run(count).weights)
+        yield ended("none", 1.0, count, made.unchanged(count))
         for factor in (0.1, 0.01, 0.001, -1.0):
             yield ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
     for factor in RAISED if slow else ():

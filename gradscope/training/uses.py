@@ -8,17 +8,18 @@ What goes through anything else first (an attention mask through a softmax, an o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
-from operator import or_
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.nested.contract import Entry
-from gradscope.trace.program import Program
+from gradscope.trace.domains.bits import Bits
+from gradscope.trace.leaves import path_name, split
+from gradscope.trace.program import Inputs, Program
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
-from gradscope.trace.walk import Domain, Path, Visit, walk
+from gradscope.trace.walk import Path, walk
 
 ITSELF = 1
 """The array, scaled and shifted at most."""
@@ -36,25 +37,11 @@ SIZES = frozenset({"square", "abs", "integer_pow"})
 LOOKUPS = frozenset({"gather", "dynamic_slice"})
 
 
-class Uses(Domain[int, Path]):
+class Uses(Bits):
     """Bits of each value, and where they meet."""
 
     def __init__(self) -> None:
         self.is_input = self.is_target = self.is_label = False
-
-    def literal(self, atom: Any, place: Path) -> int:
-        del atom, place
-        return 0
-
-    def constant(self, value: Any, place: Path) -> int:
-        del value, place
-        return 0
-
-    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
-        return (*visit.place, visit.index, entry.number)
-
-    def join(self, values: Sequence[int]) -> int:
-        return reduce(or_, values, 0)
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
         del place, index
@@ -87,6 +74,28 @@ class Uses(Domain[int, Path]):
                 return every & (ITSELF | ERROR)
         used = DERIVED if every & (ITSELF | ERROR | CHOICE | DERIVED) else 0
         return made | used | (every & PARAMETER if not used and not made else 0)
+
+
+@dataclass(frozen=True)
+class BatchArray:
+    """Where an array of the batch stands."""
+
+    name: str
+    """`x`, or `batch[0]`."""
+    index: int
+    """Among the leaves of the batch."""
+    place: int
+    """Among the arguments of the program that are no weights."""
+
+
+def arrays_of(batch: Any, inputs: Inputs) -> Iterator[BatchArray]:
+    """Of a batch, and the inputs that were made of it."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(batch)[0]]
+    traced = split(batch).traced
+    rest = len(inputs.others) - len(traced) - 1  # the key stands last
+    for number, index in enumerate(traced):
+        name = path_name(paths[index]) or "batch"
+        yield BatchArray(name if name[0].isalpha() else f"batch{name}", index, rest + number)
 
 
 def uses_of(program: Program, place: int) -> Uses:

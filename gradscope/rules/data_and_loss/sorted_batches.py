@@ -10,12 +10,13 @@ the network to that class and away from the last one: the loss of each batch fal
 statistics that a BatchNorm keeps are those of one class.
 
 ## How it is measured
-Exactly, on the batches that the training draws, up to 20 of them. What shuffled rows would give is computed
-from the shares of the classes: a class of share p is in a batch of n rows with probability 1 - (1 - p)^n.
+Exactly, on the batches that the training draws, up to 8 of them, and for arrays that choose among outputs.
+What shuffled rows would give is computed from the shares of the classes: a class of share p is in a batch of
+n rows with probability 1 - (1 - p)^n.
 
 ## Limits
-`mixed = 0.5`: a batch has to hold this share of the different labels that shuffled rows would have.
-`batches = 5`: fewer batches tell nothing. Sources: choices; shuffled rows stay within a few percent of 1.
+`mixed = 0.5`: a batch has to hold this share of the different labels that shuffled rows have on average.
+`batches = 5`: fewer batches tell nothing. Sources: choices.
 
 ## Example
     batches = [(x[i:i + 32], y[i:i + 32]) for i in range(0, len(x), 32)]     # sorted by y

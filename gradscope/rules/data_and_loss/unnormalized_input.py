@@ -50,7 +50,6 @@ from gradscope.rules.words import number
 
 @rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), ratio=2.0)
 def unnormalized_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    everything = tuple(dict.fromkeys(leaf.layer for leaf in training.leaves))
     for array in training.standardized:
         if not array.is_input or not _better(array, limits["ratio"]):
             continue
@@ -70,7 +69,7 @@ def unnormalized_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]
                 "limit": limits["ratio"],
             },
             severity=severity_of(training, array),
-            layers=everything,
+            layers=training.layers,
             explains=None,
         )
 
@@ -83,7 +82,7 @@ def _better(array: StandardizedArray, ratio: float) -> bool:
 
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
     """The steps of the user's own optimizer did harm, or they were slow."""
-    harm = training.own and not array.end_without <= training.start
+    harm = training.own and not array.end_without <= array.start_without
     return Severity.ERROR if harm else Severity.WARNING
 
 

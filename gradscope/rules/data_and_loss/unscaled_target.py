@@ -49,15 +49,14 @@ from gradscope.rules.words import number
 
 @rule("unscaled-target", severity=Severity.ERROR, needs=("training",), share=0.1, gain=3.0)
 def unscaled_target(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    everything = tuple(dict.fromkeys(leaf.layer for leaf in training.leaves))
     for array in training.standardized:
-        own = _share(training.start, array.end_without)
+        own = _share(array.start_without, array.end_without)
         share = _share(array.start, array.end)
         if array.is_input or not share > max(limits["share"], limits["gain"] * own):
             continue
         yield Hit(
             message=f"The target `{array.name}` is not scaled: {how(array)}. {array.steps} steps of "
-            f"{training.optimizer} take the loss from {number(training.start)} to "
+            f"{training.optimizer} take the loss from {number(array.start_without)} to "
             f"{number(array.end_without)}; with it standardized, from {number(array.start)} to "
             f"{number(array.end)}.",
             remedy=f"Standardize `{array.name}` with its mean and standard deviation over the training set, "
@@ -70,7 +69,7 @@ def unscaled_target(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
                 "limit": limits["gain"],
             },
             severity=severity_of(training, array),
-            layers=everything,
+            layers=training.layers,
             explains=None,
         )
 

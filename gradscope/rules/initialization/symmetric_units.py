@@ -38,6 +38,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gradscope.records import Severity, ShortTraining
+from gradscope.records.training import layers_of
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of
 
@@ -59,6 +60,6 @@ def symmetric_units(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         evidence={"units": widest.equal_units, "parameters": len(found), "steps": training.steps},
         layer=widest.layer,
         parameter=widest.name,
-        layers=tuple(dict.fromkeys(leaf.layer for leaf in found)),
-        explains=tuple(dict.fromkeys(leaf.layer for leaf in found)),
+        layers=layers_of(found),
+        explains=layers_of(found),
     )

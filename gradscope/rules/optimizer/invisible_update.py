@@ -10,16 +10,18 @@ that is lost, at each step anew. The gradients are right, the loss may even fall
 elements that move, and no learning curve says why it is slow.
 
 ## How it is measured
-In the short training each leaf is compared before and after a step, element by element. *Arrived* is the
-inner product of what was added after rounding and what the optimizer asked for, over the square of the
-latter. Both are exact. Then the same steps are taken with master weights: kept in float32, rounded for the
-gradient only.
+In the short training each leaf is compared before and after a step, element by element, where it has a
+gradient. *Arrived* is the inner product of what was added after rounding and what the optimizer asked for,
+over the square of the latter. Both are exact. Then the same steps are taken with master weights: kept in
+float32, rounded for the gradient only.
 
 ## Limits
-`unchanged = 0.5`: of all elements with an update, the share that keeps its bits. `arrived = 0.5`: the share
-of the update that arrives; a weight below both is not reported. `gain = 2`: it is an error where master
-weights lower the loss by more than `gain` times as much in the same steps, otherwise a warning. Sources:
-choices; in the samples in bfloat16 at usual rates 80 % and more arrives, in float32 more than 99.99 %.
+`unchanged = 0.5`: of the elements with an update, the share that keeps its bits. `arrived = 0.5`: the share
+of the update that arrives. A weight is lost if it is narrower than float32 and on the wrong side of both, and
+is reported where lost weights hold most of the elements. `gain = 2`: it is an error where master weights
+lower the loss by more than `gain` times as much in the same steps, otherwise a warning. Sources: choices. In
+one network in bfloat16, 95 % and more of the updates of its matrices arrived with Adam at 0.001, and 6 to
+11 % at 0.00005.
 
 Where the optimizer's updates still grow (a warm-up), nothing is said.
 
@@ -45,10 +47,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradscope.records import Intervention, LeafUpdate, Severity, ShortTraining
+from gradscope.records.training import layers_of
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
-GROWING = 2.0
 REMEDY = (
     "Keep the parameters in float32 and cast them to {dtype} inside the loss, or use an optimizer that keeps "
     "master weights in float32."
@@ -57,7 +59,7 @@ REMEDY = (
 
 @rule("invisible-update", severity=Severity.ERROR, needs=("training",), unchanged=0.5, arrived=0.5, gain=2.0)
 def invisible_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    if not training.own or (training.growth is not None and training.growth >= GROWING):
+    if not training.own or training.warming_up:
         return
     lost = [
         leaf
@@ -72,8 +74,8 @@ def invisible_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     if 2 * sum(leaf.size for leaf in lost) <= size:
         return
     worst = max(lost, key=lambda leaf: leaf.size)
-    tried = next((each for each in training.trials if each.change == "master-weights"), None)
-    own = training.unchanged(training.steps)
+    tried = training.trial("master-weights")
+    own = training.trial("none", steps=training.steps)
     yield Hit(
         message=_message(lost, worst, own, tried),
         remedy=REMEDY.format(dtype=worst.dtype),
@@ -88,7 +90,7 @@ def invisible_update(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         layer=worst.layer,
         parameter=worst.name,
         severity=Severity.ERROR if _cured(own, tried, limits["gain"]) else Severity.WARNING,
-        layers=tuple(dict.fromkeys(leaf.layer for leaf in lost)),
+        layers=layers_of(lost),
         explains=None,
     )
 

@@ -39,11 +39,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradscope.records import Severity, ShortTraining
+from gradscope.records.training import LATER_STEPS, layers_of
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
-ENOUGH = 1000
-"""Further steps after which an optimizer that moves nothing is taken to move nothing ever."""
 ENDED = (
     "Restart the schedule with a fresh optimizer state, or let it begin at the step that the state has "
     "counted to."
@@ -66,7 +65,7 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         "limit": limits["share"],
         "steps": training.steps,
     }
-    everything = tuple(dict.fromkeys(leaf.layer for leaf in with_gradient))
+    everything = layers_of(with_gradient)
     if training.restored and training.update_max < limits["share"] * training.fresh_update_max:
         yield Hit(
             message=f"From the state that the file brings along, your optimizer moves no parameter by more "
@@ -80,7 +79,7 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         )
     elif len(held) == len(with_gradient) and training.moves_at is None:
         tried = training.steps + training.still_steps
-        sure = training.still_steps >= ENOUGH
+        sure = training.still_steps >= LATER_STEPS
         maybe = "" if sure else " Gradient accumulation or a long warm-up may explain it: no more were tried."
         yield Hit(
             message=f"Your optimizer moves no parameter in {count(tried, 'step')}, although "
@@ -102,5 +101,5 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
             layer=held[0].layer,
             parameter=held[0].name,
             severity=Severity.NOTE,
-            layers=tuple(dict.fromkeys(leaf.layer for leaf in held)),
+            layers=layers_of(held),
         )

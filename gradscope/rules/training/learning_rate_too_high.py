@@ -17,7 +17,7 @@ on to 100: a rate that suits may overshoot at first and come down.
 `rise = 0.1`: the loss has to rise by more than this share of its first value, and by more than half of what
 a smaller rate lowers it by, and by two standard errors of the mean; or not to be finite. `fall = 0.02`: what
 the smaller rate has to lower it by.
-Source: choices, held against the samples and the models of the benchmarks at usual rates.
+Source: choices; no sample has a finding by them.
 
 Where a step of the program computes so much that fewer than 20 are taken, nothing is said.
 
@@ -65,7 +65,7 @@ SYMPTOM_OF = (
 def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = [each for each in training.trials if each.change == "factor" and 0 < each.factor < 1]
     cures = [each for each in tried if math.isfinite(each.end) and each.fall > limits["fall"] * each.size]
-    longer = training.unchanged(cures[0].steps) if cures else None
+    longer = training.trial("none", steps=cures[0].steps) if cures else None
     if not training.own or longer is None:
         return
     best = max(cures, key=lambda each: each.fall)
@@ -84,7 +84,7 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
             "loss_after_at_factor": best.end,
             "limit": limits["rise"],
         },
-        layers=tuple(dict.fromkeys(leaf.layer for leaf in training.leaves)),
+        layers=training.layers,
         explains=None,
     )
 

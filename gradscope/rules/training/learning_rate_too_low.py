@@ -18,8 +18,7 @@ steps: where its updates still grow, the schedule is warming up, and nothing is 
 `fall = 0.02`: the share of the loss by which 20 steps have to lower it to pass. `gain = 5`: a higher rate has
 to lower it by so many times as much, and by more than `fall`. It is a warning where that takes 100 times the
 update (1,000 times with a single batch, which can be learned by heart), and a note where less will do:
-fine-tuning is slow on purpose. Losses are means of up to 8 batches.
-Source: choices, held against the samples at usual rates.
+fine-tuning is slow on purpose. Losses are means of up to 8 batches. Source: choices.
 
 ## Example
     optimizer = optax.sgd(1e-5)
@@ -66,7 +65,7 @@ SYMPTOM_OF = (
 )
 def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
-    own = training.unchanged(training.steps)
+    own = training.trial("none", steps=training.steps)
     if not training.own or own is None:
         return
     least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
@@ -90,6 +89,6 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
             "limit": limits["gain"],
         },
         severity=Severity.WARNING if best.factor >= far else Severity.NOTE,
-        layers=tuple(dict.fromkeys(leaf.layer for leaf in training.leaves)),
+        layers=training.layers,
         explains=None,
     )

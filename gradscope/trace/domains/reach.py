@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
-from operator import or_
-from typing import Any
-
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.nested.contract import Entry
+from gradscope.trace.domains.bits import Bits
 from gradscope.trace.vocabulary import is_real
-from gradscope.trace.walk import Domain, Path, Visit
+from gradscope.trace.walk import Path, Visit
 
 
-class Reach(Domain[int, Path]):
+class Reach(Bits):
     """Through real values, and not past a `stop_gradient`."""
 
     def __init__(self) -> None:
         self.ins: dict[Path, list[int]] = {}
         """The bits of every equation's operands, joined over all visits."""
-
-    def literal(self, atom: Any, place: Path) -> int:
-        del atom, place
-        return 0
-
-    def constant(self, value: Any, place: Path) -> int:
-        del value, place
-        return 0
-
-    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
-        return (*visit.place, visit.index, entry.number)
-
-    def join(self, values: Sequence[int]) -> int:
-        return reduce(or_, values, 0)
 
     def enters(self, visit: Visit[int, Path]) -> bool:
         # A path leads to where operands can be captured, and those of one device cannot.

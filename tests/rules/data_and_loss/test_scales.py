@@ -18,6 +18,7 @@ def array(**fields: Any) -> StandardizedArray:
         "off_center": 1.5,
         "uneven": 1.0,
         "steps": 100,
+        "start_without": 2.0,
         "end_without": 1.5,
         "start": 2.0,
         "end": 0.5,
