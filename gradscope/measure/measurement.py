@@ -125,7 +125,11 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [reading for batch in by_batch for reading in batch]
-    weight = max(range(len(leaves)), key=lambda place: (weights[place].count, len(leaves[place].shape)))
+    weight = max(
+        range(len(leaves)),
+        # Of a scale and a bias of the same size, the one that multiplies: a bias begins at 0.
+        key=lambda place: (weights[place].count, len(leaves[place].shape), pooled(RMS, [weights[place]])),
+    )
     update = None if taken.updates is None else of_leaf(taken.updates[group.leaves[weight]])
     nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradscope.runs.check import check_loss
 from tests.trace import oracle
 from tests.trace.oracle import BATCH, TWO, agreeing, apply, bumped_two, error, loss_of_two, normal, two_layers
 
@@ -29,6 +30,18 @@ def test_every_number_of_a_layer_is_that_of_numpy() -> None:
     assert first.delta_max == pytest.approx(np.max(np.abs(slow["first"])), rel=1e-6)
     assert first.gradient_zero_share == 0
     assert first.gradient_nonfinite_share == 0
+
+
+def test_the_weight_of_a_normalization_is_its_scale() -> None:
+    def normalized(p: Any, b: Any) -> Any:
+        h = apply(p["first"], b[0])
+        h = (h - h.mean(-1, keepdims=True)) / (h.std(-1, keepdims=True) + 1e-5)
+        return error(apply(p["second"], h * p["norm"]["scale"] + p["norm"]["bias"]), b[1])
+
+    width = TWO["first"]["b"].shape
+    norm = {"bias": np.zeros(width, np.float32), "scale": np.full(width, 0.5, np.float32)}
+    found = oracle.layer(check_loss(normalized, TWO | {"norm": norm}, BATCH).flow, "norm")
+    assert found.weight_rms == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
