@@ -12,8 +12,10 @@ import pytest
 
 from gradscope.load.problem import Problem
 from gradscope.optimizers import setup
+from gradscope.optimizers.budget import Budget
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.feed import feed_of
+from gradscope.optimizers.planning import Work
 from gradscope.optimizers.setup import drawing_time
 from gradscope.records.options import CompareOptions
 
@@ -43,9 +45,9 @@ def planned_steps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
     plan = setup.plan
 
-    def watched(wanted: Any, candidates: int, step_s: float, compile_s: float) -> Any:
-        found.append(step_s)
-        return plan(wanted, candidates, step_s, compile_s)
+    def watched(wanted: Any, work: Work, budget: Budget) -> Any:
+        found.append(work.step_s)
+        return plan(wanted, work, budget)
 
     monkeypatch.setattr(setup, "plan", watched)
     return found

@@ -127,7 +127,7 @@ def deep():
     return made(
         module, variables, lambda variables: loss_fn(variables["params"], {"image": X}),
         {"gain": "Deep", "inner": "Dense", "out": "Dense"}
-        | {f"steps.Dense_0[{i}]": "Dense" for i in range(3)},
+        | {f"steps[{i}].Dense_0": "Dense" for i in range(3)},
         ("gain", *dense("inner", "out", "steps.Dense_0")),
         loss_fn=jax.jit(loss_fn),
     )  # fmt: skip

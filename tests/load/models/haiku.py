@@ -74,7 +74,7 @@ def loops(wrapped=jax.jit):
     def loss_fn(params, batch):
         return cross_entropy(model.apply(params, batch[0]), batch[1])
 
-    stacked = {f"__layer_stack_no_per_layer/inner[{i}]": "Linear" for i in range(3)}
+    stacked = {f"__layer_stack_no_per_layer[{i}]/inner": "Linear" for i in range(3)}
     kinds = {"gru.w_i": "GRU", "gru.w_h": "GRU", "gru.b": "GRU", **stacked, "out": "Linear"}
     return made(model, params, wrapped(loss_fn), lambda params: loss_fn(params, (X, Y)), kinds)
 
