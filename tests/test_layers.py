@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "serialization": DATA,
     "rules": DATA,
     "changes": DATA,
+    "recording": DATA | {"serialization"},
     "gate": DATA | {"rules", "serialization"},
     "config": DATA | {"rules", "gate"},
     "report": DATA | {"rules", "serialization"},
@@ -34,11 +35,12 @@ MAY_IMPORT = {
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {"load", "trace", "measure", "nonfinite", "verification", "training", "optimizers"}
-    | {"rules", "gate", "serialization"},
+    | {"rules", "gate", "serialization", "recording"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA
     | {"config", "changes", "serialization", "gate", "load", "report", "rules", "runs", "processes"},
-    "cli": DATA | {"config", "changes", "gate", "report", "rules", "runs", "processes", "serialization"},
+    "cli": DATA
+    | {"config", "changes", "gate", "recording", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
     "__init__": DATA | {"display", "load", "runs", "integrations"},
     "__main__": {"cli"},

@@ -52,6 +52,7 @@ class Problem:
     candidates: Mapping[str, Callable[[Any], Any]]
     """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
+    batch_source: PrefetchedSource
     seed: int
     name: str
     """The name of the loss function."""
@@ -61,7 +62,6 @@ class Problem:
     _opened: OpenedModel | None
     _extra: Mapping[str, Any]
     _arguments: Arguments
-    _batches: PrefetchedSource
     _factory: Callable[[int], Any] | None
     factory_makes_loss: bool
     """Whether another seed also gives another loss: `problem(key)` draws what its loss closes over."""
@@ -120,7 +120,7 @@ class Problem:
             _opened=model,
             _extra=extra,
             _arguments=arguments,
-            _batches=prefetched,
+            batch_source=prefetched,
             _factory=None,
             factory_makes_loss=False,
             _redraws=False,
@@ -153,7 +153,7 @@ class Problem:
 
     def batches(self) -> Iterator[Any]:
         """A new pass, which reads no more than is drawn and may be endless; `None` stands for "no batch"."""
-        return self._batches.start()
+        return self.batch_source.start()
 
     @property
     def takes_key(self) -> bool:
@@ -169,12 +169,12 @@ class Problem:
         """This problem with the options of the command line, which win over those of the user's code."""
         changed = copy.copy(self)
         changed._set(seed=seed)
-        source = self._batches.source
+        source = self.batch_source.source
         if isinstance(source, RowSource):
             rows = source.with_options(seed, batch_size)
             if rows is not source:
                 kept = (note for note in self.notes if note not in source.notes)
-                changed._set(_batches=PrefetchedSource(rows), notes=(*kept, *rows.notes))
+                changed._set(batch_source=PrefetchedSource(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             changed._set(notes=(*self.notes, unused_size(batch_size)))
         return changed._map_seeds(lambda made: made.with_options(seed=made.seed, batch_size=batch_size))
@@ -219,7 +219,7 @@ class Problem:
 
     def with_initial(self, made: Any) -> Problem:
         """This problem at other params, or at another object of its model."""
-        first = self._batches.first()
+        first = self.batch_source.first()
         model = open_params(made, self.loss_fn, self.name, first, self._extra, self.seed)
         extra = {**self._extra, **(model.given if model else {})}
         changed = copy.copy(self)
@@ -243,10 +243,10 @@ class Problem:
     @property
     def has_one_batch(self) -> bool:
         """The file gives `batch`, and nothing to draw a second one from."""
-        return isinstance(self._batches.source, SingleBatch)
+        return isinstance(self.batch_source.source, SingleBatch)
 
     def draws_from(self, source: RowSource) -> bool:
-        return self._batches.source is source
+        return self.batch_source.source is source
 
     def with_batches(self, source: RowSource) -> Problem:
         """This problem on other data; the arguments of the loss are matched to the new first batch."""
@@ -254,10 +254,10 @@ class Problem:
         first = prefetched.first()
         rngs = self._opened.rngs if self._opened else None
         arguments = arrange(self.loss_fn, first, self.name, self._extra, rngs)
-        before = _data_notes(self._arguments, self._batches.source, self._batches.first())
+        before = _data_notes(self._arguments, self.batch_source.source, self.batch_source.first())
         kept = (note for note in self.notes if note not in before)
         changed = copy.copy(self)
-        changed._set(_arguments=arguments, _batches=prefetched)
+        changed._set(_arguments=arguments, batch_source=prefetched)
         changed._set(notes=(*kept, *_data_notes(arguments, source, first)))
         return changed._map_seeds(lambda made: made.with_batches(source))
 

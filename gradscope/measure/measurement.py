@@ -111,10 +111,25 @@ def _mean_norm(parts: list[Reading]) -> float:
 
 def _layers(taken: Taken) -> list[Layer]:
     """In the order in which they run: the blocks of a stack one after the other, each with all its layers."""
-    named = zip(taken.program.layers, taken.program.sources, strict=True)
+    return [_layer(taken, *each) for each in rows_of(taken.program)]
+
+
+def rows_of(program: Program) -> list[tuple[LayerGroup, Row, Source | None]]:
+    """The rows of every table, in the order in which they run."""
+    named = zip(program.layers, program.sources, strict=True)
     rows = [(group, row, source) for group, source in named for row in group.rows()]
     rows.sort(key=lambda each: (not each[1].uses, each[1].order))
-    return [_layer(taken, *each) for each in rows]
+    return rows
+
+
+def weight_of(program: Program, group: LayerGroup, weights: Sequence[Reading]) -> int:
+    """Which of the leaves of a layer is its weight, by their place in it; `weights` are those of the row."""
+    shapes = [program.leaves[leaf].shape for leaf in group.leaves]
+    return max(
+        range(len(shapes)),
+        # Of a scale and a bias of the same size, the one that multiplies: a bias begins at 0.
+        key=lambda place: (weights[place].count, len(shapes[place]), pooled(RMS, [weights[place]])),
+    )
 
 
 def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> Layer:
@@ -125,11 +140,7 @@ def _layer(taken: Taken, group: LayerGroup, row: Row, source: Source | None) -> 
     weights = [of_leaf(taken.weights[leaf]) for leaf in group.leaves]
     by_batch = [[of_leaf(sample.gradients[leaf]) for leaf in group.leaves] for sample in taken.samples]
     gradients = [reading for batch in by_batch for reading in batch]
-    weight = max(
-        range(len(leaves)),
-        # Of a scale and a bias of the same size, the one that multiplies: a bias begins at 0.
-        key=lambda place: (weights[place].count, len(leaves[place].shape), pooled(RMS, [weights[place]])),
-    )
+    weight = weight_of(taken.program, group, weights)
     update = None if taken.updates is None else of_leaf(taken.updates[group.leaves[weight]])
     nonzero = pooled(NONZERO, gradients)
     norms = np.array([float(norm(np.array([m.norm for m in batch]))) for batch in by_batch])

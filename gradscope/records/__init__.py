@@ -42,6 +42,16 @@ from gradscope.records.finding import (
     Votes as Votes,
 )
 from gradscope.records.histograms import Histogram as Histogram
+from gradscope.records.history import (
+    Ending as Ending,
+    Extremes as Extremes,
+    Heading as Heading,
+    History as History,
+    LayerHistory as LayerHistory,
+    RecordedLayer as RecordedLayer,
+    StepRecord as StepRecord,
+    ValidationRecord as ValidationRecord,
+)
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,

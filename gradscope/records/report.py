@@ -13,6 +13,7 @@ from gradscope.records.common import Excerpt, Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
+from gradscope.records.history import History
 from gradscope.records.measurement import Measurement
 from gradscope.records.training import ShortTraining
 
@@ -66,6 +67,8 @@ class Report:
     """By `check`."""
     training: ShortTraining | None = None
     """By `check`, where steps could be taken."""
+    history: History | None = None
+    """By `monitor`, and of a recording."""
     gradients: Verification | None = None
     """By `verify` and `check --verify`."""
     optimizers: Comparison | None = None
@@ -107,9 +110,10 @@ class Report:
             count = f" ({rules} custom derivative rule{'' if rules == 1 else 's'})" if rules else ""
             found.append(f"gradients not verified{count}")
         if self.optimizers is None and self.rates is None:
-            if self.training is None:
+            trained = self.training or self.history
+            if trained is None:
                 found.append("training not tried")
-            elif not self.training.own:
+            elif not trained.own:
                 found.append("no optimizer given")
         if self.left_out:
             found.append(f"{len(self.left_out)} rule{'' if len(self.left_out) == 1 else 's'} left out")

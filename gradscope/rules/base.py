@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gradscope.records import (
     Comparison,
     Finding,
+    History,
     Measurement,
     Number,
     Reference,
@@ -38,6 +39,8 @@ class Parts:
     gradients: Verification | None = None
     optimizers: Comparison | None = None
     training: ShortTraining | None = None
+    history: History | None = None
+    """A whole training, step by step."""
     reference: Reference | None = None
     """How the target was when its baseline was written."""
     saved: Comparison | None = None

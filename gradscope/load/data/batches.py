@@ -64,12 +64,13 @@ def iterated(value: Any) -> Iterator[Any]:
 class Stream:
     """Batches from a function or an iterable, drawn one at a time and checked as they are drawn.
 
-    An iterator can be walked once only: what was drawn from it is kept, for later passes.
+    An iterator can be walked once only: what was drawn from it is kept, for later passes, as long as `keeps`.
     """
 
     batches: Any
     iterate: Callable[[Any], Iterator[Any]] = iterated
     """How a pass is started on the iterable."""
+    keeps: bool = True
     _kept: list[Any] = field(default_factory=list)
     _walked: Iterator[Any] | None = None
 
@@ -77,6 +78,11 @@ class Stream:
         with user_code("starting batches"):
             iterator = self._open()
         return self._replay() if iterator is None else _drawn(iterator)
+
+    @property
+    def walked_once(self) -> bool:
+        """It is an iterator; known once a pass was started."""
+        return self._walked is not None
 
     def _open(self) -> Iterator[Any] | None:
         if self._walked is not None:
@@ -91,13 +97,17 @@ class Stream:
     def _replay(self) -> Iterator[Any]:
         position = 0
         while True:
-            if position == len(self._kept):
-                following = next(self._walked or iter(()), _END)
-                if following is _END:
-                    return
+            if position < len(self._kept):
+                yield self._kept[position]
+                position += 1
+                continue
+            following = next(self._walked or iter(()), _END)
+            if following is _END:
+                return
+            if self.keeps:
                 self._kept.append(following)
-            yield self._kept[position]
-            position += 1
+                position += 1
+            yield following
 
 
 @dataclass(frozen=True)
@@ -264,6 +274,14 @@ class PrefetchedSource:
             )
         self._waiting = (batch, rest)
         return batch
+
+    def forget(self) -> bool:
+        """Keep no batch of an iterator any longer: later passes have only what was drawn until now. False
+        where the source is no iterator."""
+        if not (isinstance(self.source, Stream) and self.source.walked_once):
+            return False
+        self.source.keeps = False
+        return True
 
     def start(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, None

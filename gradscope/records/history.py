@@ -1,0 +1,128 @@
+"""What a training did step by step: as it is recorded, and thinned to a bounded size as it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gradscope.records.common import Source
+
+QUANTITIES = ("activation_rms", "delta_rms", "gradient_rms", "weight_rms", "update_rms")
+"""What is recorded of each layer: root mean squares over the elements of its output, of δ = ∂L/∂output, and
+of its largest parameter leaf: the gradient, the values after the step, and what the step really changed."""
+
+
+class Ending(StrEnum):
+    """Why a training stopped."""
+
+    COMPLETE = "complete"
+    """All steps that were asked for."""
+    DATA_ENDED = "data-ended"
+    NOT_FINITE = "not-finite"
+    """A parameter would have become NaN or infinite (or beyond 1e19): it stayed as before that step."""
+    INTERRUPTED = "interrupted"
+    RUNNING = "running"
+    """No end was recorded: the training goes on, or was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLayer:
+    name: str
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What is the same for all steps of a training."""
+
+    target: str
+    optimizer: str
+    """`your optimizer`, or the one that was taken instead: `adam(0.001)`."""
+    own: bool
+    layers: tuple[RecordedLayer, ...]
+    """In forward order."""
+    asked: int | None = None
+    """Steps; `None` where nobody said how many."""
+    every: int = 1
+    """The layers are measured at each step whose number this divides."""
+    quantities: tuple[str, ...] = QUANTITIES
+    """Those that are measured: a recorder in an optimizer sees neither activations nor δ."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One measured step; step 0 is the first, and its loss is the one before any update."""
+
+    step: int
+    losses: tuple[float, ...]
+    """Of the steps since the record before, this one last; empty where the loss is not known."""
+    gradient_norm: float
+    """Euclidean norm over all parameters."""
+    values: tuple[tuple[float, ...], ...]
+    """f64[quantities, layers]; NaN where a layer has no such value, infinite where it is not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRecord:
+    step: int
+    """Steps that had been taken."""
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """The smallest and the largest of a number within each span of steps. NaN counts as infinite."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerHistory:
+    """Each quantity over the spans; `None` where the layer has no such value."""
+
+    name: str
+    source: Source | None
+    activation_rms: Extremes | None
+    delta_rms: Extremes | None
+    gradient_rms: Extremes | None
+    weight_rms: Extremes | None
+    update_rms: Extremes | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A whole training, in a bounded number of spans of steps: up to that many steps, each is its own."""
+
+    optimizer: str
+    own: bool
+    steps: int
+    """That were taken."""
+    asked: int | None
+    every: int
+    ending: Ending
+    spans: tuple[int, ...]
+    """The first step of each."""
+    losses: Extremes
+    mean_losses: tuple[float, ...]
+    """Over the finite losses of each span; NaN where there is none."""
+    gradient_norms: Extremes
+    layers: tuple[LayerHistory, ...]
+    validation: tuple[ValidationRecord, ...] = ()
+    nonfinite_loss_at: int | None = None
+    """The first step whose loss is NaN or infinite."""
+    nonfinite_gradient_at: int | None = None
+    """The first measured step whose gradient is."""
+    batches_per_pass: int | None = None
+    """Different batches, where a pass over them ended."""
+    record_cut_off: bool = False
+    """The recording ended in the midst of a line, as a killed process leaves it."""
+
+    def span_of(self, place: int) -> tuple[int, int]:
+        """The first and the last step of a span."""
+        after = self.spans[place + 1] if place + 1 < len(self.spans) else self.steps
+        return self.spans[place], max(after - 1, self.spans[place])
+
+    @property
+    def one_batch(self) -> bool:
+        return self.batches_per_pass == 1

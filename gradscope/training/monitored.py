@@ -1,0 +1,196 @@
+"""A training that measures itself: compiled steps with the statistics of every layer inside.
+
+A step that would make a parameter NaN or infinite is not taken, nor any after it: the params stay where the
+cause can still be measured.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from gradscope.records import Ending, StepRecord, ValidationRecord
+from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.program import Inputs, Program
+from gradscope.training.layer_numbers import TAKEN, LayerNumbers
+from gradscope.training.optimizer import Leaves, StepRule
+from gradscope.training.stream import BatchStream
+
+AHEAD = 2
+"""Steps that are on their way while the numbers of an earlier one are read."""
+
+Tell = Callable[[StepRecord | ValidationRecord], None]
+
+
+@dataclass(frozen=True)
+class TrainingEnd:
+    """How far a training came."""
+
+    ending: Ending
+    steps: int
+    weights: Leaves
+    optimizer: Any
+    poisoned: Inputs | None = None
+    """Where a parameter would have become NaN or infinite: the inputs of that step."""
+
+
+@dataclass(frozen=True)
+class _OnItsWay:
+    step: int
+    others: list[Any]
+    loss: Any
+    vector: Any
+    """`None` where the layers were not measured."""
+    held: Any
+
+
+class MonitoredTraining:
+    """One run from some weights; `tell` is given each record as soon as it is known."""
+
+    def __init__(
+        self,
+        program: Program,
+        rule: StepRule,
+        numbers: LayerNumbers,
+        weights: list[Any],
+        tell: Tell,
+        *,
+        every: int = 1,
+        validation: list[Any] | None = None,
+        validate_every: int = 0,
+    ) -> None:
+        """`validation` are the arguments of the loss on the validation batch."""
+        self._program, self._rule, self._numbers, self._tell = program, rule, numbers, tell
+        self._every = every
+        self._validation, self._validate_every = validation, validate_every if validation is not None else 0
+        self._consts = list(program.body.consts)
+        # Copies, as the steps give their memory away.
+        self._weights = [jnp.array(weight) for weight in weights]
+        begun = rule.begun(self._weights)
+        fresh = partial(compile_program(rule.fresh, (self._weights,), runs=1), self._weights)
+        self._optimizer = fresh() if begun is None else jax.tree.map(jnp.array, begun)
+        self._held: Any = jnp.zeros((), bool)
+        self._gains = numbers.gains()
+        self._waiting: deque[_OnItsWay] = deque()
+        self._losses: list[float] = []
+        self._done = 0
+        self._poisoned: list[Any] | None = None
+        self._programs: dict[str, Compiled] = {}
+
+    def run(self, stream: BatchStream, steps: int) -> TrainingEnd:
+        """Ctrl-C ends it as `INTERRUPTED`. Raises what the optimizer and the data raise."""
+        ending = Ending.COMPLETE
+        try:
+            batches = iter(stream)
+            for step in range(steps):
+                self._validate(step, steps)
+                others = next(batches, None)
+                if others is None:
+                    ending = Ending.DATA_ENDED
+                    break
+                self._start(step, others, steps)
+                if not self._settled(AHEAD):
+                    break
+            if self._settled(0):
+                self._validate(self._done, steps, last=True)
+        except KeyboardInterrupt:
+            ending = Ending.INTERRUPTED
+            self._settled(0)
+        poisoned = None if self._poisoned is None else Inputs(self._weights, self._poisoned)
+        if poisoned is not None:
+            ending = Ending.NOT_FINITE
+        return TrainingEnd(ending, self._done, self._weights, self._optimizer, poisoned)
+
+    def _start(self, step: int, others: list[Any], steps: int) -> None:
+        given = self._weights, self._optimizer, self._held, others, self._consts
+        if step % self._every:
+            run = self._compiled("plain", self._plain, given, steps, others)
+            found = run.start(*given)
+            vector = None
+        else:
+            run = self._compiled("measured", self._measured, (*given, self._gains), steps, others)
+            *found, vector = run.start(*given, self._gains)
+        self._weights, self._optimizer, self._held, loss = found
+        self._waiting.append(_OnItsWay(step, others, loss, vector, self._held))
+
+    def _settled(self, left: int) -> bool:
+        """Read all but the last `left` steps; False once a step was held back."""
+        while len(self._waiting) > left and self._poisoned is None:
+            seen = self._waiting.popleft()
+            loss, vector, held = jax.device_get((seen.loss, seen.vector, seen.held))
+            self._losses.append(float(loss))
+            self._done = seen.step + 1
+            if vector is not None:
+                norm, values, moved = self._numbers.read(vector)
+                self._gains = self._numbers.gains() if moved else self._gains
+                self._tell(StepRecord(seen.step, tuple(self._losses), norm, values))
+                self._losses.clear()
+            if held:
+                self._poisoned = seen.others
+        return self._poisoned is None
+
+    def _validate(self, step: int, steps: int, *, last: bool = False) -> None:
+        due = self._validate_every and (last or step % self._validate_every == 0)
+        if not due or not self._settled(0):
+            return
+        given = self._weights, self._validation, self._consts
+        if "validation" not in self._programs:
+            runs = steps // self._validate_every + 2
+            self._programs["validation"] = compile_program(self._program.loss, given, runs=runs)
+        self._tell(ValidationRecord(step, float(self._programs["validation"](*given))))
+
+    def _compiled(self, name: str, function: Any, given: Any, steps: int, others: list[Any]) -> Compiled:
+        if name not in self._programs:
+            plain = partial(self._program.differentiate_plain, Inputs(self._weights, others))
+            self._programs[name] = compile_program(function, given, runs=steps, donate=(0, 1), plain=plain)
+        return self._programs[name]
+
+    def _measured(
+        self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array], gains: Any
+    ) -> tuple[Leaves, Any, Array, Array, Array]:
+        """Traceable: weights, the optimizer's state and whether it is held, after the step; the loss before
+        it, and the vector of its numbers."""
+        site_gains, leaf_gains = gains
+
+        def tapped(weights: Leaves, sinks: Any) -> Any:
+            return self._program.tapped(weights, sinks, site_gains, others, consts, TAKEN)
+
+        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
+        (loss, forward), (gradients, delta) = both(weights, self._program.sinks(TAKEN))
+        new, state, held = self._advanced(weights, state, held, loss, gradients)
+        changes = [after - before for after, before in zip(new, weights, strict=True)]
+        vector = self._numbers.taken(forward, delta, (gradients, new, changes), leaf_gains)
+        return new, state, held, loss, vector
+
+    def _plain(
+        self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array]
+    ) -> tuple[Leaves, Any, Array, Array]:
+        """Traceable: as `_measured`, with nothing measured but the loss."""
+        loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
+        return (*self._advanced(weights, state, held, loss, gradients), loss)
+
+    def _advanced(
+        self, weights: Leaves, state: Any, held: Array, loss: Array, gradients: Leaves
+    ) -> tuple[Leaves, Any, Array]:
+        updates, after = self._rule(weights, gradients, state, loss)
+        new = [
+            (weight + update).astype(weight.dtype) for weight, update in zip(weights, updates, strict=True)
+        ]
+        finite = jnp.stack([jnp.isfinite(jnp.sum(jnp.square(_widened(each)))) for each in new])
+        held = held | ~jnp.all(finite)
+
+        def chosen(old: Any, new: Any) -> Any:
+            return jnp.where(held, old, new)
+
+        return jax.tree.map(chosen, weights, new), jax.tree.map(chosen, state, after), held
+
+
+def _widened(weight: Array) -> Array:
+    return weight.astype(jnp.promote_types(weight.dtype, jnp.float32))

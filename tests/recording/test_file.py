@@ -1,0 +1,148 @@
+"""The file of a recording: append-only, readable to its last whole line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gradscope.errors import GradscopeError
+from gradscope.recording.file import Reader, Recording, is_recording, read
+from gradscope.records import Ending, ValidationRecord
+from tests.recording.made import heading, step
+
+
+def written(path: Path, steps: int = 5) -> Path:
+    with Recording(str(path), heading(asked=steps)) as recording:
+        for number in range(steps):
+            recording.add(step(number, loss=1.0 / (number + 1)))
+        recording.add_validation(ValidationRecord(steps, 0.5))
+        recording.end(Ending.COMPLETE, batches_per_pass=3)
+    return path
+
+
+def test_what_is_recorded_is_read(tmp_path: Path) -> None:
+    about, found = read(str(written(tmp_path / "run.jsonl")))
+    assert about == heading(asked=5)
+    assert (found.steps, found.ending, found.batches_per_pass) == (5, Ending.COMPLETE, 3)
+    assert found.losses.low == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5], rel=1e-5)
+    assert found.validation == (ValidationRecord(5, 0.5),)
+
+
+def test_numbers_that_are_not_finite_survive(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with Recording(str(path), heading()) as recording:
+        recording.add(step(0, loss=math.nan, norm=math.inf, delta_rms=(math.inf, math.nan)))
+    _, found = read(str(path))
+    assert (found.nonfinite_loss_at, found.nonfinite_gradient_at) == (0, 0)
+    assert found.layers[0].delta_rms is not None
+    assert found.layers[1].delta_rms is None
+
+
+def test_it_is_read_to_its_last_whole_line_wherever_it_is_cut(tmp_path: Path) -> None:
+    data = written(tmp_path / "run.jsonl", steps=3).read_bytes()
+    ends = [place + 1 for place, byte in enumerate(data) if byte == ord("\n")]
+    for cut in range(ends[1], len(data)):
+        path = tmp_path / "cut.jsonl"
+        path.write_bytes(data[:cut])
+        whole = sum(end <= cut for end in ends)
+        _, found = read(str(path))
+        assert found.steps == min(whole - 1, 3)
+        assert found.record_cut_off == (cut not in ends)
+        assert found.ending is Ending.RUNNING
+
+
+def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    recording = Recording(str(path), heading())
+    reader = Reader(str(path))
+    assert reader.more()
+    assert reader.history().steps == 0
+    recording.add(step(0))
+    with path.open("ab") as out:
+        out.write(b'{"step":1,')
+    assert reader.more()
+    assert reader.history().steps == 1
+    assert reader.cut_off
+    assert not reader.more()
+    recording.close()
+
+
+def test_a_recording_is_not_written_over(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl")
+    before = path.read_bytes()
+    with pytest.raises(GradscopeError, match="exists already"):
+        Recording(str(path), heading())
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "It is empty"),
+        ("no json\n", "Line 1 cannot be read"),
+        ("[1]\n", "it is no object"),
+        ('{"a": 1}\n', "it has no"),
+        ('{"gradscope-recording": 99}\n', "has format 99"),
+        ("x" * 100, "first line is not whole"),
+    ],
+)
+def test_another_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(text)
+    with pytest.raises(GradscopeError, match=said):
+        read(str(path))
+    with pytest.raises(GradscopeError):
+        read(str(tmp_path / "missing.jsonl"))
+
+
+def test_a_record_of_another_model_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "run.jsonl")
+    lines = path.read_text().splitlines()
+    one = json.loads(lines[2])
+    one["values"] = [row[:1] for row in one["values"]]
+    lines[2] = json.dumps(one)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(GradscopeError, match=r"Line 3 .* not those of the layers"):
+        read(str(path))
+
+
+def test_a_heading_without_a_step_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    Recording(str(path), heading()).close()
+    with pytest.raises(GradscopeError, match="holds no step"):
+        read(str(path))
+    assert is_recording(str(path))
+
+
+WRITER = """
+import sys
+from gradscope.recording.file import Recording
+from tests.recording.made import heading, step
+with Recording(sys.argv[1], heading()) as recording:
+    for number in range(10**9):
+        recording.add(step(number, loss=float(number)))
+"""
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("number", range(50))
+def test_a_killed_process_loses_at_most_its_last_record(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
+    while not path.exists() or path.stat().st_size < 2_000:
+        time.sleep(0.005)
+    time.sleep(0.0007 * number)
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    lines = path.read_bytes().count(b"\n")
+    _, found = read(str(path))
+    assert found.steps == lines - 1 > 0
+    assert os.stat(path).st_size > 0

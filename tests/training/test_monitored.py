@@ -1,0 +1,258 @@
+"""The monitored training against a plain loop of `jax.value_and_grad` and optax, in float32 and NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import Array
+
+from gradscope.load.problem import Problem
+from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.records import Ending, StepRecord, ValidationRecord
+from gradscope.records.history import QUANTITIES
+from gradscope.records.progress import silent
+from gradscope.runs.preparing import prepare
+from gradscope.training.layer_numbers import LayerNumbers
+from gradscope.training.monitored import MonitoredTraining, TrainingEnd
+from gradscope.training.optimizer import StepRule
+from gradscope.training.stream import BatchStream
+
+Records = list[StepRecord | ValidationRecord]
+
+
+def monitored(
+    problem: Problem, steps: int, *, repeat: bool = False, **options: Any
+) -> tuple[Records, TrainingEnd, tuple[str, ...]]:
+    problem = problem.for_training()
+    prepared = prepare(problem, progress=silent)
+    weights = prepared.inputs[0].weights
+    found = weight_statistics(prepared.program, weights)
+    numbers = LayerNumbers(prepared.program, found, prepared.flow(prepared.inputs[0]))
+    records: Records = []
+    rule = StepRule.of(problem, prepared.tracer)
+    training = MonitoredTraining(prepared.program, rule, numbers, weights, records.append, **options)
+    stream = BatchStream(problem, prepared.tracer, prepared.batches, prepared.rest, repeat=repeat)
+    end = training.run(stream, steps)
+    return records, end, tuple(layer.name for layer in numbers.about)
+
+
+def steps_of(records: Records) -> list[StepRecord]:
+    return [record for record in records if isinstance(record, StepRecord)]
+
+
+def of(record: StepRecord, quantity: str) -> tuple[float, ...]:
+    return record.values[QUANTITIES.index(quantity)]
+
+
+def rms(value: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(np.asarray(value, np.float64)))))
+
+
+def mlp(dtype: Any = np.float32) -> Any:
+    draw = np.random.default_rng(0)
+    return {
+        "first": {"w": (draw.normal(size=(6, 8)) / 3).astype(dtype), "b": np.full(8, 0.5, dtype)},
+        "last": {"w": (draw.normal(size=(8, 2)) / 3).astype(dtype), "b": np.zeros(2, dtype)},
+    }
+
+
+def outputs(params: Any, x: Any) -> tuple[Array, Array]:
+    hidden = x @ params["first"]["w"] + params["first"]["b"]
+    return hidden, jnp.tanh(hidden) @ params["last"]["w"] + params["last"]["b"]
+
+
+def mlp_loss(params: Any, batch: Any) -> Array:
+    return jnp.mean((outputs(params, batch["x"])[1] - batch["y"]) ** 2)
+
+
+def batches(count: int = 3, dtype: Any = np.float32) -> Iterator[Any]:
+    draw = np.random.default_rng(1)
+    for _ in range(count):
+        x = draw.normal(size=(16, 6)).astype(dtype)
+        yield {"x": x, "y": np.sin(x[:, :2])}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-22])
+def test_every_number_is_that_of_a_plain_loop(scale: float) -> None:
+    """At 1e-22 the squares of every gradient and δ leave the range of float32."""
+
+    def loss_fn(params: Any, batch: Any) -> Array:
+        return scale * mlp_loss(params, batch)
+
+    optimizer = optax.chain(optax.scale(1 / scale), optax.adam(0.05))
+    records, end, names = monitored(Problem(loss_fn, mlp(), batches=batches, optimizer=optimizer), 12)
+    assert (end.ending, end.steps, names) == (Ending.COMPLETE, 12, ("first", "last"))
+    params = jax.tree.map(jnp.asarray, mlp())
+    state, given = optimizer.init(params), list(batches())
+
+    def deltas(params: Any, batch: Any) -> Any:
+        def tail(shift: Any) -> Array:
+            hidden = batch["x"] @ params["first"]["w"] + params["first"]["b"] + shift[0]
+            out = jnp.tanh(hidden) @ params["last"]["w"] + params["last"]["b"] + shift[1]
+            return scale * jnp.mean((out - batch["y"]) ** 2)
+
+        return jax.grad(tail)([jnp.zeros((16, 8)), jnp.zeros((16, 2))])
+
+    for step, record in enumerate(steps_of(records)):
+        batch = given[step % 3]
+        loss, gradients = jax.value_and_grad(loss_fn)(params, batch)
+        updates, state = optimizer.update(gradients, state, params)
+        after = optax.apply_updates(params, updates)
+        assert record.step == step
+        assert record.losses == pytest.approx([float(loss)], rel=1e-5)
+        squares = sum(np.sum(np.square(np.asarray(g, np.float64))) for g in jax.tree.leaves(gradients))
+        assert record.gradient_norm == pytest.approx(float(np.sqrt(squares)), rel=1e-4)
+        expected = {
+            "activation_rms": [rms(value) for value in outputs(params, batch["x"])],
+            "delta_rms": [rms(value) for value in deltas(params, batch)],
+            "gradient_rms": [rms(gradients[name]["w"]) for name in names],
+            "weight_rms": [rms(after[name]["w"]) for name in names],
+            "update_rms": [rms(after[name]["w"] - params[name]["w"]) for name in names],
+        }
+        for quantity, truth in expected.items():
+            assert of(record, quantity) == pytest.approx(truth, rel=2e-4), (step, quantity)
+        params = after
+    for weight, leaf in zip(end.weights, jax.tree.leaves(params), strict=True):
+        np.testing.assert_allclose(weight, leaf, rtol=1e-3, atol=1e-5)
+
+
+def test_the_layers_of_a_scanned_stack_and_its_steps_are_apart() -> None:
+    draw = np.random.default_rng(0)
+    params = {"layers": {"w": (draw.normal(size=(3, 5, 5)) / 2).astype(np.float32)}}
+
+    def loss_fn(params: Any, x: Any) -> Array:
+        out, _ = jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, params["layers"]["w"])
+        return jnp.mean(out**2)
+
+    x = draw.normal(size=(4, 5)).astype(np.float32)
+    records, _, names = monitored(Problem(loss_fn, params, x, optimizer=optax.sgd(0.1)), 2)
+    gradient = jax.grad(loss_fn)(params, x)["layers"]["w"]
+    assert names == ("layers[0]", "layers[1]", "layers[2]")
+    first = steps_of(records)[0]
+    assert of(first, "gradient_rms") == pytest.approx([rms(each) for each in gradient], rel=1e-5)
+    assert of(first, "update_rms") == pytest.approx([rms(0.1 * each) for each in gradient], rel=1e-3)
+    values, h = [], x
+    for w in params["layers"]["w"]:
+        values.append(rms(h @ w))
+        h = np.tanh(h @ w)
+    assert of(first, "activation_rms") == pytest.approx(values, rel=1e-5)
+
+
+def test_a_branch_that_is_not_taken_has_no_value() -> None:
+    def loss_fn(params: Any, batch: Any) -> Array:
+        taken, x = batch
+        out = jax.lax.cond(taken, lambda v: v @ params["a"]["w"], lambda v: v @ params["b"]["w"], x)
+        return jnp.mean(out**2)
+
+    params = {"a": {"w": np.ones((2, 2), np.float32)}, "b": {"w": np.ones((2, 2), np.float32)}}
+    given = [(np.bool_(True), np.ones((3, 2), np.float32)), (np.bool_(False), np.ones((3, 2), np.float32))]
+    records, _, names = monitored(Problem(loss_fn, params, batches=given, optimizer=optax.sgd(0.0)), 4)
+    for record in steps_of(records):
+        other = record.step % 2
+        values = of(record, "activation_rms")
+        assert values[names.index("ab"[other])] == 2.0
+        assert math.isnan(values[names.index("ba"[other])])
+
+
+def test_between_measured_steps_only_the_loss_is_known() -> None:
+    problem = Problem(mlp_loss, mlp(), batches=batches, optimizer=optax.adam(0.01))
+    all_steps = steps_of(monitored(problem, 7)[0])
+    some = steps_of(monitored(problem, 7, every=3)[0])
+    assert [record.step for record in some] == [0, 3, 6]
+    assert [len(record.losses) for record in some] == [1, 3, 3]
+    told = [loss for record in some for loss in record.losses]
+    assert told == pytest.approx([record.losses[0] for record in all_steps], rel=1e-5)
+    assert some[1].values == pytest.approx(np.array(all_steps[3].values), rel=1e-3)
+
+
+def test_a_step_that_poisons_the_params_is_not_taken() -> None:
+    def loss_fn(params: Any, x: Any) -> Array:
+        return jnp.mean(jnp.sqrt(params["w"]) * x)
+
+    optimizer = optax.sgd(0.3)
+    params = {"w": np.array([0.4, 1.0], np.float32)}
+    records, end, _ = monitored(Problem(loss_fn, params, np.ones(2, np.float32), optimizer=optimizer), 50)
+    w = jnp.asarray(params["w"])
+    taken = 0
+    while np.isfinite(np.asarray(w - 0.3 * jax.grad(lambda v: jnp.mean(jnp.sqrt(v)))(w))).all():
+        w = w - 0.3 * jax.grad(lambda v: jnp.mean(jnp.sqrt(v)))(w)
+        taken += 1
+    assert end.ending is Ending.NOT_FINITE
+    assert end.steps == taken + 1
+    assert steps_of(records)[-1].step == taken
+    assert end.poisoned is not None
+    np.testing.assert_allclose(end.poisoned.weights[0], w, rtol=1e-5)
+
+
+def test_a_bad_gradient_that_the_optimizer_drops_is_not_the_end() -> None:
+    def loss_fn(params: Any, x: Any) -> Array:
+        return jnp.mean(params["w"] * x)
+
+    given = [np.array([1.0, np.nan if place == 1 else 1.0], np.float32) for place in range(3)]
+    optimizer = optax.apply_if_finite(optax.sgd(0.1), 5)
+    problem = Problem(loss_fn, {"w": np.ones(2, np.float32)}, batches=given, optimizer=optimizer)
+    records, end, _ = monitored(problem, 6)
+    assert end.ending is Ending.COMPLETE
+    assert [math.isfinite(record.losses[0]) for record in steps_of(records)] == [True, False, True] * 2
+    assert of(steps_of(records)[1], "gradient_rms") == (math.inf,)
+
+
+def test_an_iterator_ends_and_is_gone_through_again_only_when_asked() -> None:
+    def problem() -> Problem:
+        return Problem(mlp_loss, mlp(), batches=batches(4), optimizer=optax.sgd(0.01))
+
+    assert monitored(problem(), 10)[1].ending is Ending.DATA_ENDED
+    assert monitored(problem(), 10)[1].steps == 4
+    assert monitored(problem(), 10, repeat=True)[1].ending is Ending.COMPLETE
+
+
+def test_no_batch_of_an_iterator_is_held() -> None:
+    held: list[Callable[[], Any]] = []
+
+    class Arrays(np.ndarray[Any, Any]):
+        pass
+
+    def endless() -> Iterator[Any]:
+        import weakref
+
+        while True:
+            batch = np.ones(2, np.float32).view(Arrays)
+            held.append(weakref.ref(batch))
+            yield batch
+
+    def loss_fn(params: Any, x: Any) -> Array:
+        return jnp.mean(params["w"] * x)
+
+    problem = Problem(loss_fn, {"w": np.ones(2, np.float32)}, batches=endless(), optimizer=optax.sgd(0.1))
+    assert monitored(problem, 40)[1].ending is Ending.COMPLETE
+    assert sum(one() is not None for one in held) < 12
+
+
+def test_the_validation_batch_is_looked_at_between_steps() -> None:
+    given = list(batches(2))
+    problem = Problem(mlp_loss, mlp(), given[0], optimizer=optax.sgd(0.1))
+    key = problem.key()
+    records, end, _ = monitored(problem, 4, validation=[*jax.tree.leaves(given[1]), key], validate_every=2)
+    found = [record for record in records if isinstance(record, ValidationRecord)]
+    assert [record.step for record in found] == [0, 2, 4]
+    assert found[0].loss == pytest.approx(float(mlp_loss(mlp(), given[1])), rel=1e-5)
+    params = jax.tree.unflatten(jax.tree.structure(mlp()), end.weights)
+    assert found[-1].loss == pytest.approx(float(mlp_loss(params, given[1])), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16])
+def test_what_rounding_leaves_of_an_update_is_what_is_recorded(dtype: Any) -> None:
+    def loss_fn(params: Any, batch: Any) -> Array:
+        return mlp_loss(params, batch).astype(jnp.float32)
+
+    problem = Problem(loss_fn, mlp(dtype), batches=lambda: batches(dtype=dtype), optimizer=optax.sgd(1e-6))
+    records, _, _ = monitored(problem, 2)
+    assert of(steps_of(records)[0], "update_rms")[0] == 0.0
+    assert of(steps_of(records)[0], "gradient_rms")[0] > 0.0
