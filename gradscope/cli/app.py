@@ -19,6 +19,7 @@ from gradscope.cli import (
     failure,
     find_lr,
     init,
+    monitor,
     report,
     rules,
     schema,
@@ -46,6 +47,7 @@ app = typer.Typer(
 for name, command, epilog in (
     ("check", check.check, check.EPILOG),
     ("compare-optimizers", compare_optimizers.compare_optimizers, compare_optimizers.EPILOG),
+    ("monitor", monitor.monitor, monitor.EPILOG),
     ("find-lr", find_lr.find_lr, find_lr.EPILOG),
     ("verify", verify.verify, verify.EPILOG),
     ("init", init.init, init.EPILOG),

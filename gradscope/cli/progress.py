@@ -1,19 +1,23 @@
-"""One line on stderr that says what is being done and for how long; gone when the result comes."""
+"""One line on stderr that says what is being done and for how long, and what is known below it; gone when the
+result comes."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
 from gradscope.cli import screen
+from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import glyphs_for
+from gradscope.report.terminal.lines import styled
 
 PATIENCE_S = 0.3
 """A shorter run shows nothing: a line that flashes is worse than none."""
@@ -37,6 +41,20 @@ class StageLine:
         self._lock = threading.Lock()
         self._over = False
         self._live: Live | None = None
+        self._below: list[Text] = []
+
+    @property
+    def visible(self) -> bool:
+        return self._live is not None
+
+    @property
+    def view(self) -> View:
+        """What fits below the line."""
+        return screen.view(sys.stderr)
+
+    def below(self, lines: Iterable[Line]) -> None:
+        """Show these lines until others come."""
+        self._below = [styled(line) for line in lines][: max(self._console.height - 2, 1)]
 
     def __call__(self, stage: str) -> None:
         self._stage = self._glyphs.text(stage)
@@ -64,7 +82,7 @@ class StageLine:
                 )
                 self._live.start()
 
-    def _line(self) -> Spinner:
+    def _line(self) -> Group:
         elapsed = time.monotonic() - self._began
         self._spinner.update(text=Text.assemble(self._stage, (f"  {elapsed:.0f} s", "dim")))
-        return self._spinner
+        return Group(self._spinner, *self._below)

@@ -9,14 +9,24 @@ import typer
 from gradscope.cli.delivery import Delivery, rendering_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.options import examples, fail_on_option, policy
-from gradscope.records import Policy
+from gradscope.recording.file import is_recording
+from gradscope.records import Policy, Suite
+from gradscope.runs.monitor import judged_recording
 from gradscope.serialization import suite_json
 
-EPILOG = examples("gradscope report run.json --all", "gradscope report run.json --fail-on warning")
+EPILOG = examples(
+    "gradscope report run.json --all",
+    "gradscope report run.json --fail-on warning",
+    "gradscope report run.jsonl --report html=run.html",
+)
 
 Run = Annotated[
     str,
-    typer.Argument(metavar="RUN.json", help="A run that was saved with --save.", show_default=False),
+    typer.Argument(
+        metavar="RUN.json",
+        help="A run that was saved with --save, or a recording that monitor wrote.",
+        show_default=False,
+    ),
 ]
 
 
@@ -26,9 +36,9 @@ FailOn = Annotated[str | None, fail_on_option("the policy of the saved run")]
 
 @with_options(delivery=rendering_options)
 def report(run: Run, delivery: Delivery, fail_on: FailOn = None) -> None:
-    """Show a saved run in any format, and exit with the code of its findings; no model is run."""
+    """Show a saved run or a recording in any format, and exit with its code; no model is run."""
     delivery.prepare(run)
-    saved = suite_json.load(run, Policy())
+    saved = Suite.of(judged_recording(run)) if is_recording(run) else suite_json.load(run, Policy())
     # A run may hold findings of rules that this gradscope does not have.
     known = [finding.rule for report in saved.reports for finding in report.findings]
     if fail_on is not None:

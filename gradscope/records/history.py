@@ -47,6 +47,10 @@ class Heading:
     """The layers are measured at each step whose number this divides."""
     quantities: tuple[str, ...] = QUANTITIES
     """Those that are measured: a recorder in an optimizer sees neither activations nor δ."""
+    gradscope: str = ""
+    jax: str = ""
+    """The versions that recorded it."""
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,24 @@ class CheckOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """How a training is watched, and which rules judge it."""
+
+    steps: int = 200
+    every: int | None = None
+    """The layers are measured at every so many steps; `None`: so that at most 1,000 steps are measured."""
+    validate_every: int | None = None
+    """Steps between two looks at the validation batch; `None`: twenty in all."""
+    repeat: bool = False
+    """Go through the batches of an iterator again after its end."""
+    record: str | None = None
+    """A new file to which every record is appended."""
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One target of a run with all that is asked of it."""
 

@@ -17,7 +17,7 @@ from gradscope.records import Reference, Report, Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import get
-from gradscope.runs.common import tool
+from gradscope.runs.common import names, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def check_loss(
     options = CheckOptions(
         batches=count,
         seeds=seeds,
-        select=_names(select),
-        ignore=_names(ignore),
+        select=names(select),
+        ignore=names(ignore),
         limits=limits or {},
         verified=verified,
         steps=steps,
@@ -166,7 +166,3 @@ def check_loss(
     )
     with programs_kept():
         return check_problem(problem, options, target=problem.name)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -99,11 +99,11 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
-        later=partial(_afterwards, prepared, found.weights) if found is not None and wakes else None,
+        later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
 
 
-def _afterwards(prepared: Prepared, weights: list[Any]) -> Measurement:
+def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
     """The flow of the gradient at other weights, and nothing else."""
     inputs = [replace(each, weights=weights) for each in prepared.inputs]
     found = weight_statistics(prepared.program, weights)

@@ -24,7 +24,7 @@ def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     except TooLarge as reason:
         raise _no_steps(f"{str(reason).capitalize()}.") from None
     except Exception as error:  # an optimizer may ask for anything
-        raise _no_steps(f"{_first_line(error)}.") from error
+        raise _no_steps(f"{first_line(error)}.") from error
     name = StepRule.of(prepared.problem, prepared.tracer).name
     note = (
         f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
@@ -47,7 +47,7 @@ def _no_steps(why: str) -> GradscopeError:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Of what the optimizer raised, which an error of ours may be wrapped around."""
     inner = error.__cause__ if isinstance(error, GradscopeError) and error.__cause__ else error
     return headline(inner)
@@ -73,5 +73,5 @@ def trained(
     except TooLarge as reason:
         return None, (Skipped("training", str(reason)),)
     except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
-        return None, (Skipped("training", f"the optimizer could not make a step ({_first_line(error)})"),)
+        return None, (Skipped("training", f"the optimizer could not make a step ({first_line(error)})"),)
     return found, found.skipped

@@ -37,13 +37,14 @@ class TrainingEnd:
     steps: int
     weights: Leaves
     optimizer: Any
-    poisoned: Inputs | None = None
-    """Where a parameter would have become NaN or infinite: the inputs of that step."""
+    poisoned: tuple[Any, Inputs] | None = None
+    """Where a parameter would have become NaN or infinite: the batch of that step, and its inputs."""
 
 
 @dataclass(frozen=True)
 class _OnItsWay:
     step: int
+    batch: Any
     others: list[Any]
     loss: Any
     vector: Any
@@ -63,13 +64,13 @@ class MonitoredTraining:
         tell: Tell,
         *,
         every: int = 1,
-        validation: list[Any] | None = None,
+        validation: tuple[Program, list[Any]] | None = None,
         validate_every: int = 0,
     ) -> None:
-        """`validation` are the arguments of the loss on the validation batch."""
+        """`validation` is the loss at the shapes of the validation batch, and its arguments."""
         self._program, self._rule, self._numbers, self._tell = program, rule, numbers, tell
         self._every = every
-        self._validation, self._validate_every = validation, validate_every if validation is not None else 0
+        self._validation, self._validate_every = validation, max(validate_every, 1)
         self._consts = list(program.body.consts)
         # Copies, as the steps give their memory away.
         self._weights = [jnp.array(weight) for weight in weights]
@@ -81,7 +82,7 @@ class MonitoredTraining:
         self._waiting: deque[_OnItsWay] = deque()
         self._losses: list[float] = []
         self._done = 0
-        self._poisoned: list[Any] | None = None
+        self._poisoned: _OnItsWay | None = None
         self._programs: dict[str, Compiled] = {}
 
     def run(self, stream: BatchStream, steps: int) -> TrainingEnd:
@@ -91,11 +92,11 @@ class MonitoredTraining:
             batches = iter(stream)
             for step in range(steps):
                 self._validate(step, steps)
-                others = next(batches, None)
-                if others is None:
+                given = next(batches, None)
+                if given is None:
                     ending = Ending.DATA_ENDED
                     break
-                self._start(step, others, steps)
+                self._start(step, *given, steps)
                 if not self._settled(AHEAD):
                     break
             if self._settled(0):
@@ -103,12 +104,12 @@ class MonitoredTraining:
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
             self._settled(0)
-        poisoned = None if self._poisoned is None else Inputs(self._weights, self._poisoned)
-        if poisoned is not None:
-            ending = Ending.NOT_FINITE
+        bad, poisoned = self._poisoned, None
+        if bad is not None:
+            ending, poisoned = Ending.NOT_FINITE, (bad.batch, Inputs(self._weights, bad.others))
         return TrainingEnd(ending, self._done, self._weights, self._optimizer, poisoned)
 
-    def _start(self, step: int, others: list[Any], steps: int) -> None:
+    def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         given = self._weights, self._optimizer, self._held, others, self._consts
         if step % self._every:
             run = self._compiled("plain", self._plain, given, steps, others)
@@ -118,7 +119,7 @@ class MonitoredTraining:
             run = self._compiled("measured", self._measured, (*given, self._gains), steps, others)
             *found, vector = run.start(*given, self._gains)
         self._weights, self._optimizer, self._held, loss = found
-        self._waiting.append(_OnItsWay(step, others, loss, vector, self._held))
+        self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._held))
 
     def _settled(self, left: int) -> bool:
         """Read all but the last `left` steps; False once a step was held back."""
@@ -133,17 +134,19 @@ class MonitoredTraining:
                 self._tell(StepRecord(seen.step, tuple(self._losses), norm, values))
                 self._losses.clear()
             if held:
-                self._poisoned = seen.others
+                self._poisoned = seen
         return self._poisoned is None
 
     def _validate(self, step: int, steps: int, *, last: bool = False) -> None:
-        due = self._validate_every and (last or step % self._validate_every == 0)
-        if not due or not self._settled(0):
+        if self._validation is None or not (last or step % self._validate_every == 0):
             return
-        given = self._weights, self._validation, self._consts
+        if not self._settled(0):
+            return
+        program, others = self._validation
+        given = self._weights, others, list(program.body.consts)
         if "validation" not in self._programs:
             runs = steps // self._validate_every + 2
-            self._programs["validation"] = compile_program(self._program.loss, given, runs=runs)
+            self._programs["validation"] = compile_program(program.loss, given, runs=runs)
         self._tell(ValidationRecord(step, float(self._programs["validation"](*given))))
 
     def _compiled(self, name: str, function: Any, given: Any, steps: int, others: list[Any]) -> Compiled:
@@ -164,21 +167,23 @@ class MonitoredTraining:
 
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self._program.sinks(TAKEN))
-        new, state, held = self._advanced(weights, state, held, loss, gradients)
-        changes = [after - before for after, before in zip(new, weights, strict=True)]
-        vector = self._numbers.taken(forward, delta, (gradients, new, changes), leaf_gains)
-        return new, state, held, loss, vector
+        after, state, held, wanted = self._advanced(weights, state, held, loss, gradients)
+        changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
+        vector = self._numbers.taken(forward, delta, (gradients, wanted, changes), leaf_gains)
+        return after, state, held, loss, vector
 
     def _plain(
         self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array]
     ) -> tuple[Leaves, Any, Array, Array]:
         """Traceable: as `_measured`, with nothing measured but the loss."""
         loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
-        return (*self._advanced(weights, state, held, loss, gradients), loss)
+        after, state, held, _ = self._advanced(weights, state, held, loss, gradients)
+        return after, state, held, loss
 
     def _advanced(
         self, weights: Leaves, state: Any, held: Array, loss: Array, gradients: Leaves
-    ) -> tuple[Leaves, Any, Array]:
+    ) -> tuple[Leaves, Any, Array, Leaves]:
+        """The last are the weights that the optimizer asks for, also where they are held back."""
         updates, after = self._rule(weights, gradients, state, loss)
         new = [
             (weight + update).astype(weight.dtype) for weight, update in zip(weights, updates, strict=True)
@@ -189,7 +194,7 @@ class MonitoredTraining:
         def chosen(old: Any, new: Any) -> Any:
             return jnp.where(held, old, new)
 
-        return jax.tree.map(chosen, weights, new), jax.tree.map(chosen, state, after), held
+        return jax.tree.map(chosen, weights, new), jax.tree.map(chosen, state, after), held, new
 
 
 def _widened(weight: Array) -> Array:

@@ -17,7 +17,7 @@ MOST_OTHER_FORMS = 1000
 
 
 class BatchStream:
-    """The arguments of the loss at each step, but for its weights; after the last batch the first follows."""
+    """What each step is given besides the weights; after the last batch the first follows."""
 
     def __init__(
         self, problem: Problem, tracer: Tracer, drawn: Sequence[Any], rest: Iterator[Any], *, repeat: bool
@@ -34,7 +34,8 @@ class BatchStream:
         self.batches_per_pass: int | None = None
         """Once a pass has ended."""
 
-    def __iter__(self) -> Iterator[list[Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, list[Any]]]:
+        """The batch, and the arguments."""
         step = waited = 0
         for number in itertools.count():
             before = step
@@ -45,7 +46,7 @@ class BatchStream:
                         return
                     continue
                 waited = 0
-                yield self._tracer.inputs(batch, step, self._key).others
+                yield batch, self._tracer.inputs(batch, step, self._key).others
                 step += 1
             if step == before:
                 return

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
+from rich.text import Text
 
 from gradscope.report.shared.base import Line, Span, View
 
@@ -35,6 +36,11 @@ def print_lines(lines: Iterable[Line], out: TextIO, color: bool) -> None:
         spans = _without_trailing_blanks(line)
         out.write("".join(_style(style).render(text) if color and style else text for text, style in spans))
         out.write("\n")
+
+
+def styled(line: Line) -> Text:
+    """The same line for Rich, which draws what is wiped again."""
+    return Text.assemble(*((text, STYLES.get(style, "")) for text, style in line), no_wrap=True)
 
 
 def _without_trailing_blanks(line: Line) -> Line:

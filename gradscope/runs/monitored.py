@@ -1,0 +1,201 @@
+"""A prepared problem is trained for many steps, watched, and judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.recording.file import Recording
+from gradscope.recording.thinning import Thinned
+from gradscope.records import (
+    Ending,
+    Finding,
+    Heading,
+    History,
+    Measurement,
+    Report,
+    Skipped,
+    StepRecord,
+    Timing,
+    ValidationRecord,
+)
+from gradscope.records.options import MonitorOptions
+from gradscope.records.progress import Progress
+from gradscope.rules import Parts, judge, judging, left_out
+from gradscope.runs.common import tool
+from gradscope.runs.excerpts import excerpts
+from gradscope.runs.measuring import measure, measured_at
+from gradscope.runs.preparing import Prepared, prepare
+from gradscope.runs.stepping import first_line
+from gradscope.trace.program import Inputs, Tracer
+from gradscope.training.batches import form_of
+from gradscope.training.layer_numbers import LayerNumbers
+from gradscope.training.monitored import MonitoredTraining, TrainingEnd
+from gradscope.training.optimizer import StepRule
+from gradscope.training.stream import BatchStream
+
+MOST_MEASURED = 1000
+"""Steps whose layers are measured, where `every` is not given."""
+VALIDATIONS = 20
+
+Watch = Callable[[Thinned], None]
+"""Called after each record with the history so far."""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    history: History
+    end: TrainingEnd
+    skipped: tuple[Skipped, ...]
+
+
+def monitor_problem(
+    problem: Problem,
+    options: MonitorOptions,
+    *,
+    target: str,
+    load_s: float = 0.0,
+    watch: Watch | None = None,
+    progress: Progress,
+) -> Report:
+    """Train a problem that is at hand, and judge what was seen. Raises `GradscopeError` where it cannot be
+    trained; a loss that is not finite before the first step is a finding, with where it was born."""
+    prepared = prepare(problem.for_training(), progress=progress)
+    begun = measure(prepared, 0, progress)
+    timing = Timing(load_s, run_s=begun.run_s).plus(prepared.timing)
+    flow, history, skipped, notes = begun.measurement, None, begun.skipped, prepared.notes
+    later: tuple[Finding, ...] = ()
+    start = time.perf_counter()
+    if flow.nonfinite_values:
+        reason = "the first step is not finite"
+        skipped = (*skipped, Skipped("training", reason))
+        findings, unjudged = _judged(Parts(flow), options)
+    else:
+        trained = _trained(prepared, options, target, watch, progress)
+        history, end = trained.history, trained.end
+        skipped = (*skipped, *trained.skipped)
+        progress("measuring after the steps")
+        if end.poisoned is not None:
+            flow = _where_it_broke(prepared, end.poisoned, progress)
+            notes = (*notes, f"The layers are those of step {end.steps - 1}, which was not taken.")
+        findings, unjudged = _judged(Parts(flow, history=history), options)
+        if end.ending in (Ending.COMPLETE, Ending.DATA_ENDED):
+            at_end = measured_at(prepared, end.weights)
+            later = _new_at_the_end(at_end, findings, history, options)
+    parts = Parts(flow, history=history)
+    found = tuple(sorted((*findings, *later), key=lambda finding: finding.severity.rank))
+    return Report(
+        target,
+        tool(),
+        flow=flow,
+        history=history,
+        findings=found,
+        notes=notes,
+        skipped=(*skipped, *unjudged),
+        timing=timing.plus(Timing(train_s=time.perf_counter() - start)),
+        seeds=(problem.seed,),
+        rules=judging(parts, options.select, options.ignore, unjudged),
+        left_out=left_out(parts, options.select, options.ignore),
+        excerpts=excerpts(found),
+    )
+
+
+def _trained(
+    prepared: Prepared, options: MonitorOptions, target: str, watch: Watch | None, progress: Progress
+) -> _Trained:
+    problem, tracer, weights = prepared.problem, prepared.tracer, prepared.inputs[0].weights
+    program = prepared.program
+    rule = StepRule.of(problem, tracer)
+    numbers = LayerNumbers(program, weight_statistics(program, weights), prepared.flow(prepared.inputs[0]))
+    every = options.every or max(1, -(-options.steps // MOST_MEASURED))
+    made = tool()
+    heading = Heading(
+        target,
+        rule.name,
+        rule.own,
+        numbers.about,
+        asked=options.steps,
+        every=every,
+        gradscope=made.gradscope,
+        jax=made.jax,
+        backend=made.backend,
+    )
+    thinned = Thinned(heading)
+    with ExitStack() as stack:
+        recording = stack.enter_context(Recording(options.record, heading)) if options.record else None
+
+        def tell(record: StepRecord | ValidationRecord) -> None:
+            takers: list[Thinned | Recording] = [thinned] if recording is None else [thinned, recording]
+            for taker in takers:
+                taker.add(record) if isinstance(record, StepRecord) else taker.add_validation(record)
+            if watch is not None:
+                watch(thinned)
+
+        progress("compiling a step")
+        try:
+            training = MonitoredTraining(
+                program,
+                rule,
+                numbers,
+                weights,
+                tell,
+                every=every,
+                validation=_validation(problem, tracer, prepared),
+                validate_every=options.validate_every or max(1, options.steps // VALIDATIONS),
+            )
+            stream = BatchStream(problem, tracer, prepared.batches, prepared.rest, repeat=options.repeat)
+            end = training.run(stream, options.steps)
+        except GradscopeError:
+            raise
+        except Exception as error:  # an optimizer may ask for anything
+            raise GradscopeError(
+                "The problem could not be trained.",
+                why=f"{first_line(error)}.",
+                fix="Try `optax.sgd(0.01)` in its place: if that trains, look at how the optimizer is made.",
+                slug="unfit-optimizer",
+            ) from error
+        thinned.batches_per_pass = stream.batches_per_pass
+        thinned.steps = end.steps
+        if recording is not None:
+            recording.end(end.ending, stream.batches_per_pass)
+    return _Trained(thinned.history(end.ending), end, tuple(stream.passed_over()))
+
+
+def _validation(problem: Problem, tracer: Tracer, prepared: Prepared) -> tuple[Any, list[Any]] | None:
+    """The loss at the shapes of the validation batch, and its arguments."""
+    batch = problem.validation_batch
+    if batch is None:
+        return None
+    same = form_of(batch) == form_of(prepared.batches[0])
+    program = prepared.program if same else tracer.trace(batch)
+    return program, tracer.inputs(batch, 0, problem.key()).others
+
+
+def _where_it_broke(prepared: Prepared, poisoned: tuple[Any, Inputs], progress: Progress) -> Measurement:
+    """The flow pass, and the origin of what is not finite, at the step that was not taken."""
+    batch, inputs = poisoned
+    return measure(replace(prepared, batches=[batch], inputs=[inputs]), 0, progress).measurement
+
+
+def _judged(parts: Parts, options: MonitorOptions) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:
+    return judge(parts, select=options.select, ignore=options.ignore, limits=options.limits)
+
+
+def _new_at_the_end(
+    measured: Measurement, before: Iterable[Finding], history: History, options: MonitorOptions
+) -> tuple[Finding, ...]:
+    """What the gradients look like after the last step, where it is not what they looked like before."""
+    known = {(finding.rule, finding.layer) for finding in before}
+    judged, _ = _judged(Parts(measured), options)
+    when = f"After {history.steps} steps of {history.optimizer}: "
+    return tuple(
+        replace(finding, message=when + finding.message)
+        for finding in judged
+        if (finding.rule, finding.layer) not in known
+    )
