@@ -20,6 +20,8 @@ class Ending(StrEnum):
     DATA_ENDED = "data-ended"
     NOT_FINITE = "not-finite"
     """A parameter would have become NaN or infinite (or beyond 1e19): it stayed as before that step."""
+    LOSS_NOT_FINITE = "loss-not-finite"
+    """The loss was NaN or infinite at so many steps in a row that it was stopped."""
     INTERRUPTED = "interrupted"
     RUNNING = "running"
     """No end was recorded: the training goes on, or was killed."""

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradscope.records import Extremes, History
+from gradscope.records import Ending, Extremes, History
 from gradscope.rules.words import count
 
+BROKEN = ("non-finite", "diverging-loss", "non-finite-update")
+"""Rules whose finding accounts for whatever else a training shows."""
 PART = 5
-"""A level is the mean over this part of the run: its first fifth, its last fifth."""
+"""A level is the median over this part of the run: its first fifth, its last fifth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    mean: float
+    median: float
+    scatter: float
+    """Standard deviation of the values themselves, by their median deviation."""
     error: float
-    """Standard error, twice what independent values would have: neighbouring losses are not."""
+    """Standard error of the median, twice what independent values would have: neighbouring losses are not."""
+
+
+OF_NORMAL = 1.4826
+"""Standard deviation of normal values, in median absolute deviations."""
+OF_MEDIAN = 1.2533
+"""Standard error of their median, in those of their mean."""
 
 
 def level(values: Sequence[float]) -> Level:
+    """Of the finite ones; by medians, so that one wild loss does not move it."""
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2:
-        return Level(finite[0] if finite else math.nan, math.inf)
-    return Level(statistics.fmean(finite), 2 * statistics.stdev(finite) / len(finite) ** 0.5)
+        return Level(finite[0] if finite else math.nan, math.inf, math.inf)
+    middle = statistics.median(finite)
+    scatter = OF_NORMAL * statistics.median(abs(value - middle) for value in finite)
+    return Level(middle, scatter, 2 * OF_MEDIAN * scatter / len(finite) ** 0.5)
 
 
 def start_and_end(history: History) -> tuple[Level, Level]:
@@ -35,19 +48,41 @@ def start_and_end(history: History) -> tuple[Level, Level]:
     return level(losses[:size]), level(losses[-size:])
 
 
-def roughness(values: Sequence[float]) -> float:
-    """Median of the steps from one value to the next: how much noise there is, whatever the trend."""
-    steps = [abs(after - before) for before, after in zip(values, values[1:], strict=False)]
-    finite = [step for step in steps if math.isfinite(step)]
-    return statistics.median(finite) if finite else 0.0
-
-
-def since(length: int, holds: Callable[[int], bool]) -> int | None:
+def since(holds: Sequence[bool]) -> int | None:
     """The first place from which on it holds to the end."""
-    place = length
-    while place and holds(place - 1):
+    place = len(holds)
+    while place and holds[place - 1]:
         place -= 1
-    return place if place < length else None
+    return place if place < len(holds) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    first: float
+    last: float
+    """The last loss that is finite."""
+
+    @property
+    def factor(self) -> float:
+        return abs(self.last) / abs(self.first) if self.first else math.inf
+
+
+def growth(history: History) -> Growth | None:
+    """From the first loss to the last finite one; `None` where none is, or where it did not rise."""
+    finite = [loss for loss in history.losses.high if math.isfinite(loss)]
+    return Growth(finite[0], finite[-1]) if finite and finite[-1] > finite[0] else None
+
+
+def broke_down(history: History) -> bool:
+    """A parameter would not have been finite, or the loss is not, to the end."""
+    return history.ending in (Ending.NOT_FINITE, Ending.LOSS_NOT_FINITE) or (
+        history.nonfinite_loss_at is not None and math.isinf(max(history.losses.high[-1:], default=0.0))
+    )
+
+
+def broken_layers(history: History) -> list[str]:
+    """Those of which the last update is not finite."""
+    return [layer.name for layer in history.layers if any(map(math.isinf, highest(layer.update_rms)[-1:]))]
 
 
 def at_step(history: History, place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -72,8 +73,8 @@ def monitor_problem(
     flow, history, skipped, notes = begun.measurement, None, begun.skipped, prepared.notes
     later: tuple[Finding, ...] = ()
     start = time.perf_counter()
-    if flow.nonfinite_values:
-        reason = "the first step is not finite"
+    if not math.isfinite(flow.loss):
+        reason = "the loss is not finite before the first step"
         skipped = (*skipped, Skipped("training", reason))
         findings, unjudged = _judged(Parts(flow), options)
     else:
@@ -81,13 +82,14 @@ def monitor_problem(
         history, end = trained.history, trained.end
         skipped = (*skipped, *trained.skipped)
         progress("measuring after the steps")
-        if end.poisoned is not None:
-            flow = _where_it_broke(prepared, end.poisoned, progress)
-            notes = (*notes, f"The layers are those of step {end.steps - 1}, which was not taken.")
+        if end.broken is not None:
+            flow = _where_it_broke(prepared, end.broken, progress)
+            notes = (*notes, f"The layers are those of step {end.steps - 1:,}, where the training ended.")
         findings, unjudged = _judged(Parts(flow, history=history), options)
+        if end.broken is not None:
+            findings = tuple(_at_step(finding, history) for finding in findings)
         if end.ending in (Ending.COMPLETE, Ending.DATA_ENDED):
-            at_end = measured_at(prepared, end.weights)
-            later = _new_at_the_end(at_end, findings, history, options)
+            later = _new_at_the_end(_at_the_end(prepared, end, progress), findings, history, options)
     parts = Parts(flow, history=history)
     found = tuple(sorted((*findings, *later), key=lambda finding: finding.severity.rank))
     return Report(
@@ -177,10 +179,28 @@ def _validation(problem: Problem, tracer: Tracer, prepared: Prepared) -> tuple[A
     return program, tracer.inputs(batch, 0, problem.key()).others
 
 
-def _where_it_broke(prepared: Prepared, poisoned: tuple[Any, Inputs], progress: Progress) -> Measurement:
-    """The flow pass, and the origin of what is not finite, at the step that was not taken."""
-    batch, inputs = poisoned
+def _at_the_end(prepared: Prepared, end: TrainingEnd, progress: Progress) -> Measurement:
+    """The flow pass on the first batch; with the origin of what is not finite there."""
+    found = measured_at(prepared, end.weights)
+    inputs = replace(prepared.inputs[0], weights=end.weights)
+    batch = prepared.batches[0]
+    return _where_it_broke(prepared, (batch, inputs), progress) if found.nonfinite_values else found
+
+
+def _where_it_broke(prepared: Prepared, broken: tuple[Any, Inputs], progress: Progress) -> Measurement:
+    """The flow pass, and the origin of what is not finite, at one step."""
+    batch, inputs = broken
     return measure(replace(prepared, batches=[batch], inputs=[inputs]), 0, progress).measurement
+
+
+def _at_step(finding: Finding, history: History) -> Finding:
+    """With the step at which the layers were measured, where a rule over steps does not name its own."""
+    if "step" in finding.evidence:
+        return finding
+    when, last, first = "", history.steps - 1, history.nonfinite_loss_at
+    if first is not None and first < last:
+        when = f" (the loss is not finite since step {first:,})"
+    return replace(finding, message=f"At step {last:,}{when}: {finding.message}")
 
 
 def _judged(parts: Parts, options: MonitorOptions) -> tuple[tuple[Finding, ...], tuple[Skipped, ...]]:

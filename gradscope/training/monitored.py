@@ -6,6 +6,7 @@ cause can still be measured.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from gradscope.training.layer_numbers import TAKEN, LayerNumbers
 from gradscope.training.optimizer import Leaves, StepRule
 from gradscope.training.stream import BatchStream
 
+BAD_LOSSES = 20
+"""Steps in a row whose loss is not finite, after which a training is stopped."""
 AHEAD = 2
 """Steps that are on their way while the numbers of an earlier one are read."""
 
@@ -37,8 +40,8 @@ class TrainingEnd:
     steps: int
     weights: Leaves
     optimizer: Any
-    poisoned: tuple[Any, Inputs] | None = None
-    """Where a parameter would have become NaN or infinite: the batch of that step, and its inputs."""
+    broken: tuple[Any, Inputs] | None = None
+    """Where it came to an end of its own: the batch of that step, and its inputs."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class MonitoredTraining:
         self._waiting: deque[_OnItsWay] = deque()
         self._losses: list[float] = []
         self._done = 0
-        self._poisoned: _OnItsWay | None = None
+        self._bad_losses = 0
+        self._broken: tuple[Ending, _OnItsWay] | None = None
         self._programs: dict[str, Compiled] = {}
 
     def run(self, stream: BatchStream, steps: int) -> TrainingEnd:
@@ -104,10 +108,11 @@ class MonitoredTraining:
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
             self._settled(0)
-        bad, poisoned = self._poisoned, None
-        if bad is not None:
-            ending, poisoned = Ending.NOT_FINITE, (bad.batch, Inputs(self._weights, bad.others))
-        return TrainingEnd(ending, self._done, self._weights, self._optimizer, poisoned)
+        broken = None
+        if self._broken is not None:
+            ending, seen = self._broken
+            broken = seen.batch, Inputs(self._weights, seen.others)
+        return TrainingEnd(ending, self._done, self._weights, self._optimizer, broken)
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         given = self._weights, self._optimizer, self._held, others, self._consts
@@ -122,8 +127,8 @@ class MonitoredTraining:
         self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._held))
 
     def _settled(self, left: int) -> bool:
-        """Read all but the last `left` steps; False once a step was held back."""
-        while len(self._waiting) > left and self._poisoned is None:
+        """Read all but the last `left` steps; False once it is broken."""
+        while len(self._waiting) > left and self._broken is None:
             seen = self._waiting.popleft()
             loss, vector, held = jax.device_get((seen.loss, seen.vector, seen.held))
             self._losses.append(float(loss))
@@ -133,9 +138,12 @@ class MonitoredTraining:
                 self._gains = self._numbers.gains() if moved else self._gains
                 self._tell(StepRecord(seen.step, tuple(self._losses), norm, values))
                 self._losses.clear()
+            self._bad_losses = 0 if math.isfinite(loss) else self._bad_losses + 1
             if held:
-                self._poisoned = seen
-        return self._poisoned is None
+                self._broken = Ending.NOT_FINITE, seen
+            elif self._bad_losses == BAD_LOSSES:
+                self._broken = Ending.LOSS_NOT_FINITE, seen
+        return self._broken is None
 
     def _validate(self, step: int, steps: int, *, last: bool = False) -> None:
         if self._validation is None or not (last or step % self._validate_every == 0):

@@ -40,8 +40,16 @@ NAMES = [
     "invisible-update",
     "not-updated",
     "optimizer-regression",
+    "diverging-loss",
     "learning-rate-too-high",
     "learning-rate-too-low",
+    "loss-not-decreasing",
+    "loss-spike",
+    "lost-gradient",
+    "non-finite-update",
+    "oscillating-loss",
+    "overfitting",
+    "plateau",
 ]
 
 

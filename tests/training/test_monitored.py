@@ -187,8 +187,8 @@ def test_a_step_that_poisons_the_params_is_not_taken() -> None:
     assert end.ending is Ending.NOT_FINITE
     assert end.steps == taken + 1
     assert steps_of(records)[-1].step == taken
-    assert end.poisoned is not None
-    np.testing.assert_allclose(end.poisoned.weights[0], w, rtol=1e-5)
+    assert end.broken is not None
+    np.testing.assert_allclose(end.broken.weights[0], w, rtol=1e-5)
 
 
 def test_a_bad_gradient_that_the_optimizer_drops_is_not_the_end() -> None:

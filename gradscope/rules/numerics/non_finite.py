@@ -66,7 +66,7 @@ from gradscope.rules.words import count, names_of, number
 T = TypeVar("T")
 
 
-@rule("non-finite", severity=Severity.ERROR, single_seed_suffices=True)
+@rule("non-finite", severity=Severity.ERROR, symptom_of=("diverging-loss",), single_seed_suffices=True)
 def non_finite(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     affected = [p for p in measurement.parameters if not math.isfinite(p.gradient_max)]
     harmful = bool(affected) or not math.isfinite(measurement.loss)

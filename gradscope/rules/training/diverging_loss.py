@@ -1,0 +1,106 @@
+"""The loss rises in training, until nothing is finite any more or to the end.
+
+## What it does
+Reports a training whose loss grows from step to step: until a step would make a parameter NaN or infinite, or
+until it ends far above where it began.
+
+## Why is this bad
+Each step makes it worse. From a NaN on every loss is NaN, and nothing that is learned afterwards counts.
+
+## How it is measured
+By `gradscope monitor`, at each step. Where the training broke down (a parameter would not be finite, checked
+on every element, or the loss is not finite to the end) and the loss had grown before, that is exact, and an
+error. A loss that rises and stays finite is a warning: the medians of the first and the last fifth of the run
+are compared, against the scatter within them.
+
+## Limits
+`growth = 10`: the last finite loss before the breakdown is larger than the first one by this factor. `rise =
+1`: otherwise the loss has to rise by so many times its size at the start, and by more than three standard
+errors; a loss of less than twice its own scatter, as that of a policy gradient, is not judged. Source:
+choices.
+
+## Example
+    optimizer = optax.sgd(10.0)
+
+Use instead a lower rate, or clip what is too large:
+
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.1))
+
+## What it does not say
+That a lower rate is the whole cure. A loss whose terms change during the run (annealing, a curriculum, two
+players) may rise and be healthy. A breakdown without growth before it is `non-finite-update`.
+
+## Source
+Goodfellow et al. 2016, *Deep Learning*, 8.2.4 (cliffs) and 10.11 (clipping).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import Ending, History, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.steps import broke_down, broken_layers, growth, names, start_and_end, taken
+from gradscope.rules.words import names_of, number
+
+FEWEST = 10
+
+
+@rule(
+    "diverging-loss",
+    severity=Severity.ERROR,
+    symptom_of=("learning-rate-too-high", "ascending-update", "exploding-gradient"),
+    needs=("history",),
+    single_seed_suffices=True,
+    growth=10.0,
+    rise=1.0,
+)
+def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
+    if broke_down(history):
+        grown = growth(history)
+        if grown is not None and grown.factor > limits["growth"]:
+            yield _broken(history, grown.first, grown.last, limits)
+        return
+    start, end = start_and_end(history)
+    rise, size = end.median - start.median, abs(start.median)
+    sure = 3 * math.hypot(start.error, end.error)
+    if len(history.mean_losses) < FEWEST or size <= 2 * start.scatter:
+        return
+    if not rise > max(limits["rise"] * size, sure):
+        return
+    yield Hit(
+        message=f"{taken(history)} take the loss up, from {number(start.median)} to {number(end.median)} "
+        "(medians of the first and the last fifth).",
+        remedy="Try a tenth of the learning rate; if it still rises, look at the sign of the loss and of the "
+        "update.",
+        evidence={
+            "loss_before": start.median,
+            "loss_after": end.median,
+            "steps": history.steps,
+            "limit": limits["rise"],
+        },
+        severity=Severity.WARNING,
+        layers=names(history),
+        explains=None,
+    )
+
+
+def _broken(history: History, first: float, last: float, limits: Limits) -> Hit:
+    step, broken = history.steps - 1, broken_layers(history)
+    if history.ending is Ending.NOT_FINITE:
+        where = f" in {names_of(broken)}" if broken else ""
+        end = (
+            f"step {step:,} would make parameters{where} NaN, infinite or larger than 1e19, and was not taken"
+        )
+    else:
+        step = history.nonfinite_loss_at or step
+        end = f"from step {step:,} on it is not finite"
+    return Hit(
+        message=f"The loss grows from {number(first)} at the first step to {number(last)}; {end}.",
+        remedy="Try a tenth of the learning rate, or clip the gradient (`optax.clip_by_global_norm`).",
+        evidence={"step": step, "loss_before": first, "loss_after": last, "limit": limits["growth"]},
+        layer=broken[0] if len(broken) == 1 else None,
+        layers=tuple(broken) or names(history),
+        explains=None,
+    )
