@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from gradscope.cli import following
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.failure import interruption_shown
 from gradscope.cli.groups import with_options
 from gradscope.cli.judging import Ignore, Select, known_rules
-from gradscope.cli.live import LiveHistory
 from gradscope.cli.loading import TARGET_HELP, Given, given_loading
 from gradscope.cli.options import FailOn, examples, policy, source_of
 from gradscope.errors import ExitCode, GradscopeError
@@ -91,6 +89,8 @@ def monitor(
         if target is not None:
             raise _both(target, follow)
         delivery.prepare(follow)
+        from gradscope.cli import following
+
         raise typer.Exit(delivery.deliver(following.watched(follow, delivery, policed, *chosen)))
     if target is None:
         raise GradscopeError(
@@ -112,6 +112,7 @@ def monitor(
     )
 
     # Imported once every option is known to be right: the other commands start without them.
+    from gradscope.cli.live import LiveHistory
     from gradscope.processes import prepare
     from gradscope.runs.monitor import monitor as run_monitor
 

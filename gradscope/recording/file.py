@@ -20,7 +20,6 @@ from gradscope.serialization.codec import Mismatch, decoder, encode
 
 FORMAT = 1
 MARK = "gradscope-recording"
-SLUG = "unreadable-recording"
 
 
 class Recording:
@@ -109,7 +108,9 @@ class Reader:
                 data = file.read()
         except OSError as error:
             raise GradscopeError(
-                f'"{self.path}" cannot be read.', why=f"{error.strerror or error}.", slug=SLUG
+                f'"{self.path}" cannot be read.',
+                why=f"{error.strerror or error}.",
+                slug="unreadable-recording",
             ) from error
         *whole, rest = data.split(b"\n")
         self.cut_off = bool(rest)
@@ -171,7 +172,7 @@ class Reader:
             f'"{self.path}" is not a recording of gradscope.',
             why=f"{why}.",
             fix="Write one with `gradscope monitor TARGET --record FILE`.",
-            slug=SLUG,
+            slug="unreadable-recording",
         )
 
 
@@ -185,7 +186,7 @@ def read(path: str) -> tuple[Heading, History]:
             f'"{path}" holds no step.',
             why="The training was stopped before its first step was measured.",
             fix="Record again.",
-            slug=SLUG,
+            slug="unreadable-recording",
         )
     return reader.thinned.heading, history
 

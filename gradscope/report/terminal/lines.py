@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
-from rich.text import Text
 
 from gradscope.report.shared.base import Line, Span, View
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STYLES = {
     "error": "bold red",
@@ -40,6 +42,8 @@ def print_lines(lines: Iterable[Line], out: TextIO, color: bool) -> None:
 
 def styled(line: Line) -> Text:
     """The same line for Rich, which draws what is wiped again."""
+    from rich.text import Text
+
     return Text.assemble(*((text, STYLES.get(style, "")) for text, style in line), no_wrap=True)
 
 
