@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from gradscope.errors import GradscopeError
 from gradscope.recording.thinning import Thinned
 from gradscope.records import Ending, Heading, History, StepRecord, ValidationRecord
+from gradscope.serialization.atomic_write import check_writable
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
 FORMAT = 1
@@ -67,6 +68,13 @@ class Recording:
             ) from error
 
 
+def require_new(path: str) -> None:
+    """Raise now what `Recording` would raise after minutes of compiling."""
+    check_writable(path)
+    if os.path.isfile(path) and os.path.getsize(path):
+        raise _exists(path)
+
+
 def _opened(path: str) -> BinaryIO:
     try:
         out = open(path, "ab")  # noqa: SIM115  # it is open as long as the training runs
@@ -79,13 +87,17 @@ def _opened(path: str) -> BinaryIO:
         ) from error
     if os.fstat(out.fileno()).st_size:
         out.close()
-        raise GradscopeError(
-            f'"{path}" exists already.',
-            why="A recording is only ever appended to, and this one belongs to another training.",
-            fix="Name a new file with --record, or remove this one.",
-            slug="unwritable-output",
-        )
+        raise _exists(path)
     return out
+
+
+def _exists(path: str) -> GradscopeError:
+    return GradscopeError(
+        f'"{path}" exists already.',
+        why="A recording is only ever appended to, and this one belongs to another training.",
+        fix="Name a new file with --record, or remove this one.",
+        slug="unwritable-output",
+    )
 
 
 @dataclass

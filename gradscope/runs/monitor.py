@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
-from gradscope.recording.file import read
+from gradscope.recording.file import read, require_new
 from gradscope.recording.thinning import Thinned
 from gradscope.records import Heading, History, Report, Tool
 from gradscope.records.options import LoadOptions, MonitorOptions
@@ -124,6 +124,8 @@ def report_of(
 def _require(options: MonitorOptions) -> None:
     for name in (*options.select, *options.ignore):
         get(name)
+    if options.record is not None:
+        require_new(options.record)
     for option, number in (
         ("--steps", options.steps),
         ("--every", options.every),
