@@ -10,6 +10,7 @@ from gradscope.records import Finding, History
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, ZERO, LinearScale, cells
 from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.folding import FOLDED_ABOVE
 from gradscope.report.shared.heat_map import (
     USUAL_UPDATE,
     HeatMap,
@@ -40,8 +41,6 @@ NAMES = ("gradient norm", "validation")
 MOST_COLUMNS = 80
 FEWEST_COLUMNS = 24
 """Below, the numbers beside the columns are given up."""
-MOST_ROWS = 20
-"""Layers without `--all`; of more, neighbours share a row."""
 MOST_MARKS = 4
 BOTH_MAPS = 100
 """From this width on update / weight is shown without `--verbose`."""
@@ -65,6 +64,7 @@ class TimeSheet:
 
 
 def training_over_time(history: History | None, findings: Sequence[Finding], view: View) -> list[Line]:
+    """Of more layers than the table of layers shows, neighbours share a row."""
     if history is None:
         return []
     prose = view.at_most(LONGEST_LINE)
@@ -73,7 +73,7 @@ def training_over_time(history: History | None, findings: Sequence[Finding], vie
     if not history.spans:
         return lines
     layers = len(history.layers)
-    most = layers if view.show_all else even_rows(layers, MOST_ROWS)
+    most = layers if view.show_all else even_rows(layers, FOLDED_ABOVE)
     sheet = _sheet(history, view, most)
     maps = [delta_map(history, sheet.columns, most)]
     if view.verbose or view.width >= BOTH_MAPS:
