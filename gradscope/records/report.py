@@ -128,7 +128,7 @@ class Report:
             return self.gradients.loss
         if self.optimizers is not None:
             return self.optimizers.initial_loss
-        if self.history is not None and self.history.mean_losses:
+        if self.history is not None and self.history.losses.low:
             return self.history.mean_losses[0]
         tests = self.rates.tests if self.rates is not None else ()
         return tests[0].losses[0] if tests and tests[0].losses else None

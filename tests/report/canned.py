@@ -11,7 +11,9 @@ from gradscope.records import (
     Connection,
     Contestant,
     Cut,
+    Ending,
     Finding,
+    History,
     Layer,
     Measurement,
     NonFiniteInput,
@@ -24,10 +26,13 @@ from gradscope.records import (
     Severity,
     Skipped,
     Source,
+    StepRecord,
     Timing,
     Tool,
     Trial,
+    ValidationRecord,
 )
+from tests.recording import made
 
 TOOL = Tool(gradscope="0.1.0", jax="0.10.2", backend="cpu")
 TIMING = Timing(load_s=0.42, trace_s=0.031, compile_s=2.4, run_s=0.0123)
@@ -269,10 +274,58 @@ def searched() -> Report:
     return Report("model.py", TOOL, rates=found, timing=TIMING)
 
 
+MONITORED = (
+    HOSTILE,
+    "embedding",
+    *(f"encoder.blocks[{i}].attention.output_projection" for i in range(3)),
+    "head",
+)
+
+
+def monitored_history() -> History:
+    """δ grows until it is not finite; one layer has none, one dies, one is frozen, a weight starts at 0."""
+
+    def of(t: int) -> StepRecord:
+        burst = 1.3 ** max(0, t - 70)
+        deltas = [1e-6 * 4.0**place * burst for place in range(len(MONITORED))]
+        if t >= 110:
+            deltas = [math.inf] * len(MONITORED)
+        deltas[0], deltas[1] = math.nan, deltas[1] if t < 40 else 0.0
+        updates = [1e-3 * burst if t < 110 else math.inf] * len(MONITORED)
+        updates[2] = 0.0
+        return made.step(
+            t,
+            math.nan if t >= 112 else 0.5 + 1.8 * 0.97**t + 0.01 * burst,
+            math.inf if t >= 110 else 2.0 * burst,
+            delta_rms=deltas,
+            update_rms=updates,
+            weight_rms=[0.0 if place == 5 and t == 0 else 0.5 for place in range(len(MONITORED))],
+        )
+
+    found = made.history(120, of, MONITORED, Ending.NOT_FINITE)
+    looks = tuple(ValidationRecord(step, 2.4 * 0.99**step) for step in range(0, 101, 20))
+    return replace(found, asked=200, validation=looks)
+
+
+def monitored() -> Report:
+    finding = Finding(
+        "learning-rate-too-high",
+        Severity.ERROR,
+        None,
+        None,
+        None,
+        "The loss rises from 0.72 at step 70.",
+        {"step": 70},
+        "Lower the learning rate.",
+    )
+    return Report("model.py", TOOL, history=monitored_history(), findings=(finding,), timing=TIMING)
+
+
 CANNED = {
     "healthy": healthy,
     "deep": deep,
     "broken": broken,
     "compared": compared,
     "searched": searched,
+    "monitored": monitored,
 }

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from gradscope.report.shared.bars import bar, scale_of, sparkline
+from gradscope.report.shared.bars import LinearScale, bar, cells, scale_of, sparkline
 from gradscope.report.shared.glyphs import ASCII, UNICODE
 
 ANY_FLOAT = st.floats() | st.none()
@@ -59,3 +59,17 @@ def test_no_list_of_numbers_raises(values: list[float | None], width: int) -> No
 @pytest.mark.parametrize("values", [[], [0.0], [None], [math.nan]])
 def test_there_is_no_scale_without_a_positive_number(values: list[float | None]) -> None:
     assert scale_of(values) is None
+
+
+def test_zero_is_a_height_on_a_linear_scale_and_a_mark_on_a_log_scale() -> None:
+    values = [0.0, 1.0, None, math.nan]
+    assert cells(values, LinearScale(0.0, 1.0), ASCII) == [("_#", "bar"), (" ", ""), ("x", "bad")]
+    assert cells(values, scale_of(values), ASCII) == [("0", "strong"), ("#", "bar"), (" ", ""), ("x", "bad")]
+    assert cells([0.0, 0.0], None, UNICODE) == [("00", "strong")]
+    assert cells([2.0, 2.0], LinearScale(2.0, 2.0), ASCII) == [("==", "bar")]
+
+
+@given(st.lists(ANY_FLOAT, max_size=40))
+def test_there_is_a_character_for_each_value(values: list[float | None]) -> None:
+    for scale in (scale_of(values), LinearScale(-1.0, 2.0)):
+        assert len("".join(text for text, _ in cells(values, scale, UNICODE))) == len(values)

@@ -40,7 +40,8 @@ from gradscope.report.html.rule_pages import blocks
 from gradscope.report.shared import units
 from gradscope.report.shared.columns import COLUMNS
 from gradscope.report.shared.glyphs import visible
-from tests.report.canned import CANNED, broken, compared, deep, healthy, layer, report, searched
+from tests.recording import made as recorded
+from tests.report.canned import CANNED, broken, compared, deep, healthy, layer, monitored, report, searched
 from tests.report.html_pages import HOSTILE, Page
 from tests.report.pages import shown
 
@@ -74,7 +75,10 @@ def named(name: str) -> Report:
     cells = tuple(replace(each, name=name, source=source) for each in broken().flow.recurrences)
     measurement = replace(made.flow, recurrences=cells, unseen=(Skipped(name, name),))
     verified = Verification(1.0, (checked(name),))
-    return replace(made, flow=measurement, gradients=verified, skipped=(Skipped(name, name),), notes=(name,))
+    taken = recorded.history(3, recorded.step, (name, f"{name}.2"))
+    history = replace(taken, optimizer=name, own=False)
+    made = replace(made, history=history, gradients=verified)
+    return replace(made, flow=measurement, skipped=(Skipped(name, name),), notes=(name,))
 
 
 def checked(name: str, verdict: Verdict = Verdict.WRONG) -> GradientCheck:
@@ -152,7 +156,7 @@ def test_every_layer_stands_as_text_with_its_numbers(make: object) -> None:
     assert text.count("<tr id=") == len(run.flow.layers)
 
 
-@pytest.mark.parametrize("make", [broken, deep, lambda: deep(300), compared, searched])
+@pytest.mark.parametrize("make", [broken, deep, lambda: deep(300), compared, searched, monitored])
 def test_every_figure_says_what_it_shows_and_has_a_table(make: object) -> None:
     text = of(make())  # type: ignore[operator]
     drawings = re.findall(r"<svg.*?</svg>", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gradscope.records import Suite
 from gradscope.report.html import page
 from gradscope.report.shared.glyphs import visible
 from tests.report.browser import Visit, trap, visit
-from tests.report.canned import broken, deep
+from tests.report.canned import broken, deep, monitored_history
 from tests.report.html_pages import HOSTILE, Page
 from tests.report.test_html import ALLOWED, named, suite
 
@@ -98,7 +99,8 @@ def test_the_traps_would_be_sprung(tmp_path: Path) -> None:
 
 def test_rows_stand_on_their_drawing_and_the_page_fits_in_the_dark(tmp_path: Path) -> None:
     """Copies of the page with a script that measures them; in frames, because a window has a least width."""
-    inner = page(Suite.of(deep(24))).replace("</body>", f"{MEASURE}</body>")
+    shown = replace(deep(24), history=monitored_history())
+    inner = page(Suite.of(shown)).replace("</body>", f"{MEASURE}</body>")
     inner = _attribute(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*/>', "", inner))
     widths = (420, 1200)
     frames = "".join(f'<iframe width={width} height=900 srcdoc="{inner}"></iframe>' for width in widths)

@@ -11,6 +11,7 @@ from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Repo
 from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
+from gradscope.report.html.history import training_over_time
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, tag
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
@@ -112,6 +113,8 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         body.append(optimizers.comparison(report.optimizers, frame))
     if report.rates is not None:
         body.append(rates.rate_search(report.rates, frame))
+    if report.history is not None:
+        body.append(training_over_time(report.history, report.findings, frame))
     if report.flow is not None:
         body += _flow(report, report.flow, frame)
     return [
@@ -190,6 +193,8 @@ def _brand() -> Html:
 
 def _facts(report: Report) -> Html:
     flow, loss = report.flow, units.cell(report.loss)
+    if flow is None and report.loss is None and report.history is not None:
+        return NOTHING
     if flow is None:
         return tag("dl", listed("loss", loss), class_="facts")
     facts = [

@@ -15,6 +15,8 @@ from gradscope.report.html.scales import short
 Point = tuple[float | None, float | None]
 """Places in percent, from the left and from below; without one the line has a gap."""
 Labels = Sequence[tuple[float, str]]
+Strip = Sequence[tuple[float, float, float]]
+"""Places from the left, and those of its lower and its upper edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Plot:
     y: Labels = ()
     under: str = ""
     """What the horizontal axis shows."""
+    strips: Sequence[Strip] = ()
+    """Filled, behind the curves."""
     hover: Sequence[tuple[float, float, str]] = ()
     """From, to, and the numbers that are said between them."""
     marks: Sequence[float] = ()
@@ -71,6 +75,10 @@ def drawn(plot: Plot) -> Html:
 
 
 def _shapes(plot: Plot) -> Iterator[Html]:
+    for strip in plot.strips:
+        upper = "L".join(f"{short(x)} {short(100 - high)}" for x, _, high in strip)
+        lower = "L".join(f"{short(x)} {short(100 - low)}" for x, low, _ in reversed(strip))
+        yield tag("path", class_="strip", d=f"M{upper}L{lower}z")
     for mark in plot.marks:
         yield tag("path", class_="mark", d=f"M{short(mark)} 0V100")
     for curve in plot.curves:

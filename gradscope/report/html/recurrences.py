@@ -10,12 +10,12 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, jo
 from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.profile import room
 from gradscope.report.html.scales import Logarithmic, logarithmic
+from gradscope.report.html.shades import BROKEN, NO_SHADE, ramp, shade
 from gradscope.report.shared import units
 
 MOST_CELLS = 120
 """Columns of the heat map; a longer loop has several steps in each."""
 MOST_LINES = 6
-SHADES = 9
 
 Stretch = tuple[int, int, float]
 """First step, the step after the last, and the norm of δ that stands for them."""
@@ -121,21 +121,14 @@ def _strip(recurrence: Recurrence, scale: Logarithmic | None) -> Html:
 
 def _shade(value: float, scale: Logarithmic | None) -> str:
     if not math.isfinite(value):
-        return "broken"
+        return BROKEN
     place = scale.place(value) if scale else None
-    return "s0" if place is None else f"s{1 + min(SHADES - 1, int(place * SHADES / 100))}"
+    return NO_SHADE if place is None else shade(place / 100)
 
 
 def _legend(scale: Logarithmic) -> Iterator[str]:
     low, high = (units.number(10.0**end) for end in (scale.low, scale.high))
-    swatches = (tag("i", class_=f"s{shade}") for shade in range(1, SHADES + 1))
-    yield tag(
-        "span",
-        f"{low} ",
-        tag("span", *swatches, class_="ramp", aria_hidden="true"),
-        f" {high}",
-        class_="legend",
-    )
+    yield ramp(low, high)
     yield " on a log scale; an empty cell is zero, a cross is not finite."
 
 

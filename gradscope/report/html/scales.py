@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gradscope.report.shared import units
+
 LEAST_DECADES = 3
 """A log scale spans at least a factor of 1000, so that a healthy network looks level."""
 MARGIN = 4.0
@@ -65,6 +67,16 @@ def logarithmic(values: Iterable[float | None], least: int = LEAST_DECADES) -> L
         return None
     low, high = math.floor(min(logs)), math.ceil(max(logs))
     return Logarithmic(low, max(high, low + 1)).widened(least)
+
+
+def step_ticks(last: int, most: int = 4) -> list[tuple[float, str]]:
+    """Places and labels of round steps on an axis from step 0 to the last one, which has a label too."""
+    if last <= 0:
+        return [(0.0, "0")]
+    sizes = (unit * 10**zeros for zeros in range(len(str(last))) for unit in (1, 2, 5))
+    size = next((each for each in sizes if last / each <= most), last)
+    steps = [step for step in range(0, last, size) if step <= last - 0.6 * size]
+    return [(100 * step / last, units.count(step)) for step in (*steps, last)]
 
 
 def power(exponent: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import BaselineResult, Finding, Layer, Report
+from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.shared import units
@@ -50,8 +51,11 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     yield from _findings(report, detail)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
+    if report.history is not None:
+        yield from training_over_time(report.history)
     tool = report.tool
-    yield f"loss {units.cell(report.loss)}, jax {prose(tool.jax)} on {prose(tool.backend)}"
+    loss = "" if report.loss is None and report.history is not None else f"loss {units.cell(report.loss)}, "
+    yield f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}"
 
 
 def _findings(report: Report, detail: Detail) -> Iterator[str]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from gradscope.report.shared.base import Line
+from gradscope.report.shared.base import Line, Span
 from gradscope.report.shared.glyphs import Glyphs
 
 LEAST_DECADES = 3.0
 """A scale spans at least a factor of 1000, so that a healthy network looks level."""
 BROKEN = "x"
+ZERO = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,31 @@ class LogScale:
     """As log10."""
     high: float
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        return 10.0**self.low, 10.0**self.high
+
     def place(self, value: float) -> float:
         """Where a positive value stands, in [0, 1]."""
         return min(1.0, max(0.0, (math.log10(value) - self.low) / (self.high - self.low)))
+
+
+@dataclass(frozen=True, slots=True)
+class LinearScale:
+    low: float
+    high: float
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def place(self, value: float) -> float:
+        """Where a finite value stands, in [0, 1]."""
+        span = self.high - self.low
+        return min(1.0, max(0.0, (value - self.low) / span)) if span > 0 else 0.5
+
+
+Scale = LinearScale | LogScale
 
 
 def scale_of(values: Iterable[float | None]) -> LogScale | None:
@@ -70,6 +94,23 @@ def _height(chunk: Sequence[float | None], scale: LogScale | None, glyphs: Glyph
         return " "
     top = len(glyphs.ramp) - 1
     return glyphs.ramp[round(scale.place(middle) * top)]
+
+
+def cells(values: Sequence[float | None], scale: Scale | None, glyphs: Glyphs) -> Line:
+    """A character for each: a height on the scale, `x` for what is not finite, a blank for `None`, and `0`
+    for zero on a log scale."""
+    each = [_cell(value, scale, glyphs) for value in values]
+    return [("".join(text for text, _ in run), style) for style, run in groupby(each, key=lambda it: it[1])]
+
+
+def _cell(value: float | None, scale: Scale | None, glyphs: Glyphs) -> Span:
+    if value is None:
+        return " ", ""
+    if not math.isfinite(value):
+        return BROKEN, "bad"
+    if scale is None or (value <= 0 and isinstance(scale, LogScale)):
+        return ZERO, "strong"
+    return glyphs.ramp[round(scale.place(value) * (len(glyphs.ramp) - 1))], "bar"
 
 
 def sparkline_between(values: Sequence[float], low: float, high: float, width: int, glyphs: Glyphs) -> str:

@@ -9,6 +9,7 @@ from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal import optimizers, sections
 from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.gradients import gradients
+from gradscope.report.terminal.history import training_over_time
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
@@ -40,6 +41,7 @@ def report_lines(report: Report, view: View) -> list[Line]:
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
         lines += sections.short_training(report.training, view)
+        lines += training_over_time(report.history, report.findings, view)
         lines += gradients(report.gradients, view)
     lines += found
     lines += baseline_lines(report, view)
