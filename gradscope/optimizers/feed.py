@@ -16,7 +16,6 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.load.usercode.user_code import user_code
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Program, Tracer
 
@@ -74,7 +73,7 @@ class Feed:
         key = None if self.problem.takes_key else self.problem.key()
         while step < count:
             before = step
-            for batch in self._pass():
+            for batch in self.problem.batches():
                 inputs = self.tracer.inputs(batch, step, key)
                 found = _shapes(inputs.others)
                 shapes = shapes or found
@@ -90,10 +89,6 @@ class Feed:
             if step == before:
                 raise _no_more(step, count)
             self.batches_per_pass = self.batches_per_pass or step
-
-    def _pass(self) -> Iterator[Any]:
-        with user_code("drawing batches"):
-            yield from self.problem.batches()
 
 
 def feed_of(problem: Problem, seed: int, like: Feed | None = None) -> Feed:

@@ -318,3 +318,21 @@ def test_a_problem_can_be_traced():
     made = problem(batch=X)
     gradient = jax.grad(lambda p: made.loss(p, X, made.key())[0])(made.params)
     assert np.array_equal(gradient["w"], np.full(3, 4.0))
+
+
+def test_between_two_batches_stdout_is_the_callers(capsys):
+    """A pass that is not gone through to its end must leave no redirection behind."""
+
+    def batches():
+        print("of the user")
+        yield np.ones(2, np.float32)
+        yield np.ones(2, np.float32)
+
+    problem = Problem(lambda params, x: jnp.sum(params * x), np.ones(2, np.float32), batches=batches)
+    for _ in range(2):
+        drawn = problem.batches()
+        next(drawn)
+        print("ours")
+    found = capsys.readouterr()
+    assert found.out == "ours\nours\n"
+    assert set(found.err.splitlines()) == {"of the user"}

@@ -285,8 +285,14 @@ class PrefetchedSource:
 
     def start(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, None
-        if waiting is None:
-            yield from self.source.start()
-        else:
-            yield waiting[0]
-            yield from waiting[1]
+        first, rest = waiting or (_END, self.source.start())
+        if first is not _END:
+            yield first
+        while True:
+            # Never around a `yield`: until a pass is gone through to its end, its caller's code would count
+            # as the user's, and what it prints would go elsewhere.
+            with user_code("drawing batches"):
+                batch = next(rest, _END)
+            if batch is _END:
+                return
+            yield batch
