@@ -7,6 +7,7 @@ import time
 from gradscope.cli.progress import StageLine
 from gradscope.recording.thinning import Thinned
 from gradscope.report.shared import units
+from gradscope.report.terminal.history import live_lines
 
 EVERY_S = 0.25
 """Between two drawings."""
@@ -29,15 +30,13 @@ class LiveHistory:
         if now - self._drawn < EVERY_S:
             return
         self._drawn = now
-        self._line(self._stage(thinned, now))
+        self._line(self._left(thinned, now))
+        if self._line.visible:
+            self._line.below(live_lines(thinned.history(), self._line.view, self._line.height))
 
-    def _stage(self, thinned: Thinned, now: float) -> str:
+    def _left(self, thinned: Thinned, now: float) -> str:
         asked, done = thinned.heading.asked, thinned.steps - (self._first or 0)
-        said = f"step {units.count(thinned.steps)}"
-        if asked is None:
-            return said
-        said += f" of {units.count(asked)}"
-        if not done or now - self._begun < SETTLED_S:
-            return said
+        if asked is None or not done or now - self._begun < SETTLED_S:
+            return "training"
         left = (now - self._begun) / done * (asked - thinned.steps)
-        return f"{said}, about {units.seconds(left)} left"
+        return f"training, about {units.seconds(left)} left"

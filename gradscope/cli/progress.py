@@ -52,9 +52,14 @@ class StageLine:
         """What fits below the line."""
         return screen.view(sys.stderr)
 
+    @property
+    def height(self) -> int:
+        """Lines that fit below it."""
+        return max(self._console.height - 2, 1)
+
     def below(self, lines: Iterable[Line]) -> None:
         """Show these lines until others come."""
-        self._below = [styled(line) for line in lines][: max(self._console.height - 2, 1)]
+        self._below = [styled(line) for line in lines]
 
     def __call__(self, stage: str) -> None:
         self._stage = self._glyphs.text(stage)

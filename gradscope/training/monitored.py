@@ -115,8 +115,9 @@ class MonitoredTraining:
         return TrainingEnd(ending, self._done, self._weights, self._optimizer, broken)
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
+        """The last step is measured, too, so that no loss before it is left untold."""
         given = self._weights, self._optimizer, self._held, others, self._consts
-        if step % self._every:
+        if step % self._every and step != steps - 1:
             run = self._compiled("plain", self._plain, given, steps, others)
             found = run.start(*given)
             vector = None

@@ -107,6 +107,10 @@ def test_the_sentence(found: History, said: str) -> None:
             "At step 2 a parameter would have become NaN, infinite or larger than 1e19: the step was not "
             "taken.",
         ),
+        (
+            {"ending": Ending.LOSS_NOT_FINITE, "asked": None},
+            "It was stopped after 3 steps: the loss was not finite at twenty steps in a row.",
+        ),
         ({"ending": Ending.RUNNING}, "No end was recorded: the training goes on, or was killed."),
         ({"record_cut_off": True}, "The last line of the recording is not whole."),
         (
@@ -361,3 +365,8 @@ def test_hostile_names_are_shown_as_text() -> None:
         page = of(replace(monitored_history(), optimizer=HOSTILE, own=False), name, show_all=True)
         assert "\x1b" not in page
         assert "[31m" in page
+
+
+@pytest.mark.parametrize("ending", Ending)
+def test_every_ending_can_be_said(ending: Ending) -> None:
+    assert sentence(of_losses(2.0, 1.0, ending=ending))

@@ -80,6 +80,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "tool",
         "flow",
         "training",
+        "history",
         "gradients",
         "optimizers",
         "rates",

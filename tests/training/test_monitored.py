@@ -28,7 +28,7 @@ Records = list[StepRecord | ValidationRecord]
 
 
 def monitored(
-    problem: Problem, steps: int, *, repeat: bool = False, **options: Any
+    problem: Problem, steps: int, *, repeat: bool = False, validation: Any = None, **options: Any
 ) -> tuple[Records, TrainingEnd, tuple[str, ...]]:
     problem = problem.for_training()
     prepared = prepare(problem, progress=silent)
@@ -37,6 +37,9 @@ def monitored(
     numbers = LayerNumbers(prepared.program, found, prepared.flow(prepared.inputs[0]))
     records: Records = []
     rule = StepRule.of(problem, prepared.tracer)
+    if validation is not None:
+        others = prepared.tracer.inputs(validation, 0, problem.key()).others
+        options["validation"] = prepared.program, others
     training = MonitoredTraining(prepared.program, rule, numbers, weights, records.append, **options)
     stream = BatchStream(problem, prepared.tracer, prepared.batches, prepared.rest, repeat=repeat)
     end = training.run(stream, steps)
@@ -163,10 +166,10 @@ def test_a_branch_that_is_not_taken_has_no_value() -> None:
 
 def test_between_measured_steps_only_the_loss_is_known() -> None:
     problem = Problem(mlp_loss, mlp(), batches=batches, optimizer=optax.adam(0.01))
-    all_steps = steps_of(monitored(problem, 7)[0])
-    some = steps_of(monitored(problem, 7, every=3)[0])
-    assert [record.step for record in some] == [0, 3, 6]
-    assert [len(record.losses) for record in some] == [1, 3, 3]
+    all_steps = steps_of(monitored(problem, 8)[0])
+    some = steps_of(monitored(problem, 8, every=3)[0])
+    assert [record.step for record in some] == [0, 3, 6, 7]
+    assert [len(record.losses) for record in some] == [1, 3, 3, 1]
     told = [loss for record in some for loss in record.losses]
     assert told == pytest.approx([record.losses[0] for record in all_steps], rel=1e-5)
     assert some[1].values == pytest.approx(np.array(all_steps[3].values), rel=1e-3)
@@ -188,7 +191,9 @@ def test_a_step_that_poisons_the_params_is_not_taken() -> None:
     assert end.steps == taken + 1
     assert steps_of(records)[-1].step == taken
     assert end.broken is not None
-    np.testing.assert_allclose(end.broken.weights[0], w, rtol=1e-5)
+    batch, inputs = end.broken
+    np.testing.assert_array_equal(batch, np.ones(2))
+    np.testing.assert_allclose(inputs.weights[0], w, rtol=1e-5)
 
 
 def test_a_bad_gradient_that_the_optimizer_drops_is_not_the_end() -> None:
@@ -238,8 +243,7 @@ def test_no_batch_of_an_iterator_is_held() -> None:
 def test_the_validation_batch_is_looked_at_between_steps() -> None:
     given = list(batches(2))
     problem = Problem(mlp_loss, mlp(), given[0], optimizer=optax.sgd(0.1))
-    key = problem.key()
-    records, end, _ = monitored(problem, 4, validation=[*jax.tree.leaves(given[1]), key], validate_every=2)
+    records, end, _ = monitored(problem, 4, validation=given[1], validate_every=2)
     found = [record for record in records if isinstance(record, ValidationRecord)]
     assert [record.step for record in found] == [0, 2, 4]
     assert found[0].loss == pytest.approx(float(mlp_loss(mlp(), given[1])), rel=1e-5)

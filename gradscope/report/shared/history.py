@@ -177,6 +177,8 @@ def _ending(history: History) -> str:
             step = units.count(max(history.steps - 1, 0))
             become = "a parameter would have become NaN, infinite or larger than 1e19"
             text = f"At step {step} {become}: the step was not taken."
+        case Ending.LOSS_NOT_FINITE:
+            text = f"It was stopped after {taken}: the loss was not finite at twenty steps in a row."
         case Ending.RUNNING:
             text = "No end was recorded: the training goes on, or was killed."
         case Ending.COMPLETE:
