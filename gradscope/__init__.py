@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gradscope.runs.monitor import monitor_loss as monitor
     from gradscope.runs.optimizers import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.runs.verify import verify_loss as verify
+    from gradscope.training.recorded import recorded as recorded
+    from gradscope.training.recorder import Recorder as Recorder
 
 _HOME = {
     "check": ("gradscope.runs.check", "check_loss"),
@@ -32,6 +34,8 @@ _HOME = {
     "monitor": ("gradscope.runs.monitor", "monitor_loss"),
     "diff": ("gradscope.integrations.saved", "diff"),
     "load_report": ("gradscope.integrations.saved", "load_report"),
+    "recorded": ("gradscope.training.recorded", "recorded"),
+    "Recorder": ("gradscope.training.recorder", "Recorder"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -43,6 +47,7 @@ __all__ = [
     "Finding",
     "GradscopeError",
     "Problem",
+    "Recorder",
     "Report",
     "Severity",
     "assert_healthy",
@@ -52,6 +57,7 @@ __all__ = [
     "find_lr",
     "load_report",
     "monitor",
+    "recorded",
     "verify",
 ]
 

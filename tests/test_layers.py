@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "measure": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
-    "training": DATA | {"load", "trace", "measure"},
+    "training": DATA | {"load", "trace", "measure", "recording"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {"load", "trace", "measure", "nonfinite", "verification", "training", "optimizers"}
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "cli": DATA
     | {"config", "changes", "gate", "recording", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
-    "__init__": DATA | {"display", "load", "runs", "integrations"},
+    "__init__": DATA | {"display", "load", "runs", "training", "integrations"},
     "__main__": {"cli"},
 }
 REPORTS = {

@@ -21,7 +21,7 @@ from gradscope.records import Ending, StepRecord, ValidationRecord
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.layer_numbers import TAKEN, LayerNumbers
-from gradscope.training.optimizer import Leaves, StepRule
+from gradscope.training.optimizer import Leaves, StepRule, stepped
 from gradscope.training.stream import BatchStream
 
 BAD_LOSSES = 20
@@ -194,9 +194,7 @@ class MonitoredTraining:
     ) -> tuple[Leaves, Any, Array, Leaves]:
         """The last are the weights that the optimizer asks for, also where they are held back."""
         updates, after = self._rule(weights, gradients, state, loss)
-        new = [
-            (weight + update).astype(weight.dtype) for weight, update in zip(weights, updates, strict=True)
-        ]
+        new = [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)]
         finite = jnp.stack([jnp.isfinite(jnp.sum(jnp.square(_widened(each)))) for each in new])
         held = held | ~jnp.all(finite)
 

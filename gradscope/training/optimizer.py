@@ -19,6 +19,14 @@ USUAL_RATE = 1e-3
 """Adam's default (Kingma and Ba 2015)."""
 
 
+def stepped(weight: Array, update: Array) -> Array:
+    """Traceable: what a step makes of a weight, rounded to its dtype. XLA may leave out the rounding of a
+    cast where it fuses what follows; never this one."""
+    new = (weight + update).astype(weight.dtype)
+    about = jnp.finfo(new.dtype)  # type: ignore[no-untyped-call]
+    return jax.lax.reduce_precision(new, about.nexp, about.nmant) if about.bits < 32 else new
+
+
 @dataclass(frozen=True, eq=False)
 class StepRule:
     """What a file's optimizer does with a gradient, or Adam where it gives none."""

@@ -1,0 +1,136 @@
+"""An optimizer that measures its own steps: for a training loop that is the user's, inside its jit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from gradscope.errors import GradscopeError
+from gradscope.trace.leaves import is_differentiated, path_name
+from gradscope.training.optimizer import stepped
+
+QUANTITIES = ("gradient_rms", "weight_rms", "update_rms")
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["inner", "count", "numbers"], meta_fields=["layers"])
+@dataclass(frozen=True)
+class RecordedState:
+    """The state of an optimizer that `recorded` made."""
+
+    inner: Any
+    """That of the optimizer itself."""
+    count: Array
+    """i32: updates so far."""
+    numbers: Array
+    """f32[2 + 3 * layers]: of the last measured update its number and the norm of the gradient, then the root
+    mean squares of gradient, weight after the update and update, each by layer."""
+    layers: tuple[str, ...]
+
+
+def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationExtraArgs:
+    """`gradscope.recorded`: the same optimizer, which also measures each layer in its state.
+
+    Wrap it around the whole optimizer: `optimizer = gradscope.recorded(optax.adamw(1e-3), every=10)`. Its
+    updates are the same, bit for bit. The state holds the norm of the whole gradient, and of the largest
+    parameter of each layer the root mean squares of gradient, values after the update, and what the update
+    changed: of the last update whose number `every` divides. `gradscope.Recorder` writes them to a file.
+
+    Raises `GradscopeError` where `update` is called without the params, which updates are measured against.
+    """
+    if every < 1:
+        raise GradscopeError(f"every is {every}.", fix="Give a number of 1 or more.", slug="bad-option")
+    inner = optax.with_extra_args_support(optimizer)
+
+    def init(params: Any) -> RecordedState:
+        layers = tuple(name for name, _ in _mains(params))
+        numbers = jnp.full(2 + len(QUANTITIES) * len(layers), jnp.nan, jnp.float32)
+        return RecordedState(inner.init(params), jnp.zeros((), jnp.int32), numbers, layers)
+
+    def update(updates: Any, state: RecordedState, params: Any = None, **more: Any) -> tuple[Any, Any]:
+        if params is None:
+            raise GradscopeError(
+                "The recorded optimizer got no params.",
+                why="Updates are measured against them.",
+                fix="Call `optimizer.update(grads, opt_state, params)`.",
+                slug="bad-option",
+            )
+        wanted, after = inner.update(updates, state.inner, params, **more)
+
+        def measured() -> Array:
+            return _numbers(state.count, updates, params, wanted)
+
+        numbers = (
+            measured()
+            if every == 1
+            else jax.lax.cond(state.count % every == 0, measured, lambda: state.numbers)
+        )
+        return wanted, RecordedState(after, state.count + 1, numbers, state.layers)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _mains(params: Any) -> list[tuple[str, int]]:
+    """Each layer, and the position of its largest leaf among all leaves of `params`."""
+    groups: dict[str, list[tuple[int, Any]]] = {}
+    for position, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(params)[0]):
+        if is_differentiated(leaf):
+            # NNX gives `init` its variables, and `update` what is in them.
+            steps = path[:-1] if path and getattr(path[-1], "name", None) == "value" else path
+            name = path_name(steps[:-1]) or path_name(steps) or "params"
+            groups.setdefault(name, []).append((position, leaf))
+    return [
+        (name, max(members, key=lambda member: (jnp.size(member[1]), jnp.ndim(member[1])))[0])
+        for name, members in groups.items()
+    ]
+
+
+def _numbers(count: Array, gradients: Any, params: Any, updates: Any) -> Array:
+    """Traceable: the vector of `RecordedState.numbers`."""
+    mains = [position for _, position in _mains(params)]
+    of_gradient = jax.tree.leaves(gradients, is_leaf=lambda leaf: leaf is None)
+    of_params, of_update = (
+        jax.tree.leaves(params),
+        jax.tree.leaves(updates, is_leaf=lambda leaf: leaf is None),
+    )
+    whole = [_rms(leaf) * math.sqrt(leaf.size) for leaf in of_gradient if _is_floating(leaf)]
+    after = [stepped(jnp.asarray(of_params[main]), of_update[main]) for main in mains]
+    changes = [_widened(new) - _widened(of_params[main]) for new, main in zip(after, mains, strict=True)]
+    rows = [[of_gradient[main] for main in mains], after, changes]
+    numbers = [count.astype(jnp.float32), _norm(whole), *(_rms(leaf) for row in rows for leaf in row)]
+    return jnp.stack(numbers)
+
+
+def _is_floating(leaf: Any) -> bool:
+    return leaf is not None and is_differentiated(leaf)
+
+
+def _widened(leaf: Any) -> Array:
+    return jnp.asarray(leaf).astype(jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
+def _rms(leaf: Any) -> Array:
+    """Over its largest element, so that no square leaves the range; NaN counts as infinite."""
+    if leaf is None or not jnp.size(leaf):
+        return jnp.zeros((), jnp.float32)
+    size = jnp.abs(_widened(leaf))
+    top = jnp.max(size)
+    scale = jnp.where((top > 0) & jnp.isfinite(top), top, 1.0)
+    found = scale * jnp.sqrt(jnp.mean(jnp.square(size / scale)))
+    return jnp.where(jnp.isnan(found), jnp.inf, found).astype(jnp.float32)
+
+
+def _norm(parts: Sequence[Array]) -> Array:
+    if not parts:
+        return jnp.zeros((), jnp.float32)
+    stacked = jnp.stack(parts)
+    top = jnp.max(stacked)
+    scale = jnp.where((top > 0) & jnp.isfinite(top), top, 1.0)
+    return scale * jnp.sqrt(jnp.sum(jnp.square(stacked / scale)))
