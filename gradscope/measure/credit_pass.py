@@ -75,9 +75,9 @@ class CreditPass:
     def __call__(
         self, directions: dict[int, Directions] | None = None, truncate: int | None = None
     ) -> tuple[dict[int, Sinks], list[Array]]:
-        """By piece what came back, and the gradient of each leaf, which stays on the device."""
+        """By piece what came back, as NumPy arrays, and the gradient of each leaf, still on the device."""
         weights, sinks = self.compiled(*self._arguments(directions, truncate))
-        return sinks, weights
+        return jax.device_get(sinks), weights
 
     def _arguments(self, directions: dict[int, Directions] | None, truncate: int | None) -> tuple[Any, ...]:
         none = {number: sinks.total for number, sinks in self._sinks.items()}
@@ -95,5 +95,5 @@ class CreditPass:
             for number, (piece, cut) in enumerate(
                 zip(each.timeline.pieces, each.timeline.spread(cuts), strict=True)
             ):
-                found[piece.number] = Flags(jnp.asarray(cut), [jnp.asarray(one[number]) for one in spread])
+                found[piece.number] = Flags(cut, [one[number] for one in spread])
         return found

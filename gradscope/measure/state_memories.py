@@ -58,8 +58,8 @@ def memories_of(
     for order, (memory, start) in enumerate(zip(timeline.memories, followed.starts, strict=True)):
         if start is None:
             continue
-        parts = [np.asarray(whole[each.number].followed[order], np.float64) ** 2 for each in timeline.pieces]
-        norms = (timeline.by_step(parts) ** 0.5)[: start + 1]
+        parts = [whole[piece.number].followed[order] for piece in timeline.pieces]
+        norms = timeline.norms_by_step(parts)[: start + 1]
         (left,) = np.nonzero(~(norms < REMEMBERED * norms[start]))
         first = int(left[0]) if left.size else start
         yield StateMemory(

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import NDArray
 
 from gradscope.measure.credit_pass import CreditPass, followed
@@ -21,10 +19,11 @@ from gradscope.measure.recurrences import name_of
 from gradscope.measure.state_memories import memories_of, values_at_steps
 from gradscope.measure.truncation import truncation
 from gradscope.records import Contribution, LayerSteps, Skipped, TimeCredit, Timing, Truncation
-from gradscope.trace.credit import Directions, Sinks, norm_of
+from gradscope.trace.credit import Directions, Sinks
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import members_of
 from gradscope.trace.sources import source_of
+from gradscope.trace.statistics import norm, stats_dtype
 from gradscope.trace.time_steps import Piece, Timeline, timelines
 
 Steps = NDArray[np.float64]
@@ -113,66 +112,55 @@ def _keys(piece: Piece) -> dict[int, Key]:
     return found
 
 
-def _sums(timeline: Timeline, whole: dict[int, Sinks]) -> dict[Key, Array]:
+def _sums(timeline: Timeline, whole: dict[int, Sinks]) -> dict[Key, Steps]:
     """What all steps contribute; leading axes of loops that repeat the loop are kept."""
-    found: dict[Key, Array] = {}
+    found: dict[Key, Steps] = {}
     for piece in timeline.pieces:
-        axes = tuple(axis for axis in piece.axes if axis < len(piece.lead) - 1)
         for number, key in _keys(piece).items():
-            part = whole[piece.number].total[number].sum(axes)
+            part = np.asarray(whole[piece.number].total[number], np.float64).sum(piece.outer)
             found[key] = found[key] + part if key in found else part
     return found
 
 
-def _directions(timeline: Timeline, sums: dict[Key, Array]) -> dict[int, Directions]:
+def _directions(timeline: Timeline, sums: dict[Key, Steps]) -> dict[int, Directions]:
     """Unit vectors along the sums, for each piece in the shape of its sinks."""
-    units = {key: each / _safe(norm_of([each])) for key, each in sums.items()}
+    units = {key: each / (_norm(each) or 1.0) for key, each in sums.items()}
     found: dict[int, Directions] = {}
     for piece in timeline.pieces:
-        axes = tuple(axis for axis in piece.axes if axis < len(piece.lead) - 1)
-        found[piece.number] = {
-            number: jnp.broadcast_to(
-                jnp.expand_dims(units[key], axes), (*piece.lead[:-1], *piece.aval(number).shape)
-            )
-            for number, key in _keys(piece).items()
-        }
+        found[piece.number] = {}
+        for number, key in _keys(piece).items():
+            shape = (*piece.lead[:-1], *piece.aval(number).shape)
+            unit = np.broadcast_to(np.expand_dims(units[key], piece.outer), shape)
+            found[piece.number][number] = unit.astype(stats_dtype(piece.aval(number).dtype))
     return found
 
 
-def _safe(norm: Array) -> Array:
-    return jnp.where(jnp.isfinite(norm) & (norm > 0), norm, 1.0)
+def _norm(values: Steps) -> float:
+    return float(norm(np.abs(values).ravel(), (0,)))
 
 
 def _contributions(
     program: Program,
     timeline: Timeline,
-    norms: dict[int, Sinks],
+    whole: dict[int, Sinks],
     products: dict[int, Sinks],
-    sums: dict[Key, Array],
+    sums: dict[Key, Steps],
 ) -> Iterator[Contribution]:
     for key, total in sums.items():
-        places = [next((i for i, k in _keys(piece).items() if k == key), None) for piece in timeline.pieces]
-
-        def by_step(
-            found: dict[int, Sinks], name: str, places: Sequence[int | None] = places, power: int = 1
-        ) -> Steps:
-            parts = []
-            for piece, place in zip(timeline.pieces, places, strict=True):
-                part = np.zeros(piece.lead)
-                if place is not None:
-                    part = np.asarray(getattr(found[piece.number], name)[place], np.float64)
-                parts.append(part**power)
-            return timeline.by_step(parts)
-
-        norm = float(norm_of([total]))
-        steps = by_step(norms, "norms", power=2) ** 0.5
+        norms, along = [], []
+        for piece in timeline.pieces:
+            place = next((i for i, k in _keys(piece).items() if k == key), None)
+            zeros = np.zeros(piece.lead)
+            norms.append(zeros if place is None else whole[piece.number].norms[place])
+            along.append(zeros if place is None else products[piece.number].products[place])
+        steps, size = timeline.norms_by_step(norms), _norm(total)
         if not steps.any():
             continue
-        usable = math.isfinite(norm) and norm > 0
-        shares = by_step(products, "products") / norm if usable else np.full(len(steps), math.nan)
+        usable = math.isfinite(size) and size > 0
+        shares = timeline.by_step(along) / size if usable else np.full(len(steps), math.nan)
         yield Contribution(
             parameters=tuple(program.leaves[leaf].name for leaf in members_of(key[0])),
-            gradient_norm=norm,
+            gradient_norm=size,
             norms=tuple(steps.tolist()),
             shares=tuple(shares.tolist()),
         )

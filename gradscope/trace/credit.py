@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from gradscope.trace.jaxprs import Body, compiled
@@ -223,10 +224,10 @@ def sinks_of(timeline: Timeline, piece: Piece) -> Sinks:
     wide = {i: stats_dtype(piece.aval(i).dtype) for i in piece.weights}
     first = [piece.state(piece.places[memory[0]]) for memory in timeline.memories]
     return Sinks(
-        norms={i: jnp.zeros(piece.lead, dtype) for i, dtype in wide.items()},
-        products={i: jnp.zeros(piece.lead, dtype) for i, dtype in wide.items()},
-        total={i: jnp.zeros((*piece.lead[:-1], *piece.aval(i).shape), dtype) for i, dtype in wide.items()},
-        followed=[jnp.zeros(piece.lead, stats_dtype(state.dtype)) for state in first],
+        norms={i: np.zeros(piece.lead, dtype) for i, dtype in wide.items()},
+        products={i: np.zeros(piece.lead, dtype) for i, dtype in wide.items()},
+        total={i: np.zeros((*piece.lead[:-1], *piece.aval(i).shape), dtype) for i, dtype in wide.items()},
+        followed=[np.zeros(piece.lead, stats_dtype(state.dtype)) for state in first],
     )
 
 

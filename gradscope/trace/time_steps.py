@@ -7,6 +7,7 @@ around it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,11 @@ class Piece:
     def lead(self) -> tuple[int, ...]:
         return tuple(axis.length for axis in self.plan.lead)
 
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """Those of `axes` that are not its own."""
+        return self.axes[:-1]
+
     def aval(self, number: int) -> Any:
         """Shape and dtype of an input of a step."""
         return self.entry.body.jaxpr.invars[number].aval
@@ -66,14 +72,19 @@ class Timeline:
     memories: tuple[tuple[int, ...], ...]
     """Groups of its states that feed each other."""
 
-    def by_step(self, found: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """f64[steps, ...], from one array for each piece, f64[lead..., ...]; loops around add up."""
+    def by_step(self, found: Sequence[Any]) -> NDArray[np.float64]:
+        """f64[steps], from one array for each piece, [lead...]; what repeats the loop adds up."""
         flat = []
         for piece, each in zip(self.pieces, found, strict=True):
-            lead = len(piece.lead)
-            others = tuple(axis for axis in range(lead) if axis not in piece.axes)
-            flat.append(each.sum(others).reshape(-1, *each.shape[lead:]))
-        return np.stack([flat[piece][place] for piece, place in self.steps])
+            others = tuple(axis for axis in range(len(piece.lead)) if axis not in piece.axes)
+            flat.append(np.asarray(each, np.float64).sum(others).ravel())
+        return np.array([flat[piece][place] for piece, place in self.steps])
+
+    def norms_by_step(self, found: Sequence[Any]) -> NDArray[np.float64]:
+        """The same for norms, of which the squares add up."""
+        largest = max(float(np.max(each, initial=0.0)) for each in found)
+        scale = largest if math.isfinite(largest) and largest > 0 else 1.0
+        return scale * np.sqrt(self.by_step([(np.asarray(each, np.float64) / scale) ** 2 for each in found]))
 
     def spread(self, values: NDArray[Any]) -> list[NDArray[Any]]:
         """One array for each piece, [lead...], from [steps]."""
