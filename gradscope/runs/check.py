@@ -73,8 +73,9 @@ def check_problem(
 def _require(options: CheckOptions) -> None:
     for name in (*options.select, *options.ignore):
         get(name)
-    for option, count in (("--batches", options.batches), ("--seeds", options.seeds)):
-        if count < 1:
+    counts = (("--batches", options.batches), ("--seeds", options.seeds), ("--truncate", options.truncate))
+    for option, count in counts:
+        if count is not None and count < 1:
             raise GradscopeError(
                 f"{option} is {count}.",
                 why="At least one has to be measured.",

@@ -46,7 +46,7 @@ class Judge:
             )
             measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
         unfollowed: tuple[Skipped, ...] = ()
-        if first and (options.through_time or options.truncate):
+        if first and (options.through_time or options.truncate is not None):
             followed = self._followed(prepared, progress)
             measurement = replace(measurement, time_credit=followed.credit, truncation=followed.truncation)
             timing, unfollowed = timing.plus(followed.timing), followed.skipped
