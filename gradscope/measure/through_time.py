@@ -29,7 +29,8 @@ from gradscope.trace.time_steps import Piece, Timeline, timelines
 Steps = NDArray[np.float64]
 NO_LOOP = (
     "the gradient goes through no loop over time (`lax.scan`) that applies parameters and carries a state; "
-    "a loop that is written out in Python is so many uses of its layers"
+    "a loop that is written out in Python is so many uses of its layers, and one that only iterates (a "
+    "solver, inner steps of training) is none"
 )
 NOT_BY_STEP = "it stands in a branch of `cond` or in `shard_map`, where its steps are not run one by one"
 

@@ -48,11 +48,12 @@ class StateJacobian:
     step: int
     """From 0, in the order in which steps run."""
     spectral_radius: float
-    """The largest absolute eigenvalue, of all examples that were looked at."""
+    """The largest absolute eigenvalue, of all rows that were looked at."""
     largest_singular_value: float | None
     """How much a step can stretch a change of the state; `None` where it could not be found."""
-    examples: int | None
-    """Of the batch, each with a Jacobian of its own; `None` where they were not told apart."""
+    rows: int | None
+    """Along the first axis of the state, the examples of a batch: they do not read each other, so that each
+    has a Jacobian of its own, and so many were looked at. `None` where they were not told apart."""
     exact: bool
     """From all eigenvalues; else about, from a Krylov subspace."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.histograms import histograms
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WAIT_FOR_STEPS = ("vanishing-gradient", "exploding-gradient")
 """Rules that cannot judge what is exactly zero before the first step."""
+CREDIT = "credit through time"
+NOTHING = ThroughTime((), None, (), Timing())
 
 
 @dataclass(frozen=True)
@@ -101,18 +104,21 @@ class Judge:
     def _followed(self, prepared: Prepared, progress: Progress) -> ThroughTime:
         """The gradient step by step; where that fails, the report is whole without it."""
         options, looks = self.options, Looks()
-        found = looks.taken(
-            "credit through time",
-            lambda: through_time(
-                prepared.program,
-                prepared.flow,
-                prepared.inputs[0],
-                credit=options.through_time,
-                truncate=options.truncate,
-                progress=progress,
-            ),
-            ThroughTime((), None, (), Timing()),
-        )
+
+        def look() -> ThroughTime:
+            try:
+                return through_time(
+                    prepared.program,
+                    prepared.flow,
+                    prepared.inputs[0],
+                    credit=options.through_time,
+                    truncate=options.truncate,
+                    progress=progress,
+                )
+            except GradscopeError as error:  # it does not fit into memory
+                return replace(NOTHING, skipped=(Skipped(CREDIT, error.what),))
+
+        found = looks.taken(CREDIT, look, NOTHING)
         return replace(found, skipped=(*found.skipped, *looks.failed))
 
     def _verified(self, prepared: Prepared, progress: Progress) -> Verified:

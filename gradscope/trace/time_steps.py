@@ -23,6 +23,7 @@ from gradscope.trace.nested.contract import Entry
 from gradscope.trace.nested.registry import inside, rebuild
 from gradscope.trace.recurrent_states import memories
 from gradscope.trace.sites import Plan, Site
+from gradscope.trace.vocabulary import is_real
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,14 +182,12 @@ def _piece(number: int, states: Sequence[Stretch], axes: tuple[int, ...]) -> Pie
     for i in plan.shared:
         first.setdefault(eqn.invars[entry.operands[i]], i)
     same = {i: first[eqn.invars[entry.operands[i]]] for i in plan.shared}
-    floating = {i: bits for i, bits in plan.shared.items() if bits and _is_floating(entry, i)}
+    floating = {
+        i: bits for i, bits in plan.shared.items() if bits and is_real(entry.body.jaxpr.invars[i].aval)
+    }
     places = tuple(next(p for p, site in plan.entry.items() if site is each.site) for each in states)
     weights = {i: bits for i, bits in floating.items() if same[i] == i}
     return Piece(number, plan, entry, places, weights, same, axes)
-
-
-def _is_floating(entry: Entry, number: int) -> bool:
-    return bool(np.issubdtype(np.dtype(entry.body.jaxpr.invars[number].aval.dtype), np.inexact))
 
 
 class Hand:

@@ -12,12 +12,14 @@ import pytest
 from jax import lax
 
 from gradscope.load.problem import Problem
+from gradscope.measure.credit_pass import CreditPass, Followed
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import TimeCredit
 from gradscope.records.progress import silent
 from gradscope.runs.check import check_loss
 from gradscope.trace.program import Tracer
+from gradscope.trace.time_steps import timelines
 from tests.trace import oracle
 
 STEPS, BATCH, UNITS = 12, 3, 4
@@ -178,7 +180,7 @@ def test_the_jacobian_of_a_plain_cell_is_the_slope_of_tanh_times_its_weights() -
     assert [each.step for each in memory.jacobians] == [0, 5, STEPS - 1]
     for each in memory.jacobians:
         assert each.exact
-        assert each.examples == BATCH
+        assert each.rows == BATCH
         assert each.spectral_radius == pytest.approx(expected[each.step][0], rel=1e-4)
         assert each.largest_singular_value == pytest.approx(expected[each.step][1], rel=1e-4)
 
@@ -396,6 +398,20 @@ def test_a_weight_that_is_made_outside_of_the_loop_is_named_by_what_it_is_made_o
     assert all(jacobian.exact for jacobian in memory.jacobians)
 
 
+def test_a_model_in_bfloat16_has_the_shares_of_float32_to_its_rounding() -> None:
+    def narrow(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), tree)
+
+    plain, found = (
+        credit(at_the_end),
+        credit(scanned(plain_cell, narrow(START)), narrow(PARAMS), narrow(DATA)),
+    )
+    assert len(found.contributions) == 3
+    for a, b in zip(plain.contributions, found.contributions, strict=True):
+        assert a.parameters == b.parameters
+        np.testing.assert_allclose(a.shares, b.shares, atol=0.05)
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
 def test_shares_and_memory_do_not_depend_on_the_scale_of_the_loss(scale: float) -> None:
     plain, scaled = credit(at_the_end), credit(lambda p, b: scale * at_the_end(p, b))
@@ -421,7 +437,7 @@ def test_a_large_state_has_its_radius_from_a_subspace() -> None:
     blocks = [np.diag(1 - np.asarray(row) ** 2) @ np.asarray(params["cell"]["wh"]).T for row in h]
     first = memory.jacobians[0]
     assert not first.exact
-    assert first.examples is None
+    assert first.rows is None
     assert first.spectral_radius == pytest.approx(
         max(np.abs(np.linalg.eigvals(block)).max() for block in blocks), rel=0.05
     )
@@ -437,7 +453,7 @@ def test_states_that_read_other_examples_are_not_taken_apart() -> None:
     (memory,) = credit(scanned(coupled, START)).memories
     after = lambda h: coupled(CELL, h, DATA[0][0])  # noqa: E731
     whole = np.asarray(jax.jacrev(after)(START)).reshape(BATCH * UNITS, -1)
-    assert memory.jacobians[0].examples is None
+    assert memory.jacobians[0].rows is None
     assert memory.jacobians[0].spectral_radius == pytest.approx(
         np.abs(np.linalg.eigvals(whole)).max(), rel=1e-4
     )
@@ -516,3 +532,76 @@ def test_a_memory_that_no_gradient_leaves_reaches_to_the_first_step() -> None:
 
     (memory,) = credit(scanned(kept, START)).memories
     assert memory.memory is None
+
+
+def test_weights_are_not_held_once_for_each_step() -> None:
+    steps, units = 200, 64
+    cell = {"wh": oracle.normal(1, units, units, scale=0.1), "wx": oracle.normal(2, UNITS, units)}
+    data = oracle.normal(3, steps, BATCH, UNITS), DATA[1]
+
+    def loss(p: Any, b: Any) -> Any:
+        h, _ = lax.scan(
+            lambda h, x: (jnp.tanh(h @ p["wh"] + x @ p["wx"]), None), jnp.zeros((BATCH, units)), b[0]
+        )
+        return oracle.error(h[:, :2], b[1])
+
+    tracer = Tracer(Problem(loss, cell, data))
+    program, inputs = tracer.trace(data), tracer.inputs(data)
+    found, _ = timelines(program.body, program.plan, program.loops)
+    run = CreditPass(program, inputs, [Followed(each, "", (steps - 1,)) for each in found])
+    used = run.compiled.executable.memory_analysis()
+    if used is None:
+        pytest.skip("this backend does not say how much memory a program takes")
+    assert used.temp_size_in_bytes < steps * cell["wh"].nbytes / 4
+
+
+def linen() -> tuple[Any, Any]:
+    nn = pytest.importorskip("flax.linen")
+    model = nn.Sequential([nn.RNN(nn.LSTMCell(UNITS)), lambda h: h[:, -1], nn.Dense(2)])
+    params = model.init(jax.random.key(0), DATA[0].swapaxes(0, 1))
+    return (lambda p, b: oracle.error(model.apply(p, b[0].swapaxes(0, 1)), b[1])), params
+
+
+def haiku() -> tuple[Any, Any]:
+    hk = pytest.importorskip("haiku")
+
+    def forward(xs: Any) -> Any:
+        core = hk.LSTM(UNITS)
+        hs, _ = hk.dynamic_unroll(core, xs, core.initial_state(BATCH))
+        return hk.Linear(2)(hs[-1])
+
+    model = hk.without_apply_rng(hk.transform(forward))
+    return (lambda p, b: oracle.error(model.apply(p, b[0]), b[1])), model.init(jax.random.key(0), DATA[0])
+
+
+def equinox() -> tuple[Any, Any]:
+    eqx = pytest.importorskip("equinox")
+    cell = eqx.nn.LSTMCell(UNITS, UNITS, key=jax.random.key(0))
+
+    def loss(cell: Any, b: Any) -> Any:
+        def single(xs: Any) -> Any:
+            state = jnp.zeros(UNITS), jnp.zeros(UNITS)
+            return lax.scan(lambda s, x: (cell(x, s), None), state, xs)[0][0]
+
+        return oracle.error(jax.vmap(single, 1)(b[0])[:, :2], b[1])
+
+    return loss, cell
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("library", [linen, haiku, equinox])
+def test_the_lstm_of_a_library_is_followed(library: Callable[[], tuple[Any, Any]]) -> None:
+    loss, params = library()
+    report = check_loss(loss, params, DATA, steps=0, through_time=True, truncate=4)
+    assert report.flow is not None
+    (found,) = report.flow.time_credit
+    by_name = {each.name: each.gradient_norm for each in report.flow.parameters}
+    assert len(found.contributions) >= 2
+    for each in found.contributions:
+        assert by_name[each.parameters[0]] == pytest.approx(each.gradient_norm, rel=1e-3)
+        assert sum(each.shares) == pytest.approx(1, abs=1e-3)
+    (memory,) = found.memories
+    assert memory.states == 2
+    assert [each.rows for each in memory.jacobians] == [BATCH] * 3
+    assert report.flow.truncation is not None
+    assert 0 < report.flow.truncation.lost < 1

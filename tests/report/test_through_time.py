@@ -35,6 +35,8 @@ def test_credit_that_reaches_the_first_step_and_what_is_left_of_it() -> None:
     (text,) = said(StateMemory(2, 2, (0.5, 0.8, 1.0), None))
     assert text.startswith("Through the state (2 arrays that feed each other) credit reaches the first step")
     assert text.endswith("50% is left there.")
+    (text,) = said(StateMemory(1, 1, (3e20, 1.0), None))
+    assert text.endswith("alone, is 3e+20 times as large there.")
     assert said(StateMemory(1, 2, (math.nan, math.inf, 1.0), None))[0].endswith("is not finite in step 2.")
 
 
@@ -42,10 +44,10 @@ def test_what_is_no_more_than_about_right_is_told_as_such() -> None:
     exact = StateJacobian(0, 0.61, 1.2, 8, exact=True)
     told = said(StateMemory(1, 1, (1.0, 1.0), None, (exact, replace(exact, step=1))))[1]
     assert told == (
-        "Recurrent Jacobian of the state (the largest of 8 examples): spectral radius 0.61 at step 1, 0.61 "
-        "at step 2; largest singular value 1.2, 1.2."
+        "Recurrent Jacobian of the state (the largest of 8 rows that do not read each other): spectral "
+        "radius 0.61 at step 1, 0.61 at step 2; largest singular value 1.2, 1.2."
     )
-    about = replace(exact, exact=False, examples=None, largest_singular_value=None)
+    about = replace(exact, exact=False, rows=None, largest_singular_value=None)
     told = said(StateMemory(1, 1, (1.0, 1.0), None, (about,)))[1]
     assert told == "Recurrent Jacobian of the state: spectral radius about 0.61 at step 1."
 
@@ -63,6 +65,10 @@ def test_what_is_no_more_than_about_right_is_told_as_such() -> None:
             {"steps": 1, "lost": 3.2, "cosine": -0.5},
             "Cut at every step, backpropagation through time misses the gradient by 320% (cosine to the "
             "whole one -0.5).",
+        ),
+        (
+            {"lost": 3e7},
+            "Cut every 10 steps, backpropagation through time misses the gradient by 3e+07 times.",
         ),
         ({"lost": 0.0}, "Cut every 10 steps, backpropagation through time loses nothing of the gradient."),
     ],

@@ -14,6 +14,7 @@ from gradscope.report.shared.through_time import (
     StepRow,
     StepRows,
     losing,
+    relative,
     row_groups,
     sentences,
     title,
@@ -92,9 +93,7 @@ def _twin(groups: Sequence[StepRows]) -> Html:
 
 
 def _truncation(found: Truncation) -> list[Html]:
-    rows = [
-        [code(each.parameter), units.share(each.lost), units.number(each.cosine)] for each in losing(found)
-    ]
+    rows = [[code(each.parameter), relative(each.lost), units.number(each.cosine)] for each in losing(found)]
     titles = ["parameter", "lost", "cosine to the whole"]
     caption = "gradients with backpropagation through time cut"
     return [

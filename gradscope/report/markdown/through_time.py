@@ -9,7 +9,14 @@ from gradscope.report.markdown.marks import code, folded, prose, table
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import scale_of, sparkline
 from gradscope.report.shared.glyphs import UNICODE
-from gradscope.report.shared.through_time import losing, row_groups, sentences, title, truncation_sentence
+from gradscope.report.shared.through_time import (
+    losing,
+    relative,
+    row_groups,
+    sentences,
+    title,
+    truncation_sentence,
+)
 
 WIDEST = 40
 
@@ -46,8 +53,6 @@ def _credit(credit: TimeCredit) -> Iterator[str]:
 
 def _truncation(found: Truncation) -> Iterator[str]:
     yield f"{prose(truncation_sentence(found))}\n"
-    rows = [
-        [code(each.parameter), units.share(each.lost), units.number(each.cosine)] for each in losing(found)
-    ]
+    rows = [[code(each.parameter), relative(each.lost), units.number(each.cosine)] for each in losing(found)]
     if rows:
         yield from table(["parameter", "lost", "cosine"], rows)

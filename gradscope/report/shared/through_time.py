@@ -17,6 +17,8 @@ from gradscope.records import (
 )
 from gradscope.report.shared import units
 
+MANY = 10
+"""From here on a share is told as a factor."""
 ALIKE = 0.9995
 """A cosine from here on would read as 1."""
 
@@ -75,7 +77,14 @@ def _largest(contribution: Contribution) -> str:
     if not shares or any(map(math.isnan, shares)):
         return ""
     step = max(range(len(shares)), key=lambda place: abs(shares[place]))
-    return f"{units.share(shares[step])} at step {step + 1}"
+    return f"{relative(shares[step])} at step {step + 1}"
+
+
+def relative(value: float) -> str:
+    """A share that may be far above 1: `38%`, `-250%`, `3.2e+05 times`."""
+    if not math.isfinite(value) or abs(value) < MANY:
+        return units.share(value)
+    return f"{units.number(value)} times"
 
 
 def _memory_name(credit: TimeCredit, number: int) -> str:
@@ -103,8 +112,10 @@ def _reach(name: str, memory: StateMemory, length: int) -> str:
         return f"Through {of}: {what} is not finite in step {broken[-1] + 1}."
     head = f"Through {of} credit reaches"
     if memory.memory is None:
-        left = units.share(norms[0] / norms[-1] if norms[-1] else math.nan)
-        return f"{head} the first step: of {what} {left} is left there."
+        left = norms[0] / norms[-1] if norms[-1] else math.nan
+        if left >= MANY:
+            return f"{head} the first step: {what} is {relative(left)} as large there."
+        return f"{head} the first step: of {what} {units.share(left)} is left there."
     below = memory.start - memory.memory + 1
     return (
         f"{head} back {units.counted(memory.memory, 'step')}: {what} is below {units.share(REMEMBERED)} of "
@@ -113,9 +124,9 @@ def _reach(name: str, memory: StateMemory, length: int) -> str:
 
 
 def _jacobians(name: str, found: Sequence[StateJacobian]) -> str:
-    """`Recurrent Jacobian of the state (the largest of 32 examples): spectral radius 0.98 at step 1, ...`"""
-    examples = found[0].examples
-    of = f" (the largest of {units.counted(examples, 'example')})" if examples is not None else ""
+    """`Recurrent Jacobian of the state (the largest of 32 rows that do not read each other): ...`"""
+    rows = found[0].rows
+    of = f" (the largest of {units.count(rows)} rows that do not read each other)" if rows else ""
     about = "" if all(each.exact for each in found) else "about "
     radii = ", ".join(f"{units.number(each.spectral_radius)} at step {each.step + 1}" for each in found)
     stretch = [each.largest_singular_value for each in found]
@@ -131,7 +142,7 @@ def truncation_sentence(found: Truncation) -> str:
         return f"{cut}, backpropagation through time loses nothing of the gradient."
     told = found.cosine is not None and found.cosine < ALIKE
     cosine = f" (cosine to the whole one {units.number(found.cosine)})" if told else ""
-    return f"{cut}, backpropagation through time misses the gradient by {units.share(found.lost)}{cosine}."
+    return f"{cut}, backpropagation through time misses the gradient by {relative(found.lost)}{cosine}."
 
 
 def losing(found: Truncation) -> list[TruncatedGradient]:

@@ -12,6 +12,7 @@ from gradscope.report.shared.table import Column
 from gradscope.report.shared.through_time import (
     StepRows,
     losing,
+    relative,
     row_groups,
     sentences,
     title,
@@ -92,7 +93,7 @@ def _truncation(found: Truncation, view: View) -> list[Line]:
     if not shown:
         return lines
     columns = [
-        Column(("", "lost"), 1, [units.share(each.lost) for each in shown]),
+        Column(("", "lost"), 1, [relative(each.lost) for each in shown]),
         Column(("", "cosine"), 2, [units.number(each.cosine) for each in shown]),
     ]
     rows = [GridRow(view.glyphs.text(each.parameter)) for each in shown]
