@@ -27,6 +27,8 @@ verify = true
 steps = 50
 after-steps = 10
 histograms = true
+through-time = true
+truncate = 20
 batch-size = 32
 seed = 7
 timeout = 60
@@ -99,6 +101,8 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 steps=50,
                 after_steps=10,
                 histograms=True,
+                through_time=True,
+                truncate=20,
                 baseline="known.json",
             ),
             fail_on=("warning", "non-finite"),

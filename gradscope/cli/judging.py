@@ -67,6 +67,23 @@ Histograms = Annotated[
         show_default="--no-histograms",
     ),
 ]
+ThroughTime = Annotated[
+    bool | None,
+    typer.Option(
+        "--through-time/--no-through-time",
+        help="Also follow the gradient through the steps of loops over time.",
+        show_default="--no-through-time",
+    ),
+]
+Truncate = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="K",
+        help="Also measure what is lost where backpropagation through time is cut every K steps.",
+        show_default=False,
+    ),
+]
 
 
 def given_judging(
@@ -78,6 +95,8 @@ def given_judging(
     steps: Steps = None,
     after_steps: AfterSteps = None,
     histograms: Histograms = None,
+    through_time: ThroughTime = None,
+    truncate: Truncate = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
 ) -> Given:
@@ -91,6 +110,8 @@ def given_judging(
         "steps": steps,
         "after-steps": after_steps,
         "histograms": histograms,
+        "through-time": through_time,
+        "truncate": truncate,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,
     }

@@ -130,6 +130,8 @@ KEYS = (
     Key("steps", whole, "an integer of at least 0, without quotes", "50"),
     Key("after-steps", whole, "an integer of at least 0, without quotes", "20", 0),
     Key("histograms", flag, "true or false, without quotes", "true", False),
+    Key("through-time", flag, "true or false, without quotes", "true", False),
+    Key("truncate", count, "an integer of at least 1, without quotes", "20"),
     Key("batch-size", count, "an integer of at least 1, without quotes", "32"),
     Key("seed", whole, "an integer of at least 0, without quotes", "7", 0),
     Key("timeout", seconds, "a number of seconds above 0, without quotes", "120"),

@@ -156,6 +156,8 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             steps=value["steps"],
             after_steps=value["after-steps"],
             histograms=value["histograms"],
+            through_time=value["through-time"],
+            truncate=value["truncate"],
             baseline=value["baseline"],
         ),
         fail_on=value["fail-on"],

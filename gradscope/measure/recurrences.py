@@ -21,17 +21,17 @@ def recurrences_of(
     loop: Loop, layers: Sequence[LayerGroup], samples: Sequence[Sample]
 ) -> Sequence[Recurrence]:
     """One for each state of the loop to which a gradient comes back."""
-    source = source_of(loop.eqn)
+    source, title = source_of(loop.eqn), name_of(loop)
     found = []
     for state in loop.states:
-        deltas = _norms(state, [sample.delta for sample in samples])
-        values = _norms(state, [sample.forward for sample in samples])
+        deltas = norms_by_step(state, [sample.delta for sample in samples])
+        values = norms_by_step(state, [sample.forward for sample in samples])
         if np.all(deltas == 0):
             continue
         count = sum(samples[0].forward[site.id].count for site in sites_of(state)) / len(values)
         found.append(
             Recurrence(
-                name="",
+                name=title,
                 source=source,
                 length=len(deltas),
                 layers=tuple(group.name for group in layers if _inside(group, loop)),
@@ -42,10 +42,17 @@ def recurrences_of(
                 added=all(stretch.added for stretch in state),
             )
         )
-    return [_named(recurrence, number, len(found)) for number, recurrence in enumerate(found)]
+    if len(found) == 1:
+        return found
+    return [replace(each, name=f"{title}, state {number}") for number, each in enumerate(found)]
 
 
-def _norms(state: Chain, batches: Sequence[dict[int, Reading]]) -> Floats:
+def name_of(loop: Loop) -> str:
+    source = source_of(loop.eqn)
+    return f"scan at {source}" if source else "scan"
+
+
+def norms_by_step(state: Chain, batches: Sequence[dict[int, Reading]]) -> Floats:
     """f64[steps]: root mean square over the batches."""
     norms = [norms_of(state, _reader(batch)) for batch in batches]
     return np.asarray(norm(np.stack(norms), (0,)) / len(norms) ** 0.5, np.float64)
@@ -58,8 +65,3 @@ def _reader(readings: dict[int, Reading]) -> Callable[[Site, Sequence[int]], Flo
 def _inside(group: LayerGroup, loop: Loop) -> bool:
     inside = {site.id for site in loop.sites}
     return any(site.id in inside for site in group.sites)
-
-
-def _named(recurrence: Recurrence, number: int, of: int) -> Recurrence:
-    where = f"scan at {recurrence.source}" if recurrence.source else "scan"
-    return replace(recurrence, name=where if of == 1 else f"{where}, state {number}")

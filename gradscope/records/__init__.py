@@ -91,6 +91,16 @@ from gradscope.records.suite import (
     Suite as Suite,
     TargetError as TargetError,
 )
+from gradscope.records.through_time import (
+    REMEMBERED as REMEMBERED,
+    Contribution as Contribution,
+    LayerSteps as LayerSteps,
+    StateJacobian as StateJacobian,
+    StateMemory as StateMemory,
+    TimeCredit as TimeCredit,
+    TruncatedGradient as TruncatedGradient,
+    Truncation as Truncation,
+)
 from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,

@@ -12,6 +12,7 @@ from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
+from gradscope.records.through_time import TimeCredit, Truncation
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Measurement:
     """Looked for where the program tests a differentiated value for equality."""
     histograms: tuple[Histogram, ...] = ()
     """By `check --histograms`: of each layer's weights and gradient, in forward order."""
+    time_credit: tuple[TimeCredit, ...] = ()
+    """By `check --through-time`: of each loop over time that has a gradient, on the first batch."""
+    truncation: Truncation | None = None
+    """By `check --truncate K`."""
     copies: tuple[tuple[str, ...], ...] = ()
     """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1

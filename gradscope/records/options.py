@@ -47,6 +47,10 @@ class CheckOptions:
     """Optimizer steps that are taken before anything is measured."""
     histograms: bool = False
     """Count weights and gradients by size, too."""
+    through_time: bool = False
+    """Follow the gradient through the steps of loops over time, too."""
+    truncate: int | None = None
+    """Steps after which backpropagation through time is cut, to see what is lost."""
     baseline: str | None = None
     """A file of known findings and profiles: only what is new or worse fails."""
 

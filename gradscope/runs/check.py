@@ -73,8 +73,9 @@ def check_problem(
 def _require(options: CheckOptions) -> None:
     for name in (*options.select, *options.ignore):
         get(name)
-    for option, count in (("--batches", options.batches), ("--seeds", options.seeds)):
-        if count < 1:
+    counts = (("--batches", options.batches), ("--seeds", options.seeds), ("--truncate", options.truncate))
+    for option, count in counts:
+        if count is not None and count < 1:
             raise GradscopeError(
                 f"{option} is {count}.",
                 why="At least one has to be measured.",
@@ -125,6 +126,8 @@ def check_loss(
     verified: bool = False,
     steps: int | None = None,
     after_steps: int = 0,
+    through_time: bool = False,
+    truncate: int | None = None,
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
 
@@ -133,8 +136,9 @@ def check_loss(
     of which most must find a thing. `select` leaves only those rules, `ignore` takes some away, and `limits`
     replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients,
     too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
-    anything is measured. Raises `GradscopeError` where the
-    loss cannot be judged.
+    anything is measured. `through_time` follows the gradient through the steps of loops over time, and
+    `truncate` cuts it every so many steps to see what is lost. Raises `GradscopeError` where the loss cannot
+    be judged.
     """
     from gradscope.load.problem import Problem
     from gradscope.trace.compiling import programs_kept
@@ -163,6 +167,8 @@ def check_loss(
         verified=verified,
         steps=steps,
         after_steps=after_steps,
+        through_time=through_time,
+        truncate=truncate,
     )
     with programs_kept():
         return check_problem(problem, options, target=problem.name)

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
+from gradscope.load.usercode.fault import Looks
 from gradscope.measure.histograms import histograms
+from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import Finding, Reference, Skipped, Timing
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 WAIT_FOR_STEPS = ("vanishing-gradient", "exploding-gradient")
 """Rules that cannot judge what is exactly zero before the first step."""
+CREDIT = "credit through time"
+NOTHING = ThroughTime((), None, (), Timing())
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Judge:
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress
             )
             measurement, timing = replace(measurement, histograms=counted), timing.plus(spent)
+        unfollowed: tuple[Skipped, ...] = ()
+        if first and (options.through_time or options.truncate is not None):
+            followed = self._followed(prepared, progress)
+            measurement = replace(measurement, time_credit=followed.credit, truncation=followed.truncation)
+            timing, unfollowed = timing.plus(followed.timing), followed.skipped
         parts = Parts(
             measurement,
             None if verified is None else verified.record,
@@ -63,7 +73,7 @@ class Judge:
             measurement=measurement,
             training=found.training,
             findings=findings,
-            skipped=(*found.skipped, *skipped),
+            skipped=(*found.skipped, *unfollowed, *skipped),
             notes=prepared.notes if verified is None else (*prepared.notes, *verified.notes),
             gradients=parts.gradients,
             rules=judging(parts, options.select, options.ignore, skipped),
@@ -90,6 +100,26 @@ class Judge:
             [replace(finding, message=when + finding.message) for finding in judged],
             tuple(entry for entry in skipped if entry not in waiting or entry.what in left),
         )
+
+    def _followed(self, prepared: Prepared, progress: Progress) -> ThroughTime:
+        """The gradient step by step; where that fails, the report is whole without it."""
+        options, looks = self.options, Looks()
+
+        def look() -> ThroughTime:
+            try:
+                return through_time(
+                    prepared.program,
+                    prepared.flow,
+                    prepared.inputs[0],
+                    credit=options.through_time,
+                    truncate=options.truncate,
+                    progress=progress,
+                )
+            except GradscopeError as error:  # it does not fit into memory
+                return replace(NOTHING, skipped=(Skipped(CREDIT, error.what),))
+
+        found = looks.taken(CREDIT, look, NOTHING)
+        return replace(found, skipped=(*found.skipped, *looks.failed))
 
     def _verified(self, prepared: Prepared, progress: Progress) -> Verified:
         """On the batch and the program at hand."""

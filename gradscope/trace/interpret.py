@@ -100,22 +100,22 @@ def evaluate(body: Body, args: Sequence[Any], plan: Plan, taps: Taps) -> list[An
     waiting: list[JaxprEqn] = []
     for index, eqn in enumerate(body.eqns):
         if index in plan.probes:
-            _run_plain(body, waiting, env)
+            run_plain(body, waiting, env)
             waiting = []
             taps.probe(plan.probes[index], [read(var) for var in plan.probes[index].operands])
         if index in busy:
-            _run_plain(body, waiting, env)
+            run_plain(body, waiting, env)
             waiting = []
             outs = _enter(taps, eqn, [read(atom) for atom in eqn.invars], plan, index)
             env.update(zip(eqn.outvars, outs, strict=True))
         else:
             waiting.append(eqn)
         if index in plan.taps:
-            _run_plain(body, waiting, env)
+            run_plain(body, waiting, env)
             waiting = []
             var = eqn.outvars[plan.taps[index].position]
             env[var] = taps.tap(plan.taps[index], env[var])
-    _run_plain(body, waiting, env)
+    run_plain(body, waiting, env)
     return [read(atom) for atom in body.jaxpr.outvars]
 
 
@@ -139,7 +139,8 @@ def _enter(taps: Taps, eqn: JaxprEqn, values: list[Any], plan: Plan, index: int)
     return outs
 
 
-def _run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:
+def run_plain(body: Body, eqns: list[JaxprEqn], env: dict[Any, Any]) -> None:
+    """Evaluates neighbouring equations as they are; their results go into `env`."""
     if not eqns:
         return
     made: dict[Var, None] = {var: None for eqn in eqns for var in eqn.outvars}

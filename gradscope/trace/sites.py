@@ -166,6 +166,9 @@ class Plan:
     """Equation index to the site at its first floating output."""
     entry: dict[int, Site] = field(default_factory=dict)
     """Carry index to the site at the state that enters a loop's step."""
+    shared: dict[int, int] = field(default_factory=dict)
+    """Of a loop over time: input of its step to the bits of the leaves it is made of, for what each step
+    takes alike and is a function of leaves alone."""
     probes: dict[int, Probe] = field(default_factory=dict)
     """Equation index to what is measured of its operands."""
     indexed: Kind | None = None
@@ -183,6 +186,7 @@ class Plan:
     def clear(self) -> None:
         self.taps.clear()
         self.entry.clear()
+        self.shared.clear()
         self.indexed = None
         for plan in self.inner.values():
             plan.clear()

@@ -10,11 +10,13 @@ from gradscope.records import (
     Comparison,
     Connection,
     Contestant,
+    Contribution,
     Cut,
     Ending,
     Finding,
     History,
     Layer,
+    LayerSteps,
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
@@ -26,10 +28,15 @@ from gradscope.records import (
     Severity,
     Skipped,
     Source,
+    StateJacobian,
+    StateMemory,
     StepRecord,
+    TimeCredit,
     Timing,
     Tool,
     Trial,
+    TruncatedGradient,
+    Truncation,
     ValidationRecord,
 )
 from tests.recording import made
@@ -321,6 +328,55 @@ def monitored() -> Report:
     return Report("model.py", TOOL, history=monitored_history(), findings=(finding,), timing=TIMING)
 
 
+def through_time() -> Report:
+    """Two layers in a loop, one that grows until it is infinite, and hostile names."""
+    falling = tuple(0.5 * 0.7 ** (30 - step) for step in range(30))
+    shares = (*[0.001] * 26, -0.1, 0.2, 0.3, 0.574)
+    credit = TimeCredit(
+        name="scan at model.py:12",
+        source=Source("model.py", 12, "h, _ = jax.lax.scan(step, h, xs)"),
+        length=30,
+        layers=(LayerSteps("cell", falling), LayerSteps(HOSTILE, (0.0, *falling[1:]))),
+        contributions=(
+            Contribution(("cell.w_input", "cell.w_recurrent"), 1.25, falling, shares),
+            Contribution((f"{HOSTILE}.b",), 0.0, falling, (math.nan,) * 30),
+        ),
+        memories=(
+            StateMemory(
+                2,
+                29,
+                falling,
+                14,
+                (StateJacobian(0, 0.61, 1.2, 8, exact=True), StateJacobian(29, 0.72, 1.31, 8, exact=True)),
+            ),
+            StateMemory(
+                1, 27, (0.2,) * 27 + (0.3,), None, (StateJacobian(0, math.nan, None, None, exact=False),)
+            ),
+        ),
+    )
+    exploding = TimeCredit(
+        name="scan at model.py:20",
+        source=None,
+        length=3,
+        layers=(LayerSteps("other", (math.inf, 2e30, 1.0)),),
+        contributions=(),
+        memories=(StateMemory(1, 2, (math.nan, 2e30, 1.0), None),),
+    )
+    lost = Truncation(
+        10,
+        0.0553,
+        0.998,
+        (
+            TruncatedGradient("cell.w_input", 0.08, 0.99679),
+            TruncatedGradient(f"{HOSTILE}.b", 1.0, None),
+            TruncatedGradient("head.w", 0.0, 1.0),
+        ),
+    )
+    run = healthy()
+    assert run.flow is not None
+    return replace(run, flow=replace(run.flow, time_credit=(credit, exploding), truncation=lost))
+
+
 CANNED = {
     "healthy": healthy,
     "deep": deep,
@@ -328,4 +384,5 @@ CANNED = {
     "compared": compared,
     "searched": searched,
     "monitored": monitored,
+    "through_time": through_time,
 }

@@ -17,6 +17,7 @@ from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
 from gradscope.report.html.rule_pages import rule_pages
+from gradscope.report.html.through_time import through_time
 from gradscope.report.html.training import short_training
 from gradscope.report.shared import optimizers as words, targets, units
 from gradscope.report.shared.folding import flags_by_layer
@@ -134,6 +135,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
     return [
         frame.section("network", "The network, layer by layer", picture),
         recurrences(flow.recurrences, frame),
+        through_time(flow, frame),
         short_training(report.training, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gradscope.records import Recurrence
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, table, tag
@@ -79,9 +79,9 @@ def _heat_map(shown: Sequence[Recurrence], scale: Logarithmic | None) -> Html:
     caption = "Norm of δ of the carried state. Each row runs from its first time step to its last"
     if any(len(each.delta_norms) > MOST_CELLS for each in shown):
         caption += "; where several steps share a cell it shows their median"
-    legend = joined(_legend(scale)) if scale else NOTHING
+    scaled = joined(legend(scale)) if scale else NOTHING
     return tag(
-        "figure", tag("ol", *rows, foot), tag("figcaption", caption, ". ", legend), class_="heat", style=style
+        "figure", tag("ol", *rows, foot), tag("figcaption", caption, ". ", scaled), class_="heat", style=style
     )
 
 
@@ -91,14 +91,28 @@ def _strip(recurrence: Recurrence, scale: Logarithmic | None) -> Html:
     label = (
         f"δ of {recurrence.name} over {units.counted(len(values), 'time step')}: {first} first, {last} last"
     )
+    return strip(values, scale, label, lambda start, stop: f"{recurrence.name}, {_steps(start, stop)}: δ")
+
+
+def strip(
+    values: Sequence[float],
+    scale: Logarithmic | None,
+    label: str,
+    about: Callable[[int, int], str],
+    length: int | None = None,
+) -> Html:
+    """A cell for each stretch of steps; `about` is what it says of those before its number.
+
+    `length` is that of the axis, where it goes on behind the values.
+    """
     cells = (
         tag(
             "rect",
-            tag("title", f"{recurrence.name}, {_steps(start, stop)}: δ {units.number(value)}"),
+            tag("title", f"{about(start, stop)} {units.number(value)}"),
             x=start,
             width=stop - start,
             height=1,
-            class_=_shade(value, scale),
+            class_=shade_of(value, scale),
         )
         for start, stop, value in stretches(values)
     )
@@ -112,21 +126,21 @@ def _strip(recurrence: Recurrence, scale: Logarithmic | None) -> Html:
         tag("title", label),
         *cells,
         tag("path", class_="odd", d=crosses) if crosses else NOTHING,
-        viewBox=f"0 0 {len(values)} 1",
+        viewBox=f"0 0 {length or len(values)} 1",
         preserveAspectRatio="none",
         role="img",
         aria_label=label,
     )
 
 
-def _shade(value: float, scale: Logarithmic | None) -> str:
+def shade_of(value: float, scale: Logarithmic | None) -> str:
     if not math.isfinite(value):
         return BROKEN
     place = scale.place(value) if scale else None
     return NO_SHADE if place is None else shade(place / 100)
 
 
-def _legend(scale: Logarithmic) -> Iterator[str]:
+def legend(scale: Logarithmic) -> Iterator[str]:
     low, high = (units.number(10.0**end) for end in (scale.low, scale.high))
     yield ramp(low, high)
     yield " on a log scale; an empty cell is zero, a cross is not finite."

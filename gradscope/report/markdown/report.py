@@ -9,6 +9,7 @@ from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
+from gradscope.report.markdown.through_time import through_time
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
 from gradscope.report.shared.columns import telling
@@ -68,6 +69,7 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
         yield from _baseline(report.baseline, detail)
     if report.flow is not None and report.flow.layers and detail.layers:
         yield from folded("Layers", _layers(report.flow.layers, report.findings, detail.all_layers))
+        yield from through_time(report.flow)
     yield from _gaps(report, detail)
 
 

@@ -74,9 +74,14 @@ def bar(value: float | None, scale: LogScale | None, width: int, glyphs: Glyphs)
     return glyphs.eighths[7] * full + (glyphs.eighths[rest - 1] if rest else "")
 
 
-def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str:
-    """At most `width` characters; each stands for the median of its stretch, `x` if one is not finite."""
-    scale = scale_of(values)
+def sparkline(
+    values: Sequence[float | None], width: int, glyphs: Glyphs, scale: LogScale | None = None
+) -> str:
+    """At most `width` characters; each stands for the median of its stretch, `x` if one is not finite.
+
+    `scale` is one that several rows share.
+    """
+    scale = scale or scale_of(values)
     return "".join(_height(chunk, scale, glyphs) for chunk in _chunks(values, width))
 
 

@@ -14,6 +14,7 @@ from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
 from gradscope.report.terminal.targets import several
+from gradscope.report.terminal.through_time import through_time
 
 
 class TerminalReporter:
@@ -54,7 +55,11 @@ def report_lines(report: Report, view: View) -> list[Line]:
 
 def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
     table = layer_table(flow.layers, report.findings, view)
-    return [*([[], *table] if table else []), *sections.recurrences(flow.recurrences, view)]
+    return [
+        *([[], *table] if table else []),
+        *sections.recurrences(flow.recurrences, view),
+        *through_time(flow.time_credit, flow.truncation, view),
+    ]
 
 
 REPORTER = TerminalReporter()

@@ -133,6 +133,8 @@ class Provenance(Domain[Value, Plan]):
             self.pooled[id(visit.place), visit.index] = visit.eqn
         elif not inner.empty and _has_history(starts, rows, inner):
             self._watch_state(visit.eqn, inner, carried)
+            consts = [visit.values[entry.operands[i]] for i in range(entry.carried.start)]
+            inner.shared.update({i: v.leaves for i, v in enumerate(consts) if v.kind is Kind.WEIGHT})
 
     def _watch_state(self, eqn: JaxprEqn, inner: Plan, carried: list[Value]) -> None:
         """A loop over time that applies parameters: its floating state is measured at every step."""
