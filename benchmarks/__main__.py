@@ -11,6 +11,7 @@ PARTS = {
     "depth": "depth",
     "processes": "processes",
     "training": "short_training",
+    "monitored": "monitored_step",
     "targets": "targets",
     "second_run": "second_run",
     "rendering": "rendering",
