@@ -45,6 +45,7 @@ from gradscope.records.histograms import Histogram as Histogram
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,
+    TermImbalance as TermImbalance,
     ZeroDerivative as ZeroDerivative,
 )
 from gradscope.records.measurement import Measurement as Measurement

@@ -19,6 +19,7 @@ NAMES = [
     "broadcast-loss",
     "mismatched-output",
     "sorted-batches",
+    "unbalanced-loss-terms",
     "unexpected-initial-loss",
     "unnormalized-input",
     "unscaled-target",
