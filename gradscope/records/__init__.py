@@ -86,6 +86,7 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
+    RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
 )

@@ -17,6 +17,7 @@ NAMES = [
     "unverifiable-gradient",
     "wrong-gradient",
     "broadcast-loss",
+    "collapsed-representations",
     "mismatched-output",
     "sorted-batches",
     "unbalanced-loss-terms",
