@@ -21,6 +21,7 @@ from gradscope.trace.domains.objective import Seen, find_meetings, observe
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.example_pairs import Meeting
 from gradscope.trace.domains.objective.output import Observation, Question
+from gradscope.trace.imbalance import imbalances
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import members_of
 from gradscope.trace.sources import source_of
@@ -45,6 +46,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         outputs=_found(_mismatch(program, each, given, owner) for each in seen),
         class_averages=_found(_average(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
+        imbalances=imbalances(program),
     )
 
 

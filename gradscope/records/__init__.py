@@ -55,6 +55,7 @@ from gradscope.records.history import (
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,
+    TermImbalance as TermImbalance,
     ZeroDerivative as ZeroDerivative,
 )
 from gradscope.records.measurement import Measurement as Measurement
@@ -105,6 +106,7 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
+    RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
 )

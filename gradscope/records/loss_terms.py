@@ -53,3 +53,26 @@ class LossTerm:
     """In a term that no parameter is connected to, or that is connected in spite of it."""
     cancellation: Cancellation | None = None
     """The same of a difference or a ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermImbalance:
+    """A term of the loss that is averaged, and one that is a sum of what the first is computed from."""
+
+    averaged: Source | None
+    """The line that makes the elements of the first."""
+    averaged_over: int
+    """Elements of which the loss takes the mean."""
+    summed: Source | None
+    """The line that makes the elements of the second."""
+    summed_over: int
+    """Elements that are added up, of all that it has."""
+    divisor: int
+    """Elements over which such sums are averaged; 1 where there is no mean."""
+    layers: tuple[str, ...]
+    """Whose outputs the second is taken of, element by element."""
+
+    @property
+    def ratio(self) -> float:
+        """By how much more an element of the second weighs in the loss than one of the first."""
+        return self.averaged_over / self.divisor

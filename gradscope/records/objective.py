@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.loss_terms import TermImbalance
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +102,4 @@ class Objective:
     outputs: tuple[OutputMismatch, ...] = ()
     class_averages: tuple[ClassAverage, ...] = ()
     unset_states: tuple[UnsetState, ...] = ()
+    imbalances: tuple[TermImbalance, ...] = ()

@@ -102,6 +102,21 @@ class LabelMixing:
 
 
 @dataclass(frozen=True, slots=True)
+class RowSpread:
+    """How unlike the rows of a batch are in the output of a layer.
+
+    That is the rms of what is left of each element without its mean over the rows, over the rms of the
+    output: 0 where all rows are alike, at most 1.
+    """
+
+    layer: str
+    before: float
+    """At the first step."""
+    after: float
+    """After the last one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShortTraining:
     """A short training with the optimizer of the problem, or with Adam where it has none."""
 
@@ -129,6 +144,9 @@ class ShortTraining:
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
+    spreads: tuple[RowSpread, ...] = ()
+    """Of the layers with as many rows as the last one, in forward order; taken where the gradients are such
+    as rows give that are all alike."""
     still_steps: int = 0
     """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
     moves_at: int | None = None

@@ -157,7 +157,31 @@ class Nonzero(Statistic):
         return float(total) / count if count and np.isfinite(total) else None
 
 
-COUNT, RMS, MAX, NONZERO = Count(), Rms(), Max(), Nonzero()
+class Spread(Statistic):
+    """Root mean square of what is left of each element without the mean over the first axis, which is not
+    kept apart: 0 where all rows are alike. An entry is the root of the sum of squares."""
+
+    name = "spread"
+    additive = True
+
+    def of(self, x: Operand, over: Axes) -> Array:
+        value = lax.convert_element_type(x.value, x.dtype)
+        rows = value.shape[0]
+        mean = lax.reduce_sum(value, (0,)) / rows
+        rest = value - lax.broadcast_in_dim(mean, value.shape, range(1, value.ndim))
+        return lax.reduce_sum(rest * rest, over)
+
+    def entry(self, found: Floats, gain: Floats) -> Floats:
+        return np.sqrt(found)
+
+    def combine(self, entries: Floats, axes: Axes) -> Floats:
+        return norm(entries, axes)
+
+    def read(self, total: Floats, count: float) -> float:
+        return float(total / np.sqrt(count)) if count else 0.0
+
+
+COUNT, RMS, MAX, NONZERO, SPREAD = Count(), Rms(), Max(), Nonzero(), Spread()
 
 
 class Selection(NamedTuple):

@@ -21,7 +21,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure.flow import FlowPass
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
-from gradscope.records import LeafUpdate, ShortTraining, Skipped, StandardizedArray
+from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped, StandardizedArray
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import operations
@@ -29,6 +29,7 @@ from gradscope.training import trainer
 from gradscope.training.batches import StepBatches
 from gradscope.training.labels import label_mixing
 from gradscope.training.optimizer import StepRule
+from gradscope.training.row_spread import looks_collapsed, row_spreads
 from gradscope.training.scales import odd_arrays
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
@@ -89,6 +90,7 @@ def short_training(
     tried = looks.listed(
         "other learning rates", lambda: trials(made, run, growth, feed.used(count), own=rule.own)
     )
+    spreads = looks.listed("likeness of examples", lambda: _spreads(made, program, first, run))
     labels = looks.listed("labels", lambda: label_mixing(program, first, feed.drawn))
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
@@ -112,6 +114,7 @@ def short_training(
         trials=tuple(tried),
         standardized=tuple(arrays),
         labels=tuple(labels),
+        spreads=tuple(spreads),
         still_steps=still,
         moves_at=moves_at,
         growth=growth,
@@ -212,6 +215,11 @@ def _standardized(made: Trainer, program: Program, first: Inputs, steps: int) ->
             start=made.mean_loss(made.weights, batches, odd)[0],
             end=made.mean_loss(weights, batches, odd)[0],
         )
+
+
+def _spreads(made: Trainer, program: Program, first: Inputs, run: Trajectory) -> Iterator[RowSpread]:
+    if looks_collapsed(program, made.gradients()[1]):
+        yield from row_spreads(program, made.feed.drawn[0], first, run.weights)
 
 
 def _equal_units(before: Any, run: Trajectory, leaf: int) -> int:

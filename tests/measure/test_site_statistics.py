@@ -20,6 +20,7 @@ from gradscope.trace.program import Tracer
 from gradscope.trace.statistics import (
     COUNT,
     FLOW,
+    SPREAD,
     Axes,
     Floats,
     Nonzero,
@@ -182,3 +183,11 @@ def test_a_delta_that_never_reaches_the_tap_reads_as_zeros(statistic: Statistic)
     zeros = jnp.zeros((ROWS, WIDTH))
     found = statistic.of(Operand(zeros, jnp.ones(()), ()), (0, 1))
     assert np.all(np.asarray(found) == 0)
+
+
+def test_the_spread_is_what_is_left_without_the_mean_over_the_first_axis() -> None:
+    values = 5 + normal(3, ROWS, 4, WIDTH)
+    found = reduced(jnp.asarray(values), jnp.ones(()), (COUNT, SPREAD))
+    reading = Reading.of((COUNT, SPREAD), found, np.ones(()), values.size)
+    assert np.isclose(pooled(SPREAD, [reading]), np.sqrt(np.mean((values - values.mean(0)) ** 2)))
+    assert pooled(SPREAD, []) == 0

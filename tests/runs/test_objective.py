@@ -108,3 +108,33 @@ def test_batchnorm_in_inference_mode_without_statistics_explains_the_explosion()
     assert [(finding.rule, finding.severity) for finding in found] == [("wrong-mode", Severity.ERROR)]
     assert "exploding-gradient" in found[0].message
     assert findings(loss, model, (X, Y, state)) == []
+
+
+class Vae(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.mean = nnx.Linear(4, 2, rngs=rngs)
+        self.logvar = nnx.Linear(4, 2, rngs=rngs)
+        self.decoder = nnx.Linear(2, 48, rngs=rngs)
+
+    def __call__(self, x: Any, noise: Any) -> Any:
+        mean, logvar = self.mean(x), self.logvar(x)
+        return self.decoder(mean + jnp.exp(0.5 * logvar) * noise), mean, logvar
+
+
+def test_a_mean_over_pixels_beside_a_sum_over_the_code_is_a_warning_at_its_line() -> None:
+    noise, images = RNG.normal(size=(32, 2)), RNG.normal(size=(32, 48))
+
+    def loss(model: Any, batch: Any, axis: Any = None) -> Any:
+        x, noise, images = batch
+        decoded, mean, logvar = model(x, noise)
+        error = (decoded - images) ** 2
+        kl = -0.5 * jnp.sum(1 + logvar - mean**2 - jnp.exp(logvar), axis=1)
+        return jnp.mean(error if axis is None else error.sum(axis)) + jnp.mean(kl)
+
+    batch = (X, noise, images)
+    (finding,) = findings(loss, Vae(nnx.Rngs(0)), batch)
+    assert (finding.rule, finding.severity) == ("unbalanced-loss-terms", Severity.WARNING)
+    assert finding.layer in ("mean", "logvar")
+    assert finding.source is not None
+    assert "error = " in finding.source.text
+    assert findings(lambda model, batch: loss(model, batch, 1), Vae(nnx.Rngs(0)), batch) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -325,3 +326,13 @@ def test_a_value_added_behind_stop_gradient_is_detached_on_purpose() -> None:
 def test_a_term_with_a_path_is_alive(term: Callable[[Array], Array]) -> None:
     found = terms(lambda p, x: edge(p, x) + term(jnp.tanh(x @ p["a"])))
     assert {each.connection for each in found if not each.detached} == {ALIVE}
+
+
+def test_a_jitted_function_of_jax_has_its_line_inside_a_jit_of_another_library() -> None:
+    def loss(p: Params, x: Array) -> Array:
+        first = jnp.mean(x @ p["a"])
+        return first + jnp.mean(jnp.tanh(x @ p["a"]))
+
+    told = [str(term.source) for term in terms(loss)]
+    assert len(set(told)) == 2
+    assert [str(term.source) for term in terms(eqx.filter_jit(loss))] == told

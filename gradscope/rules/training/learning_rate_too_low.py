@@ -49,7 +49,7 @@ FAR, FARTHER = 100.0, 1000.0
 """Factors from which on it is a warning: with several batches, and with one, which is learned by heart."""
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
-    "mismatched-output", "unexpected-initial-loss", "broadcast-loss",
+    "mismatched-output", "unexpected-initial-loss", "broadcast-loss", "collapsed-representations",
     "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip

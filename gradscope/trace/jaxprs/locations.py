@@ -67,7 +67,7 @@ def _frames(eqn: JaxprEqn, *, beyond_jit: bool) -> list[tuple[str, int]]:
     for code, position in zip(*traceback.raw_frames(), strict=True):
         if is_user_file(code.co_filename):
             found.append((code.co_filename, source_info_util.raw_frame_to_frame(code, position).start_line))
-        elif code.co_filename.endswith(_JIT_FILE) and not beyond_jit:
+        elif code.co_filename.endswith(_JIT_FILE) and code.co_name not in _CALLING and not beyond_jit:
             break
     return found
 
@@ -81,3 +81,5 @@ def is_users_function(call: JaxprEqn) -> bool:
 
 
 _JIT_FILE = os.path.join("jax", "_src", "pjit.py")
+_CALLING = frozenset({"_run_python_pjit", "cache_miss", "_pjit_batcher"})
+"""Its functions through which a jitted function is called, and not those in which it is traced."""

@@ -123,9 +123,13 @@ class Surface:
         ]
 
     def _placed(self, leaf: int, values: Floats, dtype: Any) -> Any:
-        """`values` as an array that lies where the leaf lies."""
+        """`values` as an array that lies where the leaf lies.
+
+        One that lies on the default device without being bound to it may still go to all devices of a mesh.
+        """
         weight = self.weights[leaf]
-        return jax.device_put(np.asarray(values).astype(dtype).reshape(weight.shape), weight.sharding)
+        placed = np.asarray(values).astype(dtype).reshape(weight.shape)
+        return jax.device_put(placed, weight.sharding if weight.committed else None)
 
     def _compiled_line(self) -> Compiled:
         zeros = jnp.zeros(POINTS), jnp.zeros(len(self.weights))
