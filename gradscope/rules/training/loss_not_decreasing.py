@@ -35,13 +35,16 @@ Karpathy 2019, *A Recipe for Training Neural Networks*.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 
 from gradscope.records import History, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.steps import BROKEN, broke_down, names, start_and_end, taken
+from gradscope.rules.steps import BROKEN, OF_MEDIAN, Level, broke_down, names, start_and_end, taken
 from gradscope.rules.words import number
 
+FIRST = 5
+"""Losses that tell where the run began."""
 SYMPTOM_OF = (
     *BROKEN, "oscillating-loss", "ascending-update", "not-updated", "invisible-update", "zero-gradient",
     "blocked-gradient", "disconnected-parameter", "vanishing-gradient", "exploding-gradient",
@@ -71,7 +74,7 @@ def loss_not_decreasing(history: History, limits: Limits) -> Iterator[Hit]:
         or abs(fall) > limits["fall"] * size
     ):
         return
-    if fall > max(sure, limits["least"] * size):
+    if fall > max(sure, limits["least"] * size) or _fell_at_once(history, end, limits["least"] * size):
         return
     yield Hit(
         message=f"{taken(history)} leave the loss at {number(end.median)}; it began at "
@@ -89,3 +92,10 @@ def loss_not_decreasing(history: History, limits: Limits) -> Iterator[Hit]:
         layers=names(history),
         explains=None,
     )
+
+
+def _fell_at_once(history: History, end: Level, least: float) -> bool:
+    """The first steps alone were above: what is learned quickly is over before the first fifth is."""
+    first = statistics.median(history.mean_losses[:FIRST])
+    error = 2 * OF_MEDIAN * end.scatter / FIRST**0.5
+    return first - end.median > max(2 * math.hypot(error, end.error), least)

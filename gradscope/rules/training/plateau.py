@@ -9,13 +9,13 @@ brought nothing.
 
 ## How it is measured
 By `gradscope monitor`: the run is cut into twenty parts. The plateau begins with the first part after which
-no part has a median loss that is lower by more than its standard error and more than `gain` of the whole
-fall.
+no part has a median loss that is lower by more than its standard error, and by more than `gain` of the whole
+fall or `share_of_loss` of the loss there.
 
 ## Limits
-`share = 0.5`: the plateau has to last for at least this share of the run. `gain = 0.01`: of the whole fall,
-what a part may still win. `floor = 0.001`: a loss below this share of the first one is learned, and not
-stuck. Source: choices.
+`share = 0.5`: the plateau has to last for at least this share of the run. `gain = 0.01` of the whole fall,
+`share_of_loss = 0.1` of the loss: what a part may still win. `floor = 0.001`: a loss below this share of the
+first one is learned, and not stuck. Source: choices.
 
 ## Example
     optimizer = optax.adam(1e-2)
@@ -59,6 +59,7 @@ PARTS = 20
     needs=("history",),
     share=0.5,
     gain=0.01,
+    share_of_loss=0.1,
     floor=0.001,
 )
 def plateau(history: History, limits: Limits) -> Iterator[Hit]:
@@ -70,7 +71,7 @@ def plateau(history: History, limits: Limits) -> Iterator[Hit]:
     first, fall = parts[0].median, parts[0].median - min(part.median for part in parts)
     if fall <= 2 * parts[0].error or abs(parts[-1].median) < limits["floor"] * abs(first):
         return
-    begins = next(part for part in range(PARTS) if not _wins(parts, part, limits["gain"] * fall))
+    begins = next(part for part in range(PARTS) if not _wins(parts, part, limits, fall))
     if PARTS - begins < limits["share"] * PARTS or begins == 0:
         return
     since = level(losses[bounds[begins] :])
@@ -94,9 +95,10 @@ def plateau(history: History, limits: Limits) -> Iterator[Hit]:
     )
 
 
-def _wins(parts: list[Level], place: int, least: float) -> bool:
+def _wins(parts: list[Level], place: int, limits: Limits, fall: float) -> bool:
     """Whether a later part is clearly below this one."""
     own = parts[place]
+    least = min(limits["gain"] * fall, limits["share_of_loss"] * abs(own.median))
     return any(
         own.median - later.median > max(least, math.hypot(own.error, later.error))
         for later in parts[place + 1 :]

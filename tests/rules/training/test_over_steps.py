@@ -44,6 +44,8 @@ HEALTHY: dict[str, History] = {
     "dropout on one batch": of(lambda t: falling(t) + noisy(1.0, 0.3)(t), batches=1),
     "two batches of which one is harder": of(lambda t: falling(t) * (1.0 if t % 2 else 3.0), batches=2),
     "learned by heart": of(lambda t: math.exp(-t / 5)),
+    "learned in the first steps": of(lambda t: 0.65 + 0.25 * math.exp(-t / 6) + noisy(0, 0.01)(t)),
+    "falls for long on a log scale": of(lambda t: 4.5 * math.exp(-t / 12) + 0.05 * math.exp(-t / 80)),
     "slow descent": of(lambda t: 10.0 / (t + 10)),
     "steep at the start": of(lambda t: 100.0 if t < 3 else falling(t)),
     "too short to say": of(lambda t: 1.0, steps=30),
@@ -139,6 +141,7 @@ def test_a_plateau_has_the_step_at_which_it_begins() -> None:
     assert finding.severity.value == "note"
     assert 30 <= finding.evidence["step"] <= 50
     assert "plateau" not in found(of(lambda t: max(1.0, 3.0 - t / 60)))
+    assert "plateau" not in found(HEALTHY["falls for long on a log scale"])
     assert "plateau" not in found(of(lambda t: max(1e-4, 3.0 - t / 20)))
     assert "plateau" not in found(of(lambda t: max(1.0, 3.0 - t / 20) + 5 * (t > 60)))
 
