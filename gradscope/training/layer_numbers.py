@@ -129,6 +129,11 @@ class LayerNumbers:
         dtype = jnp.result_type(jnp.float32, *parts)
         return jnp.concatenate([jnp.ravel(part).astype(dtype) for part in parts] or [jnp.zeros(0)])
 
+    def finite_weights(self, vector: Array) -> Array:
+        """Traceable: whether every value of every leaf is finite, from its square sum."""
+        first = 3 * self._site_entries + WEIGHT * self._leaf_entries
+        return jnp.all(jnp.isfinite(vector[first : first + self._leaf_entries]))
+
     def read(self, vector: Any) -> tuple[float, tuple[tuple[float, ...], ...], bool]:
         """Norm of the whole gradient; by quantity and layer the numbers of the record; and whether the gains
         have moved, so that the next step should be given `gains` anew."""

@@ -176,32 +176,30 @@ class MonitoredTraining:
 
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self._program.sinks(TAKEN))
-        after, state, held, wanted = self._advanced(weights, state, held, loss, gradients)
+        wanted, after = self._wanted(weights, state, loss, gradients)
         changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
         vector = self._numbers.taken(forward, delta, (gradients, wanted, changes), leaf_gains)
-        return after, state, held, loss, vector
+        held = held | ~self._numbers.finite_weights(vector)
+        return *_held(held, (weights, state), (wanted, after)), held, loss, vector
 
     def _plain(
         self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array]
     ) -> tuple[Leaves, Any, Array, Array]:
         """Traceable: as `_measured`, with nothing measured but the loss."""
         loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
-        after, state, held, _ = self._advanced(weights, state, held, loss, gradients)
-        return after, state, held, loss
+        wanted, after = self._wanted(weights, state, loss, gradients)
+        sums = [jnp.sum(jnp.square(_widened(each))) for each in wanted]
+        held = held | ~jnp.all(jnp.isfinite(jnp.stack(sums)))
+        return *_held(held, (weights, state), (wanted, after)), held, loss
 
-    def _advanced(
-        self, weights: Leaves, state: Any, held: Array, loss: Array, gradients: Leaves
-    ) -> tuple[Leaves, Any, Array, Leaves]:
-        """The last are the weights that the optimizer asks for, also where they are held back."""
+    def _wanted(self, weights: Leaves, state: Any, loss: Array, gradients: Leaves) -> tuple[Leaves, Any]:
+        """What the optimizer makes of the weights, and of its state."""
         updates, after = self._rule(weights, gradients, state, loss)
-        new = [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)]
-        finite = jnp.stack([jnp.isfinite(jnp.sum(jnp.square(_widened(each)))) for each in new])
-        held = held | ~jnp.all(finite)
+        return [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)], after
 
-        def chosen(old: Any, new: Any) -> Any:
-            return jnp.where(held, old, new)
 
-        return jax.tree.map(chosen, weights, new), jax.tree.map(chosen, state, after), held, new
+def _held(held: Array, before: Any, after: Any) -> Any:
+    return jax.tree.map(lambda old, new: jnp.where(held, old, new), before, after)
 
 
 def _widened(weight: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> RecordedState:
-        layers = tuple(name for name, _ in _mains(params))
+        layers = tuple(group.name for group in _groups(params))
         numbers = jnp.full(2 + len(QUANTITIES) * len(layers), jnp.nan, jnp.float32)
         return RecordedState(inner.init(params), jnp.zeros((), jnp.int32), numbers, layers)
 
@@ -65,7 +65,7 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
         wanted, after = inner.update(updates, state.inner, params, **more)
 
         def measured() -> Array:
-            return _numbers(state.count, updates, params, wanted)
+            return _numbers(state, updates, params, wanted)
 
         numbers = (
             measured()
@@ -77,8 +77,17 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _mains(params: Any) -> list[tuple[str, int]]:
-    """Each layer, and the position of its largest leaf among all leaves of `params`."""
+@dataclass(frozen=True)
+class _Group:
+    """A layer: its leaves by their positions among all leaves of the params."""
+
+    name: str
+    leaves: tuple[int, ...]
+    main: int
+    """The largest."""
+
+
+def _groups(params: Any) -> list[_Group]:
     groups: dict[str, list[tuple[int, Any]]] = {}
     for position, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(params)[0]):
         if is_differentiated(leaf):
@@ -87,25 +96,40 @@ def _mains(params: Any) -> list[tuple[str, int]]:
             name = path_name(steps[:-1]) or path_name(steps) or "params"
             groups.setdefault(name, []).append((position, leaf))
     return [
-        (name, max(members, key=lambda member: (jnp.size(member[1]), jnp.ndim(member[1])))[0])
+        _Group(
+            name,
+            tuple(position for position, _ in members),
+            max(members, key=lambda member: (jnp.size(member[1]), jnp.ndim(member[1])))[0],
+        )
         for name, members in groups.items()
     ]
 
 
-def _numbers(count: Array, gradients: Any, params: Any, updates: Any) -> Array:
+def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) -> Array:
     """Traceable: the vector of `RecordedState.numbers`."""
-    mains = [position for _, position in _mains(params)]
+    groups = _groups(params)
     of_gradient = jax.tree.leaves(gradients, is_leaf=lambda leaf: leaf is None)
     of_params, of_update = (
         jax.tree.leaves(params),
         jax.tree.leaves(updates, is_leaf=lambda leaf: leaf is None),
     )
-    whole = [_rms(leaf) * math.sqrt(leaf.size) for leaf in of_gradient if _is_floating(leaf)]
+    mains = [group.main for group in groups]
     after = [stepped(jnp.asarray(of_params[main]), of_update[main]) for main in mains]
     changes = [_widened(new) - _widened(of_params[main]) for new, main in zip(after, mains, strict=True)]
     rows = [[of_gradient[main] for main in mains], after, changes]
-    numbers = [count.astype(jnp.float32), _norm(whole), *(_rms(leaf) for row in rows for leaf in row)]
-    return jnp.stack(numbers)
+    beside = [[of_gradient[i] for i in group.leaves if i != group.main] for group in groups]
+
+    def taken(rms: Callable[[Any, Array], Array]) -> Array:
+        before = iter(state.numbers[2:])
+        found = [[rms(leaf, next(before)) for leaf in row] for row in rows]
+        whole = [value * _root(leaf) for value, leaf in zip(found[0], rows[0], strict=True)]
+        for place, leaves in enumerate(beside):
+            whole += [rms(leaf, state.numbers[2 + place]) * _root(leaf) for leaf in leaves]
+        return jnp.stack([state.count.astype(jnp.float32), _norm(whole), *(v for row in found for v in row)])
+
+    first = jnp.isnan(state.numbers[1])
+    found: Array = jax.lax.cond(first, partial(taken, _first_rms), partial(taken, _next_rms))
+    return found
 
 
 def _is_floating(leaf: Any) -> bool:
@@ -116,14 +140,27 @@ def _widened(leaf: Any) -> Array:
     return jnp.asarray(leaf).astype(jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
 
-def _rms(leaf: Any) -> Array:
-    """Over its largest element, so that no square leaves the range; NaN counts as infinite."""
-    if leaf is None or not jnp.size(leaf):
+def _root(leaf: Any) -> float:
+    return math.sqrt(jnp.size(leaf)) if _is_floating(leaf) else 0.0
+
+
+def _first_rms(leaf: Any, before: Array) -> Array:
+    """At the gain that its own largest element asks for: two walks over memory."""
+    return _rms_at(leaf, jnp.max(jnp.abs(_widened(leaf)), initial=0.0) if _is_floating(leaf) else before)
+
+
+def _next_rms(leaf: Any, before: Array) -> Array:
+    """At the gain that the measurement before asks for: one walk."""
+    return _rms_at(leaf, before)
+
+
+def _rms_at(leaf: Any, size: Array) -> Array:
+    """Squares are taken of the leaf over `size`, so that none leaves the range; NaN counts as infinite."""
+    if not _is_floating(leaf) or not jnp.size(leaf):
         return jnp.zeros((), jnp.float32)
-    size = jnp.abs(_widened(leaf))
-    top = jnp.max(size)
-    scale = jnp.where((top > 0) & jnp.isfinite(top), top, 1.0)
-    found = scale * jnp.sqrt(jnp.mean(jnp.square(size / scale)))
+    usable = (size > 0) & jnp.isfinite(size)
+    scale = jnp.where(usable, jnp.exp2(jnp.round(jnp.log2(jnp.where(usable, size, 1.0)))), 1.0)
+    found = jnp.sqrt(jnp.mean(jnp.square(_widened(leaf) * (1 / scale)))) * scale
     return jnp.where(jnp.isnan(found), jnp.inf, found).astype(jnp.float32)
 
 

@@ -26,8 +26,8 @@ FEWEST_ROWS = 4
 ASKED = 4
 """Matrices that are asked, the last ones."""
 ALIKE = 0.03
-"""Share of a gradient's norm outside of its largest outer product. It was 0.05 to 0.9 in healthy networks, 50
-layers of ReLUs among them, and 0.002 behind layers that had made all examples alike."""
+"""Share of a gradient's norm outside of its largest outer product. It was 0.05 to 0.9 in most healthy
+networks, 50 layers of ReLUs among them, and 0.002 behind layers that had made all examples alike."""
 _TAKEN = Selection(value=(COUNT, RMS, SPREAD), delta=())
 
 

@@ -19,7 +19,7 @@ within 3 % of their norm, as the sum over rows is where all have one input.
 ## Limits
 - `spread = 0.03`: at the last layer and the ones before it, two at least, before and after the steps. Source:
   measured. In a hidden layer of the healthy sample models, and of networks of 4 to 50 layers of ReLU, GELU or
-  tanh without normalization, it was 0.2 or more, and the gradients never asked; behind twelve averages over
+  tanh without normalization, it was 0.2 or more; behind twelve averages over
   neighbours it was 0.006. Four sigmoids, which do train, came to 0.01, and had 0.04 to 0.11 after 20 steps.
 - `reference = 0.2`: some layer before them has to have so much: rows that are alike in the batch say nothing
   of the network.
