@@ -39,7 +39,6 @@ class TrainingEnd:
     ending: Ending
     steps: int
     weights: Leaves
-    optimizer: Any
     broken: tuple[Any, Inputs] | None = None
     """Where it came to an end of its own: the batch of that step, and its inputs."""
 
@@ -79,7 +78,7 @@ class MonitoredTraining:
         self._weights = [jnp.array(weight) for weight in weights]
         begun = rule.begun(self._weights)
         fresh = partial(compile_program(rule.fresh, (self._weights,), runs=1), self._weights)
-        self._optimizer = fresh() if begun is None else jax.tree.map(jnp.array, begun)
+        self._state = fresh() if begun is None else jax.tree.map(jnp.array, begun)
         self._held: Any = jnp.zeros((), bool)
         self._gains = numbers.gains()
         self._waiting: deque[_OnItsWay] = deque()
@@ -112,11 +111,11 @@ class MonitoredTraining:
         if self._broken is not None:
             ending, seen = self._broken
             broken = seen.batch, Inputs(self._weights, seen.others)
-        return TrainingEnd(ending, self._done, self._weights, self._optimizer, broken)
+        return TrainingEnd(ending, self._done, self._weights, broken)
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         """The last step is measured, too, so that no loss before it is left untold."""
-        given = self._weights, self._optimizer, self._held, others, self._consts
+        given = self._weights, self._state, self._held, others, self._consts
         if step % self._every and step != steps - 1:
             run = self._compiled("plain", self._plain, given, steps, others)
             found = run.start(*given)
@@ -124,7 +123,7 @@ class MonitoredTraining:
         else:
             run = self._compiled("measured", self._measured, (*given, self._gains), steps, others)
             *found, vector = run.start(*given, self._gains)
-        self._weights, self._optimizer, self._held, loss = found
+        self._weights, self._state, self._held, loss = found
         self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._held))
 
     def _settled(self, left: int) -> bool:
@@ -180,7 +179,7 @@ class MonitoredTraining:
         changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
         vector = self._numbers.taken(forward, delta, (gradients, wanted, changes), leaf_gains)
         held = held | ~self._numbers.finite_weights(vector)
-        return *_held(held, (weights, state), (wanted, after)), held, loss, vector
+        return _held(held, weights, wanted), after, held, loss, vector
 
     def _plain(
         self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array]
@@ -190,7 +189,7 @@ class MonitoredTraining:
         wanted, after = self._wanted(weights, state, loss, gradients)
         sums = [jnp.sum(jnp.square(_widened(each))) for each in wanted]
         held = held | ~jnp.all(jnp.isfinite(jnp.stack(sums)))
-        return *_held(held, (weights, state), (wanted, after)), held, loss
+        return _held(held, weights, wanted), after, held, loss
 
     def _wanted(self, weights: Leaves, state: Any, loss: Array, gradients: Leaves) -> tuple[Leaves, Any]:
         """What the optimizer makes of the weights, and of its state."""
@@ -198,8 +197,8 @@ class MonitoredTraining:
         return [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)], after
 
 
-def _held(held: Array, before: Any, after: Any) -> Any:
-    return jax.tree.map(lambda old, new: jnp.where(held, old, new), before, after)
+def _held(held: Array, before: Leaves, after: Leaves) -> Leaves:
+    return [jnp.where(held, old, new) for old, new in zip(before, after, strict=True)]
 
 
 def _widened(weight: Array) -> Array:
