@@ -1,0 +1,37 @@
+"""The snippet of docs/monitor.md that takes a recording into a tracker, run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gradscope.recording.file import Recording
+from gradscope.records import Ending, ValidationRecord
+from tests.recording.made import heading, step
+
+PAGE = Path(__file__).parents[2] / "docs" / "monitor.md"
+
+
+def test_it_logs_every_number_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = re.findall(r"```python\n(import json\n.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    logged: list[tuple[int, dict[str, Any]]] = []
+    wandb = SimpleNamespace(
+        init=lambda project: None, log=lambda found, step: logged.append((step, dict(found)))
+    )
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.chdir(tmp_path)
+    with Recording("run.jsonl", heading()) as recording:
+        recording.add(step(0, loss=2.0, delta_rms=(0.5, 0.25)))
+        recording.add_validation(ValidationRecord(1, 1.0))
+        recording.add(step(1, loss=1.0, norm=3.0))
+        recording.end(Ending.COMPLETE)
+    exec(compile(snippet, str(PAGE), "exec"), {})
+    assert [number for number, _ in logged] == [0, 1]
+    first, second = (found for _, found in logged)
+    assert (first["loss"], first["delta_rms/encoder"], first["delta_rms/head"]) == (2.0, 0.5, 0.25)
+    assert (second["gradient_norm"], second["update_rms/head"]) == (3.0, 1.0)
