@@ -202,6 +202,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, name
         site.settle_on(loss.grad if site.live else loss.reads)
         flow.stacks.settle(site)
     layers = group(leaves, [site for site in reaching if site.op != "state"], names.root)
+    sources = tuple(sources_of(layers, list(plan.sites())))
     kept = {site.id for layer in layers for site in layer.sites}
     plan.keep_only(kept | {site.id for site in reaching if site.op == "state"})
     _drop_idle_states(plan)
@@ -211,7 +212,7 @@ def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, name
         plan=plan,
         leaves=leaves,
         layers=tuple(layers),
-        sources=tuple(sources_of(layers)),
+        sources=sources,
         sites=tuple(plan.sites()),
         connections=connections,
         cuts=blocking_cuts(body, cut_sites, connections, names.integers),

@@ -11,6 +11,7 @@ from jax.extend.core import JaxprEqn
 from gradscope.records import Source
 from gradscope.trace import jaxprs
 from gradscope.trace.layers import LayerGroup
+from gradscope.trace.sites import Site
 
 Location = tuple[str, int]
 
@@ -32,20 +33,27 @@ def source_at(location: Location) -> Source:
     return Source(file if relative.startswith("..") else relative, line, text)
 
 
-def sources_of(groups: Sequence[LayerGroup]) -> list[Source | None]:
+def sources_of(groups: Sequence[LayerGroup], every: Sequence[Site] = ()) -> list[Source | None]:
     """A line for each layer: that of its product, or the nearest caller's that tells it from other layers.
 
     `dense(params, x)` multiplies for every layer at one line; the lines that call it differ. Layers made
-    in a Python loop keep the one line that they share.
+    in a Python loop keep the one line that they share. The last layer under a derivative is met where the
+    derivative of the function before it is; its product is in `every`, with the sites that the loss does
+    not read.
     """
-    paths = [
-        tuple(jaxprs.user_locations(group.sites[0].eqn, group.sites[0].calls))
-        if group.sites and group.sites[0].eqn is not None
-        else ()
-        for group in groups
-    ]
+    paths = [_path(group, every) for group in groups]
     chosen = told_apart([path for path in paths if path])
     return [source_at(chosen[path]) if path else None for path in paths]
+
+
+def _path(group: LayerGroup, every: Sequence[Site]) -> tuple[Location, ...]:
+    sites = group.sites
+    if sites and all(site.backward for site in sites):
+        own = sum(1 << leaf for leaf in group.leaves)
+        sites = (*(site for site in every if site.leaves & own and not site.backward), *sites)
+    if not sites or sites[0].eqn is None:
+        return ()
+    return tuple(jaxprs.user_locations(sites[0].eqn, sites[0].calls))
 
 
 def told_apart(paths: Sequence[tuple[Location, ...]]) -> dict[tuple[Location, ...], Location]:

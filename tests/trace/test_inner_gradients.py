@@ -143,6 +143,28 @@ def test_the_last_bias_under_a_derivative_is_told_and_no_error() -> None:
     assert [(f.rule, f.severity) for f in report.findings] == [("disconnected-parameter", Severity.NOTE)]
 
 
+@pytest.mark.parametrize("derivative", [jax.grad, jax.hessian], ids=["grad", "hessian"])
+def test_the_line_of_the_last_layer_under_a_derivative_is_that_of_its_product(derivative: Any) -> None:
+    def potential(p: Any, x: Any) -> Any:
+        h = x @ p["first"]["w"] + p["first"]["b"]
+        h = jnp.sin(3.0 * h)
+        return (h @ p["last"]["w"] + p["last"]["b"])[0]
+
+    def force(p: Any, x: Any) -> Any:
+        return jnp.mean((jax.vmap(derivative(potential, argnums=1), (None, 0))(p, x) - 1.0) ** 2)
+
+    def both(p: Any, x: Any) -> Any:
+        return force(p, x) + jnp.mean(jax.vmap(potential, (None, 0))(p, x) ** 2)
+
+    for loss in (force, both):
+        report = check_loss(loss, ENERGY, oracle.normal(5, 16, 3))
+        lines = [layer.source.text for layer in report.flow.layers if layer.source is not None]
+        assert lines == [
+            'h = x @ p["first"]["w"] + p["first"]["b"]',
+            'return (h @ p["last"]["w"] + p["last"]["b"])[0]',
+        ]
+
+
 def test_a_bias_whose_sum_is_thrown_away_is_an_error() -> None:
     def forgotten(p: Any, x: Any) -> Any:
         z = jnp.tanh(x @ p["first"]["w"] + p["first"]["b"]) @ p["last"]["w"]
