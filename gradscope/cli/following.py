@@ -25,9 +25,18 @@ def watched(
         progress(f"waiting for {path}")
         live = LiveHistory(progress)
         while reader.ending is Ending.RUNNING:
-            if reader.more() and reader.thinned is not None and reader.thinned.steps:
+            if _begun(path) and reader.more() and reader.thinned is not None and reader.thinned.steps:
                 live(reader.thinned)
             else:
                 time.sleep(PAUSE_S)
     report = report_of(*read(path), select=select, ignore=ignore)
     return Suite.of(report_json.rounded(report), policed)
+
+
+def _begun(path: str) -> bool:
+    """Whether the first line is there: a training that compiles has not written it yet."""
+    try:
+        with open(path, "rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.recording.thinning import Thinned
-from gradscope.records import Ending, Heading, History, StepRecord, ValidationRecord
+from gradscope.records import Ending, Heading, History, LossRecord, StepRecord, ValidationRecord
+from gradscope.records.history import QUANTITIES
 from gradscope.serialization.atomic_write import check_writable
 from gradscope.serialization.codec import Mismatch, decoder, encode
 
@@ -35,11 +37,14 @@ class Recording:
     def add(self, record: StepRecord) -> None:
         self._line(encode(record))
 
+    def add_losses(self, record: LossRecord) -> None:
+        self._line({"after": record.step, "losses": encode(record.losses)})
+
     def add_validation(self, record: ValidationRecord) -> None:
         self._line({"validated": record.step, "loss": encode(record.loss)})
 
-    def end(self, ending: Ending, batches_per_pass: int | None = None) -> None:
-        self._line({"end": ending.value, "batches_per_pass": batches_per_pass})
+    def end(self, ending: Ending, steps: int, batches_per_pass: int | None = None) -> None:
+        self._line({"end": ending.value, "steps": steps, "batches_per_pass": batches_per_pass})
         self.close()
 
     def close(self) -> None:
@@ -57,8 +62,9 @@ class Recording:
     def _line(self, value: Any) -> None:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
         try:
-            self._out.write(text.encode() + b"\n")
-            self._out.flush()
+            data = text.encode() + b"\n"
+            while data:
+                data = data[self._out.write(data) :]
         except OSError as error:
             raise GradscopeError(
                 f'"{self._path}" could not be written to.',
@@ -75,9 +81,9 @@ def require_new(path: str) -> None:
         raise _exists(path)
 
 
-def _opened(path: str) -> BinaryIO:
+def _opened(path: str) -> FileIO:
     try:
-        out = open(path, "ab")  # noqa: SIM115  # it is open as long as the training runs
+        out = open(path, "ab", buffering=0)  # noqa: SIM115  # it is open as long as the training runs
     except OSError as error:
         raise GradscopeError(
             f'"{path}" cannot be written.',
@@ -150,6 +156,10 @@ class Reader:
             elif "end" in found:
                 self.ending = Ending(found["end"])
                 self.thinned.batches_per_pass = found.get("batches_per_pass")
+                self.thinned.steps = int(found.get("steps", self.thinned.steps))
+            elif "after" in found:
+                record = {"step": found["after"], "losses": found["losses"]}
+                self.thinned.add_losses(decoder(LossRecord)(record, "losses"))
             elif "validated" in found:
                 record = {"step": found["validated"], "loss": found["loss"]}
                 self.thinned.add_validation(decoder(ValidationRecord)(record, "validation"))
@@ -170,6 +180,8 @@ class Reader:
                 slug="unknown-format",
             )
         heading: Heading = decoder(Heading)(found, "the heading")
+        if not set(heading.quantities) <= set(QUANTITIES):
+            raise Mismatch("it has quantities that are not known")
         return heading
 
     def _step(self, found: dict[str, Any], heading: Heading) -> StepRecord:
@@ -177,6 +189,8 @@ class Reader:
         wide = len(heading.layers)
         if len(record.values) != len(heading.quantities) or any(len(row) != wide for row in record.values):
             raise Mismatch("its numbers are not those of the layers in the heading")
+        if record.step < (self.thinned.steps if self.thinned else 0):
+            raise Mismatch("its step is not after the one before")
         return record
 
     def _no_recording(self, why: str) -> GradscopeError:

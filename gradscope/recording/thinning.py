@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gradscope.records import (
@@ -11,6 +12,7 @@ from gradscope.records import (
     Heading,
     History,
     LayerHistory,
+    LossRecord,
     StepRecord,
     ValidationRecord,
 )
@@ -64,6 +66,9 @@ class Thinned:
     nonfinite_gradient_at: int | None = None
     batches_per_pass: int | None = None
     _spans: list[_Span] = field(default_factory=list)
+    _nonfinite_since: int | None = None
+    _last_loss: float | None = None
+    _last_measured: int | None = None
     _stride: int = 1
     """Records that a span holds."""
     _validation: list[ValidationRecord] = field(default_factory=list)
@@ -91,13 +96,24 @@ class Thinned:
             low=[list(row) for row in record.values],
             high=[list(row) for row in record.values],
         )
-        self.steps = record.step + 1
+        self.steps, self._last_measured = record.step + 1, record.step
         if self._spans and self._spans[-1].records < self._stride:
             self._spans[-1].absorb(span)
             return
         if len(self._spans) == self.most:
             self._halve()
         self._spans.append(span)
+
+    def add_losses(self, record: LossRecord) -> None:
+        """Of steps after the last measured one: they count to its span."""
+        self._note_losses(record.losses, record.step - len(record.losses) + 1)
+        self.steps = record.step + 1
+        if not self._spans:
+            return
+        span, losses = self._spans[-1], [_comparable(loss) for loss in record.losses]
+        finite = [loss for loss in record.losses if math.isfinite(loss)]
+        span.loss_low, span.loss_high = min([span.loss_low, *losses]), max([span.loss_high, *losses])
+        span.loss_sum, span.losses = span.loss_sum + math.fsum(finite), span.losses + len(finite)
 
     def add_validation(self, record: ValidationRecord) -> None:
         if len(self._validation) == MOST_VALIDATIONS:
@@ -106,10 +122,17 @@ class Thinned:
             self._validation.sort(key=lambda each: each.step)
         self._validation.append(record)
 
+    def _note_losses(self, losses: Sequence[float], first: int) -> None:
+        for step, loss in enumerate(losses, first):
+            self._last_loss = loss
+            if math.isfinite(loss):
+                self._nonfinite_since = None
+                continue
+            self.nonfinite_loss_at = step if self.nonfinite_loss_at is None else self.nonfinite_loss_at
+            self._nonfinite_since = step if self._nonfinite_since is None else self._nonfinite_since
+
     def _note_nonfinite(self, record: StepRecord, first: int) -> None:
-        for step, loss in enumerate(record.losses, first):
-            if self.nonfinite_loss_at is None and not math.isfinite(loss):
-                self.nonfinite_loss_at = step
+        self._note_losses(record.losses, first)
         if self.nonfinite_gradient_at is None and not math.isfinite(record.gradient_norm):
             self.nonfinite_gradient_at = record.step
 
@@ -137,8 +160,11 @@ class Thinned:
             layers=tuple(self._layer(place) for place in range(len(heading.layers))),
             validation=tuple(self._validation),
             nonfinite_loss_at=self.nonfinite_loss_at,
+            nonfinite_since=self._nonfinite_since,
             nonfinite_gradient_at=self.nonfinite_gradient_at,
             batches_per_pass=self.batches_per_pass,
+            last_loss=self._last_loss,
+            last_measured=self._last_measured,
             record_cut_off=cut_off,
         )
 

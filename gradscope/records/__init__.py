@@ -48,6 +48,7 @@ from gradscope.records.history import (
     Heading as Heading,
     History as History,
     LayerHistory as LayerHistory,
+    LossRecord as LossRecord,
     RecordedLayer as RecordedLayer,
     StepRecord as StepRecord,
     ValidationRecord as ValidationRecord,

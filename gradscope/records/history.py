@@ -19,7 +19,7 @@ class Ending(StrEnum):
     """All steps that were asked for."""
     DATA_ENDED = "data-ended"
     NOT_FINITE = "not-finite"
-    """A parameter would have become NaN or infinite (or beyond 1e19): it stayed as before that step."""
+    """A parameter would have become NaN or infinite: it stayed as before that step."""
     LOSS_NOT_FINITE = "loss-not-finite"
     """The loss was NaN or infinite at so many steps in a row that it was stopped."""
     INTERRUPTED = "interrupted"
@@ -66,6 +66,15 @@ class StepRecord:
     """Euclidean norm over all parameters."""
     values: tuple[tuple[float, ...], ...]
     """f64[quantities, layers]; NaN where a layer has no such value, infinite where it is not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossRecord:
+    """Losses of the last steps of a training, whose layers were not measured."""
+
+    step: int
+    """The last of them."""
+    losses: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +126,15 @@ class History:
     validation: tuple[ValidationRecord, ...] = ()
     nonfinite_loss_at: int | None = None
     """The first step whose loss is NaN or infinite."""
+    nonfinite_since: int | None = None
+    """The step from which on no loss was finite, to the last one."""
     nonfinite_gradient_at: int | None = None
     """The first measured step whose gradient is."""
     batches_per_pass: int | None = None
     """Different batches, where a pass over them ended."""
+    last_loss: float | None = None
+    last_measured: int | None = None
+    """The last step whose layers were measured."""
     record_cut_off: bool = False
     """The recording ended in the midst of a line, as a killed process leaves it."""
 

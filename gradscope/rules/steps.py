@@ -60,23 +60,43 @@ def since(holds: Sequence[bool]) -> int | None:
 class Growth:
     first: float
     last: float
-    """The last loss that is finite."""
+    since: int
+    """The span in which it begins."""
 
     @property
     def factor(self) -> float:
-        return abs(self.last) / abs(self.first) if self.first else math.inf
+        return self.last / abs(self.first) if self.first else math.inf
+
+
+FEWEST_RISES = 2
+SURE = 1e6
+"""A factor beyond which one rise is enough."""
 
 
 def growth(history: History) -> Growth | None:
-    """From the first loss to the last finite one; `None` where none is, or where it did not rise."""
-    finite = [loss for loss in history.losses.high if math.isfinite(loss)]
-    return Growth(finite[0], finite[-1]) if finite and finite[-1] > finite[0] else None
+    """The rise from loss to loss that leads to the last finite one; `None` where it is no such rise."""
+    losses = history.losses.high
+    end = len(losses)
+    while end and not math.isfinite(losses[end - 1]):
+        end -= 1
+    begin = max(end - 1, 0)
+    while begin and math.isfinite(losses[begin - 1]) and losses[begin - 1] < losses[begin]:
+        begin -= 1
+    if end - begin < 2:
+        return None
+    found = Growth(losses[begin], losses[end - 1], begin)
+    return found if end - begin > FEWEST_RISES or found.factor > SURE else None
+
+
+FEWEST_BAD = 5
+"""Steps in a row to the end without a finite loss: one batch that is broken is not the end of a training."""
 
 
 def broke_down(history: History) -> bool:
-    """A parameter would not have been finite, or the loss is not, to the end."""
+    """A parameter would not have been finite, or the loss is not, at several steps to the end."""
+    since = history.nonfinite_since
     return history.ending in (Ending.NOT_FINITE, Ending.LOSS_NOT_FINITE) or (
-        history.nonfinite_loss_at is not None and math.isinf(max(history.losses.high[-1:], default=0.0))
+        since is not None and history.steps - since >= FEWEST_BAD
     )
 
 

@@ -19,6 +19,7 @@ from gradscope.records import (
     Finding,
     Heading,
     History,
+    LossRecord,
     Measurement,
     Report,
     Skipped,
@@ -130,12 +131,11 @@ def _trained(
     )
     thinned = Thinned(heading)
     with ExitStack() as stack:
-        recording = stack.enter_context(Recording(options.record, heading)) if options.record else None
+        writing = stack.enter_context(_Writing(options.record, heading))
 
-        def tell(record: StepRecord | ValidationRecord) -> None:
-            takers: list[Thinned | Recording] = [thinned] if recording is None else [thinned, recording]
-            for taker in takers:
-                taker.add(record) if isinstance(record, StepRecord) else taker.add_validation(record)
+        def tell(record: StepRecord | LossRecord | ValidationRecord) -> None:
+            _add(thinned, record)
+            writing.add(record)
             if watch is not None:
                 watch(thinned)
 
@@ -164,9 +164,47 @@ def _trained(
             ) from error
         thinned.batches_per_pass = stream.batches_per_pass
         thinned.steps = end.steps
-        if recording is not None:
-            recording.end(end.ending, stream.batches_per_pass)
-    return _Trained(thinned.history(end.ending), end, tuple(stream.passed_over()))
+        writing.end(end, stream.batches_per_pass)
+    return _Trained(thinned.history(end.ending), end, (*stream.passed_over(), *writing.failed))
+
+
+def _add(taker: Thinned | Recording, record: StepRecord | LossRecord | ValidationRecord) -> None:
+    match record:
+        case StepRecord():
+            taker.add(record)
+        case LossRecord():
+            taker.add_losses(record)
+        case _:
+            taker.add_validation(record)
+
+
+class _Writing:
+    """The recording, where one was asked for: a disk that fills up ends it, and not the training."""
+
+    def __init__(self, path: str | None, heading: Heading) -> None:
+        self._recording = None if path is None else Recording(path, heading)
+        self.failed: list[Skipped] = []
+
+    def __enter__(self) -> _Writing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._recording is not None:
+            self._recording.close()
+
+    def add(self, record: StepRecord | LossRecord | ValidationRecord) -> None:
+        self._try(lambda recording: _add(recording, record))
+
+    def end(self, end: TrainingEnd, batches_per_pass: int | None) -> None:
+        self._try(lambda recording: recording.end(end.ending, end.steps, batches_per_pass))
+
+    def _try(self, write: Callable[[Recording], None]) -> None:
+        if self._recording is None or self.failed:
+            return
+        try:
+            write(self._recording)
+        except GradscopeError as error:
+            self.failed.append(Skipped("the recording", f"{error.what} {error.why}".rstrip(".")))
 
 
 def _validation(problem: Problem, tracer: Tracer, prepared: Prepared) -> tuple[Any, list[Any]] | None:
@@ -197,7 +235,7 @@ def _at_step(finding: Finding, history: History) -> Finding:
     """With the step at which the layers were measured, where a rule over steps does not name its own."""
     if "step" in finding.evidence:
         return finding
-    when, last, first = "", history.steps - 1, history.nonfinite_loss_at
+    when, last, first = "", history.steps - 1, history.nonfinite_since
     if first is not None and first < last:
         when = f" (the loss is not finite since step {first:,})"
     return replace(finding, message=f"At step {last:,}{when}: {finding.message}")
@@ -213,6 +251,8 @@ def _new_at_the_end(
     """What the gradients look like after the last step, where it is not what they looked like before."""
     known = {(finding.rule, finding.layer) for finding in before}
     judged, _ = _judged(Parts(measured), options)
+    if measured.gradient_norm == 0:
+        return ()  # The loss is at a minimum, as a hinge loss that is 0: nothing is left to learn.
     when = f"After {history.steps} steps of {history.optimizer}: "
     return tuple(
         replace(finding, message=when + finding.message)

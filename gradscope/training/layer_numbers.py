@@ -7,6 +7,7 @@ step's change. An entry is a step of a loop, or a layer of a stack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ GRADIENT, WEIGHT, UPDATE = range(3)
 """Rows of what is taken of the leaves."""
 
 Ids = NDArray[np.intp]
+Gains = tuple[Floats, Floats]
+"""f64[2, entries] of the sites, f64[3, entries] of the leaves."""
 
 
 class Pool:
@@ -96,8 +99,8 @@ class LayerNumbers:
             gains = range_gain(reading[MAX], self._leaf_dtypes[place])
             self._leaf_gains[GRADIENT][self._leads[place]] = gains
 
-    def gains(self) -> tuple[dict[int, Any], list[Any]]:
-        """By site and by leaf, as `taken` needs them."""
+    def gains(self) -> tuple[Gains, Any]:
+        """Those for the next step: as they are, for `read`, and on the device, for `taken`."""
         sites = {
             site.id: jnp.asarray(
                 np.moveaxis(self._site_gains[:, self._places[place]], 0, -1), self._dtypes[place]
@@ -108,7 +111,7 @@ class LayerNumbers:
             jnp.asarray(self._leaf_gains[:, self._leads[place]], dtype)
             for place, dtype in enumerate(self._leaf_dtypes)
         ]
-        return sites, leaves
+        return (self._site_gains.copy(), self._leaf_gains.copy()), (sites, leaves)
 
     def taken(
         self,
@@ -129,21 +132,19 @@ class LayerNumbers:
         dtype = jnp.result_type(jnp.float32, *parts)
         return jnp.concatenate([jnp.ravel(part).astype(dtype) for part in parts] or [jnp.zeros(0)])
 
-    def finite_weights(self, vector: Array) -> Array:
-        """Traceable: whether every value of every leaf is finite, from its square sum."""
-        first = 3 * self._site_entries + WEIGHT * self._leaf_entries
-        return jnp.all(jnp.isfinite(vector[first : first + self._leaf_entries]))
-
-    def read(self, vector: Any) -> tuple[float, tuple[tuple[float, ...], ...], bool]:
+    def read(self, vector: Any, gains: Gains) -> tuple[float, tuple[tuple[float, ...], ...], bool]:
         """Norm of the whole gradient; by quantity and layer the numbers of the record; and whether the gains
-        have moved, so that the next step should be given `gains` anew."""
+        have moved, so that the next step should be given `gains` anew. `gains` are those that the vector was
+        taken at."""
+        site_gains, leaf_gains = gains
         found = np.asarray(vector, np.float64)
         sites, leaves = np.split(found, [3 * self._site_entries])
         counts, *squares = sites.reshape(3, self._site_entries)
         with np.errstate(all="ignore"):
-            site_squares = np.stack(squares) / self._site_gains**2
-            leaf_squares = leaves.reshape(3, self._leaf_entries) / self._leaf_gains**2
+            site_squares = np.stack(squares) / site_gains**2
+            leaf_squares = leaves.reshape(3, self._leaf_entries) / leaf_gains**2
             norm = float(np.sqrt(leaf_squares[GRADIENT].sum()))
+            norm = norm if math.isfinite(norm) else math.inf
             elements = self._value.sum(counts), self._delta.sum(counts)
             means = [
                 _mean(self._value.sum(site_squares[VALUE]), elements[0]),

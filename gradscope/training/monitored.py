@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gradscope.records import Ending, StepRecord, ValidationRecord
+from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.layer_numbers import TAKEN, LayerNumbers
+from gradscope.training.layer_numbers import TAKEN, Gains, LayerNumbers
 from gradscope.training.optimizer import Leaves, StepRule, stepped
 from gradscope.training.stream import BatchStream
 
@@ -29,7 +29,7 @@ BAD_LOSSES = 20
 AHEAD = 2
 """Steps that are on their way while the numbers of an earlier one are read."""
 
-Tell = Callable[[StepRecord | ValidationRecord], None]
+Tell = Callable[[StepRecord | LossRecord | ValidationRecord], None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class _OnItsWay:
     loss: Any
     vector: Any
     """`None` where the layers were not measured."""
+    gains: Gains
+    """At which it was taken."""
     held: Any
 
 
@@ -84,6 +86,7 @@ class MonitoredTraining:
         self._waiting: deque[_OnItsWay] = deque()
         self._losses: list[float] = []
         self._done = 0
+        self._validated = -1
         self._bad_losses = 0
         self._broken: tuple[Ending, _OnItsWay] | None = None
         self._programs: dict[str, Compiled] = {}
@@ -107,6 +110,8 @@ class MonitoredTraining:
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
             self._settled(0)
+        if self._losses:
+            self._tell(LossRecord(self._done - 1, tuple(self._losses)))
         broken = None
         if self._broken is not None:
             ending, seen = self._broken
@@ -115,16 +120,17 @@ class MonitoredTraining:
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         """The last step is measured, too, so that no loss before it is left untold."""
-        given = self._weights, self._state, self._held, others, self._consts
+        given: tuple[Any, ...] = (self._weights, self._state, self._held, others, self._consts)
         if step % self._every and step != steps - 1:
             run = self._compiled("plain", self._plain, given, steps, others)
             found = run.start(*given)
             vector = None
         else:
-            run = self._compiled("measured", self._measured, (*given, self._gains), steps, others)
-            *found, vector = run.start(*given, self._gains)
+            given += (self._gains[1],)
+            run = self._compiled("measured", self._measured, given, steps, others)
+            *found, vector = run.start(*given)
         self._weights, self._state, self._held, loss = found
-        self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._held))
+        self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._gains[0], self._held))
 
     def _settled(self, left: int) -> bool:
         """Read all but the last `left` steps; False once it is broken."""
@@ -134,7 +140,7 @@ class MonitoredTraining:
             self._losses.append(float(loss))
             self._done = seen.step + 1
             if vector is not None:
-                norm, values, moved = self._numbers.read(vector)
+                norm, values, moved = self._numbers.read(vector, seen.gains)
                 self._gains = self._numbers.gains() if moved else self._gains
                 self._tell(StepRecord(seen.step, tuple(self._losses), norm, values))
                 self._losses.clear()
@@ -148,8 +154,9 @@ class MonitoredTraining:
     def _validate(self, step: int, steps: int, *, last: bool = False) -> None:
         if self._validation is None or not (last or step % self._validate_every == 0):
             return
-        if not self._settled(0):
+        if not self._settled(0) or self._validated == step:
             return
+        self._validated = step
         program, others = self._validation
         given = self._weights, others, list(program.body.consts)
         if "validation" not in self._programs:
@@ -158,7 +165,10 @@ class MonitoredTraining:
         self._tell(ValidationRecord(step, float(self._programs["validation"](*given))))
 
     def _compiled(self, name: str, function: Any, given: Any, steps: int, others: list[Any]) -> Compiled:
-        if name not in self._programs:
+        if name not in self._programs and any(len(each.devices()) > 1 for each in self._weights):
+            # What a step gives back may lie otherwise than what it was given: `jit` follows.
+            self._programs[name] = Compiled(jax.jit(function, donate_argnums=(0, 1)), 0.0, 0.0)
+        elif name not in self._programs:
             plain = partial(self._program.differentiate_plain, Inputs(self._weights, others))
             self._programs[name] = compile_program(function, given, runs=steps, donate=(0, 1), plain=plain)
         return self._programs[name]
@@ -178,7 +188,7 @@ class MonitoredTraining:
         wanted, after = self._wanted(weights, state, loss, gradients)
         changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
         vector = self._numbers.taken(forward, delta, (gradients, wanted, changes), leaf_gains)
-        held = held | ~self._numbers.finite_weights(vector)
+        held = held | ~_finite(wanted)
         return _held(held, weights, wanted), after, held, loss, vector
 
     def _plain(
@@ -187,8 +197,7 @@ class MonitoredTraining:
         """Traceable: as `_measured`, with nothing measured but the loss."""
         loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
         wanted, after = self._wanted(weights, state, loss, gradients)
-        sums = [jnp.sum(jnp.square(_widened(each))) for each in wanted]
-        held = held | ~jnp.all(jnp.isfinite(jnp.stack(sums)))
+        held = held | ~_finite(wanted)
         return _held(held, weights, wanted), after, held, loss
 
     def _wanted(self, weights: Leaves, state: Any, loss: Array, gradients: Leaves) -> tuple[Leaves, Any]:
@@ -201,5 +210,6 @@ def _held(held: Array, before: Leaves, after: Leaves) -> Leaves:
     return [jnp.where(held, old, new) for old, new in zip(before, after, strict=True)]
 
 
-def _widened(weight: Array) -> Array:
-    return weight.astype(jnp.promote_types(weight.dtype, jnp.float32))
+def _finite(weights: Leaves) -> Array:
+    """Whether every element of every leaf is."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(each)) for each in weights]))

@@ -89,7 +89,8 @@ class _Group:
 
 def _groups(params: Any) -> list[_Group]:
     groups: dict[str, list[tuple[int, Any]]] = {}
-    for position, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(params)[0]):
+    leaves = jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_none)[0]
+    for position, (path, leaf) in enumerate(leaves):
         if is_differentiated(leaf):
             # NNX gives `init` its variables, and `update` what is in them.
             steps = path[:-1] if path and getattr(path[-1], "name", None) == "value" else path
@@ -108,13 +109,10 @@ def _groups(params: Any) -> list[_Group]:
 def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) -> Array:
     """Traceable: the vector of `RecordedState.numbers`."""
     groups = _groups(params)
-    of_gradient = jax.tree.leaves(gradients, is_leaf=lambda leaf: leaf is None)
-    of_params, of_update = (
-        jax.tree.leaves(params),
-        jax.tree.leaves(updates, is_leaf=lambda leaf: leaf is None),
-    )
+    trees = gradients, params, updates
+    of_gradient, of_params, of_update = (jax.tree.leaves(tree, is_leaf=_is_none) for tree in trees)
     mains = [group.main for group in groups]
-    after = [stepped(jnp.asarray(of_params[main]), of_update[main]) for main in mains]
+    after = [_stepped(of_params[main], of_update[main]) for main in mains]
     changes = [_widened(new) - _widened(of_params[main]) for new, main in zip(after, mains, strict=True)]
     rows = [[of_gradient[main] for main in mains], after, changes]
     beside = [[of_gradient[i] for i in group.leaves if i != group.main] for group in groups]
@@ -132,12 +130,22 @@ def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) ->
     return found
 
 
+def _is_none(leaf: Any) -> bool:
+    """Equinox has `None` for what is not trained: it counts, so that all trees have the same positions."""
+    return leaf is None
+
+
 def _is_floating(leaf: Any) -> bool:
     return leaf is not None and is_differentiated(leaf)
 
 
 def _widened(leaf: Any) -> Array:
     return jnp.asarray(leaf).astype(jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+
+def _stepped(weight: Any, update: Any) -> Array:
+    weight = jnp.asarray(weight)
+    return weight if update is None else stepped(weight, update)
 
 
 def _root(leaf: Any) -> float:

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope import __version__
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import Recording, require_new
-from gradscope.records import Ending, Heading, RecordedLayer, StepRecord
+from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord
 from gradscope.training.recorded import QUANTITIES, RecordedState
 
 
@@ -20,7 +21,7 @@ class Recorder:
     """`gradscope.Recorder`: appends the numbers of an optimizer made by `gradscope.recorded` to a new file.
 
     Call `write(opt_state, loss)` after each step, or after every so many. It copies one small vector on the
-    device and returns; what it copied is written at the next call, when the device has long computed it. Of
+    device, and writes what the call before had copied: it waits for that step at most, never for its own. Of
     several processes only the first one writes. As a context manager, or by `close`, the last record is
     written, too. `gradscope report FILE` judges and draws the file, and `gradscope monitor --follow FILE`
     watches it.
@@ -34,9 +35,10 @@ class Recorder:
         self._path, self._name, self._steps, self._every = path, name, steps, every
         self._recording: Recording | None = None
         self._layers: tuple[str, ...] = ()
-        self._waiting: tuple[Any, list[Any]] | None = None
+        self._waiting: tuple[Any, Any, list[Any]] | None = None
         self._losses: list[Any] = []
-        self._last = -1
+        self._last = self._reached = -1
+        """The last step that was recorded, and the last that was taken."""
         self._silent = jax.process_index() != 0
         if not self._silent:
             require_new(path)
@@ -61,16 +63,20 @@ class Recorder:
         if self._waiting is not None:
             self._settle()
         # A copy, as the state may be given away to the next step.
-        self._waiting = jnp.copy(state.numbers), self._losses
+        self._waiting = jnp.copy(state.numbers), jnp.copy(state.count), self._losses
         self._losses = []
 
     def close(self, ending: Ending = Ending.COMPLETE) -> None:
         """Write what is still on its way, and that the training has ended."""
         if self._waiting is not None:
             self._settle()
-        if self._recording is not None:
-            self._recording.end(ending)
-            self._recording = None
+        if self._recording is None:
+            return
+        if self._losses and self._last >= 0:
+            known = tuple(float(each) for each in self._losses)
+            self._recording.add_losses(LossRecord(self._reached, known))
+        self._recording.end(ending, self._reached + 1)
+        self._recording = None
 
     def __enter__(self) -> Recorder:
         return self
@@ -90,6 +96,7 @@ class Recorder:
             asked=self._steps,
             every=self._every,
             quantities=QUANTITIES,
+            gradscope=__version__,
             jax=jax.__version__,
             backend=jax.default_backend(),
         )
@@ -99,8 +106,8 @@ class Recorder:
         """Append the record that waits, unless it is that of the call before: not every step is measured."""
         assert self._waiting is not None
         assert self._recording is not None
-        vector, losses = self._waiting
-        self._waiting = None
+        vector, taken, losses = self._waiting
+        self._waiting, self._reached = None, int(taken) - 1
         count, norm, *numbers = np.asarray(vector, np.float64).tolist()
         if math.isnan(count) or int(count) == self._last:
             self._losses = [*losses, *self._losses]

@@ -133,7 +133,7 @@ def test_a_run_that_ends_is_followed_to_its_end(run: Run, tmp_path: Path) -> Non
     with Recording(str(path), heading()) as recording:
         for number in range(60):
             recording.add(step(number, loss=1.0))
-        recording.end(Ending.COMPLETE)
+        recording.end(Ending.COMPLETE, 60)
     result = run("monitor", "--follow", str(path), "--fail-on", "loss-not-decreasing")
     assert result.code == 1
     assert "loss-not-decreasing" in result.out
@@ -148,7 +148,7 @@ with Recording(sys.argv[1], heading()) as recording:
     for number in range(40):
         recording.add(step(number, loss=1.0 / (number + 1)))
         time.sleep(0.02)
-    recording.end(Ending.COMPLETE)
+    recording.end(Ending.COMPLETE, 40)
 """
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import Reader, Recording, is_recording, read
-from gradscope.records import Ending, ValidationRecord
+from gradscope.records import Ending, LossRecord, ValidationRecord
 from tests.recording.made import heading, step
 
 
@@ -24,7 +24,7 @@ def written(path: Path, steps: int = 5) -> Path:
         for number in range(steps):
             recording.add(step(number, loss=1.0 / (number + 1)))
         recording.add_validation(ValidationRecord(steps, 0.5))
-        recording.end(Ending.COMPLETE, batches_per_pass=3)
+        recording.end(Ending.COMPLETE, steps, batches_per_pass=3)
     return path
 
 
@@ -111,6 +111,29 @@ def test_a_record_of_another_model_is_refused(tmp_path: Path) -> None:
     lines[2] = json.dumps(one)
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(GradscopeError, match=r"Line 3 .* not those of the layers"):
+        read(str(path))
+
+
+def test_losses_after_the_last_measured_step_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with Recording(str(path), heading(every=10)) as recording:
+        recording.add(step(0))
+        recording.add(step(10))
+        recording.add_losses(LossRecord(14, (1.0, 1.0, math.nan, math.nan)))
+        recording.end(Ending.NOT_FINITE, 15)
+    _, found = read(str(path))
+    assert (found.steps, found.last_measured) == (15, 10)
+    assert (found.nonfinite_loss_at, found.nonfinite_since) == (13, 13)
+
+
+def test_steps_out_of_order_and_unknown_quantities_are_refused(tmp_path: Path) -> None:
+    lines = written(tmp_path / "run.jsonl").read_text().splitlines()
+    path = tmp_path / "other.jsonl"
+    path.write_text("\n".join([lines[0], lines[3], lines[2]]) + "\n")
+    with pytest.raises(GradscopeError, match="not after the one before"):
+        read(str(path))
+    path.write_text(lines[0].replace("delta_rms", "foo") + "\n" + lines[1] + "\n")
+    with pytest.raises(GradscopeError, match="quantities that are not known"):
         read(str(path))
 
 

@@ -29,7 +29,7 @@ def test_it_logs_every_number_at_its_step(tmp_path: Path, monkeypatch: pytest.Mo
         recording.add(step(0, loss=2.0, delta_rms=(0.5, 0.25)))
         recording.add_validation(ValidationRecord(1, 1.0))
         recording.add(step(1, loss=1.0, norm=3.0))
-        recording.end(Ending.COMPLETE)
+        recording.end(Ending.COMPLETE, 2)
     exec(compile(snippet, str(PAGE), "exec"), {})
     assert [number for number, _ in logged] == [0, 1]
     first, second = (found for _, found in logged)

@@ -15,7 +15,7 @@ from jax import Array
 
 from gradscope.load.problem import Problem
 from gradscope.measure.leaf_statistics import weight_statistics
-from gradscope.records import Ending, StepRecord, ValidationRecord
+from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.records.history import QUANTITIES
 from gradscope.records.progress import silent
 from gradscope.runs.preparing import prepare
@@ -24,7 +24,7 @@ from gradscope.training.monitored import MonitoredTraining, TrainingEnd
 from gradscope.training.optimizer import StepRule
 from gradscope.training.stream import BatchStream
 
-Records = list[StepRecord | ValidationRecord]
+Records = list[StepRecord | LossRecord | ValidationRecord]
 
 
 def monitored(
@@ -82,7 +82,7 @@ def batches(count: int = 3, dtype: Any = np.float32) -> Iterator[Any]:
         yield {"x": x, "y": np.sin(x[:, :2])}
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-22])
+@pytest.mark.parametrize("scale", [1.0, 1e-16, 1e-22])
 def test_every_number_is_that_of_a_plain_loop(scale: float) -> None:
     """At 1e-22 the squares of every gradient and δ leave the range of float32."""
 
@@ -124,6 +124,54 @@ def test_every_number_is_that_of_a_plain_loop(scale: float) -> None:
         params = after
     for weight, leaf in zip(end.weights, jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(weight, leaf, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_that_change_by_decades_are_measured_at_the_gain_they_were_taken_at() -> None:
+    """Sigmoid layers whose gradients lie near 1e-17, and one batch in ten a thousand times as large."""
+    draw = np.random.default_rng(0)
+    params = [{"w": (draw.normal(size=(8, 8)) / 3).astype(np.float32)} for _ in range(12)]
+
+    def loss_fn(params: Any, x: Any) -> Array:
+        for layer in params:
+            x = jax.nn.sigmoid(x @ layer["w"])
+        return 1e-9 * jnp.mean(x**2)
+
+    given = [draw.normal(size=(4, 8)).astype(np.float32) * (1000 if place == 5 else 1) for place in range(10)]
+    problem = Problem(loss_fn, params, batches=given, optimizer=optax.sgd(1e-2))
+    records, end, _ = monitored(problem, 30)
+    assert end.ending is Ending.COMPLETE
+    for record in steps_of(records):
+        gradient = jax.grad(loss_fn)(params, given[record.step % 10])
+        expected = [np.asarray(layer["w"], np.float64) for layer in gradient]
+        assert of(record, "gradient_rms") == pytest.approx([rms(each) for each in expected], rel=1e-3)
+
+
+def test_losses_before_the_end_are_told_where_the_layers_were_not_measured() -> None:
+    def loss_fn(params: Any, x: Any) -> Array:
+        return jnp.mean((params["w"] * x) ** 2)
+
+    given = [np.full(2, np.nan if place == 15 else 1.0, np.float32) for place in range(20)]
+    problem = Problem(loss_fn, {"w": np.ones(2, np.float32)}, batches=given, optimizer=optax.sgd(0.01))
+    records, end, _ = monitored(problem, 20, every=10)
+    assert (end.ending, end.steps) == (Ending.NOT_FINITE, 16)
+    last = records[-1]
+    assert isinstance(last, LossRecord)
+    assert (last.step, len(last.losses), math.isnan(last.losses[-1])) == (15, 5, True)
+
+
+def test_params_over_two_devices() -> None:
+    if jax.device_count() < 2:
+        pytest.skip("one device")
+    mesh = jax.make_mesh((2,), ("d",), devices=jax.devices()[:2])
+    spread = jax.NamedSharding(mesh, jax.P(None, "d"))
+    params = mlp()
+    params["first"]["w"] = jax.device_put(params["first"]["w"], spread)
+    problem = Problem(mlp_loss, params, batches=batches, optimizer=optax.adam(0.01))
+    records, end, _ = monitored(problem, 5)
+    alone, _, _ = monitored(Problem(mlp_loss, mlp(), batches=batches, optimizer=optax.adam(0.01)), 5)
+    assert end.ending is Ending.COMPLETE
+    for one, other in zip(steps_of(records), steps_of(alone), strict=True):
+        assert np.array(one.values) == pytest.approx(np.array(other.values), rel=1e-3)
 
 
 def test_the_layers_of_a_scanned_stack_and_its_steps_are_apart() -> None:

@@ -254,3 +254,18 @@ def test_equinox_with_leaves_that_are_not_trained(tmp_path: Path) -> None:
             recorder.write(state, loss)
     found = read(str(tmp_path / "run.jsonl"))[1]
     assert [layer.name for layer in found.layers] == ["layers[0]", "layers[1]"]
+
+
+def test_leaves_that_are_none_stand_where_they_stood(tmp_path: Path) -> None:
+    """As of a layer without a bias in Equinox."""
+    params = {"a": {"b": None, "w": np.full(3, 100.0, np.float32)}, "z": {"w": np.ones(3, np.float32)}}
+
+    def loss(params: Any, x: Any) -> Array:
+        del x
+        return jnp.sum(params["z"]["w"]) + 100 * jnp.sum(params["a"]["w"])
+
+    found, _ = trained(gradscope.recorded(optax.sgd(0.1)), tmp_path / "run.jsonl", params=params, loss=loss)
+    first, last = (layer.gradient_rms for layer in found.layers)
+    assert first is not None
+    assert last is not None
+    assert (first.low[0], last.low[0]) == (100.0, 1.0)

@@ -175,7 +175,7 @@ def _ending(history: History) -> str:
             text = f"The data ended after {taken}: `--repeat` goes through them again."
         case Ending.NOT_FINITE:
             step = units.count(max(history.steps - 1, 0))
-            become = "a parameter would have become NaN, infinite or larger than 1e19"
+            become = "a parameter would have become NaN or infinite"
             text = f"At step {step} {become}: the step was not taken."
         case Ending.LOSS_NOT_FINITE:
             text = f"It was stopped after {taken}: the loss was not finite at twenty steps in a row."

@@ -14,10 +14,10 @@ error. A loss that rises and stays finite is a warning: the medians of the first
 are compared, against the scatter within them.
 
 ## Limits
-`growth = 10`: the last finite loss before the breakdown is larger than the first one by this factor. `rise =
-1`: otherwise the loss has to rise by so many times its size at the start, and by more than three standard
-errors; a loss of less than twice its own scatter, as that of a policy gradient, is not judged. Source:
-choices.
+`growth = 10`: the losses before the breakdown rise from one to the next, at least twice, by this factor in
+all. `rise = 1`: otherwise the loss has to rise by so many times its size at the start, and by more than three
+standard errors; a loss of less than twice its own scatter, as that of a policy gradient, is not judged.
+Source: choices.
 
 ## Example
     optimizer = optax.sgd(10.0)
@@ -41,7 +41,16 @@ from collections.abc import Iterator
 
 from gradscope.records import Ending, History, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.steps import broke_down, broken_layers, growth, names, start_and_end, taken
+from gradscope.rules.steps import (
+    Growth,
+    at_step,
+    broke_down,
+    broken_layers,
+    growth,
+    names,
+    start_and_end,
+    taken,
+)
 from gradscope.rules.words import names_of, number
 
 FEWEST = 10
@@ -60,7 +69,7 @@ def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
     if broke_down(history):
         grown = growth(history)
         if grown is not None and grown.factor > limits["growth"]:
-            yield _broken(history, grown.first, grown.last, limits)
+            yield _broken(history, grown, limits)
         return
     start, end = start_and_end(history)
     rise, size = end.median - start.median, abs(start.median)
@@ -86,20 +95,24 @@ def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
     )
 
 
-def _broken(history: History, first: float, last: float, limits: Limits) -> Hit:
+def _broken(history: History, grown: Growth, limits: Limits) -> Hit:
     step, broken = history.steps - 1, broken_layers(history)
     if history.ending is Ending.NOT_FINITE:
         where = f" in {names_of(broken)}" if broken else ""
-        end = (
-            f"step {step:,} would make parameters{where} NaN, infinite or larger than 1e19, and was not taken"
-        )
+        end = f"step {step:,} would make parameters{where} NaN or infinite, and was not taken"
     else:
-        step = history.nonfinite_loss_at or step
+        step = step if history.nonfinite_since is None else history.nonfinite_since
         end = f"from step {step:,} on it is not finite"
     return Hit(
-        message=f"The loss grows from {number(first)} at the first step to {number(last)}; {end}.",
+        message=f"The loss grows from {number(grown.first)} at {at_step(history, grown.since)} to "
+        f"{number(grown.last)}, from step to step; {end}.",
         remedy="Try a tenth of the learning rate, or clip the gradient (`optax.clip_by_global_norm`).",
-        evidence={"step": step, "loss_before": first, "loss_after": last, "limit": limits["growth"]},
+        evidence={
+            "step": step,
+            "loss_before": grown.first,
+            "loss_after": grown.last,
+            "limit": limits["growth"],
+        },
         layer=broken[0] if len(broken) == 1 else None,
         layers=tuple(broken) or names(history),
         explains=None,

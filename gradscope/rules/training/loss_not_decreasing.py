@@ -15,7 +15,7 @@ or where the loss is less than twice its scatter, as that of a policy gradient i
 
 ## Limits
 `steps = 50`. A loss passes that fell by more than `fall = 0.05` of itself, or by more than two standard
-errors and `least = 0.001` of itself. Source: choices.
+errors and `least = 1e-6` of itself. Source: choices.
 
 ## Example
     params = optax.apply_updates(params, optax.tree.zeros_like(updates))
@@ -60,7 +60,7 @@ SYMPTOM_OF = (
     needs=("history",),
     steps=50.0,
     fall=0.05,
-    least=0.001,
+    least=1e-6,
 )
 def loss_not_decreasing(history: History, limits: Limits) -> Iterator[Hit]:
     if history.steps < limits["steps"] or broke_down(history):

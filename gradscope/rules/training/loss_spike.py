@@ -7,13 +7,13 @@ Names the steps at which the loss leaves its course by a factor, and says whethe
 Each jump throws away what the steps before it had learned; in long runs one of them does not come back.
 
 ## How it is measured
-By `gradscope monitor`: each loss is held against the median of those before it and their scatter (median
-deviation). Where updates jumped, too, in the ten measured steps before, the layer in which they grew most is
-named.
+By `gradscope monitor`: each loss is held against those before it and their scatter (median deviation). Where
+updates jumped, too, in the ten measured steps before, the layer in which they grew most is named.
 
 ## Limits
-`deviations = 10`: so many median deviations above the median of the twenty before, and `factor = 2` times
-that median. Source: choices.
+`factor = 2` times the highest of the twenty before (of two passes over the batches, where those are more),
+and `deviations = 10` median deviations above it; it has to come back among them. More than three jumps in a
+run, and more than one in a hundred steps, are how its losses are. Source: choices.
 
 ## Example
     optimizer = optax.adam(1e-2)
@@ -43,6 +43,8 @@ from gradscope.rules.steps import BROKEN, at_step, broke_down, highest, names
 from gradscope.rules.words import count, number
 
 BEFORE, LEAD = 20, 10
+FEW = 3
+"""Jumps; where there are more, and more than one in a hundred, it is how these losses are."""
 JUMP = 3.0
 """An update grew: so many times its median before."""
 
@@ -63,9 +65,9 @@ def loss_spike(history: History, limits: Limits) -> Iterator[Hit]:
     losses = history.losses.high
     if broke_down(history):
         return
-    found = [place for place in range(BEFORE, len(losses)) if _jumps(losses, place, limits)]
+    found = [place for place in range(BEFORE, len(losses)) if _jumps(history, place, limits)]
     spikes = [place for place in found if place - 1 not in found]
-    if not spikes:
+    if not spikes or len(spikes) > max(FEW, len(losses) // 100):
         return
     worst = max(spikes, key=lambda place: losses[place] / _usual(losses, place))
     usual = _usual(losses, worst)
@@ -103,13 +105,16 @@ def _usual(losses: Sequence[float], place: int) -> float:
     return statistics.median(losses[place - BEFORE : place])
 
 
-def _jumps(losses: Sequence[float], place: int, limits: Limits) -> bool:
-    before = losses[place - BEFORE : place]
+def _jumps(history: History, place: int, limits: Limits) -> bool:
+    """Above all that were before, and back among them soon after."""
+    losses, window = history.losses.high, max(BEFORE, 2 * (history.batches_per_pass or 0))
+    before, after = losses[max(place - window, 0) : place], losses[place + 1 : place + 1 + window]
     if not all(map(math.isfinite, before)):
         return False
-    usual = statistics.median(before)
+    usual, top = statistics.median(before), max(before)
     scatter = statistics.median(abs(loss - usual) for loss in before)
-    return losses[place] > max(limits["factor"] * usual, usual + limits["deviations"] * scatter) and usual > 0
+    least = max(limits["factor"] * top, top + limits["deviations"] * scatter)
+    return usual > 0 and losses[place] > least and min(after, default=math.inf) <= top
 
 
 def _grown(history: History, place: int) -> tuple[str | None, float]:

@@ -53,24 +53,25 @@ def non_finite_update(history: History, limits: Limits) -> Iterator[Hit]:
     if not broke_down(history):
         return
     broken = broken_layers(history)
-    loss, gradient = history.losses.high[-1:], history.gradient_norms.high[-1:]
+    loss, gradient = history.last_loss, history.gradient_norms.high[-1]
+    measured = history.last_measured == history.steps - 1
     if history.ending is Ending.NOT_FINITE:
         step = history.steps - 1
         where = f" in {names_of(broken)}" if broken else ""
-        message = f"Step {step:,} would make parameters{where} NaN, infinite or larger than 1e19, and was "
-        message += "not taken." + _cause(loss[0] if loss else math.nan, gradient[0] if gradient else math.nan)
+        message = f"Step {step:,} would make parameters{where} NaN or infinite, and was "
+        message += "not taken." + _cause(history)
     else:
-        step = history.nonfinite_loss_at or 0
+        step = history.nonfinite_since or 0
         message = f"The loss is not finite from step {step:,} on; the parameters are."
     yield Hit(
         message=message,
         remedy="Look at the epsilon and the rate of the optimizer."
-        if all(map(math.isfinite, (*loss, *gradient)))
+        if measured and loss is not None and math.isfinite(loss) and math.isfinite(gradient)
         else "Keep what the loss computes in its range; clip the gradient if a batch is out of the ordinary.",
         evidence={
             "step": step,
-            "loss": loss[0] if loss else math.nan,
-            "gradient_norm": max(gradient, default=0.0),
+            "loss": math.nan if loss is None else loss,
+            "gradient_norm": gradient if measured else math.nan,
         },
         layer=broken[0] if len(broken) == 1 else None,
         layers=tuple(broken) or names(history),
@@ -78,9 +79,16 @@ def non_finite_update(history: History, limits: Limits) -> Iterator[Hit]:
     )
 
 
-def _cause(loss: float, gradient: float) -> str:
+def _cause(history: History) -> str:
+    """Of the step that was not taken, as far as it was measured."""
+    loss, step = history.last_loss, history.steps - 1
+    if loss is None:
+        return ""
     if not math.isfinite(loss):
         return " The loss of that step is not finite."
+    if history.last_measured != step:
+        return f" Its loss, {number(loss)}, is finite."
+    gradient = history.gradient_norms.high[-1]
     if not math.isfinite(gradient):
         return f" Its loss, {number(loss)}, is finite; its gradient is not, or is beyond 1e19."
     return (

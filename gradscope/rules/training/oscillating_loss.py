@@ -79,7 +79,9 @@ def oscillating_loss(history: History, limits: Limits) -> Iterator[Hit]:
         message=f"On one batch the loss goes up and down by {number(swing)} from step to step, around "
         f"{number(statistics.fmean(losses))}, from step {first:,} on (correlation of neighbouring changes "
         f"{found:.2f}).",
-        remedy="Halve the learning rate until it goes down steadily.",
+        remedy="Halve the learning rate until it goes down steadily. An optimizer that climbs on purpose at "
+        "every "
+        "other step, as SAM does, shows this, too.",
         evidence={
             "step": first,
             "swing": swing,

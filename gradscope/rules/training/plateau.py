@@ -43,7 +43,8 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.steps import BROKEN, Level, at_step, broke_down, level, names
 from gradscope.rules.words import number
 
-PARTS = 20
+PARTS, FEWEST = 20, 5
+"""Parts of the run, and losses in each."""
 
 
 @rule(
@@ -64,7 +65,7 @@ PARTS = 20
 )
 def plateau(history: History, limits: Limits) -> Iterator[Hit]:
     losses = history.mean_losses
-    if len(losses) < 2 * PARTS or broke_down(history) or not all(map(math.isfinite, losses)):
+    if len(losses) < FEWEST * PARTS or broke_down(history) or not all(map(math.isfinite, losses)):
         return
     bounds = [part * len(losses) // PARTS for part in range(PARTS + 1)]
     parts = [level(losses[first:after]) for first, after in itertools.pairwise(bounds)]
@@ -75,7 +76,7 @@ def plateau(history: History, limits: Limits) -> Iterator[Hit]:
     if PARTS - begins < limits["share"] * PARTS or begins == 0:
         return
     since = level(losses[bounds[begins] :])
-    if since.median - parts[begins].median > max(limits["gain"] * fall, parts[begins].error):
+    if abs(since.median - parts[begins].median) > max(limits["gain"] * fall, since.error):
         return
     yield Hit(
         message=f"The loss falls from {number(first)} to {number(parts[begins].median)} until "
