@@ -167,7 +167,7 @@ class MonitoredTraining:
     def _compiled(self, name: str, function: Any, given: Any, steps: int, others: list[Any]) -> Compiled:
         if name not in self._programs and any(len(each.devices()) > 1 for each in self._weights):
             # What a step gives back may lie otherwise than what it was given: `jit` follows.
-            self._programs[name] = Compiled(jax.jit(function, donate_argnums=(0, 1)), 0.0, 0.0)
+            self._programs[name] = Compiled(jax.jit(function), 0.0, 0.0)
         elif name not in self._programs:
             plain = partial(self._program.differentiate_plain, Inputs(self._weights, others))
             self._programs[name] = compile_program(function, given, runs=steps, donate=(0, 1), plain=plain)

@@ -67,10 +67,10 @@ def test_a_training_that_breaks_is_an_error_with_its_step(run: Run, tmp_path: Pa
     result = run("monitor", target, "--steps", "60", "--record", str(record))
     assert result.code == 1
     assert "error diverging-loss" in result.out
-    assert "step 3 would make parameters" in " ".join(result.out.split())
+    assert "step 6 would make parameters" in " ".join(result.out.split())
     assert read(str(record))[1].ending is Ending.NOT_FINITE
     saved = run("report", str(record), "--fail-on", "diverging-loss")
-    assert (saved.code, "step 3 would make" in " ".join(saved.out.split())) == (1, True)
+    assert (saved.code, "step 6 would make" in " ".join(saved.out.split())) == (1, True)
     assert run("report", str(record), "--fail-on", "never").code == 0
 
 

@@ -49,10 +49,10 @@ HEALTHY: dict[str, History] = {
     "slow descent": of(lambda t: 10.0 / (t + 10)),
     "steep at the start": of(lambda t: 100.0 if t < 3 else falling(t)),
     "an offset of a thousand": of(lambda t: 1000.0 + 0.1 * falling(t) + noisy(0, 0.002)(t)),
-    "a noisy batch among three": of(lambda t: falling(t) * (abs(noisy(3, 2)(t)) if t % 3 == 0 else 1), batches=3),
-    "rows of which some are hard": of(lambda t: random.Random(t).expovariate(1.0) ** 2 + 0.1),
-        lambda t: falling(t) + 2.0 * (t > 100) * math.exp((100 - t) / 300)
+    "a noisy batch among three": of(
+        lambda t: falling(t) * (abs(noisy(3, 2)(t)) if t % 3 == 0 else 1), batches=3
     ),
+    "rows of which some are hard": of(lambda t: random.Random(t).expovariate(1.0) ** 2 + 0.1),
     "too short to say": of(lambda t: 1.0, steps=30),
     "an exploding start that recovers": of(lambda t: 1.0 if t == 0 else 50.0 * math.exp(-t / 3) + 0.2),
 }
