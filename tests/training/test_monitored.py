@@ -162,7 +162,7 @@ def test_losses_before_the_end_are_told_where_the_layers_were_not_measured() -> 
 def test_params_over_two_devices() -> None:
     if jax.device_count() < 2:
         pytest.skip("one device")
-    mesh = jax.make_mesh((2,), ("d",), devices=jax.devices()[:2])
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("d",))
     spread = jax.NamedSharding(mesh, jax.P(None, "d"))
     params = mlp()
     params["first"]["w"] = jax.device_put(params["first"]["w"], spread)
