@@ -11,9 +11,9 @@ By `gradscope monitor`: each loss is held against those before it and their scat
 updates jumped, too, in the ten measured steps before, the layer in which they grew most is named.
 
 ## Limits
-`factor = 2` times the highest of the twenty before (of two passes over the batches, where those are more),
-and `deviations = 10` median deviations above it; it has to come back among them. More than three jumps in a
-run, and more than one in a hundred steps, are how its losses are. Source: choices.
+`factor = 3` times the highest of the fifty before (of two passes over the batches, where those are more), and
+`deviations = 10` median deviations above it; it has to come back among them. More than three jumps in a run,
+and more than one in a hundred steps, are how its losses are. Source: choices.
 
 ## Example
     optimizer = optax.adam(1e-2)
@@ -42,7 +42,7 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.steps import BROKEN, at_step, broke_down, highest, names
 from gradscope.rules.words import count, number
 
-BEFORE, LEAD = 20, 10
+BEFORE, LEAD = 50, 10
 FEW = 3
 """Jumps; where there are more, and more than one in a hundred, it is how these losses are."""
 JUMP = 3.0
@@ -59,7 +59,7 @@ JUMP = 3.0
     ),
     needs=("history",),
     deviations=10.0,
-    factor=2.0,
+    factor=3.0,
 )
 def loss_spike(history: History, limits: Limits) -> Iterator[Hit]:
     losses = history.losses.high
