@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from gradscope.records.common import Source
 
-QUANTITIES = ("activation_rms", "delta_rms", "gradient_rms", "weight_rms", "update_rms")
+OF_PARAMETERS = ("gradient_rms", "weight_rms", "update_rms")
+QUANTITIES = ("activation_rms", "delta_rms", *OF_PARAMETERS)
 """What is recorded of each layer: root mean squares over the elements of its output, of δ = ∂L/∂output, and
 of its largest parameter leaf: the gradient, the values after the step, and what the step really changed."""
 

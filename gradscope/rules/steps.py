@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradscope.records import Ending, Extremes, History
-from gradscope.rules.words import count
+from gradscope.rules.words import count, names_of
 
 BROKEN = ("non-finite", "diverging-loss", "non-finite-update")
 """Rules whose finding accounts for whatever else a training shows."""
@@ -103,6 +103,13 @@ def broke_down(history: History) -> bool:
 def broken_layers(history: History) -> list[str]:
     """Those of which the last update is not finite."""
     return [layer.name for layer in history.layers if any(map(math.isinf, highest(layer.update_rms)[-1:]))]
+
+
+def not_taken(history: History) -> str:
+    """`step 36 would make parameters in `head` NaN or infinite, and was not taken`"""
+    broken = broken_layers(history)
+    where = f" in {names_of(broken)}" if broken else ""
+    return f"step {history.steps - 1:,} would make parameters{where} NaN or infinite, and was not taken"
 
 
 def at_step(history: History, place: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -44,6 +44,8 @@ class Measured:
     skipped: tuple[Skipped, ...]
     run_s: float
     train_s: float
+    samples: Sequence[Sample]
+    """What each batch measured."""
     later: Callable[[], Measurement] | None = None
     """The flow pass once more, after the last step of the short training; where the first one met gradients
     that are zero and come alive, as below a zero-initialized head."""
@@ -99,6 +101,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
+        samples=samples,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
+from gradscope.measure.flow import Sample
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.recording.file import Recording
 from gradscope.recording.thinning import Thinned
@@ -79,7 +80,7 @@ def monitor_problem(
         skipped = (*skipped, Skipped("training", reason))
         findings, unjudged = _judged(Parts(flow), options)
     else:
-        trained = _trained(prepared, options, target, watch, progress)
+        trained = _trained(prepared, begun.samples[0], options, target, watch, progress)
         history, end = trained.history, trained.end
         skipped = (*skipped, *trained.skipped)
         progress("measuring after the steps")
@@ -110,12 +111,18 @@ def monitor_problem(
 
 
 def _trained(
-    prepared: Prepared, options: MonitorOptions, target: str, watch: Watch | None, progress: Progress
+    prepared: Prepared,
+    first: Sample,
+    options: MonitorOptions,
+    target: str,
+    watch: Watch | None,
+    progress: Progress,
 ) -> _Trained:
+    """`first` is what the flow pass measured at the start."""
     problem, tracer, weights = prepared.problem, prepared.tracer, prepared.inputs[0].weights
     program = prepared.program
     rule = StepRule.of(problem, tracer)
-    numbers = LayerNumbers(program, weight_statistics(program, weights), prepared.flow(prepared.inputs[0]))
+    numbers = LayerNumbers(program, weight_statistics(program, weights), first)
     every = options.every or max(1, -(-options.steps // MOST_MEASURED))
     made = tool()
     heading = Heading(

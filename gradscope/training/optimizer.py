@@ -19,6 +19,11 @@ USUAL_RATE = 1e-3
 """Adam's default (Kingma and Ba 2015)."""
 
 
+def widened(leaf: Any) -> Any:
+    """In at least float32."""
+    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+
 def stepped(weight: Array, update: Array) -> Array:
     """Traceable: what a step makes of a weight, rounded to its dtype. XLA may leave out the rounding of a
     cast where it fuses what follows; never this one."""
@@ -76,8 +81,4 @@ class StepRule:
 
     def _usable(self, leaves: Leaves) -> Leaves:
         """In at least float32 for an optimizer that is not the user's own: Adam's epsilon is 0 in float16."""
-        return (
-            leaves
-            if self.own
-            else [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in leaves]
-        )
+        return leaves if self.own else [widened(leaf) for leaf in leaves]

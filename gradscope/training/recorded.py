@@ -14,10 +14,9 @@ import optax
 from jax import Array
 
 from gradscope.errors import GradscopeError
+from gradscope.records.history import OF_PARAMETERS
 from gradscope.trace.leaves import is_differentiated, path_name
-from gradscope.training.optimizer import stepped
-
-QUANTITIES = ("gradient_rms", "weight_rms", "update_rms")
+from gradscope.training.optimizer import stepped, widened
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["inner", "count", "numbers"], meta_fields=["layers"])
@@ -51,7 +50,7 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
 
     def init(params: Any) -> RecordedState:
         layers = tuple(group.name for group in _groups(params))
-        numbers = jnp.full(2 + len(QUANTITIES) * len(layers), jnp.nan, jnp.float32)
+        numbers = jnp.full(2 + len(OF_PARAMETERS) * len(layers), jnp.nan, jnp.float32)
         return RecordedState(inner.init(params), jnp.zeros((), jnp.int32), numbers, layers)
 
     def update(updates: Any, state: RecordedState, params: Any = None, **more: Any) -> tuple[Any, Any]:
@@ -113,7 +112,10 @@ def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) ->
     of_gradient, of_params, of_update = (jax.tree.leaves(tree, is_leaf=_is_none) for tree in trees)
     mains = [group.main for group in groups]
     after = [_stepped(of_params[main], of_update[main]) for main in mains]
-    changes = [_widened(new) - _widened(of_params[main]) for new, main in zip(after, mains, strict=True)]
+    changes = [
+        widened(jnp.asarray(new)) - widened(jnp.asarray(of_params[main]))
+        for new, main in zip(after, mains, strict=True)
+    ]
     rows = [[of_gradient[main] for main in mains], after, changes]
     beside = [[of_gradient[i] for i in group.leaves if i != group.main] for group in groups]
 
@@ -139,10 +141,6 @@ def _is_floating(leaf: Any) -> bool:
     return leaf is not None and is_differentiated(leaf)
 
 
-def _widened(leaf: Any) -> Array:
-    return jnp.asarray(leaf).astype(jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-
-
 def _stepped(weight: Any, update: Any) -> Array:
     weight = jnp.asarray(weight)
     return weight if update is None else stepped(weight, update)
@@ -154,7 +152,9 @@ def _root(leaf: Any) -> float:
 
 def _first_rms(leaf: Any, before: Array) -> Array:
     """At the gain that its own largest element asks for: two walks over memory."""
-    return _rms_at(leaf, jnp.max(jnp.abs(_widened(leaf)), initial=0.0) if _is_floating(leaf) else before)
+    return _rms_at(
+        leaf, jnp.max(jnp.abs(widened(jnp.asarray(leaf))), initial=0.0) if _is_floating(leaf) else before
+    )
 
 
 def _next_rms(leaf: Any, before: Array) -> Array:
@@ -168,7 +168,7 @@ def _rms_at(leaf: Any, size: Array) -> Array:
         return jnp.zeros((), jnp.float32)
     usable = (size > 0) & jnp.isfinite(size)
     scale = jnp.where(usable, jnp.exp2(jnp.round(jnp.log2(jnp.where(usable, size, 1.0)))), 1.0)
-    found = jnp.sqrt(jnp.mean(jnp.square(_widened(leaf) * (1 / scale)))) * scale
+    found = jnp.sqrt(jnp.mean(jnp.square(widened(jnp.asarray(leaf)) * (1 / scale)))) * scale
     return jnp.where(jnp.isnan(found), jnp.inf, found).astype(jnp.float32)
 
 

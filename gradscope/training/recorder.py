@@ -1,4 +1,4 @@
-"""Writes what `recorded` measured in a user's own loop to a recording, one step behind, without a wait."""
+"""Writes what `recorded` measured in a user's own loop to a recording, one step behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from gradscope import __version__
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import Recording, require_new
 from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord
-from gradscope.training.recorded import QUANTITIES, RecordedState
+from gradscope.records.history import OF_PARAMETERS
+from gradscope.training.recorded import RecordedState
 
 
 class Recorder:
@@ -95,7 +96,7 @@ class Recorder:
             layers=tuple(map(RecordedLayer, state.layers)),
             asked=self._steps,
             every=self._every,
-            quantities=QUANTITIES,
+            quantities=OF_PARAMETERS,
             gradscope=__version__,
             jax=jax.__version__,
             backend=jax.default_backend(),
@@ -113,7 +114,7 @@ class Recorder:
             self._losses = [*losses, *self._losses]
             return
         self._last = int(count)
-        rows = np.reshape(numbers, (len(QUANTITIES), len(self._layers))).tolist()
+        rows = np.reshape(numbers, (len(OF_PARAMETERS), len(self._layers))).tolist()
         known = tuple(float(each) for each in losses)
         self._recording.add(StepRecord(self._last, known, norm, tuple(tuple(row) for row in rows)))
 

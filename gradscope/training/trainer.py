@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.training.batches import StepBatches
-from gradscope.training.optimizer import Leaves, StepRule
+from gradscope.training.optimizer import Leaves, StepRule, widened
 from gradscope.training.scales import OddArray
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ class Trainer:
     ) -> Any:
         arguments = weights, wide if change.master else [], gradients, state, loss, change.factor
         if change.master and wide is self.weights:
-            wide = [_widened(weight) for weight in weights]
+            wide = [widened(weight) for weight in weights]
             arguments = weights, wide, gradients, state, loss, change.factor
         if change.master not in self._steps:
             self._steps[change.master] = compile_program(self._advanced, arguments, runs=1)
@@ -174,13 +174,9 @@ class Trainer:
         return (int(moving[0]) + 1 if moving.size else None), largest
 
 
-def _widened(weight: Any) -> Any:
-    return weight.astype(jnp.promote_types(weight.dtype, jnp.float32))
-
-
 def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) -> Any:
     """The ten numbers of one leaf, in the order of their places; traceable where `xp` is `jax.numpy`."""
-    g, u, p, q = (_widened(each) for each in (gradient, update, before, after))
+    g, u, p, q = (widened(each) for each in (gradient, update, before, after))
     u_max, g_max = (xp.max(xp.abs(each), initial=0.0) for each in (u, g))
     to, of = u / xp.where(u_max > 0, u_max, 1), g / xp.where(g_max > 0, g_max, 1)
     real = (q - p) / xp.where(u_max > 0, u_max, 1)

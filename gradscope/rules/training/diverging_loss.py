@@ -48,10 +48,11 @@ from gradscope.rules.steps import (
     broken_layers,
     growth,
     names,
+    not_taken,
     start_and_end,
     taken,
 )
-from gradscope.rules.words import names_of, number
+from gradscope.rules.words import number
 
 FEWEST = 10
 
@@ -98,8 +99,7 @@ def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
 def _broken(history: History, grown: Growth, limits: Limits) -> Hit:
     step, broken = history.steps - 1, broken_layers(history)
     if history.ending is Ending.NOT_FINITE:
-        where = f" in {names_of(broken)}" if broken else ""
-        end = f"step {step:,} would make parameters{where} NaN or infinite, and was not taken"
+        end = not_taken(history)
     else:
         step = step if history.nonfinite_since is None else history.nonfinite_since
         end = f"from step {step:,} on it is not finite"

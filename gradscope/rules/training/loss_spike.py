@@ -82,8 +82,7 @@ def loss_spike(history: History, limits: Limits) -> Iterator[Hit]:
     )
     yield Hit(
         message=f"The loss jumps at {count(len(spikes), 'place')}; the largest is at "
-        f"{at_step(history, worst)}, "
-        f"{number(losses[worst])} where {number(usual)} is usual. {cause}",
+        f"{at_step(history, worst)}, {number(losses[worst])} where {number(usual)} is usual. {cause}",
         remedy=f"Clip the gradient at what nine of ten steps keep: "
         f"`optax.clip_by_global_norm({number(clip)})`."
         if layer

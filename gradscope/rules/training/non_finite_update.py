@@ -24,7 +24,8 @@ Use instead the usual epsilon: an element without a gradient is divided by 0 oth
 
 ## What it does not say
 Where a loss or a gradient became NaN: `non-finite` says where that was born, and this is told as its symptom.
-Alone it means that both were finite, and that the optimizer's own arithmetic was not.
+Where both were finite the message says so: then the optimizer's own arithmetic was not. A recording has no
+layers to look into.
 
 ## Source
 IEEE 754: no arithmetic undoes a NaN.
@@ -37,8 +38,8 @@ from collections.abc import Iterator
 
 from gradscope.records import Ending, History, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.steps import broke_down, broken_layers, names
-from gradscope.rules.words import names_of, number
+from gradscope.rules.steps import broke_down, broken_layers, names, not_taken
+from gradscope.rules.words import number
 
 
 @rule(
@@ -57,9 +58,7 @@ def non_finite_update(history: History, limits: Limits) -> Iterator[Hit]:
     measured = history.last_measured == history.steps - 1
     if history.ending is Ending.NOT_FINITE:
         step = history.steps - 1
-        where = f" in {names_of(broken)}" if broken else ""
-        message = f"Step {step:,} would make parameters{where} NaN or infinite, and was "
-        message += "not taken." + _cause(history)
+        message = f"S{not_taken(history)[1:]}.{_cause(history)}"
     else:
         step = history.nonfinite_since or 0
         message = f"The loss is not finite from step {step:,} on; the parameters are."

@@ -72,12 +72,10 @@ def overfitting(history: History, limits: Limits) -> Iterator[Hit]:
         return
     yield Hit(
         message=f"The loss on the validation batch was lowest at step {best.step:,}, {number(best.loss)}, "
-        f"and is "
-        f"{number(seen[-1].loss)} at the end, while the training loss fell from {number(then.median)} to "
-        f"{number(now.median)}.",
+        f"and is {number(seen[-1].loss)} at the end, while the training loss fell from "
+        f"{number(then.median)} to {number(now.median)}.",
         remedy=f"Keep the params of step {best.step:,} (early stopping), or give it more data, weight decay "
-        f"or "
-        "dropout.",
+        "or dropout.",
         evidence={
             "step": best.step,
             "validation_loss": best.loss,

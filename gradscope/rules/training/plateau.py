@@ -83,8 +83,7 @@ def plateau(history: History, limits: Limits) -> Iterator[Hit]:
         f"{at_step(history, bounds[begins])}, and no further: since then it stays around "
         f"{number(since.median)}.",
         remedy="Try a rate that falls (`optax.cosine_decay_schedule`); if the loss stays, this is its floor "
-        "on "
-        "these data with this model.",
+        "on these data with this model.",
         evidence={
             "step": history.spans[bounds[begins]],
             "loss_before": first,
