@@ -111,3 +111,8 @@ from gradscope.records.training import (
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
 )
+from gradscope.records.units import (
+    RescaledLayer as RescaledLayer,
+    RescaledStart as RescaledStart,
+    UnitActivity as UnitActivity,
+)

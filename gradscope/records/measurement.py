@@ -13,6 +13,7 @@ from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
 from gradscope.records.through_time import TimeCredit, Truncation
+from gradscope.records.units import UnitActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Measurement:
     """By `check --through-time`: of each loop over time that has a gradient, on the first batch."""
     truncation: Truncation | None = None
     """By `check --truncate K`."""
+    units: tuple[UnitActivity, ...] = ()
+    """Of the layers whose numbers are a sign of dead or saturated units."""
     copies: tuple[tuple[str, ...], ...] = ()
     """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1

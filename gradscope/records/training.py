@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gradscope.records.units import RescaledStart
+
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
 LATER_STEPS = 1000
@@ -144,6 +146,9 @@ class ShortTraining:
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
+    rescaled: RescaledStart | None = None
+    """The same steps from rescaled weights, where layers were met that are dead, saturated or of very
+    different size; `None` where nothing called for it."""
     spreads: tuple[RowSpread, ...] = ()
     """Of the layers with as many rows as the last one, in forward order; taken where the gradients are such
     as rows give that are all alike."""

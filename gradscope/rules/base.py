@@ -88,6 +88,8 @@ class Rule:
     further its logarithm is from 0, the worse; `None` where a finding has no degree."""
     needs: tuple[str, ...] = FLOW
     """The fields of `Parts` that it is given; without one of them it cannot judge."""
+    uses: tuple[str, ...] = ()
+    """Further fields, which it is given after those, as `None` where they were not measured."""
     single_seed_suffices: bool = False
     """A finding in one of several seeds is a finding of the run: a NaN is not a matter of degree."""
 
@@ -97,7 +99,7 @@ class Rule:
     def run(self, parts: Parts, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
         """The rule's hits in its own order, none where it cannot judge; `limits` replaces defaults."""
         if self.can_judge(parts):
-            needed = [getattr(parts, name) for name in self.needs]
+            needed = [getattr(parts, name) for name in (*self.needs, *self.uses)]
             yield from self.check(*needed, {**self.limits, **(limits or {})})
 
     def finding(self, hit: Hit) -> Finding:
@@ -120,6 +122,7 @@ def rule(
     symptom_of: tuple[str, ...] = (),
     measure: str | None = None,
     needs: tuple[str, ...] = FLOW,
+    uses: tuple[str, ...] = (),
     single_seed_suffices: bool = False,
     **limits: float,
 ) -> Callable[[Check], Rule]:
@@ -140,6 +143,7 @@ def rule(
             check=check,
             measure=measure,
             needs=needs,
+            uses=uses,
             single_seed_suffices=single_seed_suffices,
         )
 

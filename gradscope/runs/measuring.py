@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
+from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import (
@@ -28,13 +30,19 @@ from gradscope.records import (
     Origin,
     ShortTraining,
     Skipped,
+    UnitActivity,
 )
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
+from gradscope.trace.program import Program
+from gradscope.training.rescaled import rescaled_start, suffers, zero_shares
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
+
+UNIT_BATCHES = 4
+"""Over which units have to be dead."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,13 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         Objective(),
     )
     measured = measurement(taken)
+    units: list[UnitActivity] = []
+    record = None if found is None else found.record
+    if finite:
+        units = looks.listed("units", lambda: _units(prepared, measured, found))
+    if found is not None and suffers(measured.layers, units):
+        progress("training from another start")
+        record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -91,13 +106,14 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             hazards=hazards,
             objective=objective,
             isolated_branches=tuple(branches),
+            units=tuple(units),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
         ),
-        training=None if found is None else found.record,
+        training=record,
         skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
@@ -106,11 +122,28 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     )
 
 
+def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:
+    """Over several batches where the training has drawn some."""
+    program, inputs = prepared.program, prepared.inputs
+    if found is None:
+        return list(unit_activity(program, measured.layers, inputs))
+    if len(inputs) == 1:
+        feed = found.trainer.feed
+        more = range(1, min(UNIT_BATCHES, len(feed.drawn)))
+        inputs = [*inputs, *(feed.at(step, inputs[0].weights) for step in more)]
+    zeros = zero_shares(found.gradients)
+    return list(unit_activity(program, measured.layers, inputs, found.weights, zeros))
+
+
+def _from_another_start(program: Program, found: Trained) -> ShortTraining:
+    return replace(found.record, rescaled=rescaled_start(found.trainer, program, found.record.steps))
+
+
 def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
     """The flow of the gradient at other weights, and nothing else."""
     inputs = [replace(each, weights=weights) for each in prepared.inputs]
     found = weight_statistics(prepared.program, weights)
-    return measurement(
+    measured = measurement(
         Taken(
             program=prepared.program,
             weights=found,
@@ -126,6 +159,9 @@ def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
             optimizer_given=prepared.problem.optimizer is not None,
         )
     )
+    if not math.isfinite(measured.loss):
+        return measured
+    return replace(measured, units=tuple(unit_activity(prepared.program, measured.layers, inputs)))
 
 
 def _taken(run: Run, training: Trained | None, progress: Progress) -> Taken:

@@ -55,7 +55,7 @@ class Taps:
 
     def tap(self, site: Site, value: Array) -> Array:
         sink, gains = self.slots[site.id]
-        of_value, of_delta = (How(taken, site.members, self._mesh) for taken in self._selection)
+        of_value, of_delta = (How(taken, site.members, self._mesh, site.units) for taken in self._selection)
         self.forward[site.id] = self._typed(forward_stats(value, gains[..., 0], of_value))
         return tap(value, sink, gains[..., 1], of_delta)
 
@@ -78,7 +78,9 @@ class Taps:
         gains = self.slots[site.id].gains
         lead = gains.shape[: gains.ndim - 1 - len(site.members)]
         return {
-            each.name: jnp.full((*lead, *entry_shape(each, site.value, site.members)), each.zero, gains.dtype)
+            each.name: jnp.full(
+                (*lead, *entry_shape(each, site.value, site.members, site.units)), each.zero, gains.dtype
+            )
             for each in self._selection.value
         }
 

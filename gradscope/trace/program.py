@@ -65,7 +65,7 @@ class Program:
     def _sink(self, site: Site, selection: Selection) -> Stats:
         lead, dtype = [axis.length for axis in site.lead], stats_dtype(site.dtype)
         return {
-            each.name: jnp.zeros((*lead, *entry_shape(each, site.value, site.members)), dtype)
+            each.name: jnp.zeros((*lead, *entry_shape(each, site.value, site.members, site.units)), dtype)
             for each in selection.delta
         }
 

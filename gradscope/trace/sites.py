@@ -112,6 +112,20 @@ class Site:
             self.spread = NOTHING
 
     @property
+    def units(self) -> tuple[int, ...]:
+        """Axes of the value along which its weights change: the units of a layer, the channels of a
+        convolution; what stands side by side is not among them."""
+        lead = len(self.lead)
+        along = {
+            axis
+            for (leaf, _), track in self.spread.items()
+            if leaf >= 0 and self.leaves >> leaf & 1
+            for axis, size in enumerate(track.shape[lead:])
+            if size > 1
+        }
+        return tuple(sorted(along - {*self.members}))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of its statistics: a loop or a mesh each, and then what stands side by side."""
         return (*(axis.length for axis in self.lead), *(self.value[axis] for axis in self.members))

@@ -67,9 +67,9 @@ class Statistic:
     additive: ClassVar[bool] = False
     """Adds up over elements: devices that hold the same value each count a part of it."""
 
-    def own_axes(self, rank: int) -> Axes:
-        """Axes of a value of this rank along which the statistic keeps its elements apart: units, rows."""
-        del rank
+    def own_axes(self, rank: int, units: Axes) -> Axes:
+        """Axes of a value of this rank along which the statistic keeps its elements apart: `units`, rows."""
+        del rank, units
         return ()
 
     def of(self, x: Operand, over: Axes) -> Array:
@@ -196,7 +196,12 @@ FLOW = Selection(value=(COUNT, RMS, MAX), delta=(RMS, MAX))
 
 
 def reduced(
-    x: Array, gain: Array, statistics: Iterable[Statistic], members: Axes = (), mesh: MeshAxes = ()
+    x: Array,
+    gain: Array,
+    statistics: Iterable[Statistic],
+    members: Axes = (),
+    mesh: MeshAxes = (),
+    units: Axes = (),
 ) -> Stats:
     """Traceable: the statistics of `x` over all axes but `members` and those that a statistic keeps.
 
@@ -205,11 +210,11 @@ def reduced(
     operand, copies = Operand(x, gain, members), replicas(x, mesh)
     found = {}
     for statistic in statistics:
-        shape = entry_shape(statistic, x.shape, members)
+        shape = entry_shape(statistic, x.shape, members, units)
         if x.size == 0:
             found[statistic.name] = jnp.full(shape, statistic.zero, operand.dtype)
             continue
-        kept = [*members, *_own(statistic, x.ndim, members)]
+        kept = [*members, *_own(statistic, x.ndim, members, units)]
         value = statistic.of(operand, tuple(axis for axis in range(x.ndim) if axis not in kept))
         if kept != sorted(kept):
             value = lax.transpose(value, [sorted(kept).index(axis) for axis in kept])
@@ -217,13 +222,13 @@ def reduced(
     return found
 
 
-def entry_shape(statistic: Statistic, shape: Axes, members: Axes) -> tuple[int, ...]:
+def entry_shape(statistic: Statistic, shape: Axes, members: Axes, units: Axes = ()) -> tuple[int, ...]:
     """Of the statistic of one value of this shape: its members, then the axes that are its own."""
-    return tuple(shape[axis] for axis in (*members, *_own(statistic, len(shape), members)))
+    return tuple(shape[axis] for axis in (*members, *_own(statistic, len(shape), members, units)))
 
 
-def _own(statistic: Statistic, rank: int, members: Axes) -> list[int]:
-    return [axis for axis in statistic.own_axes(rank) if axis not in members]
+def _own(statistic: Statistic, rank: int, members: Axes, units: Axes) -> list[int]:
+    return [axis for axis in statistic.own_axes(rank, units) if axis not in members]
 
 
 def norm(values: Floats, axes: Axes | None = None) -> Floats:

@@ -26,6 +26,8 @@ class How(NamedTuple):
     """Axes of the value along which the statistics are kept apart."""
     mesh: MeshAxes
     """Axes of the `shard_map`s around it: the statistics differ along them."""
+    units: Axes
+    """Axes of the value that count the units of its layer."""
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -41,7 +43,7 @@ def _forward(x: Array, sink: Stats, gain: Array, how: How) -> tuple[Array, Array
 
 
 def _backward(how: How, gain: Array, cotangent: Array) -> tuple[Array, Stats, Array]:
-    found = reduced(cotangent, gain, how.statistics, how.members, how.mesh)
+    found = reduced(cotangent, gain, *how)
     sink = {name: make_varying(value, how.mesh) for name, value in found.items()}
     return cotangent, sink, jnp.zeros_like(gain)
 
@@ -51,4 +53,4 @@ tap.defvjp(_forward, _backward)
 
 def forward_stats(x: Array, gain: Array, how: How) -> Stats:
     """Statistics of the value itself, kept out of every gradient."""
-    return reduced(lax.stop_gradient(x), gain, how.statistics, how.members, how.mesh)
+    return reduced(lax.stop_gradient(x), gain, *how)

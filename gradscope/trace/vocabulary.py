@@ -72,7 +72,7 @@ STRAIGHT = frozenset({"relu", "relu6", "leaky_relu", "hard_tanh", "hard_sigmoid"
 def activation(eqn: JaxprEqn) -> str | None:
     """The activation function that the equation applies or calls, under one name each."""
     name = jaxprs.function_name(eqn) or eqn.primitive.name
-    if name == "max" and any(jaxprs.is_literal(atom) for atom in eqn.invars):
+    if name == "max" and any(jaxprs.is_zero(atom) for atom in eqn.invars):
         return "relu"
     name = _ALIASES.get(name, name)
     return name if name in _ACTIVATIONS else None

@@ -56,6 +56,10 @@ class Trained:
     """By leaf, of what the problem's own optimizer asks for at the first step."""
     weights: list[Any]
     """After the last step."""
+    gradients: list[Any]
+    """At the last step."""
+    trainer: Trainer
+    """For further runs from the same start."""
     skipped: tuple[Skipped, ...]
     """What of it could not be looked at, and batches that were passed over."""
 
@@ -120,7 +124,8 @@ def short_training(
         growth=growth,
     )
     updates = _readings(program, run) if rule.own else None
-    return Trained(record, updates, run.weights, (*feed.passed_over(), *looks.failed))
+    skipped = (*feed.passed_over(), *looks.failed)
+    return Trained(record, updates, run.weights, run.gradients, made, skipped)
 
 
 def trained_from(

@@ -78,9 +78,16 @@ class Trainer:
     def start(self) -> Any:
         return self._fresh(self.weights) if self._given is None else self._given
 
-    def run(self, steps: int, change: Modification = Modification(), *, watched: bool = False) -> Trajectory:
-        """From the start; `watched` measures what each step does to each leaf."""
-        weights = wide = self.weights
+    def run(
+        self,
+        steps: int,
+        change: Modification = Modification(),
+        *,
+        watched: bool = False,
+        start: Leaves | None = None,
+    ) -> Trajectory:
+        """From the start, or from other weights; `watched` measures what each step does to each leaf."""
+        weights = wide = self.weights if start is None else start
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         for step in range(steps):

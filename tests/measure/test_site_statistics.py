@@ -40,7 +40,7 @@ class Least(Statistic):
     name = "least"
     zero = np.inf
 
-    def own_axes(self, rank: int) -> Axes:
+    def own_axes(self, rank: int, units: Axes) -> Axes:
         return (rank - 1,)
 
     def of(self, x: Operand, over: Axes) -> Array:
@@ -58,7 +58,7 @@ class Alive(Nonzero):
 
     name = "alive"
 
-    def own_axes(self, rank: int) -> Axes:
+    def own_axes(self, rank: int, units: Axes) -> Axes:
         return (rank - 1,)
 
     def read(self, total: Floats, count: float) -> list[float]:
@@ -149,7 +149,7 @@ def test_a_branch_that_is_not_taken_reads_as_no_elements() -> None:
 
 def test_members_come_before_the_axes_that_a_statistic_keeps() -> None:
     class OfRows(Least):
-        def own_axes(self, rank: int) -> Axes:
+        def own_axes(self, rank: int, units: Axes) -> Axes:
             return (1,)
 
     x = normal(2, 2, 3, 4)

@@ -13,6 +13,10 @@ from gradscope.rules.words import names_of, number
 from tests.rules.made import chain, decay, judge, layer, measured, parameter
 
 NAMES = [
+    "dead-units",
+    "exploding-activations",
+    "saturated-units",
+    "vanishing-activations",
     "changed-profile",
     "unverifiable-gradient",
     "wrong-gradient",
@@ -30,6 +34,7 @@ NAMES = [
     "vanishing-gradient",
     "vanishing-through-time",
     "copied-initialization",
+    "mis-scaled-initialization",
     "symmetric-units",
     "blocked-gradient",
     "dead-loss-term",

@@ -77,6 +77,7 @@ from gradscope.trace.jaxprs.programs import (
     in_backward as in_backward,
     inner_bodies as inner_bodies,
     is_literal as is_literal,
+    is_zero as is_zero,
     part as part,
     scan_params as scan_params,
 )

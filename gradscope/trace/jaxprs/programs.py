@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 
@@ -30,6 +31,11 @@ def body_of(jaxpr: Any) -> Body:
 
 def is_literal(atom: Any) -> bool:
     return isinstance(atom, Literal)
+
+
+def is_zero(atom: Any) -> bool:
+    """A literal 0."""
+    return isinstance(atom, Literal) and not np.any(atom.val)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the outputs of layers look like where their activation function meets them."""

@@ -1,0 +1,121 @@
+"""Units of a layer are dead: their activation function passes nothing on and nothing back, for any input.
+
+## What it does
+Reports layers of which half of the units or more lie, at every row of every measured batch, where the
+derivative of the activation function that follows is exactly 0: at or below 0 for a ReLU.
+
+## Why is this bad
+A dead unit has the same output for every input, and its weights and its bias get a gradient of exactly 0: no
+step brings it back. The layer is as narrow as what is left of it. Often a bias that is negative, an input
+that is not centered, or a step that was too large has done it.
+
+## How it is measured
+By value: the largest output of each unit before the activation function, over up to four batches, before and
+after the short training. It is looked at where at least a third of the layer's gradient is exactly 0, which
+so many dead units would make it. Units of a convolution are its channels, over all positions.
+
+## Limits
+- `share = 0.5`: of the units of a layer. Source: between a tenth, which is common in networks that train (Lu
+  et al. 2019), and AUTOTRAINER's 0.7 of the gradient; TensorFlow's debugger and tfdbg's successors use 0.5.
+- `elements = 16`: values of each unit that have to be seen. A unit that is alive for half of all rows is
+  silent for sixteen of them once in 65,536 times.
+
+Where rescaled weights were tried and trained no better, it is a note.
+
+## Example
+    h = jax.nn.relu(x @ w - 1.5)            # most units never exceed 0
+
+Use instead:
+
+    h = jax.nn.relu(x @ w)                  # a bias of 0 and He initialization
+
+## What it does not say
+Units that are off for most rows and on for some are alive: sparse activations are no fault. Functions with a
+slope everywhere (leaky ReLU, GELU, SiLU) have no dead units. A layer all of whose units are dead is
+`zero-gradient`. A ReLU that is written as a `where` is not recognized.
+
+## Source
+Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733; Zhang et al. 2021, *AUTOTRAINER* (ICSE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
+from gradscope.rules.activations.another_start import same_holds, tried
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.parts import source_of
+from gradscope.rules.words import number
+
+AT_START = "Start its bias at 0 and its weights from `jax.nn.initializers.he_normal()`"
+IN_TRAINING = "Lower the learning rate or warm it up"
+
+
+@rule(
+    "dead-units",
+    severity=Severity.WARNING,
+    symptom_of=(
+        "non-finite",
+        "zero-gradient",
+        "mis-scaled-initialization",
+        "unnormalized-input",
+        "learning-rate-too-high",
+    ),
+    uses=("training",),
+    share=0.5,
+    elements=16,
+)
+def dead_units(measurement: Measurement, training: ShortTraining | None, limits: Limits) -> Iterator[Hit]:
+    seen = [units for units in measurement.units if units.elements >= limits["elements"]]
+    at_start = [units for units in seen if units.dead >= limits["share"] * units.units]
+    later = [units for units in seen if (units.dead_later or 0) >= limits["share"] * units.units]
+    dead = at_start or later
+    if not dead:
+        return
+    worst = max(dead, key=lambda units: _share(units, died=not at_start))
+    others = [units for units in dead if units is not worst]
+    harmless, outcome = tried(training)
+    also = "".join(f" {same_holds([each.layer for each in others])}" for _ in others[:1])
+    yield Hit(
+        message=f"{_how_many(worst, training, died=not at_start)}{also}{outcome}",
+        remedy=f"{AT_START if at_start else IN_TRAINING}, or use `jax.nn.leaky_relu` or GELU, whose slope is "
+        "not zero there.",
+        evidence={
+            "dead": worst.dead if at_start else worst.dead_later or 0,
+            "units": worst.units,
+            "share": _share(worst, died=not at_start),
+            "limit": limits["share"],
+            "layers": len(dead),
+        },
+        layer=worst.layer,
+        source=source_of(measurement, worst.layer),
+        severity=Severity.NOTE if harmless else None,
+        layers=tuple(units.layer for units in dead),
+        explains=tuple(units.layer for units in dead),
+    )
+
+
+def _share(units: UnitActivity, *, died: bool) -> float:
+    return (units.dead_later or 0 if died else units.dead) / units.units
+
+
+def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool) -> str:
+    batches = "1 batch" if units.batches == 1 else f"{units.batches} batches"
+    function = "ReLU" if units.function == "relu" else f"`{units.function}`"
+    where = (
+        f"for all {units.elements:,} values of each in {batches} they lie where the {function} after it has "
+        "a derivative of exactly 0"
+    )
+    percent = f"{number(100 * _share(units, died=died))} %"
+    if died:
+        assert training is not None
+        return (
+            f"{units.dead_later or 0:,} of the {units.units:,} units of `{units.layer}` ({percent}) are dead "
+            f"after {training.steps} steps of {training.optimizer}, {units.dead:,} were before: {where}."
+        )
+    after = ""
+    if units.dead_later is not None and training is not None:
+        after = f"; after {training.steps} steps of {training.optimizer} {units.dead_later:,} are"
+    of = f"{units.dead:,} of the {units.units:,} units of `{units.layer}`"
+    return f"{of} ({percent}) are dead: {where}{after}."

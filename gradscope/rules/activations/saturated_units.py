@@ -1,0 +1,117 @@
+"""A bounded activation function is saturated: most of its inputs lie where it is flat.
+
+## What it does
+Reports hidden layers of which half of the elements or more lie where the derivative of the function that
+follows (tanh, sigmoid, softsign, hard tanh, hard sigmoid) is below a twentieth of its largest.
+
+## Why is this bad
+δ is multiplied by that derivative on its way back: little of it arrives at the weights before, and what
+arrives comes from few elements. The network is close to one of steps, which a small change of the weights
+does not move.
+
+## How it is measured
+By the values before the function, over up to four batches, before and after the short training: |z| beyond
+2.18 for tanh, 4.36 for the sigmoid, 3.47 for softsign, 1 and 3 for the hard ones. It is looked at where the
+root mean square of the layer's output is as large as that would make it.
+
+## Limits
+- `share = 0.5`: of the elements of a layer. Source: tfdbg and DeepDiagnosis take half of the units; |tanh|
+  beyond 0.975 is where Karpathy's lecture counts (0.97).
+
+Where rescaled weights were tried and trained no better, it is a note; where they trained better the finding
+is `mis-scaled-initialization`.
+
+## Example
+    h = jnp.tanh(x @ jax.random.normal(key, (256, 256)))               # 16 times too large
+
+Use instead:
+
+    h = jnp.tanh(x @ (jax.random.normal(key, (256, 256)) / 16))        # 1 / sqrt(fan_in)
+
+## What it does not say
+The last layer is not looked at: a classifier that is sure of itself saturates its output. Gates inside a
+recurrent cell whose input is a sum of two products are not looked at.
+
+## Source
+Glorot and Bengio 2010 (AISTATS); Rakitianskaia and Engelbrecht 2015, *Measuring saturation in neural
+networks*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
+from gradscope.rules.activations.another_start import same_holds, tried
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.parts import source_of
+from gradscope.rules.words import number
+
+_NAMES = {"logistic": "sigmoid"}
+AT_START = "Start its weights at a standard deviation of 1/sqrt(fan_in) and its bias at 0"
+IN_TRAINING = "Lower the learning rate or warm it up"
+
+
+@rule(
+    "saturated-units",
+    severity=Severity.WARNING,
+    symptom_of=(
+        "non-finite",
+        "vanishing-gradient",
+        "mis-scaled-initialization",
+        "unnormalized-input",
+        "learning-rate-too-high",
+    ),
+    uses=("training",),
+    share=0.5,
+)
+def saturated_units(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
+    seen = [units for units in measurement.units if units.bound is not None and units.hidden]
+    at_start = [units for units in seen if units.saturated >= limits["share"]]
+    later = [units for units in seen if (units.saturated_later or 0.0) >= limits["share"]]
+    found = at_start or later
+    if not found:
+        return
+    worst = max(found, key=lambda units: units.saturated if at_start else units.saturated_later or 0.0)
+    others = [units for units in found if units is not worst]
+    harmless, outcome = tried(training)
+    also = "".join(f" {same_holds([each.layer for each in others])}" for _ in others[:1])
+    yield Hit(
+        message=f"{_how_much(worst, training, died=not at_start)}{also}{outcome}",
+        remedy=f"{AT_START if at_start else IN_TRAINING}, or put a normalization (LayerNorm, BatchNorm) "
+        "before the function.",
+        evidence={
+            "saturated": worst.saturated if at_start else worst.saturated_later or 0.0,
+            "limit": limits["share"],
+            "bound": worst.bound or 0.0,
+            "layers": len(found),
+        },
+        layer=worst.layer,
+        source=source_of(measurement, worst.layer),
+        severity=Severity.NOTE if harmless else None,
+        layers=tuple(units.layer for units in found),
+        explains=tuple(units.layer for units in found),
+    )
+
+
+def _how_much(units: UnitActivity, training: ShortTraining | None, *, died: bool) -> str:
+    function = _NAMES.get(units.function, units.function)
+    flat = (
+        f"beyond ±{number(units.bound or 0)}, where the derivative of the {function} after it is below a "
+        "twentieth of its largest"
+    )
+    before = _percent(units.saturated)
+    if units.saturated_later is None or training is None:
+        return f"{before} of the outputs of `{units.layer}` lie {flat}."
+    later, steps = _percent(units.saturated_later), f"{training.steps} steps of {training.optimizer}"
+    if died:
+        return (
+            f"After {steps} {later} of the outputs of `{units.layer}` lie {flat}; before them {before} did."
+        )
+    return f"{before} of the outputs of `{units.layer}` lie {flat}; after {steps} {later} do."
+
+
+def _percent(share: float) -> str:
+    return f"{number(100 * share)} %"

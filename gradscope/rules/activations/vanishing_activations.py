@@ -1,0 +1,78 @@
+"""The outputs of the layers shrink with depth, so that the last ones see next to nothing of the input.
+
+## What it does
+Follows the root mean square of the outputs of the hidden matrix products and convolutions from the first to
+the last and reports a steady fall to a thousandth or less.
+
+## Why is this bad
+The gradient of a weight is δ times the input of its layer: where that is small, so is the gradient, even
+where δ is level. What reaches the last layers is soon lost beside their biases, and in half precision in
+rounding.
+
+## How it is measured
+By the rms before the activation function, at each depth (the longest path from the input; of layers at the
+same depth the largest counts). A fall counts only if no later layer is larger again. The last layer is left
+out: a head may begin at any scale.
+
+## Limits
+- `ratio = 1e-3`: of the last of these layers over the first. Source: a choice, the mirror of the limit of
+  `vanishing-gradient`; as there, without its largest step the fall must still be `ratio ** 0.5`, and without
+  its two largest `ratio ** 0.25`.
+
+Where rescaled weights were tried and trained no better, it is a note; where they trained better the finding
+is `mis-scaled-initialization`.
+
+## Example
+    for w in params:                      # w = normal(key, (256, 256)) * 0.01
+        x = jax.nn.relu(x @ w)
+
+Use instead:
+
+    for w in params:                      # He: w = normal(key, (256, 256)) * sqrt(2 / 256)
+        x = jax.nn.relu(x @ w)
+
+## What it does not say
+Where δ shrinks, too, the finding is `vanishing-gradient`. Fewer than four such depths are not judged.
+
+## Source
+Glorot and Bengio 2010 (AISTATS); He et al. 2015, arXiv:1502.01852; Mishkin and Matas 2016, arXiv:1511.06422.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, Severity, ShortTraining
+from gradscope.rules.activations.another_start import tried
+from gradscope.rules.activations.sizes import size_trend
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+
+@rule(
+    "vanishing-activations",
+    severity=Severity.WARNING,
+    symptom_of=("non-finite", "vanishing-gradient", "mis-scaled-initialization"),
+    uses=("training",),
+    ratio=1e-3,
+)
+def vanishing_activations(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
+    found = size_trend(measurement, limits["ratio"])
+    if found is None:
+        return
+    first, last = found.layers[0], found.layers[-1]
+    harmless, outcome = tried(training)
+    yield Hit(
+        message=f"The outputs of the layers shrink from an rms of {number(first.activation_rms or 0)} at "
+        f"`{first.name}` to {number(last.activation_rms or 0)} at `{last.name}`: {number(found.total)} of it "
+        f"(limit {number(limits['ratio'])}).{outcome}",
+        remedy="Initialize with He (standard deviation sqrt(2/fan_in)) before a ReLU and with LeCun "
+        "(1/sqrt(fan_in)) otherwise, or put a normalization (LayerNorm, BatchNorm) between the layers.",
+        evidence={"total": found.total, "limit": limits["ratio"], "layers": len(found.layers)},
+        layer=first.name,
+        source=first.source,
+        severity=Severity.NOTE if harmless else None,
+        layers=tuple(layer.name for layer in found.layers),
+    )

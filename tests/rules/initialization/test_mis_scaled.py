@@ -1,0 +1,64 @@
+"""mis-scaled-initialization: told where another start trains clearly better, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gradscope.records import Finding, RescaledLayer, RescaledStart, Severity
+from gradscope.rules import Parts, judge
+from tests.rules.activations.made import another_start, units
+from tests.rules.made import chain
+from tests.rules.training.made import trained
+
+RULE = "mis-scaled-initialization"
+
+
+def told(start: RescaledStart | None, **flow: Any) -> list[Finding]:
+    parts = Parts(flow=replace(chain([1.0] * 3), **flow), training=trained(rescaled=start))
+    return list(judge(parts)[0])
+
+
+def test_a_start_that_trains_better_is_one_error() -> None:
+    (finding,) = told(another_start(0.3, 1.8), units=(units("layers[0]", saturated=0.9),))
+    assert (finding.rule, finding.severity, finding.layer) == (RULE, Severity.ERROR, "layers[0]")
+    assert "100 steps of your optimizer take the loss from 2 to 1.8" in finding.message
+    assert "the output of `layers[0]` (standard deviation 20)" in finding.message
+    assert "take it from 2 to 0.3" in finding.message
+    assert finding.evidence["silenced"] == "saturated-units"
+
+
+@pytest.mark.parametrize(
+    ("end", "end_without", "fields", "is_told"),
+    [
+        (1.0, 1.51, {}, True),
+        (1.0, 1.49, {}, False),
+        (0.1, math.inf, {}, True),
+        (0.1, math.nan, {}, True),
+        (math.nan, 1.9, {}, False),
+        (2.5, 3.0, {}, False),
+        (0.5, 0.6, {"start_without": 40.0}, False),
+        (0.5, 3.0, {"start_without": 40.0}, True),
+        (-3.0, -1.0, {"start_without": -0.5, "start": -0.5}, True),
+        (-3.0, -2.5, {"start_without": -0.5, "start": -0.5}, False),
+    ],
+)
+def test_gains_are_compared_from_the_lower_start(
+    end: float, end_without: float, fields: dict[str, float], is_told: bool
+) -> None:
+    found = told(another_start(end, end_without, **fields))
+    assert bool(found) is is_told
+
+
+def test_a_bias_is_told_as_such() -> None:
+    layers = (RescaledLayer("layers[1]", 5.1, 1.0, 5.0),)
+    (finding,) = told(another_start(0.3, 1.8, layers=layers))
+    assert finding.remedy == "Start the bias of `layers[1]` at 0."
+    assert "(mean 5 from 0)" in finding.message
+
+
+def test_nothing_tried_is_quiet() -> None:
+    assert told(None) == []
