@@ -104,6 +104,7 @@ from gradscope.records.through_time import (
     Truncation as Truncation,
 )
 from gradscope.records.training import (
+    GradientNoise as GradientNoise,
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,

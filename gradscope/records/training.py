@@ -104,6 +104,18 @@ class LabelMixing:
 
 
 @dataclass(frozen=True, slots=True)
+class GradientNoise:
+    """How much the gradients of different batches have in common, at the first step."""
+
+    batches: int
+    rows: int | None
+    """Of a batch; `None` where its arrays have no common first axis."""
+    signal: float
+    """Expected inner product of the gradients of two batches over that of one with itself: 1 where all are
+    alike, 0 where they have nothing in common; below 0 by chance."""
+
+
+@dataclass(frozen=True, slots=True)
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -146,6 +158,11 @@ class ShortTraining:
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
+    noise: GradientNoise | None = None
+    """Looked at where the loss hardly falls, with four batches and more."""
+    critical: float | None = None
+    """The largest part of the first update that was tried along which the loss of the first batch does not
+    rise; 0 where it rises along all of them, `None` where the loss falls and nobody looked."""
     rescaled: RescaledStart | None = None
     """The same steps from rescaled weights, where layers were met that are dead, saturated or of very
     different size; `None` where nothing called for it."""

@@ -35,6 +35,12 @@ class StepBatches:
         self._key = None if problem.takes_key else problem.key()
         self._draw(rest)
 
+    @property
+    def rows(self) -> int | None:
+        """Of a batch: the length of the first axis that its arrays share."""
+        lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.drawn[0]) if np.ndim(leaf)}
+        return int(next(iter(lengths))[0]) if len(lengths) == 1 else None
+
     def used(self, steps: int) -> int:
         """Different batches in so many steps."""
         return min(steps, len(self.drawn))

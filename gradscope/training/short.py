@@ -28,12 +28,13 @@ from gradscope.trace.work import operations
 from gradscope.training import trainer
 from gradscope.training.batches import StepBatches
 from gradscope.training.labels import label_mixing
+from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
 from gradscope.training.row_spread import looks_collapsed, row_spreads
 from gradscope.training.scales import odd_arrays
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
-from gradscope.training.trials import LONGER, USUAL_STEPS, later, trials
+from gradscope.training.trials import LONGER, USUAL_STEPS, critical_step, later, trials
 
 FEWEST_STEPS = 3
 WORK = 4e9
@@ -94,6 +95,10 @@ def short_training(
     tried = looks.listed(
         "other learning rates", lambda: trials(made, run, growth, feed.used(count), own=rule.own)
     )
+    noise = looks.taken(
+        "noise of the gradient", lambda: gradient_noise(made, feed.used(count), tuple(tried)), None
+    )
+    critical = looks.taken("the first step", lambda: critical_step(made, run) if rule.own else None, None)
     spreads = looks.listed("likeness of examples", lambda: _spreads(made, program, first, run))
     labels = looks.listed("labels", lambda: label_mixing(program, first, feed.drawn))
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
@@ -119,6 +124,8 @@ def short_training(
         standardized=tuple(arrays),
         labels=tuple(labels),
         spreads=tuple(spreads),
+        noise=noise,
+        critical=critical,
         still_steps=still,
         moves_at=moves_at,
         growth=growth,

@@ -63,7 +63,7 @@ class Trainer:
     """Trains one problem again and again from the same start, and compiles each of its programs once."""
 
     def __init__(self, flow: FlowPass, rule: StepRule, feed: StepBatches, weights: list[Any]) -> None:
-        self._flow, self.rule, self.feed = flow, rule, feed
+        self.flow, self.rule, self.feed = flow, rule, feed
         self.weights = [jnp.asarray(weight) for weight in weights]
         """At the start."""
         self._fresh = compile_program(rule.fresh, (self.weights,), runs=1)
@@ -91,14 +91,14 @@ class Trainer:
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         for step in range(steps):
-            loss, gradients = self._flow.loss_and_gradients(self.feed.at(step, weights, odd))
+            loss, gradients = self.flow.loss_and_gradients(self.feed.at(step, weights, odd))
             before = weights
             weights, wide, updates, state = self._step(change, weights, wide, gradients, state, loss)
             losses.append(loss)
             first = first or updates
             if watched:
                 seen.append(self.watch(gradients, updates, before, weights))
-        end, _ = self._flow.loss_and_gradients(self.feed.at(0, weights, odd))
+        end, _ = self.flow.loss_and_gradients(self.feed.at(0, weights, odd))
         losses, end, seen = jax.device_get((losses, end, seen))
         return Trajectory(
             [float(each) for each in losses],
@@ -127,14 +127,14 @@ class Trainer:
     ) -> tuple[float, float]:
         """Of the first batches, and the standard error of that mean: 0 for one batch."""
         inputs = (self.feed.at(step, weights, standardized) for step in range(batches))
-        found = [self._flow.loss_and_gradients(each)[0] for each in inputs]
+        found = [self.flow.loss_and_gradients(each)[0] for each in inputs]
         losses = np.asarray(jax.device_get(found), np.float64)
         error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
         return float(np.mean(losses)), error
 
     def gradients(self) -> tuple[Any, Leaves]:
         """The loss of the first batch and its gradients, at the start."""
-        return self._flow.loss_and_gradients(self.feed.at(0, self.weights))
+        return self.flow.loss_and_gradients(self.feed.at(0, self.weights))
 
     def _step(
         self, change: Modification, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Any

@@ -11,7 +11,7 @@ from gradscope.records import Intervention
 from gradscope.records.training import GROWING, LATER_STEPS
 from gradscope.trace.program import Program
 from gradscope.training import trainer
-from gradscope.training.optimizer import Leaves
+from gradscope.training.optimizer import Leaves, stepped
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 
 USUAL_STEPS = 20
@@ -43,6 +43,25 @@ def later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | 
 def _asks_for_more(run: Trajectory) -> bool:
     """Whether a warm-up would explain what was seen: lost updates, or a loss that hardly moves."""
     return _mostly_lost(run) or _hardly_falls(run)
+
+
+CRITICAL = tuple(4.0**-power for power in range(7))
+
+
+def critical_step(made: Trainer, run: Trajectory) -> float | None:
+    """The largest of a few parts of the first update at which the loss of the first batch is no higher than
+    before it; 0 where it is at all of them, `None` where the loss does not rise in the short training."""
+    start = run.losses[0]
+    if not math.isfinite(start) or (math.isfinite(run.end) and run.end <= start):
+        return None
+    for part in CRITICAL:
+        weights = [
+            stepped(w, (u * part).astype(u.dtype)) for w, u in zip(made.weights, run.first, strict=True)
+        ]
+        loss, _ = made.flow.loss_and_gradients(made.feed.at(0, weights))
+        if float(loss) <= start:
+            return part
+    return 0.0
 
 
 def _mostly_lost(run: Trajectory) -> bool:

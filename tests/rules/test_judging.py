@@ -53,6 +53,7 @@ NAMES = [
     "loss-not-decreasing",
     "loss-spike",
     "lost-gradient",
+    "noisy-gradient",
     "non-finite-update",
     "oscillating-loss",
     "overfitting",

@@ -11,7 +11,8 @@ saturated or not finite.
 ## How it is measured
 Tried: the short training is run again from the same start, over the same batches and random numbers, with
 every update of your optimizer times 0.1, 0.01 and 0.001. Where 20 steps end above the start, all of them go
-on to 100: a rate that suits may overshoot at first and come down.
+on to 100: a rate that suits may overshoot at first and come down. Besides, the loss of the first batch is
+looked at along the first update, at 1, 1/4, 1/16, ... of it: how far it falls (the critical step).
 
 ## Limits
 `rise = 0.1`: the loss has to rise by more than this share of its first value, and by more than half of what
@@ -74,7 +75,7 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
     if math.isfinite(longer.end) and rise <= least:
         return
     yield Hit(
-        message=_message(longer, best),
+        message=_message(longer, best) + _critical(training),
         remedy=f"Multiply the learning rate by {best.factor:g}, or search for one with `gradscope find-lr`.",
         evidence={
             "loss_before": training.start,
@@ -82,6 +83,7 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
             "steps": longer.steps,
             "factor": best.factor,
             "loss_after_at_factor": best.end,
+            **({} if training.critical is None else {"critical": training.critical}),
             "limit": limits["rise"],
         },
         layers=training.layers,
@@ -96,3 +98,13 @@ def _message(longer: Intervention, best: Intervention) -> str:
         f"{number(longer.start)} to {end}. With {best.factor:g} times each update it falls to "
         f"{number(best.end)}."
     )
+
+
+def _critical(training: ShortTraining) -> str:
+    """How far one may go along the first update."""
+    part = training.critical
+    if part is None or part == 1:
+        return ""
+    if part == 0:
+        return " Even a small part of the first update raises the loss of its batch."
+    return f" The first update raises the loss of its batch; {number(part)} of it does not."

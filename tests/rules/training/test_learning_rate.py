@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradscope.records import ClassAverage, Finding, Intervention, Objective
+from gradscope.records import ClassAverage, Finding, GradientNoise, Intervention, Objective
 from gradscope.rules import Parts, judge
 from tests.rules.made import chain
 from tests.rules.training.made import trained, tried
@@ -79,3 +79,37 @@ def test_a_loss_that_is_averaged_once_too_often_is_the_cause_and_not_the_rate() 
     (finding,) = judge(Parts(flow=flow, training=slow))[0]
     assert finding.rule == "unexpected-initial-loss"
     assert "learning-rate-too-low" in finding.message
+
+
+def test_gradients_without_a_common_part_are_told_where_the_loss_stays() -> None:
+    stays = tried("none", 1.0, 1.99, error=0.01)
+    noise = GradientNoise(8, 16, 0.05)
+    (finding,) = found(stays, end=1.99, noise=noise)
+    assert (finding.rule, finding.severity.value) == ("noisy-gradient", "warning")
+    assert "cosine between two of them is 0.05 (limit 0.1)" in finding.message
+    assert "a batch 19 times as large, about 304 rows" in finding.message
+    assert found(stays, end=1.99, noise=GradientNoise(8, 16, 0.11)) == []
+    assert found(tried("none", 1.0, 1.9), end=1.9, noise=noise) == []
+    (finding,) = found(stays, end=1.99, noise=GradientNoise(8, None, -0.01))
+    assert "No common part could be measured" in finding.message
+
+
+def test_a_rate_that_is_too_low_speaks_for_the_noise() -> None:
+    (finding,) = found(
+        tried("none", 1.0, 1.999),
+        tried("factor", 100.0, 1.0),
+        end=1.999,
+        batches=8,
+        noise=GradientNoise(8, 16, 0.05),
+    )
+    assert finding.rule == "learning-rate-too-low"
+
+
+def test_how_far_the_first_update_may_go_is_told() -> None:
+    high = tried("none", 1.0, 2.3), tried("factor", 0.1, 1.5)
+    (finding,) = found(*high, critical=0.25)
+    assert "The first update raises the loss of its batch; 0.25 of it does not." in finding.message
+    (finding,) = found(*high, critical=0.0)
+    assert "Even a small part of the first update raises the loss" in finding.message
+    (finding,) = found(*high, critical=1.0)
+    assert "first update" not in finding.message
