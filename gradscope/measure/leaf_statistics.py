@@ -85,11 +85,9 @@ class LeafStatistics:
         usable = np.isfinite(top) & (top > 0)
         gain = np.exp2(-np.round(np.log2(np.where(usable, top, 1.0))))
         size *= gain[..., None].astype(size.dtype)
-        found = {
-            RMS.name: np.square(size, out=size).sum(axis=-1, dtype=np.float64),
-            MAX.name: top,
-            NONZERO.name: np.count_nonzero(flat, axis=-1),
-        }
+        with np.errstate(over="ignore"):  # beside an infinity, squares may overflow: so does the sum
+            square = np.square(size, out=size).sum(axis=-1, dtype=np.float64)
+        found = {RMS.name: square, MAX.name: top, NONZERO.name: np.count_nonzero(flat, axis=-1)}
         return Reading.of(statistics, found, gain, flat.shape[-1])
 
     def _size(self, leaf: int) -> int:

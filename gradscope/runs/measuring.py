@@ -54,6 +54,8 @@ class Measured:
     train_s: float
     samples: Sequence[Sample]
     """What each batch measured."""
+    drawn: Sequence[Any]
+    """The batches that were drawn so far, those of the short training among them."""
     later: Callable[[], Measurement] | None = None
     """The flow pass once more, after the last step of the short training; where the first one met gradients
     that are zero and come alive, as below a zero-initialized head."""
@@ -118,6 +120,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         run_s=run_s,
         train_s=train_s,
         samples=samples,
+        drawn=prepared.batches if found is None else found.trainer.feed.drawn,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.measure.flow import Sample
 from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.measure.units import unit_activity
 from gradscope.recording.file import Recording
 from gradscope.recording.thinning import Thinned
 from gradscope.records import (
@@ -33,7 +33,7 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.common import tool
 from gradscope.runs.excerpts import excerpts
-from gradscope.runs.measuring import measure, measured_at
+from gradscope.runs.measuring import Measured, measure, measured_at
 from gradscope.runs.preparing import Prepared, prepare
 from gradscope.runs.stepping import first_line
 from gradscope.trace.program import Inputs, Tracer
@@ -43,6 +43,9 @@ from gradscope.training.monitored import MonitoredTraining, TrainingEnd
 from gradscope.training.optimizer import StepRule
 from gradscope.training.stream import BatchStream
 
+FIRST_STEPS = 3
+"""Taken on trial before the training, for what is exact of an optimizer: which way its updates go, whether
+they arrive, what it never moves."""
 MOST_MEASURED = 1000
 """Steps whose layers are measured, where `every` is not given."""
 VALIDATIONS = 20
@@ -70,7 +73,7 @@ def monitor_problem(
     """Train a problem that is at hand, and judge what was seen. Raises `GradscopeError` where it cannot be
     trained; a loss that is not finite before the first step is a finding, with where it was born."""
     prepared = prepare(problem.for_training(), progress=progress)
-    begun = measure(prepared, 0, progress)
+    begun = measure(prepared, FIRST_STEPS, progress)
     timing = Timing(load_s, run_s=begun.run_s).plus(prepared.timing)
     flow, history, skipped, notes = begun.measurement, None, begun.skipped, prepared.notes
     later: tuple[Finding, ...] = ()
@@ -80,19 +83,19 @@ def monitor_problem(
         skipped = (*skipped, Skipped("training", reason))
         findings, unjudged = _judged(Parts(flow), options)
     else:
-        trained = _trained(prepared, begun.samples[0], options, target, watch, progress)
+        trained = _trained(prepared, begun, options, target, watch, progress)
         history, end = trained.history, trained.end
         skipped = (*skipped, *trained.skipped)
         progress("measuring after the steps")
         if end.broken is not None:
             flow = _where_it_broke(prepared, end.broken, progress)
             notes = (*notes, f"The layers are those of step {end.steps - 1:,}, where the training ended.")
-        findings, unjudged = _judged(Parts(flow, history=history), options)
+        findings, unjudged = _judged(Parts(flow, training=begun.training, history=history), options)
         if end.broken is not None:
             findings = tuple(_at_step(finding, history) for finding in findings)
         if end.ending in (Ending.COMPLETE, Ending.DATA_ENDED):
             later = _new_at_the_end(_at_the_end(prepared, end, progress), findings, history, options)
-    parts = Parts(flow, history=history)
+    parts = Parts(flow, training=begun.training, history=history)
     found = tuple(sorted((*findings, *later), key=lambda finding: finding.severity.rank))
     return Report(
         target,
@@ -112,17 +115,17 @@ def monitor_problem(
 
 def _trained(
     prepared: Prepared,
-    first: Sample,
+    begun: Measured,
     options: MonitorOptions,
     target: str,
     watch: Watch | None,
     progress: Progress,
 ) -> _Trained:
-    """`first` is what the flow pass measured at the start."""
+    """`begun` is what was measured at the start."""
     problem, tracer, weights = prepared.problem, prepared.tracer, prepared.inputs[0].weights
     program = prepared.program
     rule = StepRule.of(problem, tracer)
-    numbers = LayerNumbers(program, weight_statistics(program, weights), first)
+    numbers = LayerNumbers(program, weight_statistics(program, weights), begun.samples[0])
     every = options.every or max(1, -(-options.steps // MOST_MEASURED))
     made = tool()
     heading = Heading(
@@ -158,7 +161,7 @@ def _trained(
                 validation=_validation(problem, tracer, prepared),
                 validate_every=options.validate_every or max(1, options.steps // VALIDATIONS),
             )
-            stream = BatchStream(problem, tracer, prepared.batches, prepared.rest, repeat=options.repeat)
+            stream = BatchStream(problem, tracer, begun.drawn, prepared.rest, repeat=options.repeat)
             end = training.run(stream, options.steps)
         except GradscopeError:
             raise
@@ -225,8 +228,11 @@ def _validation(problem: Problem, tracer: Tracer, prepared: Prepared) -> tuple[A
 
 
 def _at_the_end(prepared: Prepared, end: TrainingEnd, progress: Progress) -> Measurement:
-    """The flow pass on the first batch; with the origin of what is not finite there."""
+    """The flow pass on the first batch, and units before and after the steps; with the origin of what is not
+    finite there."""
     found = measured_at(prepared, end.weights)
+    units = unit_activity(prepared.program, found.layers, prepared.inputs, end.weights)
+    found = replace(found, units=tuple(units))
     inputs = replace(prepared.inputs[0], weights=end.weights)
     batch = prepared.batches[0]
     return _where_it_broke(prepared, (batch, inputs), progress) if found.nonfinite_values else found

@@ -114,3 +114,40 @@ def test_very_short_runs(steps: int) -> None:
     assert report.history is not None
     assert report.history.steps == steps
     assert rules_of(report) == []
+
+
+def test_an_optimizer_that_goes_uphill_is_told_as_that() -> None:
+    """`optax.masked` hands the gradient of what it leaves out on as the update."""
+    optimizer = optax.masked(optax.sgd(1e-2), [{"w": True, "b": True}, {"w": False, "b": True}, False])
+    report = gradscope.monitor(loss_fn, mlp(), rows(64, 0), optimizer=optimizer, steps=40)
+    assert rules_of(report) == ["ascending-update"]
+
+
+def test_an_optimizer_that_never_moves_anything_is_told_as_that() -> None:
+    report = gradscope.monitor(loss_fn, mlp(), rows(64, 0), optimizer=optax.set_to_zero(), steps=40)
+    assert rules_of(report) == ["not-updated"]
+
+
+def test_the_steps_on_trial_take_no_batch_away() -> None:
+    passed = iter([rows(16, seed) for seed in range(12)])
+    report = gradscope.monitor(loss_fn, mlp(), batches=passed, optimizer=optax.sgd(1e-2), steps=40)
+    assert report.history is not None
+    assert (report.history.steps, report.history.ending) == (12, Ending.DATA_ENDED)
+
+
+def test_units_that_die_in_the_training_are_told_after_it() -> None:
+    """The targets are far below what 24 units of 32 can do, whose output is only ever added."""
+    signs = np.where(np.arange(32) < 24, 1.0, -1.0)
+
+    def one_hidden(params: Any, batch: Any) -> Array:
+        x, y = batch
+        return jnp.mean((jax.nn.relu(x @ params["w"] + params["b"]) @ signs - y) ** 2)
+
+    x, y = rows(64, 0)
+    report = gradscope.monitor(
+        one_hidden, mlp(sizes=(8, 32))[0], (x, y[:, 0] - 1e4), optimizer=optax.adam(0.1), steps=100
+    )
+    (found,) = [finding for finding in report.findings if finding.rule == "dead-units"]
+    assert found.message.startswith("After 100 steps of your optimizer: ")
+    assert "24 of the 32 units of `w` (75 %) are dead, 0 were before" in found.message
+    assert found.remedy.startswith("Lower the learning rate")

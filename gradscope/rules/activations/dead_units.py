@@ -109,10 +109,10 @@ def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool
     )
     percent = f"{number(100 * _share(units, died=died))} %"
     if died:
-        assert training is not None
+        when = "" if training is None else f" after {training.steps} steps of {training.optimizer}"
         return (
-            f"{units.dead_later or 0:,} of the {units.units:,} units of `{units.layer}` ({percent}) are dead "
-            f"after {training.steps} steps of {training.optimizer}, {units.dead:,} were before: {where}."
+            f"{units.dead_later or 0:,} of the {units.units:,} units of `{units.layer}` ({percent}) are "
+            f"dead{when}, {units.dead:,} were before: {where}."
         )
     after = ""
     if units.dead_later is not None and training is not None:

@@ -103,9 +103,13 @@ def _how_much(units: UnitActivity, training: ShortTraining | None, *, died: bool
         "twentieth of its largest"
     )
     before = _percent(units.saturated)
-    if units.saturated_later is None or training is None:
+    later = _percent(units.saturated_later or 0.0)
+    if training is None:
+        known = f"{later} of the outputs of `{units.layer}` lie {flat}; before, {before} did."
+        return known if died else f"{before} of the outputs of `{units.layer}` lie {flat}."
+    if units.saturated_later is None:
         return f"{before} of the outputs of `{units.layer}` lie {flat}."
-    later, steps = _percent(units.saturated_later), f"{training.steps} steps of {training.optimizer}"
+    steps = f"{training.steps} steps of {training.optimizer}"
     if died:
         return (
             f"After {steps} {later} of the outputs of `{units.layer}` lie {flat}; before them {before} did."
