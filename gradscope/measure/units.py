@@ -32,6 +32,7 @@ FLAT = {
     "hard_sigmoid": (-3.0, 3.0),
 }
 """At and below the first and at and above the second the derivative is exactly 0."""
+GATES = frozenset({"logistic", "hard_sigmoid"})
 SIGN = 0.3
 """Share of a layer that would have to be dead or saturated for a closer look."""
 
@@ -87,7 +88,8 @@ def unit_activity(
     suspects = [
         _Suspect(layer, row, (layer.depth or 0) < deepest)
         for layer, (group, row, _) in zip(layers, rows_of(program), strict=True)
-        if _saturates(layer) or _dies(layer, [zero_later[i] for i in group.leaves] if zero_later else [])
+        if (_saturates(layer) and not _gates(row))
+        or _dies(layer, [zero_later[i] for i in group.leaves] if zero_later else [])
     ]
     if not suspects:
         return
@@ -110,6 +112,11 @@ def _saturates(layer: Layer) -> bool:
     bound = BOUNDS.get(layer.activation or "")
     rms = layer.activation_rms
     return bound is not None and rms is not None and rms >= bound * math.sqrt(SIGN)
+
+
+def _gates(row: Row) -> bool:
+    """A sigmoid that something is multiplied by: open or closed, it does its work."""
+    return any(site.gates and site.activation in GATES for site, _ in row.uses)
 
 
 def _dies(layer: Layer, later: Sequence[float]) -> bool:

@@ -27,6 +27,7 @@ from gradscope.trace.vocabulary import (
     INDEXED,
     NO_GRADIENT,
     SIDE_BY_SIDE,
+    VIEWS,
     activation,
     is_real,
     keeps_plain,
@@ -59,6 +60,8 @@ class Flow(Provenance):
         stacks = Stacks(shapes)
         super().__init__(stacks, Placing(stacks, same_parent, self.new_bit, self._around))
         self._closed_over: dict[int, Value] = {}
+        self._squashed: dict[Any, Site] = {}
+        """Results of activation functions, and views of them, to the site that went in."""
         self.cuts: dict[tuple[int, int], CutSite] = {}
         self.opaque: dict[tuple[int, int], JaxprEqn] = {}
 
@@ -187,6 +190,14 @@ class Flow(Provenance):
         name = activation(eqn) if sited else None
         for site in sited:
             site.activation = name
+        squashed = [None if jaxprs.is_literal(atom) else self._squashed.get(atom) for atom in eqn.invars]
+        if name is not None:
+            self._squashed[eqn.outvars[0]] = sited[0]
+        elif eqn.primitive.name in VIEWS and (viewed := squashed[0]) is not None:
+            self._squashed[eqn.outvars[0]] = viewed
+        elif eqn.primitive.name == "mul" and all(value.kind is Kind.DATA for value in ins):
+            for site in filter(None, squashed):
+                site.gates = True
 
     def _reads_data(self, values: list[Value]) -> bool:
         """An index that comes from the batch or from the parameters, as in an embedding or a router."""

@@ -81,6 +81,8 @@ class Site:
     """Axes of that weight that go along with those of other leaves, as the members of an ensemble do."""
     fan_in: int | None = None
     activation: str | None = None
+    gates: bool = False
+    """What the activation function makes of it is multiplied by other data."""
     dtype: Any = None
     value: tuple[int, ...] = ()
     """Shape of the value itself."""
@@ -113,16 +115,9 @@ class Site:
 
     @property
     def units(self) -> tuple[int, ...]:
-        """Axes of the value along which its weights change: the units of a layer, the channels of a
-        convolution; what stands side by side is not among them."""
-        lead = len(self.lead)
-        along = {
-            axis
-            for (leaf, _), track in self.spread.items()
-            if leaf >= 0 and self.leaves >> leaf & 1
-            for axis, size in enumerate(track.shape[lead:])
-            if size > 1
-        }
+        """Axes of the value along which its weights change and that are no members: units, channels."""
+        own = (t for (leaf, _), t in self.spread.items() if leaf >= 0 and self.leaves >> leaf & 1)
+        along = {axis for track in own for axis, size in enumerate(track.shape[len(self.lead) :]) if size > 1}
         return tuple(sorted(along - {*self.members}))
 
     @property

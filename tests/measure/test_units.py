@@ -131,3 +131,17 @@ def test_units_that_die_in_the_short_training_are_counted_after_it() -> None:
     assert found.dead_later is not None
     assert found.dead_later > found.dead
     assert not np.isnan(found.saturated)
+
+
+def test_a_gate_may_be_closed() -> None:
+    """A sigmoid that multiplies other data is no unit of a hidden layer, however it is written."""
+    params = {"w": W[:2] * 20, "out": PARAMS["out"]}
+
+    def gated(p: Any, x: Any) -> Any:
+        return jax.nn.sigmoid(x @ p["w"][0]).reshape(x.shape) * (x @ p["w"][1])
+
+    def hidden(p: Any, x: Any) -> Any:
+        return 2.0 * jax.nn.sigmoid(x @ p["w"][0]) @ p["w"][1]
+
+    assert units_of(gated, params) == []
+    assert [each.function for each in units_of(hidden, params)] == ["logistic"]

@@ -61,6 +61,8 @@ IN_TRAINING = "Lower the learning rate or warm it up"
         "mis-scaled-initialization",
         "unnormalized-input",
         "learning-rate-too-high",
+        "ascending-update",
+        "collapsed-representations",
     ),
     uses=("training",),
     share=0.5,

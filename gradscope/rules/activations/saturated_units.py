@@ -29,8 +29,9 @@ Use instead:
     h = jnp.tanh(x @ (jax.random.normal(key, (256, 256)) / 16))        # 1 / sqrt(fan_in)
 
 ## What it does not say
-The last layer is not looked at: a classifier that is sure of itself saturates its output. Gates inside a
-recurrent cell whose input is a sum of two products are not looked at.
+The last layer is not looked at: a classifier that is sure of itself saturates its output. A sigmoid
+whose result is multiplied by other data is a gate, and may be open or closed; nor is a cell looked at that
+adds two products before its function.
 
 ## Source
 Glorot and Bengio 2010 (AISTATS); Rakitianskaia and Engelbrecht 2015, *Measuring saturation in neural
@@ -58,9 +59,14 @@ IN_TRAINING = "Lower the learning rate or warm it up"
     symptom_of=(
         "non-finite",
         "vanishing-gradient",
+        "zero-gradient",
         "mis-scaled-initialization",
         "unnormalized-input",
         "learning-rate-too-high",
+        "ascending-update",
+        "collapsed-representations",
+        "exploding-through-time",
+        "vanishing-through-time",
     ),
     uses=("training",),
     share=0.5,

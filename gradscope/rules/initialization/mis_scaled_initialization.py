@@ -32,6 +32,7 @@ Use instead:
 ## What it does not say
 A short gain is not promised to last. Networks with more than 32 products, and those of which fewer than 20
 steps are affordable, are not tried. Products inside a loop over time stay as they are.
+Where layers make all rows alike, the finding is `collapsed-representations`.
 
 ## Source
 Mishkin and Matas 2016, *All you need is a good init*, arXiv:1511.06422; He et al. 2015, arXiv:1502.01852.
@@ -48,6 +49,8 @@ from gradscope.rules.initial_scale import weight_scale
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
+ALIKE = 0.03
+"""As in `collapsed-representations`."""
 SHOWN = 3
 FAR = 2.0
 """A standard deviation so many times larger or smaller than one is what is told of a layer, not its bias."""
@@ -74,7 +77,7 @@ def mis_scaled_initialization(
     measurement: Measurement, training: ShortTraining, limits: Limits
 ) -> Iterator[Hit]:
     start = training.rescaled
-    if start is None or not helps(start):
+    if start is None or not helps(start) or _collapsed(training):
         return
     first = start.layers[0]
     names = [each.name for each in start.layers]
@@ -97,6 +100,11 @@ def mis_scaled_initialization(
         layers=tuple(names),
         explains=None,
     )
+
+
+def _collapsed(training: ShortTraining) -> bool:
+    """All rows are alike somewhere, of which a rescaled start lets a little more through: another cause."""
+    return any(spread.before < ALIKE for spread in training.spreads)
 
 
 def _how(layer: RescaledLayer) -> str:

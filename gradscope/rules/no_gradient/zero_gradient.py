@@ -183,6 +183,7 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
         source=root.source,
         severity=_severity(root, leaves, unrouted),
         layers=(root.name, *(other.name for other in others)),
+        explains=(root.name, *(other.name for other in others)),
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Finding, RescaledLayer, RescaledStart, Severity
+from gradscope.records import Finding, RescaledLayer, RescaledStart, RowSpread, Severity
 from gradscope.rules import Parts, judge
 from tests.rules.activations.made import another_start, units
-from tests.rules.made import chain
+from tests.rules.made import chain, layer, measured, parameter, zero
 from tests.rules.training.made import trained
 
 RULE = "mis-scaled-initialization"
@@ -62,3 +62,23 @@ def test_a_bias_is_told_as_such() -> None:
 
 def test_nothing_tried_is_quiet() -> None:
     assert told(None) == []
+
+
+def test_layers_that_make_all_rows_alike_are_another_cause() -> None:
+    spreads = (RowSpread("layers[0]", 0.5, 0.5), RowSpread("layers[1]", 0.01, 0.01))
+    training = trained(rescaled=another_start(0.3, 1.8), spreads=spreads)
+    found, _ = judge(Parts(flow=chain([1.0] * 3), training=training), select=(RULE,))
+    assert found == ()
+
+
+def test_a_layer_without_a_gradient_speaks_for_its_dead_units_and_its_start() -> None:
+    dead = layer("layers[1]", 2, 0.0, **zero(), nonzero_after_steps=False)
+    leaf = parameter("layers[1].w", **zero(), nonzero_after_steps=False)
+    flow = measured(
+        [layer("layers[0]", 1), dead, layer("layers[2]", 3)], [leaf], units=(units("layers[1]", dead=64),)
+    )
+    start = another_start(0.3, 1.8, layers=(RescaledLayer("layers[1]", 5.1, 1.0, 5.0),))
+    findings, _ = judge(Parts(flow=flow, training=trained(rescaled=start)))
+    assert [finding.rule for finding in findings] == ["zero-gradient"]
+    assert "dead-units" in str(findings[0].evidence["silenced"])
+    assert RULE in str(findings[0].evidence["silenced"])
