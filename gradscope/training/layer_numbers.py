@@ -132,6 +132,11 @@ class LayerNumbers:
         dtype = jnp.result_type(jnp.float32, *parts)
         return jnp.concatenate([jnp.ravel(part).astype(dtype) for part in parts] or [jnp.zeros(0)])
 
+    def finite(self, vector: Any) -> bool:
+        """Whether the square sums of all leaves are, after the step: else the leaves have to be asked."""
+        _, leaves = np.split(np.asarray(vector), [3 * self._site_entries])
+        return bool(np.isfinite(leaves.reshape(3, self._leaf_entries)[WEIGHT]).all())
+
     def read(self, vector: Any, gains: Gains) -> tuple[float, tuple[tuple[float, ...], ...], bool]:
         """Norm of the whole gradient; by quantity and layer the numbers of the record; and whether the gains
         have moved, so that the next step should be given `gains` anew. `gains` are those that the vector was

@@ -1,7 +1,8 @@
 """A training that measures itself: compiled steps with the statistics of every layer inside.
 
-A step that would make a parameter NaN or infinite is not taken, nor any after it: the params stay where the
-cause can still be measured.
+A step that would make a parameter NaN or infinite is taken back, with those after it: the params stay where
+the cause can still be measured. So a step leaves its weights as they are and writes those after it over older
+ones, which are no longer needed: nothing is copied, and nothing is asked on the device.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ class _OnItsWay:
     step: int
     batch: Any
     others: list[Any]
+    before: Leaves
+    """The weights that it began with."""
     loss: Any
     vector: Any
     """`None` where the layers were not measured."""
     gains: Gains
     """At which it was taken."""
-    held: Any
 
 
 class MonitoredTraining:
@@ -81,9 +83,12 @@ class MonitoredTraining:
         begun = rule.begun(self._weights)
         fresh = partial(compile_program(rule.fresh, (self._weights,), runs=1), self._weights)
         self._state = fresh() if begun is None else jax.tree.map(jnp.array, begun)
-        self._held: Any = jnp.zeros((), bool)
+        self._spare: list[Leaves] = []
+        """Weights of steps that are known to be good: their memory is written over."""
         self._gains = numbers.gains()
         self._waiting: deque[_OnItsWay] = deque()
+        self._last: _OnItsWay | None = None
+        """The last that was read: whether what it made is finite shows in the loss of the next one."""
         self._losses: list[float] = []
         self._done = 0
         self._validated = -1
@@ -110,6 +115,8 @@ class MonitoredTraining:
         except KeyboardInterrupt:
             ending = Ending.INTERRUPTED
             self._settled(0)
+        if self._broken is None and self._last is not None and self._last.vector is None:
+            self._require_finite(self._last, self._weights)
         if self._losses:
             self._tell(LossRecord(self._done - 1, tuple(self._losses)))
         broken = None
@@ -120,7 +127,9 @@ class MonitoredTraining:
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         """The last step is measured, too, so that no loss before it is left untold."""
-        given: tuple[Any, ...] = (self._weights, self._state, self._held, others, self._consts)
+        before = self._weights
+        spare = self._spare.pop() if self._spare else [jnp.zeros_like(weight) for weight in before]
+        given: tuple[Any, ...] = (spare, self._state, before, others, self._consts)
         if step % self._every and step != steps - 1:
             run = self._compiled("plain", self._plain, given, steps, others)
             found = run.start(*given)
@@ -129,14 +138,17 @@ class MonitoredTraining:
             given += (self._gains[1],)
             run = self._compiled("measured", self._measured, given, steps, others)
             *found, vector = run.start(*given)
-        self._weights, self._state, self._held, loss = found
-        self._waiting.append(_OnItsWay(step, batch, others, loss, vector, self._gains[0], self._held))
+        self._weights, self._state, loss = found
+        self._waiting.append(_OnItsWay(step, batch, others, before, loss, vector, self._gains[0]))
 
     def _settled(self, left: int) -> bool:
         """Read all but the last `left` steps; False once it is broken."""
         while len(self._waiting) > left and self._broken is None:
             seen = self._waiting.popleft()
-            loss, vector, held = jax.device_get((seen.loss, seen.vector, seen.held))
+            loss, vector = jax.device_get((seen.loss, seen.vector))
+            doubtful = not math.isfinite(loss)
+            if doubtful and self._last is not None and not self._require_finite(self._last, seen.before):
+                break
             self._losses.append(float(loss))
             self._done = seen.step + 1
             if vector is not None:
@@ -144,12 +156,29 @@ class MonitoredTraining:
                 self._gains = self._numbers.gains() if moved else self._gains
                 self._tell(StepRecord(seen.step, tuple(self._losses), norm, values))
                 self._losses.clear()
+                doubtful = doubtful or not self._numbers.finite(vector)
+            if doubtful:
+                after = self._waiting[0].before if self._waiting else self._weights
+                if not self._require_finite(seen, after):
+                    break
             self._bad_losses = 0 if math.isfinite(loss) else self._bad_losses + 1
-            if held:
-                self._broken = Ending.NOT_FINITE, seen
-            elif self._bad_losses == BAD_LOSSES:
-                self._broken = Ending.LOSS_NOT_FINITE, seen
+            if self._bad_losses == BAD_LOSSES:
+                self._end(Ending.LOSS_NOT_FINITE, seen)
+            if self._last is not None:
+                self._spare.append(self._last.before)
+            self._last = seen
         return self._broken is None
+
+    def _require_finite(self, step: _OnItsWay, after: Leaves) -> bool:
+        """Whether what the step made of the weights is finite; otherwise it is taken back."""
+        if bool(_finite(after)):
+            return True
+        self._end(Ending.NOT_FINITE, step)
+        return False
+
+    def _end(self, ending: Ending, step: _OnItsWay) -> None:
+        """The training ends with the weights that the step began with."""
+        self._broken, self._weights, self._done = (ending, step), step.before, step.step + 1
 
     def _validate(self, step: int, steps: int, *, last: bool = False) -> None:
         if self._validation is None or not (last or step % self._validate_every == 0):
@@ -174,10 +203,11 @@ class MonitoredTraining:
         return self._programs[name]
 
     def _measured(
-        self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array], gains: Any
-    ) -> tuple[Leaves, Any, Array, Array, Array]:
-        """Traceable: weights, the optimizer's state and whether it is held, after the step; the loss before
-        it, and the vector of its numbers."""
+        self, spare: Leaves, state: Any, weights: Leaves, others: list[Array], consts: list[Array], gains: Any
+    ) -> tuple[Leaves, Any, Array, Array]:
+        """Traceable: weights and the optimizer's state after the step, the loss before it, and the vector of
+        its numbers. The memory of `spare` becomes that of the weights after it."""
+        del spare
         site_gains, leaf_gains = gains
 
         def tapped(weights: Leaves, sinks: Any) -> Any:
@@ -186,19 +216,19 @@ class MonitoredTraining:
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self._program.sinks(TAKEN))
         wanted, after = self._wanted(weights, state, loss, gradients)
+        # Without it XLA makes the updates once more for each number that is taken of them.
+        wanted, gradients = jax.lax.optimization_barrier((wanted, gradients))  # type: ignore[no-untyped-call]
         changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
         vector = self._numbers.taken(forward, delta, (gradients, wanted, changes), leaf_gains)
-        held = held | ~_finite(wanted)
-        return _held(held, weights, wanted), after, held, loss, vector
+        return wanted, after, loss, vector
 
     def _plain(
-        self, weights: Leaves, state: Any, held: Array, others: list[Array], consts: list[Array]
-    ) -> tuple[Leaves, Any, Array, Array]:
+        self, spare: Leaves, state: Any, weights: Leaves, others: list[Array], consts: list[Array]
+    ) -> tuple[Leaves, Any, Array]:
         """Traceable: as `_measured`, with nothing measured but the loss."""
+        del spare
         loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
-        wanted, after = self._wanted(weights, state, loss, gradients)
-        held = held | ~_finite(wanted)
-        return _held(held, weights, wanted), after, held, loss
+        return *self._wanted(weights, state, loss, gradients), loss
 
     def _wanted(self, weights: Leaves, state: Any, loss: Array, gradients: Leaves) -> tuple[Leaves, Any]:
         """What the optimizer makes of the weights, and of its state."""
@@ -206,10 +236,7 @@ class MonitoredTraining:
         return [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)], after
 
 
-def _held(held: Array, before: Leaves, after: Leaves) -> Leaves:
-    return [jnp.where(held, old, new) for old, new in zip(before, after, strict=True)]
-
-
+@jax.jit
 def _finite(weights: Leaves) -> Array:
     """Whether every element of every leaf is."""
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(each)) for each in weights]))

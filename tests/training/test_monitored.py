@@ -308,3 +308,48 @@ def test_what_rounding_leaves_of_an_update_is_what_is_recorded(dtype: Any) -> No
     records, _, _ = monitored(problem, 2)
     assert of(steps_of(records)[0], "update_rms")[0] == 0.0
     assert of(steps_of(records)[0], "gradient_rms")[0] > 0.0
+
+
+def poisoned(at: int, leaf: str) -> optax.GradientTransformation:
+    """Gradient descent whose update of one leaf is NaN at one step: nothing of the gradient tells it."""
+
+    def update(updates: Any, count: Any, params: Any = None) -> tuple[Any, Any]:
+        bad = jnp.where(count == at, jnp.nan, 0.0)
+        return {
+            name: -0.01 * each + (bad if name == leaf else 0.0) for name, each in updates.items()
+        }, count + 1
+
+    return optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+
+
+@pytest.mark.parametrize("leaf", ["w", "b"])
+@pytest.mark.parametrize(
+    ("at", "every", "count"), [(13, 1, 40), (13, 10, 40), (20, 10, 40), (0, 10, 40), (13, 10, 14)]
+)
+def test_the_weights_before_a_step_that_breaks_them_are_there(
+    leaf: str, at: int, every: int, count: int
+) -> None:
+    """Measured or not, or as the last one of data that end; of a bias beside a larger weight, too."""
+
+    def loss_fn(params: Any, x: Any) -> Array:
+        return jnp.mean((x @ params["w"] + params["b"] - 1.0) ** 2)
+
+    params = {"w": np.full((3, 2), 0.5, np.float32), "b": np.zeros(2, np.float32)}
+    given = [np.full((4, 3), 1.0 + place, np.float32) / 10 for place in range(count)]
+    problem = Problem(loss_fn, params, batches=iter(given), optimizer=poisoned(at, leaf))
+    records, end, _ = monitored(problem, 50, every=every)
+    expected = params
+    for batch in given[:at]:
+        gradient = jax.grad(loss_fn)(expected, batch)
+        expected = jax.tree.map(lambda w, g: w - 0.01 * g, expected, gradient)
+    assert (end.ending, end.steps) == (Ending.NOT_FINITE, at + 1)
+    np.testing.assert_allclose(end.weights[0], expected["b"], rtol=1e-5)
+    np.testing.assert_allclose(end.weights[1], expected["w"], rtol=1e-5)
+    assert end.broken is not None
+    np.testing.assert_array_equal(end.broken[0], given[at])
+    losses = [
+        loss for record in records if not isinstance(record, ValidationRecord)
+        for loss in (record.losses if isinstance(record, StepRecord | LossRecord) else ())
+    ]  # fmt: skip
+    assert len(losses) == at + 1
+    assert all(map(math.isfinite, losses))
