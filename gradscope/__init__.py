@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gradscope.runs.verify import verify_loss as verify
     from gradscope.training.recorded import recorded as recorded
     from gradscope.training.recorder import Recorder as Recorder
+    from gradscope.training.watched_loss import Monitor as Monitor
 
 _HOME = {
     "check": ("gradscope.runs.check", "check_loss"),
@@ -36,6 +37,7 @@ _HOME = {
     "load_report": ("gradscope.integrations.saved", "load_report"),
     "recorded": ("gradscope.training.recorded", "recorded"),
     "Recorder": ("gradscope.training.recorder", "Recorder"),
+    "Monitor": ("gradscope.training.watched_loss", "Monitor"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -46,6 +48,7 @@ _HOME = {
 __all__ = [
     "Finding",
     "GradscopeError",
+    "Monitor",
     "Problem",
     "Recorder",
     "Report",
