@@ -38,7 +38,8 @@ MAY_IMPORT = {
     | {"rules", "gate", "serialization", "recording"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA
-    | {"config", "changes", "serialization", "gate", "load", "report", "rules", "runs", "processes"},
+    | {"config", "changes", "serialization", "gate", "load", "recording", "report", "rules"}
+    | {"runs", "processes"},
     "cli": DATA
     | {"config", "changes", "gate", "recording", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
