@@ -67,7 +67,7 @@ ONLY_IN = {
     "flax": ("load/model/frameworks/",),
     "equinox": ("load/model/frameworks/",),
     "haiku": ("load/model/frameworks/",),
-    "keras": ("load/model/frameworks/",),
+    "keras": ("load/model/frameworks/", "training/keras_callback.py"),
     "numpy": NUMERIC,
     "jax": (*NUMERIC, "runs/ (late)"),
 }

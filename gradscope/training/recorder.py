@@ -15,7 +15,7 @@ import numpy as np
 from gradscope import __version__
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import Recording, require_new
-from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord
+from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord, ValidationRecord
 from gradscope.records.history import OF_PARAMETERS
 from gradscope.training.layer_vector import MEASURED
 from gradscope.training.recorded import RecordedState
@@ -96,6 +96,13 @@ class Recorder:
         if self._waiting is not None:
             self._settle(self._waiting)
         self._waiting = found
+
+    def write_validation(self, loss: Any) -> None:
+        """The loss of a validation batch after the steps so far; waits for the last one that was written."""
+        if self._waiting is not None:
+            self._settle(self._waiting)
+        if self._recording is not None:
+            self._recording.add_validation(ValidationRecord(self._reached + 1, float(loss)))
 
     def close(self, ending: Ending = Ending.COMPLETE) -> None:
         """Write what is still on its way, and that the training has ended."""
