@@ -115,7 +115,7 @@ class History:
     optimizer: str
     own: bool
     steps: int
-    """That were taken."""
+    """That were taken, those before a training was taken up again included."""
     asked: int | None
     every: int
     ending: Ending
@@ -174,6 +174,15 @@ class History:
         for look in self.validation:
             add(look.step, look.step, None, "validation_loss", look.loss, look.loss)
         return rows
+
+    @property
+    def begun(self) -> int:
+        """The first step that was recorded: 0, unless a training was taken up again."""
+        return self.spans[0] if self.spans else 0
+
+    @property
+    def recorded_steps(self) -> int:
+        return self.steps - self.begun
 
     @property
     def one_batch(self) -> bool:

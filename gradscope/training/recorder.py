@@ -18,7 +18,7 @@ from gradscope.recording.file import Recording, require_new
 from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord, ValidationRecord
 from gradscope.records.history import OF_PARAMETERS
 from gradscope.training.layer_vector import MEASURED
-from gradscope.training.recorded import RecordedState
+from gradscope.training.recorded import RecordedState, names_of_layers
 from gradscope.training.watched_loss import Monitor
 
 
@@ -62,6 +62,8 @@ class Recorder:
         self._monitor = monitor
         self._recording: Recording | None = None
         self._layers: tuple[RecordedLayer, ...] = ()
+        self._names: Any = None
+        """Those in the first state, on the device."""
         self._waiting: _Written | None = None
         self._losses: list[Any] = []
         self._given = 0
@@ -79,20 +81,8 @@ class Recorder:
         being computed; `step` the number of a monitor's step, by default that after the one before."""
         if self._silent:
             return
-        if self._monitor is not None:
-            found = self._of_monitor(measured, loss, step)
-            layers = self._monitor.layers
-        else:
-            found, layers = self._of_state(measured, loss, step)
-        if self._recording is None and found.vector is not None:
-            self._begin(layers)
-        elif self._recording is not None and layers != self._layers:
-            raise GradscopeError(
-                "The optimizer's state is that of another model.",
-                why="Its layers are not those of the first step that was recorded.",
-                fix="Give each model a `gradscope.Recorder` of its own.",
-                slug="bad-option",
-            )
+        taken = self._of_state if self._monitor is None else self._of_monitor
+        found = taken(measured, loss, step)
         if self._waiting is not None:
             self._settle(self._waiting)
         self._waiting = found
@@ -124,9 +114,7 @@ class Recorder:
     ) -> None:
         self.close(Ending.COMPLETE if kind is None else Ending.INTERRUPTED)
 
-    def _of_state(
-        self, holder: Any, loss: Any, step: int | None
-    ) -> tuple[_Written, tuple[RecordedLayer, ...]]:
+    def _of_state(self, holder: Any, loss: Any, step: int | None) -> _Written:
         state = _state_in(holder)
         if step is not None:
             raise GradscopeError(
@@ -135,10 +123,18 @@ class Recorder:
                 fix="Leave it out.",
                 slug="bad-option",
             )
+        # Copies, as the state may be given away to the next step.
+        if self._names is None:
+            self._names = jnp.copy(state.layers)
+        elif np.shape(self._names) != np.shape(state.layers):
+            raise GradscopeError(
+                "The optimizer's state is that of another model.",
+                why="Its layers are not those of the first step that was recorded.",
+                fix="Give each model a `gradscope.Recorder` of its own.",
+                slug="bad-option",
+            )
         losses = [] if loss is None else [loss]
-        # A copy, as the state may be given away to the next step.
-        found = _Written(jnp.copy(state.numbers), jnp.copy(state.count), losses)
-        return found, tuple(map(RecordedLayer, state.layers))
+        return _Written(jnp.copy(state.numbers), jnp.copy(state.count), losses)
 
     def _of_monitor(self, numbers: Any, loss: Any, step: int | None) -> _Written:
         assert self._monitor is not None
@@ -169,13 +165,14 @@ class Recorder:
         self._given = (self._given if step is None else step) + count
         return _Written(None if numbers is None else jnp.copy(numbers), self._given, losses)
 
-    def _begin(self, layers: tuple[RecordedLayer, ...]) -> None:
-        self._layers = layers
+    def _begun(self) -> Recording:
+        names = () if self._monitor is not None else names_of_layers(self._names)
+        self._layers = tuple(map(RecordedLayer, names)) if self._monitor is None else self._monitor.layers
         heading = Heading(
             self._name,
             "your optimizer",
             own=True,
-            layers=layers,
+            layers=self._layers,
             asked=self._steps,
             every=self._every,
             quantities=OF_PARAMETERS if self._monitor is None else MEASURED,
@@ -183,7 +180,7 @@ class Recorder:
             jax=jax.__version__,
             backend=jax.default_backend(),
         )
-        self._recording = Recording(self._path, heading)
+        return Recording(self._path, heading)
 
     def _settle(self, seen: _Written) -> None:
         """Append the records that wait, unless the last is that of the call before: not every step is
@@ -193,6 +190,7 @@ class Recorder:
         if seen.vector is None:
             self._losses += losses
             return
+        self._recording = self._recording or self._begun()
         vectors = np.atleast_2d(np.asarray(seen.vector, np.float64))
         first = self._reached - len(vectors) + 1
         for place, vector in enumerate(vectors):
