@@ -1,8 +1,8 @@
 """The vector that `Monitor` hands out of a step, and how it is read.
 
 It begins with the number of its layout. Of each entry of each site follow the count of elements and the roots
-of the square sums of the value and of δ; of each entry of each leaf those of its gradient and of its
-value. An entry is a step of a loop, or a layer of a stack.
+of the square sums of the value and of δ; of each entry of each leaf those of its gradient, of its
+value, and of the step's change where that was given. An entry is a step of a loop, or a layer of a stack.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ SMALL_LEAF = 2**14
 """Elements up to which a leaf is reduced at both gains."""
 LOWEST_MEAN = 1e-30
 """Of squares, above which those that are zero in float32 do not count."""
-MEASURED = ("activation_rms", "delta_rms", "gradient_rms", "weight_rms")
 
 _BIASES = frozenset({"b", "bias", "beta", "offset", "shift"})
 
@@ -78,7 +77,9 @@ class MeasuredLayer:
     gradient_rms: float | None
     """Of the gradient of its largest parameter leaf."""
     weight_rms: float | None
-    """Of the values of that leaf, before the step."""
+    """Of the values of that leaf: before the step, or after it where the update was given."""
+    update_rms: float | None
+    """Of what the step changed in that leaf; `None` unless `Monitor.with_update` was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +136,34 @@ class VectorLayout:
     ) -> Array:
         """Traceable: the vector; `number` is that of this layout, `leaves` are gradients and values."""
         sites = [forward[site] for site in self._sites] + [delta[site] for site in self._sites]
-        of_leaves = [
-            _leaf_roots(value, stack)
-            for values in leaves
-            for value, stack in zip(values, self._stacks, strict=True)
-        ]
+        of_leaves = self._leaf_parts(leaves)
         dtype = jnp.result_type(jnp.float32, *(each[SMALL.name] for each in sites), *of_leaves)
         counts = _joined([forward[site][COUNT.name] for site in self._sites], dtype)
         small, large = (_joined([each[which.name] for each in sites], dtype) for which in (SMALL, LARGE))
         first = jnp.full(1, number, dtype)
         return jnp.concatenate([first, counts, _roots(small, large), _joined(of_leaves, dtype)])
 
+    def fits(self, length: int) -> bool:
+        """Whether a vector of this length may be one of `taken` or `with_update`."""
+        return length - 1 - 3 * self._site_entries in (2 * self._leaf_entries, 3 * self._leaf_entries)
+
+    def with_update(self, vector: Array, after: Sequence[Array], changes: Sequence[Array]) -> Array:
+        """Traceable: the vector of `taken` with the weights after a step, and what the step changed."""
+        known = vector[: 1 + 3 * self._site_entries + self._leaf_entries]
+        return jnp.concatenate([known, _joined(self._leaf_parts((after, changes)), vector.dtype)])
+
+    def _leaf_parts(self, leaves: Sequence[Sequence[Array]]) -> list[Array]:
+        return [
+            _leaf_roots(value, stack)
+            for values in leaves
+            for value, stack in zip(values, self._stacks, strict=True)
+        ]
+
     def read(self, vector: Floats) -> tuple[float, Floats]:
-        """The norm of the whole gradient, and f64[4, layers]: NaN where a layer has no such value."""
+        """The norm of the whole gradient, and f64[4 or 5, layers]: NaN where a layer has no such value."""
         of_sites, of_leaves = np.split(vector[1:], [3 * self._site_entries])
         counts, *roots = of_sites.reshape(3, self._site_entries)
-        sites, leaves = np.square(roots), np.square(of_leaves.reshape(2, self._leaf_entries))
+        sites, leaves = np.square(roots), np.square(of_leaves.reshape(-1, max(self._leaf_entries, 1)))
         norm = math.sqrt(leaves[0].sum())
         means = [
             mean(self._value.sum(sites[0]), self._value.sum(counts)),
@@ -170,7 +183,7 @@ def _leaf_roots(value: Array, stack: tuple[int, ...]) -> Array:
 
     if value.size <= SMALL_LEAF:
         return carefully(value)
-    plain = reduced(value, jnp.ones(()), (RMS,), stack)[RMS.name]
+    plain = reduced(value, jnp.ones([value.shape[axis] for axis in stack]), (RMS,), stack)[RMS.name]
     usual = jnp.all((plain > LOWEST_MEAN * value.size) & jnp.isfinite(plain))
     found: Array = jax.lax.cond(usual, lambda _: jnp.sqrt(plain), carefully, value)
     return found

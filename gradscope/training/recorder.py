@@ -16,8 +16,7 @@ from gradscope import __version__
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import Recording, require_new
 from gradscope.records import Ending, Heading, LossRecord, RecordedLayer, StepRecord, ValidationRecord
-from gradscope.records.history import OF_PARAMETERS
-from gradscope.training.layer_vector import MEASURED
+from gradscope.records.history import OF_PARAMETERS, QUANTITIES
 from gradscope.training.recorded import RecordedState, names_of_layers
 from gradscope.training.watched_loss import Monitor
 
@@ -61,7 +60,7 @@ class Recorder:
         self._path, self._name, self._steps, self._every = path, name, steps, every
         self._monitor = monitor
         self._recording: Recording | None = None
-        self._layers: tuple[RecordedLayer, ...] = ()
+        self._quantities: tuple[str, ...] = ()
         self._names: Any = None
         """Those in the first state, on the device."""
         self._waiting: _Written | None = None
@@ -165,22 +164,25 @@ class Recorder:
         self._given = (self._given if step is None else step) + count
         return _Written(None if numbers is None else jnp.copy(numbers), self._given, losses)
 
-    def _begun(self) -> Recording:
-        names = () if self._monitor is not None else names_of_layers(self._names)
-        self._layers = tuple(map(RecordedLayer, names)) if self._monitor is None else self._monitor.layers
+    def _begin(self, quantities: tuple[str, ...]) -> None:
+        self._quantities = quantities
+        if self._monitor is None:
+            layers = tuple(map(RecordedLayer, names_of_layers(self._names)))
+        else:
+            layers = self._monitor.layers
         heading = Heading(
             self._name,
             "your optimizer",
             own=True,
-            layers=self._layers,
+            layers=layers,
             asked=self._steps,
             every=self._every,
-            quantities=OF_PARAMETERS if self._monitor is None else MEASURED,
+            quantities=quantities,
             gradscope=__version__,
             jax=jax.__version__,
             backend=jax.default_backend(),
         )
-        return Recording(self._path, heading)
+        self._recording = Recording(self._path, heading)
 
     def _settle(self, seen: _Written) -> None:
         """Append the records that wait, unless the last is that of the call before: not every step is
@@ -190,24 +192,26 @@ class Recorder:
         if seen.vector is None:
             self._losses += losses
             return
-        self._recording = self._recording or self._begun()
         vectors = np.atleast_2d(np.asarray(seen.vector, np.float64))
         first = self._reached - len(vectors) + 1
         for place, vector in enumerate(vectors):
             self._losses += losses[place : place + 1] if len(vectors) > 1 else losses
             if self._monitor is None:
                 count, norm, *numbers = vector.tolist()
-                rows = np.reshape(numbers, (len(OF_PARAMETERS), len(self._layers)))
+                rows = np.reshape(numbers, (len(OF_PARAMETERS), -1))
             else:
                 count = first + place
                 norm, rows = self._monitor.values(vector)
+            if self._recording is None:
+                self._begin(OF_PARAMETERS if self._monitor is None else QUANTITIES[: len(rows)])
             if not (math.isnan(count) or int(count) == self._last):
                 self._add(int(count), norm, rows.tolist())
 
     def _add(self, step: int, norm: float, rows: Sequence[Sequence[float]]) -> None:
         assert self._recording is not None
         self._last = step
-        values = tuple(tuple(row) for row in rows)
+        unknown = [[math.nan] * len(rows[0])] * (len(self._quantities) - len(rows))
+        values = tuple(tuple(row) for row in [*rows, *unknown][: len(self._quantities)])
         self._recording.add(StepRecord(step, tuple(self._losses), norm, values))
         self._losses = []
 

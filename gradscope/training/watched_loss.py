@@ -18,6 +18,7 @@ from gradscope.load.model.frameworks.base import OpenedModel, OpeningContext
 from gradscope.load.model.frameworks.table import keep, opened, state_of
 from gradscope.load.signature.arguments import params_name
 from gradscope.records import RecordedLayer
+from gradscope.records.history import QUANTITIES
 from gradscope.trace.cuts import integer_leaves
 from gradscope.trace.in_a_trace import differentiated, traced
 from gradscope.trace.leaves import Leaf, Split, leaves_of, split
@@ -29,6 +30,7 @@ from gradscope.training.layer_vector import (
     MeasuredStep,
     VectorLayout,
 )
+from gradscope.training.optimizer import widened
 
 
 class Monitor:
@@ -85,9 +87,32 @@ class Monitor:
             keep(value, state)
         return (loss, aux) if self._has_aux else loss, call.packed(gradients), numbers
 
+    def with_update(self, numbers: Array, before: Any, after: Any) -> Array:
+        """Traceable: the numbers, with what a step changed in each layer as well. `before` and `after` are
+        the params of the loss around it; the weights in the numbers are then those after the step."""
+        old, new = (_floating(params) for params in (before, after))
+        layout = next((each for each in reversed(self._layouts) if each.fits(numbers.shape[-1])), None)
+        if layout is None or [leaf.shape for leaf in old] != [leaf.shape for leaf in new]:
+            raise GradscopeError(
+                "The update does not fit the numbers.",
+                why="They are not of this monitor, or the params before and after the step differ in shape.",
+                fix="Call `monitor.with_update(numbers, params, new_params)` after `value_and_grad`.",
+                slug="bad-option",
+            )
+        if all(now is then for now, then in zip(new, old, strict=True)):
+            raise GradscopeError(
+                "The params before and after the step are the same arrays.",
+                why="A model that is changed in place holds the new ones in a state taken before, too.",
+                fix="Copy it before: `before = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))`.",
+                slug="bad-option",
+            )
+        changes = [widened(now) - widened(then) for now, then in zip(new, old, strict=True)]
+        return layout.with_update(numbers, new, changes)
+
     def read(self, numbers: Any) -> MeasuredStep:
         """What the numbers of one step say of each layer. Waits for that step."""
         norm, values = self.values(numbers)
+        values = np.pad(values, ((0, len(QUANTITIES) - len(values)), (0, 0)), constant_values=np.nan)
         layers = tuple(
             MeasuredLayer(
                 about.name, about.source, *(None if np.isnan(value) else float(value) for value in of)
@@ -97,9 +122,10 @@ class Monitor:
         return MeasuredStep(norm, layers)
 
     def values(self, numbers: Any) -> tuple[float, Any]:
-        """Norm of the whole gradient, and f64[4, layers] of the quantities in `MEASURED`."""
+        """Norm of the whole gradient, and f64[quantities, layers]: the first four of `QUANTITIES`, or all."""
         vector = np.asarray(numbers, np.float64)
-        if vector.ndim != 1 or not vector.size or not 0 <= vector[0] < len(self._layouts):
+        known = vector.ndim == 1 and bool(vector.size) and 0 <= vector[0] < len(self._layouts)
+        if not known or not self._layouts[int(vector[0])].fits(len(vector)):
             raise GradscopeError(
                 f"These are not the numbers of this monitor: an array of shape {vector.shape}.",
                 why="They are the vector that `value_and_grad` of the same monitor gave, in this process.",
@@ -122,6 +148,19 @@ class Monitor:
             )
         self._layouts.append(layout)
         return len(self._layouts) - 1, layout
+
+
+def _floating(params: Any) -> list[Array]:
+    model = _opened(params)
+    tree = params if model is None else model.params
+    leaves, places = split(tree), leaves_of(tree)
+    return [jnp.asarray(leaf) for place, leaf in leaves.traced.items() if place in places]
+
+
+def _opened(params: Any) -> OpenedModel | None:
+    """The model object of a framework; `None` for what is a pytree to its users."""
+    model = opened(params, OpeningContext())
+    return None if model is None or model.packed is None else model
 
 
 def _difference(before: tuple[RecordedLayer, ...], now: tuple[RecordedLayer, ...]) -> str:
@@ -147,8 +186,7 @@ class _Call:
 
     @classmethod
     def of(cls, loss_fn: Any, name: str, has_aux: bool, params: Any, args: Any, kwargs: Any) -> _Call:
-        model = opened(params, OpeningContext())
-        model = None if model is None or model.packed is None else model
+        model = _opened(params)
         tree = params if model is None else model.params
         require_floating(tree)
         parts, given, leaves = split(tree), split((args, kwargs)), leaves_of(tree)

@@ -159,10 +159,12 @@ for kill in range(50):
     while not os.path.exists(path) or open(path, "rb").read().count(b"\\n") < 2:
         time.sleep(0.0005)
     follower = Reader(path)
-    follower.more()
-    time.sleep(draw.uniform(0, 0.02))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    try:
+        follower.more()
+        time.sleep(draw.uniform(0, 0.02))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     data = open(path, "rb").read()
     whole = data.count(b"\\n") - 1
     follower.more()
@@ -172,7 +174,6 @@ for kill in range(50):
         assert found.record_cut_off == (not data.endswith(b"\\n")), kill
         assert found.ending.value == "running", kill
     os.remove(path)
-
 """
 
 

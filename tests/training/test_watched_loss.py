@@ -110,6 +110,42 @@ def test_a_donated_step_is_recorded_and_judged_by_the_same_rules(tmp_path: Path)
     assert [finding.rule for finding in report.findings] == ["loss-not-decreasing"]
 
 
+def test_what_a_step_changed_is_recorded_where_it_is_given(tmp_path: Path) -> None:
+    from gradscope.recording.file import read
+
+    monitor, optimizer = gradscope.Monitor(loss_fn), optax.adam(0.1)
+    params = jax.tree.map(jnp.array, PARAMS)
+    state = optimizer.init(params)
+
+    @jax.jit
+    def step(params: Any, state: Any, x: Any) -> Any:
+        loss, gradient, numbers = monitor.value_and_grad(params, x)
+        updates, state = optimizer.update(gradient, state, params)
+        after = optax.apply_updates(params, updates)
+        return after, state, loss, monitor.with_update(numbers, params, after)
+
+    path = str(tmp_path / "run.jsonl")
+    with gradscope.Recorder(path, monitor=monitor) as recorder:
+        for _ in range(3):
+            before = params
+            params, state, loss, numbers = step(params, state, X)
+            recorder.write(numbers, loss)
+    found, history = monitor.read(numbers), read(path)[1]
+    for layer, record, name in zip(found.layers, history.layers, ("first", "last"), strict=True):
+        changed = np.asarray(params[name]["w"], np.float64) - np.asarray(before[name]["w"], np.float64)
+        assert layer.update_rms == pytest.approx(rms(changed), rel=1e-4)
+        assert layer.weight_rms == pytest.approx(rms(params[name]["w"]), rel=1e-4)
+        assert layer.delta_rms == pytest.approx(exact(before, X)[name == "last"][1], rel=1e-3)
+        assert record.update_rms is not None
+        assert record.update_rms.low[2] == pytest.approx(layer.update_rms, rel=1e-4)
+    whole = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(loss_fn)(before, X))])
+    assert found.gradient_norm == pytest.approx(float(jnp.linalg.norm(whole)), rel=1e-3)
+    with pytest.raises(GradscopeError, match="does not fit the numbers"):
+        monitor.with_update(numbers[:5], before, params)
+    with pytest.raises(GradscopeError, match="are the same arrays"):
+        monitor.with_update(numbers, params, params)
+
+
 def test_steps_that_are_not_measured_keep_their_losses(tmp_path: Path) -> None:
     from gradscope.recording.file import read
 
@@ -205,6 +241,22 @@ def test_the_layers_of_a_loop_are_told_apart_and_what_none_has_is_none() -> None
     assert by_name["idle"].gradient_rms == 0
 
 
+def test_large_stacked_leaves_are_measured_layer_by_layer() -> None:
+    def scanned(params: Any, x: Any) -> Array:
+        def layer(h: Any, w: Any) -> Any:
+            return jnp.tanh(h @ w), None
+
+        return jnp.mean(jax.lax.scan(layer, x, params["stack"])[0] ** 2)
+
+    draw = np.random.default_rng(0)
+    stack = (draw.normal(size=(3, 96, 96)) * np.array([1.0, 1e-25, 0.1]).reshape(3, 1, 1)).astype(np.float32)
+    monitor = gradscope.Monitor(scanned)
+    x = draw.normal(size=(4, 96)).astype(np.float32)
+    found = monitor.read(jax.jit(monitor.value_and_grad)({"stack": stack}, x)[2])
+    for place, layer in enumerate(found.layers):
+        assert layer.weight_rms == pytest.approx(rms(stack[place]), rel=1e-4)
+
+
 def test_bfloat16_keeps_its_bits() -> None:
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), PARAMS)
     x = jnp.asarray(X, jnp.bfloat16)
@@ -289,9 +341,10 @@ def test_flax_nnx_keeps_its_running_statistics_and_random_streams() -> None:
 
         @nnx.jit
         def step(model: Any, optimizer: Any, x: Any, rngs: Any) -> Any:
+            before = jax.tree.map(jnp.copy, nnx.state(model, nnx.Param))
             value, gradient, *numbers = value_and_grad(model, x, rngs)
             optimizer.update(model, gradient)
-            return value, numbers
+            return value, [monitor.with_update(each, before, model) for each in numbers]
 
         done = [step(model, optimizer, X, rngs) for _ in range(3)]
         state = nnx.to_pure_dict(nnx.state(model, (nnx.Param, nnx.BatchStat)))
@@ -301,7 +354,10 @@ def test_flax_nnx_keeps_its_running_statistics_and_random_streams() -> None:
     want_losses, want_state, _ = trained(nnx.value_and_grad(loss))
     np.testing.assert_allclose(losses, want_losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), state, want_state)
-    assert [layer.name for layer in monitor.read(numbers).layers] == ["first", "norm", "last"]
+    layers = monitor.read(numbers).layers
+    assert [layer.name for layer in layers] == ["first", "norm", "last"]
+    # Adam at 0.01 changes each weight by about as much.
+    assert all(0.002 < (layer.update_rms or 0) < 0.02 for layer in layers)
 
 
 def test_equinox_gives_a_gradient_of_the_same_structure() -> None:
