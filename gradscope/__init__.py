@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from gradscope.runs.monitor import monitor_loss as monitor
     from gradscope.runs.optimizers import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.runs.verify import verify_loss as verify
+    from gradscope.training.keras_callback import keras_callback as keras_callback
     from gradscope.training.recorded import recorded as recorded
     from gradscope.training.recorder import Recorder as Recorder
+    from gradscope.training.watched_loss import Monitor as Monitor
 
 _HOME = {
     "check": ("gradscope.runs.check", "check_loss"),
@@ -34,8 +36,10 @@ _HOME = {
     "monitor": ("gradscope.runs.monitor", "monitor_loss"),
     "diff": ("gradscope.integrations.saved", "diff"),
     "load_report": ("gradscope.integrations.saved", "load_report"),
+    "keras_callback": ("gradscope.training.keras_callback", "keras_callback"),
     "recorded": ("gradscope.training.recorded", "recorded"),
     "Recorder": ("gradscope.training.recorder", "Recorder"),
+    "Monitor": ("gradscope.training.watched_loss", "Monitor"),
     "Problem": ("gradscope.load.problem", "Problem"),
     "Report": ("gradscope.records", "Report"),
     "Finding": ("gradscope.records", "Finding"),
@@ -46,6 +50,7 @@ _HOME = {
 __all__ = [
     "Finding",
     "GradscopeError",
+    "Monitor",
     "Problem",
     "Recorder",
     "Report",
@@ -55,6 +60,7 @@ __all__ = [
     "compare_optimizers",
     "diff",
     "find_lr",
+    "keras_callback",
     "load_report",
     "monitor",
     "recorded",

@@ -38,7 +38,8 @@ MAY_IMPORT = {
     | {"rules", "gate", "serialization", "recording"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA
-    | {"config", "changes", "serialization", "gate", "load", "report", "rules", "runs", "processes"},
+    | {"config", "changes", "serialization", "gate", "load", "recording", "report", "rules"}
+    | {"runs", "processes"},
     "cli": DATA
     | {"config", "changes", "gate", "recording", "report", "rules", "runs", "processes", "serialization"},
     "templates": set(),
@@ -66,7 +67,7 @@ ONLY_IN = {
     "flax": ("load/model/frameworks/",),
     "equinox": ("load/model/frameworks/",),
     "haiku": ("load/model/frameworks/",),
-    "keras": ("load/model/frameworks/",),
+    "keras": ("load/model/frameworks/", "training/keras_callback.py"),
     "numpy": NUMERIC,
     "jax": (*NUMERIC, "runs/ (late)"),
 }

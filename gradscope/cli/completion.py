@@ -13,6 +13,7 @@ from gradscope import rules
 from gradscope.gate import policy as gate_policy
 from gradscope.records import Severity
 from gradscope.report import FORMATS
+from gradscope.report.exports import EXPORTS
 
 MOST_FILES = 100
 MOST_FOLDERS = 50
@@ -50,6 +51,10 @@ def format_name(ctx: typer.Context, incomplete: str) -> list[str]:
 def format_and_file(incomplete: str) -> list[str]:
     """The format, up to the sign behind which the file is named."""
     return [f"{name}=" for name in FORMATS if name.startswith(incomplete)]
+
+
+def export_and_file(incomplete: str) -> list[str]:
+    return [f"{name}=" for name in EXPORTS if name.startswith(incomplete)]
 
 
 def python_file(incomplete: str) -> list[str]:

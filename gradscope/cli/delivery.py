@@ -30,6 +30,7 @@ from gradscope.errors import ExitCode, GradscopeError
 from gradscope.gate import policy
 from gradscope.records import Outcome, Policy, Report, Suite, TargetError, Timing
 from gradscope.report import FORMATS, View, reporter
+from gradscope.report.exports import EXPORTS, exported
 from gradscope.serialization import atomic_write, suite_json
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Delivery:
     output: str = SCREEN
     more: tuple[tuple[str, str], ...] = ()
     """Format and file of each further report."""
+    exports: tuple[tuple[str, str], ...] = ()
+    """Format and file of each table of a training."""
     save: str | None = None
     show_all: bool = False
     verbose: bool = False
@@ -58,6 +61,8 @@ class Delivery:
         """Raise what would otherwise be raised after minutes of compiling; `sources` are the user's files."""
         for name in (self.format, *(name for name, _ in self.more)):
             check_format(name, FORMATS)
+        for name, _ in self.exports:
+            check_format(name, EXPORTS)
         if self.save == SCREEN:
             raise GradscopeError(
                 '"--save -" does not name a file.',
@@ -65,7 +70,7 @@ class Delivery:
                 slug="unwritable-output",
             )
         written: dict[str, str] = {}
-        for path in (self.output, *(path for _, path in self.more), self.save):
+        for path in (self.output, *(path for _, path in (*self.more, *self.exports)), self.save):
             if path is None or path == SCREEN:
                 continue
             for source in sources:
@@ -110,6 +115,8 @@ class Delivery:
         """Write the run to everything that was asked for."""
         if self.save is not None:
             suite_json.save(suite, self.save)
+        for name, path in self.exports:
+            atomic_write.write_whole(path, exported(suite, name))
         for name, path in self.more:
             self._write(partial(reporter(name).render, suite), path)
         told_by_error = suite.alone and suite.only is None
@@ -146,7 +153,7 @@ def rendering_options(
     quiet: Quiet = False,
 ) -> Delivery:
     """What the options say of a run that is at hand; for `groups.with_options`."""
-    more = [_format_and_file(entry) for entry in report or ()]
+    more = [format_and_file(entry, "--report", "html=report.html") for entry in report or ()]
     return Delivery(
         format=format,
         output=output,
@@ -175,12 +182,12 @@ def delivery_options(
     return replace(shown, save=save, progress=not no_progress, timing=not no_timing)
 
 
-def _format_and_file(entry: str) -> tuple[str, str]:
+def format_and_file(entry: str, option: str, example: str) -> tuple[str, str]:
     name, equals, path = entry.partition("=")
     if not (equals and path):
         raise GradscopeError(
-            f'"--report {entry}" does not name a format and a file.',
-            fix="Write FORMAT=FILE, as in --report html=report.html.",
+            f'"{option} {entry}" does not name a format and a file.',
+            fix=f"Write FORMAT=FILE, as in {option} {example}.",
             slug="bad-option",
         )
     return name.strip(), path
@@ -206,7 +213,7 @@ def _refuse_input(path: str, source: str) -> None:
 def _named_twice(path: str) -> GradscopeError:
     return GradscopeError(
         f'"{path}" is given for two outputs.',
-        why="--output, --report and --save would overwrite each other.",
+        why="--output, --report, --export and --save would overwrite each other.",
         fix="Give each output its own file.",
         slug="unwritable-output",
     )

@@ -6,17 +6,21 @@ import os
 
 from gradscope.changes.compare import changes
 from gradscope.errors import GradscopeError
+from gradscope.recording.file import is_recording
 from gradscope.records import Policy, Report, Suite
 from gradscope.records.diff import Changes
+from gradscope.runs.monitor import judged_recording
 from gradscope.serialization import suite_json
 
 
 def load_report(path: str | os.PathLike[str]) -> Report:
-    """The report of one target that `Report.save`, `--save` or `--format json` wrote.
+    """The report of one target that `Report.save`, `--save` or `--format json` wrote, or of a recording.
 
     Raises `GradscopeError` where the file cannot be read, is no report or holds several targets.
     """
     name = os.fspath(path)
+    if is_recording(name):
+        return judged_recording(name)
     suite = suite_json.load(name, Policy())
     if suite.only is None:
         raise GradscopeError(

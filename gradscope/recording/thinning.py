@@ -69,6 +69,8 @@ class Thinned:
     _nonfinite_since: int | None = None
     _last_loss: float | None = None
     _last_measured: int | None = None
+    _opening: int = 0
+    """The first step that the first record tells of."""
     _stride: int = 1
     """Records that a span holds."""
     _validation: list[ValidationRecord] = field(default_factory=list)
@@ -85,7 +87,7 @@ class Thinned:
         losses = [_comparable(loss) for loss in record.losses]
         norm = _comparable(record.gradient_norm)
         span = _Span(
-            first=first if self._spans else 0,
+            first=first,
             records=1,
             loss_low=min(losses, default=math.inf),
             loss_high=max(losses, default=-math.inf),
@@ -96,6 +98,7 @@ class Thinned:
             low=[list(row) for row in record.values],
             high=[list(row) for row in record.values],
         )
+        self._place_start(span, record.step)
         self.steps, self._last_measured = record.step + 1, record.step
         if self._spans and self._spans[-1].records < self._stride:
             self._spans[-1].absorb(span)
@@ -103,6 +106,16 @@ class Thinned:
         if len(self._spans) == self.most:
             self._halve()
         self._spans.append(span)
+
+    def _place_start(self, span: _Span, step: int) -> None:
+        """The history begins at step 0, unless that is farther from the first record than the next one is: a
+        training that was taken up again. Before there is a next one `every` says how far they lie apart."""
+        if not self._spans:
+            self._opening = span.first
+            span.first = span.first if span.first > self.heading.every else 0
+        elif len(self._spans) == self._spans[0].records == 1:
+            apart = step - (self._last_measured or 0)
+            self._spans[0].first = self._opening if self._opening > apart else 0
 
     def add_losses(self, record: LossRecord) -> None:
         """Of steps after the last measured one: they count to its span."""

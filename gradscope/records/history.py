@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from gradscope.records.common import Source
 
@@ -113,7 +115,7 @@ class History:
     optimizer: str
     own: bool
     steps: int
-    """That were taken."""
+    """That were taken, those before a training was taken up again included."""
     asked: int | None
     every: int
     ending: Ending
@@ -143,6 +145,44 @@ class History:
         """The first and the last step of a span."""
         after = self.spans[place + 1] if place + 1 < len(self.spans) else self.steps
         return self.spans[place], max(after - 1, self.spans[place])
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """A table: one row for each number that is known of each span of steps, as pandas and polars take it.
+
+        `step` and `last_step` are the span, `layer` is `None` for numbers of the whole network, `quantity` is
+        `loss`, `mean_loss`, `gradient_norm`, `validation_loss` or one of `QUANTITIES`, and `low` and `high`
+        are the extremes within the span: equal where it is one step.
+        """
+        rows: list[dict[str, Any]] = []
+
+        def add(first: int, last: int, layer: str | None, quantity: str, low: float, high: float) -> None:
+            row = {"step": first, "last_step": last, "layer": layer, "quantity": quantity}
+            rows.append({**row, "low": low, "high": high})
+
+        def extremes(place: int, layer: str | None, quantity: str, of: Extremes | None) -> None:
+            if of is not None and of.low and of.low[place] <= of.high[place]:
+                add(*self.span_of(place), layer, quantity, of.low[place], of.high[place])
+
+        for place, mean in enumerate(self.mean_losses):
+            extremes(place, None, "loss", self.losses)
+            if math.isfinite(mean):
+                add(*self.span_of(place), None, "mean_loss", mean, mean)
+            extremes(place, None, "gradient_norm", self.gradient_norms)
+            for layer in self.layers:
+                for quantity in QUANTITIES:
+                    extremes(place, layer.name, quantity, getattr(layer, quantity))
+        for look in self.validation:
+            add(look.step, look.step, None, "validation_loss", look.loss, look.loss)
+        return rows
+
+    @property
+    def begun(self) -> int:
+        """The first step that was recorded: 0, unless a training was taken up again."""
+        return self.spans[0] if self.spans else 0
+
+    @property
+    def recorded_steps(self) -> int:
+        return self.steps - self.begun
 
     @property
     def one_batch(self) -> bool:

@@ -124,8 +124,9 @@ def highest(found: Extremes | None) -> Sequence[float]:
 
 
 def taken(history: History) -> str:
-    """`200 steps of your optimizer`."""
-    return f"{count(history.steps, 'step')} of {history.optimizer}"
+    """`200 steps of your optimizer`, and from which on, where a training was taken up again."""
+    since = f" from step {history.begun:,} on" if history.begun else ""
+    return f"{count(history.recorded_steps, 'step')} of {history.optimizer}{since}"
 
 
 def names(history: History) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ NEW = 0o666
 for every thread of the process."""
 
 
-def write_whole(path: str, text: str) -> None:
-    """Write all of `text` or leave `path` as it was; a device or pipe is written to, never replaced."""
+def write_whole(path: str, content: str | bytes) -> None:
+    """Write all of `content` or leave `path` as it was; a device or pipe is written to, never replaced."""
     target = Path(os.path.realpath(path))
-    data = text.encode("utf-8", errors="backslashreplace")
+    data = content if isinstance(content, bytes) else content.encode("utf-8", errors="backslashreplace")
     try:
         if target.exists() and not target.is_file() and not target.is_dir():
             target.write_bytes(data)

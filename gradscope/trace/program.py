@@ -20,7 +20,7 @@ from gradscope.trace.dataflow import Flow
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
-from gradscope.trace.leaves import Leaf, Split, leaves_of, split
+from gradscope.trace.leaves import Leaf, leaves_of, split
 from gradscope.trace.loops import Loop, loops_of
 from gradscope.trace.returned import arrays, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
@@ -144,7 +144,8 @@ class Tracer:
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
         names = Names(self._problem.root, integer_leaves(batch))
-        return _program(jaxprs.body_of(closed), tuple(leaves.values()), self._rest, cut, names)
+        of_batch = [*[False] * self._rest, *[True] * len(cut.traced), False]
+        return program_of(jaxprs.body_of(closed), tuple(leaves.values()), of_batch, names)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""
@@ -185,14 +186,25 @@ class Names:
     """Each array of integers in the batch, and its dtype."""
 
 
-def _program(body: Body, leaves: tuple[Leaf, ...], rest: int, batch: Split, names: Names) -> Program:
+def program_of(
+    body: Body,
+    leaves: tuple[Leaf, ...],
+    of_batch: Sequence[bool],
+    names: Names,
+    *,
+    closes_over_data: bool = False,
+) -> Program:
+    """The program of a traced loss; `of_batch` tells of each of its inputs after the leaves whether it is
+    data. What the loss closes over is data, too, where no input is."""
     flow = Flow(
         [leaf.shape for leaf in leaves],
         lambda a, b: _share_parent(leaves, a, b),
-        made_inputs=not batch.traced,
+        made_inputs=not any(of_batch),
     )
     plan = Plan()
-    outs = flow.walk(body, _input_values(flow, leaves, rest, batch), plan, _closed_over(flow, batch))
+    data = Value(Kind.DATA, flow.batch, flow.batch)
+    closed_over = data if closes_over_data or not any(of_batch) else None
+    outs = flow.walk(body, _input_values(flow, leaves, of_batch), plan, closed_over)
     plan.note_paths()
     loss, aux = outs[0], join(outs[1:])
     connections = _connections(flow, len(leaves), [site.leaves for site in plan.sites()], loss, aux)
@@ -230,18 +242,13 @@ def _parents(leaves: tuple[Leaf, ...], bits: int) -> set[str]:
     return {leaves[leaf].parent for leaf in members_of(bits)}
 
 
-def _input_values(flow: Flow, leaves: tuple[Leaf, ...], rest: int, batch: Split) -> list[Value]:
+def _input_values(flow: Flow, leaves: tuple[Leaf, ...], of_batch: Sequence[bool]) -> list[Value]:
     weights = []
     for i, leaf in enumerate(leaves):
         bit, shape = 1 << i, tuple(size for size in leaf.shape if size > 1)
         weights.append(Value(Kind.WEIGHT, bit, bit, bit, shape, True, tracks=flow.stacks.tracks_of(i)))
-    data = Value(Kind.DATA, flow.batch, flow.batch)
-    return [*weights, *[Value(Kind.DATA)] * rest, *[data] * len(batch.traced), Value(Kind.DATA)]
-
-
-def _closed_over(flow: Flow, batch: Split) -> Value | None:
-    """Constants of the user's closure: the data itself, where no batch is given."""
-    return None if batch.traced else Value(Kind.DATA, flow.batch, flow.batch)
+    data, other = Value(Kind.DATA, flow.batch, flow.batch), Value(Kind.DATA)
+    return [*weights, *[data if each else other for each in of_batch]]
 
 
 def _drop_idle_states(plan: Plan) -> None:

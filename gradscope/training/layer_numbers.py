@@ -66,12 +66,12 @@ class LayerNumbers:
         self._program, rows = program, rows_of(program)
         self.about = tuple(RecordedLayer(row.name, source) for _, row, source in rows)
         self._stacks = stacks_of_leaves(program)
-        self._places, self._site_entries = _numbered([site.shape for site in program.sites])
+        self._places, self._site_entries = numbered([site.shape for site in program.sites])
         leads = [
             tuple(leaf.shape[axis] for axis in stack)
             for leaf, stack in zip(program.leaves, self._stacks, strict=True)
         ]
-        self._leads, self._leaf_entries = _numbered(leads)
+        self._leads, self._leaf_entries = numbered(leads)
         self._value, self._delta, self._leaf = Pool(), Pool(), Pool()
         self._sizes = np.zeros(len(rows))
         at = {site.id: place for place, site in enumerate(program.sites)}
@@ -152,9 +152,9 @@ class LayerNumbers:
             norm = norm if math.isfinite(norm) else math.inf
             elements = self._value.sum(counts), self._delta.sum(counts)
             means = [
-                _mean(self._value.sum(site_squares[VALUE]), elements[0]),
-                _mean(self._delta.sum(site_squares[DELTA]), elements[1]),
-                *(_mean(self._leaf.sum(row), self._sizes) for row in leaf_squares),
+                mean(self._value.sum(site_squares[VALUE]), elements[0]),
+                mean(self._delta.sum(site_squares[DELTA]), elements[1]),
+                *(mean(self._leaf.sum(row), self._sizes) for row in leaf_squares),
             ]
         values = tuple(tuple(np.sqrt(row).tolist()) for row in means)
         return norm, values, self._followed(site_squares, counts, leaf_squares)
@@ -177,7 +177,7 @@ class LayerNumbers:
         return moved
 
 
-def _numbered(shapes: Sequence[tuple[int, ...]]) -> tuple[list[Ids], int]:
+def numbered(shapes: Sequence[tuple[int, ...]]) -> tuple[list[Ids], int]:
     """The place in the vector of each entry of arrays of these shapes, and how many there are."""
     places, start = [], 0
     for shape in shapes:
@@ -187,7 +187,7 @@ def _numbered(shapes: Sequence[tuple[int, ...]]) -> tuple[list[Ids], int]:
     return places, start
 
 
-def _mean(squares: Floats, counts: Floats) -> Floats:
+def mean(squares: Floats, counts: Floats) -> Floats:
     """NaN where there is no element, infinite where the sum is not finite."""
     found = np.where(np.isfinite(squares), squares / np.maximum(counts, 1), np.inf)
     return np.where(counts > 0, found, np.nan)

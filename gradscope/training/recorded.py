@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -19,19 +21,23 @@ from gradscope.trace.leaves import is_differentiated, path_name
 from gradscope.training.optimizer import stepped, widened
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["inner", "count", "numbers"], meta_fields=["layers"])
-@dataclass(frozen=True)
-class RecordedState:
-    """The state of an optimizer that `recorded` made."""
+class RecordedState(NamedTuple):
+    """The state of an optimizer that `recorded` made: arrays alone, which any serializer of states stores."""
 
     inner: Any
     """That of the optimizer itself."""
-    count: Array
+    count: Array  # type: ignore[assignment]  # of a tuple, as in the states of optax
     """i32: updates so far."""
     numbers: Array
     """f32[2 + 3 * layers]: of the last measured update its number and the norm of the gradient, then the root
     mean squares of gradient, weight after the update and update, each by layer."""
-    layers: tuple[str, ...]
+    layers: Array
+    """u8[n]: the names of the layers, as JSON."""
+
+
+def names_of_layers(stored: Any) -> tuple[str, ...]:
+    """What `RecordedState.layers` says. Waits for the step that made it."""
+    return tuple(json.loads(bytes(np.asarray(stored, np.uint8))))
 
 
 def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationExtraArgs:
@@ -49,8 +55,9 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
     inner = optax.with_extra_args_support(optimizer)
 
     def init(params: Any) -> RecordedState:
-        layers = tuple(group.name for group in _groups(params))
-        numbers = jnp.full(2 + len(OF_PARAMETERS) * len(layers), jnp.nan, jnp.float32)
+        names = [group.name for group in _groups(params)]
+        layers = jnp.asarray(np.frombuffer(json.dumps(names).encode(), np.uint8))
+        numbers = jnp.full(2 + len(OF_PARAMETERS) * len(names), jnp.nan, jnp.float32)
         return RecordedState(inner.init(params), jnp.zeros((), jnp.int32), numbers, layers)
 
     def update(updates: Any, state: RecordedState, params: Any = None, **more: Any) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import gradscope
 from gradscope.processes import prepare
 from gradscope.recording.file import Recording, read
 from gradscope.records import Ending
@@ -187,12 +189,35 @@ def test_ctrl_c_ends_with_what_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_leaves_a_recording_that_is_read(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_kill_9_leaves_a_recording_that_is_read(run: Run, tmp_path: Path, seed: int) -> None:
     record = tmp_path / "run.jsonl"
     process = in_a_process(model(tmp_path), "--steps", "10000000", "--every", "1", "--record", str(record))
-    until_recorded(record, 20)
+    until_recorded(record, 2)
+    time.sleep(random.Random(seed).uniform(0, 0.5))
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     lines = record.read_bytes().count(b"\n")
     found = json.loads(run("report", str(record), "--format", "json").out)["history"]
     assert (found["ending"], found["steps"]) == ("running", lines - 1)
+
+
+def test_a_recording_is_exported_as_tables(run: Run, tmp_path: Path) -> None:
+    record, table = tmp_path / "run.jsonl", tmp_path / "run.csv"
+    with Recording(str(record), heading()) as recording:
+        for number in range(3):
+            recording.add(step(number))
+        recording.end(Ending.COMPLETE, 3)
+    assert run("report", str(record), "--export", f"csv={table}", "--fail-on", "never").code == 0
+    assert table.read_text().splitlines()[1] == "model.py,0,0,,loss,1.0,1.0"
+    again = gradscope.load_report(record)
+    assert again.history is not None
+    assert len(again.history.to_rows()) == len(table.read_text().splitlines()) - 1
+    for option, complaint in (
+        ("xlsx=a.xlsx", 'There is no format "xlsx"'),
+        ("csv", "does not name a format and a file"),
+        (f"csv={record}", "would overwrite an input"),
+    ):
+        result = run("report", str(record), "--export", option)
+        assert result.code == 2
+        assert complaint in result.err

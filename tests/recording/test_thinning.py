@@ -9,7 +9,7 @@ import random
 import pytest
 
 from gradscope.recording.thinning import FEWEST_SPANS, MOST_SPANS, MOST_VALIDATIONS, Thinned
-from gradscope.records import StepRecord, ValidationRecord
+from gradscope.records import History, StepRecord, ValidationRecord
 from tests.recording.made import heading, history, step
 
 
@@ -88,3 +88,29 @@ def test_validations_are_thinned_and_the_best_is_kept() -> None:
     assert len(found) <= MOST_VALIDATIONS
     assert ValidationRecord(777, 1.0) in found
     assert [each.step for each in found] == sorted(each.step for each in found)
+
+
+def resumed(first: int, apart: int = 1, count: int = 3, every: int = 1) -> History:
+    thinned = Thinned(heading(every=every))
+    for number in range(count):
+        thinned.add(step(first + number * apart))
+    return thinned.history()
+
+
+def test_a_training_that_was_taken_up_again_begins_where_its_record_does() -> None:
+    found = resumed(5000)
+    assert (found.spans, found.begun, found.steps, found.recorded_steps) == (
+        (5000, 5001, 5002),
+        5000,
+        5003,
+        3,
+    )
+    assert resumed(5000, count=1).begun == 5000
+    assert resumed(5000, apart=10, every=10).begun == 5000
+    assert resumed(5000, count=4000).span_of(0) == (5000, 5003)
+
+
+def test_a_training_recorded_at_every_hundredth_step_begins_at_its_first() -> None:
+    assert resumed(99, apart=100).begun == 0
+    assert resumed(9, apart=10, count=1, every=10).begun == 0
+    assert resumed(0).begun == 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from gradscope.recording.thinning import Thinned
 from gradscope.records import Ending, Extremes, History, Report, StepRecord, ValidationRecord
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import ASCII, UNICODE
@@ -25,7 +26,8 @@ from gradscope.report.shared.time_columns import (
 from gradscope.report.terminal.history import live_lines
 from gradscope.report.terminal.lines import width_of
 from gradscope.report.terminal.short_names import short_names
-from tests.recording.made import history, step
+from gradscope.rules.steps import taken
+from tests.recording.made import heading, history, step
 from tests.report.canned import HOSTILE, broken, healthy, monitored, monitored_history
 from tests.report.pages import shown
 
@@ -369,3 +371,13 @@ def test_hostile_names_are_shown_as_text() -> None:
 @pytest.mark.parametrize("ending", Ending)
 def test_every_ending_can_be_said(ending: Ending) -> None:
     assert sentence(of_losses(2.0, 1.0, ending=ending))
+
+
+def test_a_training_that_was_taken_up_again_is_told_from_its_step_on() -> None:
+    thinned = Thinned(heading(asked=6000))
+    for number in range(5000, 5100):
+        thinned.add(step(number, loss=float(5101 - number)))
+    found = thinned.history(Ending.COMPLETE)
+    said = sentence(found)
+    assert said.startswith("Over 100 steps of your optimizer from step 5,000 on the loss falls from 101 to 2")
+    assert taken(found) == "100 steps of your optimizer from step 5,000 on"

@@ -156,5 +156,11 @@ def test_hostile_layers_are_text() -> None:
     ],
 )
 def test_an_axis_of_steps_has_round_labels_and_its_end(last: int, labels: list[str]) -> None:
-    assert [label for _, label in step_ticks(last)] == labels
-    assert step_ticks(last)[-1][0] == (100 if last else 0)
+    assert [label for _, label in step_ticks(0, last)] == labels
+    assert step_ticks(0, last)[-1][0] == (100 if last else 0)
+
+
+def test_the_axis_of_a_training_that_was_taken_up_again_begins_there() -> None:
+    assert [label for _, label in step_ticks(5000, 5100)] == ["5,000", "5,050", "5,100"]
+    assert [place for place, _ in step_ticks(5000, 5100)] == [0, 50, 100]
+    assert step_ticks(7, 7) == [(0.0, "7")]

@@ -17,6 +17,7 @@ import gradscope
 from gradscope.errors import GradscopeError
 from gradscope.recording.file import read
 from gradscope.records import Ending, History
+from gradscope.training.recorded import names_of_layers
 
 PARAMS = {
     "first": {"w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), "b": np.ones(3, np.float32)},
@@ -269,3 +270,79 @@ def test_leaves_that_are_none_stand_where_they_stood(tmp_path: Path) -> None:
     assert first is not None
     assert last is not None
     assert (first.low[0], last.low[0]) == (100.0, 1.0)
+
+
+def test_a_training_that_is_taken_up_again_is_not_told_to_begin_at_0(tmp_path: Path) -> None:
+    optimizer = gradscope.recorded(optax.sgd(0.01))
+    state = optimizer.init(PARAMS)._replace(count=jnp.asarray(5000, jnp.int32))
+    params, gradients = PARAMS, jax.grad(loss_fn)(PARAMS, X)
+    with gradscope.Recorder(str(tmp_path / "run.jsonl")) as recorder:
+        for _ in range(3):
+            _, state = optimizer.update(gradients, state, params)
+            recorder.write(state, 1.0)
+    found = read(str(tmp_path / "run.jsonl"))[1]
+    assert (found.begun, found.steps, found.recorded_steps) == (5000, 5003, 3)
+
+
+def a_state() -> tuple[Any, Any]:
+    """Fresh, and after two updates."""
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), gradscope.recorded(optax.adam(0.01), every=2))
+    fresh = state = optimizer.init(PARAMS)
+    for _ in range(2):
+        _, state = optimizer.update(jax.grad(loss_fn)(PARAMS, X), state, PARAMS)
+    return fresh, state
+
+
+def is_recorded_as_before(state: Any, path: Path) -> None:
+    with gradscope.Recorder(str(path)) as recorder:
+        recorder.write(state, 1.0)
+    found = read(str(path))[1]
+    assert [layer.name for layer in found.layers] == ["first", "last", "scale"]
+    assert found.steps == 2
+
+
+def test_flax_serialization_stores_the_state(tmp_path: Path) -> None:
+    serialization = pytest.importorskip("flax.serialization")
+    fresh, state = a_state()
+    again = serialization.from_bytes(fresh, serialization.to_bytes(state))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    is_recorded_as_before(again, tmp_path / "run.jsonl")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_orbax_stores_the_state(tmp_path: Path) -> None:
+    ocp = pytest.importorskip("orbax.checkpoint")
+    fresh, state = a_state()
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", {"opt_state": state})
+        checkpointer.wait_until_finished()
+        again = checkpointer.restore(tmp_path / "state", {"opt_state": fresh})["opt_state"]
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    is_recorded_as_before(again, tmp_path / "run.jsonl")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_flax_checkpoints_store_a_train_state(tmp_path: Path) -> None:
+    checkpoints = pytest.importorskip("flax.training.checkpoints")
+    train_state = pytest.importorskip("flax.training.train_state")
+    optimizer = gradscope.recorded(optax.adam(0.1))
+    params = jax.tree.map(jnp.array, PARAMS)
+    fresh = state = train_state.TrainState.create(apply_fn=None, params=params, tx=optimizer)
+    for _ in range(2):
+        state = state.apply_gradients(grads=jax.grad(loss_fn)(state.params, X))
+    checkpoints.save_checkpoint(tmp_path / "checkpoints", state, step=2)
+    again = checkpoints.restore_checkpoint(tmp_path / "checkpoints", fresh)
+    jax.tree.map(np.testing.assert_array_equal, again.opt_state, state.opt_state)
+    is_recorded_as_before(again, tmp_path / "run.jsonl")
+
+
+def test_a_pickle_and_a_state_of_shapes_alone_keep_the_names() -> None:
+    import pickle
+
+    _, state = a_state()
+    again = pickle.loads(pickle.dumps(jax.device_get(state)))
+    assert names_of_layers(again[1].layers) == ("first", "last", "scale")
+    optimizer = gradscope.recorded(optax.sgd(0.1))
+    assert jax.eval_shape(optimizer.init, PARAMS).layers.shape == optimizer.init(PARAMS).layers.shape

@@ -74,12 +74,12 @@ def heat_maps(history: History, marked: Sequence[int]) -> Html:
 
 def _strip(row: HeatRow, of: HeatMap, edges: Edges, marked: Sequence[int]) -> Html:
     label = f"{of.title} of {row.label}: {_number(row.first)} first, {_number(row.last)} last"
-    steps = edges[-1][1] + 1
+    start, steps = edges[0][0], edges[-1][1] + 1 - edges[0][0]
     cells, crosses = [], ""
     for kind, run in groupby(range(len(edges)), key=lambda place: _shade(row.cells[place], of)):
         places = list(run)
         first, last = edges[places[0]][0], edges[places[-1]][1]
-        left, right = _across(first, steps), _across(last + 1, steps)
+        left, right = _across(first - start, steps), _across(last + 1 - start, steps)
         about = f"{steps_text(first, last)}: {_range([row.cells[place] for place in places])}"
         cells.append(
             tag(
@@ -93,7 +93,7 @@ def _strip(row: HeatRow, of: HeatMap, edges: Edges, marked: Sequence[int]) -> Ht
         )
         if kind == BROKEN:
             crosses += f"M{short(left)} 0L{short(right)} 1M{short(right)} 0L{short(left)} 1"
-    uprights = "".join(f"M{short(_across(step, steps))} 0V1" for step in marked)
+    uprights = "".join(f"M{short(_across(step - start, steps))} 0V1" for step in marked)
     return tag(
         "svg",
         tag("title", label),
@@ -136,7 +136,9 @@ def _number(value: float | None) -> str:
 
 
 def _axis(history: History) -> Html:
-    ticks = (tick(label, place, short(place)) for place, label in step_ticks(history.steps - 1))
+    ticks = (
+        tick(label, place, short(place)) for place, label in step_ticks(history.begun, history.steps - 1)
+    )
     return tag("span", *ticks, class_="axis")
 
 

@@ -56,26 +56,32 @@ def _figure(
     looks: Sequence[tuple[int, float]],
     found: Sequence[Mark],
 ) -> Html:
-    last = max(steps[-1][1], 1)
+    start = steps[0][0]
+    last = max(steps[-1][1] - start, 1)
     scale = _scale([*curve.values, *curve.low, *curve.high, *(loss for _, loss in looks)], curve.name)
-    across = [50 * (first + end) / last for first, end in steps]
+    across = [50 * (first + end - 2 * start) / last for first, end in steps]
     curves = [Curve([(x, _height(scale, value)) for x, value in zip(across, curve.values, strict=True)])]
     if looks:
-        dots = [(min(100.0, 100 * step / last), _height(scale, loss)) for step, loss in looks]
+        inside = [(max(0, step - start), loss) for step, loss in looks]
+        dots = [(min(100.0, 100 * step / last), _height(scale, loss)) for step, loss in inside]
         curves.append(Curve(dots, "activation", dots=True))
     plot = Plot(
         curves,
-        f"{curve.name} over {units.counted(steps[-1][1] + 1, 'step')}: "
+        f"{curve.name} over {units.counted(steps[-1][1] + 1 - start, 'step')}: "
         f"{_number(curve.first)} first, {_number(curve.last)} last",
-        x=step_ticks(steps[-1][1]),
+        x=step_ticks(start, steps[-1][1]),
         y=_ticks(scale),
         under="step",
         strips=_strips(curve, across, scale),
         hover=[
-            (100 * first / (last + 1), 100 * (end + 1) / (last + 1), _hover(curve, place, first, end))
+            (
+                100 * (first - start) / (last + 1),
+                100 * (end + 1 - start) / (last + 1),
+                _hover(curve, place, first, end),
+            )
             for place, (first, end) in enumerate(steps)
         ],
-        marks=[100 * step / last for step, _, _ in found],
+        marks=[100 * (step - start) / last for step, _, _ in found],
         broken=[
             x
             for x, value in zip(across, curve.values, strict=True)

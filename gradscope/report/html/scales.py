@@ -69,14 +69,15 @@ def logarithmic(values: Iterable[float | None], least: int = LEAST_DECADES) -> L
     return Logarithmic(low, max(high, low + 1)).widened(least)
 
 
-def step_ticks(last: int, most: int = 4) -> list[tuple[float, str]]:
-    """Places and labels of round steps on an axis from step 0 to the last one, which has a label too."""
-    if last <= 0:
-        return [(0.0, "0")]
-    sizes = (unit * 10**zeros for zeros in range(len(str(last))) for unit in (1, 2, 5))
-    size = next((each for each in sizes if last / each <= most), last)
-    steps = [step for step in range(0, last, size) if step <= last - 0.6 * size]
-    return [(100 * step / last, units.count(step)) for step in (*steps, last)]
+def step_ticks(first: int, last: int, most: int = 4) -> list[tuple[float, str]]:
+    """Places and labels of round steps on an axis from the first step to the last, which has a label too."""
+    wide = last - first
+    if wide <= 0:
+        return [(0.0, units.count(first))]
+    sizes = (unit * 10**zeros for zeros in range(len(str(wide))) for unit in (1, 2, 5))
+    size = next((each for each in sizes if wide / each <= most), wide)
+    steps = [step for step in range(-(-first // size) * size, last, size) if step <= last - 0.6 * size]
+    return [(100 * (step - first) / wide, units.count(step)) for step in (*steps, last)]
 
 
 def power(exponent: int) -> str:

@@ -97,14 +97,20 @@ def _who(history: History) -> str:
     return f"{history.optimizer}, for want of an optimizer in the file,"
 
 
+def _since(history: History) -> str:
+    """Where a training was taken up again: what came before is not in the recording."""
+    return f" from step {units.count(history.begun)} on" if history.begun else ""
+
+
 def _course(history: History) -> str:
-    steps, known = units.counted(history.steps, "step"), _known(history)
+    steps, known = units.counted(history.recorded_steps, "step"), _known(history)
     if not known:
-        return f"{steps} of {_who(history)} without a record of the loss; {_norms(history)}."
-    if len(known) == 1 and history.steps == 1:
-        return f"1 step of {_who(history)}: the loss before it is {_loss(_mean(history, known[0]))}."
+        return f"{steps} of {_who(history)}{_since(history)} without a record of the loss; {_norms(history)}."
+    if len(known) == 1 and history.recorded_steps == 1:
+        before = _loss(_mean(history, known[0]))
+        return f"1 step of {_who(history)}{_since(history)}: the loss before it is {before}."
     first, last = _mean(history, known[0]), _mean(history, known[-1])
-    text = f"Over {steps} of {_who(history)} the loss {_from_to(first, last)}"
+    text = f"Over {steps} of {_who(history)}{_since(history)} the loss {_from_to(first, last)}"
     if math.isfinite(first) or math.isfinite(last):
         text += _averaged(history, known)
     text += _lowest(history, _loss(last))

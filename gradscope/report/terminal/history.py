@@ -194,7 +194,7 @@ def _number(value: float | None) -> str:
 
 def _axis(sheet: TimeSheet) -> Line:
     """The first and the last step below the columns; the last alone where both have no room."""
-    first, last = units.count(0), units.count(max(sheet.history.steps - 1, 0))
+    first, last = units.count(sheet.history.begun), units.count(max(sheet.history.steps - 1, 0))
     wide = len(sheet.columns)
     if wide < len(first) + 1 + len(last):
         first = ""

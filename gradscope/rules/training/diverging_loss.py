@@ -87,7 +87,7 @@ def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
         evidence={
             "loss_before": start.median,
             "loss_after": end.median,
-            "steps": history.steps,
+            "steps": history.recorded_steps,
             "limit": limits["rise"],
         },
         severity=Severity.WARNING,

@@ -63,7 +63,7 @@ SYMPTOM_OF = (
     least=1e-6,
 )
 def loss_not_decreasing(history: History, limits: Limits) -> Iterator[Hit]:
-    if history.steps < limits["steps"] or broke_down(history):
+    if history.recorded_steps < limits["steps"] or broke_down(history):
         return
     start, end = start_and_end(history)
     fall, sure = start.median - end.median, 2 * math.hypot(start.error, end.error)
@@ -86,7 +86,7 @@ def loss_not_decreasing(history: History, limits: Limits) -> Iterator[Hit]:
             "loss_before": start.median,
             "loss_after": end.median,
             "standard_error": max(start.error, end.error) / 2,
-            "steps": history.steps,
+            "steps": history.recorded_steps,
             "limit": limits["fall"],
         },
         layers=names(history),

@@ -8,7 +8,8 @@ Each jump throws away what the steps before it had learned; in long runs one of 
 
 ## How it is measured
 By `gradscope monitor`: each loss is held against those before it and their scatter (median deviation). Where
-updates jumped, too, in the ten measured steps before, the layer in which they grew most is named.
+updates jumped, too, in the ten measured steps before, the layer in which they grew most is named; where no
+updates were measured (`gradscope.Monitor`), gradients take their place.
 
 ## Limits
 `factor = 3` times the highest of the fifty before (of two passes over the batches, where those are more), and
@@ -71,14 +72,14 @@ def loss_spike(history: History, limits: Limits) -> Iterator[Hit]:
         return
     worst = max(spikes, key=lambda place: losses[place] / _usual(losses, place))
     usual = _usual(losses, worst)
-    layer, growth = _grown(history, worst)
+    what, layer, growth = _grown(history, worst)
     norms = sorted(norm for norm in history.gradient_norms.high if math.isfinite(norm))
     clip = norms[int(0.9 * (len(norms) - 1))] if norms else math.nan
     cause = (
-        f"In the {LEAD} measurements before, the update of `{layer}` grew to {number(growth)} times its "
+        f"In the {LEAD} measurements before, the {what} of `{layer}` grew to {number(growth)} times its "
         f"usual size."
         if layer
-        else f"No layer's update grew to {JUMP:g} times its usual size in the {LEAD} measurements before."
+        else f"No layer's {what} grew to {JUMP:g} times its usual size in the {LEAD} measurements before."
     )
     yield Hit(
         message=f"The loss jumps at {count(len(spikes), 'place')}; the largest is at "
@@ -92,7 +93,7 @@ def loss_spike(history: History, limits: Limits) -> Iterator[Hit]:
             "spikes": len(spikes),
             "loss": losses[worst],
             "usual_loss": usual,
-            "growth_of_update": growth,
+            f"growth_of_{what}": growth,
             "limit": limits["factor"],
         },
         layer=layer,
@@ -116,14 +117,16 @@ def _jumps(history: History, place: int, limits: Limits) -> bool:
     return usual > 0 and losses[place] > least and min(after, default=math.inf) <= top
 
 
-def _grown(history: History, place: int) -> tuple[str | None, float]:
-    """The layer whose update grew most before a place, where one did."""
+def _grown(history: History, place: int) -> tuple[str, str | None, float]:
+    """`update`, or `gradient` where no update was measured; the layer in which it grew most before a place,
+    where one did."""
+    updates = any(layer.update_rms is not None for layer in history.layers)
     best: tuple[str | None, float] = None, 1.0
     for layer in history.layers:
-        values = highest(layer.update_rms)
+        values = highest(layer.update_rms if updates else layer.gradient_rms)
         before, near = values[max(place - BEFORE - LEAD, 0) : place - LEAD], values[place - LEAD : place]
         usual = statistics.median(before) if before else 0.0
         growth = max(near, default=0.0) / usual if usual and math.isfinite(usual) else 1.0
         if growth > max(best[1], JUMP):
             best = layer.name, growth
-    return best
+    return "update" if updates else "gradient", *best

@@ -61,7 +61,7 @@ FEWEST = 8
 )
 def oscillating_loss(history: History, limits: Limits) -> Iterator[Hit]:
     losses = history.mean_losses[len(history.mean_losses) // 2 :]
-    each_step = len(history.spans) == history.steps
+    each_step = len(history.spans) == history.recorded_steps
     if not history.one_batch or not each_step or broke_down(history):
         return
     if not all(map(math.isfinite, losses)):

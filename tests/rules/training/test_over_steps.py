@@ -213,6 +213,19 @@ def test_a_spike_names_the_layer_whose_update_grew_before_it() -> None:
     assert "Look at the batch of step 150" in calm.remedy
 
 
+def test_a_spike_is_told_by_gradients_where_no_update_was_measured() -> None:
+    def at(t: int) -> StepRecord:
+        grown = (1.0, 8.0 if t == 147 else 1.0)
+        return step(t, loss=falling(t) * (20 if t == 150 else 1), gradient_rms=grown)
+
+    seen = history(200, at)
+    seen = replace(seen, layers=tuple(replace(layer, update_rms=None) for layer in seen.layers))
+    finding = found(seen)["loss-spike"]
+    assert finding.layer == "head"
+    assert "the gradient of `head` grew to 8 times" in finding.message
+    assert finding.evidence["growth_of_gradient"] == 8
+
+
 def test_a_frozen_training_is_told_once() -> None:
     assert list(found(of(lambda t: 1.0, batches=1))) == ["loss-not-decreasing"]
 

@@ -108,6 +108,14 @@ class Adapter:
         """A copy of a companion for one trace, where the framework forbids to use one in several."""
         return value
 
+    def state_of(self, value: Any) -> Any:
+        """What a run of the loss may have changed in a model or companion, as a pytree; `None` where models
+        of the framework change nothing when they run."""
+        return None
+
+    def keep(self, value: Any, state: Any) -> None:
+        """Put what `state_of` gave of a copy into the user's own object."""
+
     def loss_of(self, function: Any) -> Any:
         """The loss inside a function that computes its gradients with this framework, else the function."""
         return function

@@ -58,6 +58,12 @@ class FlaxNNX(Adapter):
     def optimizer_state(self, value: Any) -> Any:
         return value.opt_state
 
+    def state_of(self, value: Any) -> Any:
+        return None if isinstance(value, nnx.State | nnx.GraphDef) else nnx.state(value, nnx.Not(nnx.Param))
+
+    def keep(self, value: Any, state: Any) -> None:
+        nnx.update(value, state)
+
     def loss_of(self, function: Any) -> Any:
         (*_, last) = wrapped_functions(function)
         code = getattr(last, "__code__", None)

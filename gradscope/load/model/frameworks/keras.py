@@ -59,9 +59,9 @@ class Keras(Adapter):
         return isinstance(value, kinds) or _is_variables(value)
 
     def open(self, value: Any, context: OpeningContext) -> OpenedModel:
-        _require_jax()
+        require_jax()
         if _is_variables(value):
-            paths = _paths(value, "")
+            paths = variable_paths(value, "")
             return OpenedModel(
                 params=nested(paths, [variable.value for variable in value]),
                 call=plain_call(lambda params: unnested(paths, params)),
@@ -84,7 +84,7 @@ class Keras(Adapter):
 
 def _opened(model: Any, context: OpeningContext) -> OpenedModel:
     trained, rest = model.trainable_variables, model.non_trainable_variables
-    paths = _paths(trained, model.name)
+    paths = variable_paths(trained, model.name)
     takes_list = context.role in LIST_ROLES and context.names.get(context.role) is not model
 
     def call(params: Any, loss: Loss) -> tuple[Any, Any]:
@@ -115,7 +115,7 @@ def _opened(model: Any, context: OpeningContext) -> OpenedModel:
     )
 
 
-def _require_jax() -> None:
+def require_jax() -> None:
     backend = keras.backend.backend()
     if backend != "jax":
         raise GradscopeError(
@@ -145,7 +145,7 @@ def _is_variables(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, keras.Variable) for each in value)
 
 
-def _paths(variables: Sequence[Any], model_name: str) -> list[Path]:
+def variable_paths(variables: Sequence[Any], model_name: str) -> list[Path]:
     """`dense/kernel` of each; without the model's own name. Equal paths get a number."""
     split = [tuple(variable.path.split("/")) for variable in variables]
     split = [path[1:] if len(path) > 2 and path[0] == model_name else path for path in split]

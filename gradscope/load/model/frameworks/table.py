@@ -82,6 +82,17 @@ def fresh(value: Any) -> Any:
     return value
 
 
+def state_of(value: Any) -> Any:
+    """What a run of the loss may have changed in an object of a framework; `None` for any other value."""
+    return next((adapter.state_of(value) for adapter in adapters() if adapter.is_companion(value)), None)
+
+
+def keep(value: Any, state: Any) -> None:
+    """Put into an object what `state_of` gave of a copy of it."""
+    if state is not None:
+        next(adapter for adapter in adapters() if adapter.is_companion(value)).keep(value, state)
+
+
 def loss_of(function: Any) -> Any:
     """The loss inside `value_and_grad(loss)`, of JAX or of a framework; any other function as it is.
 
