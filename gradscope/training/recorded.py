@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ from jax import Array
 from gradscope.errors import GradscopeError
 from gradscope.records.history import OF_PARAMETERS
 from gradscope.trace.leaves import is_differentiated, path_name
+from gradscope.training.layer_vector import leaf_roots
 from gradscope.training.optimizer import stepped, widened
 
 
@@ -70,14 +70,13 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
             )
         wanted, after = inner.update(updates, state.inner, params, **more)
 
-        def measured() -> Array:
-            return _numbers(state, updates, params, wanted)
-
-        numbers = (
-            measured()
-            if every == 1
-            else jax.lax.cond(state.count % every == 0, measured, lambda: state.numbers)
-        )
+        # Without it XLA makes the updates once more for each number that is taken of them.
+        made = jax.lax.optimization_barrier((updates, params, wanted))  # type: ignore[no-untyped-call]
+        gradients, before, wanted = made
+        numbers = _numbers(state.count, gradients, before, wanted)
+        if every > 1:
+            # Measuring costs less than asking: a branch keeps XLA from fusing what is around it.
+            numbers = jnp.where(state.count % every == 0, numbers, state.numbers)
         return wanted, RecordedState(after, state.count + 1, numbers, state.layers)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -112,7 +111,7 @@ def _groups(params: Any) -> list[_Group]:
     ]
 
 
-def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) -> Array:
+def _numbers(count: Array, gradients: Any, params: Any, updates: Any) -> Array:
     """Traceable: the vector of `RecordedState.numbers`."""
     groups = _groups(params)
     trees = gradients, params, updates
@@ -123,20 +122,11 @@ def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) ->
         widened(jnp.asarray(new)) - widened(jnp.asarray(of_params[main]))
         for new, main in zip(after, mains, strict=True)
     ]
-    rows = [[of_gradient[main] for main in mains], after, changes]
-    beside = [[of_gradient[i] for i in group.leaves if i != group.main] for group in groups]
-
-    def taken(rms: Callable[[Any, Array], Array]) -> Array:
-        before = iter(state.numbers[2:])
-        found = [[rms(leaf, next(before)) for leaf in row] for row in rows]
-        whole = [value * _root(leaf) for value, leaf in zip(found[0], rows[0], strict=True)]
-        for place, leaves in enumerate(beside):
-            whole += [rms(leaf, state.numbers[2 + place]) * _root(leaf) for leaf in leaves]
-        return jnp.stack([state.count.astype(jnp.float32), _norm(whole), *(v for row in found for v in row)])
-
-    first = jnp.isnan(state.numbers[1])
-    found: Array = jax.lax.cond(first, partial(taken, _first_rms), partial(taken, _next_rms))
-    return found
+    rows = [[_root(leaf) for leaf in row] for row in ([of_gradient[main] for main in mains], after, changes)]
+    beside = [_root(of_gradient[leaf]) for group in groups for leaf in group.leaves if leaf != group.main]
+    sizes = [math.sqrt(max(jnp.size(of_params[main]), 1)) for main in mains]
+    means = [root / size for row in rows for root, size in zip(row, sizes, strict=True)]
+    return jnp.stack([count.astype(jnp.float32), _norm([*rows[0], *beside]), *means])
 
 
 def _is_none(leaf: Any) -> bool:
@@ -144,38 +134,16 @@ def _is_none(leaf: Any) -> bool:
     return leaf is None
 
 
-def _is_floating(leaf: Any) -> bool:
-    return leaf is not None and is_differentiated(leaf)
-
-
 def _stepped(weight: Any, update: Any) -> Array:
     weight = jnp.asarray(weight)
     return weight if update is None else stepped(weight, update)
 
 
-def _root(leaf: Any) -> float:
-    return math.sqrt(jnp.size(leaf)) if _is_floating(leaf) else 0.0
-
-
-def _first_rms(leaf: Any, before: Array) -> Array:
-    """At the gain that its own largest element asks for: two walks over memory."""
-    return _rms_at(
-        leaf, jnp.max(jnp.abs(widened(jnp.asarray(leaf))), initial=0.0) if _is_floating(leaf) else before
-    )
-
-
-def _next_rms(leaf: Any, before: Array) -> Array:
-    """At the gain that the measurement before asks for: one walk."""
-    return _rms_at(leaf, before)
-
-
-def _rms_at(leaf: Any, size: Array) -> Array:
-    """Squares are taken of the leaf over `size`, so that none leaves the range; NaN counts as infinite."""
-    if not _is_floating(leaf) or not jnp.size(leaf):
+def _root(leaf: Any) -> Array:
+    """Of its square sum; NaN counts as infinite."""
+    if leaf is None or not is_differentiated(leaf) or not jnp.size(leaf):
         return jnp.zeros((), jnp.float32)
-    usable = (size > 0) & jnp.isfinite(size)
-    scale = jnp.where(usable, jnp.exp2(jnp.round(jnp.log2(jnp.where(usable, size, 1.0)))), 1.0)
-    found = jnp.sqrt(jnp.mean(jnp.square(widened(jnp.asarray(leaf)) * (1 / scale)))) * scale
+    found = leaf_roots(jnp.asarray(leaf))
     return jnp.where(jnp.isnan(found), jnp.inf, found).astype(jnp.float32)
 
 
