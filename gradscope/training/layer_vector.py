@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -21,7 +22,7 @@ from gradscope.measure.measurement import rows_of
 from gradscope.records import RecordedLayer, Source
 from gradscope.trace.layers import LayerGroup
 from gradscope.trace.program import Program
-from gradscope.trace.statistics import COUNT, RMS, Axes, Floats, Operand, Rms, Selection, reduced, stats_dtype
+from gradscope.trace.statistics import COUNT, RMS, Axes, Floats, Operand, Rms, Selection, reduced
 from gradscope.training.layer_numbers import Pool, mean, numbered
 
 
@@ -54,8 +55,10 @@ class _Large(_FixedRms):
 
 SMALL, LARGE = _Small(), _Large()
 TAKEN = Selection(value=(COUNT, SMALL, LARGE), delta=(SMALL, LARGE))
-SAMPLED = 2**12
-"""Elements of a leaf that tell its scale, or up to twice as many."""
+SMALL_LEAF = 2**14
+"""Elements up to which a leaf is reduced at both gains."""
+LOWEST_MEAN = 1e-30
+"""Of squares, above which those that are zero in float32 do not count."""
 
 _BIASES = frozenset({"b", "bias", "beta", "offset", "shift"})
 
@@ -151,7 +154,7 @@ class VectorLayout:
 
     def _leaf_parts(self, leaves: Sequence[Sequence[Array]]) -> list[Array]:
         return [
-            leaf_roots(value, stack)
+            _leaf_roots(value, stack)
             for values in leaves
             for value, stack in zip(values, self._stacks, strict=True)
         ]
@@ -170,22 +173,20 @@ class VectorLayout:
         return norm if math.isfinite(norm) else math.inf, np.sqrt(np.stack(means))
 
 
-def leaf_roots(value: Array, stack: tuple[int, ...] = ()) -> Array:
-    """Traceable: the root of the square sum of each row of a leaf, in one walk over it.
+def _leaf_roots(value: Array, stack: tuple[int, ...]) -> Array:
+    """Of a large leaf, which has been written to memory anyway, at a gain of 1: one walk, and two more only
+    where a sum says that squares have left the range."""
 
-    Squares are taken at the scale of a sample of its elements, so that only those leave the range that are
-    1e19 times larger or smaller. (A branch that looks closer where a sum says so costs more than all else:
-    XLA on a CPU copies what a branch might read.)
-    """
-    dtype = stats_dtype(value.dtype)
-    flat = jnp.ravel(value)
-    sample = lax.slice(flat, (0,), (value.size,), (max(value.size // SAMPLED, 1),))
-    top = jnp.max(jnp.abs(sample).astype(dtype), initial=0.0)
-    usable = (top > 0) & jnp.isfinite(top)
-    exponent = jnp.clip(jnp.round(jnp.log2(jnp.where(usable, top, 1.0))), -100, 100)
-    gain = jnp.exp2(-exponent).astype(dtype)
-    gains = jnp.broadcast_to(gain, [value.shape[axis] for axis in stack])
-    return jnp.sqrt(reduced(value, gains, (RMS,), stack)[RMS.name]) / gain
+    def carefully(value: Array) -> Array:
+        found = reduced(value, jnp.ones(()), (SMALL, LARGE), stack)
+        return _roots(found[SMALL.name], found[LARGE.name])
+
+    if value.size <= SMALL_LEAF:
+        return carefully(value)
+    plain = reduced(value, jnp.ones([value.shape[axis] for axis in stack]), (RMS,), stack)[RMS.name]
+    usual = jnp.all((plain > LOWEST_MEAN * value.size) & jnp.isfinite(plain))
+    found: Array = jax.lax.cond(usual, lambda _: jnp.sqrt(plain), carefully, value)
+    return found
 
 
 def _roots(small: Array, large: Array) -> Array:

@@ -17,8 +17,11 @@ from jax import Array
 from gradscope.errors import GradscopeError
 from gradscope.records.history import OF_PARAMETERS
 from gradscope.trace.leaves import is_differentiated, path_name
-from gradscope.training.layer_vector import leaf_roots
 from gradscope.training.optimizer import stepped, widened
+
+AFTER_ZERO, AFTER_INFINITY = 2.0**30, 2.0**-40
+"""Gains at which a gradient is measured whose squares were all 0, or not all finite: in float32 from 1e-28 to
+1e10, and from 1e-7 to 1e31."""
 
 
 class RecordedState(NamedTuple):
@@ -73,7 +76,7 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
         # Without it XLA makes the updates once more for each number that is taken of them.
         made = jax.lax.optimization_barrier((updates, params, wanted))  # type: ignore[no-untyped-call]
         gradients, before, wanted = made
-        numbers = _numbers(state.count, gradients, before, wanted)
+        numbers = _numbers(state, gradients, before, wanted)
         if every > 1:
             # Measuring costs less than asking: a branch keeps XLA from fusing what is around it.
             numbers = jnp.where(state.count % every == 0, numbers, state.numbers)
@@ -111,7 +114,7 @@ def _groups(params: Any) -> list[_Group]:
     ]
 
 
-def _numbers(count: Array, gradients: Any, params: Any, updates: Any) -> Array:
+def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) -> Array:
     """Traceable: the vector of `RecordedState.numbers`."""
     groups = _groups(params)
     trees = gradients, params, updates
@@ -122,11 +125,27 @@ def _numbers(count: Array, gradients: Any, params: Any, updates: Any) -> Array:
         widened(jnp.asarray(new)) - widened(jnp.asarray(of_params[main]))
         for new, main in zip(after, mains, strict=True)
     ]
-    rows = [[_root(leaf) for leaf in row] for row in ([of_gradient[main] for main in mains], after, changes)]
-    beside = [_root(of_gradient[leaf]) for group in groups for leaf in group.leaves if leaf != group.main]
+    gains = _gains(state.numbers[2 : 2 + len(groups)])
+    gradient = [_root(of_gradient[main], gain) for main, gain in zip(mains, gains, strict=True)]
+    beside = [
+        _root(of_gradient[leaf], gain)
+        for group, gain in zip(groups, gains, strict=True)
+        for leaf in group.leaves
+        if leaf != group.main
+    ]
+    rows = [gradient, list(map(_root, after)), list(map(_root, changes))]
     sizes = [math.sqrt(max(jnp.size(of_params[main]), 1)) for main in mains]
     means = [root / size for row in rows for root, size in zip(row, sizes, strict=True)]
-    return jnp.stack([count.astype(jnp.float32), _norm([*rows[0], *beside]), *means])
+    return jnp.stack([state.count.astype(jnp.float32), _norm([*gradient, *beside]), *means])
+
+
+def _gains(before: Array) -> Array:
+    """Powers of two that the measurement before asks for, so that squares of a gradient stay in range however
+    small or large it is; the first one is taken as it is."""
+    usable = (before > 0) & jnp.isfinite(before)
+    exponent = jnp.clip(jnp.round(jnp.log2(jnp.where(usable, before, 1.0))), -100, 100)
+    lost = jnp.where(before == 0, AFTER_ZERO, jnp.where(jnp.isinf(before), AFTER_INFINITY, 1.0))
+    return jnp.where(usable, jnp.exp2(-exponent), lost)
 
 
 def _is_none(leaf: Any) -> bool:
@@ -139,11 +158,15 @@ def _stepped(weight: Any, update: Any) -> Array:
     return weight if update is None else stepped(weight, update)
 
 
-def _root(leaf: Any) -> Array:
-    """Of its square sum; NaN counts as infinite."""
+def _root(leaf: Any, gain: Any = None) -> Array:
+    """Of its square sum, taken at `gain`; NaN counts as infinite."""
     if leaf is None or not is_differentiated(leaf) or not jnp.size(leaf):
         return jnp.zeros((), jnp.float32)
-    found = leaf_roots(jnp.asarray(leaf))
+    wide = widened(jnp.asarray(leaf))
+    if gain is None:  # XLA on a CPU has a faster program for a square sum that nothing is multiplied into
+        found = jnp.sqrt(jnp.sum(jnp.square(wide)))
+    else:
+        found = jnp.sqrt(jnp.sum(jnp.square(wide * gain))) / gain
     return jnp.where(jnp.isnan(found), jnp.inf, found).astype(jnp.float32)
 
 

@@ -59,7 +59,8 @@ def trained(
 
 @pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])
 def test_every_number_is_that_of_a_plain_loop(scale: float, tmp_path: Path) -> None:
-    """At 1e±25 every square of a gradient leaves the range of float32."""
+    """At 1e±25 every square of a gradient leaves the range of float32: from the second step on the gain is
+    known that they are taken at."""
 
     def scaled(params: Any, x: Any) -> Array:
         return scale * loss_fn(params, x)
@@ -77,7 +78,8 @@ def test_every_number_is_that_of_a_plain_loop(scale: float, tmp_path: Path) -> N
         assert found.losses.low[step] == pytest.approx(float(value), rel=1e-4)
         exact = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(gradients)]
         norm = math.sqrt(sum(float(np.sum(np.square(leaf))) for leaf in exact))
-        assert found.gradient_norms.low[step] == pytest.approx(norm, rel=1e-3)
+        if step or scale == 1:
+            assert found.gradient_norms.low[step] == pytest.approx(norm, rel=1e-3, abs=0)
         for layer, main in zip(found.layers, (("first", "w"), ("last", "w"), ("scale",)), strict=True):
             gradient, weight, before = gradients, after, params
             for name in main:
@@ -88,7 +90,8 @@ def test_every_number_is_that_of_a_plain_loop(scale: float, tmp_path: Path) -> N
                 (layer.update_rms, rms(np.asarray(weight, np.float64) - np.asarray(before, np.float64))),
             ):
                 assert extremes is not None
-                assert extremes.low[step] == pytest.approx(truth, rel=2e-3)
+                if step or scale == 1 or extremes is not layer.gradient_rms:
+                    assert extremes.low[step] == pytest.approx(truth, rel=2e-3, abs=0)
             assert layer.delta_rms is None
         params = after
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), last, params)
