@@ -80,6 +80,7 @@ from gradscope.records.nonfinite import (
 from gradscope.records.objective import (
     ClassAverage as ClassAverage,
     ExamplePairing as ExamplePairing,
+    FutureLeak as FutureLeak,
     Objective as Objective,
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,

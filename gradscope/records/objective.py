@@ -95,6 +95,36 @@ class UnsetState:
 
 
 @dataclass(frozen=True, slots=True)
+class FutureLeak:
+    """An output of a model that predicts the next element of a sequence, and depends on later ones."""
+
+    source: Source | None
+    """Of that layer, or of the comparison with the targets."""
+    layer: str | None
+    """The first one whose output changed at positions before those that were replaced."""
+    inputs: str
+    """The array of the batch; empty where the loss closes over it."""
+    targets: str
+    """The same name where inputs and targets are cut from one array."""
+    position: int
+    """Of the output, whose target is the first element that was replaced or one before it."""
+    first: int
+    """Position in the model's input from which on all was replaced."""
+    length: int
+    """Positions of the model's input."""
+    change: float
+    """Largest change of the output at that position."""
+    largest: float
+    """The same at any position."""
+    target: bool
+    """It changes with the very element that it has to predict, that one alone replaced."""
+    filled: bool = False
+    """Weights that are all zero were given small values to look behind them."""
+    routed: bool = False
+    """A choice of the largest values stands on the way, as in a mixture of experts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 
@@ -103,3 +133,4 @@ class Objective:
     class_averages: tuple[ClassAverage, ...] = ()
     unset_states: tuple[UnsetState, ...] = ()
     imbalances: tuple[TermImbalance, ...] = ()
+    future_leaks: tuple[FutureLeak, ...] = ()

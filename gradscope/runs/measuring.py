@@ -15,6 +15,7 @@ from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.measure.leaks.future import future_leaks
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
@@ -83,13 +84,18 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         lambda: objective_of(program, prepared.batches[0], prepared.inputs),
         Objective(),
     )
+    futures = (
+        looks.listed("future-leak", lambda: future_leaks(program, prepared.batches[0], first))
+        if finite
+        else []
+    )
     measured = measurement(taken)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
             measured,
             hazards=hazards,
-            objective=objective,
+            objective=replace(objective, future_leaks=tuple(futures)),
             isolated_branches=tuple(branches),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),

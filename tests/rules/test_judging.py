@@ -18,6 +18,7 @@ NAMES = [
     "wrong-gradient",
     "broadcast-loss",
     "collapsed-representations",
+    "future-leak",
     "mismatched-output",
     "sorted-batches",
     "unbalanced-loss-terms",
