@@ -309,6 +309,14 @@ def smoothing(p: Any, b: Any) -> Any:
     return jnp.mean((convolved(p, x @ p["series"])[:, 1:-1] @ p["out"] - target) ** 2)
 
 
+def refined(p: Any, b: Any) -> Any:
+    """What is made step by step is smoothed as a whole."""
+    x = b["series"]
+    made = masked(p, x[:, :-1] @ p["series"])
+    first, last = made @ p["out"], (made + convolved(p, made)) @ p["out"]
+    return jnp.mean((first - x[:, 1:]) ** 2) + jnp.mean((last - x[:, 1:]) ** 2)
+
+
 def latent(p: Any, b: Any) -> Any:
     """The loss is that of the last element alone."""
     t = b["tokens"]
@@ -350,6 +358,7 @@ HEALTHY = {
     "fourier": (language_model(fourier), BATCH),
     "a moving average": (smoothing, {"series": SERIES}),
     "columns of one text": (bigrams, {"x": TEXT[:-1], "y": TEXT[1:]}),
+    "refined": (refined, {"series": SERIES}),
     "the last element": (latent, BATCH),
 }  # fmt: skip
 

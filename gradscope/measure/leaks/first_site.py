@@ -35,8 +35,9 @@ def first_changed_site(
     sites.sort(key=lambda each: each[0].path)
     if sum(_bytes(site) for site, _ in sites) > LARGEST:
         return None, None
-    forward = trials.forward([spot for _, spot in sites], [(each.path, each.operand) for each in meetings])
-    base, other = (forward([each[i] for each in values]) for i in (0, edit + 1))
+    puts = [(each.path, each.operand) for each in meetings]
+    given = [[each[i] for each in values] for i in (0, edit + 1)]
+    base, other = trials.values([spot for _, spot in sites], puts, given)
     for (site, _), a, b in zip(sites, base, other, strict=True):
         if _is_early(changes(a, b), inputs, first, trials.tolerance):
             lines = zip(program.layers, program.sources, strict=True)

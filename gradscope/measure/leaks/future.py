@@ -27,25 +27,30 @@ TRIED = 2
 
 
 def future_leaks(program: Program, batch: Any, inputs: Inputs) -> Iterator[FutureLeak]:
-    """At most one for each output that is compared with targets."""
-    trials = Trials(program, batch, inputs)
+    """One for each output that is compared with targets; none where one of them is as it should be.
+
+    What refines such an output, once all of a sequence is made, may see the whole.
+    """
+    trials, found = Trials(program, batch, inputs), list[FutureLeak]()
     for output in itertools.islice(shifted_outputs(trials), TRIED):
-        found = _asked(program, trials, output)
-        if found is not None:
-            yield found
+        leak = _asked(program, trials, output)
+        if leak is None:
+            return
+        found.append(leak)
+    yield from found
 
 
 def _asked(program: Program, trials: Trials, output: ShiftedOutput) -> FutureLeak | None:
     spots = [(each.path, each.operand) for each in output.meetings]
-    forward = trials.forward([output.compared.spot], spots)
-    base = forward([each[0] for each in output.values])[0]
+    forward = trials.forward(output.compared.spot, spots)
+    base = forward([each[0] for each in output.values])
     for i, moment in enumerate(output.edits.moments):
-        other = forward([each[i + 1] for each in output.values])[0]
+        other = forward([each[i + 1] for each in output.values])
         leak = _Leak(trials, output, i, moment, base, other)
         if leak.mixes_rows:
             return None
         if leak.found:
-            again = forward([each[0] for each in output.values])[0]
+            again = forward([each[0] for each in output.values])
             apart = np.array_equal(base, again, equal_nan=True) and leak.of_every_input(forward)
             return leak.record(program, forward) if apart and leak.counts() else None
     return None
@@ -90,7 +95,7 @@ class _Leak:
             return True
         for group in groups:
             put = [each[self._edit + 1] if i in group else each[0] for i, each in enumerate(values)]
-            moved = self._changes(forward(put)[0])
+            moved = self._changes(forward(put))
             if moved.any() and not self._early(moved).any():
                 return False
         return True
@@ -100,7 +105,7 @@ class _Leak:
         output = self._output
         path, operand = output.compared.spot
         spot, spots = (path, operand), [(each.path, each.operand) for each in output.meetings]
-        loss = self._trials.forward([], [*spots, spot], loss=True)
+        loss = self._trials.forward(None, [*spots, spot])
         given = [each[0] for each in output.values]
         where = output.placement.spread(self._leaked, self._base.shape, self._size)
         mixed = np.where(where, self._other, self._base)
@@ -138,7 +143,7 @@ class _Leak:
         x = self._trials.arrays[sequences.inputs]
         real = Real(x, sequences.axis, rows_axis(x, sequences.axis))
         edit = {sequences.inputs: real.edited(self._moment, self._moment + 1)}
-        moved = self._changes(forward(self._trials.given(output.meetings, [edit])[0])[0])
+        moved = self._changes(forward(self._trials.given(output.meetings, [edit])[0]))
         return bool((moved[self._last] > self._limit).any())
 
 

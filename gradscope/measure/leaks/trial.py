@@ -6,7 +6,7 @@ computed from the same arrays stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.blocks.forward import Run, compile_forward
 from gradscope.measure.leaks.placing import NdArray
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import Compiled, compile_program
@@ -31,6 +32,8 @@ ROUNDED = 1e-3
 """The same where one element's rounding reaches others: Fourier transforms, kernels of accelerators."""
 FILLED = 0.02
 """Deviation of what stands in for weights that are all zero, and hide what lies behind them."""
+RUNS = 8
+"""Of one forward program, at most."""
 _COMPARED = frozenset({"sub", "add", "mul", "div", "select_n", "max", "min"})
 _ROUNDING = frozenset({"fft"})
 
@@ -49,9 +52,8 @@ class Trials:
 
     def __init__(self, program: Program, batch: Any, inputs: Inputs) -> None:
         self._program = program
-        self._weights, self.filled = _filled(inputs.weights)
-        self._others, self._consts = list(inputs.others), list(program.body.consts)
-        self._values = [*self._weights, *self._others, *self._consts]
+        weights, self.filled = _filled(inputs.weights)
+        self._values = [*weights, *inputs.others, *program.body.consts]
         self._given: dict[tuple[Spot, ...], Compiled] = {}
         traced = split(batch).traced
         self.first = len(program.body.jaxpr.invars) - len(traced) - 1
@@ -61,8 +63,7 @@ class Trials:
     @cached_property
     def arrays(self) -> dict[int, NdArray]:
         """Those of the batch, or where the loss takes none those that it closes over."""
-        after = len(self._weights) + len(self._others)
-        places = self._names or range(after, after + len(self._consts))
+        places = self._names or range(len(self._program.body.jaxpr.invars), len(self._values))
         found = {place: self._values[place] for place in places}
         return {
             place: np.asarray(value)
@@ -109,24 +110,38 @@ class Trials:
             found.append([np.asarray(value) for value in jax.device_get(run(base | changed))])
         return found
 
-    def forward(self, reads: Sequence[Spot], puts: Sequence[Spot], *, loss: bool = False) -> Any:
-        """A compiled function of the values of `puts` to those of `reads`, or to the loss."""
-        spliced, body = Spliced(reads, puts), self._program.body
+    def forward(self, read: Spot | None, puts: Sequence[Spot]) -> Callable[[Sequence[NdArray]], NdArray]:
+        """A function of the values of `puts` to that of `read`, or to the loss where it is `None`."""
+        run, compiled = self._traceable([] if read is None else [read], puts, loss=read is None), list[Run]()
 
-        def run(weights: Any, others: Any, consts: Any, values: list[Any]) -> Any:
-            given = dict(zip(puts, values, strict=True))
-            whole, found = spliced.outcome(Body(body.jaxpr, consts), [*weights, *others], given)
-            return whole if loss else found
-
-        compiled: Any = None
-
-        def call(values: Sequence[NdArray]) -> Any:
-            nonlocal compiled
-            args = self._weights, self._others, self._consts, [jnp.asarray(value) for value in values]
-            compiled = compiled or compile_program(run, args, runs=8)
-            return jax.device_get(compiled(*args))
+        def call(values: Sequence[NdArray]) -> NdArray:
+            inputs = [*self._values, *values]
+            if not compiled:
+                compiled.append(compile_forward(jaxprs.body_of(jax.make_jaxpr(run)(*inputs)), inputs, RUNS))
+            return np.asarray(jax.device_get(compiled[0](inputs)))
 
         return call
+
+    def values(
+        self, reads: Sequence[Spot], puts: Sequence[Spot], values: Sequence[Sequence[NdArray]]
+    ) -> list[list[NdArray]]:
+        """Of `reads`, for each of several lists of what is put in."""
+        run = self._traceable(reads, puts)
+        compiled = compile_program(run, (*self._values, *values[0]), runs=len(values))
+        return [jax.device_get(compiled(*self._values, *each)) for each in values]
+
+    def _traceable(self, reads: Sequence[Spot], puts: Sequence[Spot], *, loss: bool = False) -> Any:
+        body, spliced = self._program.body, Spliced(reads, puts)
+        inputs, consts = len(body.jaxpr.invars), len(body.consts)
+
+        def run(*args: Any) -> Any:
+            given = dict(zip(puts, args[inputs + consts :], strict=True))
+            whole, found = spliced.outcome(
+                Body(body.jaxpr, args[inputs : inputs + consts]), args[:inputs], given
+            )
+            return whole if loss else found
+
+        return run
 
 
 def changes(a: Any, b: Any) -> NdArray:

@@ -21,7 +21,7 @@ whose output changed at earlier positions.
 ## Limits
 None that can be set. A change below 1e-6 of the largest change of the output is taken for rounding; where the
 program has a Fourier transform, or runs on an accelerator, below 1e-3. Where a choice of the largest values
-stands on the way (experts with a capacity) it is a warning.
+stands on the way (experts with a capacity) it is a note.
 
 ## Example
     scores = q @ k.swapaxes(-1, -2) / jnp.sqrt(q.shape[-1])
@@ -78,7 +78,7 @@ def future_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
             },
             layer=found.layer,
             source=found.source,
-            severity=Severity.WARNING if found.routed else None,
+            severity=Severity.NOTE if found.routed else None,
             explains=(),
         )
 

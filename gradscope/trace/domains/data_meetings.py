@@ -23,7 +23,7 @@ from gradscope.trace.walk import Domain, Path, Visit, walk
 
 _NOISE = "erf_inv"
 """What makes normal numbers of uniform ones."""
-_CHOICES = frozenset({"top_k", "sort", "approx_top_k"})
+_CHOICES = frozenset({"top_k", "approx_top_k", "sort", "argmax", "argmin"})
 
 Starts = frozenset[tuple[int, int]]
 

@@ -59,9 +59,9 @@ def test_other_arrays_unknown_layers_and_filled_weights_have_their_words() -> No
     assert "inputs 15 replaced" not in told(leak(first=15))[0].message
 
 
-def test_routing_is_a_warning_that_may_be_ignored() -> None:
+def test_routing_is_a_note_that_may_be_ignored() -> None:
     (finding,) = told(leak(routed=True))
-    assert finding.severity is Severity.WARNING
+    assert finding.severity is Severity.NOTE
     assert "ignore this" in finding.remedy
 
 
