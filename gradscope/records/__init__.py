@@ -78,6 +78,8 @@ from gradscope.records.nonfinite import (
     Origin as Origin,
 )
 from gradscope.records.objective import (
+    BatchLeak as BatchLeak,
+    BatchMix as BatchMix,
     ClassAverage as ClassAverage,
     ExamplePairing as ExamplePairing,
     FutureLeak as FutureLeak,

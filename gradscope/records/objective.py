@@ -124,6 +124,40 @@ class FutureLeak:
     """A choice of the largest values stands on the way, as in a mixture of experts."""
 
 
+class BatchMix(StrEnum):
+    """How the examples of a batch come to depend on each other."""
+
+    SOFTMAX = "softmax"
+    """Over the axis that counts them."""
+    RESHAPE = "reshape"
+    """Their axis and another one are exchanged without moving the elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLeak:
+    """The output for one example depends on the others."""
+
+    mix: BatchMix
+    source: Source | None
+    layer: str | None
+    """The last one on the way to it."""
+    shape: tuple[int, ...]
+    """Of the operand."""
+    axis: int
+    """Of the examples in it."""
+    classes: int | None = None
+    """Of a softmax: the axis along which the labels choose."""
+    function: str = ""
+    result: tuple[int, ...] = ()
+    """Of a reshape."""
+    example: int = 0
+    """Of a reshape: whose output changed when every second other one was replaced."""
+    change: float | None = None
+    """By how much at most."""
+    largest: float | None = None
+    """The largest change of any output."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
@@ -134,3 +168,4 @@ class Objective:
     unset_states: tuple[UnsetState, ...] = ()
     imbalances: tuple[TermImbalance, ...] = ()
     future_leaks: tuple[FutureLeak, ...] = ()
+    batch_leaks: tuple[BatchLeak, ...] = ()

@@ -16,6 +16,7 @@ from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.leaks.future import future_leaks
+from gradscope.measure.leaks.mixed import mixed_examples
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
@@ -84,18 +85,14 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         lambda: objective_of(program, prepared.batches[0], prepared.inputs),
         Objective(),
     )
-    futures = (
-        looks.listed("future-leak", lambda: future_leaks(program, prepared.batches[0], first))
-        if finite
-        else []
-    )
+    objective = _with_leaks(objective, prepared, looks) if finite else objective
     measured = measurement(taken)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
             measured,
             hazards=hazards,
-            objective=replace(objective, future_leaks=tuple(futures)),
+            objective=objective,
             isolated_branches=tuple(branches),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
@@ -110,6 +107,14 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         samples=samples,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
+
+
+def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objective:
+    """What outputs depend on that they must not see, found by changing it."""
+    asked = prepared.program, prepared.batches[0], prepared.inputs[0]
+    later = looks.listed("future-leak", lambda: future_leaks(*asked))
+    mixed = looks.listed("batch-leak", lambda: mixed_examples(*asked))
+    return replace(objective, future_leaks=tuple(later), batch_leaks=(*objective.batch_leaks, *mixed))
 
 
 def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:

@@ -16,6 +16,7 @@ NAMES = [
     "changed-profile",
     "unverifiable-gradient",
     "wrong-gradient",
+    "batch-leak",
     "broadcast-loss",
     "collapsed-representations",
     "future-leak",

@@ -148,3 +148,53 @@ def test_data_that_the_loss_closes_over_are_looked_at_too() -> None:
     (finding,) = check(loss, Encoder(nnx.Rngs(0))).findings
     assert finding.rule == "future-leak"
     assert "cut from the data" in finding.message
+
+
+class Classifier(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.hidden = nnx.Linear(4, D, rngs=rngs)
+        self.norm = nnx.BatchNorm(D, rngs=rngs)
+        self.head = nnx.Linear(D, 3, rngs=rngs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.head(nnx.relu(self.norm(self.hidden(x))))
+
+
+def test_a_softmax_over_the_batch_is_an_error_and_batch_statistics_are_not() -> None:
+    batch = {"x": RNG.normal(size=(24, 4)).astype(np.float32), "y": RNG.integers(0, 3, 24)}
+
+    def loss(model: Any, batch: Any, axis: int = 0) -> Any:
+        log_p = jax.nn.log_softmax(model(batch["x"]), axis=axis)
+        return -jnp.mean(log_p[jnp.arange(24), batch["y"]])  # of the right class
+
+    (finding,) = findings(loss, Classifier(nnx.Rngs(0)), batch)
+    assert (finding.rule, finding.severity, finding.layer) == ("batch-leak", Severity.ERROR, "head")
+    assert finding.source is not None
+    assert "of the right class" in finding.source.text
+    assert findings(lambda m, b: loss(m, b, 1), Classifier(nnx.Rngs(0)), batch) == []
+
+
+class Reader(linen.Module):
+    reshapes: bool
+
+    @linen.compact
+    def __call__(self, x: Any) -> Any:
+        steps = x.reshape(x.shape[1], x.shape[0], -1) if self.reshapes else x.swapaxes(0, 1)
+        h = linen.RNN(linen.LSTMCell(D), time_major=True)(steps)
+        return linen.Dense(1)(h[-1])[:, 0]
+
+
+def test_a_reshape_that_mixes_examples_is_a_warning_at_its_line() -> None:
+    x = RNG.normal(size=(16, 6, 2)).astype(np.float32)
+    batch = {"x": x, "y": x.sum((1, 2))}
+
+    def found(reshapes: bool) -> list[Finding]:
+        model = Reader(reshapes)
+        params = model.init(jax.random.key(0), batch["x"])
+        return findings(lambda p, b: jnp.mean((model.apply(p, b["x"]) - b["y"]) ** 2), params, batch)
+
+    (finding,) = found(reshapes=True)
+    assert (finding.rule, finding.severity) == ("batch-leak", Severity.WARNING)
+    assert finding.source is not None
+    assert "x.reshape(" in finding.source.text
+    assert found(reshapes=False) == []
