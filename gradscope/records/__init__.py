@@ -86,6 +86,7 @@ from gradscope.records.objective import (
     Objective as Objective,
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,
+    PaddingLeak as PaddingLeak,
     UnsetState as UnsetState,
 )
 from gradscope.records.policy import Policy as Policy

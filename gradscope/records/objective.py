@@ -159,6 +159,28 @@ class BatchLeak:
 
 
 @dataclass(frozen=True, slots=True)
+class PaddingLeak:
+    """The loss depends on the elements that fill sequences up to one length."""
+
+    source: Source | None
+    """Of the comparison with the targets."""
+    sequences: str
+    """The array of the batch that is filled up; empty where the loss closes over it."""
+    said_by: str
+    """The mask or the lengths of the batch; empty where the loss computes a mask from the sequences."""
+    fillers: int
+    elements: int
+    """Of all sequences, fillers included."""
+    replaced: int
+    """Fillers that others were put in the place of."""
+    change: float
+    """Largest change of an output that belongs to a real element; 0 where only those of fillers changed."""
+    loss: float
+    other: float
+    """The loss with these fillers replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 
@@ -169,3 +191,4 @@ class Objective:
     imbalances: tuple[TermImbalance, ...] = ()
     future_leaks: tuple[FutureLeak, ...] = ()
     batch_leaks: tuple[BatchLeak, ...] = ()
+    padding_leaks: tuple[PaddingLeak, ...] = ()

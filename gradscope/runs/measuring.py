@@ -17,6 +17,7 @@ from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.leaks.future import future_leaks
 from gradscope.measure.leaks.mixed import mixed_examples
+from gradscope.measure.leaks.padded import padding_leaks
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
@@ -114,7 +115,13 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
     asked = prepared.program, prepared.batches[0], prepared.inputs[0]
     later = looks.listed("future-leak", lambda: future_leaks(*asked))
     mixed = looks.listed("batch-leak", lambda: mixed_examples(*asked))
-    return replace(objective, future_leaks=tuple(later), batch_leaks=(*objective.batch_leaks, *mixed))
+    padded = looks.listed("padding-leak", lambda: padding_leaks(*asked))
+    return replace(
+        objective,
+        future_leaks=tuple(later),
+        batch_leaks=(*objective.batch_leaks, *mixed),
+        padding_leaks=tuple(padded),
+    )
 
 
 def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:

@@ -21,6 +21,7 @@ NAMES = [
     "collapsed-representations",
     "future-leak",
     "mismatched-output",
+    "padding-leak",
     "sorted-batches",
     "unbalanced-loss-terms",
     "unexpected-initial-loss",

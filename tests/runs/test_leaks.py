@@ -198,3 +198,30 @@ def test_a_reshape_that_mixes_examples_is_a_warning_at_its_line() -> None:
     assert finding.source is not None
     assert "x.reshape(" in finding.source.text
     assert found(reshapes=False) == []
+
+
+class Sentiment(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.embed = nnx.Embed(V, D, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(2, D, decode=False, rngs=rngs)
+        self.head = nnx.Linear(D, 2, rngs=rngs)
+
+    def __call__(self, tokens: Any, mask: Any, seen: Any) -> Any:
+        h = self.attention(self.embed(tokens), mask=seen)
+        return self.head(jnp.sum(h * mask[..., None], 1) / jnp.sum(mask, 1, keepdims=True))
+
+
+def test_attention_to_fillers_is_a_warning() -> None:
+    mask = np.arange(L + 1) < RNG.integers(3, L, B)[:, None]
+    batch = {"x": TOKENS * mask, "mask": mask.astype(np.float32), "y": TOKENS[:, 0] % 2}
+
+    def loss(model: Any, batch: Any, seen: Any = None) -> Any:
+        return entropy(model(batch["x"], batch["mask"], seen), batch["y"])
+
+    def masked(model: Any, batch: Any) -> Any:
+        return loss(model, batch, batch["mask"][:, None, None, :] > 0)
+
+    (finding,) = findings(loss, Sentiment(nnx.Rngs(0)), batch)
+    assert (finding.rule, finding.severity) == ("padding-leak", Severity.WARNING)
+    assert "fills `x` up to one length: `mask` leaves out" in finding.message
+    assert findings(masked, Sentiment(nnx.Rngs(0)), batch) == []

@@ -100,6 +100,27 @@ def _outputs_of(trials: Trials, sequences: Sequences) -> Iterator[ShiftedOutput]
             yield ShiftedOutput(sequences, edits, compared, output, *parts)
 
 
+def copies(trials: Trials, sequences: Sequences) -> list[DataMeeting]:
+    """Where the inputs come into the model element by element, and are not compared with what it makes."""
+    edits = _edits(trials, sequences)
+    if edits is None:
+        return []
+    targets = {id(each.meeting) for each in trials.compared() if each.meeting.eqn.primitive.name != "add"}
+    fed = [
+        each for each in trials.meetings if sequences.inputs in each.given.inputs and id(each) not in targets
+    ]
+    if not fed:
+        return []
+    changed = [{sequences.inputs: each} for each in (*edits.inputs, edits.single[0])]
+    *values, alone = trials.given(fed, [{}, *changed])
+    found = []
+    for meeting, each, *column in zip(fed, alone, *values, strict=True):
+        placed = _copied(column, each, place(column[0], column[1:], edits.inputs_at, edits.moments))
+        if placed is not None and placed.whole:
+            found.append(meeting)
+    return found
+
+
 def _copied(values: Sequence[NdArray], alone: NdArray, found: Placement | None) -> Placement | None:
     """Where each position comes from one element and not from several, as a moving average does."""
     if found is None:

@@ -68,7 +68,7 @@ class Trials:
         return {
             place: np.asarray(value)
             for place, value in found.items()
-            if jnp.issubdtype(getattr(value, "dtype", np.bool_), np.number)
+            if not jnp.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.extended)
         }
 
     def name(self, place: int) -> str:
