@@ -18,6 +18,7 @@ from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.leaks.future import future_leaks
 from gradscope.measure.leaks.mixed import mixed_examples
 from gradscope.measure.leaks.padded import padding_leaks
+from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
@@ -112,10 +113,10 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
 
 def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objective:
     """What outputs depend on that they must not see, found by changing it."""
-    asked = prepared.program, prepared.batches[0], prepared.inputs[0]
-    later = looks.listed("future-leak", lambda: future_leaks(*asked))
-    mixed = looks.listed("batch-leak", lambda: mixed_examples(*asked))
-    padded = looks.listed("padding-leak", lambda: padding_leaks(*asked))
+    trials = Trials(prepared.program, prepared.batches[0], prepared.inputs[0])
+    later = looks.listed("future-leak", lambda: future_leaks(trials))
+    mixed = looks.listed("batch-leak", lambda: mixed_examples(trials))
+    padded = looks.listed("padding-leak", lambda: padding_leaks(trials))
     return replace(
         objective,
         future_leaks=tuple(later),

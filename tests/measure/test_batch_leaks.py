@@ -13,6 +13,7 @@ from jax import lax
 
 from gradscope.load.problem import Problem
 from gradscope.measure.leaks.mixed import mixed_examples
+from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.objective import objective_of
 from gradscope.records import BatchLeak, BatchMix
 from gradscope.trace.program import Tracer
@@ -38,7 +39,10 @@ PARAMS = {
 def leaks(loss: Any, batch: Any = BATCH) -> list[BatchLeak]:
     tracer = Tracer(Problem(loss, PARAMS, batch))
     program, inputs = tracer.trace(batch), tracer.inputs(batch)
-    return [*objective_of(program, batch, [inputs]).batch_leaks, *mixed_examples(program, batch, inputs)]
+    return [
+        *objective_of(program, batch, [inputs]).batch_leaks,
+        *mixed_examples(Trials(program, batch, inputs)),
+    ]
 
 
 def hidden(p: Any, b: Any) -> Any:

@@ -13,6 +13,7 @@ from jax import lax
 
 from gradscope.load.problem import Problem
 from gradscope.measure.leaks.future import future_leaks
+from gradscope.measure.leaks.trial import Trials
 from gradscope.records import FutureLeak
 from gradscope.trace.program import Tracer
 
@@ -45,7 +46,7 @@ PARAMS = {
 
 def leaks(loss: Any, batch: Any = BATCH, params: Any = PARAMS) -> list[FutureLeak]:
     tracer = Tracer(Problem(loss, params, batch))
-    return list(future_leaks(tracer.trace(batch), batch, tracer.inputs(batch)))
+    return list(future_leaks(Trials(tracer.trace(batch), batch, tracer.inputs(batch))))
 
 
 def attention(p: Any, h: Any, mask: Any = None, low: Any = -1e9) -> Any:

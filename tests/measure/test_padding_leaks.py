@@ -13,6 +13,7 @@ from jax import lax
 
 from gradscope.load.problem import Problem
 from gradscope.measure.leaks.padded import padding_leaks
+from gradscope.measure.leaks.trial import Trials
 from gradscope.records import PaddingLeak
 from gradscope.trace.program import Tracer
 
@@ -51,7 +52,7 @@ PARAMS = {
 
 def leaks(loss: Any, batch: Any) -> list[PaddingLeak]:
     tracer = Tracer(Problem(loss, PARAMS, batch))
-    return list(padding_leaks(tracer.trace(batch), batch, tracer.inputs(batch)))
+    return list(padding_leaks(Trials(tracer.trace(batch), batch, tracer.inputs(batch))))
 
 
 def attention(p: Any, h: Any, seen: Any = None) -> Any:

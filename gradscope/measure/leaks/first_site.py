@@ -12,7 +12,6 @@ from gradscope.records import Source
 from gradscope.trace.domains.data_meetings import DataMeeting
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.registry import inside
-from gradscope.trace.program import Program
 from gradscope.trace.sites import Site
 from gradscope.trace.spliced import Spot
 from gradscope.trace.walk import Path
@@ -22,7 +21,6 @@ LARGEST = 2**30
 
 
 def first_changed_site(
-    program: Program,
     trials: Trials,
     meetings: Sequence[DataMeeting],
     values: Sequence[Sequence[NdArray]],
@@ -31,6 +29,7 @@ def first_changed_site(
     first: int,
 ) -> tuple[str | None, Source | None]:
     """Its name and line. Positions before `first` of what comes in at `meetings` were left as they are."""
+    program = trials.program
     sites = [(site, spot) for site in program.sites if (spot := _spot(program.body, site)) is not None]
     sites.sort(key=lambda each: each[0].path)
     if sum(_bytes(site) for site, _ in sites) > LARGEST:

@@ -19,28 +19,27 @@ from gradscope.measure.leaks.shifted_outputs import Real, ShiftedOutput, shifted
 from gradscope.measure.leaks.trial import Trials, changes
 from gradscope.records import FutureLeak
 from gradscope.trace.domains.data_meetings import DataMeeting
-from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 
 TRIED = 2
 """Comparisons with targets that are looked at; each is one more program to compile."""
 
 
-def future_leaks(program: Program, batch: Any, inputs: Inputs) -> Iterator[FutureLeak]:
+def future_leaks(trials: Trials) -> Iterator[FutureLeak]:
     """One for each output that is compared with targets; none where one of them is as it should be.
 
     What refines such an output, once all of a sequence is made, may see the whole.
     """
-    trials, found = Trials(program, batch, inputs), list[FutureLeak]()
+    found = list[FutureLeak]()
     for output in itertools.islice(shifted_outputs(trials), TRIED):
-        leak = _asked(program, trials, output)
+        leak = _asked(trials, output)
         if leak is None:
             return
         found.append(leak)
     yield from found
 
 
-def _asked(program: Program, trials: Trials, output: ShiftedOutput) -> FutureLeak | None:
+def _asked(trials: Trials, output: ShiftedOutput) -> FutureLeak | None:
     spots = [(each.path, each.operand) for each in output.meetings]
     forward = trials.forward(output.compared.spot, spots)
     base = forward([each[0] for each in output.values])
@@ -52,7 +51,7 @@ def _asked(program: Program, trials: Trials, output: ShiftedOutput) -> FutureLea
         if leak.found:
             again = forward([each[0] for each in output.values])
             apart = np.array_equal(base, again, equal_nan=True) and leak.of_every_input(forward)
-            return leak.record(program, forward) if apart and leak.counts() else None
+            return leak.record(forward) if apart and leak.counts() else None
     return None
 
 
@@ -113,14 +112,14 @@ class _Leak:
             loss([*given, self._base]), loss([*given, mixed.astype(self._base.dtype)]), equal_nan=True
         )
 
-    def record(self, program: Program, forward: Any) -> FutureLeak:
+    def record(self, forward: Any) -> FutureLeak:
         output = self._output
         meeting = output.compared.meeting
         sequences = output.sequences
         position = int(np.flatnonzero(self._leaked.any(1))[-1])
         first = self._moment + output.inputs[0].shift
         layer, line = first_changed_site(
-            program, self._trials, output.meetings, output.values, self._edit, output.inputs[0], first
+            self._trials, output.meetings, output.values, self._edit, output.inputs[0], first
         )
         return FutureLeak(
             source=line or source_of(meeting.eqn, meeting.calls),

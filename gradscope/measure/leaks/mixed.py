@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -14,16 +13,16 @@ from gradscope.records import BatchLeak, BatchMix
 from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.exchanges import Exchange, exchanges
-from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 
 TRIED = 2
 """Comparisons with targets that are looked at."""
 
 
-def mixed_examples(program: Program, batch: Any, inputs: Inputs) -> Iterator[BatchLeak]:
+def mixed_examples(trials: Trials) -> Iterator[BatchLeak]:
     """At the first such line, where the first output that has a row for each example depends on others."""
-    examples = examples_of(program, batch)
+    program = trials.program
+    examples = examples_of(program, trials.batch)
     if examples < 2:
         return
     first = len(program.leaves)
@@ -32,7 +31,6 @@ def mixed_examples(program: Program, batch: Any, inputs: Inputs) -> Iterator[Bat
     suspects = exchanges(program, examples, counted)
     if not suspects:
         return
-    trials = Trials(program, batch, inputs)
     rows = {place: array for place, array in trials.arrays.items() if array.shape[:1] == (examples,)}
     other = np.arange(examples) % 2 == 0
     edit = {

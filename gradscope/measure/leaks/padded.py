@@ -16,18 +16,16 @@ from gradscope.records import PaddingLeak
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.data_meetings import DataMeeting
 from gradscope.trace.domains.objective.axes import shape_of
-from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 
 _CONVOLUTIONS = frozenset({"conv_general_dilated"})
 
 
-def padding_leaks(program: Program, batch: Any, inputs: Inputs) -> Iterator[PaddingLeak]:
+def padding_leaks(trials: Trials) -> Iterator[PaddingLeak]:
     """At most one for each array of sequences."""
-    trials = Trials(program, batch, inputs)
     for place, array in trials.arrays.items():
         filled = _filled(trials, place, array)
-        if filled is not None and not _convolves(program, trials, filled):
+        if filled is not None and not _convolves(trials, filled):
             found = _asked(trials, place, array, filled)
             if found is not None:
                 yield found
@@ -46,10 +44,10 @@ def _filled(trials: Trials, place: int, array: NdArray) -> Fillers | None:
     return None
 
 
-def _convolves(program: Program, trials: Trials, filled: Fillers) -> bool:
+def _convolves(trials: Trials, filled: Fillers) -> bool:
     """A convolution sees the fillers next to a sequence, even where its mask is used as it should be."""
     used = filled.said_by is None or any(filled.said_by in each.given.inputs for each in trials.meetings)
-    return used and jaxprs.has_primitive(program.body, _CONVOLUTIONS)
+    return used and jaxprs.has_primitive(trials.program.body, _CONVOLUTIONS)
 
 
 def _asked(trials: Trials, place: int, array: NdArray, filled: Fillers) -> PaddingLeak | None:

@@ -51,9 +51,8 @@ class Trials:
     """One program at one batch."""
 
     def __init__(self, program: Program, batch: Any, inputs: Inputs) -> None:
-        self._program = program
-        weights, self.filled = _filled(inputs.weights)
-        self._values = [*weights, *inputs.others, *program.body.consts]
+        self.program, self.batch = program, batch
+        self._originals = [*inputs.weights, *inputs.others, *program.body.consts]
         self._given: dict[tuple[Spot, ...], Compiled] = {}
         traced = split(batch).traced
         self.first = len(program.body.jaxpr.invars) - len(traced) - 1
@@ -61,10 +60,25 @@ class Trials:
         self._names = {self.first + i: paths[place] for i, place in enumerate(traced)}
 
     @cached_property
+    def _ready(self) -> tuple[list[Any], bool]:
+        count = len(self.program.leaves)
+        weights, filled = _filled(self._originals[:count])
+        return [*weights, *self._originals[count:]], filled
+
+    @property
+    def _values(self) -> list[Any]:
+        return self._ready[0]
+
+    @property
+    def filled(self) -> bool:
+        """Weights that are all zero have others in their place."""
+        return self._ready[1]
+
+    @cached_property
     def arrays(self) -> dict[int, NdArray]:
         """Those of the batch, or where the loss takes none those that it closes over."""
-        places = self._names or range(len(self._program.body.jaxpr.invars), len(self._values))
-        found = {place: self._values[place] for place in places}
+        places = self._names or range(len(self.program.body.jaxpr.invars), len(self._originals))
+        found = {place: self._originals[place] for place in places}
         return {
             place: np.asarray(value)
             for place, value in found.items()
@@ -76,11 +90,11 @@ class Trials:
 
     @cached_property
     def meetings(self) -> list[DataMeeting]:
-        return data_meetings(self._program.body, len(self._program.leaves))
+        return data_meetings(self.program.body, len(self.program.leaves))
 
     @cached_property
     def tolerance(self) -> float:
-        rounded = jax.default_backend() != "cpu" or jaxprs.has_primitive(self._program.body, _ROUNDING)
+        rounded = jax.default_backend() != "cpu" or jaxprs.has_primitive(self.program.body, _ROUNDING)
         return ROUNDED if rounded else EXACT
 
     def compared(self) -> Iterator[Compared]:
@@ -99,7 +113,7 @@ class Trials:
         def values(inputs: Mapping[int, Any]) -> list[Any]:
             return [meeting.given.value(inputs) for meeting in meetings]
 
-        base = {place: self._values[place] for place in places}
+        base = {place: self._originals[place] for place in places}
         key = tuple((meeting.path, meeting.operand) for meeting in meetings)
         if key not in self._given:
             self._given[key] = compile_program(values, (base,), runs=4)
@@ -131,7 +145,7 @@ class Trials:
         return [jax.device_get(compiled(*self._values, *each)) for each in values]
 
     def _traceable(self, reads: Sequence[Spot], puts: Sequence[Spot], *, loss: bool = False) -> Any:
-        body, spliced = self._program.body, Spliced(reads, puts)
+        body, spliced = self.program.body, Spliced(reads, puts)
         inputs, consts = len(body.jaxpr.invars), len(body.consts)
 
         def run(*args: Any) -> Any:
