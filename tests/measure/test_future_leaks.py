@@ -161,6 +161,15 @@ def labels_shifted_inside(p: Any, b: Any) -> Any:
     return jnp.sum(losses * (b["labels"][:, 1:] >= 0)) / jnp.sum(b["labels"][:, 1:] >= 0)
 
 
+def single(mix: Any) -> Any:
+    """One sequence, without an axis for others."""
+
+    def loss(p: Any, b: Any) -> Any:
+        return entropy(mix(p, p["embed"][b["text"][:-1]]) @ p["head"], b["text"][1:])
+
+    return loss
+
+
 def half(dtype: Any, mask: Any, low: float = -1e9) -> Any:
     def loss(p: Any, b: Any) -> Any:
         t, p = b["tokens"], jax.tree.map(lambda w: w.astype(dtype), p)
@@ -188,6 +197,8 @@ SICK = {
     "vmap, jit and checkpoint": (per_example, BATCH),
     "time first": (time_major, BATCH),
     "labels shifted inside": (labels_shifted_inside, IDS),
+    "a batch of one": (language_model(attention), {"tokens": TOKENS[:1]}),
+    "a single sequence": (single(attention), {"text": TOKENS[0]}),
     "bfloat16": (half(jnp.bfloat16, None), BATCH),
     "a weak mask": (language_model(lambda p, h: attention(p, h, causal(L), -2.0)), BATCH),
 }  # fmt: skip
@@ -333,6 +344,8 @@ HEALTHY = {
     "causal, minus infinity": (language_model(lambda p, h: attention(p, h, causal(L), -jnp.inf)), BATCH),
     "causal, bfloat16": (half(jnp.bfloat16, causal(L)), BATCH),
     "causal, float16": (half(jnp.float16, causal(L), -6e4), BATCH),
+    "a batch of one": (language_model(masked), {"tokens": TOKENS[:1]}),
+    "a single sequence": (single(masked), {"text": TOKENS[0]}),
     "shifted right": (shift_right(0), BATCH),
     "recurrent": (language_model(forward_rnn), BATCH),
     "padded on the left": (language_model(lambda p, h: convolved(p, h, ((2, 0),))), BATCH),

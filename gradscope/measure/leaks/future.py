@@ -73,7 +73,8 @@ class _Leak:
         self.found = bool(self._leaked.any())
 
     def _changes(self, other: NdArray) -> NdArray:
-        return self._output.placement.by_position(changes(self._base, other), self._size)
+        apart = self._output.compared.aligned(changes(self._base, other))
+        return self._output.placement.by_position(apart, self._size)
 
     def _early(self, by_position: NdArray) -> NdArray:
         early = np.arange(len(by_position)) <= self._last
@@ -106,7 +107,8 @@ class _Leak:
         spot, spots = (path, operand), [(each.path, each.operand) for each in output.meetings]
         loss = self._trials.forward(None, [*spots, spot])
         given = [each[0] for each in output.values]
-        where = output.placement.spread(self._leaked, self._base.shape, self._size)
+        aligned = output.compared.aligned(self._base).shape
+        where = output.placement.spread(self._leaked, aligned, self._size).reshape(self._base.shape)
         mixed = np.where(where, self._other, self._base)
         return not np.array_equal(
             loss([*given, self._base]), loss([*given, mixed.astype(self._base.dtype)]), equal_nan=True

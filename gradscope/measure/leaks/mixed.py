@@ -60,7 +60,7 @@ def _dependence(
     placed = Placement(labels.shape, axis, None, 0, whole=False)
     forward = trials.forward(compared.spot, [(each.path, each.operand) for each in fed])
     outs = [forward(values[1:]) for values in (base, moved)]
-    apart = placed.by_position(changes(*outs), labels.ndim)[:, 0]
+    apart = placed.by_position(compared.aligned(changes(*outs)), labels.ndim)[:, 0]
     largest = float(apart.max(initial=0))
     kept = np.where(other, 0, apart)
     if not kept.max(initial=0) > trials.tolerance * largest:

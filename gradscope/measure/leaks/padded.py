@@ -69,7 +69,7 @@ def _asked(trials: Trials, place: int, array: NdArray, filled: Fillers) -> Paddi
         if not _is_target(trials, compared, place, filled):
             continue
         read = trials.forward(compared.spot, puts)
-        placed = positions_of(changes(read(base), read(moved)), _lead(compared), filled.real)
+        placed = positions_of(compared.aligned(changes(read(base), read(moved))), compared.lead, filled.real)
         if placed is None or not placed[0].any():
             continue
         apart, real = placed
@@ -103,12 +103,6 @@ def _is_target(trials: Trials, compared: Compared, place: int, filled: Fillers) 
         return True
     ((value,),) = trials.given([meeting], [{}])
     return not ((value == 0) | (value == 1)).all() or bool((value != value[..., :1]).any())
-
-
-def _lead(compared: Compared) -> tuple[int, ...]:
-    meeting = compared.meeting
-    shape = shape_of(meeting.eqn.invars[meeting.operand])
-    return shape[:-1] if meeting.eqn.primitive.name == "gather" else shape
 
 
 def _size(meeting: DataMeeting) -> int:

@@ -99,23 +99,16 @@ def padding(array: NdArray, axis: int) -> NdArray:
     return fill if len(np.unique(array[~fill])) >= FEWEST_VALUES else none
 
 
-def edited(array: NdArray, where: NdArray, seed: int = 0) -> NdArray:
-    """Other values, drawn from those of the array, at all of these elements where there are any."""
-    rng = np.random.default_rng(seed)
-    out = array.copy()
+def edited(array: NdArray, where: NdArray, values: NdArray | None = None) -> NdArray:
+    """Other elements at all of these places; integers are drawn from `values`, or from all of the array."""
+    rng, out = np.random.default_rng(0), array.copy()
     if array.dtype.kind == "f":
-        out[where] = rng.permutation(array[where]) if where.sum() > 1 else array[where]
+        out[where] = rng.permutation(array[where])
         same = where & (out == array)
         out[same] = array[same] + np.asarray(np.std(array.astype(np.float32)) + 0.5, array.dtype)
         return out
-    values = np.unique(array[~_outside(array, where)])
-    if len(values) < 2:
-        return out
-    index = np.searchsorted(values, array[where])
-    out[where] = values[(index + rng.integers(1, len(values), index.shape)) % len(values)]
+    values = np.unique(array) if values is None else values
+    if len(values) > 1:
+        index = np.searchsorted(values, array[where])
+        out[where] = values[(index + rng.integers(1, len(values), index.shape)) % len(values)]
     return out
-
-
-def _outside(array: NdArray, where: NdArray) -> NdArray:
-    """Values of which no element is edited are not drawn either."""
-    return ~np.isin(array, np.unique(array[where]))

@@ -166,7 +166,9 @@ class Real:
         order = [axis, *([] if rows is None else [rows])]
         self._rest = tuple(a for a in range(array.ndim) if a not in order)
         self._order = (*order, *self._rest)
-        real = np.transpose(~padding(array, axis), self._order).reshape(
+        fillers = padding(array, axis)
+        self._values = None if array.dtype.kind == "f" else np.unique(array[~fillers])
+        real = np.transpose(~fillers, self._order).reshape(
             *(array.shape[a] for a in order), *([1] if rows is None else []), -1
         )
         self._real = real
@@ -180,7 +182,7 @@ class Real:
 
     def edited(self, moment: int, until: int | None = None) -> NdArray:
         where = self._from(moment, until).reshape([self._array.shape[a] for a in self._order])
-        return edited(self._array, np.transpose(where, np.argsort(self._order)))
+        return edited(self._array, np.transpose(where, np.argsort(self._order)), self._values)
 
     def _from(self, moment: int, until: int | None) -> NdArray:
         places = np.arange(len(self._real))

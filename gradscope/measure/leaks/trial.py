@@ -44,7 +44,17 @@ class Compared:
 
     meeting: DataMeeting
     spot: Spot
-    """Of the output, whose first axes are those of the targets."""
+    """Of the output."""
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """Axes that the output shares with its targets."""
+        shape = shape_of(self.meeting.eqn.invars[self.meeting.operand])
+        return shape[:-1] if self.meeting.eqn.primitive.name == "gather" else shape
+
+    def aligned(self, value: NdArray) -> NdArray:
+        """The output with these as its first axes."""
+        return value.reshape(*self.lead, -1)
 
 
 class Trials:
@@ -176,8 +186,10 @@ def _output(meeting: DataMeeting) -> Spot | None:
         return None
     if name == "gather":
         batch = jaxprs.lookup(eqn).batch
-        leading = batch == tuple(range(len(shape_of(eqn.invars[1])) - 1))
-        return (meeting.path, -1) if meeting.operand == 1 and leading else None
+        result = shape_of(eqn.outvars[0])
+        leading = batch == tuple(range(len(batch)))
+        alone = all(size == 1 for axis, size in enumerate(result) if axis not in batch)
+        return (meeting.path, -1) if meeting.operand == 1 and (leading or alone) else None
     first = meeting.outputs[0]
     alike = shape_of(eqn.invars[first]) == shape_of(eqn.invars[meeting.operand])
     paired = name == "dot_general" and jaxprs.pairs_same_axes(eqn)
