@@ -72,13 +72,13 @@ def _what(found: PaddingLeak) -> str:
     return (
         f"The loss depends on what fills {named} up to one length: {by} out {found.fillers} of "
         f"{found.elements} elements, and with {count(found.replaced, 'filler')} replaced by real elements "
-        f"the loss is {number(found.other)} in place of {number(found.loss)}."
+        f"the loss of {number(found.loss)} changes by {number(abs(found.other - found.loss))}."
     )
 
 
 def _how(found: PaddingLeak) -> str:
     if found.change:
-        return f"Outputs for real elements changed by up to {number(found.change)}."
+        return f"Outputs for real elements or whole sequences changed by up to {number(found.change)}."
     return "Only outputs for fillers changed, and the loss counts these."
 
 

@@ -35,8 +35,8 @@ def test_the_mask_the_fillers_and_both_losses_are_told() -> None:
     assert finding.severity is Severity.WARNING
     assert finding.source == source(30)
     assert "fills `tokens` up to one length: `mask` leaves out 28 of 80 elements" in finding.message
-    assert "with 6 fillers replaced by real elements the loss is 1.61 in place of 1.52" in finding.message
-    assert "Outputs for real elements changed by up to 0.02." in finding.message
+    assert "with 6 fillers replaced by real elements the loss of 1.52 changes by 0.09" in finding.message
+    assert "Outputs for real elements or whole sequences changed by up to 0.02." in finding.message
     assert "ignore this" in finding.remedy
 
 
