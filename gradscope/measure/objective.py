@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from jax import Array
 
+from gradscope.measure.wrong_softmax import softmax_over_examples
 from gradscope.records import (
+    BatchLeak,
     ClassAverage,
     ExamplePairing,
     Objective,
@@ -47,6 +49,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         class_averages=_found(_average(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
         imbalances=imbalances(program),
+        batch_leaks=_found(_wrong_softmax(each, given, owner) for each in seen),
     )
 
 
@@ -158,6 +161,13 @@ def _average(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> Class
     if not all(label.ndim == rank and _shares(label, form.axes[0]) for label in labels):
         return None
     return ClassAverage(**_place(each, owner), classes=form.size, factor=float(form.size))
+
+
+def _wrong_softmax(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> BatchLeak | None:
+    each = seen.observation
+    if each.kind is not Question.NORMALIZED_ALONG:
+        return None
+    return softmax_over_examples(each, _values(each, inputs), **_place(each, owner))
 
 
 def _unset(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> UnsetState | None:

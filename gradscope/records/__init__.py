@@ -78,11 +78,15 @@ from gradscope.records.nonfinite import (
     Origin as Origin,
 )
 from gradscope.records.objective import (
+    BatchLeak as BatchLeak,
+    BatchMix as BatchMix,
     ClassAverage as ClassAverage,
     ExamplePairing as ExamplePairing,
+    FutureLeak as FutureLeak,
     Objective as Objective,
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,
+    PaddingLeak as PaddingLeak,
     UnsetState as UnsetState,
 )
 from gradscope.records.policy import Policy as Policy

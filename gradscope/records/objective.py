@@ -95,6 +95,92 @@ class UnsetState:
 
 
 @dataclass(frozen=True, slots=True)
+class FutureLeak:
+    """An output of a model that predicts the next element of a sequence, and depends on later ones."""
+
+    source: Source | None
+    """Of that layer, or of the comparison with the targets."""
+    layer: str | None
+    """The first one whose output changed at positions before those that were replaced."""
+    inputs: str
+    """The array of the batch; empty where the loss closes over it."""
+    targets: str
+    """The same name where inputs and targets are cut from one array."""
+    position: int
+    """Of the output, whose target is the first element that was replaced or one before it."""
+    first: int
+    """Position in the model's input from which on all was replaced."""
+    length: int
+    """Positions of the model's input."""
+    change: float
+    """Largest change of the output at that position."""
+    largest: float
+    """The same at any position."""
+    target: bool
+    """It changes with the very element that it has to predict, that one alone replaced."""
+    filled: bool = False
+    """Weights that are all zero were given small values to look behind them."""
+    routed: bool = False
+    """A choice of the largest values stands on the way, as in a mixture of experts."""
+
+
+class BatchMix(StrEnum):
+    """How the examples of a batch come to depend on each other."""
+
+    SOFTMAX = "softmax"
+    """Over the axis that counts them."""
+    RESHAPE = "reshape"
+    """Their axis and another one are exchanged without moving the elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLeak:
+    """The output for one example depends on the others."""
+
+    mix: BatchMix
+    source: Source | None
+    layer: str | None
+    """The last one on the way to it."""
+    shape: tuple[int, ...]
+    """Of the operand."""
+    axis: int
+    """Of the examples in it."""
+    classes: int | None = None
+    """Of a softmax: the axis along which the labels choose."""
+    function: str = ""
+    result: tuple[int, ...] = ()
+    """Of a reshape."""
+    example: int = 0
+    """Of a reshape: whose output changed when every second other one was replaced."""
+    change: float | None = None
+    """By how much at most."""
+    largest: float | None = None
+    """The largest change of any output."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaddingLeak:
+    """The loss depends on the elements that fill sequences up to one length."""
+
+    source: Source | None
+    """Of the comparison with the targets."""
+    sequences: str
+    """The array of the batch that is filled up; empty where the loss closes over it."""
+    said_by: str
+    """The mask or the lengths of the batch; empty where the loss computes a mask from the sequences."""
+    fillers: int
+    elements: int
+    """Of all sequences, fillers included."""
+    replaced: int
+    """Fillers that others were put in the place of."""
+    change: float
+    """Largest change of an output that belongs to a real element; 0 where only those of fillers changed."""
+    loss: float
+    other: float
+    """The loss with these fillers replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 
@@ -103,3 +189,6 @@ class Objective:
     class_averages: tuple[ClassAverage, ...] = ()
     unset_states: tuple[UnsetState, ...] = ()
     imbalances: tuple[TermImbalance, ...] = ()
+    future_leaks: tuple[FutureLeak, ...] = ()
+    batch_leaks: tuple[BatchLeak, ...] = ()
+    padding_leaks: tuple[PaddingLeak, ...] = ()

@@ -16,6 +16,10 @@ from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.measure.leaks.future import future_leaks
+from gradscope.measure.leaks.mixed import mixed_examples
+from gradscope.measure.leaks.padded import padding_leaks
+from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
@@ -93,6 +97,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         lambda: objective_of(program, prepared.batches[0], prepared.inputs),
         Objective(),
     )
+    objective = _with_leaks(objective, prepared, looks) if finite else objective
     measured = measurement(taken)
     units: list[UnitActivity] = []
     record = None if found is None else found.record
@@ -140,6 +145,20 @@ def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> 
 
 def _from_another_start(program: Program, found: Trained) -> ShortTraining:
     return replace(found.record, rescaled=rescaled_start(found.trainer, program, found.record.steps))
+
+
+def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objective:
+    """What outputs depend on that they must not see, found by changing it."""
+    trials = Trials(prepared.program, prepared.batches[0], prepared.inputs[0])
+    later = looks.listed("future-leak", lambda: future_leaks(trials))
+    mixed = looks.listed("batch-leak", lambda: mixed_examples(trials))
+    padded = looks.listed("padding-leak", lambda: padding_leaks(trials))
+    return replace(
+        objective,
+        future_leaks=tuple(later),
+        batch_leaks=(*objective.batch_leaks, *mixed),
+        padding_leaks=tuple(padded),
+    )
 
 
 def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:

@@ -38,6 +38,16 @@ class Forward:
         """The value of a literal."""
         return jnp.asarray(atom.val, atom.aval.dtype)
 
+    def operands(self, path: Path, values: list[Any]) -> list[Any]:
+        """What the equation at `path` is given, in the place of its operands."""
+        del path
+        return values
+
+    def made(self, path: Path, outs: list[Any], state: Any) -> tuple[list[Any], Any]:
+        """The results of the equation at `path`, and the state after it."""
+        del path
+        return outs, state
+
     def seen(self, path: Path, values: list[Any], state: Any) -> Any:
         """The state after the operands of the equation at `path` are known."""
         del path, values
@@ -49,11 +59,14 @@ class Forward:
         def equation(index: int, eqn: JaxprEqn, values: list[Any]) -> list[Any]:
             nonlocal state
             at = (*path, index)
+            values = self.operands(at, values)
             state = self.seen(at, values, state)
             carried = inside(eqn) if entries(eqn) and self.enters(eqn, at) else None
             if carried is None:
-                return self.plain(eqn, values)
-            outs, state = self._enter(eqn, carried, values, state, at)
+                outs = self.plain(eqn, values)
+            else:
+                outs, state = self._enter(eqn, carried, values, state, at)
+            outs, state = self.made(at, outs, state)
             return outs
 
         return straight(body, args, body.consts, self.constant, equation), state

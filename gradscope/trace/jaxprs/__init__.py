@@ -60,7 +60,7 @@ from gradscope.trace.jaxprs.meshes import (
     sharded_along as sharded_along,
     varying_axes as varying_axes,
 )
-from gradscope.trace.jaxprs.operands import fan_in as fan_in
+from gradscope.trace.jaxprs.operands import fan_in as fan_in, pairs_same_axes as pairs_same_axes
 from gradscope.trace.jaxprs.programs import (
     Body as Body,
     ScanParams as ScanParams,

@@ -60,7 +60,7 @@ def _log(form: Form | None) -> Form | None:
     if form is None:
         return None
     if form.made is Made.SOFTMAX:
-        return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size)
+        return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, again=form.again)
     return replace(form, made=Made.LOG_SUM) if form.made is Made.SUM else None
 
 
@@ -81,7 +81,7 @@ def _of_two(name: str, ins: Sequence[Output]) -> Form | None:
     if name == "sub":
         if b.form is not None and b.form.made is Made.PEAK and b.form.of == a.name:
             return a.form or Form(Made.SHIFTED)
-        if (made := difference(a.name, a.shifted, b.form)) is not None:
+        if (made := difference(a.name, a.shifted, a.form, b.form)) is not None:
             return made
         if numbers[0] is not None:
             return scaled(b.form, -1.0, numbers[0])

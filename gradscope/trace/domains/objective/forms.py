@@ -57,6 +57,8 @@ class Form:
     """Times a number, or with another sign."""
     within: Form | None = None
     """Of an exponential: how its exponent was made."""
+    again: bool = False
+    """Normalized along one axis after another, as in Sinkhorn's iteration."""
 
 
 def ranged(made: Made, **fields: object) -> Form:
@@ -87,14 +89,19 @@ def quotient(a: Form | None, b: Form | None) -> Form | None:
     """Exponentials over their own sum."""
     if a is None or b is None or (a.made, b.made) != (Made.EXP, Made.SUM) or a.of != b.of:
         return None
-    return ranged(Made.SOFTMAX, axes=b.axes, size=b.size)
+    again = a.within is not None and a.within.made in NORMALIZED
+    return ranged(Made.SOFTMAX, axes=b.axes, size=b.size, again=again)
 
 
-def difference(name: int, shifted: int, form: Form | None) -> Form | None:
-    """Of a value, which was another one less its maximum, and the log of the sum of its exponentials."""
+def difference(name: int, shifted: int, before: Form | None, form: Form | None) -> Form | None:
+    """Of a value, which was another one less its maximum, and the log of the sum of its exponentials.
+
+    `before` is the form of that value.
+    """
     if form is None or form.made is not Made.LOG_SUM or form.of not in (name, shifted) or not form.of:
         return None
-    return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, high=0.0)
+    again = before is not None and before.made in NORMALIZED
+    return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, high=0.0, again=again)
 
 
 def is_twice(form: Form | None, axes: Sequence[int]) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
+
+_MOVING = frozenset({"slice", "dynamic_slice", "split", "pad", "concatenate", "gather", "rev"})
+Inputs = Sequence[Any] | Mapping[int, Any]
+"""By position."""
 
 
 class Given:
@@ -29,6 +33,12 @@ class Given:
         """An array of the problem's data goes into it, and not only numbers that the program writes."""
         self.examples: bool = examples or any(each.examples for each in operands)
         """It has something of each example."""
+        own = {position} if eqn is None and constant is None else set[int]()
+        self.inputs: frozenset[int] = frozenset(own).union(*(each.inputs for each in operands))
+        """The inputs of the program that go into it."""
+        moving = eqn is not None and eqn.primitive.name in _MOVING
+        self.moved: bool = moving or any(each.moved for each in operands)
+        """Elements of an array may stand at other places than before, or be left out."""
 
     @property
     def number(self) -> float | None:
@@ -42,11 +52,11 @@ class Given:
         except (TypeError, ValueError):
             return None
 
-    def value(self, inputs: Sequence[Any]) -> Any:
+    def value(self, inputs: Inputs) -> Any:
         """At these inputs of the whole program."""
         return self._at(inputs, {})
 
-    def _at(self, inputs: Sequence[Any], known: dict[int, list[Any]]) -> Any:
+    def _at(self, inputs: Inputs, known: dict[int, list[Any]]) -> Any:
         if self._constant is not None:
             return self._constant
         if self._eqn is None:

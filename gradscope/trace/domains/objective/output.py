@@ -61,6 +61,8 @@ class Question(Enum):
     LABELS = "labels"
     CLASSES = "classes"
     STATE = "state"
+    NORMALIZED_ALONG = "normalized along"
+    """Probabilities of which labels choose some, or which they weigh."""
 
 
 @dataclass(frozen=True)

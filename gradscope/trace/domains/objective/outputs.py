@@ -121,6 +121,10 @@ class Outputs(Located[Output]):
         if chosen is not None:
             labelled |= chosen[0].leaves
             self._see(Question.LABELS, eqn, chosen[0], place, index, given=chosen[1].given)
+            made = chosen[0].form
+            if made is not None and made.made in NORMALIZED and made.axes:
+                kind, labels = Question.NORMALIZED_ALONG, chosen[1].given
+                noted |= self._see(kind, eqn, chosen[0], place, index, form=True, given=labels)
         root = _root(eqn, ins)
         if root is not None and (name == "rsqrt" or name == "div"):
             states |= self._see(Question.STATE, eqn, found, place, index, given=root[0], small=root[1])

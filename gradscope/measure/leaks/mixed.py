@@ -1,0 +1,99 @@
+"""Whether the output for one example depends on others, where a `reshape` may have mixed them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradscope.measure.leaks.placing import NdArray, Placement
+from gradscope.measure.leaks.sequences import edited
+from gradscope.measure.leaks.trial import Compared, Trials, changes
+from gradscope.records import BatchLeak, BatchMix
+from gradscope.trace.domains.objective import examples_of
+from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.domains.objective.exchanges import Exchange, exchanges
+from gradscope.trace.sources import source_of
+
+TRIED = 2
+"""Comparisons with targets that are looked at."""
+
+
+def mixed_examples(trials: Trials) -> Iterator[BatchLeak]:
+    """At the first such line, where the first output that has a row for each example depends on others."""
+    program = trials.program
+    examples = examples_of(program, trials.batch)
+    if examples < 2:
+        return
+    first = len(program.leaves)
+    shapes = {i: shape_of(var) for i, var in enumerate(program.body.jaxpr.invars) if i >= first}
+    counted = [i for i, shape in shapes.items() if shape[:1] == (examples,)]
+    suspects = exchanges(program, examples, counted)
+    if not suspects:
+        return
+    rows = {place: array for place, array in trials.arrays.items() if array.shape[:1] == (examples,)}
+    other = np.arange(examples) % 2 == 0
+    edit = {
+        place: edited(array, np.broadcast_to(_thin(other, array.ndim), array.shape))
+        for place, array in rows.items()
+        if array.dtype.kind in "iuf"
+    }
+    for compared in [each for each in trials.compared() if each.meeting.given.inputs & edit.keys()][:TRIED]:
+        found = _dependence(trials, compared, edit, other)
+        if found is not None:
+            owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+            yield _record(suspects[0], owner, *found)
+            return
+
+
+def _dependence(
+    trials: Trials, compared: Compared, edit: dict[int, NdArray], other: NdArray
+) -> tuple[int, float, float] | None:
+    """The example whose output changed most, by how much, and the largest change of any output."""
+    meeting = compared.meeting
+    fed = [each for each in trials.meetings if each is not meeting and each.given.inputs & edit.keys()]
+    base, moved = trials.given([meeting, *fed], [{}, edit])
+    labels = base[0] != moved[0]
+    axis = _axis_of_rows(labels, other)
+    if axis is None:
+        return None
+    placed = Placement(labels.shape, axis, None, 0, whole=False)
+    forward = trials.forward(compared.spot, [(each.path, each.operand) for each in fed])
+    outs = [forward(values[1:]) for values in (base, moved)]
+    apart = placed.by_position(compared.aligned(changes(*outs)), labels.ndim)[:, 0]
+    largest = float(apart.max(initial=0))
+    kept = np.where(other, 0, apart)
+    if not kept.max(initial=0) > trials.tolerance * largest:
+        return None
+    if not np.array_equal(outs[0], forward(base[1:]), equal_nan=True):
+        return None
+    return int(np.argmax(kept)), float(kept.max()), largest
+
+
+def _axis_of_rows(labels: NdArray, other: NdArray) -> int | None:
+    """The axis along which the targets of the examples that were replaced have changed, and no others."""
+    for axis in range(labels.ndim):
+        along = np.asarray(labels.any(tuple(a for a in range(labels.ndim) if a != axis)))
+        if len(along) == len(other) and along.any() and not (along & ~other).any():
+            return axis
+    return None
+
+
+def _thin(marks: NdArray, rank: int) -> NdArray:
+    return marks.reshape(-1, *([1] * (rank - 1)))
+
+
+def _record(
+    suspect: Exchange, owner: dict[int, str], example: int, change: float, largest: float
+) -> BatchLeak:
+    return BatchLeak(
+        BatchMix.RESHAPE,
+        source_of(suspect.eqn, suspect.calls),
+        owner.get(suspect.site) if suspect.site is not None else None,
+        shape_of(suspect.eqn.invars[0]),
+        suspect.axis,
+        result=shape_of(suspect.eqn.outvars[0]),
+        example=example,
+        change=change,
+        largest=largest,
+    )

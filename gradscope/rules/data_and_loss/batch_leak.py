@@ -1,0 +1,105 @@
+"""The output for one example depends on the others of its batch: a softmax or a reshape over their axis.
+
+## What it does
+Reports probabilities that are normalized over the rows of a batch while the labels choose among classes, and
+a `reshape` that exchanges the axis of the examples with another one, where a transpose was wanted.
+
+## Why is this bad
+A softmax over the rows makes them compete for each class, and the loss starts near the log of the batch size.
+A reshape from (examples, steps) to (steps, examples) keeps the order of the elements, so that a row then
+holds parts of several examples. Both train to something, worse than it could be, and an example alone gets
+another answer than in a batch.
+
+## How it is measured
+- The softmax from the program (its jaxpr) and exactly: it is told by its exponentials and their sum, runs
+  along axis 0, and labels choose along another one (integers, or shares that sum to 1 along that axis alone,
+  in every batch).
+- The reshape by running the program: every second example is replaced by other values, where it meets the
+  parameters, and the output of the others has to stay as it is. It is reported where it does not, and where a
+  repeated run of the first batch gives the same bits.
+
+## Limits
+None that can be set. For the reshape a change below 1e-6 of the largest change of the output is taken for
+rounding; where the program has a Fourier transform, or runs on an accelerator, below 1e-3. The reshape is a
+warning: what was meant is not known.
+
+## Example
+    log_p = jax.nn.log_softmax(logits, axis=0)
+    steps = x.reshape(x.shape[1], x.shape[0], -1)
+
+Use instead:
+
+    log_p = jax.nn.log_softmax(logits, axis=-1)
+    steps = jnp.swapaxes(x, 0, 1)
+
+## What it does not say
+Statistics over the batch (BatchNorm), contrastive losses, attention between examples and routing with a
+capacity are choices and not looked at, nor is a softmax over the scores of one list, where there are no
+classes, or one that is taken along one axis after the other.
+
+## Source
+Karpathy 2019, *A Recipe for Training Neural Networks*, "use backprop to chart dependencies": a reshape in the
+place of a transpose mixes information across the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gradscope.records import BatchLeak, BatchMix, Measurement, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+
+@rule("batch-leak", severity=Severity.ERROR, single_seed_suffices=True)
+def batch_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    told = set[object]()
+    for found in measurement.objective.batch_leaks:
+        if (found.mix, found.source) not in told:
+            told.add((found.mix, found.source))
+            yield _softmax(found, measurement.loss) if found.mix is BatchMix.SOFTMAX else _reshape(found)
+
+
+def _softmax(found: BatchLeak, loss: float) -> Hit:
+    along = found.classes or 0
+    rows, classes = found.shape[found.axis], found.shape[along]
+    return Hit(
+        message=(
+            f"The {found.function} runs over the {rows} rows of its {_shape(found.shape)} (axis "
+            f"{found.axis}), and the labels choose among the {classes} classes of each row (axis {along}): "
+            "the probabilities of a class sum to 1 over all rows, and nothing makes those of a row do so. "
+            f"Equal probabilities have a cross-entropy of ln {rows} = {number(math.log(rows))} in place of "
+            f"ln {classes} = {number(math.log(classes))}; the loss is {number(loss)}."
+        ),
+        remedy=f"Normalize over the classes: `axis={along - len(found.shape)}`.",
+        evidence={"axis": found.axis, "classes_axis": along, "rows": rows, "classes": classes},
+        layer=found.layer,
+        source=found.source,
+    )
+
+
+def _reshape(found: BatchLeak) -> Hit:
+    change, largest = found.change or 0.0, found.largest or 0.0
+    return Hit(
+        message=(
+            f"A reshape turns {_shape(found.shape)} into {_shape(found.result)}. It keeps the order of the "
+            f"elements and exchanges no axes, so that a row holds parts of several examples: with every "
+            f"second example replaced, the output for example {found.example}, which was not, changed by "
+            f"{number(change)} (by {number(largest)} at most for any)."
+        ),
+        remedy="Exchange the axes: `jnp.swapaxes(x, 0, 1)`. Where examples are meant to mix, ignore this.",
+        evidence={
+            "example": found.example,
+            "examples": found.shape[found.axis],
+            "change": change,
+            "largest": largest,
+        },
+        layer=found.layer,
+        source=found.source,
+        severity=Severity.WARNING,
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
