@@ -1,0 +1,124 @@
+"""Do the programs of the zoo behave as they claim? `python -m benchmarks truth` trains each of them.
+
+A plain loop of optax, from the program's own params, with its optimizer, on its batches in turn. What is
+compared is the `metric(params)` of a file, lower being better, or else its loss, a mean over the last steps.
+A sick one must end clearly worse than its twin, or near where it began if it has none; a healthy one clearly
+better than it began. What came out is `tests/zoo/truth.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.zoo import ROOT, TRUTH, Program, programs
+
+STEPS = 400
+LAST = 8
+"""Steps whose mean is the end; what has fewer batches than that sees each at least once."""
+WORSE = 1.25
+BETTER = 0.8
+OF_THE_WAY = 0.5
+"""Where losses may fall below 0, or have a floor: the share of the twin's gain that a sick one may reach."""
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    zoo = programs()
+    ends = _ends(zoo)
+    for one in zoo:
+        yield {"program": one.target, **ends[one.target], "behaves": behaves(one, ends)}
+    TRUTH.write_text(json.dumps(ends, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def behaves(one: Program, ends: dict[str, dict[str, float]]) -> bool:
+    """Whether it does as it claims, by what was measured of it and of its twin."""
+    own = ends[one.target]
+    if one.fault is None:
+        return math.isfinite(own["end"]) and own["end"] < own["start"] - (1 - BETTER) * abs(own["start"])
+    if not math.isfinite(own["end"]):
+        return True
+    if one.twin is None:
+        return own["end"] > BETTER * own["start"]
+    twin = ends[f"tests/zoo/healthy/{one.twin}.py"]
+    gained = (twin["start"] - own["end"]) / (twin["start"] - twin["end"])
+    return gained < OF_THE_WAY or own["end"] > WORSE * twin["end"] > 0
+
+
+def _ends(zoo: list[Program]) -> dict[str, dict[str, Any]]:
+    """Of those that have not changed since, what was measured before."""
+    known = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
+    marks = {one.target: _mark(one.file) for one in zoo}
+    changed = [target for target, mark in marks.items() if known.get(target, {}).get("file") != mark]
+    command = [sys.executable, "-m", "benchmarks.truth", *changed]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
+        for line in child.stdout or ():
+            found = json.loads(line)
+            target = found.pop("target")
+            known[target] = {"file": marks[target], **found}
+            print(target, found, file=sys.stderr, flush=True)
+    return {target: known[target] for target in marks}
+
+
+def _mark(file: Any) -> str:
+    """Of what runs: what is known of a program may be written otherwise."""
+    text = file.read_text(encoding="utf-8").partition("\nEXPECTED")[0]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def train(target: str) -> dict[str, float]:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from gradscope.load.target import load
+
+    problem = load(target).for_training()
+    leaves, tree = jax.tree.flatten(problem.params)
+    trained = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+    optimizer = problem.optimizer or optax.adam(1e-3)
+    metric = _metric(problem)
+
+    def whole(weights: Any) -> Any:
+        given = dict(zip(trained, weights, strict=True))
+        return tree.unflatten([given.get(i, leaf) for i, leaf in enumerate(leaves)])
+
+    @jax.jit
+    def step(weights: Any, state: Any, batch: Any, key: Any) -> Any:
+        def loss_of(params: Any) -> Any:
+            return problem.loss(params, batch, key)[0]
+
+        loss, gradients = jax.value_and_grad(loss_of, allow_int=True)(whole(weights))
+        flat = jax.tree.leaves(gradients)
+        updates, state = optimizer.update(tree.unflatten(flat), state, whole(weights))
+        moved = optax.apply_updates(whole(weights), updates)
+        return [jax.tree.leaves(moved)[i] for i in trained], state, loss
+
+    weights = [jnp.asarray(leaves[i]) for i in trained]
+    start = None if metric is None else float(metric(whole(weights)))
+    state = optimizer.init(whole(weights))
+    batches = list(problem.batches())[:32]
+    losses = []
+    for count in range(STEPS):
+        weights, state, loss = step(weights, state, batches[count % len(batches)], problem.key(count))
+        losses.append(float(loss))
+    if metric is not None and start is not None:
+        return {"start": _short(start), "end": _short(float(metric(whole(weights))))}
+    return {"start": _short(losses[0]), "end": _short(sum(losses[-LAST:]) / LAST)}
+
+
+def _metric(problem: Any) -> Any:
+    return getattr(problem.loss_fn, "__globals__", {}).get("metric")
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+if __name__ == "__main__":
+    for file in sys.argv[1:]:
+        print(json.dumps({"target": file, **train(file)}), flush=True)
