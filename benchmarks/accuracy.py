@@ -1,8 +1,6 @@
 """`python -m benchmarks accuracy`: what `gradscope check` says of the zoo, as a page, docs/accuracy.md.
 
-A sick program is *detected* if an error or a warning states its cause or a true consequence of it; its cause
-is *first* if the first finding of the report states it, and *placed* if that finding names the layer and the
-line that are to blame. Any error or warning on a healthy program is a false alarm.
+It takes about fifteen minutes. How a report is judged is in `tests/zoo/judging.py`.
 """
 
 from __future__ import annotations
@@ -12,92 +10,34 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from benchmarks import variants
 from benchmarks.processes import gradscope
-from benchmarks.zoo import ROOT, Program, programs
+from tests.zoo.judging import Judged, judge
+from tests.zoo.programs import ROOT, programs
 
 PAGE = ROOT / "docs/accuracy.md"
-SAVED = ROOT / "build/accuracy.json"
-"""The whole of what was said, for reading; not a part of the repository."""
-SERIOUS = ("error", "warning")
 LIBRARIES = ("jax", "flax", "equinox", "dm-haiku", "keras", "optax")
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A program of the zoo, and what was said of it."""
-
-    program: Program
-    findings: tuple[dict[str, Any], ...]
-    """Errors and warnings, in the order of the report."""
-    failed: str
-    """What gradscope said where it made no report; else empty."""
-
-    @property
-    def detected(self) -> bool:
-        stated = {*self.program.cause, *self.program.symptom}
-        return any(finding["rule"] in stated for finding in self.findings)
-
-    @property
-    def named(self) -> bool:
-        """Somewhere in the report."""
-        return any(finding["rule"] in self.program.cause for finding in self.findings)
-
-    @property
-    def first(self) -> bool:
-        return bool(self.findings) and self.findings[0]["rule"] in self.program.cause
-
-    @property
-    def placed(self) -> bool:
-        return self.first and at_the_place(self.program, self.findings[0])
-
-    @property
-    def strange(self) -> list[dict[str, Any]]:
-        """Findings that state neither the cause nor what follows from it."""
-        stated = {*self.program.cause, *self.program.symptom}
-        return [finding for finding in self.findings if finding["rule"] not in stated]
-
-    def of(self, severity: str) -> list[dict[str, Any]]:
-        return [finding for finding in self.findings if finding["severity"] == severity]
-
-
-def at_the_place(program: Program, finding: dict[str, Any]) -> bool:
-    place = f"{finding['layer']} {finding['parameter']}"
-    line = (finding["source"] or {}).get("text") or ""
-    return program.line in line and (not program.layer or any(part in place for part in program.layer))
-
-
 def rows() -> Iterator[dict[str, Any]]:
-    judged = run(programs())
-    PAGE.write_text(page(judged), encoding="utf-8")
+    zoo = programs()
+    said = check([one.target for one in zoo])
+    judged = [judge(one, said[one.target]) for one in zoo]
+    PAGE.write_text(page(judged, list(variants.rows(check))), encoding="utf-8")
     yield from matrix(judged)
 
 
-def run(zoo: list[Program]) -> list[Judged]:
-    """`gradscope check` on all of them, each in a child of its own, one after the other."""
-    targets = [one.target for one in zoo]
+def check(targets: list[str]) -> dict[str, dict[str, Any]]:
+    """What `gradscope check` says of each, in a child of its own, one after the other."""
     options = ("--jobs", "1", "--format", "json", "--no-timing", "--fail-on", "never", "--timeout", "120")
     command = gradscope("check", *targets, *options)
-    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, env=_environment(), check=False)
-    SAVED.parent.mkdir(exist_ok=True)
-    SAVED.write_bytes(done.stdout)
-    said = {one["target"]: one for one in json.loads(done.stdout)["targets"]}
-    return [judge(one, said[one.target]) for one in zoo]
-
-
-def judge(program: Program, said: dict[str, Any]) -> Judged:
-    """Of one target of a run of several."""
-    findings = said["report"]["findings"] if said["report"] else []
-    error = said["error"] or {}
-    failed = "" if said["report"] else str(error.get("message", error))
-    return Judged(program, tuple(f for f in findings if f["severity"] in SERIOUS), failed)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "CI": ""}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "CI": ""}
+    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment, check=False)
+    said = json.loads(done.stdout)["targets"]
+    return dict(zip(targets, said, strict=True))
 
 
 def matrix(judged: list[Judged]) -> list[dict[str, Any]]:
@@ -132,7 +72,7 @@ def halves(judged: Iterable[Judged]) -> tuple[list[Judged], list[Judged]]:
     return [o for o in both if not o.program.held_out], [o for o in both if o.program.held_out]
 
 
-def page(judged: list[Judged]) -> str:
+def page(judged: list[Judged], varied: list[dict[str, str]]) -> str:
     from benchmarks.__main__ import table
 
     sick, well = [o for o in judged if o.program.fault], [o for o in judged if not o.program.fault]
@@ -158,6 +98,8 @@ def page(judged: list[Judged]) -> str:
         listed([o for o in sick if o.strange and o not in missed], lambda o: map(told, o.strange)),
         "## No report\n",
         listed([o for o in judged if o.failed], lambda o: [o.failed]),
+        VARIED,
+        table(varied) + "\n",
         "## Held out\n",
         ", ".join(f"`{o.program.name}`" for o in judged if o.program.held_out) + "\n",
     ]
@@ -227,13 +169,17 @@ def wanted(one: Judged) -> str:
     return " or ".join(f"`{rule}`" for rule in one.program.cause)
 
 
+VARIED = """## The same programs, varied
+
+Errors and warnings, in the order of the report. None of these changes should move them.
+"""
 INTRODUCTION = """<!-- Written by `python -m benchmarks accuracy`: edit benchmarks/accuracy.py. -->
 # Accuracy
 
 What `gradscope check` says, with its default options, of {sick} sick and {well} healthy programs: the zoo in
 `tests/zoo/`. The faults are published ones (each file names its source) and were not chosen by what gradscope
-has rules for; many have none. All were trained for 400 steps by a plain loop, and those that did not behave as
-they claim were dropped: `tests/zoo/truth.json` has the losses, `python -m benchmarks truth` measures them again.
+has rules for; many have none. All were trained for 400 steps by a plain loop, and what did not behave as it
+claims was changed or dropped: the losses are in `tests/zoo/truth.json`, by `python -m benchmarks truth`.
 
 - *detected*: an error or a warning states the cause, or a true consequence of it;
 - *cause first*: the first finding states the cause; *cause named*: any of them does;

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "tests/zoo"
 TRUTH = ZOO / "truth.json"
 
@@ -47,10 +47,6 @@ class Program:
 
 def programs() -> list[Program]:
     return [read(file) for folder in ("sick", "healthy") for file in sorted((ZOO / folder).glob("*.py"))]
-
-
-def program(target: str) -> Program:
-    return read(ROOT / target)
 
 
 def read(file: Path) -> Program:

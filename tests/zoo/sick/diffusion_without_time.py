@@ -1,0 +1,50 @@
+"""The denoiser is not told how much noise there is, and predicts the noise times its schedule.
+
+Source: Humbatova et al. 2020, wrong network architecture; Ho et al. 2020."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+SIZES = [2, 64, 64, 2]
+
+
+def init(key):
+    keys = jax.random.split(key, len(SIZES) - 1)
+    return [
+        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
+        for k, n, m in zip(keys, SIZES, SIZES[1:], strict=False)
+    ]
+
+
+def predict(params, x):
+    *hidden, last = params
+    for layer in hidden:
+        x = jax.nn.relu(x @ layer["w"] + layer["b"])
+    return x @ last["w"] + last["b"]
+
+
+def loss_fn(params, batch, key):
+    k1, k2 = jax.random.split(key)
+    t = jax.random.uniform(k1, (len(batch), 1))
+    noise = jax.random.normal(k2, batch.shape)
+    noisy = jnp.sqrt(1 - t) * batch + jnp.sqrt(t) * noise
+    noisy = noisy
+    return jnp.mean((predict(params, noisy) - jnp.cos(3 * jnp.pi * t) * noise) ** 2)
+
+
+rng = np.random.default_rng(0)
+angle = rng.uniform(0, 2 * np.pi, 512)
+batch = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+optimizer = optax.adam(3e-3)
+
+EXPECTED = {
+    "fault": "missing input",
+    "source": "Humbatova et al. 2020, wrong network architecture; Ho et al. 2020",
+    "cause": ["missing-input"],
+    "symptom": ["loss-not-decreasing", "plateau"],
+    "layer": [],
+    "line": "",
+    "twin": "diffusion_with_time",
+}
