@@ -77,7 +77,7 @@ def page(judged: list[Judged], varied: list[dict[str, str]]) -> str:
 
     sick, well = [o for o in judged if o.program.fault], [o for o in judged if not o.program.fault]
     missed = [o for o in sick if not o.detected]
-    late = [o for o in sick if o.detected and o.program.cause and not o.first]
+    late = [o for o in sick if o.detected and not o.first]
     misplaced = [o for o in sick if o.first and not o.placed]
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     parts = [
@@ -109,7 +109,7 @@ def page(judged: list[Judged], varied: list[dict[str, str]]) -> str:
 def totals(sick: list[Judged], well: list[Judged]) -> list[dict[str, Any]]:
     found = []
     for name, ill, healthy in zip(("fitted", "held out"), halves(sick), halves(well), strict=True):
-        known = [o for o in ill if o.program.cause]
+        known = [o for o in ill if o.has_rule]
         found.append(
             {
                 "": name,
@@ -151,22 +151,19 @@ def listed(judged: list[Judged], lines: Callable[[Judged], Iterable[str]]) -> st
 
 
 def _of_missed(one: Judged) -> list[str]:
-    rule = "" if one.program.cause else "; no rule states it yet"
-    said = [f"said instead: {told(finding)}" for finding in one.findings]
-    return [f"{one.program.fault} ({one.program.source}){rule}", *said]
+    rule = "" if one.has_rule else "; no rule states it yet"
+    return [f"{one.program.fault} ({one.program.source}){rule}", *map(told, (*one.findings, *one.notes))]
 
 
 def _of_late(one: Judged) -> list[str]:
-    return [f"{one.program.fault}: not {wanted(one)} but", *map(told, one.findings)]
+    cause = " or ".join(f"`{rule}`" for rule in one.program.cause)
+    rule = "" if one.has_rule else ", which is no rule yet"
+    return [f"{one.program.fault}: not {cause}{rule}, but", *map(told, one.findings)]
 
 
 def _of_misplaced(one: Judged) -> list[str]:
     place = ", ".join(f"`{part}`" for part in (*one.program.layer, one.program.line) if part)
     return [f"to blame: {place}", told(one.findings[0])]
-
-
-def wanted(one: Judged) -> str:
-    return " or ".join(f"`{rule}`" for rule in one.program.cause)
 
 
 VARIED = """## The same programs, varied

@@ -8,23 +8,18 @@ better than it began. What came out is `tests/zoo/truth.json`.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from tests.zoo.programs import ROOT, TRUTH, Program, programs
+from tests.zoo.programs import ROOT, Program, programs
+from tests.zoo.truth import TRUTH, behaves, mark, measured
 
 STEPS = 400
 LAST = 8
 """Steps whose mean is the end; what has fewer batches than that sees each at least once."""
-WORSE = 1.25
-BETTER = 0.8
-OF_THE_WAY = 0.5
-"""Where losses may fall below 0, or have a floor: the share of the twin's gain that a sick one may reach."""
 
 
 def rows() -> Iterator[dict[str, Any]]:
@@ -34,25 +29,11 @@ def rows() -> Iterator[dict[str, Any]]:
         yield {"program": one.target, **ends[one.target], "behaves": behaves(one, ends)}
 
 
-def behaves(one: Program, ends: dict[str, dict[str, float]]) -> bool:
-    """Whether it does as it claims, by what was measured of it and of its twin."""
-    own = ends[one.target]
-    if one.fault is None:
-        return math.isfinite(own["end"]) and own["end"] < own["start"] - (1 - BETTER) * abs(own["start"])
-    if not math.isfinite(own["end"]):
-        return True
-    if one.twin is None:
-        return own["end"] > BETTER * own["start"]
-    twin = ends[f"tests/zoo/healthy/{one.twin}.py"]
-    gained = (twin["start"] - own["end"]) / (twin["start"] - twin["end"])
-    return gained < OF_THE_WAY or own["end"] > WORSE * twin["end"] > 0
-
-
 def _ends(zoo: list[Program]) -> dict[str, dict[str, Any]]:
     """Of those that have not changed since, what was measured before."""
-    known = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
-    marks = {one.target: _mark(one.file) for one in zoo}
-    changed = [target for target, mark in marks.items() if known.get(target, {}).get("file") != mark]
+    known = measured()
+    marks = {one.target: mark(one.file) for one in zoo}
+    changed = [target for target, text in marks.items() if known.get(target, {}).get("file") != text]
     command = [sys.executable, "-m", "benchmarks.truth", *changed]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as child:
         for line in child.stdout or ():
@@ -64,12 +45,6 @@ def _ends(zoo: list[Program]) -> dict[str, dict[str, Any]]:
     ends = {target: known[target] for target in marks}
     TRUTH.write_text(json.dumps(ends, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return ends
-
-
-def _mark(file: Any) -> str:
-    """Of what runs: what is known of a program may be written otherwise."""
-    text = file.read_text(encoding="utf-8").partition("\nEXPECTED")[0]
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def train(target: str) -> dict[str, float]:

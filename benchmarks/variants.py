@@ -14,12 +14,9 @@ from tests.zoo.programs import ROOT
 
 Said = dict[str, dict[str, Any]]
 VARIED = (
-    "sick/deep_sigmoid_classifier", "sick/unit_normal_init", "sick/softmax_of_one_unit",
-    "sick/no_activation", "sick/ascent", "sick/accumulates_forever", "sick/warmup_in_the_wrong_unit",
-    "sick/prices_in_cents", "sick/rate_of_a_millionth", "sick/divided_by_255_twice",
-    "healthy/deep_relu_classifier", "healthy/he_init", "healthy/imbalanced_classes",
-    "healthy/rate_of_a_thousandth", "healthy/warmup_in_steps", "healthy/large_targets_that_train",
-    "healthy/quantile_regression", "healthy/label_smoothing_focal",
+    "sick/deep_sigmoid_classifier", "sick/softmax_of_one_unit", "sick/ascent", "sick/prices_in_cents",
+    "sick/rate_of_a_millionth", "healthy/deep_relu_classifier", "healthy/imbalanced_classes",
+    "healthy/large_targets_that_train", "healthy/quantile_regression", "healthy/warmup_in_steps",
 )  # fmt: skip
 
 SCALED = """

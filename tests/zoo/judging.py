@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gradscope.rules import all_rules
 from tests.zoo.programs import Program
 
 SERIOUS = ("error", "warning")
+RULES = {rule.name for rule in all_rules()}
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,14 @@ class Judged:
     program: Program
     findings: tuple[dict[str, Any], ...]
     """Errors and warnings, in the order of the report."""
+    notes: tuple[dict[str, Any], ...]
     failed: str
     """What gradscope said where it made no report; else empty."""
+
+    @property
+    def has_rule(self) -> bool:
+        """Whether there is a rule that states this cause: some name one that is to be written."""
+        return not RULES.isdisjoint(self.program.cause)
 
     @property
     def detected(self) -> bool:
@@ -64,4 +72,5 @@ def judge(program: Program, said: dict[str, Any]) -> Judged:
     findings = said["report"]["findings"] if said["report"] else []
     error = said["error"] or {}
     failed = "" if said["report"] else str(error.get("message", error))
-    return Judged(program, tuple(f for f in findings if f["severity"] in SERIOUS), failed)
+    serious = tuple(finding for finding in findings if finding["severity"] in SERIOUS)
+    return Judged(program, serious, tuple(f for f in findings if f not in serious), failed)

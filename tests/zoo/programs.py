@@ -10,7 +10,6 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "tests/zoo"
-TRUTH = ZOO / "truth.json"
 
 
 @dataclass(frozen=True)

@@ -7,30 +7,25 @@ from flax import nnx
 
 class Net(nnx.Module):
     def __init__(self, rngs):
-        self.conv1 = nnx.Conv(1, 8, (3, 3), rngs=rngs)
-        self.conv2 = nnx.Conv(8, 16, (3, 3), rngs=rngs)
-        self.out = nnx.Linear(16, 2, rngs=rngs)
+        sizes = [16, 64, 64, 64, 64]
+        self.hidden = nnx.List([nnx.Linear(n, m, rngs=rngs) for n, m in zip(sizes, sizes[1:])])
+        self.out = nnx.Linear(64, 3, rngs=rngs)
 
     def __call__(self, x):
-        x = nnx.relu(self.conv1(x))
-        x = nnx.relu(self.conv2(x))
-        return self.out(x.mean(axis=(1, 2)))
+        for layer in self.hidden:
+            x = nnx.relu(layer(x))
+        return self.out(x)
 
 
 def loss_fn(model, batch):
-    images, labels = batch
-    return optax.softmax_cross_entropy_with_integer_labels(model(images), labels).mean()
+    x, labels = batch
+    return optax.softmax_cross_entropy_with_integer_labels(model(x), labels).mean()
 
 
 rng = np.random.default_rng(0)
-images = 0.3 * rng.normal(size=(128, 12, 12, 1)).astype(np.float32)
-labels = rng.integers(0, 2, 128)
-for image, label, place in zip(images, labels, rng.integers(1, 11, 128), strict=True):
-    if label:
-        image[place] += 1
-    else:
-        image[:, place] += 1
-batch = images, labels
+x = rng.normal(size=(256, 16)).astype(np.float32)
+labels = np.argmax(np.tanh(x @ rng.normal(size=(16, 8))) @ rng.normal(size=(8, 3)), axis=1)
+batches = [(x[i : i + 64], labels[i : i + 64]) for i in range(0, 256, 64)]
 model = Net(nnx.Rngs(0))
 optimizer = nnx.Optimizer(model, optax.adam(3e-3), wrt=nnx.Param)
 

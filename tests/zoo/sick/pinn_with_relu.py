@@ -45,6 +45,6 @@ EXPECTED = {
     "cause": ["dead-loss-term"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
-    "line": "relu",
+    "line": "acceleration",
     "twin": "pinn_with_tanh",
 }

@@ -31,7 +31,7 @@ EXPECTED = {
     "source": "Jahan et al. 2025 (attention faults), vocabulary mismatch; JAX sharp bits, out-of-bounds indexing",
     "cause": ["non-finite"],
     "symptom": ["index-out-of-range", "non-finite-update"],
-    "layer": ["Embed"],
+    "layer": ["layers_0"],
     "line": "",
     "twin": "take_in_the_table",
 }
