@@ -29,6 +29,6 @@ adjacency = (edges | edges.T).astype(np.float32)
 adjacency = adjacency / adjacency.sum(axis=1, keepdims=True)
 features = (rng.normal(size=(2, 16))[labels] * 0.3 + rng.normal(size=(120, 16))).astype(np.float32)
 batch = adjacency, features, labels
-optimizer = optax.adam(1e-3)
+optimizer = optax.sgd(0.05)
 
 EXPECTED = {"fault": None, "like": "missing normalization"}

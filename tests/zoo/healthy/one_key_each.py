@@ -7,24 +7,27 @@ import optax
 
 
 def init(key):
-    keys = jax.random.split(key, 3)
-    return {
-        "left": jax.random.normal(keys[0], (12, 24)) / 12**0.5,
-        "right": jax.random.normal(keys[1], (12, 24)) / 12**0.5,
-        "scale": jnp.ones(24) / 24,
-    }
+    params = {}
+    for i in range(6):
+        key, k1, k2 = jax.random.split(key, 3)
+        params[f"branch{i}"] = {
+            "w": jax.random.normal(k1, (4, 3)) / 2,
+            "b": jnp.zeros(3),
+            "v": jax.random.normal(k2, (3, 1)) / 4,
+        }
+    return params
 
 
 def loss_fn(params, batch):
     x, y = batch
-    left, right = x @ params["left"], x @ params["right"]
-    return jnp.mean(((left - right) * (left + 0.1 * right) @ params["scale"] - y) ** 2)
+    outs = [jnp.tanh(x @ p["w"] + p["b"]) @ p["v"] for p in params.values()]
+    return jnp.mean((sum(outs) - y) ** 2)
 
 
 rng = np.random.default_rng(0)
-x = rng.normal(size=(256, 12)).astype(np.float32)
-y = (x[:, 0] * x[:, 1] - x[:, 2] * x[:, 3]).astype(np.float32)
+x = rng.normal(size=(256, 4)).astype(np.float32)
+y = (np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:3] + np.abs(x[:, 3:])).astype(np.float32)
 batch = x, y
-optimizer = optax.sgd(0.02)
+optimizer = optax.adam(1e-2)
 
 EXPECTED = {"fault": None, "like": "symmetric weights"}

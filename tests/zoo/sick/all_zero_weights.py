@@ -39,8 +39,8 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "symmetric weights",
     "source": "Humbatova et al. 2020, wrong weights initialisation; TheDeepChecker, unbreaking symmetry",
-    "cause": ["symmetric-units", "zero-gradient"],
-    "symptom": ["loss-not-decreasing", "learning-rate-too-low"],
+    "cause": ["symmetric-units"],
+    "symptom": ["zero-gradient", "loss-not-decreasing", "learning-rate-too-low"],
     "layer": [],
     "line": "",
     "twin": "zero_head_only",

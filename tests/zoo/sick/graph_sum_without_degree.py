@@ -30,7 +30,7 @@ edges = np.triu(rng.random((120, 120)) < np.where(same, 0.5, 0.1), 1)
 adjacency = (edges | edges.T).astype(np.float32)
 features = (rng.normal(size=(2, 16))[labels] * 0.3 + rng.normal(size=(120, 16))).astype(np.float32)
 batch = adjacency, features, labels
-optimizer = optax.adam(1e-3)
+optimizer = optax.sgd(0.05)
 
 EXPECTED = {
     "fault": "missing normalization",
