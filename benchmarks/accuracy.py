@@ -184,9 +184,9 @@ claims was changed or dropped: the losses are in `tests/zoo/truth.json`, by `pyt
 - *held out*: programs by which no limit may be set (`tests/zoo/held_out.txt`, and at the end of this page).
 
 What counts as the cause, and as a consequence of it, was written down with each program. After the first
-run it was corrected for four of them, twice in favor of gradscope (`pinn_with_relu`, `take_beyond_the_table`)
-and twice against it (`all_zero_weights`, `batch_norm_of_one_example`). All programs are small and by one hand,
-so the shares are no estimate of what they are on yours. `wrong-gradient` is found by `--verify` only.
+run it was corrected for four, twice in favor of gradscope (`pinn_with_relu`, `take_beyond_the_table`), and
+twice against it (`all_zero_weights`, `batch_norm_of_one_example`). All are small and by one hand, so the
+shares are no estimate of what they are on yours. `wrong-gradient` is found by `--verify` only.
 
 To repeat it: `python -m benchmarks accuracy` (Python {python}, {versions}).
 """
