@@ -20,6 +20,8 @@ PARTS = {
     "verify": "verify",
     "verify_time": "verify_time",
     "stability": "stability",
+    "truth": "truth",
+    "accuracy": "accuracy",
 }
 
 

@@ -83,6 +83,9 @@ SICK = {
     "bootstrapped target": lambda p, b: jnp.mean(
         (mlp(p, b["x"]) - lax.stop_gradient(b["y"] + 0.9 * mlp(p, b["x"] + 1))) ** 2
     ),
+    "concatenated inputs": lambda p, b: jnp.mean(
+        (mlp(p, jnp.concatenate([b["x"][:, :2], b["column"]], axis=-1)) - b["y"]) ** 2
+    ),
     "vmap": lambda p, b: jnp.mean((jax.vmap(lambda x: mlp(p, x))(b["x"]) - b["y"]) ** 2),
     "jit": lambda p, b: jax.jit(lambda a, y: jnp.mean((a - y) ** 2))(mlp(p, b["x"]), b["y"]),
     "scan": lambda p, b: jnp.mean((scanned(p, b) - b["y"]) ** 2),
@@ -141,6 +144,14 @@ def attention(p: Any, b: Any) -> Any:
     return jnp.mean((mixed @ p["w2"] - b["column"]) ** 2)
 
 
+def relations(p: Any, b: Any) -> Any:
+    """Features of two examples are put together for each pair of them."""
+    one, other = b["x"][:, None, :1], b["x"][None, :, :2]
+    both = [jnp.broadcast_to(part, (N, N, part.shape[-1])) for part in (one, other)]
+    out = mlp(p, jnp.concatenate(both, axis=-1))[..., 0]
+    return jnp.mean((out - jnp.abs(b["y"][:, None] - b["y"])) ** 2)
+
+
 HEALTHY = {
     "column": lambda p, b: jnp.mean((mlp(p, b["x"]) - b["column"]) ** 2),
     "row": lambda p, b: jnp.mean((mlp(p, b["x"])[:, 0] - b["y"]) ** 2),
@@ -159,6 +170,10 @@ HEALTHY = {
     "partial likelihood of a column": cox_of_a_column,
     "vmap of vmap": pairwise_vmap,
     "attention over the batch": attention,
+    "relations of all pairs": relations,
+    "views one after the other": lambda p, b: jnp.mean(
+        (mlp(p, jnp.concatenate([b["x"], b["x"] + 1]))[:, 0] - jnp.concatenate([b["y"], b["y"]])) ** 2
+    ),
     "softmax over the other": lambda p, b: -jnp.mean(jax.nn.log_softmax(mlp(p, b["x"]) + b["y"], axis=0)[0]),
     "largest of each": lambda p, b: jnp.mean(jnp.max(mlp(p, b["x"]) - b["y"], axis=1)),
     "diagonal": lambda p, b: jnp.mean(jnp.diagonal((mlp(p, b["x"]) - b["y"]) ** 2)),

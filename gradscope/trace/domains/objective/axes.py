@@ -69,6 +69,13 @@ def of_elementwise(met: Sequence[Axes], rank: int) -> Axes:
     return tuple(combined([axes[axis] for axes in met]) for axis in range(rank))
 
 
+def joined(eqn: JaxprEqn, ins: Sequence[Axes]) -> Axes:
+    """Of `concatenate`: what counts the parts together is no axis of the batch any more."""
+    at = jaxprs.axis_of(eqn)
+    together = of_elementwise(ins, len(shape_of(eqn.outvars[0])))
+    return (*together[:at], Along.NONE, *together[at + 1 :])
+
+
 def broadcast(eqn: JaxprEqn, axes: Axes) -> Axes:
     """Leading axes that NumPy adds to the operand of lower rank are told from those that are asked for."""
     (moves,) = jaxprs.moves(eqn) or [()]

@@ -23,6 +23,7 @@ from gradscope.trace.domains.objective.axes import (
     Axes,
     across,
     broadcast,
+    joined,
     looked_up,
     moved,
     of_elementwise,
@@ -188,6 +189,8 @@ class ExamplePairs(Located[ByExample]):
         if name == "stack":
             at = jaxprs.axis_of(eqn)
             return replace(found, axes=(*ins[0].axes[:at], Along.NONE, *ins[0].axes[at:]), pairs=())
+        if name == "concatenate":
+            return replace(found, axes=joined(eqn, [value.axes for value in ins]), pairs=())
         met = side_by_side(eqn, [value.axes for value in ins])
         if met is None:
             return replace(found, axes=(Along.NONE,) * rank, pairs=())

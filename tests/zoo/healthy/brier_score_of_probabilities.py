@@ -1,0 +1,38 @@
+"""A softmax and the squared distance of probabilities, which is the Brier score."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+SIZES = [16, 64, 3]
+
+
+def init(key):
+    keys = jax.random.split(key, len(SIZES) - 1)
+    return [
+        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
+        for k, n, m in zip(keys, SIZES, SIZES[1:], strict=False)
+    ]
+
+
+def predict(params, x):
+    *hidden, last = params
+    for layer in hidden:
+        x = jax.nn.relu(x @ layer["w"] + layer["b"])
+    return x @ last["w"] + last["b"]
+
+
+def loss_fn(params, batch):
+    x, labels = batch
+    p = jax.nn.softmax(predict(params, x))
+    return jnp.mean(jnp.sum((p - jax.nn.one_hot(labels, 3)) ** 2, axis=1))
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 16)).astype(np.float32)
+labels = np.argmax(np.tanh(x @ rng.normal(size=(16, 8))) @ rng.normal(size=(8, 3)), axis=1)
+batches = [(x[i : i + 64], labels[i : i + 64]) for i in range(0, 256, 64)]
+optimizer = optax.adam(5e-3)
+
+EXPECTED = {"fault": None, "like": "wrong activation of the output"}

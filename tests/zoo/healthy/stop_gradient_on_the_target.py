@@ -1,0 +1,31 @@
+"""Only the target of the bootstrap is detached."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+
+def init(key):
+    k1, k2 = jax.random.split(key)
+    he = jax.nn.initializers.he_normal()
+    return {
+        "encoder": {"w": he(k1, (20, 3)), "b": jnp.zeros(3)},
+        "head": {"w": he(k2, (3, 1)), "b": jnp.zeros(1)},
+    }
+
+
+def loss_fn(params, batch):
+    x, y = batch
+    code = jnp.tanh(x @ params["encoder"]["w"] + params["encoder"]["b"])
+    y = jax.lax.stop_gradient(y)
+    return jnp.mean((code @ params["head"]["w"] + params["head"]["b"] - y) ** 2)
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 20)).astype(np.float32)
+y = np.tanh(x[:, :1] - x[:, 1:2]).astype(np.float32)
+batch = x, y
+optimizer = optax.adam(1e-2)
+
+EXPECTED = {"fault": None, "like": "loss without a gradient"}

@@ -1,0 +1,51 @@
+"""Predictions of shape (N, 1) minus targets of shape (N,) make an (N, N) matrix.
+
+Source: Humbatova et al. 2020, wrong shape of the label; Stack Overflow, silent broadcasting in a loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+SIZES = [8, 64, 1]
+
+
+def init(key):
+    keys = jax.random.split(key, len(SIZES) - 1)
+    return [
+        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(2 / n), "b": jnp.zeros(m)}
+        for k, n, m in zip(keys, SIZES, SIZES[1:], strict=False)
+    ]
+
+
+def predict(params, x):
+    *hidden, last = params
+    for layer in hidden:
+        x = jax.nn.relu(x @ layer["w"] + layer["b"])
+    return x @ last["w"] + last["b"]
+
+
+def loss_fn(params, batch):
+    x, y = batch
+    return jnp.mean((predict(params, x) - y) ** 2)
+
+
+def metric(params):
+    return jnp.mean((predict(params, x)[:, 0] - y) ** 2)
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(200, 8)).astype(np.float32)
+y = (x[:, 0] * x[:, 1] + np.sin(x[:, 2])).astype(np.float32)
+data = x, y
+optimizer = optax.adam(3e-3)
+
+EXPECTED = {
+    "fault": "wrong shape of the target",
+    "source": "Humbatova et al. 2020, wrong shape of the label; Stack Overflow, silent broadcasting in a loss",
+    "cause": ["broadcast-loss"],
+    "symptom": ["loss-not-decreasing", "learning-rate-too-low"],
+    "layer": [],
+    "line": "- y",
+    "twin": "column_against_column",
+}

@@ -1,0 +1,48 @@
+"""Nine sigmoid layers, the textbook network of old tutorials.
+
+Source: AUTOTRAINER (Zhang et al. 2021), gradient vanish."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+SIZES = [16, *[32] * 8, 3]
+
+
+def init(key):
+    keys = jax.random.split(key, len(SIZES) - 1)
+    return [
+        {"w": jax.random.normal(k, (n, m)) * jnp.sqrt(1 / n), "b": jnp.zeros(m)}
+        for k, n, m in zip(keys, SIZES, SIZES[1:], strict=False)
+    ]
+
+
+def predict(params, x):
+    *hidden, last = params
+    for layer in hidden:
+        x = jax.nn.sigmoid(x @ layer["w"] + layer["b"])
+    return x @ last["w"] + last["b"]
+
+
+def loss_fn(params, batch):
+    x, labels = batch
+    logits = predict(params, x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(256, 16)).astype(np.float32)
+labels = np.argmax(np.tanh(x @ rng.normal(size=(16, 8))) @ rng.normal(size=(8, 3)), axis=1)
+batches = [(x[i : i + 64], labels[i : i + 64]) for i in range(0, 256, 64)]
+optimizer = optax.adam(1e-3)
+
+EXPECTED = {
+    "fault": "vanishing gradient",
+    "source": "AUTOTRAINER (Zhang et al. 2021), gradient vanish",
+    "cause": ["vanishing-gradient"],
+    "symptom": ["loss-not-decreasing", "collapsed-representations", "learning-rate-too-low"],
+    "layer": ["[0]"],
+    "line": "jax.nn.sigmoid(",
+    "twin": "deep_relu_classifier",
+}
