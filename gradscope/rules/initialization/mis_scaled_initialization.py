@@ -32,7 +32,8 @@ Use instead:
 ## What it does not say
 A short gain is not promised to last. Networks with more than 32 products, and those of which fewer than 20
 steps are affordable, are not tried. Products inside a loop over time stay as they are.
-Where layers make all rows alike, the finding is `collapsed-representations`.
+Where layers make all rows alike, the finding is `collapsed-representations`; where an array of the batch has
+another scale, it is `unnormalized-input` or `unscaled-target`.
 
 ## Source
 Mishkin and Matas 2016, *All you need is a good init*, arXiv:1511.06422; He et al. 2015, arXiv:1502.01852.
@@ -45,6 +46,7 @@ from collections.abc import Iterator
 from gradscope.records import Measurement, RescaledLayer, Severity, ShortTraining
 from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.data_and_loss.unnormalized_input import better
 from gradscope.rules.initial_scale import weight_scale
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
@@ -77,7 +79,7 @@ def mis_scaled_initialization(
     measurement: Measurement, training: ShortTraining, limits: Limits
 ) -> Iterator[Hit]:
     start = training.rescaled
-    if start is None or not helps(start) or _collapsed(training):
+    if start is None or not helps(start) or _collapsed(training) or _odd_data(training):
         return
     first = start.layers[0]
     names = [each.name for each in start.layers]
@@ -105,6 +107,11 @@ def mis_scaled_initialization(
 def _collapsed(training: ShortTraining) -> bool:
     """All rows are alike somewhere, of which a rescaled start lets a little more through: another cause."""
     return any(spread.before < ALIKE for spread in training.spreads)
+
+
+def _odd_data(training: ShortTraining) -> bool:
+    """The scale of the data is the cause: with them standardized the weights are as they should be."""
+    return any(not array.is_input or better(array) for array in training.standardized)
 
 
 def _how(layer: RescaledLayer) -> str:

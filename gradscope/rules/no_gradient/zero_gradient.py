@@ -2,7 +2,8 @@
 
 ## What it does
 Reports layers whose gradient is exactly 0 in every element although a path to the loss exists and nothing
-blocks it. Of several such consecutive layers the finding names the one nearest to the loss.
+blocks it. Of several such consecutive layers the finding names the first one all of whose units are dead,
+else the one nearest to the loss.
 
 ## Why is this bad
 The layer does not learn. Common causes: a ReLU whose units are all dead (its input is 0 or less for every
@@ -48,9 +49,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import common_activation, weight_scale
+from gradscope.rules.initial_scale import PRODUCTS, common_activation, weight_scale
 from gradscope.rules.parts import by_layer, only
-from gradscope.rules.words import count, names_of
+from gradscope.rules.words import names_of
 
 _NEAR_HE = 1.5
 """Weights within this factor of He initialization are called so: another draw of them changes nothing."""
@@ -68,14 +69,14 @@ Dead = Mapping[str, Sequence[Parameter]]
         "dead-loss-term",
         "mismatched-output",
         "vanishing-gradient",
+        "unnormalized-input",
     ),
     single_seed_suffices=True,
 )
 def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     dead = _dead(measurement)
     for run in _runs(measurement, dead):
-        without_delta = [layer for layer in run if not _has_delta(layer)]
-        root = (without_delta or run[:1])[-1]
+        root = _root(measurement, run)
         below = [layer for layer in run if layer is not root]
         yield _hit(measurement, root, below, dead)
 
@@ -112,6 +113,15 @@ def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:
             run = []
     if run:
         yield run
+
+
+def _root(measurement: Measurement, run: Sequence[Layer]) -> Layer:
+    """The first layer all of whose units are dead: those after it get zeros from it, and those before it no
+    gradient. Else the one nearest to the loss to which no δ comes."""
+    whole = {units.layer for units in measurement.units if units.dead == units.units}
+    without_delta = [layer for layer in run if not _has_delta(layer)]
+    dead = [layer for layer in without_delta if layer.name in whole]
+    return dead[0] if dead else (without_delta or run[:1])[-1]
 
 
 def _has_delta(layer: Layer) -> bool:
@@ -171,8 +181,7 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     what = names_of([leaf.name for leaf in leaves] if mine else [root.name])
     message = f"The gradient of {what} is exactly zero{later}."
     if others:
-        neighbors = count(len(others), "neighboring layer")
-        message += f" The same holds for {neighbors}: {names_of([other.name for other in others])}."
+        message += f" The same holds for {names_of(_names(measurement, others, dead))}."
     cause, remedy = _cause(measurement, root, unrouted)
     return Hit(
         message=f"{message} {cause}",
@@ -185,6 +194,16 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
         layers=(root.name, *(other.name for other in others)),
         explains=(root.name, *(other.name for other in others)),
     )
+
+
+def _names(measurement: Measurement, layers: Sequence[Layer], dead: Dead) -> list[str]:
+    """Of each layer that has no gradient at all its own, else of the parameters that have none."""
+    alive = {leaf.layer for leaf in _connected(measurement) if leaf.gradient_max != 0}
+    found = []
+    for layer in layers:
+        part = layer.name in alive and all(leaf.layer == layer.name for leaf in dead[layer.name])
+        found += [leaf.name for leaf in dead[layer.name]] if part else [layer.name]
+    return found
 
 
 def _for_a_relu(measurement: Measurement, root: Layer) -> str:
@@ -225,13 +244,28 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
             "that one keeps may be those that another one clears.",
         )
     if common_activation([root]) in ("relu", "relu6"):
-        return (
-            "δ at its output is exactly zero. It goes into a ReLU, which passes nothing back where its input "
-            "is not positive: all its units may be dead.",
-            f"{_for_a_relu(measurement, root)} `jax.nn.leaky_relu` or GELU, whose slope is not zero there.",
-        )
+        return _of_a_relu(measurement, root)
     return (
         "δ at its output is exactly zero: the operations after it pass no gradient back.",
         "Look for an operation between it and the loss with a zero derivative: a product with zero, a clip, "
         "a saturated function.",
     )
+
+
+def _of_a_relu(measurement: Measurement, root: Layer) -> tuple[str, str]:
+    passes = "It goes into a ReLU, which passes nothing back where its input is not positive"
+    known = next((each for each in measurement.units if each.layer == root.name), None)
+    dead = known is not None and known.dead == known.units
+    units = f"all its {known.units:,} units are dead" if known and dead else "all its units may be dead"
+    if root.op in PRODUCTS and root.weight_rms == 0:
+        return (
+            f"δ at its output is exactly zero. {passes}, and all its weights are 0: {units}.",
+            "Draw its weights at random (`jax.nn.initializers.he_normal()`); only biases may start at 0.",
+        )
+    remedy = (
+        f"{_for_a_relu(measurement, root)} `jax.nn.leaky_relu` or GELU, whose slope is not zero there."
+        if root.op in PRODUCTS
+        else "Look at what goes into it: a normalization over a single example leaves zeros, as the mean of "
+        "one is the example itself."
+    )
+    return f"δ at its output is exactly zero. {passes}: {units}.", remedy

@@ -2,7 +2,7 @@
 
 ## What it does
 Reports a training whose loss, the mean of up to 8 batches, is higher after 100 steps than before the first,
-or not finite, where a tenth, a hundredth or a thousandth of each update makes it fall.
+not finite, or stuck, where a tenth, a hundredth or a thousandth of each update makes it fall.
 
 ## Why is this bad
 A step that is too long overshoots: the loss along it rises, the weights grow, and soon everything is
@@ -17,7 +17,9 @@ looked at along the first update, at 1, 1/4, 1/16, ... of it: how far it falls (
 ## Limits
 `rise = 0.1`: the loss has to rise by more than this share of its first value, and by more than half of what
 a smaller rate lowers it by, and by two standard errors of the mean; or not to be finite. `fall = 0.02`: what
-the smaller rate has to lower it by.
+the smaller rate has to lower it by. `share = 0.5` and `gain = 0.02`: a loss that does not rise is stuck where
+a smaller rate lowers it by more than that share of it, and the user's own by less than a fiftieth of that:
+the first steps may have left every unit dead.
 Source: choices; no sample has a finding by them.
 
 Where a step of the program computes so much that fewer than 20 are taken, nothing is said.
@@ -62,6 +64,8 @@ SYMPTOM_OF = (
     needs=("training",),
     rise=0.1,
     fall=0.02,
+    share=0.5,
+    gain=0.02,
 )
 def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = [each for each in training.trials if each.change == "factor" and 0 < each.factor < 1]
@@ -72,7 +76,8 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
     best = max(cures, key=lambda each: each.fall)
     rise = -longer.fall
     least = max(limits["rise"] * longer.size, best.fall / 2, NOISE * longer.error)
-    if math.isfinite(longer.end) and rise <= least:
+    stuck = best.fall > limits["share"] * longer.size and longer.fall < limits["gain"] * best.fall
+    if math.isfinite(longer.end) and rise <= least and not (stuck and best.fall > NOISE * longer.error):
         return
     yield Hit(
         message=_message(longer, best) + _critical(training),

@@ -42,6 +42,11 @@ def test_it_is_an_error_where_the_users_steps_do_harm() -> None:
     assert found(end_without=math.nan)[0].severity.value == "error"
 
 
+def test_it_is_a_note_where_the_steps_do_their_work_as_it_is() -> None:
+    assert found(end=0.01, end_without=0.99)[0].severity.value == "note"
+    assert found(end=0.01, end_without=1.01)[0].severity.value == "warning"
+
+
 def test_losses_below_zero_have_no_ratio() -> None:
     assert found(start=-1.0, end=-3.0, end_without=-0.5) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.records import Connection, Severity
+from tests.rules.activations.made import units
 from tests.rules.made import decay, found, judge, layer, measured, parameter, zero
 
 RULE = "zero-gradient"
@@ -32,7 +33,7 @@ def test_a_dead_layer_that_stays_dead_is_an_error():
 def test_dead_layers_in_a_row_are_one_finding_at_the_root():
     (finding,) = found(net(0, 1, 2), RULE)
     assert finding.layer == "layers[2]"
-    assert "2 neighboring layers: `layers[0]` and `layers[1]`" in finding.message
+    assert "The same holds for `layers[0]` and `layers[1]`." in finding.message
 
 
 def test_the_layer_above_a_dead_relu_is_its_symptom():
@@ -43,7 +44,8 @@ def test_the_layer_above_a_dead_relu_is_its_symptom():
     ]
     (finding,) = found(measured(dead.layers, leaves), RULE)
     assert finding.layer == "layers[2]"
-    assert "`layers[3]`" in finding.message
+    assert "`layers[3].w`" in finding.message
+    assert "`layers[3]`" not in finding.message
 
 
 def test_two_dead_places_are_two_findings():
@@ -155,3 +157,30 @@ def test_a_member_that_the_batch_does_not_use_at_all_is_a_note():
     findings = found(ensemble(used=False), RULE)
     assert {finding.severity for finding in findings} == {Severity.NOTE}
     assert all(finding.layer.startswith("critics[1]") for finding in findings)
+
+
+def test_of_layers_without_a_gradient_the_first_one_with_dead_units_is_the_root():
+    dead = net(0, 1, 2)
+    known = (units("layers[1]", dead=64), units("layers[2]", dead=64))
+    (finding,) = found(replace(dead, units=known), RULE)
+    assert finding.layer == "layers[1]"
+    assert "all its 64 units are dead" in finding.message
+    (finding,) = found(replace(dead, units=(units("layers[1]", dead=60),)), RULE)
+    assert finding.layer == "layers[2]"
+    assert "all its units may be dead" in finding.message
+
+
+def test_weights_that_are_all_zero_are_told_as_such():
+    dead = net(0)
+    layers = [replace(one, weight_rms=0.0) if one.name == "layers[0]" else one for one in dead.layers]
+    (finding,) = found(replace(dead, layers=tuple(layers)), RULE)
+    assert "all its weights are 0" in finding.message
+    assert finding.remedy.startswith("Draw its weights at random")
+
+
+def test_of_a_normalization_no_scale_is_to_begin_at_zero():
+    dead = net(0)
+    layers = [replace(one, op="mul") if one.name == "layers[0]" else one for one in dead.layers]
+    (finding,) = found(replace(dead, layers=tuple(layers)), RULE)
+    assert "a normalization over a single example leaves zeros" in finding.remedy
+    assert "at 0" not in finding.remedy

@@ -105,6 +105,15 @@ def test_a_rate_that_is_too_low_speaks_for_the_noise() -> None:
     assert finding.rule == "learning-rate-too-low"
 
 
+def test_a_loss_that_is_stuck_where_a_smaller_rate_takes_it_all_is_too_high() -> None:
+    (finding,) = found(tried("none", 1.0, 1.99), tried("factor", 0.01, 0.1), end=2.1)
+    assert finding.rule == "learning-rate-too-high"
+    # it falls a little; the smaller rate gains less than half of it; noise is as large
+    assert found(tried("none", 1.0, 1.95), tried("factor", 0.01, 0.1), end=2.1) == []
+    assert found(tried("none", 1.0, 1.99), tried("factor", 0.01, 1.1), end=2.1) == []
+    assert found(tried("none", 1.0, 1.99, error=1.0), tried("factor", 0.01, 0.1), end=2.1) == []
+
+
 def test_how_far_the_first_update_may_go_is_told() -> None:
     high = tried("none", 1.0, 2.3), tried("factor", 0.1, 1.5)
     (finding,) = found(*high, critical=0.25)
