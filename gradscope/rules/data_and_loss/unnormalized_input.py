@@ -20,7 +20,7 @@ loss compares with the same targets, so that the two ends compare.
 tried where its rms is above 10, a |mean| above 3 standard deviations, or one feature's standard deviation 100
 times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only what was tried
 is told, as a warning; it is an error where the loss rises under your optimizer and falls with the array
-standardized, and a note where the steps more than halve it as it is.
+standardized, and a note where the steps more than halve the lower of the two losses at the start as it is.
 
 ## Example
     x = images.astype(np.float32)           # 0 to 255
@@ -49,7 +49,7 @@ from gradscope.rules.words import number
 
 RATIO = 2.0
 LEARNS = 0.5
-"""Of the loss at the start: below it the steps did their work as it is."""
+"""Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
 
 @rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), ratio=RATIO)
@@ -88,7 +88,7 @@ def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
     """The steps of the user's own optimizer did harm, or they were slow; or they went well, and might go
     better."""
-    if array.end_without < LEARNS * array.start_without:
+    if array.end_without < LEARNS * min(array.start_without, array.start):
         return Severity.NOTE
     harm = training.own and not array.end_without <= array.start_without
     return Severity.ERROR if harm else Severity.WARNING
