@@ -90,6 +90,9 @@ class Rule:
     """The fields of `Parts` that it is given; without one of them it cannot judge."""
     uses: tuple[str, ...] = ()
     """Further fields, which it is given after those, as `None` where they were not measured."""
+    fallback: bool = False
+    """An error of another rule speaks for its findings: what was tried says little of a program that has
+    another fault."""
     single_seed_suffices: bool = False
     """A finding in one of several seeds is a finding of the run: a NaN is not a matter of degree."""
 
@@ -123,6 +126,7 @@ def rule(
     measure: str | None = None,
     needs: tuple[str, ...] = FLOW,
     uses: tuple[str, ...] = (),
+    fallback: bool = False,
     single_seed_suffices: bool = False,
     **limits: float,
 ) -> Callable[[Check], Rule]:
@@ -144,6 +148,7 @@ def rule(
             measure=measure,
             needs=needs,
             uses=uses,
+            fallback=fallback,
             single_seed_suffices=single_seed_suffices,
         )
 

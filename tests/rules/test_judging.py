@@ -6,11 +6,14 @@ import math
 
 import pytest
 
+from gradscope import rules
 from gradscope.errors import GradscopeError
 from gradscope.records import Connection, Measurement, Verification
 from gradscope.rules import Parts, all_rules, get, judge as judge_parts, judging, left_out
 from gradscope.rules.words import names_of, number
+from tests.rules.activations.made import another_start
 from tests.rules.made import chain, decay, judge, layer, measured, parameter
+from tests.rules.training.made import trained
 
 NAMES = [
     "dead-units",
@@ -167,3 +170,16 @@ def test_numbers_have_three_digits():
         "-infinity",
         "2",
     ]
+
+
+def test_a_fallback_is_told_by_itself_only_where_no_other_rule_has_an_error():
+    training = trained(rescaled=another_start(0.3, 1.8))
+    alone, _ = rules.judge(Parts(flow=chain([1.0] * 4), training=training))
+    assert [finding.rule for finding in alone] == ["mis-scaled-initialization"]
+    both, _ = rules.judge(Parts(flow=chain(decay(12, 0.3)), training=training))
+    assert [finding.rule for finding in both] == ["vanishing-gradient"]
+    assert "mis-scaled-initialization" in str(both[0].evidence["silenced"])
+    ignored, _ = rules.judge(
+        Parts(flow=chain(decay(12, 0.3)), training=training), ignore=("vanishing-gradient",)
+    )
+    assert [finding.rule for finding in ignored] == ["mis-scaled-initialization"]

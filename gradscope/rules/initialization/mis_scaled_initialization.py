@@ -33,7 +33,8 @@ Use instead:
 A short gain is not promised to last. Networks with more than 32 products, and those of which fewer than 20
 steps are affordable, are not tried. Products inside a loop over time stay as they are.
 Where layers make all rows alike, the finding is `collapsed-representations`; where an array of the batch has
-another scale, it is `unnormalized-input` or `unscaled-target`.
+another scale, it is `unnormalized-input` or `unscaled-target`. An error of another rule speaks for this one:
+what is tried says little of a program that has another fault.
 
 ## Source
 Mishkin and Matas 2016, *All you need is a good init*, arXiv:1511.06422; He et al. 2015, arXiv:1502.01852.
@@ -61,19 +62,8 @@ FAR = 2.0
 @rule(
     "mis-scaled-initialization",
     severity=Severity.ERROR,
-    symptom_of=(
-        "non-finite",
-        "vanishing-gradient",
-        "exploding-gradient",
-        "vanishing-through-time",
-        "exploding-through-time",
-        "unnormalized-input",
-        "unscaled-target",
-        "wrong-mode",
-        "zero-gradient",
-        "symmetric-units",
-    ),
     needs=("flow", "training"),
+    fallback=True,
 )
 def mis_scaled_initialization(
     measurement: Measurement, training: ShortTraining, limits: Limits
