@@ -110,7 +110,8 @@ def _causes(symptoms: list[Judged], hits: list[Judged]) -> dict[int, Hit]:
 def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
     """The first hit that explains this one, where the hits of its rule explain half of its layers.
 
-    Of a fallback, the first error of another rule does. A cause of lower severity explains nothing: merging its symptom would let it pass `--fail-on`.
+    Of a fallback, the first error of another rule does. A cause of lower severity explains nothing: merging
+    its symptom would let it pass `--fail-on`.
     """
     own = _rank(rule, hit)
     errors = [root for other, root in hits if not (other.fallback or _rank(other, root))]

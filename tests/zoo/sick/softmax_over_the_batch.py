@@ -45,7 +45,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong axis",
     "source": "Humbatova et al. 2020, wrong tensor shape or axis; Jahan et al. 2025, softmax over the wrong dimension",
-    "cause": ["wrong-axis", "mismatched-output"],
+    "cause": ["wrong-axis", "mismatched-output", "batch-leak"],
     "symptom": ["loss-not-decreasing", "unexpected-initial-loss"],
     "layer": [],
     "line": "log_softmax",
