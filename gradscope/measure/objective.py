@@ -14,6 +14,7 @@ from gradscope.records import (
     BatchLeak,
     ClassAverage,
     ExamplePairing,
+    IndexRange,
     Objective,
     OutputFault,
     OutputMismatch,
@@ -48,6 +49,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         outputs=_found(_mismatch(program, each, given, owner) for each in seen),
         class_averages=_found(_average(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
+        index_ranges=_found(_index_range(program, each, given, owner) for each in seen),
         imbalances=imbalances(program),
         batch_leaks=_found(_wrong_softmax(each, given, owner) for each in seen),
     )
@@ -185,3 +187,34 @@ def _unset(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> UnsetSt
         epsilon=each.small,
         factor=float((largest + each.small) ** -0.5),
     )
+
+
+def _index_range(
+    program: Program, seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner
+) -> IndexRange | None:
+    """`None` where each finds its place."""
+    each = seen.observation
+    if each.kind not in (Question.INDEX, Question.ONE_HOT) or not each.last:
+        return None
+    one_hot = each.kind is Question.ONE_HOT
+    tables = (group.name for group in program.layers if each.weight and each.leaves >> group.leaves[0] & 1)
+    assert each.given is not None
+    drawn = [np.asarray(jax.device_get(each.given.value(one))) for one in inputs]
+    columns = [[array] if one_hot else np.moveaxis(array, -1, 0) for array in drawn]
+    for component, last in enumerate(each.last):
+        found = np.concatenate([np.ravel(column[component]) for column in columns]).astype(np.int64)
+        # A label below 0 of a one-hot is one that does not count, and its row of zeros is meant.
+        outside = found[(found > last) | ((found < 0) & (not one_hot))]
+        if outside.size:
+            return IndexRange(
+                **(_place(each, owner) | {"layer": next(tables)} if each.weight else _place(each, owner)),
+                one_hot=one_hot,
+                labels=one_hot or not each.weight,
+                places=last + 1,
+                smallest=int(found.min()),
+                largest=int(found.max()),
+                outside=int(outside.size),
+                values=int(np.unique(outside).size),
+                total=int(found.size),
+            )
+    return None

@@ -83,6 +83,7 @@ from gradscope.records.objective import (
     ClassAverage as ClassAverage,
     ExamplePairing as ExamplePairing,
     FutureLeak as FutureLeak,
+    IndexRange as IndexRange,
     Objective as Objective,
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,

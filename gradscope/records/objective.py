@@ -181,6 +181,27 @@ class PaddingLeak:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexRange:
+    """Numbers of the batch that choose among fewer places than they ask for."""
+
+    source: Source | None
+    layer: str | None
+    """Whose parameter they choose from, or the last one on the way to the scores."""
+    one_hot: bool
+    """They are compared with the numbers of the classes: one that is out of range is a row of zeros. Else
+    JAX takes the nearest place."""
+    labels: bool
+    """They choose among scores of classes, and not rows of a parameter."""
+    places: int
+    smallest: int
+    largest: int
+    outside: int
+    """How many are out of range, and `values` of how many different values."""
+    values: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 
@@ -192,3 +213,5 @@ class Objective:
     future_leaks: tuple[FutureLeak, ...] = ()
     batch_leaks: tuple[BatchLeak, ...] = ()
     padding_leaks: tuple[PaddingLeak, ...] = ()
+    index_ranges: tuple[IndexRange, ...] = ()
+    """Those that ask for a place that is not there."""

@@ -27,6 +27,7 @@ NAMES = [
     "broadcast-loss",
     "collapsed-representations",
     "future-leak",
+    "index-out-of-range",
     "mismatched-output",
     "padding-leak",
     "sorted-batches",

@@ -17,6 +17,7 @@ from gradscope.trace.jaxprs.axes import (
     SideBySide as SideBySide,
     axis_of as axis_of,
     counted_along as counted_along,
+    last_starts as last_starts,
     lookup as lookup,
     moves as moves,
     order_before as order_before,

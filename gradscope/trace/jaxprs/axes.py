@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jax.extend.core import JaxprEqn
+from jax.lax import GatherScatterMode
 
 Moves = tuple[int | None, ...]
 """For each axis of an operand the axis of the result that it becomes; `None` where it is summed or mixed."""
@@ -153,6 +154,15 @@ def lookup(eqn: JaxprEqn) -> Lookup:
     for axis, index_axis in zip(paired, counted, strict=True):
         windows[axis] = batch[index_axis]
     return Lookup(tuple(windows), tuple(int(axis) for axis in numbers.start_index_map), sizes, batch)
+
+
+def last_starts(eqn: JaxprEqn) -> tuple[int, ...] | None:
+    """Of a gather that says nothing of indices out of range, which are then moved to the nearest one: the
+    largest that each component of an index may be. `None` where they are clipped or filled on purpose."""
+    if eqn.params["mode"] not in (None, GatherScatterMode.PROMISE_IN_BOUNDS):
+        return None
+    shape, found = _shape(eqn, 0), lookup(eqn)
+    return tuple(shape[axis] - found.sizes[axis] for axis in found.indexed)
 
 
 def _shape(eqn: JaxprEqn, operand: int) -> tuple[int, ...]:

@@ -47,7 +47,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong label encoding",
     "source": "defect4ML (Morovati et al. 2023), wrong label encoding; Stack Overflow, labels out of the range of the classes",
-    "cause": ["mismatched-output", "wrong-labels"],
+    "cause": ["mismatched-output", "wrong-labels", "index-out-of-range"],
     "symptom": ["loss-not-decreasing"],
     "layer": [],
     "line": "",

@@ -67,7 +67,7 @@ def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
     scales = {term.number: term.scale for term in loss.terms}
     found = []
     for each in domain.seen.values():
-        bits = loss.states if each.kind is Question.STATE else loss.noted
+        bits = loss.states if each.kind in (Question.STATE, Question.INDEX) else loss.noted
         if each.kind is Question.LABELS:
             if each.leaves & affine:
                 found.append(Seen(each, leaves=each.leaves & affine))

@@ -47,7 +47,7 @@ class Output:
     noted: int = 0
     """Observations that it depends on without a layer in between."""
     states: int = 0
-    """Observations of a state that it depends on in any way."""
+    """Observations of a state or of an index that it depends on in any way."""
     terms: tuple[Term, ...] = ()
     site: int | None = None
 
@@ -61,6 +61,10 @@ class Question(Enum):
     LABELS = "labels"
     CLASSES = "classes"
     STATE = "state"
+    INDEX = "index"
+    """Numbers of the batch that choose rows of a parameter, or scores of classes."""
+    ONE_HOT = "one hot"
+    """Labels that are compared with the numbers of the classes."""
     NORMALIZED_ALONG = "normalized along"
     """Probabilities of which labels choose some, or which they weigh."""
 
@@ -80,6 +84,10 @@ class Observation:
     leaves: int = 0
     small: float = 0.0
     """What was added to the state."""
+    last: tuple[int, ...] = ()
+    """Of an index, by component: the largest that there is a place for."""
+    weight: bool = False
+    """What it chooses from is a parameter."""
 
 
 def gathered(values: Sequence[Output]) -> Output:

@@ -125,6 +125,13 @@ class Outputs(Located[Output]):
             if made is not None and made.made in NORMALIZED and made.axes:
                 kind, labels = Question.NORMALIZED_ALONG, chosen[1].given
                 noted |= self._see(kind, eqn, chosen[0], place, index, form=True, given=labels)
+        last = _last_starts(eqn, ins)
+        if last is not None:
+            states |= self._see(Question.INDEX, eqn, ins[0], place, index, given=ins[1].given, last=last)
+        compared = _compared_with_classes(eqn, ins)
+        if compared is not None:
+            given, classes = compared
+            noted |= self._see(Question.ONE_HOT, eqn, found, place, index, given=given, last=(classes - 1,))
         root = _root(eqn, ins)
         if root is not None and (name == "rsqrt" or name == "div"):
             states |= self._see(Question.STATE, eqn, found, place, index, given=root[0], small=root[1])
@@ -169,6 +176,7 @@ class Outputs(Located[Output]):
         form: bool = False,
         given: Given | None = None,
         small: float = 0.0,
+        last: tuple[int, ...] = (),
     ) -> int:
         """The bit of what is seen here, the same one in every turn around a loop."""
         inside = self.around and self.around[0] is eqn
@@ -182,6 +190,8 @@ class Outputs(Located[Output]):
             given,
             of.leaves,
             small,
+            last,
+            of.weight,
         )
         return 1 << self.seen.setdefault((kind, id(place), id(eqn), index), observation).number
 
@@ -225,6 +235,29 @@ def _chosen(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Output, Output] | Non
         scores = shape_of(eqn.invars[0])
         classes = len(scores) - 1 in jaxprs.lookup(eqn).indexed and len(scores) > 1 < scores[-1]
         return (ins[0], ins[1]) if classes and is_integer(eqn.invars[1].aval) else None
+    return None
+
+
+def _last_starts(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[int, ...] | None:
+    """Where numbers of the batch choose from a parameter or from an output, and nothing says what happens to
+    those that are out of range."""
+    if eqn.primitive.name != "gather" or not ins[0].leaves or not _is_data(ins[1]):
+        return None
+    return jaxprs.last_starts(eqn) if is_integer(eqn.invars[1].aval) else None
+
+
+def _compared_with_classes(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, int] | None:
+    """Integers of the batch, and the number of classes that each is compared with, as in a one-hot."""
+    if eqn.primitive.name != "eq":
+        return None
+    for place, other in ((0, 1), (1, 0)):
+        labels, numbers = ins[place].given, ins[other].given
+        written = numbers is not None and not numbers.data and not numbers.inputs
+        counted = [size for size in shape_of(eqn.invars[other]) if size > 1]
+        if labels is None or not (written and _is_data(ins[place]) and len(counted) == 1):
+            continue
+        if is_integer(eqn.invars[place].aval):
+            return labels, counted[0]
     return None
 
 
