@@ -13,8 +13,8 @@ import numpy as np
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.uses import arrays_of, uses_of
 
-LARGE = 10.0
-"""rms from which on numbers are called large; standardized ones have 1."""
+LARGE, SMALL = 10.0, 0.05
+"""rms beyond which numbers are called large or small; standardized ones have 1."""
 OFF_CENTER = 3.0
 """|mean| over standard deviation."""
 FEWEST_VALUES = 3
@@ -71,7 +71,7 @@ def _odd(name: str, place: int, found: Any, program: Program) -> OddArray | None
     rms = float(np.sqrt(np.mean(found**2)))
     off_center = float(np.max(np.abs(mean)[spread > 0] / moving, initial=0.0))
     uneven = float(moving.max() / moving.min()) if moving.size else 1.0
-    if rms <= LARGE and off_center <= OFF_CENTER and uneven <= UNEVEN:
+    if SMALL <= rms <= LARGE and off_center <= OFF_CENTER and uneven <= UNEVEN:
         return None
     uses = uses_of(program, place)
     if uses.is_input == uses.is_target:

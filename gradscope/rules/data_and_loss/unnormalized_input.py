@@ -17,10 +17,11 @@ loss compares with the same targets, so that the two ends compare.
 
 ## Limits
 `ratio = 2`: the loss has to end this many times as high as it does with the array standardized. An array is
-tried where its rms is above 10, a |mean| above 3 standard deviations, or one feature's standard deviation 100
-times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only what was tried
-is told, as a warning; it is an error where the loss rises under your optimizer and falls with the array
-standardized, and a note where the steps more than halve the lower of the two losses at the start as it is.
+tried where its rms is above 10 or below 0.05, a |mean| above 3 standard deviations, or one feature's standard
+deviation 100 times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only
+what was tried is told, as a warning; it is an error where the loss rises under your optimizer and falls with
+the array standardized, and a note where the array is off center alone and the steps more than halve the lower
+of the two losses at the start as it is.
 
 ## Example
     x = images.astype(np.float32)           # 0 to 255
@@ -48,6 +49,8 @@ from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
 RATIO = 2.0
+SMALL, LARGE, UNEVEN = 0.05, 10.0, 100.0
+"""Of an array that is off center, and nothing else."""
 LEARNS = 0.5
 """Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
@@ -88,7 +91,8 @@ def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
     """The steps of the user's own optimizer did harm, or they were slow; or they went well, and might go
     better."""
-    if array.end_without < LEARNS * min(array.start_without, array.start):
+    mild = SMALL <= array.rms <= LARGE and array.uneven <= UNEVEN
+    if mild and array.end_without < LEARNS * min(array.start_without, array.start):
         return Severity.NOTE
     harm = training.own and not array.end_without <= array.start_without
     return Severity.ERROR if harm else Severity.WARNING

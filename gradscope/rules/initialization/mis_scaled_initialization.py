@@ -77,7 +77,7 @@ def mis_scaled_initialization(
     shown = ", ".join(_how(each) for each in start.layers[:SHOWN])
     more = f" and {rest} more" if rest > 0 else ""
     yield Hit(
-        message=f"The weights at the start keep the network from learning: {start.steps} steps of "
+        message=f"From where it starts the network hardly learns: {start.steps} steps of "
         f"{training.optimizer} take the loss from {number(start.start_without)} to "
         f"{number(start.end_without)}. With {shown}{more} brought to mean 0 and standard deviation 1 they "
         f"take it from {number(start.start)} to {number(start.end)}.",
@@ -115,6 +115,11 @@ def _remedy(measurement: Measurement, first: RescaledLayer) -> str:
     if 1 / FAR < first.deviation < FAR:
         return f"Start the bias of `{first.name}` at 0."
     scale = weight_scale(measurement, [layer])
+    if scale is not None and 1 / FAR < scale.ratio < FAR:
+        return (
+            f"The weights of `{first.name}` have the size of {scale.scheme} initialization, so it is what "
+            f"goes into it: divide that by {number(first.deviation)}, or normalize it."
+        )
     if scale is not None:
         return (
             f"Start `{first.name}` from {scale.scheme} initialization: standard deviation "

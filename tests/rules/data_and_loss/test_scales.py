@@ -43,7 +43,8 @@ def test_it_is_an_error_where_the_users_steps_do_harm() -> None:
 
 
 def test_it_is_a_note_where_the_steps_do_their_work_as_it_is() -> None:
-    assert found(end=0.01, end_without=0.99)[0].severity.value == "note"
+    assert found(end=0.01, end_without=0.99, rms=1.0)[0].severity.value == "note"
+    assert found(end=0.01, end_without=0.99)[0].severity.value == "warning"
     assert found(end=0.01, end_without=1.01)[0].severity.value == "warning"
 
 

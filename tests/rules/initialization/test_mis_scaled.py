@@ -26,6 +26,7 @@ def test_a_start_that_trains_better_is_one_error() -> None:
     (finding,) = told(another_start(0.3, 1.8), units=(units("layers[0]", saturated=0.9),))
     assert (finding.rule, finding.severity, finding.layer) == (RULE, Severity.ERROR, "layers[0]")
     assert "100 steps of your optimizer take the loss from 2 to 1.8" in finding.message
+    assert "`layers[0]` have the size of He initialization, so it is what goes into it" in finding.remedy
     assert "the output of `layers[0]` (standard deviation 20)" in finding.message
     assert "take it from 2 to 0.3" in finding.message
     assert finding.evidence["silenced"] == "saturated-units"
