@@ -20,13 +20,15 @@ from gradscope.records import (
     OutputMismatch,
     UnsetState,
 )
+from gradscope.trace.domains.linear import linear_chain
 from gradscope.trace.domains.objective import Seen, find_meetings, observe
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.example_pairs import Meeting
 from gradscope.trace.domains.objective.output import Observation, Question
 from gradscope.trace.imbalance import imbalances
+from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program
-from gradscope.trace.sites import members_of
+from gradscope.trace.sites import Site, members_of
 from gradscope.trace.sources import source_of
 
 T = TypeVar("T")
@@ -49,6 +51,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         outputs=_found(_mismatch(program, each, given, owner) for each in seen),
         class_averages=_found(_average(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
+        linear_layers=_linear_layers(program, batch, owner),
         index_ranges=_found(_index_range(program, each, given, owner) for each in seen),
         imbalances=imbalances(program),
         batch_leaks=_found(_wrong_softmax(each, given, owner) for each in seen),
@@ -218,3 +221,17 @@ def _index_range(
                 total=int(found.size),
             )
     return None
+
+
+def _linear_layers(program: Program, batch: Any, owner: Owner) -> tuple[str, ...]:
+    """A layer narrower than what goes in and comes out restricts what the whole can be: that may be meant."""
+    beside = len(program.body.jaxpr.invars) - len(split(batch).traced) - 1
+    chain = linear_chain(program, beside)
+    widths = [(site.fan_in or 0, units_of(site)) for site in chain]
+    if len(chain) < 2 or min(unit for _, unit in widths[:-1]) < min(widths[0][0], widths[-1][1]):
+        return ()
+    return tuple(dict.fromkeys(owner[site.id] for site in chain if site.id in owner))
+
+
+def units_of(site: Site) -> int:
+    return int(np.prod([site.value[axis] for axis in site.units]))

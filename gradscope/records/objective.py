@@ -213,5 +213,7 @@ class Objective:
     future_leaks: tuple[FutureLeak, ...] = ()
     batch_leaks: tuple[BatchLeak, ...] = ()
     padding_leaks: tuple[PaddingLeak, ...] = ()
+    linear_layers: tuple[str, ...] = ()
+    """Layers, in forward order, that are one affine function of the batch together; of a bottleneck none."""
     index_ranges: tuple[IndexRange, ...] = ()
     """Those that ask for a place that is not there."""

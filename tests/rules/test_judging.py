@@ -28,6 +28,7 @@ NAMES = [
     "collapsed-representations",
     "future-leak",
     "index-out-of-range",
+    "linear-network",
     "mismatched-output",
     "padding-leak",
     "sorted-batches",

@@ -10,7 +10,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace.vocabulary import PARTS, PRODUCTS, SIDE_BY_SIDE, VIEWS
 
-_LINEAR = (
+LINEAR = (
     VIEWS
     | SIDE_BY_SIDE - {"pmax", "pmin"}
     | {
@@ -35,7 +35,7 @@ def bent(eqn: JaxprEqn, leaves: Sequence[int], before: Sequence[int]) -> int:
     """The leaves in which the result is not affine, given those of each operand, and its own such leaves."""
     name, found = eqn.primitive.name, reduce(or_, before, 0)
     everything = found | reduce(or_, leaves, 0)
-    if name in _LINEAR:
+    if name in LINEAR:
         return found
     if name in BILINEAR:
         return found | (leaves[0] & leaves[1])
