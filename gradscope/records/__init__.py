@@ -88,6 +88,7 @@ from gradscope.records.objective import (
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,
     PaddingLeak as PaddingLeak,
+    UnscaledAttention as UnscaledAttention,
     UnsetState as UnsetState,
 )
 from gradscope.records.policy import Policy as Policy

@@ -11,7 +11,7 @@ from gradscope.records.histograms import Histogram
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
-from gradscope.records.objective import Objective
+from gradscope.records.objective import Objective, UnscaledAttention
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
 
@@ -42,6 +42,8 @@ class Measurement:
     """By `check --truncate K`."""
     units: tuple[UnitActivity, ...] = ()
     """Of the layers whose numbers are a sign of dead or saturated units."""
+    attentions: tuple[UnscaledAttention, ...] = ()
+    """Those whose scores nothing scales down, in the order of the program."""
     copies: tuple[tuple[str, ...], ...] = ()
     """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1

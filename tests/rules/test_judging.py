@@ -35,6 +35,7 @@ NAMES = [
     "unbalanced-loss-terms",
     "unexpected-initial-loss",
     "unnormalized-input",
+    "unscaled-attention",
     "unscaled-target",
     "wrong-mode",
     "exploding-gradient",

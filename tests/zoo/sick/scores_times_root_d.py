@@ -49,7 +49,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong attention scale",
     "source": "Jahan et al. 2025 (attention faults), wrong scaling of scores",
-    "cause": ["saturated-attention"],
+    "cause": ["saturated-attention", "unscaled-attention"],
     "symptom": [
         "vanishing-gradient",
         "loss-not-decreasing",

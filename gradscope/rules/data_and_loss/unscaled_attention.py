@@ -1,0 +1,68 @@
+"""Scores of an attention are not divided by the root of their width, and its softmax is a hard choice.
+
+## What it does
+Reports attention whose scores are not scaled down and of which most rows give nearly all of their weight to a
+single position.
+
+## Why is this bad
+A score is a sum of as many products as a head has dimensions, so its standard deviation is about the root of
+that number. A softmax of such scores picks one position, whichever it is at the start, and its derivative is
+nearly 0: queries and keys get little of the gradient.
+
+## How it is measured
+Attention is recognized by its operations: a product of two values of the model, numbers that it is multiplied
+by, a mask, a softmax, and a product with a third value. Where the numbers make the scores at least twice as
+large as 1 / sqrt(width) does, the weights are looked at, on the first batch.
+
+## Limits
+`sharp = 0.5`: of the rows, the share that give more than 0.95 of their weight to one position. Source: a
+choice; with the usual factor and initialization it is near 0.
+
+## Example
+    weights = jax.nn.softmax(q @ k.T)
+
+Use instead:
+
+    weights = jax.nn.softmax(q @ k.T / jnp.sqrt(q.shape[-1]))
+
+## What it does not say
+Attention without the factor whose weights are small enough (as in T5) is not sharp, and is not told. Scores
+with a learned temperature or of normalized queries and keys are not judged, nor attention inside a loop.
+
+## Source
+Vaswani et al. 2017, *Attention Is All You Need*, section 3.2.1; Zhai et al. 2023, *Stabilizing Transformer
+Training by Preventing Attention Entropy Collapse*, arXiv:2303.06296.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Measurement, Severity
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import number
+
+
+@rule("unscaled-attention", severity=Severity.WARNING, sharp=0.5)
+def unscaled_attention(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+    sharp = [each for each in measurement.attentions if each.sharp >= limits["sharp"]]
+    if not sharp:
+        return
+    worst = max(sharp, key=lambda each: each.sharp)
+    usual = worst.width**-0.5
+    more = "" if len(sharp) == 1 else f" The same holds for {len(sharp) - 1} more."
+    yield Hit(
+        message=f"The scores of this attention are sums of {worst.width} products times "
+        f"{number(worst.factor)}, where 1 / sqrt({worst.width}) = {number(usual)} keeps them near 1: "
+        f"{number(100 * worst.sharp)} % of its {worst.rows:,} rows give more than 0.95 of their weight to a "
+        f"single position.{more}",
+        remedy=f"Multiply the scores by {number(usual / worst.factor)}: then their factor is 1 / sqrt(width).",
+        evidence={
+            "width": worst.width,
+            "factor": worst.factor,
+            "sharp": worst.sharp,
+            "limit": limits["sharp"],
+            "attentions": len(sharp),
+        },
+        source=worst.source,
+    )
