@@ -56,7 +56,7 @@ def unscaled_attention(measurement: Measurement, limits: Limits) -> Iterator[Hit
         f"{number(worst.factor)}, where 1 / sqrt({worst.width}) = {number(usual)} keeps them near 1: "
         f"{number(100 * worst.sharp)} % of its {worst.rows:,} rows give more than 0.95 of their weight to a "
         f"single position.{more}",
-        remedy=f"Multiply the scores by {number(usual / worst.factor)}: then their factor is 1 / sqrt(width).",
+        remedy=f"Multiply the scores by {number(usual / worst.factor)}, for 1 / sqrt(width) in all.",
         evidence={
             "width": worst.width,
             "factor": worst.factor,
