@@ -110,6 +110,7 @@ from gradscope.records.through_time import (
     Truncation as Truncation,
 )
 from gradscope.records.training import (
+    ConstantArray as ConstantArray,
     GradientNoise as GradientNoise,
     Intervention as Intervention,
     LabelMixing as LabelMixing,

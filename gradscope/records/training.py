@@ -104,6 +104,20 @@ class LabelMixing:
 
 
 @dataclass(frozen=True, slots=True)
+class ConstantArray:
+    """An array of the batch of which all rows are equal, in all batches that were drawn."""
+
+    name: str
+    labels: bool
+    """It chooses among outputs; else it goes into the network, and all that does is constant."""
+    batches: int
+    rows: int
+    """In all of them."""
+    value: float | None = None
+    """Of labels."""
+
+
+@dataclass(frozen=True, slots=True)
 class GradientNoise:
     """How much the gradients of different batches have in common, at the first step."""
 
@@ -166,6 +180,8 @@ class ShortTraining:
     rescaled: RescaledStart | None = None
     """The same steps from rescaled weights, where layers were met that are dead, saturated or of very
     different size; `None` where nothing called for it."""
+    constant: tuple[ConstantArray, ...] = ()
+    """Labels of one class, and inputs that are all the same."""
     spreads: tuple[RowSpread, ...] = ()
     """Of the layers with as many rows as the last one, in forward order; taken where the gradients are such
     as rows give that are all alike."""

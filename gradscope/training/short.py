@@ -27,6 +27,7 @@ from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import operations
 from gradscope.training import trainer
 from gradscope.training.batches import StepBatches
+from gradscope.training.constant_data import constant_arrays
 from gradscope.training.labels import label_mixing
 from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
@@ -101,6 +102,7 @@ def short_training(
     critical = looks.taken("the first step", lambda: critical_step(made, run) if rule.own else None, None)
     spreads = looks.listed("likeness of examples", lambda: _spreads(made, program, first, run))
     labels = looks.listed("labels", lambda: label_mixing(program, first, feed.drawn))
+    constant = looks.listed("rows of the batch", lambda: constant_arrays(program, first, feed.drawn))
     names = {leaf: group.name for group in program.layers for leaf in group.leaves}
     record = ShortTraining(
         optimizer=rule.name,
@@ -123,6 +125,7 @@ def short_training(
         trials=tuple(tried),
         standardized=tuple(arrays),
         labels=tuple(labels),
+        constant=tuple(constant),
         spreads=tuple(spreads),
         noise=noise,
         critical=critical,

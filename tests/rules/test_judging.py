@@ -26,6 +26,7 @@ NAMES = [
     "batch-leak",
     "broadcast-loss",
     "collapsed-representations",
+    "constant-data",
     "future-leak",
     "index-out-of-range",
     "linear-network",

@@ -50,7 +50,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "bad training data",
     "source": "TrainCheck (Jiang et al. 2025), data loader workers with one seed; Humbatova et al. 2020",
-    "cause": ["equal-rows"],
+    "cause": ["equal-rows", "constant-data"],
     "symptom": ["collapsed-representations", "loss-not-decreasing"],
     "layer": [],
     "line": "",

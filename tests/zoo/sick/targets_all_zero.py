@@ -46,7 +46,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "bad training data",
     "source": "Humbatova et al. 2020, wrong labels for training data",
-    "cause": ["constant-labels"],
+    "cause": ["constant-labels", "constant-data"],
     "symptom": [],
     "layer": [],
     "line": "",
