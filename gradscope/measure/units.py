@@ -7,21 +7,20 @@ ones: a healthy network costs nothing here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from gradscope.measure.measurement import rows_of
+from gradscope.measure.output_pass import OutputPass
 from gradscope.measure.readings import Reading
 from gradscope.records import Layer, UnitActivity
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.layers import Row
 from gradscope.trace.program import Inputs, Program
-from gradscope.trace.statistics import COUNT, Floats, Selection, Statistic
-from gradscope.trace.unit_statistics import HIGHEST, LOWEST, SQUARES, SUM, Beyond
+from gradscope.trace.statistics import COUNT, Floats, Statistic
+from gradscope.trace.unit_statistics import HIGHEST, LOWEST, Beyond
 
 BOUNDS = {"tanh": 2.1783, "logistic": 4.3566, "soft_sign": 3.4721, "hard_tanh": 1.0, "hard_sigmoid": 3.0}
 """Beyond these the derivative of the function is below a twentieth of its largest: |tanh| > 0.975."""
@@ -37,34 +36,6 @@ SIGN = 0.3
 """Share of a layer that would have to be dead or saturated for a closer look."""
 
 
-class OutputPass:
-    """Statistics of the outputs of all layers, from a forward program that is compiled once."""
-
-    def __init__(self, program: Program, statistics: tuple[Statistic, ...]) -> None:
-        self._program = program
-        self._selection = Selection(value=statistics, delta=())
-        self._run: Callable[..., Any] | None = None
-
-    def __call__(self, inputs: Inputs) -> dict[int, Reading]:
-        """By site."""
-        program, chosen = self._program, self._selection
-        gains, consts = program.gains(), list(program.body.consts)
-
-        def measured(weights: list[Any], others: list[Any]) -> Any:
-            return program.tapped(weights, program.sinks(chosen), gains, others, consts, chosen)[1]
-
-        if self._run is None:
-            self._run = compile_program(measured, (inputs.weights, inputs.others), runs=1)
-        found = jax.device_get(self._run(inputs.weights, inputs.others))
-        return {
-            site.id: Reading.of(chosen.value, found[site.id], np.ones(site.shape), found[site.id][COUNT.name])
-            for site in program.sites
-        }
-
-
-OF_UNITS = (COUNT, SUM, SQUARES)
-
-
 @dataclass(frozen=True)
 class _Suspect:
     layer: Layer
@@ -77,19 +48,19 @@ def unit_activity(
     layers: Sequence[Layer],
     inputs: Sequence[Inputs],
     later: list[Any] | None = None,
-    zero_later: Sequence[float] | None = None,
+    gradients: Sequence[Any] | None = None,
 ) -> Iterator[UnitActivity]:
     """Of each layer with a sign of dead or saturated units, in forward order.
 
-    `layers` are the rows of the table. `later` are the weights after a short training, and `zero_later` by
-    leaf the share of zeros in the gradient there: units that die in it give their sign in these.
+    `layers` are the rows of the table. `later` are the weights after a short training, and `gradients` those
+    at its last step: units that die in it give their sign in these.
     """
     deepest = max((layer.depth or 0 for layer in layers), default=0)
     suspects = [
         _Suspect(layer, row, (layer.depth or 0) < deepest)
         for layer, (group, row, _) in zip(layers, rows_of(program), strict=True)
         if (_saturates(layer) and not _gates(row))
-        or _dies(layer, [zero_later[i] for i in group.leaves] if zero_later else [])
+        or _dies(layer, [gradients[i] for i in group.leaves] if gradients else [])
     ]
     if not suspects:
         return
@@ -119,8 +90,14 @@ def _gates(row: Row) -> bool:
     return any(site.gates and site.activation in GATES for site, _ in row.uses)
 
 
-def _dies(layer: Layer, later: Sequence[float]) -> bool:
-    return layer.activation in FLAT and max(layer.gradient_zero_share or 0.0, *later, 0.0) >= SIGN
+def _dies(layer: Layer, later: Sequence[Any]) -> bool:
+    if layer.activation not in FLAT:
+        return False
+    return (layer.gradient_zero_share or 0.0) >= SIGN or any(_zero_share(each) >= SIGN for each in later)
+
+
+def _zero_share(gradient: Any) -> float:
+    return 1 - float(np.count_nonzero(np.asarray(gradient))) / gradient.size if gradient.size else 0.0
 
 
 def _activity(

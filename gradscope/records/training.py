@@ -9,6 +9,12 @@ from gradscope.records.units import RescaledStart
 
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
+SMALL, LARGE = 0.05, 10.0
+"""rms beyond which the numbers of an array are called small or large; standardized ones have 1."""
+OFF_CENTER = 3.0
+"""|mean| over standard deviation."""
+UNEVEN = 100.0
+"""Largest over smallest standard deviation of the features of one array."""
 LATER_STEPS = 1000
 """Steps of the optimizer alone after which one that moves nothing is taken to move nothing ever."""
 

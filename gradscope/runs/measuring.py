@@ -42,7 +42,7 @@ from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Program
-from gradscope.training.rescaled import rescaled_start, suffers, zero_shares
+from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
 
@@ -142,8 +142,7 @@ def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> 
         feed = found.trainer.feed
         more = range(1, min(UNIT_BATCHES, len(feed.drawn)))
         inputs = [*inputs, *(feed.at(step, inputs[0].weights) for step in more)]
-    zeros = zero_shares(found.gradients)
-    return list(unit_activity(program, measured.layers, inputs, found.weights, zeros))
+    return list(unit_activity(program, measured.layers, inputs, found.weights, found.gradients))
 
 
 def _from_another_start(program: Program, found: Trained) -> ShortTraining:
@@ -165,10 +164,19 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
 
 
 def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
+    """The flow of the gradient at other weights, and the units there."""
+    measured = flow_at(prepared, weights)
+    if not math.isfinite(measured.loss):
+        return measured
+    inputs = [replace(each, weights=weights) for each in prepared.inputs]
+    return replace(measured, units=tuple(unit_activity(prepared.program, measured.layers, inputs)))
+
+
+def flow_at(prepared: Prepared, weights: list[Any]) -> Measurement:
     """The flow of the gradient at other weights, and nothing else."""
     inputs = [replace(each, weights=weights) for each in prepared.inputs]
     found = weight_statistics(prepared.program, weights)
-    measured = measurement(
+    return measurement(
         Taken(
             program=prepared.program,
             weights=found,
@@ -184,9 +192,6 @@ def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
             optimizer_given=prepared.problem.optimizer is not None,
         )
     )
-    if not math.isfinite(measured.loss):
-        return measured
-    return replace(measured, units=tuple(unit_activity(prepared.program, measured.layers, inputs)))
 
 
 def _taken(run: Run, training: Trained | None, progress: Progress) -> Taken:

@@ -33,7 +33,7 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.common import tool
 from gradscope.runs.excerpts import excerpts
-from gradscope.runs.measuring import Measured, measure, measured_at
+from gradscope.runs.measuring import Measured, flow_at, measure
 from gradscope.runs.preparing import Prepared, prepare
 from gradscope.runs.stepping import first_line
 from gradscope.trace.program import Inputs, Tracer
@@ -230,7 +230,7 @@ def _validation(problem: Problem, tracer: Tracer, prepared: Prepared) -> tuple[A
 def _at_the_end(prepared: Prepared, end: TrainingEnd, progress: Progress) -> Measurement:
     """The flow pass on the first batch, and units before and after the steps; with the origin of what is not
     finite there."""
-    found = measured_at(prepared, end.weights)
+    found = flow_at(prepared, end.weights)
     units = unit_activity(prepared.program, found.layers, prepared.inputs, end.weights)
     found = replace(found, units=tuple(units))
     inputs = replace(prepared.inputs[0], weights=end.weights)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from jax import Array, lax
 
-from gradscope.trace.statistics import Axes, Floats, Operand, Statistic, norm
+from gradscope.trace.statistics import Axes, Floats, Operand, Rms, Statistic
 
 
 class OfUnits(Statistic):
@@ -17,7 +18,7 @@ class OfUnits(Statistic):
         del rank
         return units
 
-    def read(self, total: Floats, count: float) -> Floats:
+    def read(self, total: Floats, count: float) -> Any:
         return total
 
 
@@ -60,20 +61,10 @@ class Sum(OfUnits):
         return np.asarray(entries.sum(axes), np.float64)
 
 
-class Squares(OfUnits):
+class Squares(OfUnits, Rms):
     """Root of the sum of squares over each unit."""
 
     name = "squares"
-    additive = True
-
-    def of(self, x: Operand, over: Axes) -> Array:
-        return lax.reduce_sum(x.scaled * x.scaled, over)
-
-    def entry(self, found: Floats, gain: Floats) -> Floats:
-        return np.sqrt(found) / gain
-
-    def combine(self, entries: Floats, axes: Axes) -> Floats:
-        return norm(entries, axes)
 
 
 class Beyond(Statistic):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.records import GradientNoise, Intervention
+from gradscope.training.optimizer import widened
 from gradscope.training.trainer import Trainer
 
 FEWEST_BATCHES = 4
@@ -24,7 +25,7 @@ def gradient_noise(made: Trainer, batches: int, trials: tuple[Intervention, ...]
     squares = []
     for step in range(batches):
         _, gradients = made.flow.loss_and_gradients(made.feed.at(step, made.weights))
-        wide = [jnp.asarray(each, jnp.promote_types(each.dtype, jnp.float32)) for each in gradients]
+        wide = [widened(each) for each in gradients]
         squares.append(_square(wide))
         total = wide if not total else [a + b for a, b in zip(total, wide, strict=True)]
     mean_square = float(np.mean(jax.device_get(squares)))

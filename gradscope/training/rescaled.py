@@ -15,12 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.measure.measurement import rows_of
+from gradscope.measure.output_pass import OutputPass
 from gradscope.measure.readings import Reading
-from gradscope.measure.units import OF_UNITS, OutputPass
 from gradscope.records import Layer, RescaledLayer, RescaledStart, UnitActivity
 from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import Site
+from gradscope.trace.statistics import COUNT
 from gradscope.trace.unit_statistics import SQUARES, SUM
 from gradscope.trace.vocabulary import PRODUCTS
 from gradscope.training.trainer import Trainer
@@ -83,7 +84,7 @@ def _rescaled(
     program: Program, rows: Sequence[tuple[LayerGroup, Row]], inputs: Inputs
 ) -> tuple[list[Any], list[RescaledLayer]]:
     weights, changed = list(inputs.weights), []
-    forward = OutputPass(program, OF_UNITS)
+    forward = OutputPass(program, (COUNT, SUM, SQUARES))
     found = forward(inputs)
     deepest = max(row.depth or 0 for _, row in rows)
     for group, row in rows:
@@ -151,8 +152,3 @@ def _bias(program: Program, group: LayerGroup, site: Site) -> int | None:
 
 def _weight(program: Program, group: LayerGroup) -> int:
     return max(group.leaves, key=lambda leaf: len(program.leaves[leaf].shape))
-
-
-def zero_shares(gradients: Sequence[Any]) -> list[float]:
-    """By leaf, the share of elements that are exactly 0."""
-    return [float(jnp.mean(each == 0)) if each.size else 0.0 for each in gradients]

@@ -13,14 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradscope.measure.output_pass import OutputPass
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import RowSpread
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import Site
-from gradscope.trace.statistics import COUNT, RMS, SPREAD, Floats, Selection
+from gradscope.trace.statistics import COUNT, RMS, SPREAD, Floats
 
 FEWEST_ROWS = 4
 ASKED = 4
@@ -28,7 +28,6 @@ ASKED = 4
 ALIKE = 0.03
 """Share of a gradient's norm outside of its largest outer product. It was 0.05 to 0.9 in most healthy
 networks, 50 layers of ReLUs among them, and 0.002 behind layers that had made all examples alike."""
-_TAKEN = Selection(value=(COUNT, RMS, SPREAD), delta=())
 
 
 def looks_collapsed(program: Program, gradients: Sequence[Any]) -> bool:
@@ -68,13 +67,8 @@ def row_spreads(program: Program, batch: Any, first: Inputs, after: list[Any]) -
     rows = _rows_of(ordered, batch, examples_of(program, batch))
     if rows < FEWEST_ROWS:
         return
-    gains, consts = program.gains(), list(program.body.consts)
-
-    def measured(weights: list[Any]) -> Any:
-        return program.tapped(weights, program.sinks(_TAKEN), gains, first.others, consts, _TAKEN)[1]
-
-    run = compile_program(measured, (first.weights,), runs=1)
-    found = [jax.device_get(run(weights)) for weights in (first.weights, after)]
+    run = OutputPass(program, (COUNT, RMS, SPREAD))
+    found = [run(Inputs(weights, first.others)) for weights in (first.weights, after)]
     for row in ordered:
         uses = [(site, mask) for site, mask in row.uses if _has_rows(site, rows)]
         before, later = (_share(each, uses) for each in found)
@@ -94,12 +88,9 @@ def _has_rows(site: Site, rows: int) -> bool:
     return real and site.value[:1] == (rows,) and 0 not in site.members and site.op != "state"
 
 
-def _share(found: Any, uses: Any) -> float | None:
+def _share(found: dict[int, Reading], uses: Any) -> float | None:
     """Spread over rms; `None` where it is not a number."""
-    readings = []
-    for site, mask in uses:
-        raw = found[site.id]
-        readings.append(Reading.of(_TAKEN.value, raw, np.ones(site.shape), raw[COUNT.name]).at(mask))
+    readings = [found[site.id].at(mask) for site, mask in uses]
     size = pooled(RMS, readings)
     share = pooled(SPREAD, readings) / size if size else np.nan
     return float(share) if np.isfinite(share) else None

@@ -10,20 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.records.training import LARGE, OFF_CENTER, SMALL, UNEVEN
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.uses import arrays_of, uses_of
 
-LARGE, SMALL = 10.0, 0.05
-"""rms beyond which numbers are called large or small; standardized ones have 1."""
-OFF_CENTER = 3.0
-"""|mean| over standard deviation."""
 FEWEST_VALUES = 3
 """Different numbers: an array of two is a mask or a flag."""
 PROBED = 10_000
 MOST_ELEMENTS = 2**22
 """Of the first rows, from which mean and standard deviation are taken."""
-UNEVEN = 100.0
-"""Largest over smallest standard deviation of the features of one array."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ def test_rows_that_are_all_the_same_are_told_also_where_batches_differ() -> None
     )
 
 
+def test_a_single_batch_is_told_without_its_number() -> None:
+    (finding,) = found(np.broadcast_to(X[:1, :1], X[:1].shape), LABELS[:1])
+    assert finding.message.startswith("All rows of the input `batch[0]` are the same, 32 in all")
+
+
 def test_usual_data_and_a_few_rows_are_quiet() -> None:
     assert found(X, LABELS) == []
     assert found(X[:2, :2], np.zeros((2, 2), np.int32)) == []

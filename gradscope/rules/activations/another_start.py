@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from gradscope.records import RescaledStart, ShortTraining
+from gradscope.records import RescaledStart, ShortTraining, UnitActivity
 from gradscope.rules.words import names_of, number
 
 GAINED = 0.5
@@ -35,5 +36,30 @@ def tried(training: ShortTraining | None) -> tuple[bool, str]:
     )
 
 
-def same_holds(layers: Sequence[str]) -> str:
-    return f"The same holds for {names_of(layers)}."
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The layer that speaks for all that are concerned."""
+
+    units: UnitActivity
+    layers: tuple[str, ...]
+    died: bool
+    """They were not at the start, and are after the steps."""
+
+    @property
+    def others(self) -> str:
+        """The sentence on the others; empty where there is none."""
+        rest = [name for name in self.layers if name != self.units.layer]
+        return f" The same holds for {names_of(rest)}." if rest else ""
+
+
+def worst(
+    seen: Sequence[UnitActivity], share: Callable[[UnitActivity, bool], float], limit: float
+) -> Worst | None:
+    """Of the layers whose share reaches the limit at the start, or else of those where it does later; `share`
+    is told which of the two is asked."""
+    for died in (False, True):
+        found = [units for units in seen if share(units, died) >= limit]
+        if found:
+            top = max(found, key=lambda units: share(units, died))
+            return Worst(top, tuple(units.layer for units in found), died)
+    return None

@@ -43,7 +43,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
-from gradscope.rules.activations.another_start import same_holds, tried
+from gradscope.rules.activations.another_start import tried, worst
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
@@ -70,36 +70,36 @@ IN_TRAINING = "Lower the learning rate or warm it up"
 )
 def dead_units(measurement: Measurement, training: ShortTraining | None, limits: Limits) -> Iterator[Hit]:
     seen = [units for units in measurement.units if units.elements >= limits["elements"]]
-    at_start = [units for units in seen if units.dead >= limits["share"] * units.units]
-    later = [units for units in seen if (units.dead_later or 0) >= limits["share"] * units.units]
-    dead = at_start or later
-    if not dead:
+    found = worst(seen, _share, limits["share"])
+    if found is None:
         return
-    worst = max(dead, key=lambda units: _share(units, died=not at_start))
-    others = [units for units in dead if units is not worst]
+    units, died = found.units, found.died
     harmless, outcome = tried(training)
-    also = "".join(f" {same_holds([each.layer for each in others])}" for _ in others[:1])
     yield Hit(
-        message=f"{_how_many(worst, training, died=not at_start)}{also}{outcome}",
-        remedy=f"{AT_START if at_start else IN_TRAINING}, or use `jax.nn.leaky_relu` or GELU, whose slope is "
+        message=f"{_how_many(units, training, died=died)}{found.others}{outcome}",
+        remedy=f"{IN_TRAINING if died else AT_START}, or use `jax.nn.leaky_relu` or GELU, whose slope is "
         "not zero there.",
         evidence={
-            "dead": worst.dead if at_start else worst.dead_later or 0,
-            "units": worst.units,
-            "share": _share(worst, died=not at_start),
+            "dead": _dead(units, died),
+            "units": units.units,
+            "share": _share(units, died),
             "limit": limits["share"],
-            "layers": len(dead),
+            "layers": len(found.layers),
         },
-        layer=worst.layer,
-        source=source_of(measurement, worst.layer),
+        layer=units.layer,
+        source=source_of(measurement, units.layer),
         severity=Severity.NOTE if harmless else None,
-        layers=tuple(units.layer for units in dead),
-        explains=tuple(units.layer for units in dead),
+        layers=found.layers,
+        explains=found.layers,
     )
 
 
-def _share(units: UnitActivity, *, died: bool) -> float:
-    return (units.dead_later or 0 if died else units.dead) / units.units
+def _dead(units: UnitActivity, died: bool) -> int:
+    return units.dead_later or 0 if died else units.dead
+
+
+def _share(units: UnitActivity, died: bool) -> float:
+    return _dead(units, died) / units.units
 
 
 def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool) -> str:
@@ -109,7 +109,7 @@ def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool
         f"for all {units.elements:,} values of each in {batches} they lie where the {function} after it has "
         "a derivative of exactly 0"
     )
-    percent = f"{number(100 * _share(units, died=died))} %"
+    percent = f"{number(100 * _share(units, died))} %"
     if died:
         when = "" if training is None else f" after {training.steps} steps of {training.optimizer}"
         return (

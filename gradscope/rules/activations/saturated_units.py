@@ -43,7 +43,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
-from gradscope.rules.activations.another_start import same_holds, tried
+from gradscope.rules.activations.another_start import tried, worst
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
@@ -75,31 +75,31 @@ def saturated_units(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
 ) -> Iterator[Hit]:
     seen = [units for units in measurement.units if units.bound is not None and units.hidden]
-    at_start = [units for units in seen if units.saturated >= limits["share"]]
-    later = [units for units in seen if (units.saturated_later or 0.0) >= limits["share"]]
-    found = at_start or later
-    if not found:
+    found = worst(seen, _share, limits["share"])
+    if found is None:
         return
-    worst = max(found, key=lambda units: units.saturated if at_start else units.saturated_later or 0.0)
-    others = [units for units in found if units is not worst]
+    units, died = found.units, found.died
     harmless, outcome = tried(training)
-    also = "".join(f" {same_holds([each.layer for each in others])}" for _ in others[:1])
     yield Hit(
-        message=f"{_how_much(worst, training, died=not at_start)}{also}{outcome}",
-        remedy=f"{AT_START if at_start else IN_TRAINING}, or put a normalization (LayerNorm, BatchNorm) "
+        message=f"{_how_much(units, training, died=died)}{found.others}{outcome}",
+        remedy=f"{IN_TRAINING if died else AT_START}, or put a normalization (LayerNorm, BatchNorm) "
         "before the function.",
         evidence={
-            "saturated": worst.saturated if at_start else worst.saturated_later or 0.0,
+            "saturated": _share(units, died),
             "limit": limits["share"],
-            "bound": worst.bound or 0.0,
-            "layers": len(found),
+            "bound": units.bound or 0.0,
+            "layers": len(found.layers),
         },
-        layer=worst.layer,
-        source=source_of(measurement, worst.layer),
+        layer=units.layer,
+        source=source_of(measurement, units.layer),
         severity=Severity.NOTE if harmless else None,
-        layers=tuple(units.layer for units in found),
-        explains=tuple(units.layer for units in found),
+        layers=found.layers,
+        explains=found.layers,
     )
+
+
+def _share(units: UnitActivity, died: bool) -> float:
+    return units.saturated_later or 0.0 if died else units.saturated
 
 
 def _how_much(units: UnitActivity, training: ShortTraining | None, *, died: bool) -> str:
@@ -108,19 +108,14 @@ def _how_much(units: UnitActivity, training: ShortTraining | None, *, died: bool
         f"beyond ±{number(units.bound or 0)}, where the derivative of the {function} after it is below a "
         "twentieth of its largest"
     )
-    before = _percent(units.saturated)
-    later = _percent(units.saturated_later or 0.0)
-    if training is None:
-        known = f"{later} of the outputs of `{units.layer}` lie {flat}; before, {before} did."
-        return known if died else f"{before} of the outputs of `{units.layer}` lie {flat}."
-    if units.saturated_later is None:
-        return f"{before} of the outputs of `{units.layer}` lie {flat}."
-    steps = f"{training.steps} steps of {training.optimizer}"
+    of, before = f"of the outputs of `{units.layer}` lie {flat}", _percent(units.saturated)
+    steps = None if training is None else f"{training.steps} steps of {training.optimizer}"
     if died:
-        return (
-            f"After {steps} {later} of the outputs of `{units.layer}` lie {flat}; before them {before} did."
-        )
-    return f"{before} of the outputs of `{units.layer}` lie {flat}; after {steps} {later} do."
+        when, than = ("", "before,") if steps is None else (f"After {steps} ", "before them")
+        return f"{when}{_percent(_share(units, True))} {of}; {than} {before} did."
+    if steps is None or units.saturated_later is None:
+        return f"{before} {of}."
+    return f"{before} {of}; after {steps} {_percent(units.saturated_later)} do."
 
 
 def _percent(share: float) -> str:

@@ -43,10 +43,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gradscope.records import Measurement, Severity, ShortTraining
-from gradscope.rules.activations.another_start import tried
-from gradscope.rules.activations.sizes import size_trend
+from gradscope.rules.activations.sizes import hits
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.words import number
 
 
 @rule(
@@ -59,20 +57,4 @@ from gradscope.rules.words import number
 def vanishing_activations(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
 ) -> Iterator[Hit]:
-    found = size_trend(measurement, limits["ratio"])
-    if found is None:
-        return
-    first, last = found.layers[0], found.layers[-1]
-    harmless, outcome = tried(training)
-    yield Hit(
-        message=f"The outputs of the layers shrink from an rms of {number(first.activation_rms or 0)} at "
-        f"`{first.name}` to {number(last.activation_rms or 0)} at `{last.name}`: {number(found.total)} of it "
-        f"(limit {number(limits['ratio'])}).{outcome}",
-        remedy="Initialize with He (standard deviation sqrt(2/fan_in)) before a ReLU and with LeCun "
-        "(1/sqrt(fan_in)) otherwise, or put a normalization (LayerNorm, BatchNorm) between the layers.",
-        evidence={"total": found.total, "limit": limits["ratio"], "layers": len(found.layers)},
-        layer=first.name,
-        source=first.source,
-        severity=Severity.NOTE if harmless else None,
-        layers=tuple(layer.name for layer in found.layers),
-    )
+    return hits(measurement, training, limits["ratio"], "shrink")

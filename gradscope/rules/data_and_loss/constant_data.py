@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Severity, ShortTraining
+from gradscope.records import ConstantArray, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
@@ -46,16 +46,25 @@ def constant_data(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     for array in training.constant:
         if array.rows < limits["rows"]:
             continue
-        batches = "1 batch" if array.batches == 1 else f"{array.batches} batches"
-        value = "" if array.value is None else f": {number(array.value)}"
         yield Hit(
-            message=f"All {array.rows:,} labels `{array.name}` of {batches} are the same{value}."
-            if array.labels
-            else f"All rows of the input `{array.name}` are the same within each of {batches}, "
-            f"{array.rows:,} in all, and nothing else goes into the network that is not.",
+            message=_of_labels(array) if array.labels else _of_rows(array),
             remedy="Look at how they are made: a conversion to integers too early, a filter, a wrong column."
             if array.labels
             else "Look at the loader: an index that does not move, or a seed that is set anew for each row.",
             evidence={"rows": array.rows, "batches": array.batches, "limit": limits["rows"]},
             layers=training.layers,
         )
+
+
+def _of_labels(array: ConstantArray) -> str:
+    value = "" if array.value is None else f": {number(array.value)}"
+    batches = "1 batch" if array.batches == 1 else f"{array.batches} batches"
+    return f"All {array.rows:,} labels `{array.name}` of {batches} are the same{value}."
+
+
+def _of_rows(array: ConstantArray) -> str:
+    where = "" if array.batches == 1 else f" within each of {array.batches} batches"
+    return (
+        f"All rows of the input `{array.name}` are the same{where}, {array.rows:,} in all, and nothing else "
+        "goes into the network that is not."
+    )

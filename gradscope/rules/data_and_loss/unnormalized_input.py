@@ -45,12 +45,11 @@ import math
 from collections.abc import Iterator
 
 from gradscope.records import Severity, ShortTraining, StandardizedArray
+from gradscope.records.training import LARGE, SMALL, UNEVEN
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
 RATIO = 2.0
-SMALL, LARGE, UNEVEN = 0.05, 10.0, 100.0
-"""Of an array that is off center, and nothing else."""
 LEARNS = 0.5
 """Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
@@ -91,8 +90,8 @@ def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
     """The steps of the user's own optimizer did harm, or they were slow; or they went well, and might go
     better."""
-    mild = SMALL <= array.rms <= LARGE and array.uneven <= UNEVEN
-    if mild and array.end_without < LEARNS * min(array.start_without, array.start):
+    off_center_alone = SMALL <= array.rms <= LARGE and array.uneven <= UNEVEN
+    if off_center_alone and array.end_without < LEARNS * min(array.start_without, array.start):
         return Severity.NOTE
     harm = training.own and not array.end_without <= array.start_without
     return Severity.ERROR if harm else Severity.WARNING

@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, RescaledLayer, Severity, ShortTraining
+from gradscope.records import Measurement, RescaledLayer, RescaledStart, Severity, ShortTraining
 from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.data_and_loss.unnormalized_input import better
@@ -79,7 +79,7 @@ def mis_scaled_initialization(
     yield Hit(
         message=f"From where it starts the network hardly learns: {start.steps} steps of "
         f"{training.optimizer} take the loss from {number(start.start_without)} to "
-        f"{number(start.end_without)}. With {shown}{more} brought to mean 0 and standard deviation 1 they "
+        f"{number(start.end_without)}. With {shown}{more} {_changed(start)} they "
         f"take it from {number(start.start)} to {number(start.end)}.",
         remedy=_remedy(measurement, first),
         evidence={
@@ -92,6 +92,12 @@ def mis_scaled_initialization(
         layers=tuple(names),
         explains=None,
     )
+
+
+def _changed(start: RescaledStart) -> str:
+    """Without a bias the mean of an output stays, and its rms is what becomes 1."""
+    centered = all(layer.offset for layer in start.layers)
+    return "brought to mean 0 and standard deviation 1" if centered else "brought to an rms of 1"
 
 
 def _collapsed(training: ShortTraining) -> bool:
@@ -107,7 +113,8 @@ def _odd_data(training: ShortTraining) -> bool:
 def _how(layer: RescaledLayer) -> str:
     if 1 / FAR < layer.deviation < FAR and layer.offset:
         return f"the output of `{layer.name}` (mean {number(layer.offset)} from 0)"
-    return f"the output of `{layer.name}` (standard deviation {number(layer.deviation)})"
+    size = "standard deviation" if layer.offset else "rms"
+    return f"the output of `{layer.name}` ({size} {number(layer.deviation)})"
 
 
 def _remedy(measurement: Measurement, first: RescaledLayer) -> str:

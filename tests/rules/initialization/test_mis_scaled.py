@@ -61,6 +61,13 @@ def test_a_bias_is_told_as_such() -> None:
     assert "(mean 5 from 0)" in finding.message
 
 
+def test_without_a_bias_the_mean_stays_and_is_not_said_to_go() -> None:
+    layers = (RescaledLayer("layers[1]", 20.0, 20.0, 0.0),)
+    (finding,) = told(another_start(0.3, 1.8, layers=layers))
+    assert "the output of `layers[1]` (rms 20) brought to an rms of 1" in finding.message
+    assert "mean 0" not in finding.message
+
+
 def test_nothing_tried_is_quiet() -> None:
     assert told(None) == []
 
