@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "rules": DATA,
     "changes": DATA,
     "recording": DATA | {"serialization"},
+    "remedies": DATA,
     "gate": DATA | {"rules", "serialization"},
     "config": DATA | {"rules", "gate"},
     "report": DATA | {"rules", "serialization"},
@@ -35,7 +36,7 @@ MAY_IMPORT = {
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {"load", "trace", "measure", "nonfinite", "verification", "training", "optimizers"}
-    | {"rules", "gate", "serialization", "recording"},
+    | {"remedies", "rules", "gate", "serialization", "recording"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA
     | {"config", "changes", "serialization", "gate", "load", "recording", "report", "rules"}

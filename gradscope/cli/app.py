@@ -18,6 +18,7 @@ from gradscope.cli import (
     explain,
     failure,
     find_lr,
+    fix,
     init,
     monitor,
     report,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for name, command, epilog in (
     ("check", check.check, check.EPILOG),
     ("compare-optimizers", compare_optimizers.compare_optimizers, compare_optimizers.EPILOG),
+    ("fix", fix.fix, fix.EPILOG),
     ("monitor", monitor.monitor, monitor.EPILOG),
     ("find-lr", find_lr.find_lr, find_lr.EPILOG),
     ("verify", verify.verify, verify.EPILOG),

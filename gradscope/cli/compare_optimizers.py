@@ -11,7 +11,7 @@ from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.failure import interruption_shown
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Target, load_options
-from gradscope.cli.options import examples, names_in, one_of, source_of
+from gradscope.cli.options import examples, names_in, one_of, seconds_in, source_of
 from gradscope.cli.regression import Against, FailOnRegression, parsed
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Suite
@@ -166,22 +166,6 @@ def compare_optimizers(
         elif before is not None:  # A gate that could not be judged must not pass.
             code = max(code, ExitCode.NOT_JUDGED)
     raise typer.Exit(code)
-
-
-def seconds_in(text: str | None) -> float | None:
-    """`90`, `90s`, `1.5m`, `1h` as seconds."""
-    if text is None:
-        return None
-    number, unit = text.strip().rstrip("smh"), text.strip()[len(text.strip().rstrip("smh")) :]
-    try:
-        value = float(number) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
-    except (ValueError, KeyError):
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise GradscopeError(
-            f'"--budget {text}" is not a time.', fix="Write 60s, 5m or 1h.", slug="bad-option"
-        )
-    return value
 
 
 def _above_zero(option: str, value: float | None) -> float | None:

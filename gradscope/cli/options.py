@@ -138,6 +138,22 @@ def one_of(option: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
+def seconds_in(text: str | None) -> float | None:
+    """`90`, `90s`, `1.5m`, `1h` as seconds."""
+    if text is None:
+        return None
+    number, unit = text.strip().rstrip("smh"), text.strip()[len(text.strip().rstrip("smh")) :]
+    try:
+        value = float(number) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[unit]
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise GradscopeError(
+            f'"--budget {text}" is not a time.', fix="Write 60s, 5m or 1h.", slug="bad-option"
+        )
+    return value
+
+
 def source_of(target: str) -> str:
     """The file of a target, without the name after the colon."""
     return target.rpartition(":")[0] or target

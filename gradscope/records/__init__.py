@@ -92,6 +92,13 @@ from gradscope.records.objective import (
     UnsetState as UnsetState,
 )
 from gradscope.records.policy import Policy as Policy
+from gradscope.records.remedies import (
+    Chance as Chance,
+    Effect as Effect,
+    Remedies as Remedies,
+    Training as Training,
+    TriedRemedy as TriedRemedy,
+)
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.suite import (
     FailureKind as FailureKind,

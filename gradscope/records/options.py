@@ -74,6 +74,20 @@ class MonitorOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class FixOptions:
+    """How remedies are tried."""
+
+    steps: int | None = None
+    """Of each training; `None`: 100, and fewer where one is expensive."""
+    seeds: int = 3
+    """Starts from which each is trained."""
+    everything: bool = False
+    """Try every remedy that is known, also where others help already or nothing was found."""
+    budget_s: float | None = None
+    """[seconds] for the whole command; what was not tried by then is said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One target of a run with all that is asked of it."""
 

@@ -15,6 +15,7 @@ from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
 from gradscope.records.history import History
 from gradscope.records.measurement import Measurement
+from gradscope.records.remedies import Remedies
 from gradscope.records.training import ShortTraining
 
 
@@ -75,6 +76,8 @@ class Report:
     """By `compare-optimizers`."""
     rates: RateSearch | None = None
     """By `find-lr`."""
+    remedies: Remedies | None = None
+    """By `fix`."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done and may surprise: a cast to float32, for instance. Nothing was left out."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import gradscope.runs
-from gradscope.cli.compare_optimizers import seconds_in
+from gradscope.cli.options import seconds_in
 from gradscope.errors import GradscopeError
 from gradscope.records import Comparison, Report
 from gradscope.records.options import CompareOptions

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gradscope.cli.compare_optimizers import seconds_in
+from gradscope.cli.options import seconds_in
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import planning

@@ -15,6 +15,7 @@ from types import CodeType, ModuleType
 
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import did_you_mean
+from gradscope.load.usercode import edited
 from gradscope.load.usercode.user_code import is_library, shown_path, user_code
 
 _MARK = "__gradscope_target__"
@@ -91,7 +92,7 @@ def surroundings(argument: str) -> Iterator[None]:
 def _compiled(path: Path) -> CodeType:
     shown = shown_path(str(path))
     try:
-        code: CodeType = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        code: CodeType = compile(edited.read(path), str(path), "exec", dont_inherit=True)
         return code
     except SyntaxError as error:
         raise _syntax_error(error, shown) from None

@@ -16,6 +16,7 @@ from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, t
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
+from gradscope.report.html.remedies import remedies
 from gradscope.report.html.rule_pages import rule_pages
 from gradscope.report.html.through_time import through_time
 from gradscope.report.html.training import short_training
@@ -121,6 +122,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
     return [
         _header(report, frame),
         findings(report, frame),
+        remedies(report.remedies, frame),
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),

@@ -9,6 +9,7 @@ from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
+from gradscope.report.markdown.remedies import remedies
 from gradscope.report.markdown.through_time import through_time
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
@@ -50,6 +51,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     mark = MARKS["error" if fails else "warning" if found.style == "error" else found.style]
     yield f"{head} {mark} {found.verdict}: {code(report.target)}, {found.text}{gate}\n"
     yield from _findings(report, detail)
+    if report.remedies is not None:
+        yield from remedies(report.remedies, detail.all_layers)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
     if report.history is not None:

@@ -13,6 +13,7 @@ from gradscope.report.terminal.history import training_over_time
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
+from gradscope.report.terminal.remedies import remedies
 from gradscope.report.terminal.targets import several
 from gradscope.report.terminal.through_time import through_time
 
@@ -39,6 +40,8 @@ def report_lines(report: Report, view: View) -> list[Line]:
     if report.rates is not None:
         return [*optimizers.rate_search(report.rates, view), *found, *notes]
     lines = sections.verdict(report, view)
+    if report.remedies is not None:
+        return [*lines, *found, *remedies(report.remedies, view), *notes]
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
         lines += sections.short_training(report.training, view)

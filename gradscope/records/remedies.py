@@ -1,0 +1,117 @@
+"""Remedies that were tried on one problem, what each brought, and what random search brings."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from enum import StrEnum
+
+CLEAR = 0.1
+"""Of the loss at the start: a smaller gain may be chance."""
+
+
+class Effect(StrEnum):
+    """What a remedy brought, held against the same training without it."""
+
+    HELPS = "helps"
+    """A lower loss from every seed."""
+    CURES = "cures"
+    """Errors are gone, the loss falls from every seed, and it is another loss than before."""
+    NO_GAIN = "no clear gain"
+    WORSE = "worse"
+    FAILED = "cannot be run"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The same short training from each seed."""
+
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+    """Mean loss of up to 8 batches before the first and after the last step, by seed. Not finite where the
+    training diverged."""
+
+    @property
+    def start(self) -> float:
+        """Median over the seeds."""
+        return statistics.median(self.starts)
+
+    @property
+    def end(self) -> float:
+        return statistics.median(math.inf if math.isnan(end) else end for end in self.ends)
+
+    @property
+    def falls(self) -> tuple[float, ...]:
+        """By seed, the share of the loss at the start that the steps take away; minus infinity where the loss
+        is not finite."""
+        pairs = zip(self.starts, self.ends, strict=True)
+        return tuple(
+            (start - end) / abs(start) if start and math.isfinite(start - end) else -math.inf
+            for start, end in pairs
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRemedy:
+    """One change of the problem, and the training with it."""
+
+    what: str
+    """An imperative: `multiply the learning rate by 10`."""
+    effect: Effect
+    training: Training | None
+    """`None` where it could not be run."""
+    rules: tuple[str, ...] = ()
+    """Whose findings it was tried for."""
+    changes_loss: bool = False
+    """Its loss is another one than before, and their values cannot be held against each other."""
+    beats_chance: bool | None = None
+    """Lower from every seed than what random search ended at; `None` where the two cannot be compared."""
+    cured: tuple[str, ...] = ()
+    """Rules whose errors and warnings are gone under the same passes; empty where nobody looked."""
+    caused: tuple[str, ...] = ()
+    """Rules whose errors are new."""
+    checked: bool = False
+    """Whether the passes ran on it."""
+    diff: str = ""
+    """The edit that was run: a unified diff of the user's file."""
+    code: str = ""
+    """Lines to paste, where no edit of the file was run."""
+    reason: str = ""
+    """Why it could not be run."""
+
+    @property
+    def helps(self) -> bool:
+        return self.effect in (Effect.HELPS, Effect.CURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Random search: learning rates and scales of the weights drawn at random, the best of the first seed."""
+
+    draws: int
+    what: str
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """In the order of what they brought, those that help first."""
+
+    steps: int
+    seeds: tuple[int, ...]
+    batches: int
+    optimizer: str
+    before: Training
+    tried: tuple[TriedRemedy, ...]
+    chance: Chance | None = None
+    untried: int = 0
+    """Remedies that were known and not tried, as others for the same findings helped already."""
+    applied: str = ""
+    """The file that `--apply` wrote."""
+
+    @property
+    def best(self) -> TriedRemedy | None:
+        """The first, where it helps."""
+        first = self.tried[0] if self.tried else None
+        return first if first is not None and first.helps else None

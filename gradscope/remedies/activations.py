@@ -1,0 +1,93 @@
+"""Edits of what stands between layers: another activation function, a residual, a normalization."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradscope.remedies.source_code import Remedy, SourceCode, called
+
+BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
+RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
+FLOW = (
+    "vanishing-gradient", "exploding-gradient", "vanishing-activations", "exploding-activations",
+    "saturated-units", "mis-scaled-initialization", "collapsed-representations", "learning-rate-too-low",
+    "learning-rate-too-high", "loss-not-decreasing",
+)  # fmt: skip
+DEAD = ("dead-units", "zero-gradient", "lost-gradient", "learning-rate-too-low", "loss-not-decreasing")
+STRAIGHT = ("dead-loss-term", "zero-gradient")
+
+
+def edits(code: SourceCode) -> Iterator[Remedy]:
+    bounded = [call for call in code.calls(*BOUNDED) if call.args]
+    rectified = [call for call in code.calls(*RECTIFIED) if call.args]
+    swaps = (
+        (bounded, "relu", FLOW, "take ReLU for {}"),
+        (bounded, "gelu", FLOW, "take GELU for {}"),
+        (rectified, "gelu", DEAD, "take GELU for {}"),
+        (rectified, "leaky_relu", DEAD, "take leaky ReLU for {}"),
+        (rectified, "tanh", STRAIGHT, "take tanh for {}"),
+    )
+    for calls, name, rules, what in swaps:
+        spots = [(call.func, text) for call in calls if (text := _named(code, call, name)) is not None]
+        if spots and called(calls[0]) != name:
+            yield Remedy(what.format(called(calls[0])), rules, code.path, code.replaced(*spots))
+    steps = list(_steps(code))
+    if steps:
+        around = [(value, f"{name} + {code.part(value)}") for name, value in steps]
+        yield Remedy(
+            "add a residual connection around each layer of the loop", FLOW, code.path, code.replaced(*around)
+        )
+        jnp = code.imported_as("jax.numpy")
+        uses = (
+            [(use, _normalized(name, jnp)) for name, value in steps for use in _first_use(value, name)]
+            if jnp
+            else []
+        )
+        if uses:
+            yield Remedy(
+                "normalize the input of each layer of the loop", FLOW, code.path, code.replaced(*uses)
+            )
+    jax = code.imported_as("jax")
+    plain = [
+        (value, f"{jax}.nn.relu({code.part(value)})") for _, value in steps if not isinstance(value, ast.Call)
+    ]
+    if plain and jax:
+        yield Remedy(
+            "put a ReLU after each layer of the loop", ("linear-network",), code.path, code.replaced(*plain)
+        )
+
+
+def _named(code: SourceCode, call: ast.Call, name: str) -> str | None:
+    """As the file can say it: from the module of the function that is there now, or from `jax.nn`."""
+    owner = call.func
+    jax = code.imported_as("jax")
+    if isinstance(owner, ast.Attribute) and code.part(owner.value).rpartition(".")[2] in ("nn", "nnx"):
+        return f"{code.part(owner.value)}.{name}"
+    return None if jax is None else f"{jax}.nn.{name}"
+
+
+def _steps(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
+    """`x = f(x)` within a loop."""
+    for loop in ast.walk(code.tree):
+        if not isinstance(loop, ast.For):
+            continue
+        for node in loop.body:
+            if (
+                isinstance(node, ast.Assign)
+                and len(node.targets) == 1
+                and isinstance(node.targets[0], ast.Name)
+            ):
+                name = node.targets[0].id
+                if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node.value)):
+                    yield name, node.value
+
+
+def _first_use(value: ast.expr, name: str) -> list[ast.Name]:
+    uses = [node for node in ast.walk(value) if isinstance(node, ast.Name) and node.id == name]
+    return sorted(uses, key=lambda node: (node.lineno, node.col_offset))[:1]
+
+
+def _normalized(name: str, jnp: str) -> str:
+    mean, deviation = f"{name}.mean(-1, keepdims=True)", f"{name}.std(-1, keepdims=True)"
+    return f"(({name} - {mean}) / ({deviation} + 1e-5))"

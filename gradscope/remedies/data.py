@@ -1,0 +1,115 @@
+"""Edits of what the loss gets: an array standardized, rows shuffled before they are cut into batches."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gradscope.remedies.source_code import Remedy, SourceCode
+
+STANDARDIZE = (
+    "unnormalized-input", "unscaled-target", "learning-rate-too-high", "learning-rate-too-low", "dead-units",
+    "saturated-units", "exploding-gradient", "diverging-loss", "mis-scaled-initialization",
+    "oscillating-loss", "zero-gradient", "noisy-gradient", "loss-not-decreasing",
+)  # fmt: skip
+FEW = 8
+"""Features whose means and standard deviations are written down one by one."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An array of the batch and what would standardize it: one number each, or one for each feature."""
+
+    name: str
+    """As the report calls it: `batch[0]`, `batch.x`."""
+    is_input: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Remedy]:
+    function = code.function(loss)
+    jnp = code.imported_as("jax.numpy")
+    if function is not None and jnp is not None:
+        for array in arrays:
+            yield from _standardized(code, function, jnp, array)
+    yield from _shuffled(code)
+
+
+def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: Scaled) -> Iterator[Remedy]:
+    names = [each.arg for each in function.args.args]
+    where, _, step = array.name.replace("[", ".").replace("]", "").partition(".")
+    if where not in names or not step or "." in step:
+        return
+    step = step.strip("'\"")
+    what = f"standardize `{array.name}`"
+    local = next(_unpacked(function, where, step), None)
+    if local is not None:
+        statement, name = local
+        line, text = (statement.end_lineno or 0) + 1, f"{name} = {_of(name, jnp, array)}"
+    elif step.isdigit():
+        value = _of(f"{where}[{step}]", jnp, array)
+        line = function.body[0].lineno + _has_docstring(function)
+        text = f"{where} = (*{where}[:{step}], {value}, *{where}[{int(step) + 1}:])"
+    else:
+        value = _of(f'{where}["{step}"]', jnp, array)
+        line = function.body[0].lineno + _has_docstring(function)
+        text = f'{where} = {{**{where}, "{step}": {value}}}'
+    indent = " " * function.body[0].col_offset
+    yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, f"{indent}{text}"), not array.is_input)
+
+
+def _has_docstring(function: ast.FunctionDef) -> int:
+    first = function.body[0]
+    text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return (first.end_lineno or first.lineno) - first.lineno + 1 if text else 0
+
+
+def _unpacked(function: ast.FunctionDef, where: str, step: str) -> Iterator[tuple[ast.stmt, str]]:
+    """`x, y = batch` or `x = batch["x"]`: the statement, and what the array is called from there on."""
+    for node in function.body:
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        target, value = node.targets[0], node.value
+        whole = isinstance(value, ast.Name) and value.id == where
+        if whole and isinstance(target, ast.Tuple) and step.isdigit() and int(step) < len(target.elts):
+            part = target.elts[int(step)]
+            if isinstance(part, ast.Name):
+                yield node, part.id
+        elif isinstance(target, ast.Name) and isinstance(value, ast.Subscript):
+            of = isinstance(value.value, ast.Name) and value.value.id == where
+            if of and isinstance(value.slice, ast.Constant) and str(value.slice.value) == step:
+                yield node, target.id
+
+
+def _of(name: str, jnp: str, array: Scaled) -> str:
+    if len(array.mean) > FEW:
+        return f"({name} - {name}.mean(0)) / ({name}.std(0) + 1e-6)"
+    return f"({name} - {_literal(array.mean, jnp)}) / {_literal(array.std, jnp)}"
+
+
+def _literal(values: tuple[float, ...], jnp: str) -> str:
+    written = [f"{value:.4g}" for value in values]
+    return written[0] if len(written) == 1 else f"{jnp}.array([{', '.join(written)}])"
+
+
+def _shuffled(code: SourceCode) -> Iterator[Remedy]:
+    """`batches = [(x[i : i + n], y[i : i + n]) for i in ...]`, whose rows come mixed."""
+    numpy = code.imported_as("numpy")
+    for node in code.tree.body:
+        if not (numpy and isinstance(node, ast.Assign) and isinstance(node.value, ast.ListComp)):
+            continue
+        named = any(isinstance(target, ast.Name) and target.id == "batches" for target in node.targets)
+        names = [
+            part.value.id
+            for part in ast.walk(node.value.elt)
+            if isinstance(part, ast.Subscript)
+            and isinstance(part.slice, ast.Slice)
+            and isinstance(part.value, ast.Name)
+        ]
+        if named and names:
+            mixed = ", ".join(f"{name}[mixed]" for name in names)
+            order = f"mixed = {numpy}.random.default_rng(0).permutation(len({names[0]}))"
+            text = f"{order}\n{', '.join(names)} = {mixed}"
+            yield Remedy("mix the rows", ("sorted-batches",), code.path, code.inserted(node.lineno, text))

@@ -1,0 +1,125 @@
+"""Edits of the line that makes the optimizer: its rate, what stands before and after it, another one."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
+
+NAMES = ("optimizer", "opt", "optim", "tx")
+WRAPPERS = frozenset(
+    {"chain", "MultiSteps", "masked", "multi_transform", "partition", "apply_if_finite", "lookahead"}
+)
+LOWER, HIGHER = (0.3, 0.1, 0.03, 0.01, 0.001), (3.0, 10.0, 30.0, 100.0, 1000.0)
+TOO_HIGH = (
+    "learning-rate-too-high", "diverging-loss", "oscillating-loss", "non-finite-update", "exploding-gradient",
+    "exploding-through-time", "loss-spike", "noisy-gradient", "dead-units", "lost-gradient",
+)  # fmt: skip
+TOO_LOW = (
+    "learning-rate-too-low",
+    "loss-not-decreasing",
+    "invisible-update",
+    "vanishing-gradient",
+    "plateau",
+)
+WIRED = (
+    "not-updated",
+    "ascending-update",
+    "loss-not-decreasing",
+    "learning-rate-too-low",
+    "optimizer-regression",
+)
+
+
+def edits(code: SourceCode) -> Iterator[Remedy]:
+    found = list(expressions(code))
+    optax = code.imported_as("optax")
+    if not found or optax is None:
+        return
+    for factor in (*LOWER, *HIGHER):
+        scaled = _scaled(code, found, factor, optax)
+        rules: tuple[str, ...] = TOO_HIGH if factor < 1 else TOO_LOW
+        yield Remedy(f"multiply the learning rate by {factor:g}", rules, code.path, scaled)
+    for keyword, what, value in (
+        ("weight_decay", "take the weight decay away", "0.0"),
+        ("eps", "take the usual epsilon of 1e-8", "1e-8"),
+    ):
+        given = [each.value for one in found for each in keywords(one, keyword)]
+        spots: list[Spot] = [(node, value) for node in given if number(node) not in (None, float(value))]
+        if spots:
+            yield Remedy(what, (*TOO_LOW, *WIRED), code.path, code.replaced(*spots))
+    for what, rules, form in (
+        ("reverse the sign of every update", WIRED, f"{optax}.chain({{}}, {optax}.scale(-1.0))"),
+        (
+            "clip the gradient to a global norm of 1",
+            TOO_HIGH,
+            f"{optax}.chain({optax}.clip_by_global_norm(1.0), {{}})",
+        ),
+        ("take Adam at its usual rate of 0.001", (*WIRED, *TOO_LOW, *TOO_HIGH), f"{optax}.adam(1e-3)"),
+    ):
+        changed = code.replaced(*((one, form.format(code.part(one))) for one in found))
+        yield Remedy(what, rules, code.path, changed)
+
+
+def expressions(code: SourceCode) -> Iterator[ast.Call]:
+    """The calls of optax that make the optimizer, each as a whole."""
+    optax = code.imported_as("optax")
+    for node in ast.walk(code.tree):
+        value: ast.AST | None = None
+        if (
+            isinstance(node, ast.Assign)
+            and any(isinstance(t, ast.Name) and t.id in NAMES for t in node.targets)
+        ) or (isinstance(node, ast.keyword) and node.arg in NAMES):
+            value = node.value
+        elif isinstance(node, ast.FunctionDef) and node.name == "optimizer":
+            value = next((n.value for n in node.body if isinstance(n, ast.Return)), None)
+        if value is not None:
+            yield from _outermost(value, optax)
+
+
+def _outermost(node: ast.AST, module: str | None) -> Iterator[ast.Call]:
+    if (
+        isinstance(node, ast.Call)
+        and _root(node.func) == module
+        and called(node)[:1].islower() | (called(node) in WRAPPERS)
+    ):
+        yield node
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _outermost(child, module)
+
+
+def _root(node: ast.AST) -> str | None:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def keywords(node: ast.AST, name: str) -> Iterator[ast.keyword]:
+    return (each for each in ast.walk(node) if isinstance(each, ast.keyword) and each.arg == name)
+
+
+def _scaled(code: SourceCode, found: list[ast.Call], factor: float, optax: str) -> str:
+    """The rate where it is written as a number; else what the optimizer asks for is multiplied."""
+    spots: list[Spot] = []
+    for expression in found:
+        rates = [rate for call in _inner(expression) if (rate := _rate(call)) is not None]
+        value = number(rates[0]) if len(rates) == 1 else None
+        if value:
+            spots.append((rates[0], f"{value * factor:g}"))
+        else:
+            spots.append((expression, f"{optax}.chain({code.part(expression)}, {optax}.scale({factor:g}))"))
+    return code.replaced(*spots)
+
+
+def _inner(node: ast.Call) -> list[ast.Call]:
+    calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+    return [each for each in calls if called(each) not in WRAPPERS]
+
+
+def _rate(node: ast.Call) -> ast.AST | None:
+    if called(node).startswith(("scale", "clip", "add_", "trace", "set_to", "centralize", "ema")):
+        return None
+    named = next((k.value for k in node.keywords if k.arg == "learning_rate"), None)
+    return named or (node.args[0] if node.args and number(node.args[0]) is not None else None)

@@ -1,0 +1,161 @@
+"""A file of the user as text and as a tree, and texts in which some of its expressions are replaced."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Spot = tuple[ast.AST, str]
+"""A node and the text that takes its place."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One edit, and what it may be good for."""
+
+    what: str
+    """An imperative: `multiply the learning rate by 10`."""
+    rules: tuple[str, ...]
+    """Whose findings it may cure."""
+    path: str
+    text: str
+    """The whole file after the edit."""
+    changes_loss: bool = False
+    """The loss itself becomes another one, so that its value cannot be held against the one before."""
+
+
+@dataclass
+class SourceCode:
+    """Raises `SyntaxError` or `OSError` where there is none."""
+
+    path: str
+    text: str
+    tree: ast.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tree = ast.parse(self.text)
+        self._lines = self.text.encode().splitlines(keepends=True)
+        self._starts = [0]
+        for line in self._lines:
+            self._starts.append(self._starts[-1] + len(line))
+        self._parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+
+    @classmethod
+    def read(cls, path: str) -> SourceCode:
+        return cls(path, Path(path).read_text(encoding="utf-8"))
+
+    def part(self, node: ast.AST) -> str:
+        start, end = self._span(node)
+        return self.text.encode()[start:end].decode()
+
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        return self._parents.get(node)
+
+    def around(self, node: ast.AST) -> Iterator[ast.AST]:
+        """What the node stands in, from the inside out."""
+        above = self.parent(node)
+        while above is not None:
+            yield above
+            above = self.parent(above)
+
+    def calls(self, *names: str, line: int | None = None) -> list[ast.Call]:
+        """Of functions of these names, whatever module they are taken from, in the order of the text."""
+        found = [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Call) and called(node) in names and (line is None or on(node, line))
+        ]
+        return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
+    def replaced(self, *spots: Spot) -> str:
+        """The text with each node's own text exchanged; none of the nodes lies within another."""
+        found = self.text.encode()
+        for node, text in sorted(spots, key=lambda spot: self._span(spot[0]), reverse=True):
+            start, end = self._span(node)
+            found = found[:start] + text.encode() + found[end:]
+        return found.decode()
+
+    def inserted(self, line: int, text: str) -> str:
+        """The text with `text` as lines of their own before the line of that number."""
+        before = b"".join(self._lines[: line - 1]).decode()
+        return f"{before}{text.rstrip()}\n{b''.join(self._lines[line - 1 :]).decode()}"
+
+    def imported_as(self, module: str) -> str | None:
+        """What the file calls a module that it imports as a whole: `jnp` for `jax.numpy`."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name == module and (alias.asname or "." not in module):
+                        return alias.asname or module
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                for alias in node.names:
+                    if f"{node.module}.{alias.name}" == module:
+                        return alias.asname or alias.name
+        return None
+
+    def function(self, name: str) -> ast.FunctionDef | None:
+        found = (node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+        return next(found, None)
+
+    def _span(self, node: ast.AST) -> tuple[int, int]:
+        start = self._starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+        return start, self._starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+
+
+def called(node: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def on(node: ast.AST, line: int) -> bool:
+    first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+    return bool(first <= line <= last)
+
+
+def number(node: ast.AST | None) -> float | None:
+    """The value of a numeric literal."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = number(node.operand)
+        return None if inner is None else -inner
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return None if isinstance(node.value, bool) else float(node.value)
+    return None
+
+
+def bracketed(text: str, node: ast.AST) -> str:
+    """For use as an operand: in brackets unless it is a name, a call or a subscript."""
+    atoms = (ast.Name, ast.Call, ast.Subscript, ast.Attribute, ast.Constant)
+    return text if isinstance(node, atoms) else f"({text})"
+
+
+def diff(path: str, before: str, after: str) -> str:
+    """Unified, as `git apply` and `patch -p1` take it."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
+
+
+def patched(text: str, patch: str) -> str:
+    """A text after a unified diff that was made of it; raises `ValueError` where it has changed since."""
+    before, after, place = text.splitlines(keepends=True), list[str](), 0
+    for line in patch.splitlines(keepends=True)[2:]:
+        if line.startswith("@@"):
+            start = int(line.split()[1].lstrip("-").partition(",")[0]) - 1
+            after += before[place:start]
+            place = start
+        elif line.startswith(("-", " ")):
+            if place >= len(before) or before[place].rstrip("\n") != line[1:].rstrip("\n"):
+                raise ValueError("the file has changed")
+            after += before[place : place + 1] if line.startswith(" ") else []
+            place += 1
+        elif line.startswith("+"):
+            after.append(line[1:])
+    return "".join(after) + "".join(before[place:])

@@ -1,0 +1,106 @@
+"""Edits of how weights begin: the initializations of the field in place of what a file draws by hand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from gradscope.remedies.source_code import Remedy, SourceCode, called
+
+DRAWS = ("normal", "uniform", "truncated_normal")
+FILLED = ("ones", "zeros", "full")
+ORTHOGONAL = "orthogonal"
+USUAL = {
+    "he_normal": "He's initialization",
+    "lecun_normal": "LeCun's initialization",
+    ORTHOGONAL: "orthogonal weights",
+}
+OF_FRAMEWORKS = ("kernel_init", "w_init", "kernel_initializer", "embedding_init")
+RULES = (
+    "mis-scaled-initialization", "vanishing-gradient", "exploding-gradient", "vanishing-through-time",
+    "exploding-through-time", "saturated-units", "dead-units", "zero-gradient", "symmetric-units",
+    "vanishing-activations", "exploding-activations", "copied-initialization", "unscaled-attention",
+    "learning-rate-too-high", "learning-rate-too-low", "loss-not-decreasing",
+)  # fmt: skip
+
+
+def edits(code: SourceCode) -> Iterator[Remedy]:
+    jax = code.imported_as("jax")
+    if jax is None:
+        return
+    drawn = [(node, call) for node, call in _products(code) if _axes(call) == 2]
+    filled = [call for call in code.calls(*FILLED) if _axes(call) == 2 and _key(code, call)]
+    named = [
+        k.value
+        for n in ast.walk(code.tree)
+        if isinstance(n, ast.Call)
+        for k in n.keywords
+        if k.arg in OF_FRAMEWORKS
+    ]
+    for name, what in USUAL.items():
+        make = f"{jax}.nn.initializers.{name}()"
+        spots: list[tuple[ast.AST, str]] = [
+            (node, f"{make}({code.part(call.args[0])}, {code.part(_shape(call))})") for node, call in drawn
+        ]
+        for place, call in enumerate(filled):
+            key = f"{jax}.random.fold_in({_key(code, call)}, {place})"
+            spots.append((call, f"{make}({key}, {code.part(_shape(call))})"))
+        spots += [(value, make) for value in named]
+        if spots:
+            yield Remedy(f"begin with {what}", RULES, code.path, code.replaced(*spots))
+    biases = [call for call in code.calls("full") if _axes(call) == 1]
+    module = code.imported_as("jax.numpy")
+    if biases and module:
+        spots = [(call, f"{module}.zeros({code.part(call.args[0])})") for call in biases]
+        yield Remedy("begin with biases of 0", RULES, code.path, code.replaced(*spots))
+
+
+def _products(code: SourceCode) -> Iterator[tuple[ast.AST, ast.Call]]:
+    """Each draw of random numbers, with the factors around it."""
+    for call in code.calls(*DRAWS):
+        if not _is_draw(code, call):
+            continue
+        node: ast.AST = call
+        while isinstance(above := code.parent(node), ast.BinOp) and isinstance(above.op, ast.Mult | ast.Div):
+            if isinstance(above.op, ast.Div) and above.right is node:
+                break
+            node = above
+        yield node, call
+
+
+def _is_draw(code: SourceCode, call: ast.Call) -> bool:
+    """`jax.random.normal(key, shape)`, and no draw of NumPy's."""
+    if len(call.args) < 2 and not any(k.arg == "shape" for k in call.keywords):
+        return False
+    owner = call.func
+    return (
+        isinstance(owner, ast.Attribute)
+        and code.part(owner.value).endswith("random")
+        and "np." not in code.part(owner.value)
+    )
+
+
+def _shape(call: ast.Call) -> ast.AST:
+    named = next((k.value for k in call.keywords if k.arg == "shape"), None)
+    return named or call.args[1 if called(call) in DRAWS else 0]
+
+
+def _axes(call: ast.Call) -> int | None:
+    if not call.args and not call.keywords:
+        return None
+    try:
+        shape = _shape(call)
+    except IndexError:
+        return None
+    if isinstance(shape, ast.Tuple):
+        return len(shape.elts)
+    return 1 if isinstance(shape, ast.Name | ast.Constant) else None
+
+
+def _key(code: SourceCode, call: ast.AST) -> str | None:
+    """The name of the PRNG key in the function around."""
+    for above in code.around(call):
+        if isinstance(above, ast.FunctionDef):
+            names = [each.arg for each in above.args.args]
+            return next((name for name in names if name in ("key", "rng", "seed_key")), None)
+    return None

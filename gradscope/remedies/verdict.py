@@ -1,0 +1,78 @@
+"""What the trial of a remedy says: held against the same training without it, and against random search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gradscope.records import Effect, Severity, TriedRemedy
+from gradscope.records.finding import Finding
+from gradscope.records.remedies import CLEAR, Training
+
+
+def effect(before: Training, after: Training, changes_loss: bool, cured: bool) -> Effect:
+    """`cured` tells whether an error of before is gone. A gain has to be there from every seed."""
+    if changes_loss:
+        falls = min(after.falls) >= CLEAR
+        gains = [new - old for new, old in zip(after.falls, before.falls, strict=True)]
+        if falls and (cured or min(gains) >= CLEAR):
+            return Effect.CURES if cured else Effect.HELPS
+        return Effect.WORSE if max(gains) < 0 else Effect.NO_GAIN
+    gains = _gains(before, after)
+    if min(gains) >= CLEAR:
+        return Effect.HELPS
+    return Effect.WORSE if max(gains) < 0 else Effect.NO_GAIN
+
+
+def _gains(before: Training, after: Training) -> list[float]:
+    """By seed, how much lower the loss ends, as a share of what either began at; where the loss is not finite
+    without the remedy, the share that falls with it."""
+    found = []
+    for place, (old, new) in enumerate(zip(before.ends, after.ends, strict=True)):
+        size = abs(_usable(before.starts[place], after.starts[place]))
+        if not math.isfinite(new):
+            found.append(-math.inf)
+        elif not math.isfinite(old):
+            found.append(after.falls[place])
+        else:
+            found.append((old - new) / size if size else 0.0)
+    return found
+
+
+def _usable(one: float, other: float) -> float:
+    """The lower of two beginnings: from a start that is far too high any loss has fallen far."""
+    known = [abs(each) for each in (one, other) if math.isfinite(each)]
+    return min(known, default=0.0)
+
+
+def beats(after: Training, chance: Training) -> bool:
+    """From every seed."""
+    return all(
+        new < drawn or not math.isfinite(drawn) for new, drawn in zip(after.ends, chance.ends, strict=True)
+    )
+
+
+def gone(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Rules whose findings are gone, and rules whose errors are new."""
+    grave = {found.rule for found in before if found.severity is not Severity.NOTE}
+    there = {found.rule for found in after if found.severity is not Severity.NOTE}
+    new = {found.rule for found in after if found.severity is Severity.ERROR}
+    return tuple(sorted(grave - there)), tuple(sorted(new - {found.rule for found in before}))
+
+
+def ranked(tried: Sequence[TriedRemedy]) -> tuple[TriedRemedy, ...]:
+    """Those that help first, of them those after which the fewest errors are left, then by how far the loss
+    falls; of equal ones the smaller edit."""
+    order = [Effect.CURES, Effect.HELPS, Effect.NO_GAIN, Effect.WORSE, Effect.FAILED]
+
+    def key(one: TriedRemedy) -> tuple[float, ...]:
+        falls = sorted(one.training.falls) if one.training is not None else [-math.inf]
+        return (
+            0 if one.helps else 1 + order.index(one.effect),
+            len(one.caused),
+            -len(one.cured) if one.helps else 0,
+            -round(falls[len(falls) // 2], 2),
+            one.diff.count("\n"),
+        )
+
+    return tuple(sorted(tried, key=key))

@@ -1,0 +1,114 @@
+"""Remedies that were tried, as every format for people words them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gradscope.records import Effect, Remedies, Training, TriedRemedy
+from gradscope.report.shared import units
+from gradscope.report.shared.table import Column
+
+STYLES = {
+    Effect.CURES: "healthy",
+    Effect.HELPS: "healthy",
+    Effect.NO_GAIN: "quiet",
+    Effect.WORSE: "error",
+    Effect.FAILED: "quiet",
+}
+HORIZON = "What a remedy brings in so few steps need not last: train on with it."
+
+
+def rows(found: Remedies, show_all: bool) -> tuple[TriedRemedy, ...]:
+    """Those that help, or all."""
+    return found.tried if show_all else tuple(each for each in found.tried if each.helps)
+
+
+def columns(shown: Sequence[TriedRemedy]) -> list[Column]:
+    return [
+        Column(
+            ("", "effect"),
+            1,
+            [each.effect.value for each in shown],
+            [STYLES[each.effect] for each in shown],
+            False,
+        ),
+        Column(("loss", "after"), 0, [_end(each.training) for each in shown]),
+        Column(("lowest to", "highest"), 3, [_range(each.training) for each in shown]),
+        Column(("than random", "search"), 2, [_chance(each) for each in shown], right=False),
+        Column(("", "gone"), 1, [", ".join(each.cured) for each in shown], right=False),
+        Column(("new", "errors"), 2, [", ".join(each.caused) for each in shown], right=False),
+    ]
+
+
+def _end(training: Training | None) -> str:
+    if training is None:
+        return ""
+    return units.cell(training.end) if math.isfinite(training.end) else "diverged"
+
+
+def _range(training: Training | None) -> str:
+    if training is None or len(training.ends) < 2:
+        return ""
+    ends = [end for end in training.ends if math.isfinite(end)]
+    if len(ends) < len(training.ends):
+        return f"{len(training.ends) - len(ends)} of {len(training.ends)} diverged"
+    return f"{units.number(min(ends))} to {units.number(max(ends))}"
+
+
+def _chance(tried: TriedRemedy) -> str:
+    if tried.beats_chance is None:
+        return "another loss" if tried.changes_loss and tried.helps else ""
+    return "better" if tried.beats_chance else "no better"
+
+
+def summary(found: Remedies) -> list[str]:
+    """Sentences: how it trains as it is, with the best remedy, and by random search."""
+    seeds = units.counted(len(found.seeds), "seed")
+    said = [
+        f"As it is, {units.counted(found.steps, 'step')} of {found.optimizer} from {seeds} take the loss "
+        f"from {units.number(found.before.start)} to {_told(found.before)}."
+    ]
+    best = found.best
+    if not found.tried:
+        said.append(
+            "No remedy was tried, as nothing was found and the loss falls. --exhaustive tries all that are known."
+        )
+        return said
+    tried = units.counted(len(found.tried), "remedy").replace("remedys", "remedies")
+    if best is None:
+        said.append(f"None of {tried} helps clearly from every seed.")
+    elif best.training is not None:
+        how = "Its loss is another one, and goes" if best.changes_loss else "The loss goes"
+        said.append(
+            f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
+            f"{_told(best.training)}{_gone(best)}."
+        )
+    if found.chance is not None:
+        said.append(_by_chance(found))
+    if found.untried:
+        said.append(f"{found.untried} more were not tried; --exhaustive tries every one.")
+    return said
+
+
+def _told(training: Training) -> str:
+    """Median, and how far the seeds lie apart."""
+    if not math.isfinite(training.end):
+        return "a value that is not finite"
+    spread = _range(training)
+    return units.number(training.end) + (f" ({spread})" if spread else "")
+
+
+def _gone(best: TriedRemedy) -> str:
+    if best.caused:
+        return f"; `check` then finds {', '.join(best.caused)}"
+    return f", and {', '.join(best.cured)} is gone" if best.cured else ""
+
+
+def _by_chance(found: Remedies) -> str:
+    assert found.chance is not None
+    draws, best = found.chance.draws, found.best
+    lead = f"The best of {draws} random draws ({found.chance.what}) ends at {_told(found.chance.training)}"
+    if best is None or best.beats_chance is None:
+        return f"{lead}."
+    return f"{lead}: the best remedy is {'better' if best.beats_chance else 'no better'} than that."

@@ -1,0 +1,43 @@
+"""Remedies at a terminal: what each brought, and the edit of the best one."""
+
+from __future__ import annotations
+
+from gradscope.records import Remedies
+from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.remedies import HORIZON, STYLES, columns, rows, summary
+from gradscope.report.terminal.grid import GridRow, grid
+from gradscope.report.terminal.lines import paragraph
+
+PROSE = 110
+
+
+def remedies(found: Remedies | None, view: View) -> list[Line]:
+    if found is None:
+        return []
+    lines: list[Line] = [[]]
+    for sentence in summary(found):
+        lines += paragraph(sentence, view.at_most(PROSE))
+    shown = rows(found, view.show_all)
+    if shown and not view.quiet:
+        names = [
+            GridRow(
+                view.glyphs.text(each.what),
+                view.glyphs.marks["healthy"] if each.helps else "",
+                STYLES[each.effect],
+            )
+            for each in shown
+        ]
+        lines += [[], *grid("remedy", names, columns(shown), view.width)]
+    best = found.best
+    if best is not None:
+        lines += [[], *edit(best.diff or best.code, view)]
+        lines += [[], *paragraph(HORIZON, view.at_most(PROSE), 0, "quiet")]
+    if found.applied:
+        lines += paragraph(f"{found.applied} was written.", view.at_most(PROSE), 0, "strong")
+    return lines
+
+
+def edit(text: str, view: View) -> list[Line]:
+    """A unified diff as it is: its lines are not folded, so that they can be copied."""
+    styles = {"+": "healthy", "-": "error", "@": "quiet"}
+    return [[(view.glyphs.text(line), styles.get(line[:1], ""))] for line in text.splitlines()]
