@@ -75,8 +75,6 @@ class TriedRemedy:
     """Whether the passes ran on it."""
     diff: str = ""
     """The edit that was run: a unified diff of the user's file."""
-    code: str = ""
-    """Lines to paste, where no edit of the file was run."""
     reason: str = ""
     """Why it could not be run."""
 

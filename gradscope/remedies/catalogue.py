@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from gradscope.records import Finding, Severity
@@ -16,7 +17,7 @@ def known(
     """Each text once; edits of the lines that findings name come first."""
     found: list[Remedy] = []
     for code in codes:
-        here = [each for each in findings if each.source is None or each.source.file == code.path]
+        here = [each for each in findings if each.source is None or _same(each.source.file, code.path)]
         found += lines.edits(code, here)
     for code in codes:
         found += data.edits(code, loss, arrays)
@@ -26,6 +27,10 @@ def known(
     before = {code.path: code.text for code in codes}
     unlike = {(each.path, each.text): each for each in reversed(found) if each.text != before[each.path]}
     return [each for each in found if unlike.get((each.path, each.text)) is each]
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def meant(remedies: Sequence[Remedy], findings: Sequence[Finding]) -> tuple[list[Remedy], list[Remedy]]:

@@ -6,13 +6,21 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradscope.remedies.source_code import Remedy, SourceCode
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
 
 STANDARDIZE = (
     "unnormalized-input", "unscaled-target", "learning-rate-too-high", "learning-rate-too-low", "dead-units",
     "saturated-units", "exploding-gradient", "diverging-loss", "mis-scaled-initialization",
     "oscillating-loss", "zero-gradient", "noisy-gradient", "loss-not-decreasing",
 )  # fmt: skip
+NOISY = (
+    "noisy-gradient",
+    "zero-gradient",
+    "learning-rate-too-low",
+    "learning-rate-too-high",
+    "loss-not-decreasing",
+)
+ROWS, FEWEST_ROWS = 32, 8
 FEW = 8
 """Features whose means and standard deviations are written down one by one."""
 
@@ -35,6 +43,7 @@ def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Rem
         for array in arrays:
             yield from _standardized(code, function, jnp, array)
     yield from _shuffled(code)
+    yield from _larger_batches(code)
 
 
 def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: Scaled) -> Iterator[Remedy]:
@@ -113,3 +122,27 @@ def _shuffled(code: SourceCode) -> Iterator[Remedy]:
             order = f"mixed = {numpy}.random.default_rng(0).permutation(len({names[0]}))"
             text = f"{order}\n{', '.join(names)} = {mixed}"
             yield Remedy("mix the rows", ("sorted-batches",), code.path, code.inserted(node.lineno, text))
+
+
+def _larger_batches(code: SourceCode) -> Iterator[Remedy]:
+    """Where the length of the slices that make the batches is written down, and small."""
+    for node in ast.walk(code.tree):
+        if not (isinstance(node, ast.Call) and called(node) == "range" and len(node.args) == 3):
+            continue
+        size = node.args[2]
+        if isinstance(size, ast.Name):
+            size = next((value for name, value in _constants(code) if name == size.id), size)
+            spots: list[Spot] = [(size, str(ROWS))]
+        else:
+            around = code.parent(code.parent(node) or node) or code.tree
+            same = [n for n in ast.walk(around) if number(n) is not None and number(n) == number(size)]
+            spots = [(each, str(ROWS)) for each in same]
+        small = number(size)
+        if small is not None and small < FEWEST_ROWS:
+            yield Remedy(f"take batches of {ROWS} rows", NOISY, code.path, code.replaced(*spots))
+
+
+def _constants(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
+    for node in code.tree.body:
+        if isinstance(node, ast.Assign) and number(node.value) is not None:
+            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))

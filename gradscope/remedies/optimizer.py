@@ -121,5 +121,7 @@ def _inner(node: ast.Call) -> list[ast.Call]:
 def _rate(node: ast.Call) -> ast.AST | None:
     if called(node).startswith(("scale", "clip", "add_", "trace", "set_to", "centralize", "ema")):
         return None
+    if called(node).endswith("schedule"):  # the place of its highest rate depends on its kind
+        return None
     named = next((k.value for k in node.keywords if k.arg == "learning_rate"), None)
     return named or (node.args[0] if node.args and number(node.args[0]) is not None else None)

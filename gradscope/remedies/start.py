@@ -45,7 +45,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         for place, call in enumerate(filled):
             key = f"{jax}.random.fold_in({_key(code, call)}, {place})"
             spots.append((call, f"{make}({key}, {code.part(_shape(call))})"))
-        spots += [(value, make) for value in named]
+        spots += [(value, make) for value in (*named, *_initializers(code, named))]
         if spots:
             yield Remedy(f"begin with {what}", RULES, code.path, code.replaced(*spots))
     biases = [call for call in code.calls("full") if _axes(call) == 1]
@@ -53,6 +53,17 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
     if biases and module:
         spots = [(call, f"{module}.zeros({code.part(call.args[0])})") for call in biases]
         yield Remedy("begin with biases of 0", RULES, code.path, code.replaced(*spots))
+
+
+def _initializers(code: SourceCode, named: list[ast.expr]) -> Iterator[ast.AST]:
+    """`jax.nn.initializers.zeros` and `jax.nn.initializers.normal(3.0)`, wherever they are given a name."""
+    for node in ast.walk(code.tree):
+        if isinstance(node, ast.Attribute) and code.part(node.value).endswith("initializers"):
+            above = code.parent(node)
+            whole = above if isinstance(above, ast.Call) and above.func is node else node
+            outer = code.parent(whole)
+            if isinstance(outer, ast.Assign) or (isinstance(outer, ast.Call) and outer.func is whole):
+                yield whole
 
 
 def _products(code: SourceCode) -> Iterator[tuple[ast.AST, ast.Call]]:

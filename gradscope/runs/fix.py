@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_DRAWS = 16
 FEWEST_DRAWS = 4
+EXAMINED = 5
+"""Remedies on which the passes of `check` run, too."""
 MOST_FEATURES = 64
 LEARNS = 0.5
 """Of the loss: where the steps take so much away, and nothing was found, there is nothing to fix."""
@@ -60,13 +62,13 @@ def fix(
     """
     loading, options = loading or LoadOptions(), options or FixOptions()
     _require(options)
-    begun = perf_counter()
+    begun, modules = perf_counter(), frozenset(sys.modules)
     from gradscope.trace.compiling import compiling_once
 
     with compiling_once():
         report = check(target, loading, CheckOptions(), progress=progress)
         started = perf_counter()
-        trials = Trials(target, loading, options, report.findings, frozenset(sys.modules), begun, progress)
+        trials = Trials(target, loading, options, report.findings, modules, begun, progress)
         found, skipped = trials.run()
     timing = report.timing.plus(Timing(run_s=perf_counter() - started))
     return replace(report, remedies=found, skipped=(*report.skipped, *skipped), timing=timing)
@@ -119,9 +121,24 @@ class Trials:
                     break
                 self.progress(f"remedy {number} of {len(group)}: {remedy.what}")
                 tried.append(self._tried(remedy, before, seeds, codes))
-        chance = None if self._spent() else self._chance(benches, len(tried))
+        tried = self._examined(tried, before)
+        chance = None if self._spent() or not tried else self._chance(benches, len(tried))
         judged = [_against(each, chance) for each in verdict.ranked(tried)]
         return replace(steps, tried=tuple(judged), chance=chance, untried=left), unread
+
+    def _examined(self, tried: Sequence[TriedRemedy], before: Training) -> list[TriedRemedy]:
+        """The passes of `check` run on the few that bring most: of the others it is not known what they cure,
+        and one whose loss is another one is not said to help by its number alone."""
+        found = list(verdict.ranked(tried))
+        for place, each in enumerate(found):
+            if not each.helps:
+                continue
+            if place < EXAMINED and not self._spent():
+                self.progress(f"checking what it cures to {each.what}")
+                found[place] = self._checked(each, before)
+            elif each.changes_loss:
+                found[place] = replace(each, effect=Effect.NO_GAIN)
+        return found
 
     def _benches(self) -> tuple[list[Bench], tuple[int, ...]]:
         """Of the problem as it is, by seed; one where all seeds begin with the same numbers."""
@@ -183,13 +200,13 @@ class Trials:
         except Exception as error:  # an edit may be wrong in any way that code can be
             return replace(found, reason=_reason(error))
         effect = verdict.effect(before, after, remedy.changes_loss, cured=True)
-        if effect in (Effect.HELPS, Effect.CURES):
-            return self._checked(replace(found, training=after), before, texts)
         return replace(found, training=after, effect=effect)
 
-    def _checked(self, found: TriedRemedy, before: Training, texts: Mapping[str, str]) -> TriedRemedy:
+    def _checked(self, found: TriedRemedy, before: Training) -> TriedRemedy:
         """The passes of `check` on the edited file: which findings are gone, which errors are new."""
         assert found.training is not None
+        path, text = edited_by(found)
+        texts = {path: text}
         try:
             report = self._edited(texts, lambda: check(self.target, self.loading, CheckOptions()))
         except Exception as error:
@@ -274,15 +291,20 @@ def edited_file(found: Remedies) -> tuple[str, str]:
     """The file of the best remedy and its text after the edit. Raises `GradscopeError` where it has changed
     since the edit was tried, or where there is no edit."""
     best = found.best
-    if best is None or not best.diff:
+    if best is None:
         raise GradscopeError(
             "There is no edit to apply.",
-            why="No remedy helped." if best is None else "The best remedy is code to paste.",
+            why="No remedy helped.",
             slug="no-edit",
         )
-    path = best.diff.splitlines()[0].removeprefix("--- a/").partition("\t")[0]
+    return edited_by(best)
+
+
+def edited_by(tried: TriedRemedy) -> tuple[str, str]:
+    """The file of a remedy and its text after the edit."""
+    path = tried.diff.splitlines()[0].removeprefix("--- a/").partition("\t")[0]
     try:
-        return path, patched(SourceCode.read(path).text, best.diff)
+        return path, patched(SourceCode.read(path).text, tried.diff)
     except (ValueError, OSError) as error:
         raise GradscopeError(
             f'"{path}" is not written.',

@@ -129,7 +129,8 @@ class Trainer:
         inputs = (self.feed.at(step, weights, standardized) for step in range(batches))
         found = [self.flow.loss_and_gradients(each)[0] for each in inputs]
         losses = np.asarray(jax.device_get(found), np.float64)
-        error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
+        with np.errstate(invalid="ignore"):
+            error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
         return float(np.mean(losses)), error
 
     def gradients(self) -> tuple[Any, Leaves]:

@@ -28,5 +28,5 @@ def remedies(found: Remedies | None, frame: Frame) -> Html:
 
 
 def _edit(tried: TriedRemedy, first: bool) -> Html:
-    text = "\n".join(visible(line) for line in (tried.diff or tried.code).splitlines())
+    text = "\n".join(visible(line) for line in tried.diff.splitlines())
     return details(f"The edit: {tried.what}", tag("pre", code(text)), open=first)

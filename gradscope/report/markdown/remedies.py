@@ -22,7 +22,7 @@ def remedies(found: Remedies, show_all: bool) -> Iterator[str]:
         ]
         yield "\n".join(table(["remedy", *(column.heading for column in kept)], lines)) + "\n"
     if found.best is not None:
-        text = visible_lines(found.best.diff or found.best.code)
+        text = visible_lines(found.best.diff)
         fence = "`" * max(3, longest_run(text) + 1)
         yield f"{fence}diff\n{text}\n{fence}\n"
         yield f"{prose(HORIZON)}\n"

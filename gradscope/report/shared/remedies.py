@@ -16,6 +16,9 @@ STYLES = {
     Effect.WORSE: "error",
     Effect.FAILED: "quiet",
 }
+UNTRIED = (
+    "No remedy was tried, as nothing was found and the loss falls. --exhaustive tries all that are known."
+)
 HORIZON = "What a remedy brings in so few steps need not last: train on with it."
 
 
@@ -71,9 +74,7 @@ def summary(found: Remedies) -> list[str]:
     ]
     best = found.best
     if not found.tried:
-        said.append(
-            "No remedy was tried, as nothing was found and the loss falls. --exhaustive tries all that are known."
-        )
+        said.append(UNTRIED)
         return said
     tried = units.counted(len(found.tried), "remedy").replace("remedys", "remedies")
     if best is None:

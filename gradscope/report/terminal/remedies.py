@@ -30,7 +30,7 @@ def remedies(found: Remedies | None, view: View) -> list[Line]:
         lines += [[], *grid("remedy", names, columns(shown), view.width)]
     best = found.best
     if best is not None:
-        lines += [[], *edit(best.diff or best.code, view)]
+        lines += [[], *edit(best.diff, view)]
         lines += [[], *paragraph(HORIZON, view.at_most(PROSE), 0, "quiet")]
     if found.applied:
         lines += paragraph(f"{found.applied} was written.", view.at_most(PROSE), 0, "strong")

@@ -1,0 +1,295 @@
+"""Each kind of edit on the smallest file that it is for: the text after it, and that it is Python still."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from gradscope.records import Finding, Severity, Source
+from gradscope.remedies import activations, catalogue, data, lines, optimizer, start
+from gradscope.remedies.data import Scaled
+from gradscope.remedies.source_code import Remedy, SourceCode, diff, patched
+
+HEAD = "import jax\nimport jax.numpy as jnp\nimport numpy as np\nimport optax\n"
+
+
+def code(text: str) -> SourceCode:
+    return SourceCode("model.py", HEAD + text)
+
+
+def finding(rule: str, line: int, **evidence: float) -> Finding:
+    source = Source("model.py", line + HEAD.count("\n"))
+    return Finding(rule, Severity.ERROR, None, None, source, "", evidence, "")
+
+
+def changed(remedies: Iterable[Remedy]) -> dict[str, str]:
+    """By what it is called: the text below the imports."""
+    found = {}
+    for remedy in remedies:
+        ast.parse(remedy.text)
+        assert remedy.text.startswith(HEAD)
+        found[remedy.what] = remedy.text.removeprefix(HEAD)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        ("optimizer = optax.sgd(0.5, momentum=0.9)\n", "optimizer = optax.sgd(0.05, momentum=0.9)\n"),
+        ("tx = optax.adam(learning_rate=1e-3)\n", "tx = optax.adam(learning_rate=0.0001)\n"),
+        (
+            "optimizer = optax.chain(optax.clip(1.0), optax.sgd(2.0))\n",
+            "optimizer = optax.chain(optax.clip(1.0), optax.sgd(0.2))\n",
+        ),
+        (
+            "optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 100))\n",
+            "optimizer = optax.chain(optax.adam(optax.cosine_decay_schedule(0.1, 100)), optax.scale(0.1))\n",
+        ),
+        (
+            "optimizer = nnx.Optimizer(model, optax.sgd(1.0), wrt=nnx.Param)\n",
+            "optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)\n",
+        ),
+    ],
+)
+def test_the_learning_rate_is_written_where_it_stands(text: str, edited: str) -> None:
+    assert changed(optimizer.edits(code(text)))["multiply the learning rate by 0.1"] == edited
+
+
+def test_an_optimizer_that_is_made_elsewhere_is_left_alone() -> None:
+    assert not changed(optimizer.edits(code("from mine import optimizer\n")))
+
+
+def test_decay_and_epsilon_go_only_where_they_are_numbers() -> None:
+    text = "optimizer = optax.adamw(1e-3, weight_decay=100.0, eps=1e-1)\n"
+    found = changed(optimizer.edits(code(text)))
+    assert "weight_decay=0.0" in found["take the weight decay away"]
+    assert "eps=1e-8" in found["take the usual epsilon of 1e-8"]
+    assert "take the weight decay away" not in changed(
+        optimizer.edits(code("optimizer = optax.adamw(1e-3, weight_decay=decay)\n"))
+    )
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        "jax.random.normal(key, (4, 3)) * 10.0",
+        "10.0 * jax.random.normal(key, (4, 3))",
+        "jax.random.uniform(key, shape=(4, 3)) / 100",
+        "jax.random.normal(key, (4, 3))",
+    ],
+)
+def test_weights_begin_as_the_field_has_them(drawn: str) -> None:
+    found = changed(start.edits(code(f"def init(key):\n    return {drawn}\n")))
+    wanted = "def init(key):\n    return jax.nn.initializers.he_normal()(key, (4, 3))\n"
+    assert found["begin with He's initialization"] == wanted
+
+
+def test_filled_weights_get_keys_of_their_own() -> None:
+    text = "def init(key):\n    return jnp.zeros((4, 3)), jnp.ones((3, 2)), jnp.zeros(3), jnp.full(3, -9.0)\n"
+    found = changed(start.edits(code(text)))
+    he = found["begin with He's initialization"]
+    assert "he_normal()(jax.random.fold_in(key, 0), (4, 3))" in he
+    assert "he_normal()(jax.random.fold_in(key, 1), (3, 2))" in he
+    assert "jnp.zeros(3)" in he
+    assert "jnp.zeros(3), jnp.zeros(3)" in found["begin with biases of 0"]
+
+
+def test_data_that_numpy_draws_is_no_weight() -> None:
+    text = "rng = np.random.default_rng(0)\nx = rng.normal(0, (4, 3))\ny = np.random.normal(0, (4, 3))\n"
+    assert not changed(start.edits(code(text)))
+
+
+LOOP = """\
+def predict(params, x):
+    for w in params:
+        x = jax.nn.sigmoid(x @ w)
+    return x
+"""
+
+
+def test_activations_are_exchanged_by_the_name_that_the_file_can_use() -> None:
+    found = changed(activations.edits(code(LOOP)))
+    assert "x = jax.nn.relu(x @ w)" in found["take ReLU for sigmoid"]
+    with_tanh = changed(activations.edits(code(LOOP.replace("jax.nn.sigmoid", "jnp.tanh"))))
+    assert "x = jax.nn.gelu(x @ w)" in with_tanh["take GELU for tanh"]
+
+
+def test_layers_of_a_loop_get_residuals_and_normalized_inputs() -> None:
+    found = changed(activations.edits(code(LOOP)))
+    assert "x = x + jax.nn.sigmoid(x @ w)" in found["add a residual connection around each layer of the loop"]
+    normal = found["normalize the input of each layer of the loop"]
+    assert (
+        "jax.nn.sigmoid(((x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-5)) @ w)" in normal
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "line", "what", "edited"),
+    [
+        ("blocked-gradient", "x = jax.lax.stop_gradient(x @ w)", "remove the `stop_gradient`", "x = (x @ w)"),
+        (
+            "blocked-gradient",
+            "x = jnp.round(x @ w)",
+            "let the gradient pass straight through the round",
+            "x = (x @ w + jax.lax.stop_gradient(jnp.round(x @ w) - (x @ w)))",
+        ),
+        (
+            "non-finite",
+            "x = jnp.log(jax.nn.softmax(x, axis=-1))",
+            "take `log_softmax` for the logarithm of a softmax",
+            "x = jax.nn.log_softmax(x, axis=-1)",
+        ),
+        (
+            "non-finite",
+            "x = jnp.log(1 + jnp.exp(x))",
+            "take `softplus` for log(1 + exp(x))",
+            "x = jax.nn.softplus(x)",
+        ),
+        (
+            "non-finite",
+            "x = jnp.sqrt(x.sum())",
+            "keep the root's argument at 1e-12 or more",
+            "x = jnp.sqrt(jnp.maximum(x.sum(), 1e-12))",
+        ),
+        ("non-finite", "x = x / n", "divide by 1 where `n` is 0", "x = x / jnp.where(n == 0, 1, n)"),
+        (
+            "non-finite",
+            "x = jnp.where(m, x, -jnp.inf)",
+            "mask with -1e+09 instead of minus infinity",
+            "x = jnp.where(m, x, -1e+09)",
+        ),
+        ("mismatched-output", "x = jax.nn.softmax(x)", "take away the softmax of line 5", "x = x"),
+        (
+            "broadcast-loss",
+            "x = (a - b) ** 2",
+            "take the last axis off `a`",
+            "x = (jnp.squeeze(a, -1) - b) ** 2",
+        ),
+        (
+            "broadcast-loss",
+            "x = optax.huber_loss(a, b)",
+            "add a last axis to `b`",
+            "x = optax.huber_loss(a, jnp.expand_dims(b, -1))",
+        ),
+        (
+            "index-out-of-range",
+            "x = jax.nn.one_hot(y, 3)",
+            "let the labels count from 0",
+            "x = jax.nn.one_hot(y - 1, 3)",
+        ),
+    ],
+)
+def test_the_line_of_a_finding_is_mended(rule: str, line: str, what: str, edited: str) -> None:
+    found = changed(lines.edits(code(f"{line}\n"), [finding(rule, 1)]))
+    assert found[what] == f"{edited}\n"
+
+
+def test_scores_are_divided_by_the_root_of_the_width_that_was_measured() -> None:
+    found = changed(lines.edits(code("s = q @ k.T\n"), [finding("unscaled-attention", 1, width=64)]))
+    assert list(found.values()) == ["s = ((q @ k.T) / 64**0.5)\n"]
+
+
+def test_a_finding_of_another_line_edits_nothing() -> None:
+    text = "x = jax.lax.stop_gradient(x)\ny = x\n"
+    assert not changed(lines.edits(code(text), [finding("blocked-gradient", 2)]))
+
+
+LOSS = '''\
+def loss_fn(params, batch):
+    """Mean squared error."""
+    {}
+    return jnp.mean((x @ params - y) ** 2)
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "line"),
+    [
+        ("batch[0]", "x, y = batch", "    x, y = batch\n    x = (x - 5) / 2\n"),
+        ("batch['x']", 'x = batch["x"]; y = 1', "y = 1\n    x = (x - 5) / 2\n"),
+        (
+            "batch[0]",
+            "(x, y) = batch[0], batch[1]",
+            "    batch = (*batch[:0], (batch[0] - 5) / 2, *batch[1:])\n",
+        ),
+        ("batch['x']", "x, y = batch.values()", '    batch = {**batch, "x": (batch["x"] - 5) / 2}\n'),
+    ],
+)
+def test_an_array_is_standardized_where_the_loss_takes_it(name: str, body: str, line: str) -> None:
+    array = Scaled(name, True, (5.0,), (2.0,))
+    found = changed(data.edits(code(LOSS.format(body)), "loss_fn", [array]))
+    text = found[f"standardize `{name}`"]
+    assert line in text
+    assert text.startswith('def loss_fn(params, batch):\n    """Mean squared error."""\n')
+
+
+def test_features_have_their_own_means() -> None:
+    array = Scaled("batch[0]", True, (1.0, 2.0), (3.0, 4.0))
+    found = changed(data.edits(code(LOSS.format("x, y = batch")), "loss_fn", [array]))
+    assert "x = (x - jnp.array([1, 2])) / jnp.array([3, 4])" in found["standardize `batch[0]`"]
+
+
+BATCHES = "batches = [(x[i : i + {0}], y[i : i + {0}]) for i in range(0, 256, {0})]\n"
+
+
+def test_rows_are_mixed_before_they_are_cut() -> None:
+    found = changed(data.edits(code(BATCHES.format(64)), "loss_fn", []))
+    assert found["mix the rows"].startswith(
+        "mixed = np.random.default_rng(0).permutation(len(x))\nx, y = x[mixed], y[mixed]\nbatches = ["
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        (BATCHES.format(1), BATCHES.format(32)),
+        ("SIZE = 2\n" + BATCHES.format("SIZE"), "SIZE = 32\n" + BATCHES.format("SIZE")),
+    ],
+)
+def test_small_batches_become_larger(text: str, edited: str) -> None:
+    assert changed(data.edits(code(text), "loss_fn", []))["take batches of 32 rows"] == edited
+
+
+def test_batches_of_a_usual_size_stay() -> None:
+    assert "take batches of 32 rows" not in changed(data.edits(code(BATCHES.format(16)), "loss_fn", []))
+
+
+def every(text: str, findings: Sequence[Finding] = ()) -> list[Remedy]:
+    return catalogue.known([code(text)], "loss_fn", findings, [])
+
+
+def test_one_text_is_one_remedy() -> None:
+    text = "optimizer = optax.adam(1e-3)\n"
+    texts = [remedy.text for remedy in every(text)]
+    assert len(set(texts)) == len(texts)
+    assert HEAD + text not in texts
+
+
+def test_those_that_are_meant_for_what_was_found_come_first() -> None:
+    found = [finding("learning-rate-too-high", 1)]
+    first, rest = catalogue.meant(every("optimizer = optax.sgd(1.0)\n", found), found)
+    assert {"multiply the learning rate by 0.1"} <= {each.what for each in first}
+    assert {"multiply the learning rate by 10"} <= {each.what for each in rest}
+
+
+def test_a_diff_can_be_taken_back_to_the_text_that_was_run() -> None:
+    text = HEAD + LOOP + "optimizer = optax.sgd(1.0)"
+    for remedy in catalogue.known([SourceCode("model.py", text)], "loss_fn", [], []):
+        shown = diff("model.py", text, remedy.text)
+        assert patched(text, shown).rstrip("\n") == remedy.text.rstrip("\n")
+
+
+def test_a_file_that_changed_since_is_not_patched() -> None:
+    shown = diff("model.py", "a = 1\nb = 2\n", "a = 1\nb = 3\n")
+    with pytest.raises(ValueError, match="changed"):
+        patched("a = 1\nb = 4\n", shown)
+
+
+def test_columns_are_counted_in_bytes() -> None:
+    text = 'é = "日本"; optimizer = optax.sgd(1.0)\n'
+    assert (
+        "optimizer = optax.sgd(0.1)"
+        in changed(optimizer.edits(code(text)))["multiply the learning rate by 0.1"]
+    )
