@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from gradscope.records import (
+    Chance,
     Comparison,
     Connection,
     Contestant,
     Contribution,
     Cut,
+    Effect,
     Ending,
     Finding,
     History,
@@ -24,6 +26,7 @@ from gradscope.records import (
     RangeTest,
     RateSearch,
     Recurrence,
+    Remedies,
     Report,
     Severity,
     Skipped,
@@ -34,7 +37,9 @@ from gradscope.records import (
     TimeCredit,
     Timing,
     Tool,
+    Training,
     Trial,
+    TriedRemedy,
     TruncatedGradient,
     Truncation,
     ValidationRecord,
@@ -328,6 +333,44 @@ def monitored() -> Report:
     return Report("model.py", TOOL, history=monitored_history(), findings=(finding,), timing=TIMING)
 
 
+def repaired() -> Report:
+    """Remedies of each effect; hostile words in a remedy, an edit and a reason."""
+    finding = replace(vanishing(layer("layers[0]", 1e-6)), source=Source("model.py", 2, "y = x - 1"))
+    diff = "--- a/model.py\n+++ b/model.py\n@@ -1,3 +1,4 @@\n x = 1\n-y = x - 1\n+y = x - 2\n+z = y\n # end\n"
+    hostile = f"+# {HOSTILE.splitlines()[0]}\n"
+    before = Training((2.3, 2.4, 2.2), (2.3, math.nan, 2.1))
+    rules = ("vanishing-gradient",)
+    tried = (
+        TriedRemedy(
+            "take ReLU for sigmoid",
+            Effect.HELPS,
+            Training((2.3, 2.4, 2.2), (0.2, 0.3, 0.25)),
+            rules,
+            beats_chance=True,
+            cured=rules,
+            checked=True,
+            diff=diff,
+        ),
+        TriedRemedy(
+            f"take the last axis off `{HOSTILE}`",
+            Effect.CURES,
+            Training((4.0, 4.1, 4.2), (0.5, 0.6, 0.4)),
+            rules,
+            changes_loss=True,
+            cured=("broadcast-loss",),
+            caused=("zero-gradient",),
+            checked=True,
+            diff=diff + hostile,
+        ),
+        TriedRemedy("mix the rows", Effect.NO_GAIN, before, rules, diff=diff),
+        TriedRemedy("clip", Effect.WORSE, Training((2.3,) * 3, (math.inf, 9.0, 8.0)), rules, diff=diff),
+        TriedRemedy("add a residual", Effect.FAILED, None, rules, diff=diff, reason=f"TypeError: {HOSTILE}"),
+    )
+    chance = Chance(5, "learning rate times 3.1, weights times 0.2", Training((2.0,) * 3, (1.0, 1.1, 0.9)))
+    found = Remedies(100, (0, 1, 2), 4, "your optimizer", before, tried, chance, untried=7)
+    return replace(report("model.py", (layer("layers[0]", 1e-6),), (finding,)), remedies=found)
+
+
 def through_time() -> Report:
     """Two layers in a loop, one that grows until it is infinite, and hostile names."""
     falling = tuple(0.5 * 0.7 ** (30 - step) for step in range(30))
@@ -384,5 +427,6 @@ CANNED = {
     "compared": compared,
     "searched": searched,
     "monitored": monitored,
+    "repaired": repaired,
     "through_time": through_time,
 }

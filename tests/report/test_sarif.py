@@ -233,7 +233,7 @@ def test_nothing_that_is_hostile_comes_through() -> None:
     run = run_of(several())
     assert shown(several(), "sarif").isascii()
     del run["tool"]["driver"]["rules"]
-    assert [text for text in strings(run) if not text.isprintable()] == []
+    assert [text for text in strings(run) if not text.replace("\n", "").isprintable()] == []
 
 
 def test_one_target_has_a_category_of_its_own_and_a_suite_has_one() -> None:

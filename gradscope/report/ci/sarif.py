@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from gradscope import __version__
 from gradscope.records import BaselineStatus, Finding, Outcome, Severity, Source, Suite
+from gradscope.report.ci.edits import fixes
 from gradscope.report.ci.places import Placed, error_text, file_of, line_of, one_line, placed, remarks_of
 from gradscope.report.shared.base import View
 from gradscope.report.shared.baseline import fixed_text
@@ -122,6 +123,9 @@ def _result(each: Placed, index: dict[str, int], compared: bool) -> dict[str, An
             "remedy": one_line(finding.remedy),
         },
     }
+    report = each.outcome.report
+    if report is not None and (edits := fixes(finding, report.remedies, uri)):
+        result["fixes"] = edits
     if finding.votes is not None:
         result["properties"]["votes"] = encode(finding.votes)
     if finding.baseline_status is not None:

@@ -6,9 +6,10 @@ from gradscope.records import Remedies
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.remedies import HORIZON, STYLES, columns, rows, summary
 from gradscope.report.terminal.grid import GridRow, grid
-from gradscope.report.terminal.lines import paragraph
+from gradscope.report.terminal.lines import crop, paragraph
 
 PROSE = 110
+WHOLE = "`gradscope fix --diff` prints the lines of the edit whole."
 
 
 def remedies(found: Remedies | None, view: View) -> list[Line]:
@@ -38,6 +39,9 @@ def remedies(found: Remedies | None, view: View) -> list[Line]:
 
 
 def edit(text: str, view: View) -> list[Line]:
-    """A unified diff as it is: its lines are not folded, so that they can be copied."""
+    """A unified diff; where a line is longer than the screen it says what prints it whole."""
     styles = {"+": "healthy", "-": "error", "@": "quiet"}
-    return [[(view.glyphs.text(line), styles.get(line[:1], ""))] for line in text.splitlines()]
+    whole = [view.glyphs.text(line) for line in text.splitlines()]
+    shown = [crop(line, view.width, view.glyphs.ellipsis) for line in whole]
+    lines: list[Line] = [[(line, styles.get(line[:1], ""))] for line in shown]
+    return lines if shown == whole else [*lines, *paragraph(WHOLE, view.at_most(PROSE), 0, "quiet")]

@@ -1,0 +1,119 @@
+"""Remedies in every format: the sentences, the table, the edit, and what machines read of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from gradscope.records import Effect, Remedies, Report, Training, TriedRemedy
+from gradscope.report.ci.edits import hunks
+from gradscope.report.shared.remedies import summary
+from gradscope.serialization import report_json
+from tests.report.canned import repaired
+from tests.report.pages import compare, shown
+
+
+def remedies_of(report: Report) -> Remedies:
+    assert report.remedies is not None
+    return report.remedies
+
+
+def told(**changes: object) -> str:
+    return " ".join(summary(replace(remedies_of(repaired()), **changes)))  # type: ignore[arg-type]
+
+
+def test_the_best_is_named_with_what_it_brought_and_held_against_chance() -> None:
+    text = told()
+    assert "from 2.3 to 2.3 (1 of 3 diverged)" in text
+    assert "Of 5 remedies the best is to take ReLU for sigmoid." in text
+    assert "vanishing-gradient is gone" in text
+    assert "the best remedy is better than that" in text
+    assert "7 more were not tried" in text
+
+
+def test_a_remedy_no_better_than_chance_is_called_so() -> None:
+    first = replace(remedies_of(repaired()).tried[0], beats_chance=False)
+    assert "the best remedy is no better than that" in told(tried=(first,))
+
+
+def test_another_loss_is_not_held_against_the_one_before() -> None:
+    text = told(tried=remedies_of(repaired()).tried[1:2])
+    assert "Its loss is another one, and goes from 4.1 to 0.5" in text.replace("4.10", "4.1").replace(
+        "0.500", "0.5"
+    )
+    assert "`check` then finds zero-gradient" in text
+    assert "better than that" not in text
+
+
+def test_nothing_helped_is_an_answer() -> None:
+    nothing = remedies_of(repaired()).tried[2:]
+    assert "None of 3 remedies helps clearly from every seed." in told(tried=nothing)
+    text = shown(replace(repaired(), remedies=replace(remedies_of(repaired()), tried=nothing)))
+    assert "@@" not in text
+
+
+def test_where_nothing_was_tried_the_reason_is_given() -> None:
+    assert "No remedy was tried, as nothing was found and the loss falls." in told(
+        tried=(), chance=None, untried=0
+    )
+
+
+@pytest.mark.parametrize(("name", "width"), [("terminal", 80), ("terminal", 120), ("markdown", 100)])
+def test_the_page(name: str, width: int) -> None:
+    suffix = f"_{width}" if name == "terminal" else ""
+    compare(f"{name}_repaired{suffix}.txt", shown(repaired(), name, width=width))
+
+
+def test_all_shows_what_did_not_help() -> None:
+    assert "mix the rows" not in shown(repaired(), width=120)
+    assert "mix the rows" in shown(repaired(), width=120, show_all=True)
+    assert "mix the rows" in shown(repaired(), "html")
+
+
+def test_the_edit_is_whole_and_first_open() -> None:
+    page = shown(repaired(), "html")
+    assert "+y = x - 2" in page
+    assert page.count("The edit: ") == 2
+
+
+def test_sarif_has_the_edit_of_what_it_cured() -> None:
+    (run,) = json.loads(shown(repaired(), "sarif"))["runs"]
+    (result,) = run["results"]
+    (fix,) = result["fixes"]
+    (change,) = fix["artifactChanges"]
+    assert change["artifactLocation"]["uri"] == "model.py"
+    (replacement,) = change["replacements"]
+    assert replacement["deletedRegion"] == {"startLine": 2, "startColumn": 1, "endLine": 3, "endColumn": 1}
+    assert replacement["insertedContent"] == {"text": "y = x - 2\nz = y\n"}
+
+
+@pytest.mark.parametrize(
+    ("diff", "found"),
+    [
+        ("--- a\n+++ b\n@@ -3,0 +4 @@\n+new\n", [(3, 0, ["new"])]),
+        (
+            "--- a\n+++ b\n@@ -1,5 +1,4 @@\n-one\n two\n three\n-four\n+4\n five\n",
+            [(1, 1, []), (4, 1, ["4"])],
+        ),
+    ],
+)
+def test_neighbouring_lines_are_one_replacement(diff: str, found: list[tuple[int, int, list[str]]]) -> None:
+    assert [(hunk.first, hunk.removed, hunk.inserted) for hunk in hunks(diff)] == found
+
+
+def test_json_keeps_all_of_it() -> None:
+    report = report_json.rounded(repaired())
+    assert report_json.loads(report_json.dumps(report)) == report
+    best = remedies_of(report).best
+    assert best is not None
+    assert best.effect is Effect.HELPS
+
+
+def test_medians_and_falls_where_a_seed_diverged() -> None:
+    found = Training((2.0, 4.0, 1.0), (1.0, math.nan, 0.5))
+    assert found.end == 1.0
+    assert found.falls == (0.5, -math.inf, 0.5)
+    assert TriedRemedy("x", Effect.WORSE, found).helps is False
