@@ -12,6 +12,7 @@ from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Given, Target, given_loading
 from gradscope.cli.options import FailOn, examples, policy, seconds_in, source_of
+from gradscope.errors import ExitCode
 from gradscope.records import Suite
 from gradscope.records.options import FixOptions
 from gradscope.serialization import report_json
@@ -81,4 +82,6 @@ def fix(
     if apply and best is not None:
         with delivery.working() as progress:
             report = applying.applied(report, task.loading, force, progress)
-    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report), policed)))
+    code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
+    stopped = report.remedies is not None and not report.remedies.complete
+    raise typer.Exit(ExitCode.INTERRUPTED if stopped else code)

@@ -96,7 +96,7 @@ from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
     Remedies as Remedies,
-    Training as Training,
+    SeedEnds as SeedEnds,
     TriedRemedy as TriedRemedy,
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool

@@ -24,7 +24,7 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class SeedEnds:
     """The same short training from each seed."""
 
     starts: tuple[float, ...]
@@ -59,7 +59,7 @@ class TriedRemedy:
     what: str
     """An imperative: `multiply the learning rate by 10`."""
     effect: Effect
-    training: Training | None
+    training: SeedEnds | None
     """`None` where it could not be run."""
     rules: tuple[str, ...] = ()
     """Whose findings it was tried for."""
@@ -89,7 +89,7 @@ class Chance:
 
     draws: int
     what: str
-    training: Training
+    training: SeedEnds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,13 @@ class Remedies:
     seeds: tuple[int, ...]
     batches: int
     optimizer: str
-    before: Training
+    before: SeedEnds
     tried: tuple[TriedRemedy, ...]
     chance: Chance | None = None
     untried: int = 0
     """Remedies that were known and not tried, as others for the same findings helped already."""
+    complete: bool = True
+    """False where it was interrupted."""
     applied: str = ""
     """The file that `--apply` wrote."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gradscope.records import Effect, Severity, TriedRemedy
 from gradscope.records.finding import Finding
-from gradscope.records.remedies import CLEAR, Training
+from gradscope.records.remedies import CLEAR, SeedEnds
 
 
-def effect(before: Training, after: Training, changes_loss: bool, cured: bool) -> Effect:
+def effect(before: SeedEnds, after: SeedEnds, changes_loss: bool, cured: bool) -> Effect:
     """`cured` tells whether an error of before is gone. A gain has to be there from every seed."""
     if changes_loss:
         falls = min(after.falls) >= CLEAR
@@ -24,7 +25,7 @@ def effect(before: Training, after: Training, changes_loss: bool, cured: bool) -
     return Effect.WORSE if max(gains) < 0 else Effect.NO_GAIN
 
 
-def _gains(before: Training, after: Training) -> list[float]:
+def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
     """By seed, how much lower the loss ends, as a share of what either began at; where the loss is not finite
     without the remedy, the share that falls with it."""
     found = []
@@ -45,7 +46,7 @@ def _usable(one: float, other: float) -> float:
     return min(known, default=0.0)
 
 
-def beats(after: Training, chance: Training) -> bool:
+def beats(after: SeedEnds, chance: SeedEnds) -> bool:
     """From every seed."""
     return all(
         new < drawn or not math.isfinite(drawn) for new, drawn in zip(after.ends, chance.ends, strict=True)
@@ -76,3 +77,8 @@ def ranked(tried: Sequence[TriedRemedy]) -> tuple[TriedRemedy, ...]:
         )
 
     return tuple(sorted(tried, key=key))
+
+
+def unexamined(found: TriedRemedy) -> TriedRemedy:
+    """Without the passes nothing shows that another loss is a better one."""
+    return replace(found, effect=Effect.NO_GAIN) if found.changes_loss else found

@@ -13,13 +13,13 @@ from gradscope.measure.flow import FlowPass
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import StepRule
-from gradscope.training.scales import OddArray, odd_arrays
+from gradscope.training.scales import odd_arrays
 from gradscope.training.short import steps_of
 from gradscope.training.trainer import Modification, Trainer
 from gradscope.training.trials import LONGER
 
-UNCHANGED = Modification()
-UNCHANGED = Modification()
+MOST_FEATURES = 64
+MOST_FEATURES = 64
 Ends = tuple[float, float]
 """Mean loss of several batches before the first and after the last step."""
 
@@ -43,22 +43,22 @@ class Bench:
         self.batches = self.trainer.feed.used(self.steps)
         self.optimizer = rule.name
 
-    def trained(
-        self, change: Modification = UNCHANGED, scale: float = 1.0, start: list[Any] | None = None
-    ) -> Ends:
-        """With one thing changed: the optimizer, an array of the batch, every matrix times `scale`, or the
-        weights at the start."""
-        weights = self.trainer.weights if start is None else start
+    def trained(self, factor: float = 1.0, scale: float = 1.0) -> Ends:
+        """With each update times `factor`, from every matrix times `scale`."""
+        weights = self.trainer.weights
         if scale != 1.0:
             weights = [w * jnp.asarray(scale, w.dtype) if w.ndim > 1 else w for w in weights]
-        run = self.trainer.run(self.steps, change, start=weights)
-        odd = change.standardized
-        before, after = (self.trainer.mean_loss(w, self.batches, odd)[0] for w in (weights, run.weights))
+        run = self.trainer.run(self.steps, Modification(factor=factor), start=weights)
+        before, after = (self.trainer.mean_loss(w, self.batches)[0] for w in (weights, run.weights))
         return before, after
 
-    def odd_arrays(self) -> Iterator[OddArray]:
-        """Of the first batch."""
-        return odd_arrays(self._program, self._batch, self._first)
+    def odd_arrays(self) -> Iterator[tuple[str, bool, tuple[float, ...], tuple[float, ...]]]:
+        """Of the first batch: name, whether it is an input, mean and standard deviation, one number or one
+        for each feature."""
+        for odd in odd_arrays(self._program, self._batch, self._first):
+            mean, std = np.ravel(odd.mean), np.ravel(odd.std)
+            if mean.size <= MOST_FEATURES:
+                yield odd.name, odd.is_input, tuple(map(float, mean)), tuple(map(float, std))
 
 
 def drawn(seed: int, count: int) -> list[tuple[float, float]]:

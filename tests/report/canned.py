@@ -28,6 +28,7 @@ from gradscope.records import (
     Recurrence,
     Remedies,
     Report,
+    SeedEnds,
     Severity,
     Skipped,
     Source,
@@ -37,7 +38,6 @@ from gradscope.records import (
     TimeCredit,
     Timing,
     Tool,
-    Training,
     Trial,
     TriedRemedy,
     TruncatedGradient,
@@ -338,13 +338,13 @@ def repaired() -> Report:
     finding = replace(vanishing(layer("layers[0]", 1e-6)), source=Source("model.py", 2, "y = x - 1"))
     diff = "--- a/model.py\n+++ b/model.py\n@@ -1,3 +1,4 @@\n x = 1\n-y = x - 1\n+y = x - 2\n+z = y\n # end\n"
     hostile = f"+# {HOSTILE.splitlines()[0]}\n"
-    before = Training((2.3, 2.4, 2.2), (2.3, math.nan, 2.1))
+    before = SeedEnds((2.3, 2.4, 2.2), (2.3, math.nan, 2.1))
     rules = ("vanishing-gradient",)
     tried = (
         TriedRemedy(
             "take ReLU for sigmoid",
             Effect.HELPS,
-            Training((2.3, 2.4, 2.2), (0.2, 0.3, 0.25)),
+            SeedEnds((2.3, 2.4, 2.2), (0.2, 0.3, 0.25)),
             rules,
             beats_chance=True,
             cured=rules,
@@ -354,7 +354,7 @@ def repaired() -> Report:
         TriedRemedy(
             f"take the last axis off `{HOSTILE}`",
             Effect.CURES,
-            Training((4.0, 4.1, 4.2), (0.5, 0.6, 0.4)),
+            SeedEnds((4.0, 4.1, 4.2), (0.5, 0.6, 0.4)),
             rules,
             changes_loss=True,
             cured=("broadcast-loss",),
@@ -363,10 +363,10 @@ def repaired() -> Report:
             diff=diff + hostile,
         ),
         TriedRemedy("mix the rows", Effect.NO_GAIN, before, rules, diff=diff),
-        TriedRemedy("clip", Effect.WORSE, Training((2.3,) * 3, (math.inf, 9.0, 8.0)), rules, diff=diff),
+        TriedRemedy("clip", Effect.WORSE, SeedEnds((2.3,) * 3, (math.inf, 9.0, 8.0)), rules, diff=diff),
         TriedRemedy("add a residual", Effect.FAILED, None, rules, diff=diff, reason=f"TypeError: {HOSTILE}"),
     )
-    chance = Chance(5, "learning rate times 3.1, weights times 0.2", Training((2.0,) * 3, (1.0, 1.1, 0.9)))
+    chance = Chance(5, "learning rate times 3.1, weights times 0.2", SeedEnds((2.0,) * 3, (1.0, 1.1, 0.9)))
     found = Remedies(100, (0, 1, 2), 4, "your optimizer", before, tried, chance, untried=7)
     return replace(report("model.py", (layer("layers[0]", 1e-6),), (finding,)), remedies=found)
 

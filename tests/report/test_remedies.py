@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Effect, Remedies, Report, Training, TriedRemedy
+from gradscope.records import Effect, Remedies, Report, SeedEnds, TriedRemedy
 from gradscope.report.ci.edits import hunks
 from gradscope.report.shared.remedies import summary
 from gradscope.serialization import report_json
@@ -113,7 +113,7 @@ def test_json_keeps_all_of_it() -> None:
 
 
 def test_medians_and_falls_where_a_seed_diverged() -> None:
-    found = Training((2.0, 4.0, 1.0), (1.0, math.nan, 0.5))
+    found = SeedEnds((2.0, 4.0, 1.0), (1.0, math.nan, 0.5))
     assert found.end == 1.0
     assert found.falls == (0.5, -math.inf, 0.5)
     assert TriedRemedy("x", Effect.WORSE, found).helps is False

@@ -18,7 +18,7 @@ _texts: ContextVar[Mapping[str, bytes]] = ContextVar("texts", default=MappingPro
 def edited(texts: Mapping[str, str]) -> Iterator[None]:
     """Within it each of these paths holds that text, for targets and for what they import."""
     found = {str(Path(path).resolve()): text.encode() for path, text in texts.items()}
-    token, finder = _texts.set(found), _Finder()
+    token, finder = _texts.set(found), _EditedFinder()
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -33,7 +33,7 @@ def read(path: Path) -> bytes:
     return path.read_bytes() if text is None else text
 
 
-class _Loader(SourceFileLoader):
+class _EditedLoader(SourceFileLoader):
     """Compiles the edited text; never what an earlier run compiled of the file."""
 
     def get_data(self, path: str) -> bytes:
@@ -43,7 +43,7 @@ class _Loader(SourceFileLoader):
         raise OSError("an edited file has no compiled one")
 
 
-class _Finder:
+class _EditedFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -54,6 +54,6 @@ class _Finder:
         return spec_from_file_location(
             name,
             origin,
-            loader=_Loader(name, origin),
+            loader=_EditedLoader(name, origin),
             submodule_search_locations=spec.submodule_search_locations,
         )

@@ -20,7 +20,7 @@ class Hunk:
 
 
 def fixes(finding: Finding, remedies: Remedies | None, uri: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Those remedies whose edits were run, and after which `check` does not find this any more; none whose text
+    """Of remedies whose edits were run, and after which `check` does not find this any more; none whose text
     could act on who shows it."""
     tried = remedies.tried if remedies is not None else ()
     return [

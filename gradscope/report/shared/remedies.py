@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gradscope.records import Effect, Remedies, Training, TriedRemedy
+from gradscope.records import Effect, Remedies, SeedEnds, TriedRemedy
 from gradscope.report.shared import units
 from gradscope.report.shared.table import Column
 
@@ -44,13 +44,13 @@ def columns(shown: Sequence[TriedRemedy]) -> list[Column]:
     ]
 
 
-def _end(training: Training | None) -> str:
+def _end(training: SeedEnds | None) -> str:
     if training is None:
         return ""
     return units.cell(training.end) if math.isfinite(training.end) else "diverged"
 
 
-def _range(training: Training | None) -> str:
+def _range(training: SeedEnds | None) -> str:
     if training is None or len(training.ends) < 2:
         return ""
     ends = [end for end in training.ends if math.isfinite(end)]
@@ -87,12 +87,14 @@ def summary(found: Remedies) -> list[str]:
         )
     if found.chance is not None:
         said.append(_by_chance(found))
+    if not found.complete:
+        said.append("It was interrupted: this is what was known by then.")
     if found.untried:
         said.append(f"{found.untried} more were not tried; --exhaustive tries every one.")
     return said
 
 
-def _told(training: Training) -> str:
+def _told(training: SeedEnds) -> str:
     """Median, and how far the seeds lie apart."""
     if not math.isfinite(training.end):
         return "a value that is not finite"

@@ -1,0 +1,175 @@
+"""One remedy at a time: its edited text loaded, trained from every seed, and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+from gradscope.errors import GradscopeError
+from gradscope.records import Chance, Effect, Finding, Remedies, SeedEnds, TriedRemedy
+from gradscope.records.options import CheckOptions, FixOptions, LoadOptions
+from gradscope.records.progress import Progress, silent
+from gradscope.remedies import verdict
+from gradscope.remedies.data import Scaled
+from gradscope.remedies.source_code import Remedy, diff
+from gradscope.runs.check import check
+
+if TYPE_CHECKING:
+    from gradscope.runs.preparing import Prepared
+    from gradscope.training.bench import Bench
+
+T = TypeVar("T")
+MOST_DRAWS, FEWEST_DRAWS = 16, 4
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """The problem without a remedy, by seed."""
+
+    record: Remedies
+    """Nothing tried yet."""
+    loss: str
+    """The name of the loss function."""
+    arrays: Sequence[Scaled]
+    """Of the batch, whose numbers are far from 0 and 1."""
+    benches: Sequence[Bench]
+
+    def by_chance(self, tried: int, progress: Progress) -> Chance:
+        """Random search with as many draws as remedies were tried, within limits: what is best from the first
+        seed is trained from the others, too."""
+        from gradscope.training.bench import drawn
+
+        first, *others = self.benches
+        count = min(MOST_DRAWS, max(FEWEST_DRAWS, tried))
+        draws = drawn(self.record.seeds[0], count)
+        ends = []
+        for number, draw in enumerate(draws, 1):
+            progress(f"random search, {number} of {count}")
+            ends.append(first.trained(*draw))
+        best = min(range(count), key=lambda place: _finite(ends[place][1]))
+        factor, scale = draws[best]
+        found = [ends[best], *(bench.trained(factor, scale) for bench in others)]
+        return Chance(count, f"learning rate times {factor:.2g}, weights times {scale:.2g}", _by_seed(found))
+
+
+@dataclass(frozen=True)
+class Trying:
+    """What is the same for all remedies of a target."""
+
+    target: str
+    loading: LoadOptions
+    options: FixOptions
+    findings: Sequence[Finding]
+    modules: frozenset[str]
+    """That were imported before the target."""
+    begun: float
+    progress: Progress
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget is."""
+        budget = self.options.budget_s
+        return budget is not None and perf_counter() - self.begun > budget
+
+    def as_it_is(self) -> AsItIs:
+        """With one seed where all begin with the same numbers. Raises `GradscopeError` as `check` does."""
+        from gradscope.runs.preparing import prepare
+        from gradscope.runs.seeds import begin_alike, of_target
+
+        benches: list[Bench] = []
+        first = None
+        for begun in of_target(self.target, self.loading, self.options.seeds, silent):
+            prepared = prepare(begun.problem, progress=silent)
+            if first is not None and begin_alike(first, prepared):
+                break
+            first = prepared if first is None else first
+            benches.append(_bench(prepared, self.options.steps))
+        assert first is not None
+        seeds = tuple(self.loading.seed + place for place in range(len(benches)))
+        bench, before = benches[0], _by_seed([each.trained() for each in benches])
+        record = Remedies(bench.steps, seeds, bench.batches, bench.optimizer, before, ())
+        arrays = [Scaled(*each) for each in bench.odd_arrays()]
+        return AsItIs(record, first.problem.name, arrays, benches)
+
+    def trained(self, remedy: Remedy, text: str, before: SeedEnds) -> TriedRemedy:
+        """`text` is that of the file as it is."""
+        found = TriedRemedy(
+            remedy.what,
+            Effect.FAILED,
+            None,
+            remedy.rules,
+            remedy.changes_loss,
+            diff=diff(remedy.path, text, remedy.text),
+        )
+        try:
+            ends = self._edited((remedy.path, remedy.text), lambda: self._ends(len(before.ends)))
+        except Exception as error:  # an edit may be wrong in any way that code can be
+            return replace(found, reason=_reason(error))
+        after = _by_seed(ends)
+        effect = verdict.effect(before, after, remedy.changes_loss, cured=True)
+        return replace(found, training=after, effect=effect)
+
+    def checked(self, found: TriedRemedy, edited: tuple[str, str], before: SeedEnds) -> TriedRemedy:
+        """The passes of `check` on the edited file: which findings are gone, which errors are new."""
+        assert found.training is not None
+        try:
+            report = self._edited(edited, lambda: check(self.target, self.loading, CheckOptions()))
+        except Exception as error:
+            return replace(verdict.unexamined(found), reason=_reason(error))
+        cured, caused = verdict.gone(self.findings, report.findings)
+        effect = verdict.effect(before, found.training, found.changes_loss, bool(cured))
+        return replace(found, effect=effect, cured=cured, caused=caused, checked=True)
+
+    def _ends(self, count: int) -> list[tuple[float, float]]:
+        from gradscope.runs.preparing import prepare
+        from gradscope.runs.seeds import of_target
+
+        return [
+            _bench(prepare(begun.problem, progress=silent), self.options.steps).trained()
+            for begun in of_target(self.target, self.loading, count, silent)
+        ]
+
+    def _edited(self, edit: tuple[str, str], run: Callable[[], T]) -> T:
+        """What `run` makes of the target with another text of a file, all else imported anew; what
+        the file prints was shown once already."""
+        from gradscope.load.usercode.edited import edited
+        from gradscope.load.usercode.user_file import forget_imported
+
+        forget_imported(self.modules)
+        try:
+            with edited(dict([edit])), contextlib.redirect_stderr(io.StringIO()):
+                return run()
+        finally:
+            forget_imported(self.modules)
+
+
+def _bench(prepared: Prepared, steps: int | None) -> Bench:
+    from gradscope.training.bench import Bench
+
+    return Bench(
+        prepared.problem,
+        prepared.tracer,
+        prepared.program,
+        prepared.flow,
+        prepared.inputs[0],
+        (prepared.batches, prepared.rest),
+        steps,
+    )
+
+
+def _by_seed(ends: Sequence[tuple[float, float]]) -> SeedEnds:
+    return SeedEnds(tuple(start for start, _ in ends), tuple(end for _, end in ends))
+
+
+def _finite(end: float) -> float:
+    return end if math.isfinite(end) else math.inf
+
+
+def _reason(error: Exception) -> str:
+    said = error.what if isinstance(error, GradscopeError) else f"{type(error).__name__}: {error}"
+    return said.partition("\n")[0]
