@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradscope.load.problem import Problem as Problem
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
     from gradscope.runs.check import check_loss as check
+    from gradscope.runs.fix import fix_target as fix
     from gradscope.runs.monitor import monitor_loss as monitor
     from gradscope.runs.optimizers import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.runs.verify import verify_loss as verify
@@ -33,6 +34,7 @@ _HOME = {
     "verify": ("gradscope.runs.verify", "verify_loss"),
     "compare_optimizers": ("gradscope.runs.optimizers", "compare_loss"),
     "find_lr": ("gradscope.runs.optimizers", "find_loss_rate"),
+    "fix": ("gradscope.runs.fix", "fix_target"),
     "monitor": ("gradscope.runs.monitor", "monitor_loss"),
     "diff": ("gradscope.integrations.saved", "diff"),
     "load_report": ("gradscope.integrations.saved", "load_report"),
@@ -60,6 +62,7 @@ __all__ = [
     "compare_optimizers",
     "diff",
     "find_lr",
+    "fix",
     "keras_callback",
     "load_report",
     "monitor",

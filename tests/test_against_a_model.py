@@ -203,6 +203,32 @@ def test_within_several_seeds_a_program_is_compiled_once_and_another_program_ane
     assert executable(doubled) is not first
 
 
+def test_a_program_of_a_class_that_was_defined_again_is_another_one() -> None:
+    import jax
+
+    from gradscope.trace.compiling import compile_program, compiling_once
+
+    def defined() -> Any:
+        @jax.tree_util.register_pytree_node_class
+        class Net:
+            def __init__(self, w: Any) -> None:
+                self.w = w
+
+            def tree_flatten(self) -> tuple[tuple[Any], None]:
+                return (self.w,), None
+
+            @classmethod
+            def tree_unflatten(cls, _: None, leaves: tuple[Any]) -> Net:
+                return cls(*leaves)
+
+        return Net
+
+    with compiling_once():
+        for net in (defined(), defined()):
+            made = compile_program(lambda x, net=net: net(x), (1.0,), runs=1)
+            assert type(made(1.0)) is net
+
+
 def test_the_library_votes_as_the_command_does() -> None:
     import jax
     import jax.numpy as jnp

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, called
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
 
 BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
 RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
@@ -15,6 +15,7 @@ FLOW = (
     "learning-rate-too-high", "loss-not-decreasing",
 )  # fmt: skip
 DEAD = ("dead-units", "zero-gradient", "lost-gradient", "learning-rate-too-low", "loss-not-decreasing")
+WRONG_AXIS = ("batch-leak", "padding-leak", "future-leak", "loss-not-decreasing")
 STRAIGHT = ("dead-loss-term", "zero-gradient")
 
 
@@ -29,42 +30,34 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         (rectified, "tanh", STRAIGHT, "take tanh for {}"),
     )
     for calls, name, rules, what in swaps:
-        spots = [(call.func, text) for call in calls if (text := _named(code, call, name)) is not None]
+        spots: list[Spot] = [(call.func, _named(code, call, name)) for call in calls]
         if spots and called(calls[0]) != name:
             yield Remedy(what.format(called(calls[0])), rules, code.path, code.replaced(*spots))
+    jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
     steps = list(_steps(code))
     if steps:
-        around = [(value, f"{name} + {code.part(value)}") for name, value in steps]
-        yield Remedy(
-            "add a residual connection around each layer of the loop", FLOW, code.path, code.replaced(*around)
-        )
-        jnp = code.imported_as("jax.numpy")
-        uses = (
-            [(use, _normalized(name, jnp)) for name, value in steps for use in _first_use(value, name)]
-            if jnp
-            else []
-        )
-        if uses:
-            yield Remedy(
-                "normalize the input of each layer of the loop", FLOW, code.path, code.replaced(*uses)
-            )
-    jax = code.imported_as("jax")
-    plain = [
-        (value, f"{jax}.nn.relu({code.part(value)})") for _, value in steps if not isinstance(value, ast.Call)
-    ]
-    if plain and jax:
-        yield Remedy(
-            "put a ReLU after each layer of the loop", ("linear-network",), code.path, code.replaced(*plain)
-        )
+        around: list[Spot] = [(value, f"{name} + {code.part(value)}") for name, value in steps]
+        what = "add a residual connection around each layer of the loop"
+        yield Remedy(what, FLOW, code.path, code.replaced(*around))
+        uses = [(use, _normalized(name, jnp)) for name, value in steps for use in _first_use(value, name)]
+        what = "normalize the input of each layer of the loop"
+        yield Remedy(what, FLOW, code.path, code.replaced(*uses))
+    linear = [value for _, value in (*steps, *_lines(code)) if not _is_activation(value)]
+    if linear:
+        bent: list[Spot] = [(value, f"{jax}.nn.relu({code.part(value)})") for value in linear]
+        yield Remedy("put a ReLU after each layer", ("linear-network",), code.path, code.replaced(*bent))
+    for call in code.calls("softmax"):
+        for axis in (each for each in call.keywords if each.arg == "axis" and number(each.value) != -1):
+            what = f"let the softmax of line {call.lineno} go over the last axis"
+            yield Remedy(what, WRONG_AXIS, code.path, code.replaced((axis.value, "-1")))
 
 
-def _named(code: SourceCode, call: ast.Call, name: str) -> str | None:
+def _named(code: SourceCode, call: ast.Call, name: str) -> str:
     """As the file can say it: from the module of the function that is there now, or from `jax.nn`."""
     owner = call.func
-    jax = code.imported_as("jax")
     if isinstance(owner, ast.Attribute) and code.part(owner.value).rpartition(".")[2] in ("nn", "nnx"):
         return f"{code.part(owner.value)}.{name}"
-    return None if jax is None else f"{jax}.nn.{name}"
+    return f"{code.name_of('jax')}.nn.{name}"
 
 
 def _steps(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
@@ -81,6 +74,26 @@ def _steps(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
                 name = node.targets[0].id
                 if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node.value)):
                     yield name, node.value
+
+
+def _lines(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
+    """`x = f(x)` one below the other in a function, as models of a framework have it."""
+    for function in ast.walk(code.tree):
+        if isinstance(function, ast.FunctionDef):
+            for node in function.body:
+                if (
+                    isinstance(node, ast.Assign)
+                    and len(node.targets) == 1
+                    and isinstance(node.targets[0], ast.Name)
+                ):
+                    name = node.targets[0].id
+                    arguments = node.value.args if isinstance(node.value, ast.Call) else []
+                    if any(isinstance(each, ast.Name) and each.id == name for each in arguments):
+                        yield name, node.value
+
+
+def _is_activation(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and called(value) in (*BOUNDED, *RECTIFIED, "gelu", "silu", "swish")
 
 
 def _first_use(value: ast.expr, name: str) -> list[ast.Name]:

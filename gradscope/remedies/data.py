@@ -38,10 +38,11 @@ class Scaled:
 
 def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Remedy]:
     function = code.function(loss)
-    jnp = code.imported_as("jax.numpy")
-    if function is not None and jnp is not None:
+    jnp = code.name_of("jax.numpy")
+    if function is not None:
         for array in arrays:
             yield from _standardized(code, function, jnp, array)
+        yield from _without_gaps(code, function, jnp)
     yield from _shuffled(code)
     yield from _larger_batches(code)
 
@@ -67,6 +68,17 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
         text = f'{where} = {{**{where}, "{step}": {value}}}'
     indent = " " * function.body[0].col_offset
     yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, f"{indent}{text}"), not array.is_input)
+
+
+def _without_gaps(code: SourceCode, function: ast.FunctionDef, jnp: str) -> Iterator[Remedy]:
+    """Missing values, which tables have as NaN."""
+    where = next((each.arg for each in function.args.args if each.arg in ("batch", "data")), None)
+    if where is None:
+        return
+    line = function.body[0].lineno + _has_docstring(function)
+    filled = f"{where} = {code.name_of('jax')}.tree.map({jnp}.nan_to_num, {where})"
+    text = code.inserted(line, f"{' ' * function.body[0].col_offset}{filled}")
+    yield Remedy("take 0 for values of the batch that are NaN", ("non-finite",), code.path, text)
 
 
 def _has_docstring(function: ast.FunctionDef) -> int:

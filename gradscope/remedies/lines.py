@@ -47,8 +47,8 @@ def _cut(code: SourceCode, line: int | None, finding: Finding) -> Made:
     for call in code.calls("stop_gradient", line=line):
         if call.args:
             yield "remove the `stop_gradient`", [(call, bracketed(code.part(call.args[0]), call.args[0]))]
-    jax = code.imported_as("jax")
-    for call in code.calls(*STAIRS, line=line) if jax else ():
+    jax = code.name_of("jax")
+    for call in code.calls(*STAIRS, line=line):
         if call.args:
             through, whole = code.part(call.args[0]), code.part(call)
             estimator = f"({through} + {jax}.lax.stop_gradient({whole} - {bracketed(through, call.args[0])}))"
@@ -67,9 +67,7 @@ def _last(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 
 def _broadcast(code: SourceCode, line: int | None, finding: Finding) -> Made:
-    jnp = code.imported_as("jax.numpy")
-    if jnp is None:
-        return
+    jnp = code.name_of("jax.numpy")
     for one, other in _operands(code, line):
         for node in (one, other):
             yield (
@@ -100,23 +98,21 @@ def _on(node: ast.AST, line: int | None) -> bool:
 
 def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
     """Forms that compute the same, or a value that is kept off the edge of a function's domain."""
-    jnp, jax = code.imported_as("jax.numpy"), code.imported_as("jax")
-    if jnp is None:
-        return
+    jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
     for call in code.calls("log", line=line):
         inner = call.args[0] if call.args else None
-        if isinstance(inner, ast.Call) and called(inner) == "softmax" and jax:
+        if isinstance(inner, ast.Call) and called(inner) == "softmax":
             rest = ", ".join([*map(code.part, inner.args), *(code.part(k) for k in inner.keywords)])
             yield (
                 "take `log_softmax` for the logarithm of a softmax",
                 [(call, f"{jax}.nn.log_softmax({rest})")],
             )
-        elif isinstance(inner, ast.Call) and called(inner) == "sigmoid" and jax:
+        elif isinstance(inner, ast.Call) and called(inner) == "sigmoid":
             yield (
                 "take `log_sigmoid` for the logarithm of a sigmoid",
                 [(call, f"{jax}.nn.log_sigmoid({code.part(inner.args[0])})")],
             )
-        elif (exponent := _one_and_exp(inner)) is not None and jax:
+        elif (exponent := _one_and_exp(inner)) is not None:
             yield "take `softplus` for log(1 + exp(x))", [(call, f"{jax}.nn.softplus({code.part(exponent)})")]
         elif inner is not None:
             yield (
@@ -125,7 +121,7 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
             )
     for call in code.calls("log1p", line=line):
         inner = call.args[0] if call.args else None
-        if isinstance(inner, ast.Call) and called(inner) == "exp" and jax:
+        if isinstance(inner, ast.Call) and called(inner) == "exp":
             yield (
                 "take `softplus` for log(1 + exp(x))",
                 [(call, f"{jax}.nn.softplus({code.part(inner.args[0])})")],
@@ -148,6 +144,7 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
             if number(node.right) is None:
                 safe = f"{jnp}.where({below} == 0, 1, {below})"
                 yield f"divide by 1 where `{below}` is 0", [(node.right, safe)]
+    yield from _labels(code, line, finding)
     infinite = [node for node in ast.walk(code.tree) if _minus_infinity(code, node)]
     if infinite:
         yield f"mask with {MASKED:g} instead of minus infinity", [(node, f"{MASKED:g}") for node in infinite]
@@ -196,8 +193,8 @@ def _scores(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 
 def _causal(code: SourceCode, line: int | None, finding: Finding) -> Made:
-    jnp = code.imported_as("jax.numpy")
-    for call in code.calls("softmax") if jnp else ():
+    jnp = code.name_of("jax.numpy")
+    for call in code.calls("softmax"):
         if call.args:
             scores = call.args[0]
             shape = f"{bracketed(code.part(scores), scores)}.shape[-2:]"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+USUAL = {"jax.numpy": "jnp", "jax": "jax"}
 Spot = tuple[ast.AST, str]
 """A node and the text that takes its place."""
 
@@ -76,12 +77,34 @@ class SourceCode:
         for node, text in sorted(spots, key=lambda spot: self._span(spot[0]), reverse=True):
             start, end = self._span(node)
             found = found[:start] + text.encode() + found[end:]
-        return found.decode()
+        return self._with_imports(found.decode())
 
     def inserted(self, line: int, text: str) -> str:
         """The text with `text` as lines of their own before the line of that number."""
         before = b"".join(self._lines[: line - 1]).decode()
-        return f"{before}{text.rstrip()}\n{b''.join(self._lines[line - 1 :]).decode()}"
+        return self._with_imports(f"{before}{text.rstrip()}\n{b''.join(self._lines[line - 1 :]).decode()}")
+
+    def name_of(self, module: str) -> str:
+        """What an edit may call `jax` and `jax.numpy`: where the file does not import it, the edit does."""
+        return self.imported_as(module) or USUAL[module]
+
+    def _with_imports(self, text: str) -> str:
+        first = next((n for n in self.tree.body if isinstance(n, ast.Import | ast.ImportFrom)), None)
+        try:
+            used = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
+        except SyntaxError:  # whoever loads it will say so
+            return text
+        lines = text.splitlines(keepends=True)
+        for module, name in USUAL.items():
+            if first is not None and name in used and not self._binds(name):
+                line = f"import {module}\n" if module == name else f"import {module} as {name}\n"
+                lines.insert(first.lineno - 1, line)
+        return "".join(lines)
+
+    def _binds(self, name: str) -> bool:
+        """Whether the file uses the name, for whatever it is there."""
+        uses = (n.id for n in ast.walk(self.tree) if isinstance(n, ast.Name))
+        return name in uses or any(self.imported_as(module) == name for module in USUAL)
 
     def imported_as(self, module: str) -> str | None:
         """What the file calls a module that it imports as a whole: `jnp` for `jax.numpy`."""

@@ -15,6 +15,7 @@ USUAL = {
     "lecun_normal": "LeCun's initialization",
     ORTHOGONAL: "orthogonal weights",
 }
+OF_BIASES = ("bias_init", "b_init", "bias_initializer")
 OF_FRAMEWORKS = ("kernel_init", "w_init", "kernel_initializer", "embedding_init")
 RULES = (
     "mis-scaled-initialization", "vanishing-gradient", "exploding-gradient", "vanishing-through-time",
@@ -25,18 +26,10 @@ RULES = (
 
 
 def edits(code: SourceCode) -> Iterator[Remedy]:
-    jax = code.imported_as("jax")
-    if jax is None:
-        return
+    jax = code.name_of("jax")
     drawn = [(node, call) for node, call in _products(code) if _axes(call) == 2]
     filled = [call for call in code.calls(*FILLED) if _axes(call) == 2 and _key(code, call)]
-    named = [
-        k.value
-        for n in ast.walk(code.tree)
-        if isinstance(n, ast.Call)
-        for k in n.keywords
-        if k.arg in OF_FRAMEWORKS
-    ]
+    named = _given(code, OF_FRAMEWORKS)
     for name, what in USUAL.items():
         make = f"{jax}.nn.initializers.{name}()"
         spots: list[tuple[ast.AST, str]] = [
@@ -48,11 +41,21 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         spots += [(value, make) for value in (*named, *_initializers(code, named))]
         if spots:
             yield Remedy(f"begin with {what}", RULES, code.path, code.replaced(*spots))
-    biases = [call for call in code.calls("full") if _axes(call) == 1]
-    module = code.imported_as("jax.numpy")
-    if biases and module:
-        spots = [(call, f"{module}.zeros({code.part(call.args[0])})") for call in biases]
+    module = code.name_of("jax.numpy")
+    spots = [
+        (call, f"{module}.zeros({code.part(call.args[0])})")
+        for call in code.calls("full")
+        if _axes(call) == 1
+    ]
+    spots += [(value, f"{jax}.nn.initializers.zeros") for value in _given(code, OF_BIASES)]
+    if spots:
         yield Remedy("begin with biases of 0", RULES, code.path, code.replaced(*spots))
+
+
+def _given(code: SourceCode, names: tuple[str, ...]) -> list[ast.expr]:
+    """What is given as an argument of one of these names."""
+    calls = (node for node in ast.walk(code.tree) if isinstance(node, ast.Call))
+    return [each.value for call in calls for each in call.keywords if each.arg in names]
 
 
 def _initializers(code: SourceCode, named: list[ast.expr]) -> Iterator[ast.AST]:

@@ -10,6 +10,9 @@ from gradscope.records import Effect, Severity, TriedRemedy
 from gradscope.records.finding import Finding
 from gradscope.records.remedies import CLEAR, SeedEnds
 
+SOLVED = 0.01
+"""Of the loss at the start: a seed that ends there has nothing to gain."""
+
 
 def effect(before: SeedEnds, after: SeedEnds, changes_loss: bool, cured: bool) -> Effect:
     """`cured` tells whether an error of before is gone. A gain has to be there from every seed."""
@@ -27,17 +30,20 @@ def effect(before: SeedEnds, after: SeedEnds, changes_loss: bool, cured: bool) -
 
 def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
     """By seed, how much lower the loss ends, as a share of what either began at; where the loss is not finite
-    without the remedy, the share that falls with it."""
+    without the remedy, the share that falls with it. A seed that trains without it has nothing to gain."""
     found = []
+    solved = SOLVED * abs(before.start)
     for place, (old, new) in enumerate(zip(before.ends, after.ends, strict=True)):
         size = abs(_usable(before.starts[place], after.starts[place]))
         if not math.isfinite(new):
             found.append(-math.inf)
         elif not math.isfinite(old):
             found.append(after.falls[place])
+        elif 0 <= old <= solved and new <= solved:
+            found.append(math.inf)
         else:
             found.append((old - new) / size if size else 0.0)
-    return found
+    return found if any(map(math.isfinite, found)) else [0.0 if gain > 0 else gain for gain in found]
 
 
 def _usable(one: float, other: float) -> float:

@@ -66,6 +66,28 @@ def fix(
     return replace(report, remedies=found, skipped=(*report.skipped, *skipped), timing=timing)
 
 
+def fix_target(
+    target: str,
+    *,
+    steps: int | None = None,
+    seeds: int = 3,
+    everything: bool = False,
+    budget: float | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Report:
+    """`gradscope.fix`: try remedies on a file, named as on the command line, which is not changed.
+
+    `report.remedies.tried` has what each brought, those that help first, with its edit as a unified diff.
+    Each is trained for `steps` (100, fewer where one is expensive) from `seeds` starts. `everything` tries all
+    remedies that are known, and no further one is tried after `budget` [s]. Raises `GradscopeError` where the
+    file cannot be judged. Ctrl-C ends it with what is known by then.
+    """
+    loading = LoadOptions(batch_size=batch_size, seed=seed)
+    return fix(target, loading, FixOptions(steps, seeds, everything, budget), progress=progress)
+
+
 def _require(options: FixOptions) -> None:
     for name, value in (("--steps", options.steps), ("--seeds", options.seeds)):
         if value is not None and value < 1:

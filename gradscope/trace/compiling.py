@@ -117,15 +117,18 @@ def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
     return compiled
 
 
-def _key(lowered: Any, options: dict[str, Any]) -> tuple[str, ...] | None:
-    """`None` for a program that calls back into Python: which function it calls is not in its text."""
+def _key(lowered: Any, options: dict[str, Any]) -> tuple[Any, ...] | None:
+    """`None` for a program that calls back into Python: which function it calls is not in its text.
+
+    The structures as they are: classes of the same name are others where a file was run again.
+    """
     text = lowered.as_text()
     if "callback" in text:
         return None
     return (
         hashlib.sha256(text.encode()).hexdigest(),
-        str(lowered.in_tree),
-        str(lowered.out_tree),
+        lowered.in_tree,
+        lowered.out_tree,
         str(options),
     )
 

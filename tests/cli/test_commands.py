@@ -24,7 +24,18 @@ def test_gradscope_alone_shows_its_help_and_judges_nothing(run: Run) -> None:
     assert run("--help").code == 0
 
 
-COMMANDS = ["check", "compare-optimizers", "find-lr", "verify", "init", "report", "diff", "rules", "explain"]
+COMMANDS = [
+    "check",
+    "fix",
+    "compare-optimizers",
+    "find-lr",
+    "verify",
+    "init",
+    "report",
+    "diff",
+    "rules",
+    "explain",
+]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, ""])

@@ -12,7 +12,18 @@ from gradscope.cli.options import PAGE_FORMATS
 from gradscope.report.diff import RENDERERS
 from tests.cli.conftest import Run
 
-COMMANDS = ("check", "compare-optimizers", "find-lr", "verify", "report", "diff", "rules", "explain", "init")
+COMMANDS = (
+    "check",
+    "fix",
+    "compare-optimizers",
+    "find-lr",
+    "verify",
+    "report",
+    "diff",
+    "rules",
+    "explain",
+    "init",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
