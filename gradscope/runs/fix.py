@@ -80,8 +80,8 @@ def fix_target(
     """`gradscope.fix`: try remedies on a file, named as on the command line, which is not changed.
 
     `report.remedies.tried` has what each brought, those that help first, with its edit as a unified diff.
-    Each is trained for `steps` (100, fewer where one is expensive) from `seeds` starts. `everything` tries all
-    remedies that are known, and no further one is tried after `budget` [s]. Raises `GradscopeError` where the
+    Each is trained for `steps` (100, fewer where one is expensive) from `seeds` starts. `everything` tries
+    all that are known, and no further one is tried after `budget` [s]. Raises `GradscopeError` where the
     file cannot be judged. Ctrl-C ends it with what is known by then.
     """
     loading = LoadOptions(batch_size=batch_size, seed=seed)

@@ -84,6 +84,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "gradients",
         "optimizers",
         "rates",
+        "remedies",
         "findings",
         "notes",
         "skipped",
