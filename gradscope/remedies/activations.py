@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called
 
 BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
 RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
@@ -15,7 +15,6 @@ FLOW = (
     "learning-rate-too-high", "loss-not-decreasing",
 )  # fmt: skip
 DEAD = ("dead-units", "zero-gradient", "lost-gradient", "learning-rate-too-low", "loss-not-decreasing")
-WRONG_AXIS = ("batch-leak", "padding-leak", "future-leak", "loss-not-decreasing")
 STRAIGHT = ("dead-loss-term", "zero-gradient")
 
 
@@ -42,14 +41,11 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         uses = [(use, _normalized(name, jnp)) for name, value in steps for use in _first_use(value, name)]
         what = "normalize the input of each layer of the loop"
         yield Remedy(what, FLOW, code.path, code.replaced(*uses))
-    linear = [value for _, value in (*steps, *_lines(code)) if not _is_activation(value)]
+    values = (*(value for _, value in steps), *_lines(code))
+    linear = [value for value in values if not _is_activation(value)]
     if linear:
         bent: list[Spot] = [(value, f"{jax}.nn.relu({code.part(value)})") for value in linear]
         yield Remedy("put a ReLU after each layer", ("linear-network",), code.path, code.replaced(*bent))
-    for call in code.calls("softmax"):
-        for axis in (each for each in call.keywords if each.arg == "axis" and number(each.value) != -1):
-            what = f"let the softmax of line {call.lineno} go over the last axis"
-            yield Remedy(what, WRONG_AXIS, code.path, code.replaced((axis.value, "-1")))
 
 
 def _named(code: SourceCode, call: ast.Call, name: str) -> str:
@@ -76,20 +72,14 @@ def _steps(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
                     yield name, node.value
 
 
-def _lines(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
+def _lines(code: SourceCode) -> Iterator[ast.expr]:
     """`x = f(x)` one below the other in a function, as models of a framework have it."""
     for function in ast.walk(code.tree):
-        if isinstance(function, ast.FunctionDef):
-            for node in function.body:
-                if (
-                    isinstance(node, ast.Assign)
-                    and len(node.targets) == 1
-                    and isinstance(node.targets[0], ast.Name)
-                ):
-                    name = node.targets[0].id
-                    arguments = node.value.args if isinstance(node.value, ast.Call) else []
-                    if any(isinstance(each, ast.Name) and each.id == name for each in arguments):
-                        yield name, node.value
+        for node in function.body if isinstance(function, ast.FunctionDef) else ():
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+                if any(isinstance(each, ast.Name) and each.id in names for each in node.value.args):
+                    yield node.value
 
 
 def _is_activation(value: ast.expr) -> bool:

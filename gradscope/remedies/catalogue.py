@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from gradscope.records import Finding, Severity
-from gradscope.remedies import activations, data, lines, optimizer, start
+from gradscope.remedies import activations, data, lines, optimizer, sizes, start
 from gradscope.remedies.data import Scaled
 from gradscope.remedies.source_code import Remedy, SourceCode
 
@@ -24,6 +24,7 @@ def known(
         found += optimizer.edits(code)
         found += start.edits(code)
         found += activations.edits(code)
+        found += sizes.edits(code)
     before = {code.path: code.text for code in codes}
     unlike = {(each.path, each.text): each for each in reversed(found) if each.text != before[each.path]}
     return [each for each in found if unlike.get((each.path, each.text)) is each]

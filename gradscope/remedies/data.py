@@ -43,6 +43,9 @@ def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Rem
         for array in arrays:
             yield from _standardized(code, function, jnp, array)
         yield from _without_gaps(code, function, jnp)
+    else:
+        for array in arrays:
+            yield from _standardized_at_once(code, jnp, array)
     yield from _shuffled(code)
     yield from _larger_batches(code)
 
@@ -68,6 +71,22 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
         text = f'{where} = {{**{where}, "{step}": {value}}}'
     indent = " " * function.body[0].col_offset
     yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, f"{indent}{text}"), not array.is_input)
+
+
+def _standardized_at_once(code: SourceCode, jnp: str, array: Scaled) -> Iterator[Remedy]:
+    """Where the file has the batch or the data as a tuple, and no loss of its own."""
+    _, _, step = array.name.replace("[", ".").replace("]", "").partition(".")
+    for node in code.tree.body:
+        names = (
+            [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
+        )
+        for name in names if step.isdigit() else ():
+            if name in ("data", "batch"):
+                value = _of(f"{name}[{step}]", jnp, array)
+                text = f"{name} = (*{name}[:{step}], {value}, *{name}[{int(step) + 1}:])"
+                line = (node.end_lineno or node.lineno) + 1
+                what = f"standardize `{name}[{step}]`"
+                yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, text), not array.is_input)
 
 
 def _without_gaps(code: SourceCode, function: ast.FunctionDef, jnp: str) -> Iterator[Remedy]:

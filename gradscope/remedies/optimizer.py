@@ -33,10 +33,17 @@ WIRED = (
 
 
 def edits(code: SourceCode) -> Iterator[Remedy]:
+    yield from _of_keras(code)
     found = list(expressions(code))
     optax = code.imported_as("optax")
     if not found or optax is None:
         return
+    constant: list[Spot] = [
+        (call, code.part(peak)) for call in _schedules(code, optax) if (peak := _peak(call)) is not None
+    ]
+    if constant:
+        text = code.replaced(*constant)
+        yield Remedy("take a constant learning rate", (*TOO_LOW, *WIRED), code.path, text)
     for factor in (*LOWER, *HIGHER):
         scaled = _scaled(code, found, factor, optax)
         rules: tuple[str, ...] = TOO_HIGH if factor < 1 else TOO_LOW
@@ -49,7 +56,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         spots: list[Spot] = [(node, value) for node in given if number(node) not in (None, float(value))]
         if spots:
             yield Remedy(what, (*TOO_LOW, *WIRED), code.path, code.replaced(*spots))
-    for what, rules, form in (
+    forms: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("reverse the sign of every update", WIRED, f"{optax}.chain({{}}, {optax}.scale(-1.0))"),
         (
             "clip the gradient to a global norm of 1",
@@ -57,9 +64,34 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
             f"{optax}.chain({optax}.clip_by_global_norm(1.0), {{}})",
         ),
         ("take Adam at its usual rate of 0.001", (*WIRED, *TOO_LOW, *TOO_HIGH), f"{optax}.adam(1e-3)"),
-    ):
+    )
+    for what, rules, form in forms:
         changed = code.replaced(*((one, form.format(code.part(one))) for one in found))
         yield Remedy(what, rules, code.path, changed)
+
+
+def _of_keras(code: SourceCode) -> Iterator[Remedy]:
+    """`keras.optimizers.Adam(1e-3)`: the rate where it stands."""
+    calls = [n for n in ast.walk(code.tree) if isinstance(n, ast.Call) and "optimizers." in code.part(n.func)]
+    rates = [rate for call in calls if code.part(call.func).startswith("keras.") and (rate := _rate(call))]
+    value = number(rates[0]) if len(rates) == 1 else None
+    for factor in (*LOWER, *HIGHER) if value else ():
+        text = code.replaced((rates[0], f"{(value or 0.0) * factor:g}"))
+        rules = TOO_HIGH if factor < 1 else TOO_LOW
+        yield Remedy(f"multiply the learning rate by {factor:g}", rules, code.path, text)
+
+
+def _schedules(code: SourceCode, optax: str) -> list[ast.Call]:
+    calls = [n for n in ast.walk(code.tree) if isinstance(n, ast.Call) and _root(n.func) == optax]
+    return [call for call in calls if called(call).endswith(("_schedule", "_decay"))]
+
+
+def _peak(schedule: ast.Call) -> ast.AST | None:
+    """The highest rate, where it is written as a number."""
+    name, place = ("peak_value", 1) if called(schedule).startswith("warmup") else ("init_value", 0)
+    given = next((each.value for each in schedule.keywords if each.arg == name), None)
+    found = given if given is not None else schedule.args[place] if len(schedule.args) > place else None
+    return found if number(found) else None
 
 
 def expressions(code: SourceCode) -> Iterator[ast.Call]:

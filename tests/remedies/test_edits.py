@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from gradscope.records import Finding, Severity, Source
-from gradscope.remedies import activations, catalogue, data, lines, optimizer, start
+from gradscope.remedies import activations, catalogue, data, lines, optimizer, sizes, start
 from gradscope.remedies.data import Scaled
 from gradscope.remedies.source_code import Remedy, SourceCode, diff, patched
 
@@ -293,3 +293,83 @@ def test_columns_are_counted_in_bytes() -> None:
         "optimizer = optax.sgd(0.1)"
         in changed(optimizer.edits(code(text)))["multiply the learning rate by 0.1"]
     )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "peak"),
+    [
+        ("optax.exponential_decay(3e-3, 1, 0.5)", "3e-3"),
+        ("optax.warmup_cosine_decay_schedule(0.0, 0.02, 100, 1000)", "0.02"),
+        ("optax.cosine_decay_schedule(init_value=0.1, decay_steps=9)", "0.1"),
+    ],
+)
+def test_a_schedule_becomes_its_highest_rate(schedule: str, peak: str) -> None:
+    text = f"schedule = {schedule}\noptimizer = optax.adam(schedule)\n"
+    found = changed(optimizer.edits(code(text)))
+    assert found["take a constant learning rate"] == f"schedule = {peak}\noptimizer = optax.adam(schedule)\n"
+
+
+def test_the_rate_of_an_optimizer_of_keras() -> None:
+    text = 'model.compile(optimizer=keras.optimizers.Adam(3e-3), loss="mse")\n'
+    assert "Adam(0.03)" in changed(optimizer.edits(code(text)))["multiply the learning rate by 10"]
+
+
+def test_hidden_layers_become_wider_and_the_ends_stay() -> None:
+    found = changed(sizes.edits(code("SIZES = [3, 32, 1, 4]\nLIMITS = (1, 2)\n")))
+    assert found == {"give each hidden layer 64 units": "SIZES = [3, 32, 64, 4]\nLIMITS = (1, 2)\n"}
+
+
+def test_dropout_that_takes_nearly_all_takes_less() -> None:
+    found = changed(sizes.edits(code("d = nn.Dropout(0.98)\ne = nn.Dropout(rate=0.2)\n")))
+    assert found == {
+        "let dropout take away 0.1 of the units": "d = nn.Dropout(0.1)\ne = nn.Dropout(rate=0.2)\n"
+    }
+
+
+def test_axes_of_normalizations_and_softmaxes() -> None:
+    text = "y = x - x.mean(axis=0, keepdims=True)\nz = x.mean(axis=1)\nw = jax.nn.softmax(x, axis=1)\n"
+    found = changed(sizes.edits(code(text)))
+    assert "x.mean(axis=-1, keepdims=True)\nz = x.mean(axis=1)" in found["normalize over the last axis"]
+    assert "softmax(x, axis=-1)" in found["let the softmax of line 7 go over the last axis"]
+
+
+LAYERS = """\
+class Net:
+    def __call__(self, x):
+        x = nn.Dense(3)(x)
+        x = self.second(x)
+        x = nn.relu(x)
+        return x
+"""
+
+
+def test_layers_one_below_the_other_get_an_activation_function() -> None:
+    found = changed(activations.edits(code(LAYERS)))["put a ReLU after each layer"]
+    assert "jax.nn.relu(nn.Dense(3)(x))" in found
+    assert "jax.nn.relu(self.second(x))" in found
+    assert "        x = nn.relu(x)\n" in found
+
+
+def test_an_edit_imports_what_it_uses() -> None:
+    file = SourceCode("model.py", '"""Doc."""\nfrom flax import nnx\n\nx = nnx.sqrt(x)\n')
+    (edited, *_) = lines.edits(
+        file, [Finding("non-finite", Severity.ERROR, None, None, Source("model.py", 4), "", {}, "")]
+    )
+    assert edited.text == (
+        '"""Doc."""\nimport jax.numpy as jnp\nfrom flax import nnx\n\nx = nnx.sqrt(jnp.maximum(x, 1e-12))\n'
+    )
+
+
+def test_missing_values_are_filled() -> None:
+    found = changed(data.edits(code(LOSS.format("x, y = batch")), "loss_fn", []))
+    assert (
+        "    batch = jax.tree.map(jnp.nan_to_num, batch)\n    x, y = batch\n"
+        in (found["take 0 for values of the batch that are NaN"])
+    )
+
+
+def test_data_without_a_loss_of_the_file_is_standardized_where_it_is_made() -> None:
+    found = changed(
+        data.edits(code("data = table, label\n"), "compiled", [Scaled("batch[0]", True, (1.0,), (2.0,))])
+    )
+    assert found["standardize `data[0]`"].endswith("data = (*data[:0], (data[0] - 1) / 2, *data[1:])\n")
