@@ -22,6 +22,7 @@ PARTS = {
     "stability": "stability",
     "truth": "truth",
     "accuracy": "accuracy",
+    "remedies": "remedies",
 }
 
 
