@@ -71,6 +71,8 @@ class TriedRemedy:
     """Rules whose errors and warnings are gone under the same passes; empty where nobody looked."""
     caused: tuple[str, ...] = ()
     """Rules whose errors are new."""
+    delta_ratio: float | None = None
+    """As that of `Remedies`, with the remedy; `None` where the passes did not run."""
     checked: bool = False
     """Whether the passes ran on it."""
     diff: str = ""
@@ -103,6 +105,8 @@ class Remedies:
     before: SeedEnds
     tried: tuple[TriedRemedy, ...]
     chance: Chance | None = None
+    delta_ratio: float | None = None
+    """δ at the first layer over δ at the last one (rms), as it is: what of the gradient arrives there."""
     untried: int = 0
     """Remedies that were known and not tried, as others for the same findings helped already."""
     complete: bool = True

@@ -162,7 +162,7 @@ def _larger_batches(code: SourceCode) -> Iterator[Remedy]:
             continue
         size = node.args[2]
         if isinstance(size, ast.Name):
-            size = next((value for name, value in _constants(code) if name == size.id), size)
+            size = code.constant(size) or size
             spots: list[Spot] = [(size, str(ROWS))]
         else:
             around = code.parent(code.parent(node) or node) or code.tree
@@ -171,9 +171,3 @@ def _larger_batches(code: SourceCode) -> Iterator[Remedy]:
         small = number(size)
         if small is not None and small < FEWEST_ROWS:
             yield Remedy(f"take batches of {ROWS} rows", NOISY, code.path, code.replaced(*spots))
-
-
-def _constants(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
-    for node in code.tree.body:
-        if isinstance(node, ast.Assign) and number(node.value) is not None:
-            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))

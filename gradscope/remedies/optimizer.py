@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
 
@@ -34,7 +34,7 @@ WIRED = (
 
 def edits(code: SourceCode) -> Iterator[Remedy]:
     yield from _of_keras(code)
-    found = list(expressions(code))
+    found: list[ast.expr] = [*expressions(code)] or [*_assigned(code)]
     optax = code.imported_as("optax")
     if not found or optax is None:
         return
@@ -110,6 +110,15 @@ def expressions(code: SourceCode) -> Iterator[ast.Call]:
             yield from _outermost(value, optax)
 
 
+def _assigned(code: SourceCode) -> Iterator[ast.expr]:
+    """Whatever the file calls its optimizer: it can be wrapped, if it is one of optax."""
+    for node in code.tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id in NAMES for t in node.targets
+        ):
+            yield node.value
+
+
 def _outermost(node: ast.AST, module: str | None) -> Iterator[ast.Call]:
     if (
         isinstance(node, ast.Call)
@@ -132,11 +141,12 @@ def keywords(node: ast.AST, name: str) -> Iterator[ast.keyword]:
     return (each for each in ast.walk(node) if isinstance(each, ast.keyword) and each.arg == name)
 
 
-def _scaled(code: SourceCode, found: list[ast.Call], factor: float, optax: str) -> str:
+def _scaled(code: SourceCode, found: Sequence[ast.expr], factor: float, optax: str) -> str:
     """The rate where it is written as a number; else what the optimizer asks for is multiplied."""
     spots: list[Spot] = []
     for expression in found:
         rates = [rate for call in _inner(expression) if (rate := _rate(call)) is not None]
+        rates = [code.constant(rate) or rate for rate in rates]
         value = number(rates[0]) if len(rates) == 1 else None
         if value:
             spots.append((rates[0], f"{value * factor:g}"))
@@ -145,7 +155,7 @@ def _scaled(code: SourceCode, found: list[ast.Call], factor: float, optax: str) 
     return code.replaced(*spots)
 
 
-def _inner(node: ast.Call) -> list[ast.Call]:
+def _inner(node: ast.expr) -> list[ast.Call]:
     calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
     return [each for each in calls if called(each) not in WRAPPERS]
 
@@ -156,4 +166,7 @@ def _rate(node: ast.Call) -> ast.AST | None:
     if called(node).endswith("schedule"):  # the place of its highest rate depends on its kind
         return None
     named = next((k.value for k in node.keywords if k.arg == "learning_rate"), None)
-    return named or (node.args[0] if node.args and number(node.args[0]) is not None else None)
+    if named is not None or not node.args:
+        return named
+    first = node.args[0]
+    return first if isinstance(first, ast.Name) or number(first) is not None else None

@@ -123,6 +123,17 @@ class SourceCode:
         found = (node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
         return next(found, None)
 
+    def constant(self, node: ast.AST) -> ast.expr | None:
+        """The number that a name stands for, where the file gives it one at its top level, and only once."""
+        values = [
+            each.value
+            for each in self.tree.body
+            if isinstance(node, ast.Name)
+            and isinstance(each, ast.Assign)
+            and any(isinstance(target, ast.Name) and target.id == node.id for target in each.targets)
+        ]
+        return values[0] if len(values) == 1 and number(values[0]) is not None else None
+
     def _span(self, node: ast.AST) -> tuple[int, int]:
         start = self._starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         return start, self._starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradscope.records import Effect, Severity, TriedRemedy
+from gradscope.records import Effect, Measurement, Severity, TriedRemedy
 from gradscope.records.finding import Finding
 from gradscope.records.remedies import CLEAR, SeedEnds
 
@@ -65,6 +65,15 @@ def gone(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[tuple[str
     there = {found.rule for found in after if found.severity is not Severity.NOTE}
     new = {found.rule for found in after if found.severity is Severity.ERROR}
     return tuple(sorted(grave - there)), tuple(sorted(new - {found.rule for found in before}))
+
+
+def delta_ratio(measured: Measurement | None) -> float | None:
+    """δ at the first layer over δ at the last one; `None` where either was not measured, or the last is 0."""
+    layers = [
+        layer for layer in (measured.layers if measured is not None else ()) if layer.delta_rms is not None
+    ]
+    last = layers[-1].delta_rms if len(layers) > 1 else None
+    return (layers[0].delta_rms or 0.0) / last if last else None
 
 
 def ranked(tried: Sequence[TriedRemedy]) -> tuple[TriedRemedy, ...]:

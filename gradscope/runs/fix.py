@@ -62,6 +62,7 @@ def fix(
         progress("training without a remedy")
         codes, skipped = _codes(target, report.findings)
         found = _remedies(trying, trying.as_it_is(), codes)
+        found = replace(found, delta_ratio=verdict.delta_ratio(report.flow))
     timing = report.timing.plus(Timing(run_s=perf_counter() - started))
     return replace(report, remedies=found, skipped=(*report.skipped, *skipped), timing=timing)
 

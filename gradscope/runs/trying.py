@@ -123,7 +123,8 @@ class Trying:
             return replace(verdict.unexamined(found), reason=_reason(error))
         cured, caused = verdict.gone(self.findings, report.findings)
         effect = verdict.effect(before, found.training, found.changes_loss, bool(cured))
-        return replace(found, effect=effect, cured=cured, caused=caused, checked=True)
+        ratio = verdict.delta_ratio(report.flow)
+        return replace(found, effect=effect, cured=cured, caused=caused, delta_ratio=ratio, checked=True)
 
     def _ends(self, count: int) -> list[tuple[float, float]]:
         from gradscope.runs.preparing import prepare

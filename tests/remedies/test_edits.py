@@ -47,6 +47,11 @@ def changed(remedies: Iterable[Remedy]) -> dict[str, str]:
             "optimizer = optax.adam(optax.cosine_decay_schedule(0.1, 100))\n",
             "optimizer = optax.chain(optax.adam(optax.cosine_decay_schedule(0.1, 100)), optax.scale(0.1))\n",
         ),
+        ("LR = 1e-2\noptimizer = optax.adamw(LR)\n", "LR = 0.001\noptimizer = optax.adamw(LR)\n"),
+        (
+            "optimizer = made_by_hand()\n",
+            "optimizer = optax.chain(made_by_hand(), optax.scale(0.1))\n",
+        ),
         (
             "optimizer = nnx.Optimizer(model, optax.sgd(1.0), wrt=nnx.Param)\n",
             "optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)\n",

@@ -348,6 +348,7 @@ def repaired() -> Report:
             rules,
             beats_chance=True,
             cured=rules,
+            delta_ratio=0.71,
             checked=True,
             diff=diff,
         ),
@@ -367,7 +368,7 @@ def repaired() -> Report:
         TriedRemedy("add a residual", Effect.FAILED, None, rules, diff=diff, reason=f"TypeError: {HOSTILE}"),
     )
     chance = Chance(5, "learning rate times 3.1, weights times 0.2", SeedEnds((2.0,) * 3, (1.0, 1.1, 0.9)))
-    found = Remedies(100, (0, 1, 2), 4, "your optimizer", before, tried, chance, untried=7)
+    found = Remedies(100, (0, 1, 2), 4, "your optimizer", before, tried, chance, 2e-6, untried=7)
     return replace(report("model.py", (layer("layers[0]", 1e-6),), (finding,)), remedies=found)
 
 

@@ -19,6 +19,7 @@ STYLES = {
 UNTRIED = (
     "No remedy was tried, as nothing was found and the loss falls. --exhaustive tries all that are known."
 )
+MOVED = 10.0
 HORIZON = "What a remedy brings in so few steps need not last: train on with it."
 
 
@@ -39,6 +40,11 @@ def columns(shown: Sequence[TriedRemedy]) -> list[Column]:
         Column(("loss", "after"), 0, [_end(each.training) for each in shown]),
         Column(("lowest to", "highest"), 3, [_range(each.training) for each in shown]),
         Column(("than random", "search"), 2, [_chance(each) for each in shown], right=False),
+        Column(
+            ("δ first", "/ last"),
+            4,
+            [units.cell(r) if (r := each.delta_ratio) is not None else "" for each in shown],
+        ),
         Column(("", "gone"), 1, [", ".join(each.cured) for each in shown], right=False),
         Column(("new", "errors"), 2, [", ".join(each.caused) for each in shown], right=False),
     ]
@@ -85,13 +91,27 @@ def summary(found: Remedies) -> list[str]:
             f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
             f"{_told(best.training)}{_gone(best)}."
         )
+    if best is not None and _moved(found.delta_ratio, best.delta_ratio):
+        said.append(
+            f"δ at the first layer is {units.number(best.delta_ratio)} of that at the last one with it, and "
+            f"{units.number(found.delta_ratio)} without."
+        )
     if found.chance is not None:
         said.append(_by_chance(found))
     if not found.complete:
         said.append("It was interrupted: this is what was known by then.")
     if found.untried:
-        said.append(f"{found.untried} more were not tried; --exhaustive tries every one.")
+        were = "was" if found.untried == 1 else "were"
+        said.append(f"{found.untried} more {were} not tried; --exhaustive tries every one.")
     return said
+
+
+def _moved(before: float | None, after: float | None) -> bool:
+    """By so much that it may be why."""
+    if before is None or after is None:
+        return False
+    low, high = sorted((before, after))
+    return high > MOVED * low
 
 
 def _told(training: SeedEnds) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gradscope.report.shared.base import Line
 from gradscope.report.shared.table import Column, filled
-from gradscope.report.terminal.lines import fold, pad, width_of
+from gradscope.report.terminal.lines import fold, pad, width_of, wrap
 
 NAME_AT_LEAST = 12
 GAP = "  "
@@ -21,6 +21,8 @@ class GridRow:
     name: str
     mark: str = ""
     style: str = ""
+    prose: bool = False
+    """Broken between words."""
 
 
 def grid(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Line]:
@@ -64,7 +66,7 @@ def _header(title: str, columns: Sequence[Column], name: int) -> list[Line]:
 def _body(rows: Sequence[GridRow], columns: Sequence[Column], name: int) -> list[Line]:
     lines: list[Line] = []
     for place, row in enumerate(rows):
-        pieces = fold(row.name, name)
+        pieces = wrap(row.name, name) if row.prose else fold(row.name, name)
         line: Line = [(pad(row.mark, MARK), row.style), (pad(pieces[0], name), row.style)]
         for column in columns:
             style = column.styles[place] if column.styles else ""

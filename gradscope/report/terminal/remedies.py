@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradscope.records import Remedies
+from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.remedies import HORIZON, STYLES, columns, rows, summary
 from gradscope.report.terminal.grid import GridRow, grid
@@ -21,11 +21,7 @@ def remedies(found: Remedies | None, view: View) -> list[Line]:
     shown = rows(found, view.show_all)
     if shown and not view.quiet:
         names = [
-            GridRow(
-                view.glyphs.text(each.what),
-                view.glyphs.marks["healthy"] if each.helps else "",
-                STYLES[each.effect],
-            )
+            GridRow(view.glyphs.text(each.what), _mark(each, view), STYLES[each.effect], prose=True)
             for each in shown
         ]
         lines += [[], *grid("remedy", names, columns(shown), view.width)]
@@ -36,6 +32,10 @@ def remedies(found: Remedies | None, view: View) -> list[Line]:
     if found.applied:
         lines += paragraph(f"{found.applied} was written.", view.at_most(PROSE), 0, "strong")
     return lines
+
+
+def _mark(tried: TriedRemedy, view: View) -> str:
+    return view.glyphs.marks["healthy"] if tried.helps else ""
 
 
 def edit(text: str, view: View) -> list[Line]:
