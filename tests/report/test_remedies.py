@@ -75,7 +75,7 @@ def test_all_shows_what_did_not_help() -> None:
 
 def test_the_edit_is_whole_and_first_open() -> None:
     page = shown(repaired(), "html")
-    assert "+y = x - 2" in page
+    assert "<code>+y = x - 2</code>\n<code>+z = y</code>\n" in page
     assert page.count("The edit: ") == 2
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
-from gradscope.report.shared.glyphs import visible
 from gradscope.report.shared.remedies import HORIZON, columns, rows, summary
 from gradscope.report.shared.table import filled
 
@@ -19,7 +18,12 @@ def remedies(found: Remedies | None, frame: Frame) -> Html:
         "remedies",
         "Remedies that were tried",
         *(tag("p", prose(sentence)) for sentence in summary(found)),
-        table(["remedy", *(column.heading for column in kept)], lines, caption="remedies")
+        table(
+            ["remedy", *(column.heading for column in kept)],
+            lines,
+            caption="remedies",
+            words=[place for place, column in enumerate(kept, 1) if not column.right],
+        )
         if lines
         else NOTHING,
         joined(_edit(each, each is found.best) for each in shown if each.helps),
@@ -28,5 +32,5 @@ def remedies(found: Remedies | None, frame: Frame) -> Html:
 
 
 def _edit(tried: TriedRemedy, first: bool) -> Html:
-    text = "\n".join(visible(line) for line in tried.diff.splitlines())
-    return details(f"The edit: {tried.what}", tag("pre", code(text)), open=first)
+    lines = joined((code(line) for line in tried.diff.splitlines()), "\n")
+    return details(f"The edit: {tried.what}", tag("pre", lines), open=first)
