@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.optimizers.curves import ENOUGH_SEEDS
 from gradscope.optimizers.floor import NO_FLOOR
 from gradscope.optimizers.results import seed_scores, written
-from gradscope.optimizers.training import warm_up
+from gradscope.optimizers.training import cool_down, warm_up
 from gradscope.records import Comparison, Contestant
 
 NAMED = 3
@@ -54,6 +55,15 @@ def _scheduled(best: Contestant, comparison: Comparison) -> str:
         return best.code
     rate, steps = written(best.learning_rate), comparison.steps
     warm = warm_up(steps)
+    if comparison.schedule == "wsd":
+        down = cool_down(steps)
+        parts = (
+            f"optax.linear_schedule(0.0, {rate}, {warm})",
+            f"optax.constant_schedule({rate})",
+            f"optax.linear_schedule({rate}, 0.0, {down})",
+        )
+        whole = f"optax.join_schedules([{', '.join(parts)}], [{warm}, {max(steps - down, warm)}])"
+        return best.code.replace(f"({rate}", f"({whole}", 1)
     schedule = (
         f"optax.cosine_decay_schedule({rate}, {steps})"
         if comparison.schedule == "cosine"
@@ -73,6 +83,7 @@ def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) 
         yield "No optimizer lowered the loss. Run `gradscope check` on the same target."
         return
     yield from _ties(comparison, best)
+    yield from _before_the_decay(comparison, best)
     yield from _against_users(comparison, best)
     if noisy and any(row.code.startswith("optax.lbfgs") for row in comparison.contestants):
         yield (
@@ -114,6 +125,32 @@ def _ties(comparison: Comparison, best: Contestant) -> Iterator[str]:
             yield f"Of those whose losses overlap with it, {cheapest.name} has the smallest state."
     else:
         yield f"{best.name} is significantly better than each of the others over the seeds."
+
+
+def _before_the_decay(comparison: Comparison, best: Contestant) -> Iterator[str]:
+    """With `wsd` one run shows both rankings: at the rate that stays, and at the end of its decay."""
+    if comparison.schedule != "wsd" or len(comparison.contestants) < 2:
+        return
+    at = comparison.steps - cool_down(comparison.steps)
+    before = {row.name: _loss_before(row, at, comparison.window) for row in comparison.contestants}
+    first = min(before, key=before.__getitem__)
+    if not math.isfinite(before[first]):
+        return
+    if first == best.name:
+        lead = f"Before the decay, at step {at}"
+        yield f"{lead}, {first} had the lowest training loss, too ({before[first]:.3g})."
+        return
+    yield (
+        f"The decay flips the ranking: at step {at}, before it, {first} had the lowest training loss "
+        f"({before[first]:.3g}; {best.name} {before[best.name]:.3g})."
+    )
+
+
+def _loss_before(row: Contestant, step: int, window: int) -> float:
+    """Median over the seeds, at the row's own rate, of the mean over the window before a step."""
+    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and len(t.losses) >= step]
+    means = [sum(t.losses[max(step - window, 0) : step]) / min(window, step) for t in whole]
+    return statistics.median(means) if means and all(map(math.isfinite, means)) else math.inf
 
 
 def _undecided(comparison: Comparison, best: Contestant, undecided: Sequence[Contestant]) -> str:

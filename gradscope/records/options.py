@@ -110,7 +110,7 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-SCHEDULES = ("constant", "cosine", "warmup-cosine")
+SCHEDULES = ("constant", "cosine", "warmup-cosine", "wsd")
 VMAP = ("auto", "on", "off")
 
 

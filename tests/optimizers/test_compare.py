@@ -231,7 +231,7 @@ def test_all_optimizers_see_the_same_starts_and_batches() -> None:
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("schedule", ["cosine", "warmup-cosine"])
+@pytest.mark.parametrize("schedule", ["cosine", "warmup-cosine", "wsd"])
 def test_the_line_to_paste_makes_the_run_again(schedule: str) -> None:
     found = compared(mlp(), "adam", "sgd", schedule=schedule, clip=0.5, steps=37)
     names: dict[str, Any] = {"optax": optax}

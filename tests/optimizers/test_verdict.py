@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gradscope.optimizers.results import ranked, sentence, written
 from gradscope.optimizers.verdict import reasons
 from gradscope.records import Comparison, Contestant, Trial
@@ -101,3 +103,34 @@ def test_a_few_steps_more_are_not_called_once_the_steps() -> None:
     assert sentence(other, comparison(first, other)).startswith("Reaches the target loss as fast")
     slower = ended("adam", 0.6, steps_to_target=320.0)
     assert "2.0 times the steps" in sentence(slower, comparison(first, slower))
+
+
+def decayed(name: str, before: float, after: float) -> Contestant:
+    """Constant up to the decay of the last fifth of 50 steps."""
+    losses = (*[before] * 40, *[after] * 10)
+    made = ended(name, after, after + 0.01)
+    trials = tuple(replace(trial, losses=losses) for trial in made.trials)
+    return replace(made, trials=trials, learning_rate=trials[0].learning_rate)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            (("adam", 0.9, 0.1), ("sgd", 0.5, 0.4)),
+            "The decay flips the ranking: at step 40, before it, sgd had",
+        ),
+        (
+            (("adam", 0.3, 0.1), ("sgd", 0.5, 0.4)),
+            "Before the decay, at step 40, adam had the lowest training loss",
+        ),
+    ],
+)
+def test_one_run_with_a_decay_tells_both_rankings(
+    rows: tuple[tuple[str, float, float], ...], said: str
+) -> None:
+    contestants = [decayed(*row) for row in rows]
+    found = comparison(*contestants, schedule="wsd", steps=50, window=5)
+    told = " ".join(reasons(found, noisy=False))
+    assert said in told
+    assert "decay" not in " ".join(reasons(replace(found, schedule="cosine"), noisy=False))
