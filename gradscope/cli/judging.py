@@ -75,6 +75,15 @@ ThroughTime = Annotated[
         show_default="--no-through-time",
     ),
 ]
+InputGradients = Annotated[
+    bool | None,
+    typer.Option(
+        "--inputs/--no-inputs",
+        help="Also measure the gradient with respect to the inputs: what is ignored, and a small adversarial "
+        "step.",
+        show_default="--no-inputs",
+    ),
+]
 Truncate = Annotated[
     int | None,
     typer.Option(
@@ -96,6 +105,7 @@ def given_judging(
     after_steps: AfterSteps = None,
     histograms: Histograms = None,
     through_time: ThroughTime = None,
+    inputs: InputGradients = None,
     truncate: Truncate = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
@@ -111,6 +121,7 @@ def given_judging(
         "after-steps": after_steps,
         "histograms": histograms,
         "through-time": through_time,
+        "inputs": inputs,
         "truncate": truncate,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,

@@ -157,6 +157,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             after_steps=value["after-steps"],
             histograms=value["histograms"],
             through_time=value["through-time"],
+            inputs=value["inputs"],
             truncate=value["truncate"],
             baseline=value["baseline"],
         ),

@@ -53,6 +53,11 @@ from gradscope.records.history import (
     StepRecord as StepRecord,
     ValidationRecord as ValidationRecord,
 )
+from gradscope.records.inputs import (
+    AdversarialStep as AdversarialStep,
+    FeatureShare as FeatureShare,
+    InputGradient as InputGradient,
+)
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gradscope.records.common import Skipped
 from gradscope.records.equality import IsolatedBranch
 from gradscope.records.histograms import Histogram
+from gradscope.records.inputs import AdversarialStep, InputGradient
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
@@ -40,6 +41,10 @@ class Measurement:
     """By `check --through-time`: of each loop over time that has a gradient, on the first batch."""
     truncation: Truncation | None = None
     """By `check --truncate K`."""
+    input_gradients: tuple[InputGradient, ...] = ()
+    """By `check --inputs`: of each array of floats that the network takes in."""
+    adversarial: AdversarialStep | None = None
+    """By `check --inputs`."""
     units: tuple[UnitActivity, ...] = ()
     """Of the layers whose numbers are a sign of dead or saturated units."""
     attentions: tuple[UnscaledAttention, ...] = ()

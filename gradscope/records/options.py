@@ -49,6 +49,8 @@ class CheckOptions:
     """Count weights and gradients by size, too."""
     through_time: bool = False
     """Follow the gradient through the steps of loops over time, too."""
+    inputs: bool = False
+    """Look at the gradient with respect to the inputs, too."""
     truncate: int | None = None
     """Steps after which backpropagation through time is cut, to see what is lost."""
     baseline: str | None = None

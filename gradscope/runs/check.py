@@ -127,6 +127,7 @@ def check_loss(
     steps: int | None = None,
     after_steps: int = 0,
     through_time: bool = False,
+    inputs: bool = False,
     truncate: int | None = None,
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
@@ -137,8 +138,8 @@ def check_loss(
     replaces numbers of rules: `{"vanishing-gradient": {"ratio": 1e-4}}`. `verified` verifies the gradients,
     too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
     anything is measured. `through_time` follows the gradient through the steps of loops over time, and
-    `truncate` cuts it every so many steps to see what is lost. Raises `GradscopeError` where the loss cannot
-    be judged.
+    `truncate` cuts it every so many steps to see what is lost; `inputs` looks at the gradient with respect to
+    the inputs. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.load.problem import Problem
     from gradscope.trace.compiling import programs_kept
@@ -168,6 +169,7 @@ def check_loss(
         steps=steps,
         after_steps=after_steps,
         through_time=through_time,
+        inputs=inputs,
         truncate=truncate,
     )
     with programs_kept():

@@ -10,13 +10,15 @@ from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.histograms import histograms
+from gradscope.measure.inputs import input_arrays, input_gradients
 from gradscope.measure.through_time import ThroughTime, through_time
-from gradscope.records import Finding, Reference, Skipped, Timing
+from gradscope.records import Finding, Measurement, Reference, Skipped, Timing
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
+from gradscope.training.uses import Uses, uses_of
 
 if TYPE_CHECKING:
     from gradscope.verification.verify import Verified
@@ -53,6 +55,9 @@ class Judge:
             followed = self._followed(prepared, progress)
             measurement = replace(measurement, time_credit=followed.credit, truncation=followed.truncation)
             timing, unfollowed = timing.plus(followed.timing), followed.skipped
+        if first and options.inputs:
+            measurement, uninspected = self._with_inputs(prepared, measurement, progress)
+            unfollowed = (*unfollowed, *uninspected)
         parts = Parts(
             measurement,
             None if verified is None else verified.record,
@@ -121,6 +126,27 @@ class Judge:
         found = looks.taken(CREDIT, look, NOTHING)
         return replace(found, skipped=(*found.skipped, *looks.failed))
 
+    def _with_inputs(
+        self, prepared: Prepared, measurement: Measurement, progress: Progress
+    ) -> tuple[Measurement, tuple[Skipped, ...]]:
+        """The gradient with respect to the inputs; where that fails, the report is whole without it."""
+        program, looks = prepared.program, Looks()
+        progress("differentiating by the inputs")
+
+        def look() -> Measurement:
+            arrays = input_arrays(
+                prepared.batches[0],
+                prepared.inputs[0],
+                lambda place: _goes_in(uses_of(program, place)),
+            )
+            found, step = input_gradients(program, arrays, prepared.inputs)
+            return replace(measurement, input_gradients=found, adversarial=step)
+
+        found = looks.taken("gradient with respect to the inputs", look, measurement)
+        if not found.input_gradients and not looks.failed:
+            return found, (Skipped("inputs", "no array of floats goes into the network"),)
+        return found, tuple(looks.failed)
+
     def _verified(self, prepared: Prepared, progress: Progress) -> Verified:
         """On the batch and the program at hand."""
         from gradscope.verification.verify import Traced, verify
@@ -128,3 +154,8 @@ class Judge:
         return verify(
             prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
         )
+
+
+def _goes_in(uses: Uses) -> bool:
+    """Whether it is more than what the outputs are compared with."""
+    return uses.is_input or not (uses.is_target or uses.is_label)

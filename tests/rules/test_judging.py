@@ -28,6 +28,7 @@ NAMES = [
     "collapsed-representations",
     "constant-data",
     "future-leak",
+    "ignored-input",
     "index-out-of-range",
     "linear-network",
     "mismatched-output",

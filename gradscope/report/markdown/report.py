@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.history import training_over_time
+from gradscope.report.markdown.inputs import inputs
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.markdown.remedies import remedies
@@ -73,6 +74,7 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
     if report.flow is not None and report.flow.layers and detail.layers:
         yield from folded("Layers", _layers(report.flow.layers, report.findings, detail.all_layers))
         yield from through_time(report.flow)
+        yield from inputs(report.flow)
     yield from _gaps(report, detail)
 
 

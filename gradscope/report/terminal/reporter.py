@@ -10,6 +10,7 @@ from gradscope.report.terminal import optimizers, sections
 from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
+from gradscope.report.terminal.inputs import inputs
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
@@ -62,6 +63,7 @@ def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
         *([[], *table] if table else []),
         *sections.recurrences(flow.recurrences, view),
         *through_time(flow.time_credit, flow.truncation, view),
+        *inputs(flow, view),
     ]
 
 

@@ -1,0 +1,48 @@
+"""The gradient with respect to the inputs, as every format for people words it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gradscope.records import AdversarialStep, InputGradient
+from gradscope.report.shared import units
+from gradscope.report.shared.table import Column
+
+TITLE = "Inputs: the gradient of the loss with respect to them"
+
+STRONG, NAMED = 0.05, 3
+
+
+def columns(found: Sequence[InputGradient]) -> list[Column]:
+    return [
+        Column(("", "features"), 1, [units.count(each.features) for each in found]),
+        Column(("gradient", "rms"), 0, [units.cell(each.rms) for each in found]),
+        Column(("", "ignored"), 0, [units.count(each.ignored_count) for each in found]),
+        Column(("", "constant"), 3, [units.count(each.constant) if each.constant else "" for each in found]),
+        Column(
+            ("strongest, with their share", "of the squared gradient"),
+            2,
+            list(map(_strongest, found)),
+            right=False,
+        ),
+    ]
+
+
+def _strongest(found: InputGradient) -> str:
+    """Only where there are several to choose from, and those with a share that counts."""
+    if found.features < 2:
+        return ""
+    strong = [each for each in found.strongest if each.share >= STRONG]
+    return ", ".join(f"{each.index} {units.share(each.share)}" for each in strong[:NAMED])
+
+
+def step_sentence(found: AdversarialStep) -> str:
+    size = f"{found.size:g} standard deviations"
+    if not all(map(math.isfinite, (found.before, found.after, found.random))):
+        return f"A step of {size} along the sign of the gradient gives a loss that is not finite."
+    return (
+        f"A step of {size} of every input along the sign of its gradient takes the loss from "
+        f"{units.number(found.before)} to {units.number(found.after)}; along random signs to "
+        f"{units.number(found.random)}."
+    )
