@@ -28,6 +28,7 @@ steps = 50
 after-steps = 10
 histograms = true
 through-time = true
+inputs = true
 truncate = 20
 batch-size = 32
 seed = 7
@@ -102,6 +103,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 after_steps=10,
                 histograms=True,
                 through_time=True,
+                inputs=True,
                 truncate=20,
                 baseline="known.json",
             ),
