@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -124,6 +125,22 @@ def test_every_number_is_that_of_a_plain_loop(scale: float) -> None:
         params = after
     for weight, leaf in zip(end.weights, jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(weight, leaf, rtol=1e-3, atol=1e-5)
+
+
+def test_a_line_search_gets_the_loss_of_its_own_batch() -> None:
+    (batch,), optimizer = batches(1), optax.lbfgs()
+    records, _, _ = monitored(Problem(mlp_loss, mlp(), batch=batch, optimizer=optimizer), 4)
+    params = jax.tree.map(jnp.asarray, mlp())
+    state, losses = optimizer.init(params), []
+    for _ in range(4):
+        loss_of = partial(mlp_loss, batch=batch)
+        value, gradients = jax.value_and_grad(loss_of)(params)
+        updates, state = optimizer.update(
+            gradients, state, params, value=value, grad=gradients, value_fn=loss_of
+        )
+        params = optax.apply_updates(params, updates)
+        losses.append(float(value))
+    assert [record.losses[0] for record in steps_of(records)] == pytest.approx(losses, rel=1e-3)
 
 
 def test_gradients_that_change_by_decades_are_measured_at_the_gain_they_were_taken_at() -> None:
