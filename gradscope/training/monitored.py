@@ -21,9 +21,9 @@ from jax import Array
 from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.stream import BatchStream
 from gradscope.training.layer_numbers import TAKEN, Gains, LayerNumbers
 from gradscope.training.optimizer import Leaves, StepRule, stepped
-from gradscope.training.stream import BatchStream
 
 BAD_LOSSES = 20
 """Steps in a row whose loss is not finite, after which a training is stopped."""

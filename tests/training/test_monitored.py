@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import jax
@@ -20,10 +21,10 @@ from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.records.history import QUANTITIES
 from gradscope.records.progress import silent
 from gradscope.runs.preparing import prepare
+from gradscope.trace.stream import BatchStream, form_of
 from gradscope.training.layer_numbers import LayerNumbers
 from gradscope.training.monitored import MonitoredTraining, TrainingEnd
 from gradscope.training.optimizer import StepRule
-from gradscope.training.stream import BatchStream
 
 Records = list[StepRecord | LossRecord | ValidationRecord]
 
@@ -42,7 +43,8 @@ def monitored(
         others = prepared.tracer.inputs(validation, 0, problem.key()).others
         options["validation"] = prepared.program, others
     training = MonitoredTraining(prepared.program, rule, numbers, weights, records.append, **options)
-    stream = BatchStream(problem, prepared.tracer, prepared.batches, prepared.rest, repeat=repeat)
+    opening = chain(prepared.batches, prepared.rest)
+    stream = BatchStream(problem, prepared.tracer, form_of(prepared.batches[0]), opening, repeat=repeat)
     end = training.run(stream, steps)
     return records, end, tuple(layer.name for layer in numbers.about)
 
