@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
-from gradscope.trace.program import Inputs
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, widened
 from gradscope.training.scales import OddArray
@@ -95,7 +94,8 @@ class Trainer:
             inputs = self.feed.at(step, weights, odd)
             loss, gradients = self.flow.loss_and_gradients(inputs)
             before = weights
-            weights, wide, updates, state = self._step(change, inputs, wide, gradients, state, loss)
+            given = weights, wide, gradients, state, loss, inputs.others
+            weights, wide, updates, state = self._step(change, *given)
             losses.append(loss)
             first = first or updates
             if watched:
@@ -121,8 +121,8 @@ class Trainer:
 
     def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
         """What the optimizer asks for at its first step of all, for these gradients."""
-        state, inputs = self._fresh(self.weights), self.feed.at(0, self.weights)
-        return self._step(Modification(), inputs, self.weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
+        state = self._fresh(self.weights)
+        return self._step(Modification(), self.weights, self.weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
 
     def mean_loss(
         self, weights: Leaves, batches: int, standardized: OddArray | None = None
@@ -139,13 +139,21 @@ class Trainer:
         return self.flow.loss_and_gradients(self.feed.at(0, self.weights))
 
     def _step(
-        self, change: Modification, inputs: Inputs, wide: Leaves, gradients: Leaves, state: Any, loss: Any
+        self,
+        change: Modification,
+        weights: Leaves,
+        wide: Leaves,
+        gradients: Leaves,
+        state: Any,
+        loss: Any,
+        others: Leaves | None = None,
     ) -> Any:
+        """`others` are what the loss takes besides the weights, by default with the first batch."""
         if change.master and wide is self.weights:
-            wide = [widened(weight) for weight in inputs.weights]
+            wide = [widened(weight) for weight in weights]
+        others = self.feed.at(0, weights).others if others is None else others
         consts = list(self.flow.program.body.consts)
-        wide = wide if change.master else []
-        given = inputs.weights, wide, gradients, inputs.others, consts
+        given = weights, wide if change.master else [], gradients, others, consts
         arguments = *given, state, loss, change.factor
         if change.master not in self._steps:
             self._steps[change.master] = compile_program(self._advanced, arguments, runs=1)
