@@ -27,10 +27,10 @@ from gradscope.recording.thinning import Thinned
 from gradscope.records import Heading
 from gradscope.records.progress import silent
 from gradscope.runs.preparing import prepare
+from gradscope.trace.stream import BatchStream, form_of
 from gradscope.training.layer_numbers import LayerNumbers
 from gradscope.training.monitored import MonitoredTraining
 from gradscope.training.optimizer import StepRule
-from gradscope.training.stream import BatchStream
 
 ROUNDS = 3
 STEPS = 21
@@ -109,7 +109,8 @@ def monitored(model: models.Model, every: int) -> Loop:
     )
 
     def run() -> float:
-        stream = BatchStream(problem, prepared.tracer, prepared.batches, problem.batches(), repeat=False)
+        form = form_of(prepared.batches[0])
+        stream = BatchStream(problem, prepared.tracer, form, problem.batches(), repeat=False)
         start = time.perf_counter()
         training.run(stream, STEPS)
         return time.perf_counter() - start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -11,24 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradscope import __version__
-from gradscope.cli import (
-    check,
-    compare_optimizers,
-    diff,
-    explain,
-    failure,
-    find_lr,
-    fix,
-    init,
-    monitor,
-    report,
-    rules,
-    schema,
-    screen,
-    surroundings,
-    verify,
-)
-from gradscope.cli.help_pages import Command, Group, usage_error
+from gradscope.cli import screen, surroundings
+from gradscope.cli.commands import Commands
+from gradscope.cli.help_pages import usage_error
 from gradscope.errors import ExitCode, GradscopeError
 
 EPILOG = (
@@ -38,32 +22,19 @@ EPILOG = (
 
 app = typer.Typer(
     name="gradscope",
-    cls=Group,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, command, epilog in (
-    ("check", check.check, check.EPILOG),
-    ("compare-optimizers", compare_optimizers.compare_optimizers, compare_optimizers.EPILOG),
-    ("fix", fix.fix, fix.EPILOG),
-    ("monitor", monitor.monitor, monitor.EPILOG),
-    ("find-lr", find_lr.find_lr, find_lr.EPILOG),
-    ("verify", verify.verify, verify.EPILOG),
-    ("init", init.init, init.EPILOG),
-    ("report", report.report, report.EPILOG),
-    ("diff", diff.diff, diff.EPILOG),
-    ("rules", rules.rules, None),
-    ("explain", explain.explain, explain.EPILOG),
-    ("schema", schema.schema, schema.EPILOG),
-):
-    app.command(name, cls=Command, epilog=epilog)(command)
 
 
 def _show_version(asked: bool) -> None:
     if asked:
+        import platform
+
         screen.emit(f"gradscope {__version__} (jax {_jax_version()}, Python {platform.python_version()})\n")
         raise typer.Exit
 
@@ -102,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str] | None) -> NoReturn:
     try:
         code = app(args=arguments, prog_name="gradscope", standalone_mode=False)
-    except GradscopeError as error:
-        sys.exit(failure.show_error(error))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
-        usage = usage_error(error)
-        sys.exit(failure.show_bug(error) if usage is None else failure.show_error(usage))
+        from gradscope.cli import failure  # only here: what ends well is shown without it
+
+        told = error if isinstance(error, GradscopeError) else usage_error(error)
+        sys.exit(failure.show_bug(error) if told is None else failure.show_error(told))
     sys.exit(code if isinstance(code, int) else ExitCode.CLEAN)

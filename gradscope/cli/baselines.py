@@ -11,7 +11,8 @@ import typer
 from gradscope.cli import screen
 from gradscope.config import TargetPlan
 from gradscope.gate import baseline_file, baseline_status
-from gradscope.records import Suite
+from gradscope.records import Report, Suite
+from gradscope.records.options import CheckOptions, MonitorOptions
 from gradscope.report.shared import units
 
 BASELINE = "Baseline"
@@ -66,6 +67,19 @@ def ready(plan: TargetPlan, written: str | None) -> tuple[TargetPlan, Baselines]
         if path is not None:
             found[path] = baseline_file.Baseline.read(path)
     return plan, found
+
+
+def of_one(path: str | None, written: str | None) -> baseline_file.Baseline | None:
+    """The baseline that one target is compared with. Raises `GradscopeError` as `ready` does."""
+    if written is not None:
+        baseline_file.check_writable(written)
+    return None if path is None else baseline_file.Baseline.read(path)
+
+
+def compared(report: Report, known: baseline_file.Baseline, target: str, options: MonitorOptions) -> Report:
+    """The report of a training with the standing of each finding."""
+    asked = CheckOptions(select=options.select, ignore=options.ignore)
+    return baseline_status.compared(report, known.path, known.entry(target), asked)
 
 
 def tell_of_gone(known: Baselines) -> None:

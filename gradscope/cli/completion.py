@@ -1,4 +1,4 @@
-"""What the TAB key offers: each press starts a process, so nothing is imported for it but the rules."""
+"""What the TAB key offers: each press starts a process, so no rule is imported for it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator
 
 import typer
 
-from gradscope import rules
-from gradscope.gate import policy as gate_policy
-from gradscope.records import Severity
 from gradscope.report import FORMATS
 from gradscope.report.exports import EXPORTS
 
@@ -39,7 +36,10 @@ def rule_list(incomplete: str) -> list[str]:
 
 
 def policy(incomplete: str) -> list[str]:
-    alone = () if "," in incomplete else (gate_policy.NEVER,)
+    from gradscope.gate.policy import NEVER
+    from gradscope.records import Severity
+
+    alone = () if "," in incomplete else (NEVER,)
     return _after_commas(incomplete, (*(severity.value for severity in Severity), *alone, *_rule_names()))
 
 
@@ -109,5 +109,7 @@ def _after_commas(incomplete: str, known: Iterable[str]) -> list[str]:
     return [f"{done}{comma}{name}" for name in known if name.startswith(last) and name not in taken]
 
 
-def _rule_names() -> Iterator[str]:
-    return (rule.name for rule in rules.all_rules())
+def _rule_names() -> Iterable[str]:
+    from gradscope.rules import sources
+
+    return sources.files()

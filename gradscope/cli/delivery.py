@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from gradscope.cli import screen, step_summary, surroundings
 from gradscope.cli.options import (
-    Color,
     ColorMode,
     Format,
     MoreReports,
@@ -26,6 +25,7 @@ from gradscope.cli.options import (
     Verbose,
     check_format,
 )
+from gradscope.cli.screen import Color
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.gate import policy
 from gradscope.records import Outcome, Policy, Report, Suite, TargetError, Timing

@@ -12,7 +12,6 @@ from gradscope.cli import completion
 from gradscope.cli.delivery import SCREEN, Delivery
 from gradscope.cli.options import (
     OUTPUT,
-    Color,
     ColorMode,
     Output,
     Quiet,
@@ -22,6 +21,7 @@ from gradscope.cli.options import (
     fail_on_option,
     policy,
 )
+from gradscope.cli.screen import Color
 from gradscope.errors import ExitCode
 from gradscope.gate import policy as gate_policy
 from gradscope.records import Policy

@@ -9,13 +9,11 @@ from typing import Annotated
 
 import typer
 
-from gradscope import rules
 from gradscope.cli import completion, error_pages, pager, screen
-from gradscope.cli.options import OUTPUT, PAGE_FORMATS, Color, ColorMode, PageFormat, check_format, examples
-from gradscope.cli.rules import described
+from gradscope.cli.options import OUTPUT, PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
+from gradscope.cli.screen import Color
 from gradscope.report.shared.glyphs import glyphs_for
-from gradscope.rules.registry import unknown
-from gradscope.serialization.report_json import FORMAT
+from gradscope.rules import sources
 
 EPILOG = examples(
     "gradscope explain vanishing-gradient",
@@ -58,26 +56,34 @@ def explain(
 ) -> None:
     """Explain a rule (what it measures, what it means, what to do), an error message, or the table."""
     check_format(format, PAGE_FORMATS)
-    entry = _entry(name)
+    kind, title, text = _found(name)
     if format == "json":
-        screen.emit(json.dumps({"format": FORMAT, **entry}, indent=1, allow_nan=False) + "\n")
+        screen.emit(_as_json(kind, title, text))
     else:
-        ((_, found),) = entry.items()
-        text = page(str(found["name"]), str(found["page"]), screen.colored(sys.stdout, color))
-        pager.show(text, paged=not no_pager)
+        pager.show(page(title, text, screen.colored(sys.stdout, color)), paged=not no_pager)
 
 
-def _entry(name: str) -> dict[str, dict[str, object]]:
-    """What is known by this name, as JSON has it. Raises `GradscopeError` where nothing is."""
-    known = {rule.name: rule for rule in rules.all_rules()}
-    if name in known:
-        return {"rule": {**described(known[name]), "page": known[name].page}}
+def _found(name: str) -> tuple[str, str, str]:
+    """What is known by this name: its kind, title and page. Raises `GradscopeError` where nothing is."""
+    if name in sources.files():
+        return "rule", name, sources.page(name)
     if name == error_pages.TABLE and (text := error_pages.table()):
-        return {"page": {"name": "How to read the table of layers", "page": text}}
+        return "page", "How to read the table of layers", text
     errors = error_pages.sections()
     if name in errors:
-        return {"error": {"name": name, "page": errors[name]}}
-    raise unknown("rule or error", name, [*known, *errors, error_pages.TABLE])
+        return "error", name, errors[name]
+    from gradscope.rules.registry import unknown
+
+    raise unknown("rule or error", name, [*sources.files(), *errors, error_pages.TABLE])
+
+
+def _as_json(kind: str, title: str, text: str) -> str:
+    from gradscope import rules
+    from gradscope.cli.rules import described
+    from gradscope.serialization.report_json import FORMAT
+
+    facts = described(rules.get(title)) if kind == "rule" else {"name": title}
+    return json.dumps({"format": FORMAT, kind: {**facts, "page": text}}, indent=1, allow_nan=False) + "\n"
 
 
 def page(name: str, text: str, color: bool) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from gradscope.cli import baselines
+from gradscope.cli.baselines import Baseline, WriteBaseline
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.failure import interruption_shown
@@ -14,7 +16,7 @@ from gradscope.cli.judging import Ignore, Select, known_rules
 from gradscope.cli.loading import TARGET_HELP, Given, given_loading
 from gradscope.cli.options import FailOn, examples, policy, source_of
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.records import Ending, Suite
+from gradscope.records import Ending, Policy, Suite
 from gradscope.records.options import MonitorOptions
 from gradscope.serialization import report_json
 
@@ -22,6 +24,7 @@ EPILOG = examples(
     "gradscope monitor model.py --steps 1000",
     "gradscope monitor model.py --steps 1000 --record run.jsonl",
     "gradscope monitor --follow run.jsonl",
+    "gradscope monitor model.py --steps 1000 --baseline monitor-baseline.json",
 )
 
 MaybeTarget = Annotated[str | None, typer.Argument(metavar="TARGET", help=TARGET_HELP, show_default=False)]
@@ -80,14 +83,17 @@ def monitor(
     follow: Follow = None,
     select: Select = None,
     ignore: Ignore = None,
+    baseline: Baseline = None,
+    write_baseline: WriteBaseline = None,
     fail_on: FailOn = None,
 ) -> None:
     """Train and watch every layer: gradients, updates and losses step by step, and what goes wrong when."""
     policed = policy(fail_on)
     chosen = known_rules(select), known_rules(ignore)
     if follow is not None:
-        if target is not None:
-            raise _both(target, follow)
+        for given in (target, baseline, write_baseline):
+            if given is not None:
+                raise _both(given, follow)
         delivery.prepare(follow)
         from gradscope.cli import following
 
@@ -98,7 +104,9 @@ def monitor(
             fix="Name the file that defines the model, or a recording with --follow.",
             slug="bad-option",
         )
-    delivery.prepare(source_of(target))
+    inputs = (path for path in (source_of(target), baseline, write_baseline) if path is not None)
+    delivery.prepare(*inputs)
+    known = baselines.of_one(baseline, write_baseline)
     (task,) = configuration.plan(loading, [target]).tasks
     options = MonitorOptions(
         steps=steps,
@@ -120,16 +128,22 @@ def monitor(
     with interruption_shown(), delivery.judging(task.target, policed) as progress:
         live = LiveHistory(progress)
         report = run_monitor(target, task.loading, options, watch=live, progress=progress)
-    code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
+    if known is not None:
+        report = baselines.compared(report, known, target, options)
+    suite = Suite.of(report_json.rounded(report), policed)
+    # What is written as a baseline is taken as given, as in `check`.
+    code = delivery.deliver(suite if write_baseline is None else suite.judged_by(Policy(())))
     if report.history is not None and report.history.ending is Ending.INTERRUPTED:
         code = ExitCode.INTERRUPTED
+    elif write_baseline is not None:
+        baselines.write(write_baseline, suite, [target], quiet=delivery.quiet)
     raise typer.Exit(code)
 
 
-def _both(target: str, follow: str) -> GradscopeError:
+def _both(given: str, follow: str) -> GradscopeError:
     return GradscopeError(
-        f'"{target}" stands beside --follow {follow}.',
-        why="--follow watches what another process trains.",
+        f'"{given}" stands beside --follow {follow}.',
+        why="--follow watches what another process trains: a target and a baseline belong to that one.",
         fix="Give one of them.",
         slug="bad-option",
     )

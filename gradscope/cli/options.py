@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gradscope.cli import completion
+from gradscope.cli.screen import Color
 from gradscope.errors import GradscopeError
-from gradscope.gate import policy as gate_policy
-from gradscope.records import Policy
 from gradscope.report import FORMATS
+
+if TYPE_CHECKING:
+    from gradscope.records import Policy
 
 OUTPUT = "Output"
 GATE = "Exit code"
 PAGE_FORMATS = ("terminal", "json")
 """Of the commands that show pages of their own, not a report."""
-
-
-class Color(StrEnum):
-    AUTO = "auto"
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 def fail_on_option(default: str) -> Any:
@@ -121,14 +115,16 @@ Quiet = Annotated[
 
 def policy(fail_on: str | None, more_rules: Iterable[str] = ()) -> Policy:
     """The policy of `--fail-on`, or the default; rules are imported only if one is named."""
-    if fail_on is None:
-        return Policy()
-    return gate_policy.parse(fail_on, more_rules)
+    from gradscope.gate import policy as gate_policy
+
+    return gate_policy.Policy() if fail_on is None else gate_policy.parse(fail_on, more_rules)
 
 
 def one_of(option: str, value: str, known: Sequence[str]) -> str:
     """`value` if it is in `known`; else a `GradscopeError` that names the nearest and all of them."""
     if value not in known:
+        from difflib import get_close_matches
+
         near = get_close_matches(value.lower(), known, n=1)
         raise GradscopeError(
             f'"{option} {value}" is not a valid value.',

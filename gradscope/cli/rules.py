@@ -7,7 +7,8 @@ import json
 import sys
 
 from gradscope.cli import screen
-from gradscope.cli.options import PAGE_FORMATS, Color, ColorMode, PageFormat, check_format
+from gradscope.cli.options import PAGE_FORMATS, ColorMode, PageFormat, check_format
+from gradscope.cli.screen import Color
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal.lines import pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules

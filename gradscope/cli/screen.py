@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TextIO
+from enum import StrEnum
+from typing import TYPE_CHECKING, TextIO
 
-from gradscope.cli.options import Color
-from gradscope.report import View
+if TYPE_CHECKING:
+    from gradscope.report import View
 
 OFF_TERMINAL = 120
 NARROWEST = 30
+
+
+class Color(StrEnum):
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 def width(to_file: bool) -> int:
@@ -36,6 +43,8 @@ def colored(stream: TextIO | None, mode: Color) -> bool:
 
 def view(stream: TextIO, mode: Color = Color.AUTO) -> View:
     """What fits on a stream of this process."""
+    from gradscope.report import View
+
     return View(width(to_file=False), colored(stream, mode)).on(stream)
 
 

@@ -51,7 +51,7 @@ class FlowPass:
         selection: Selection = FLOW,
     ) -> None:
         """`selection` has at least the statistics of `FLOW`: the gains are set by them."""
-        self._program = program
+        self.program = program
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
@@ -59,7 +59,7 @@ class FlowPass:
         self.compiled = self._compile(compiled_step, inputs)
 
     def __call__(self, inputs: Inputs) -> Sample:
-        gains, leaf_gains = self._program.gains(), self._leaves.gains()
+        gains, leaf_gains = self.program.gains(), self._leaves.gains()
         raw = self._run(inputs, gains, leaf_gains)
         if self._out_of_range(raw, gains, leaf_gains):
             raw = self._run(inputs, gains, leaf_gains)
@@ -76,7 +76,7 @@ class FlowPass:
 
     def arguments(self, inputs: Inputs, gains: Any = None, leaf_gains: Any = None) -> tuple[Any, ...]:
         """What the compiled program takes; gains are one unless they are given."""
-        gains = self._program.gains() if gains is None else gains
+        gains = self.program.gains() if gains is None else gains
         leaf_gains = self._leaves.gains() if leaf_gains is None else leaf_gains
         return inputs.weights, gains, leaf_gains, inputs.others, self._consts
 
@@ -85,7 +85,7 @@ class FlowPass:
         return jax.device_get(self._retried(lambda: self.compiled(*arguments), inputs))
 
     def _compile(self, how: Callable[..., Whole | InBlocks], inputs: Inputs) -> Whole | InBlocks:
-        plain = partial(self._program.differentiate_plain, inputs)
+        plain = partial(self.program.differentiate_plain, inputs)
         return how(self._step, self.arguments(inputs), self._runs, plain)
 
     def _retried(self, run: Callable[[], T], inputs: Inputs) -> T:

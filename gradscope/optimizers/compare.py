@@ -219,10 +219,11 @@ def _cut(names: Sequence[str]) -> Iterator[str]:
 
 
 def _left_out(setup: SharedSetup) -> Iterator[str]:
-    left = max(feed.other_shapes for feed in setup.feeds)
+    left = max(feed.other_forms for feed in setup.feeds)
     if left:
         drawn = left + setup.plan.steps
-        yield f"{left} of {drawn} batches were skipped, because their shape differs from that of the first."
+        why = "they differ from the first in shape or in a Python value"
+        yield f"{left} of {drawn} batches were skipped, because {why}."
 
 
 def _start(found: Sequence[results.OptimizerRuns]) -> float:

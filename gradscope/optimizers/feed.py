@@ -6,6 +6,7 @@ the same seed and so in the same order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,12 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Program, Tracer
+from gradscope.trace.stream import BatchStream, form_of
 
 KEPT_SHARE = 0.2
 """Of the free memory, for batches that are kept on the device; a table of them takes as much again."""
 UNKNOWN_MEMORY = 2**31
 """Bytes that are assumed to be free where the system does not say."""
-MOST_OTHER_SHAPES = 1_000
-"""Consecutive batches with another shape than the first that are skipped before it is an error."""
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Feed:
     weights: list[Any]
     first: Any
     """The first batch."""
+    form: Any
+    """That of the batches for which the program was compiled: the first one, or that of another seed."""
     kept: list[list[Any]] | None = None
     """The arguments of each step where those of all seeds fit in memory, else `None`."""
     batches_per_pass: int | None = None
     """`None` until a pass over the batches has ended."""
-    other_shapes: int = 0
-    """Batches that the last pass skipped because their shape differs from that of the first."""
-    shapes: Any = None
-    """Shapes of the arguments of a step that the program was compiled for, where another seed gave them."""
+    other_forms: int = 0
+    """Batches that the last run passed over, as the program of the first one does not fit them."""
 
     def program(self) -> Program:
         """The loss, traced at the shapes of the first batch."""
@@ -66,29 +66,18 @@ class Feed:
 
     def drawn(self, count: int) -> Iterator[list[Any]]:
         """As `steps`, drawn from the user's batches; arrays in host memory stay there."""
-        step, waited = 0, 0
-        shapes = self.shapes
-        self.other_shapes = 0
-        # A key that nobody reads is not worth a dispatch at each step.
-        key = None if self.problem.takes_key else self.problem.key()
-        while step < count:
-            before = step
-            for batch in self.problem.batches():
-                inputs = self.tracer.inputs(batch, step, key)
-                found = _shapes(inputs.others)
-                shapes = shapes or found
-                if found != shapes:
-                    self.other_shapes, waited = self.other_shapes + 1, waited + 1
-                    if waited > MOST_OTHER_SHAPES:
-                        raise _other_shapes(step, self.other_shapes)
-                    continue
-                yield inputs.others
-                step, waited = step + 1, 0
-                if step == count:
-                    return
-            if step == before:
-                raise _no_more(step, count)
-            self.batches_per_pass = self.batches_per_pass or step
+        opening = self.problem.batches()
+        stream = BatchStream(self.problem, self.tracer, self.form, opening, repeat=True)
+        step = 0
+        try:
+            for _, others in itertools.islice(stream, count):
+                yield others
+                step += 1
+        finally:
+            self.other_forms = stream.other_forms
+            self.batches_per_pass = self.batches_per_pass or stream.batches_per_pass
+        if step < count:
+            raise _other_forms(step, stream.other_forms) if stream.given_up else _no_more(step, count)
 
 
 def feed_of(problem: Problem, seed: int, like: Feed | None = None) -> Feed:
@@ -97,11 +86,7 @@ def feed_of(problem: Problem, seed: int, like: Feed | None = None) -> Feed:
     tracer = Tracer(problem)
     first = next(problem.batches(), None)
     weights = [jnp.asarray(weight) for weight in tracer.inputs(first).weights]
-    return Feed(seed, problem, tracer, weights, first, shapes=None if like is None else _shapes(like.opening))
-
-
-def _shapes(others: Sequence[Any]) -> list[Any]:
-    return [(np.shape(leaf), jax.numpy.result_type(leaf)) for leaf in others]
+    return Feed(seed, problem, tracer, weights, first, form_of(first) if like is None else like.form)
 
 
 def memory_share(share: float) -> float:
@@ -203,10 +188,11 @@ def _no_more(step: int, count: int) -> GradscopeError:
     )
 
 
-def _other_shapes(step: int, other_shapes: int) -> GradscopeError:
+def _other_forms(step: int, other_forms: int) -> GradscopeError:
+    drawn = other_forms + step
     return GradscopeError(
-        f"{other_shapes:,} of {other_shapes + step:,} batches have another shape than the first.",
-        why="A training step is compiled for the shape of the first batch, and too few batches have it.",
+        f"{other_forms:,} of {drawn:,} batches differ from the first in shape or in a Python value.",
+        why="A training step is compiled for the first batch, and too few others fit it.",
         fix="Pad all batches to one shape, or give a single batch.",
         slug="batches-differ",
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
 import io
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Suite
+
+if TYPE_CHECKING:
+    from gradscope.records import Suite
 
 COLUMNS = ("target", "step", "last_step", "layer", "quantity", "low", "high")
 
@@ -35,6 +36,8 @@ def _rows(suite: Suite) -> Iterator[Mapping[str, Any]]:
 
 
 def _as_csv(suite: Suite) -> bytes:
+    import csv
+
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,17 @@ from statistics import median
 
 from gradscope.records import Layer, Measurement, Number, Parameter
 from gradscope.rules.profile import factor
+from gradscope.rules.words import names_of
 
 # He et al. 2015 (arXiv:1502.01852): a ReLU passes half of the units, so the variance doubles. The smooth
 # relatives pass nearly the same share.
 HALVING = frozenset({"relu", "relu6", "leaky_relu", "gelu", "silu", "swish", "softplus"})
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+SCALES = frozenset({"scale", "gamma", "gain", "g"})
+"""Names of vectors that a layer multiplies by, and that start at 1."""
+NEAR = 1.5
+"""Weights within this factor of an initialization are called so: another draw of them changes nothing."""
+DRAWN = {"He": "`jax.nn.initializers.he_normal()`", "LeCun": "`jax.nn.initializers.lecun_normal()`"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,36 @@ def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> WeightSca
         return None
     worst = max(found, key=lambda one: abs(math.log(one[0])))
     return WeightScale(median(one[0] for one in found), "He" if halving else "LeCun", *worst[1:])
+
+
+def started_otherwise(measurement: Measurement, layer: str) -> str:
+    """What of a layer's start is not as usual, as the beginning of a remedy: a bias that it has and that is
+    not 0, weights of another size. Empty where nothing is."""
+    changes = []
+    if biases := nonzero_biases(measurement, layer):
+        changes.append(f"start {names_of(biases)} at 0")
+    found = [each for each in measurement.layers if each.name == layer]
+    scale = weight_scale(measurement, found)
+    if scale is not None and not 1 / NEAR < scale.ratio < NEAR:
+        changes.append(f"draw its weights from {DRAWN[scale.scheme]}")
+    text = " and ".join(changes)
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def nonzero_biases(measurement: Measurement, layer: str) -> list[str]:
+    """Names of the layer's biases that are not all 0."""
+    return [bias.name for bias in biases_of(measurement, layer) if bias.weight_rms > 0]
+
+
+def biases_of(measurement: Measurement, layer: str) -> list[Parameter]:
+    """The layer's vectors, without those that are called a scale; of one layer of a stack none is known."""
+    return [
+        parameter
+        for parameter in measurement.parameters
+        if parameter.layer == layer
+        and len(parameter.shape) == 1
+        and re.split(r"[.\['\"\]]+", parameter.name.rstrip("]'\""))[-1] not in SCALES
+    ]
 
 
 def _kernel_rms(layer: Layer, parameters: dict[str, Parameter]) -> float:

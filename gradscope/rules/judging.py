@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gradscope.errors import GradscopeError
-from gradscope.records import Finding, Skipped
 from gradscope.rules.base import CHANGE, Hit, Parts, Rule
 from gradscope.rules.registry import all_rules, get, unknown
 from gradscope.rules.words import names_of
+
+if TYPE_CHECKING:
+    from gradscope.records import Finding, Skipped
 
 Judged = tuple[Rule, Hit]
 
@@ -34,10 +37,10 @@ def judge(
     skipped: list[Skipped] = []
     for rule in _chosen(select, ignore):
         for result in rule.run(parts, limits.get(rule.name)):
-            if isinstance(result, Skipped):
-                skipped.append(result)
-            else:
+            if isinstance(result, Hit):
                 hits.append((rule, result))
+            else:
+                skipped.append(result)
     order = {layer.name: place for place, layer in enumerate(parts.flow.layers if parts.flow else ())}
     old = {id(hit) for rule, hit in hits if known is not None and known(rule.finding(hit))}
     findings = [rule.finding(hit) for rule, hit in _without_symptoms(hits, old)]

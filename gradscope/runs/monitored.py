@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -37,11 +38,10 @@ from gradscope.runs.measuring import Measured, flow_at, measure
 from gradscope.runs.preparing import Prepared, prepare
 from gradscope.runs.stepping import first_line
 from gradscope.trace.program import Inputs, Tracer
-from gradscope.training.batches import form_of
+from gradscope.trace.stream import BatchStream, form_of
 from gradscope.training.layer_numbers import LayerNumbers
 from gradscope.training.monitored import MonitoredTraining, TrainingEnd
 from gradscope.training.optimizer import StepRule
-from gradscope.training.stream import BatchStream
 
 FIRST_STEPS = 3
 """Taken on trial before the training, for what is exact of an optimizer: which way its updates go, whether
@@ -161,7 +161,8 @@ def _trained(
                 validation=_validation(problem, tracer, prepared),
                 validate_every=options.validate_every or max(1, options.steps // VALIDATIONS),
             )
-            stream = BatchStream(problem, tracer, begun.drawn, prepared.rest, repeat=options.repeat)
+            opening = itertools.chain(begun.drawn, prepared.rest)
+            stream = BatchStream(problem, tracer, form_of(begun.drawn[0]), opening, repeat=options.repeat)
             end = training.run(stream, options.steps)
         except GradscopeError:
             raise

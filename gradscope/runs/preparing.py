@@ -18,7 +18,7 @@ from gradscope.records.progress import Progress
 from gradscope.trace.domains.intervals import Candidate, find_hazards
 from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.training.batches import form_of
+from gradscope.trace.stream import form_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gradscope.load.usercode.fault import headline
 from gradscope.records import Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
-from gradscope.training.optimizer import StepRule
+from gradscope.training.optimizer import RefusedStep, StepRule
 from gradscope.training.short import TooLarge, Trained, short_training, trained_from
 
 
@@ -72,6 +72,8 @@ def trained(
         )
     except TooLarge as reason:
         return None, (Skipped("training", str(reason)),)
-    except Exception as error:  # an optimizer may ask for anything: a value function, a Hessian, labels
-        return None, (Skipped("training", f"the optimizer could not make a step ({first_line(error)})"),)
+    except Exception as error:  # an optimizer may ask for anything: a Hessian, labels
+        why = f": {error.why_not}" if isinstance(error, RefusedStep) else ""
+        said = f"the optimizer could not make a step{why} ({first_line(error)})"
+        return None, (Skipped("training", said),)
     return found, found.skipped

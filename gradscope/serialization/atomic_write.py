@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import NoReturn
@@ -42,7 +41,7 @@ def check_writable(path: str) -> None:
 def _replace(target: Path, data: bytes) -> None:
     """By a file beside it, which is never open to more readers than the target."""
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    beside = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW if mode is None else mode)
     try:
         with os.fdopen(handle, "wb") as out:

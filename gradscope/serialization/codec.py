@@ -96,14 +96,17 @@ def _read_mapping(inner: Decoder) -> Decoder:
 
 
 def _read_record(kind: Any) -> Decoder:
-    hints = get_type_hints(kind)
-    fields = [(f.name, _has_default(f), decoder(hints[f.name])) for f in dataclasses.fields(kind)]
+    @cache
+    def fields() -> list[tuple[str, bool, Decoder]]:
+        """Found when the first one is read: a run has few kinds of records."""
+        hints = get_type_hints(kind)
+        return [(f.name, _has_default(f), decoder(hints[f.name])) for f in dataclasses.fields(kind)]
 
     def read(value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise Mismatch(f'"{where}" is not an object')
         found = {}
-        for name, optional, decode in fields:
+        for name, optional, decode in fields():
             if name in value:
                 found[name] = decode(value[name], f"{where}.{name}")
             elif not optional:

@@ -12,8 +12,8 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Skipped
-from gradscope.trace.leaves import is_array
 from gradscope.trace.program import Inputs, Tracer
+from gradscope.trace.stream import form_of, passed_over
 from gradscope.training.scales import OddArray
 
 MOST_BATCHES = 8
@@ -46,11 +46,7 @@ class StepBatches:
         return min(steps, len(self.drawn))
 
     def passed_over(self) -> Iterator[Skipped]:
-        if self.other_forms:
-            reason = (
-                "they differ from the first one in shape or in a Python value, and one program is compiled"
-            )
-            yield Skipped(f"{self.other_forms} batches in the training", reason)
+        yield from passed_over(self.other_forms)
         if self.stopped is not None:
             yield Skipped("further batches in the training", self.stopped.rstrip("."))
 
@@ -76,13 +72,6 @@ class StepBatches:
                     size += _bytes(batch)
         except GradscopeError as error:
             self.stopped = error.what
-
-
-def form_of(batch: Any) -> Any:
-    """What a batch must share with the first: structure, shapes of arrays, and all that is no array."""
-    leaves, structure = jax.tree_util.tree_flatten(batch)
-    forms = [(np.shape(leaf), jax.numpy.result_type(leaf)) if is_array(leaf) else leaf for leaf in leaves]
-    return structure, forms
 
 
 def _bytes(batch: Any) -> int:

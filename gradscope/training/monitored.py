@@ -21,9 +21,9 @@ from jax import Array
 from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.stream import BatchStream
 from gradscope.training.layer_numbers import TAKEN, Gains, LayerNumbers
 from gradscope.training.optimizer import Leaves, StepRule, stepped
-from gradscope.training.stream import BatchStream
 
 BAD_LOSSES = 20
 """Steps in a row whose loss is not finite, after which a training is stopped."""
@@ -215,7 +215,7 @@ class MonitoredTraining:
 
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self._program.sinks(TAKEN))
-        wanted, after = self._wanted(weights, state, loss, gradients)
+        wanted, after = self._wanted(weights, state, loss, gradients, others, consts)
         # Without it XLA makes the updates once more for each number that is taken of them.
         wanted, gradients = jax.lax.optimization_barrier((wanted, gradients))  # type: ignore[no-untyped-call]
         changes = [new - weight for new, weight in zip(wanted, weights, strict=True)]
@@ -228,11 +228,23 @@ class MonitoredTraining:
         """Traceable: as `_measured`, with nothing measured but the loss."""
         del spare
         loss, gradients = jax.value_and_grad(self._program.loss)(weights, others, consts)
-        return *self._wanted(weights, state, loss, gradients), loss
+        return *self._wanted(weights, state, loss, gradients, others, consts), loss
 
-    def _wanted(self, weights: Leaves, state: Any, loss: Array, gradients: Leaves) -> tuple[Leaves, Any]:
+    def _wanted(
+        self,
+        weights: Leaves,
+        state: Any,
+        loss: Array,
+        gradients: Leaves,
+        others: list[Array],
+        consts: list[Array],
+    ) -> tuple[Leaves, Any]:
         """What the optimizer makes of the weights, and of its state."""
-        updates, after = self._rule(weights, gradients, state, loss)
+
+        def loss_of(leaves: Leaves) -> Array:
+            return self._program.loss(leaves, others, consts)
+
+        updates, after = self._rule(weights, gradients, state, loss, loss_of)
         return [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)], after
 
 

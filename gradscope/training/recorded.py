@@ -29,8 +29,8 @@ class RecordedState(NamedTuple):
 
     inner: Any
     """That of the optimizer itself."""
-    count: Array  # type: ignore[assignment]  # of a tuple, as in the states of optax
-    """i32: updates so far."""
+    updates: Array
+    """i32: so far. Not named `count`: by that name `optax.tree_utils.tree_get` finds the optimizer's own."""
     numbers: Array
     """f32[2 + 3 * layers]: of the last measured update its number and the norm of the gradient, then the root
     mean squares of gradient, weight after the update and update, each by layer."""
@@ -79,8 +79,8 @@ def recorded(optimizer: Any, *, every: int = 1) -> optax.GradientTransformationE
         numbers = _numbers(state, gradients, before, wanted)
         if every > 1:
             # Measuring costs less than asking: a branch keeps XLA from fusing what is around it.
-            numbers = jnp.where(state.count % every == 0, numbers, state.numbers)
-        return wanted, RecordedState(after, state.count + 1, numbers, state.layers)
+            numbers = jnp.where(state.updates % every == 0, numbers, state.numbers)
+        return wanted, RecordedState(after, state.updates + 1, numbers, state.layers)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -136,7 +136,7 @@ def _numbers(state: RecordedState, gradients: Any, params: Any, updates: Any) ->
     rows = [gradient, list(map(_root, after)), list(map(_root, changes))]
     sizes = [math.sqrt(max(jnp.size(of_params[main]), 1)) for main in mains]
     means = [root / size for row in rows for root, size in zip(row, sizes, strict=True)]
-    return jnp.stack([state.count.astype(jnp.float32), _norm([*gradient, *beside]), *means])
+    return jnp.stack([state.updates.astype(jnp.float32), _norm([*gradient, *beside]), *means])
 
 
 def _gains(before: Array) -> Array:

@@ -133,7 +133,7 @@ class Recorder:
                 slug="bad-option",
             )
         losses = [] if loss is None else [loss]
-        return _Written(jnp.copy(state.numbers), jnp.copy(state.count), losses)
+        return _Written(jnp.copy(state.numbers), jnp.copy(state.updates), losses)
 
     def _of_monitor(self, numbers: Any, loss: Any, step: int | None) -> _Written:
         assert self._monitor is not None

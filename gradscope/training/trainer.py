@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.training.batches import StepBatches
-from gradscope.training.optimizer import Leaves, StepRule, widened
+from gradscope.training.optimizer import Leaves, LossOf, StepRule, widened
 from gradscope.training.scales import OddArray
 
 Floats = NDArray[np.float64]
@@ -91,9 +91,11 @@ class Trainer:
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         for step in range(steps):
-            loss, gradients = self.flow.loss_and_gradients(self.feed.at(step, weights, odd))
+            inputs = self.feed.at(step, weights, odd)
+            loss, gradients = self.flow.loss_and_gradients(inputs)
             before = weights
-            weights, wide, updates, state = self._step(change, weights, wide, gradients, state, loss)
+            given = weights, wide, gradients, state, loss, inputs.others
+            weights, wide, updates, state = self._step(change, *given)
             losses.append(loss)
             first = first or updates
             if watched:
@@ -138,25 +140,46 @@ class Trainer:
         return self.flow.loss_and_gradients(self.feed.at(0, self.weights))
 
     def _step(
-        self, change: Modification, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Any
+        self,
+        change: Modification,
+        weights: Leaves,
+        wide: Leaves,
+        gradients: Leaves,
+        state: Any,
+        loss: Any,
+        others: Leaves | None = None,
     ) -> Any:
-        arguments = weights, wide if change.master else [], gradients, state, loss, change.factor
+        """`others` are what the loss takes besides the weights, by default with the first batch."""
         if change.master and wide is self.weights:
             wide = [widened(weight) for weight in weights]
-            arguments = weights, wide, gradients, state, loss, change.factor
+        others = self.feed.at(0, weights).others if others is None else others
+        consts = list(self.flow.program.body.consts)
+        given = weights, wide if change.master else [], gradients, others, consts
+        arguments = *given, state, loss, change.factor
         if change.master not in self._steps:
             self._steps[change.master] = compile_program(self._advanced, arguments, runs=1)
         return self._steps[change.master].start(*arguments)
 
     def _advanced(
-        self, weights: Leaves, wide: Leaves, gradients: Leaves, state: Any, loss: Array, factor: Array
+        self,
+        weights: Leaves,
+        wide: Leaves,
+        gradients: Leaves,
+        others: Leaves,
+        consts: Leaves,
+        state: Any,
+        loss: Array,
+        factor: Array,
     ) -> tuple[Leaves, Leaves, Leaves, Any]:
         """Traceable: weights, master weights, what was asked for, and the state, after a step."""
-        updates, state = self.rule(weights, gradients, state, loss)
+        updates, state = self.rule(weights, gradients, state, loss, self._loss_of(others, consts))
         updates = [update * jnp.asarray(factor, update.dtype) for update in updates]
         sums = [base + update for base, update in zip(wide or weights, updates, strict=True)]
         moved = [each.astype(weight.dtype) for each, weight in zip(sums, weights, strict=True)]
         return moved, sums if wide else [], updates, state
+
+    def _loss_of(self, others: Leaves, consts: Leaves) -> LossOf:
+        return lambda weights: self.flow.program.loss(weights, others, consts)
 
     def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
         """By leaf, the ten numbers of one step; on a CPU NumPy reads the arrays where they lie."""
@@ -169,15 +192,18 @@ class Trainer:
     def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
         """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
         counted from 1, and the largest element of each step's update over all leaves."""
+        others = self.feed.at(len(run.losses) - 1, run.weights).others
+        given = run.state, others, list(self.flow.program.body.consts)
 
-        def step(state: Any, _: Any) -> tuple[Any, Array]:
-            updates, state = self.rule(run.weights, run.gradients, state, run.loss)
-            return state, jnp.max(jnp.stack([jnp.max(jnp.abs(u), initial=0.0) for u in updates]))
+        def all_steps(state: Any, others: Leaves, consts: Leaves) -> Array:
+            def step(state: Any, _: Any) -> tuple[Any, Array]:
+                loss_of = self._loss_of(others, consts)
+                updates, state = self.rule(run.weights, run.gradients, state, run.loss, loss_of)
+                return state, jnp.max(jnp.stack([jnp.max(jnp.abs(u), initial=0.0) for u in updates]))
 
-        def all_steps(state: Any) -> Array:
             return jax.lax.scan(step, state, length=steps)[1]
 
-        largest = np.asarray(compile_program(all_steps, (run.state,), runs=1)(run.state), np.float64)
+        largest = np.asarray(compile_program(all_steps, given, runs=1)(*given), np.float64)
         moving = np.flatnonzero(largest > 0)
         return (int(moving[0]) + 1 if moving.size else None), largest
 

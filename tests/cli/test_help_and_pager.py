@@ -7,23 +7,11 @@ from pathlib import Path
 import pytest
 
 from gradscope.cli import pager, screen
+from gradscope.cli.commands import COMMANDS, loaded
 from gradscope.cli.completion import OWN_FORMATS
 from gradscope.cli.options import PAGE_FORMATS
 from gradscope.report.diff import RENDERERS
 from tests.cli.conftest import Run
-
-COMMANDS = (
-    "check",
-    "fix",
-    "compare-optimizers",
-    "find-lr",
-    "verify",
-    "report",
-    "diff",
-    "rules",
-    "explain",
-    "init",
-)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,6 +19,11 @@ def test_a_help_page_shows_no_types_of_the_implementation(run: Run, command: str
     help_page = run(command, "--help").out
     for type_name in ("<bool>", "<str>", "<list[str]>", "<int>", "<float>"):
         assert type_name not in help_page
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    assert loaded(name).help.partition("\n\n")[0] == COMMANDS[name]
 
 
 @pytest.mark.parametrize(

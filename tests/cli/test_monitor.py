@@ -63,6 +63,29 @@ def test_a_training_is_reported_recorded_and_read_again(run: Run, tmp_path: Path
     assert again["flow"] is None
 
 
+def test_a_training_fails_only_on_what_its_baseline_does_not_have(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    target, base = model(tmp_path, "optax.sgd(1e6)"), str(tmp_path / "base.json")
+    words = ("monitor", target, "--steps", "40")
+    assert run(*words).code == 1
+    written = run(*words, "--write-baseline", base)
+    assert written.code == 0
+    assert f"wrote {base}: " in written.err
+    assert run(*words, "--baseline", base).code == 0
+    known = json.loads(run(*words, "--baseline", base, "--format", "json").out)
+    assert {finding["baseline_status"] for finding in known["findings"]} == {"unchanged"}
+    healthy = model(tmp_path, "optax.adam(0.05)")
+    assert "fixed" in run("monitor", healthy, "--steps", "40", "--baseline", base).out
+
+
+@pytest.mark.parametrize("option", ["--baseline", "--write-baseline"])
+def test_a_baseline_belongs_to_a_training_of_its_own(run: Run, tmp_path: Path, option: str) -> None:
+    result = run("monitor", "--follow", str(tmp_path / "run.jsonl"), option, "base.json")
+    assert (result.code, '"base.json" stands beside --follow' in result.err) == (2, True)
+
+
 def test_a_training_that_breaks_is_an_error_with_its_step(run: Run, tmp_path: Path) -> None:
     record = tmp_path / "run.jsonl"
     target = model(tmp_path, "optax.sgd(1e6)")
@@ -107,7 +130,7 @@ def test_an_optimizer_that_fails_is_one_error(run: Run, tmp_path: Path) -> None:
     more += "optimizer = optax.GradientTransformation(lambda p: (), update)\n"
     result = run("monitor", model(tmp_path, more=more))
     assert result.code == 2
-    assert "RuntimeError: no" in result.err
+    assert "RuntimeError: no" in " ".join(result.err.split())
     assert "Traceback" not in result.err
 
 

@@ -27,8 +27,8 @@ print(json.dumps(sorted(set({heavy!r}) & set(sys.modules))), file=sys.stderr)
 """
 
 
-def heavy_imports(*arguments: str, extra: str = "") -> list[str]:
-    code = GUARD.format(arguments=list(arguments), heavy=HEAVY, extra=extra)
+def heavy_imports(*arguments: str, extra: str = "", heavy: tuple[str, ...] = HEAVY) -> list[str]:
+    code = GUARD.format(arguments=list(arguments), heavy=heavy, extra=extra)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     imported: list[str] = json.loads(done.stderr.splitlines()[-1])
     return imported
@@ -50,6 +50,11 @@ def test_what_needs_no_jax_does_not_import_it(command: str, saved: str) -> None:
 
 def test_a_wrong_option_is_told_without_importing_jax() -> None:
     assert heavy_imports("check", "model.py", "--select", "nonsense") == []
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "explain non-finite", "explain table"])
+def test_what_shows_a_page_imports_no_record_and_no_rule(command: str) -> None:
+    assert heavy_imports(*command.split(), heavy=("gradscope.records", "gradscope.rules.numerics")) == []
 
 
 def test_the_guard_on_imports_can_fail() -> None:

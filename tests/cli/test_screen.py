@@ -7,7 +7,7 @@ import io
 import pytest
 
 from gradscope.cli import screen
-from gradscope.cli.options import Color
+from gradscope.cli.screen import Color
 
 VARIABLES = ("NO_COLOR", "FORCE_COLOR", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 

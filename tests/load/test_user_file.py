@@ -63,6 +63,26 @@ def test_a_file_named_like_a_standard_module_leaves_that_module_alone(write):
     assert sys.modules["types"] is types
 
 
+def test_a_package_beside_a_file_of_its_name_is_the_one_that_is_imported(write):
+    write("", name="model/__init__.py")
+    write("SCALE = 2.0", name="model/net.py")
+    found = load(
+        write(f"from model.net import SCALE\n{HEADER}batch = SCALE * batch\n{LOSS}", name="model.py")
+    )
+    assert next(found.batches()).max() == 2.0
+
+
+def test_a_file_that_finds_itself_in_the_place_of_a_package_is_told_to_be_renamed(write, refused):
+    write("SCALE = 2.0", name="net/layers.py")
+    beside = refused(load, write("from net.layers import SCALE", name="net.py"))
+    assert beside.fix == (
+        "`import net` finds the file net.py itself, which is no package: rename it, or give the folder `net` "
+        "an `__init__.py`."
+    )
+    elsewhere = refused(load, write("from some_library import function", name="some_library.py"))
+    assert elsewhere.fix.endswith("finds the file some_library.py itself, which is no package: rename it.")
+
+
 def test_the_file_sees_its_own_path_name_and_arguments(write, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["gradscope", "check", "model.py"])
     path = write(

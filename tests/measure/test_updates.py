@@ -65,13 +65,6 @@ def test_without_an_optimizer_there_are_none() -> None:
     assert {layer.update_rms for layer in found.layers} == {None}
 
 
-def test_an_optimizer_that_needs_more_than_gradients_is_told_and_the_rest_is_measured() -> None:
-    report = check_loss(loss_of_two, TWO, BATCH, optimizer=optax.lbfgs())
-    assert [skipped.what for skipped in report.skipped] == ["training"]
-    assert report.flow.layers[0].update_rms is None
-    assert report.flow.layers[0].gradient_rms > 0
-
-
 def test_the_loss_and_the_gradients_stay_bit_for_bit_the_same() -> None:
     without, given = measured(None), measured(optax.adam(1e-3))
     assert given.loss == without.loss

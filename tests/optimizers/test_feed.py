@@ -129,13 +129,24 @@ def test_batches_of_another_shape_are_left_out_and_that_is_told() -> None:
     assert any("9 of 29 batches were skipped" in reason for reason in found.reasons)
 
 
+def test_a_batch_with_another_python_value_does_not_fit_the_program_either() -> None:
+    def scaled(params: Any, batch: Any) -> Any:
+        rows, task = batch
+        return loss(params, rows) * (1.0 if task == 0 else 2.0)
+
+    rows = np.ones(3, np.float32)
+    feed = feed_of(Problem(scaled, PARAMS, batches=[(rows, 0), (2 * rows, 1)]), 0)
+    assert fed(feed.steps(3)) == [1, 1, 1]
+    assert feed.other_forms == 2
+
+
 def test_a_stream_in_which_no_shape_comes_again_ends_with_an_error() -> None:
     def batches() -> Iterator[Any]:
         yield np.zeros(3, np.float32)
         while True:
             yield np.zeros(1, np.float32)
 
-    with pytest.raises(GradscopeError, match="another shape") as caught:
+    with pytest.raises(GradscopeError, match="differ from the first in shape") as caught:
         compared(Problem(loss, PARAMS, batches=batches), "sgd")
     assert caught.value.slug == "batches-differ"
 
@@ -193,4 +204,4 @@ def test_another_seed_leaves_out_what_the_program_of_the_first_was_not_made_for(
     first = feed_of(problems[0], 0)
     second = feed_of(problems[1], 1, first)
     assert [others[0].shape for others in second.steps(3)] == [(2, 3)] * 3
-    assert second.other_shapes == 3
+    assert second.other_forms == 3

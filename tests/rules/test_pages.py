@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gradscope.rules import all_rules
+from gradscope.rules import all_rules, sources
 from gradscope.rules.pages import HEADINGS, faults, main, rendered
 
 PAGES = Path(__file__).parents[2] / "docs" / "rules"
@@ -18,6 +18,12 @@ def test_a_page_has_all_headings_limits_and_a_remedy(rule):
     assert faults(rule) == []
     assert rule.summary.endswith(".")
     assert len(rule.summary) <= 110
+
+
+def test_names_and_pages_can_be_read_without_importing_a_rule():
+    assert [(name, sources.page(name)) for name in sources.files()] == [
+        (rule.name, rule.page) for rule in all_rules()
+    ]
 
 
 @pytest.mark.parametrize("heading", HEADINGS)

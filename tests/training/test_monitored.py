@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import jax
@@ -19,10 +21,10 @@ from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.records.history import QUANTITIES
 from gradscope.records.progress import silent
 from gradscope.runs.preparing import prepare
+from gradscope.trace.stream import BatchStream, form_of
 from gradscope.training.layer_numbers import LayerNumbers
 from gradscope.training.monitored import MonitoredTraining, TrainingEnd
 from gradscope.training.optimizer import StepRule
-from gradscope.training.stream import BatchStream
 
 Records = list[StepRecord | LossRecord | ValidationRecord]
 
@@ -41,7 +43,8 @@ def monitored(
         others = prepared.tracer.inputs(validation, 0, problem.key()).others
         options["validation"] = prepared.program, others
     training = MonitoredTraining(prepared.program, rule, numbers, weights, records.append, **options)
-    stream = BatchStream(problem, prepared.tracer, prepared.batches, prepared.rest, repeat=repeat)
+    opening = chain(prepared.batches, prepared.rest)
+    stream = BatchStream(problem, prepared.tracer, form_of(prepared.batches[0]), opening, repeat=repeat)
     end = training.run(stream, steps)
     return records, end, tuple(layer.name for layer in numbers.about)
 
@@ -124,6 +127,22 @@ def test_every_number_is_that_of_a_plain_loop(scale: float) -> None:
         params = after
     for weight, leaf in zip(end.weights, jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(weight, leaf, rtol=1e-3, atol=1e-5)
+
+
+def test_a_line_search_gets_the_loss_of_its_own_batch() -> None:
+    (batch,), optimizer = batches(1), optax.lbfgs()
+    records, _, _ = monitored(Problem(mlp_loss, mlp(), batch=batch, optimizer=optimizer), 4)
+    params = jax.tree.map(jnp.asarray, mlp())
+    state, losses = optimizer.init(params), []
+    for _ in range(4):
+        loss_of = partial(mlp_loss, batch=batch)
+        value, gradients = jax.value_and_grad(loss_of)(params)
+        updates, state = optimizer.update(
+            gradients, state, params, value=value, grad=gradients, value_fn=loss_of
+        )
+        params = optax.apply_updates(params, updates)
+        losses.append(float(value))
+    assert [record.losses[0] for record in steps_of(records)] == pytest.approx(losses, rel=1e-3)
 
 
 def test_gradients_that_change_by_decades_are_measured_at_the_gain_they_were_taken_at() -> None:

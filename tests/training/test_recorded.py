@@ -110,6 +110,23 @@ def test_updates_are_the_same_bit_for_bit() -> None:
     jax.tree.map(np.testing.assert_array_equal, run(plain), run(measured))
 
 
+def test_a_line_search_gets_its_arguments_and_finds_its_state(tmp_path: Path) -> None:
+    optimizer = gradscope.recorded(optax.lbfgs())
+    params: Any = jax.tree.map(jnp.array, PARAMS)
+    state = optimizer.init(params)
+    with gradscope.Recorder(str(tmp_path / "run.jsonl")) as recorder:
+        for _ in range(3):
+            value_and_grad = optax.value_and_grad_from_state(lambda params: loss_fn(params, X))
+            value, gradients = value_and_grad(params, state=state)
+            given = {"value": value, "grad": gradients, "value_fn": lambda params: loss_fn(params, X)}
+            updates, state = optimizer.update(gradients, state, params, **given)
+            params = optax.apply_updates(params, updates)
+            recorder.write(state, value)
+    assert int(optax.tree_utils.tree_get(state, "count")) == 3
+    losses = read(str(tmp_path / "run.jsonl"))[1].losses.low
+    assert losses[2] < losses[1] < losses[0]
+
+
 def test_only_every_third_step_is_measured_and_all_losses_are_kept(tmp_path: Path) -> None:
     optimizer = gradscope.recorded(optax.sgd(0.01), every=3)
     found, _ = trained(optimizer, tmp_path / "run.jsonl", steps=7, every=3)
@@ -277,7 +294,7 @@ def test_leaves_that_are_none_stand_where_they_stood(tmp_path: Path) -> None:
 
 def test_a_training_that_is_taken_up_again_is_not_told_to_begin_at_0(tmp_path: Path) -> None:
     optimizer = gradscope.recorded(optax.sgd(0.01))
-    state = optimizer.init(PARAMS)._replace(count=jnp.asarray(5000, jnp.int32))
+    state = optimizer.init(PARAMS)._replace(updates=jnp.asarray(5000, jnp.int32))
     params, gradients = PARAMS, jax.grad(loss_fn)(PARAMS, X)
     with gradscope.Recorder(str(tmp_path / "run.jsonl")) as recorder:
         for _ in range(3):

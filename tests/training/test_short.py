@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -52,12 +53,13 @@ def rules(found: Report) -> set[str]:
 
 def plain_loop(optimizer: Any, batches: list[Any], state: Any = None) -> tuple[list[float], float]:
     """Losses before each step, and that of the first batch after the last one."""
-    params = PARAMS
+    params, update = PARAMS, optax.with_extra_args_support(optimizer).update
     state = optimizer.init(params) if state is None else state
     losses = []
     for batch in batches:
-        loss, gradients = jax.value_and_grad(loss_fn)(params, batch)
-        updates, state = optimizer.update(gradients, state, params)
+        loss_of = partial(loss_fn, batch=batch)
+        loss, gradients = jax.value_and_grad(loss_of)(params)
+        updates, state = update(gradients, state, params, value=loss, grad=gradients, value_fn=loss_of)
         params = optax.apply_updates(params, updates)
         losses.append(float(loss))
     return losses, float(loss_fn(params, batches[0]))
@@ -137,7 +139,45 @@ def test_an_optimizer_that_needs_more_than_a_gradient_is_said() -> None:
 
     found = report(optax.GradientTransformationExtraArgs(optax.identity().init, update))
     assert found.training is None
-    assert any(skip.what == "training" and "curvature" in skip.reason for skip in found.skipped)
+    (reason,) = (skip.reason for skip in found.skipped if skip.what == "training")
+    assert "it takes no step with the gradient alone, nor with value, grad, value_fn, obj_fn or" in reason
+    assert "missing 1 required keyword-only argument: 'curvature'" in reason
+    assert found.flow is not None
+    assert found.flow.layers[0].gradient_rms > 0
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.lbfgs(),
+        optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(15)),
+        optax.polyak_sgd(),
+        optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau()),
+        optax.contrib.schedule_free_adamw(1e-3),
+    ],
+    ids=["lbfgs", "backtracking", "polyak", "plateau", "schedule-free"],
+)
+def test_what_an_optimizer_takes_beside_the_gradient_is_given(optimizer: Any) -> None:
+    found = training(optimizer, steps=4)
+    losses, end = plain_loop(optimizer, [BATCH] * 4)
+    assert found.own
+    assert found.losses == pytest.approx(losses, rel=1e-3)
+    assert found.end == pytest.approx(end, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.contrib.sophia(1e-3),
+        optax.contrib.sam(
+            optax.sgd(1e-3), optax.chain(optax.contrib.normalize(), optax.sgd(0.01)), opaque_mode=True
+        ),
+    ],
+    ids=["sophia", "sam"],
+)
+def test_the_loss_as_a_function_has_the_name_that_an_optimizer_gives_it(optimizer: Any) -> None:
+    found = training(optimizer, steps=4)
+    assert found.end < found.start
 
 
 def test_what_arrives_and_what_keeps_its_bits() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from gradscope.load.model.frameworks.table import EXTRAS
+
+TARGET = "__gradscope_target__"
+"""Set in the module of a file that gradscope runs."""
 
 _EXIT = (
     'Put the part that runs a program under `if __name__ == "__main__":`; elsewhere raise an exception that '
@@ -47,6 +51,8 @@ def hint(error: BaseException) -> str:
 
 def _module(error: BaseException) -> str:
     name = getattr(error, "name", None) or "the module"
+    if found := _found_itself(name.rpartition(".")[0]):
+        return found
     if name in EXTRAS:
         return f"Install it for {sys.executable}: `pip install 'gradscope-jax[{EXTRAS[name]}]'`."
     return (
@@ -55,7 +61,19 @@ def _module(error: BaseException) -> str:
     )
 
 
+def _found_itself(name: str) -> str:
+    """Where a file imports from a package and finds itself, as its folder is searched first."""
+    module = sys.modules.get(name)
+    if module is None or not hasattr(module, TARGET):
+        return ""
+    file = Path(str(module.__file__))
+    there = f", or give the folder `{name}` an `__init__.py`" if (file.parent / name).is_dir() else ""
+    return f"`import {name}` finds the file {file.name} itself, which is no package: rename it{there}."
+
+
 def _import(error: BaseException) -> str:
+    if found := _found_itself(getattr(error, "name", None) or ""):
+        return found
     if "relative import" in str(error):
         return (
             "A file that is run by its path does not belong to a package, in Python as here: start gradscope "

@@ -16,9 +16,9 @@ from types import CodeType, ModuleType
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import did_you_mean
 from gradscope.load.usercode import edited
+from gradscope.load.usercode.hints import TARGET
 from gradscope.load.usercode.user_code import is_library, shown_path, user_code
 
-_MARK = "__gradscope_target__"
 _TAKEN = ("gradscope", "jax", "jaxlib", "numpy", "optax")
 
 
@@ -39,10 +39,10 @@ def run_file(path: Path) -> ModuleType:
     code = _compiled(path)
     # Messages quote its lines: they must be those of now, where an earlier state was quoted before.
     linecache.checkcache(str(path))
-    module = ModuleType(_module_name(path.stem))
+    module = ModuleType(_module_name(path))
     module.__file__ = str(path)
     module.__package__ = ""
-    setattr(module, _MARK, True)
+    setattr(module, TARGET, True)
     _first_on_path(str(path.parent))
     sys.modules[module.__name__] = module
     try:
@@ -130,12 +130,12 @@ def _syntax_error(error: SyntaxError, file: str) -> GradscopeError:
     )
 
 
-def _module_name(stem: str) -> str:
-    present = sys.modules.get(stem)
-    free = present is None or hasattr(present, _MARK)
-    return (
-        stem if free and stem not in (*sys.stdlib_module_names, "__main__") else f"_gradscope_target_{stem}"
-    )
+def _module_name(path: Path) -> str:
+    """That of the file, where an import by that name would find it: Python prefers a package beside it."""
+    stem, present = path.stem, sys.modules.get(path.stem)
+    free = present is None or hasattr(present, TARGET)
+    taken = stem in (*sys.stdlib_module_names, "__main__") or (path.parent / stem / "__init__.py").is_file()
+    return stem if free and not taken else f"_gradscope_target_{stem}"
 
 
 def _first_on_path(folder: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from gradscope.records import Suite
 from gradscope.report.shared.glyphs import UNICODE, Glyphs, glyphs_for
+
+if TYPE_CHECKING:
+    from gradscope.records import Suite
 
 Span = tuple[str, str]
 """A text and the name of its style; the empty name is plain."""

@@ -45,10 +45,10 @@ from collections.abc import Iterator
 from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
 from gradscope.rules.activations.another_start import tried, worst
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initial_scale import started_otherwise
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
-AT_START = "Start its bias at 0 and its weights from `jax.nn.initializers.he_normal()`"
 IN_TRAINING = "Lower the learning rate or warm it up"
 
 
@@ -75,10 +75,11 @@ def dead_units(measurement: Measurement, training: ShortTraining | None, limits:
         return
     units, died = found.units, found.died
     harmless, outcome = tried(training)
+    change = IN_TRAINING if died else started_otherwise(measurement, units.layer)
     yield Hit(
         message=f"{_how_many(units, training, died=died)}{found.others}{outcome}",
-        remedy=f"{IN_TRAINING if died else AT_START}, or use `jax.nn.leaky_relu` or GELU, whose slope is "
-        "not zero there.",
+        remedy=f"{f'{change}, or use' if change else 'Use'} `jax.nn.leaky_relu` or GELU, whose slope is not "
+        "zero there.",
         evidence={
             "dead": _dead(units, died),
             "units": units.units,

@@ -45,11 +45,11 @@ from collections.abc import Iterator
 from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
 from gradscope.rules.activations.another_start import tried, worst
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initial_scale import started_otherwise
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
 _NAMES = {"logistic": "sigmoid"}
-AT_START = "Start its weights at a standard deviation of 1/sqrt(fan_in) and its bias at 0"
 IN_TRAINING = "Lower the learning rate or warm it up"
 
 
@@ -80,10 +80,11 @@ def saturated_units(
         return
     units, died = found.units, found.died
     harmless, outcome = tried(training)
+    change = IN_TRAINING if died else started_otherwise(measurement, units.layer)
     yield Hit(
         message=f"{_how_much(units, training, died=died)}{found.others}{outcome}",
-        remedy=f"{IN_TRAINING if died else AT_START}, or put a normalization (LayerNorm, BatchNorm) "
-        "before the function.",
+        remedy=f"{f'{change}, or put' if change else 'Put'} a normalization (LayerNorm, BatchNorm) before "
+        "the function.",
         evidence={
             "saturated": _share(units, died),
             "limit": limits["share"],

@@ -48,7 +48,7 @@ from gradscope.records import Measurement, RescaledLayer, RescaledStart, Severit
 from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.data_and_loss.unnormalized_input import better
-from gradscope.rules.initial_scale import weight_scale
+from gradscope.rules.initial_scale import biases_of, weight_scale
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
@@ -120,6 +120,9 @@ def _how(layer: RescaledLayer) -> str:
 def _remedy(measurement: Measurement, first: RescaledLayer) -> str:
     layer = next(each for each in measurement.layers if each.name == first.name)
     if 1 / FAR < first.deviation < FAR:
+        biases = biases_of(measurement, first.name)
+        if biases and not any(bias.weight_rms for bias in biases):
+            return f"Center what goes into `{first.name}`: its bias is 0, and its mean outputs are not."
         return f"Start the bias of `{first.name}` at 0."
     scale = weight_scale(measurement, [layer])
     if scale is not None and 1 / FAR < scale.ratio < FAR:

@@ -49,12 +49,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import PRODUCTS, common_activation, weight_scale
+from gradscope.rules.initial_scale import PRODUCTS, common_activation, started_otherwise
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import names_of
-
-_NEAR_HE = 1.5
-"""Weights within this factor of He initialization are called so: another draw of them changes nothing."""
 
 Dead = Mapping[str, Sequence[Parameter]]
 
@@ -206,23 +203,6 @@ def _names(measurement: Measurement, layers: Sequence[Layer], dead: Dead) -> lis
     return found
 
 
-def _for_a_relu(measurement: Measurement, root: Layer) -> str:
-    """What of the layer's initialization could be changed, up to the word before the alternative."""
-    biases = [
-        parameter.name
-        for parameter in measurement.parameters
-        if parameter.layer == root.name and len(parameter.shape) == 1 and parameter.weight_rms > 0
-    ]
-    scale = weight_scale(measurement, [root])
-    changes = [f"start {names_of(biases)} at 0"] if biases else []
-    if scale is not None and not 1 / _NEAR_HE < scale.ratio < _NEAR_HE:
-        changes.append("draw its weights from `jax.nn.initializers.he_normal()`")
-    if not changes:
-        return "Use"
-    text = " and ".join(changes)
-    return f"{text[0].upper()}{text[1:]}, or use"
-
-
 def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, str]:
     if unrouted:
         return (
@@ -262,8 +242,10 @@ def _of_a_relu(measurement: Measurement, root: Layer) -> tuple[str, str]:
             f"δ at its output is exactly zero. {passes}, and all its weights are 0: {units}.",
             "Draw its weights at random (`jax.nn.initializers.he_normal()`); only biases may start at 0.",
         )
+    start = started_otherwise(measurement, root.name)
     remedy = (
-        f"{_for_a_relu(measurement, root)} `jax.nn.leaky_relu` or GELU, whose slope is not zero there."
+        f"{f'{start}, or use' if start else 'Use'} `jax.nn.leaky_relu` or GELU, whose slope is not zero "
+        "there."
         if root.op in PRODUCTS
         else "Look at what goes into it: a normalization over a single example leaves zeros, as the mean of "
         "one is the example itself."

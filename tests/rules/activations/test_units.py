@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Finding, Severity, UnitActivity
+from gradscope.records import Finding, Parameter, Severity, UnitActivity
 from gradscope.rules import Parts, judge
 from tests.rules.activations.made import another_start, units
-from tests.rules.made import chain, source
+from tests.rules.made import chain, parameter, source
 from tests.rules.training.made import trained
 
 DEAD, SATURATED = "dead-units", "saturated-units"
@@ -27,7 +27,32 @@ def test_half_of_the_units_dead_is_a_warning_with_their_number() -> None:
     assert "32 of the 64 units of `layers[1]` (50 %) are dead" in finding.message
     assert "for all 128 values of each in 1 batch" in finding.message
     assert "after 20 steps of your optimizer 33 are" in finding.message
-    assert "bias at 0" in finding.remedy
+    assert finding.remedy.startswith("Use `jax.nn.leaky_relu` or GELU"), "no bias, and weights of He's size"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "start"),
+    [
+        ([], ""),
+        ([parameter("layers[1].b", shape=(64,), weight_rms=0.0)], ""),
+        ([parameter("layers[1].gamma", shape=(64,), weight_rms=1.0)], ""),
+        ([parameter("layers[1].b", shape=(64,), weight_rms=1.5)], "Start `layers[1].b` at 0"),
+        ([parameter("layers[1]['b']", layer="layers[1]", shape=(64,))], "Start `layers[1]['b']` at 0"),
+        ([parameter("layers[0].b", shape=(64,), weight_rms=1.5)], ""),
+        (
+            [parameter("layers[1].w", weight_rms=0.01), parameter("layers[1].b", shape=(64,))],
+            "Start `layers[1].b` at 0 and draw its weights from",
+        ),
+    ],
+)
+def test_a_remedy_names_what_the_layer_has(parameters: list[Parameter], start: str) -> None:
+    for rule, found, otherwise in (
+        (DEAD, units("layers[1]", dead=40), "Use"),
+        (SATURATED, units("layers[1]", saturated=0.7), "Put a normalization"),
+    ):
+        flow = replace(chain([1.0] * 3), units=(found,), parameters=tuple(parameters))
+        (finding,) = judge(Parts(flow=flow, training=trained()), select=(rule,))[0]
+        assert finding.remedy.startswith(start or otherwise)
 
 
 def test_below_the_limits_is_quiet() -> None:

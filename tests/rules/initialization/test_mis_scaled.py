@@ -61,6 +61,13 @@ def test_a_bias_is_told_as_such() -> None:
     assert "(mean 5 from 0)" in finding.message
 
 
+def test_a_bias_that_is_0_is_not_told_to_start_at_0() -> None:
+    layers = (RescaledLayer("layers[1]", 5.1, 1.0, 5.0),)
+    bias = parameter("layers[1].b", shape=(32,), weight_rms=0.0)
+    (finding,) = told(another_start(0.3, 1.8, layers=layers), parameters=(bias,))
+    assert finding.remedy.startswith("Center what goes into `layers[1]`")
+
+
 def test_without_a_bias_the_mean_stays_and_is_not_said_to_go() -> None:
     layers = (RescaledLayer("layers[1]", 20.0, 20.0, 0.0),)
     (finding,) = told(another_start(0.3, 1.8, layers=layers))
