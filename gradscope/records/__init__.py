@@ -115,9 +115,11 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
+    ParameterGroup as ParameterGroup,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
+    UndecayedTraining as UndecayedTraining,
 )
 from gradscope.records.units import (
     RescaledLayer as RescaledLayer,

@@ -48,6 +48,29 @@ class LeafUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterGroup:
+    """Leaves that the optimizer treats alike.
+
+    Found by asking it for the first step that moves anything, from a fresh state: with made weights of 0, 1
+    and 2 and made gradients of 0, of one number and of twice that number in every element.
+    """
+
+    leaves: tuple[str, ...]
+    size: int
+    transform: str
+    """What a step makes of a gradient: `proportional` to it, as SGD; `fixed` in size, as Adam's first step;
+    `frozen`: nothing; `other`."""
+    rate: float | None
+    """Of `proportional`: by how much an element falls for each unit of its gradient; of `fixed`: by how much
+    it falls. `None` of the others."""
+    decayed: bool
+    """A gradient of zero still moves the weights towards 0."""
+    decay: float | None
+    """Share of a weight that this step takes; 0 where there is no decay, `None` where what it takes is not in
+    proportion to the weight."""
+
+
+@dataclass(frozen=True, slots=True)
 class Intervention:
     """The same training with one thing changed."""
 
@@ -69,6 +92,22 @@ class Intervention:
     @property
     def fall(self) -> float:
         return self.start - self.end
+
+
+@dataclass(frozen=True, slots=True)
+class UndecayedTraining:
+    """The same training without weight decay: the optimizer sees weights of 0."""
+
+    share: float
+    """Norm of what decay adds to a first update, over that of the update without it."""
+    decay: float
+    """The largest share of a weight that a first step takes; 0 where that is not in proportion to it."""
+    steps: int
+    start: float
+    """Mean loss of up to 8 batches before the first step."""
+    end_with: float
+    """The same after the last step, with decay and without it."""
+    end_without: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +212,10 @@ class ShortTraining:
     """Largest element that any step added to a parameter."""
     fresh_update_max: float
     """The same of the first step from a fresh state of the optimizer."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
+    undecayed: UndecayedTraining | None = None
+    """Tried where weight decay is strong, and weights enter the updates by it alone."""
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
@@ -203,6 +246,9 @@ class ShortTraining:
         """The first with this change; `none` is what the others are held against."""
         same = (each for each in self.trials if (each.change, each.factor) == (change, factor))
         return next((each for each in same if steps in (None, each.steps)), None)
+
+    def group_of(self, leaf: str) -> ParameterGroup | None:
+        return next((group for group in self.groups if leaf in group.leaves), None)
 
     @property
     def layers(self) -> tuple[str, ...]:

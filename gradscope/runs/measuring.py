@@ -42,6 +42,7 @@ from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Program
+from gradscope.training.parameter_groups import with_groups
 from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
@@ -107,6 +108,9 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     if found is not None and suffers(measured.layers, units):
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
+    if found is not None and record is not None:
+        trainer, seen = found.trainer, record
+        record = looks.taken("groups of the optimizer", lambda: with_groups(seen, trainer, program), seen)
     sharp = looks.listed("attention", lambda: unscaled_attentions(program, first)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
