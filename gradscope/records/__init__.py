@@ -116,6 +116,7 @@ from gradscope.records.training import (
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
     ParameterGroup as ParameterGroup,
+    PartlyDeadWeight as PartlyDeadWeight,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,

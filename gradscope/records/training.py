@@ -175,6 +175,24 @@ class GradientNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class PartlyDeadWeight:
+    """A weight of which some units had no gradient on any batch, before and after the short training and with
+    all weights drawn anew, while the others have one."""
+
+    layer: str
+    parameter: str
+    units: int
+    """Columns of a matrix, channels of a convolution; of several axes, all combinations."""
+    dead: int
+    first: int
+    """The lowest and the highest number of a dead one."""
+    last: int
+    batches: int
+    draws: int
+    """Of all weights."""
+
+
+@dataclass(frozen=True, slots=True)
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -234,6 +252,8 @@ class ShortTraining:
     spreads: tuple[RowSpread, ...] = ()
     """Of the layers with as many rows as the last one, in forward order; taken where the gradients are such
     as rows give that are all alike."""
+    partly_dead: tuple[PartlyDeadWeight, ...] = ()
+    """In forward order; looked for where a gradient has columns that are exactly zero."""
     still_steps: int = 0
     """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
     moves_at: int | None = None

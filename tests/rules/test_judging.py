@@ -49,6 +49,7 @@ NAMES = [
     "blocked-gradient",
     "dead-loss-term",
     "disconnected-parameter",
+    "partly-dead-weights",
     "zero-gradient",
     "isolated-branch",
     "non-finite",
