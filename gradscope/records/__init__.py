@@ -6,6 +6,7 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
+from gradscope.records.answers import ConstantOutput as ConstantOutput, LabelShare as LabelShare
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
     KnownFinding as KnownFinding,
@@ -91,6 +92,10 @@ from gradscope.records.objective import (
     UnscaledAttention as UnscaledAttention,
     UnsetState as UnsetState,
 )
+from gradscope.records.parameter_groups import (
+    ParameterGroup as ParameterGroup,
+    UndecayedTraining as UndecayedTraining,
+)
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.suite import (
@@ -115,14 +120,12 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
-    ParameterGroup as ParameterGroup,
-    PartlyDeadWeight as PartlyDeadWeight,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
-    UndecayedTraining as UndecayedTraining,
 )
 from gradscope.records.units import (
+    PartlyDeadWeight as PartlyDeadWeight,
     RescaledLayer as RescaledLayer,
     RescaledStart as RescaledStart,
     UnitActivity as UnitActivity,

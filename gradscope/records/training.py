@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gradscope.records.units import RescaledStart
+from gradscope.records.answers import ConstantOutput, LabelShare
+from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining
+from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
@@ -48,29 +50,6 @@ class LeafUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterGroup:
-    """Leaves that the optimizer treats alike.
-
-    Found by asking it for the first step that moves anything, from a fresh state: with made weights of 0, 1
-    and 2 and made gradients of 0, of one number and of twice that number in every element.
-    """
-
-    leaves: tuple[str, ...]
-    size: int
-    transform: str
-    """What a step makes of a gradient: `proportional` to it, as SGD; `fixed` in size, as Adam's first step;
-    `frozen`: nothing; `other`."""
-    rate: float | None
-    """Of `proportional`: by how much an element falls for each unit of its gradient; of `fixed`: by how much
-    it falls. `None` of the others."""
-    decayed: bool
-    """A gradient of zero still moves the weights towards 0."""
-    decay: float | None
-    """Share of a weight that this step takes; 0 where there is no decay, `None` where what it takes is not in
-    proportion to the weight."""
-
-
-@dataclass(frozen=True, slots=True)
 class Intervention:
     """The same training with one thing changed."""
 
@@ -92,22 +71,6 @@ class Intervention:
     @property
     def fall(self) -> float:
         return self.start - self.end
-
-
-@dataclass(frozen=True, slots=True)
-class UndecayedTraining:
-    """The same training without weight decay: the optimizer sees weights of 0."""
-
-    share: float
-    """Norm of what decay adds to a first update, over that of the update without it."""
-    decay: float
-    """The largest share of a weight that a first step takes; 0 where that is not in proportion to it."""
-    steps: int
-    start: float
-    """Mean loss of up to 8 batches before the first step."""
-    end_with: float
-    """The same after the last step, with decay and without it."""
-    end_without: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +138,6 @@ class GradientNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class PartlyDeadWeight:
-    """A weight of which some units had no gradient on any batch, before and after the short training and with
-    all weights drawn anew, while the others have one."""
-
-    layer: str
-    parameter: str
-    units: int
-    """Columns of a matrix, channels of a convolution; of several axes, all combinations."""
-    dead: int
-    first: int
-    """The lowest and the highest number of a dead one."""
-    last: int
-    batches: int
-    draws: int
-    """Of all weights."""
-
-
-@dataclass(frozen=True, slots=True)
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -239,6 +184,10 @@ class ShortTraining:
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
+    shares: tuple[LabelShare, ...] = ()
+    """By array of labels."""
+    outputs: tuple[ConstantOutput, ...] = ()
+    """Of last layers whose numbers look as if all rows had the same output."""
     noise: GradientNoise | None = None
     """Looked at where the loss hardly falls, with four batches and more."""
     critical: float | None = None

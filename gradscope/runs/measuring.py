@@ -38,12 +38,11 @@ from gradscope.records import (
     UnitActivity,
 )
 from gradscope.records.progress import Progress
+from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Program
-from gradscope.training.parameter_groups import with_groups
-from gradscope.training.partly_dead import partly_dead
 from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
@@ -110,13 +109,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:
-        trainer, seen = found.trainer, record
-        record = looks.taken("groups of the optimizer", lambda: with_groups(seen, trainer, program), seen)
-        last, count = found.gradients, seen.steps
-        dead = looks.listed(
-            "units without a gradient", lambda: partly_dead(program, measured.layers, trainer, last, count)
-        )
-        record = replace(record, partly_dead=tuple(dead))
+        record = looked_closer(prepared, measured, found, record, looks)
     sharp = looks.listed("attention", lambda: unscaled_attentions(program, first)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(

@@ -38,7 +38,7 @@ BIAS = 0.1
 
 
 @dataclass
-class _Suspect:
+class _Unused:
     row: Row
     leaf: int
     index: tuple[Any, ...]
@@ -100,12 +100,12 @@ def partly_dead(
             )
 
 
-def _look(suspects: Sequence[_Suspect], gradients: Sequence[Any]) -> None:
+def _look(suspects: Sequence[_Unused], gradients: Sequence[Any]) -> None:
     for each in suspects:
         each.look(gradients)
 
 
-def _suspects(program: Program, layers: Sequence[Layer], last: Sequence[Any]) -> Iterator[_Suspect]:
+def _suspects(program: Program, layers: Sequence[Layer], last: Sequence[Any]) -> Iterator[_Unused]:
     deepest = max((layer.depth or 0 for layer in layers), default=0)
     for layer, (group, row, _) in zip(layers, rows_of(program), strict=True):
         hidden = layer.op in PRODUCTS and (layer.depth or 0) < deepest
@@ -115,7 +115,7 @@ def _suspects(program: Program, layers: Sequence[Layer], last: Sequence[Any]) ->
         shape = program.leaves[leaf].shape
         for axes in _unit_axes(row, leaf, index, shape):
             units = math.prod(shape[axis] for axis in axes)
-            suspect = _Suspect(row, leaf, index, axes, np.ones(units, bool))
+            suspect = _Unused(row, leaf, index, axes, np.ones(units, bool))
             suspect.look(last)
             if suspect.dead.any() and _agrees(suspect, program, group, last):
                 yield suspect
@@ -136,7 +136,7 @@ def _unit_axes(
         yield from ((axis,) for axis in free if shape[axis] == site.value[site.units[0]])
 
 
-def _agrees(suspect: _Suspect, program: Program, group: LayerGroup, gradients: Sequence[Any]) -> bool:
+def _agrees(suspect: _Unused, program: Program, group: LayerGroup, gradients: Sequence[Any]) -> bool:
     """A bias of these units has no gradient where they have none: of a square matrix it tells the axis."""
     for leaf, axes in zip(group.leaves, group.axes, strict=True):
         shape = program.leaves[leaf].shape
