@@ -21,7 +21,7 @@ from gradscope.training.uses import arrays_of, uses_of
 
 FEWEST_ROWS = 4
 SINGLE = 1.01
-"""Largest element over rms of an output of one unit: at most so much where all rows have the same one."""
+"""Largest element over rms, of an output of one unit that is the same for all rows, and rounding."""
 
 
 def label_shares(program: Program, first: Inputs, batches: Sequence[Any]) -> Iterator[LabelShare]:
@@ -119,11 +119,12 @@ def _last(program: Program, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Ro
 
 
 def _looks_constant(program: Program, layer: Layer, row: Row, gradients: Sequence[Any]) -> bool:
-    site = row.uses[-1][0]
-    if math.prod(site.value[1:]) == 1:
-        rms, top = layer.activation_rms, layer.activation_max
-        return bool(rms and top is not None and top <= SINGLE * rms)
-    matrices = [
-        leaf for leaf, about in enumerate(program.leaves) if site.leaves >> leaf & 1 and len(about.shape) == 2
-    ]
-    return any(outside_of_a_product(np.asarray(gradients[leaf], np.float64)) < ALIKE for leaf in matrices)
+    """Where all rows are (a, b, ...), the largest element is at most the root of their number times the rms,
+    and the gradient of the weight the product of what all rows have in common and a vector."""
+    site, rms, top = row.uses[-1][0], layer.activation_rms, layer.activation_max
+    units = math.prod(site.value[1:])
+    if not rms or top is None or not top <= SINGLE * rms * math.sqrt(units):
+        return False
+    shapes = {leaf: about.shape for leaf, about in enumerate(program.leaves) if site.leaves >> leaf & 1}
+    matrices = [np.asarray(gradients[leaf], np.float64) for leaf, shape in shapes.items() if len(shape) == 2]
+    return not matrices or any(outside_of_a_product(each) < ALIKE for each in matrices if each.any())

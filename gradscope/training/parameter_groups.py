@@ -162,13 +162,18 @@ def _undecayed(
 
 
 def _filled(weights: Leaves, value: float) -> Leaves:
-    return [jnp.full_like(each, value) for each in weights]
+    """Made by NumPy: nothing is compiled for their shapes."""
+    return [_placed(np.full(each.shape, value), each) for each in weights]
 
 
 def _stripes(weight: Any, value: float) -> Any:
     """The value, and minus twice the value, in turn."""
-    turns = jnp.arange(weight.size).reshape(weight.shape) % 2
-    return jax.device_put(jnp.where(turns, -2 * value, value).astype(weight.dtype), weight.sharding)
+    turns = np.arange(weight.size).reshape(weight.shape) % 2
+    return _placed(np.where(turns, -2 * value, value), weight)
+
+
+def _placed(array: Any, like: Any) -> Any:
+    return jax.device_put(array.astype(like.dtype), like.sharding)
 
 
 def _ends(updates: Leaves) -> Floats:

@@ -83,7 +83,7 @@ def partly_dead(
             return
         weights = _drawn(program, made.weights, draws)
         gradients = made.flow.gradients(made.feed.at(draws, weights))
-        if all(bool(jnp.isfinite(each).all()) for each in gradients):
+        if all(np.isfinite(np.asarray(each, np.float32)).all() for each in gradients):
             _look(suspects, gradients)
     for each in suspects:
         dead = np.flatnonzero(each.dead)
