@@ -6,6 +6,7 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
+from gradscope.records.answers import ConstantOutput as ConstantOutput, LabelShare as LabelShare
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
     KnownFinding as KnownFinding,
@@ -96,6 +97,10 @@ from gradscope.records.objective import (
     UnscaledAttention as UnscaledAttention,
     UnsetState as UnsetState,
 )
+from gradscope.records.parameter_groups import (
+    ParameterGroup as ParameterGroup,
+    UndecayedTraining as UndecayedTraining,
+)
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.remedies import (
     Chance as Chance,
@@ -132,6 +137,7 @@ from gradscope.records.training import (
     StandardizedArray as StandardizedArray,
 )
 from gradscope.records.units import (
+    PartlyDeadWeight as PartlyDeadWeight,
     RescaledLayer as RescaledLayer,
     RescaledStart as RescaledStart,
     UnitActivity as UnitActivity,

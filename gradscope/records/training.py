@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gradscope.records.units import RescaledStart
+from gradscope.records.answers import ConstantOutput, LabelShare
+from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining
+from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
@@ -173,11 +175,19 @@ class ShortTraining:
     """Largest element that any step added to a parameter."""
     fresh_update_max: float
     """The same of the first step from a fresh state of the optimizer."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
+    undecayed: UndecayedTraining | None = None
+    """Tried where weight decay is strong, and weights enter the updates by it alone."""
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
+    shares: tuple[LabelShare, ...] = ()
+    """By array of labels."""
+    outputs: tuple[ConstantOutput, ...] = ()
+    """Of last layers whose numbers look as if all rows had the same output."""
     noise: GradientNoise | None = None
     """Looked at where the loss hardly falls, with four batches and more."""
     critical: float | None = None
@@ -191,6 +201,8 @@ class ShortTraining:
     spreads: tuple[RowSpread, ...] = ()
     """Of the layers with as many rows as the last one, in forward order; taken where the gradients are such
     as rows give that are all alike."""
+    partly_dead: tuple[PartlyDeadWeight, ...] = ()
+    """In forward order; looked for where a gradient has columns that are exactly zero."""
     still_steps: int = 0
     """Further steps of the optimizer alone, at the last gradient, tried where no parameter moved."""
     moves_at: int | None = None
@@ -203,6 +215,9 @@ class ShortTraining:
         """The first with this change; `none` is what the others are held against."""
         same = (each for each in self.trials if (each.change, each.factor) == (change, factor))
         return next((each for each in same if steps in (None, each.steps)), None)
+
+    def group_of(self, leaf: str) -> ParameterGroup | None:
+        return next((group for group in self.groups if leaf in group.leaves), None)
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -34,6 +34,24 @@ class UnitActivity:
 
 
 @dataclass(frozen=True, slots=True)
+class PartlyDeadWeight:
+    """A weight of which some units had no gradient on any batch, before and after the short training and with
+    all weights drawn anew, while the others have one."""
+
+    layer: str
+    parameter: str
+    units: int
+    """Columns of a matrix, channels of a convolution; of several axes, all combinations."""
+    dead: int
+    first: int
+    """The lowest and the highest number of a dead one."""
+    last: int
+    batches: int
+    draws: int
+    """Of all weights."""
+
+
+@dataclass(frozen=True, slots=True)
 class RescaledLayer:
     """A layer whose output was brought to mean 0 and standard deviation 1."""
 

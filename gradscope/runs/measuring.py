@@ -38,6 +38,7 @@ from gradscope.records import (
     UnitActivity,
 )
 from gradscope.records.progress import Progress
+from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
@@ -107,6 +108,8 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     if found is not None and suffers(measured.layers, units):
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
+    if found is not None and record is not None:
+        record = looked_closer(prepared, measured, found, record, looks)
     sharp = looks.listed("attention", lambda: unscaled_attentions(program, first)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(

@@ -40,7 +40,7 @@ def looks_collapsed(program: Program, gradients: Sequence[Any]) -> bool:
         for leaf in group.leaves
         if len(program.leaves[leaf].shape) - len(group.stack) == 2
     ]
-    return sum(_rest(np.asarray(each, np.float64)) < ALIKE for each in matrices[-ASKED:]) > 1
+    return sum(outside_of_a_product(np.asarray(each, np.float64)) < ALIKE for each in matrices[-ASKED:]) > 1
 
 
 def _matrix(gradient: Any, group: LayerGroup) -> Any:
@@ -48,7 +48,7 @@ def _matrix(gradient: Any, group: LayerGroup) -> Any:
     return gradient[(-1,) * len(group.stack)] if group.stack else gradient
 
 
-def _rest(matrix: Floats) -> float:
+def outside_of_a_product(matrix: Floats) -> float:
     """Share of the norm outside of the largest outer product; infinite without a norm."""
     size = float(np.linalg.norm(matrix))
     if not np.isfinite(size) or size == 0:

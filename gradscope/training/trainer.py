@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.training.batches import StepBatches
-from gradscope.training.optimizer import Leaves, LossOf, StepRule, widened
+from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
 
 Floats = NDArray[np.float64]
@@ -36,6 +36,8 @@ class Modification:
     """On each update of the optimizer."""
     master: bool = False
     """The weights are kept in float32 between the steps, and rounded for the gradient."""
+    undecayed: bool = False
+    """The optimizer sees weights of 0, which nothing decays."""
     standardized: OddArray | None = None
     """An array of each batch that is standardized."""
 
@@ -90,12 +92,17 @@ class Trainer:
         weights = wide = self.weights if start is None else start
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
+        none = [jnp.zeros_like(weight) for weight in weights] if change.undecayed else []
         for step in range(steps):
             inputs = self.feed.at(step, weights, odd)
             loss, gradients = self.flow.loss_and_gradients(inputs)
             before = weights
-            given = weights, wide, gradients, state, loss, inputs.others
-            weights, wide, updates, state = self._step(change, *given)
+            if change.undecayed:
+                updates, state = self.asked(none, gradients, state, loss)
+                weights = [stepped(w, u) for w, u in zip(weights, updates, strict=True)]
+            else:
+                given = weights, wide, gradients, state, loss, inputs.others
+                weights, wide, updates, state = self._step(change, *given)
             losses.append(loss)
             first = first or updates
             if watched:
@@ -123,6 +130,15 @@ class Trainer:
         """What the optimizer asks for at its first step of all, for these gradients."""
         state = self._fresh(self.weights)
         return self._step(Modification(), self.weights, self.weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
+
+    def fresh(self, weights: Leaves) -> Any:
+        """The state of the optimizer before the first step of all, at other weights."""
+        return self._fresh(weights)
+
+    def asked(self, weights: Leaves, gradients: Leaves, state: Any, loss: Any) -> tuple[Leaves, Any]:
+        """What the optimizer asks for at these weights and gradients, and its state after that."""
+        _, _, updates, state = self._step(Modification(), weights, weights, gradients, state, loss)
+        return updates, state
 
     def mean_loss(
         self, weights: Leaves, batches: int, standardized: OddArray | None = None

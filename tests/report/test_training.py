@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Report, ShortTraining, Suite
+from gradscope.records import ParameterGroup, Report, ShortTraining, Suite
 from gradscope.report.html.page import fragment
 from gradscope.report.markdown import reporter as markdown
 from gradscope.report.shared.base import View
@@ -69,3 +69,41 @@ def test_it_stands_in_the_page_with_its_numbers() -> None:
     assert "lower the loss from 2.00 to 0.500" in page
     assert "1.25" in page
     assert "A short training" in str(fragment(with_training(trained(losses=(math.nan,), end=math.nan))))
+
+
+GROUPS = (
+    ParameterGroup(("a.w", "b.w", "c.w", "d.w", "e.w"), 1200, "fixed", 1e-3, True, 1e-4),
+    ParameterGroup(("head.w",), 30, "proportional", 0.1, False, 0.0),
+    ParameterGroup(("<b>",), 4, "frozen", None, False, 0.0),
+    ParameterGroup(("noise",), 1, "other", None, False, None),
+    ParameterGroup(("l2",), 1, "other", None, True, None),
+)
+CELLS = (
+    ("a.w, b.w, c.w and 2 more", "1,200", "0.001", "0.0001"),
+    ("head.w", "30", "0.1 x gradient", "none"),
+    ("frozen", "none"),
+    ("noise", "own kind", "-"),
+    ("l2", "own kind", "yes"),
+)
+
+
+@pytest.mark.parametrize("reporter", [terminal.REPORTER, markdown.REPORTER], ids=["terminal", "markdown"])
+def test_groups_of_the_optimizer_are_a_table(reporter: Any) -> None:
+    out = io.StringIO()
+    reporter.render(Suite.of(with_training(trained(groups=GROUPS))), out, View())
+    lines = out.getvalue().splitlines()
+    for cells in CELLS:
+        assert any(all(cell in line for cell in cells) for line in lines), cells
+
+
+def test_the_page_has_the_groups_and_escapes_their_names() -> None:
+    page = str(fragment(with_training(trained(groups=GROUPS))))
+    assert "0.1 x gradient" in page
+    assert "&lt;b&gt;" in page
+    assert "<code><b>" not in page
+
+
+@pytest.mark.parametrize("groups", [(), GROUPS[:1], GROUPS[:3] * 3])
+def test_one_group_or_one_for_each_leaf_is_no_table(groups: Any) -> None:
+    assert "own kind" not in str(fragment(with_training(trained(groups=groups))))
+    assert "frozen" not in str(fragment(with_training(trained(groups=groups))))

@@ -53,7 +53,7 @@ NOISE = 2.0
 """Standard errors of the mean loss."""
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
-    "exploding-through-time", "mismatched-output", "wrong-mode",
+    "exploding-through-time", "mismatched-output", "wrong-mode", "weight-decay-too-high",
 )  # fmt: skip
 
 

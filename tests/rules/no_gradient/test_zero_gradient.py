@@ -184,3 +184,28 @@ def test_of_a_normalization_no_scale_is_to_begin_at_zero():
     (finding,) = found(replace(dead, layers=tuple(layers)), RULE)
     assert "a normalization over a single example leaves zeros" in finding.remedy
     assert "at 0" not in finding.remedy
+
+
+def test_one_part_of_a_module_is_no_expert_where_a_later_part_has_a_gradient():
+    """Query and key below a softmax over a single entry."""
+    dead = {"key": 1, "query": 1}
+    parts = {"key": 1, "query": 1, "value": 1, "out": 2}
+    layers = [
+        layer(
+            f"attn.{name}",
+            depth,
+            0.0 if name in dead else 1.0,
+            activation=None,
+            **(zero() if name in dead else {}),
+        )
+        for name, depth in parts.items()
+    ]
+    leaves = [
+        parameter(f"attn.{name}.w", **(zero(nonzero_after_steps=False) if name in dead else {}))
+        for name in parts
+    ]
+    (finding,) = found(measured(layers, leaves), RULE)
+    assert finding.severity is Severity.ERROR
+    assert "a softmax over a single entry" in finding.remedy
+    (finding,) = found(measured(layers[:3], leaves[:3]), RULE)  # parts side by side may be heads
+    assert finding.severity is Severity.NOTE

@@ -1,0 +1,88 @@
+"""Weight decay also shrinks the scales and shifts of normalizations.
+
+## What it does
+Lists the parameters of normalizations that the optimizer's weight decay pulls towards 0.
+
+## Why is this bad
+Decay keeps the weights of a product small. The scale of a normalization is meant to be near 1, and a layer in
+front of a normalization can have any size: decay of the scale makes outputs, and with them what the layers
+above can say, smaller than the data ask for. It is commonly left out.
+
+## How it is measured
+The optimizer is asked for its first step that moves anything, with made weights and a gradient of 0: a leaf
+that moves towards 0 decays. A normalization is a factor for each unit whose module is called so, or whose
+output has the rms of the factor: then what it multiplies has an rms of 1.
+
+## Limits
+`share = 1e-6`: a step takes so much of each number at least, a tenth in 100,000 steps; below that it makes no
+difference. `apart = 0.05`: of the two rms. Sources: choices. A note.
+
+## Example
+    optimizer = optax.adamw(1e-3, weight_decay=0.1)
+
+Use instead, to decay matrices alone:
+
+    mask = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+    optimizer = optax.adamw(1e-3, weight_decay=0.1, mask=mask)
+
+## What it does not say
+How much it costs: in many trainings it is little. Biases of other layers are not listed.
+
+## Source
+Loshchilov and Hutter 2019, *Decoupled Weight Decay Regularization*, arXiv:1711.05101; Goyal et al. 2017,
+*Accurate, Large Minibatch SGD*, arXiv:1706.02677, and Jia et al. 2018, arXiv:1807.11205 (no decay on the
+parameters of batch normalization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import Layer, Measurement, Severity, ShortTraining
+from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.words import names_of, number
+
+
+@rule("decayed-norm", severity=Severity.NOTE, needs=("flow", "training"), share=1e-6, apart=0.05)
+def decayed_norm(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    found: list[str] = []
+    layers: list[str] = []
+    shares: list[float] = []
+    for layer in measurement.layers:
+        if not _normalizes(layer, limits["apart"]):
+            continue
+        for name in layer.parameters:
+            group = training.group_of(name)
+            if group is not None and group.decayed and (group.decay or 1.0) >= limits["share"]:
+                found.append(name)
+                layers.append(layer.name)
+                shares += [] if group.decay is None else [group.decay]
+    if not found:
+        return
+    names = list(dict.fromkeys(found))
+    taken = f": a step takes {number(max(shares))} of each number" if shares else ""
+    yield Hit(
+        message=f"Weight decay also pulls parameters of normalizations to 0, {names_of(names)}{taken}.",
+        remedy=(
+            "Leave them out: `mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)` decays "
+            "matrices alone."
+        ),
+        evidence={
+            "parameters": len(names),
+            "limit": limits["share"],
+            **({"share": max(shares)} if shares else {}),
+        },
+        layer=layers[0],
+        parameter=names[0] if len(names) == 1 else None,
+        layers=tuple(dict.fromkeys(layers)),
+    )
+
+
+def _normalizes(layer: Layer, apart: float) -> bool:
+    """A factor for each unit, of numbers that have an rms of 1 or a module that says so."""
+    if layer.op != "mul" or layer.size < 2:
+        return False
+    if "norm" in (layer.kind or "").lower():
+        return True
+    rms = layer.activation_rms
+    return rms is not None and layer.weight_rms > 0 and abs(rms / layer.weight_rms - 1) <= apart
