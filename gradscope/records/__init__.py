@@ -6,6 +6,7 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
+from gradscope.records.attention import Attention as Attention, AttentionHead as AttentionHead
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
     KnownFinding as KnownFinding,
@@ -88,7 +89,6 @@ from gradscope.records.objective import (
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,
     PaddingLeak as PaddingLeak,
-    UnscaledAttention as UnscaledAttention,
     UnsetState as UnsetState,
 )
 from gradscope.records.policy import Policy as Policy

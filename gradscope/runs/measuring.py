@@ -11,7 +11,7 @@ from typing import Any
 
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
-from gradscope.measure.attention import unscaled_attentions
+from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
 from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
@@ -107,7 +107,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
     if found is not None and suffers(measured.layers, units):
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
-    sharp = looks.listed("attention", lambda: unscaled_attentions(program, first)) if finite else []
+    attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -116,7 +116,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             objective=objective,
             isolated_branches=tuple(branches),
             units=tuple(units),
-            attentions=tuple(sharp),
+            attentions=tuple(attentions) if finite else (),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
             copies=tuple(

@@ -1,4 +1,5 @@
-"""The probe: how near a value comes to a dangerous point, kept out of every gradient."""
+"""The probe: how near a value comes to a dangerous point, or what an attention looks at, kept out of every
+gradient."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from gradscope.trace.attention_rows import AttentionRows, attention_rows, no_rows
 from gradscope.trace.sites import Measure, Probe
 from gradscope.trace.statistics import stats_dtype
 
@@ -33,6 +35,21 @@ class Distance(NamedTuple):
     """Largest |x| that is no outlier."""
     on_it: Any
     """Elements on the point or beyond it."""
+
+
+Measured = Distance | AttentionRows
+
+
+def measured(probe: Probe, values: Sequence[Array]) -> Measured:
+    """Traceable: of the operands of one run of the equation."""
+    return distance(probe, values) if probe.attention is None else attention_rows(probe.attention, values)
+
+
+def nothing(probe: Probe, level: int) -> Measured:
+    """Of a probe that was not reached, below its first `level` loops."""
+    if probe.attention is None:
+        return no_distance(probe, level)
+    return no_rows(probe.attention, [axis.length for axis in probe.lead[level:]])
 
 
 def no_distance(probe: Probe, level: int) -> Distance:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
+from gradscope.report.html.attention import attention_table
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.history import training_over_time
@@ -136,6 +137,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
         frame.section("network", "The network, layer by layer", picture),
         recurrences(flow.recurrences, frame),
         through_time(flow, frame),
+        attention_table(flow.attentions, frame),
         short_training(report.training, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),
