@@ -237,4 +237,4 @@ def _lead_key(lead: Sequence[Any]) -> Hashable:
 
 
 def _probe_key(probe: Probe) -> Hashable:
-    return probe.measure, probe.limit, probe.attention, _lead_key(probe.lead)
+    return probe.measure, probe.limit, probe.look, _lead_key(probe.lead)

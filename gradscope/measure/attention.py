@@ -11,10 +11,11 @@ import numpy as np
 
 from gradscope.measure.flow import Sample
 from gradscope.records import Attention, AttentionHead, Skipped
-from gradscope.trace.attention_rows import AttentionRows
+from gradscope.trace.attention_rows import AttentionAxes, AttentionRows
 from gradscope.trace.domains.attention import AttentionUse
 from gradscope.trace.layers import layer_at
 from gradscope.trace.program import Program
+from gradscope.trace.sites import Axis
 from gradscope.trace.sources import source_of
 
 OFF = 0.05
@@ -45,22 +46,23 @@ def _layers(program: Program, about: AttentionUse, samples: Sequence[Sample]) ->
     ]
     lead = about.probe.lead
     named: dict[tuple[str | None, str | None], list[AttentionRows]] = {}
+    query, key_layer = about.scores.sites
     for index in np.ndindex(*(axis.length for axis in lead)):
-        steps = [
-            axis.length - 1 - place if axis.reverse else place
-            for axis, place in zip(lead, index, strict=True)
-            if not axis.devices
-        ]
-        names = _layer(program, about.scores.sites[0], steps), _layer(program, about.scores.sites[1], steps)
+        names = layer_of(program, query, lead, index), layer_of(program, key_layer, lead, index)
         named.setdefault(names, []).extend(AttentionRows(*(each[index] for each in run)) for run in every)
-    for (query, key_layer), runs in named.items():
+    for both, runs in named.items():
         record = _record(about, _pooled(runs))
         if record is not None:
-            name = _common(query, key_layer)
-            yield replace(record, name=name, query=query, key=key_layer)
+            yield replace(record, name=_common(*both), query=both[0], key=both[1])
 
 
-def _layer(program: Program, number: int | None, steps: Sequence[int]) -> str | None:
+def layer_of(program: Program, number: int | None, lead: Sequence[Axis], index: Sequence[int]) -> str | None:
+    """The layer of a site at the rows `index` of the loops of a probe; `None` where it is none."""
+    steps = [
+        axis.length - 1 - place if axis.reverse else place
+        for axis, place in zip(lead, index, strict=True)
+        if not axis.devices
+    ]
     site = next((site for site in program.sites if site.id == number), None)
     if site is None or not any(site is each for group in program.layers for each in group.sites):
         return None
@@ -86,8 +88,8 @@ def _pooled(runs: Sequence[AttentionRows]) -> AttentionRows:
 
 def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
     assert about.probe is not None
-    axes, scores = about.probe.attention, about.scores
-    assert axes is not None
+    axes, scores = about.probe.look, about.scores
+    assert isinstance(axes, AttentionAxes)
     seen = int(rows.seen.sum())
     if not seen:
         return None

@@ -36,6 +36,7 @@ from gradscope.records.correctness import (
     Verification as Verification,
 )
 from gradscope.records.equality import IsolatedBranch as IsolatedBranch
+from gradscope.records.experts import Routing as Routing
 from gradscope.records.finding import (
     BaselineStatus as BaselineStatus,
     Finding as Finding,

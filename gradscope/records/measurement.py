@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gradscope.records.attention import Attention
 from gradscope.records.common import Skipped
 from gradscope.records.equality import IsolatedBranch
+from gradscope.records.experts import Routing
 from gradscope.records.histograms import Histogram
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
@@ -45,6 +46,8 @@ class Measurement:
     """Of the layers whose numbers are a sign of dead or saturated units."""
     attentions: tuple[Attention, ...] = ()
     """In the order of the program; of a stack of layers each."""
+    routings: tuple[Routing, ...] = ()
+    """Of the routers among experts, in the order of the program."""
     copies: tuple[tuple[str, ...], ...] = ()
     """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1

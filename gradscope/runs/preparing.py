@@ -18,6 +18,7 @@ from gradscope.records import Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.trace.domains.attention import AttentionUse, find_attentions
 from gradscope.trace.domains.intervals import Candidate, find_hazards
+from gradscope.trace.domains.routing import Router, find_routers
 from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.training.batches import form_of
@@ -41,6 +42,7 @@ class Prepared:
     program: Program
     hazards: tuple[Candidate, ...]
     attentions: tuple[AttentionUse, ...]
+    routers: tuple[Router, ...]
     flow: FlowPass
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
@@ -61,6 +63,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
     hazards, looks = find_hazards(program, drawn[0]), Looks()
     attentions = tuple(looks.listed("attention", lambda: find_attentions(program, drawn[0])))
+    routers = tuple(looks.listed("experts", lambda: find_routers(program)))
     progress("compiling")
     try:
         flow = FlowPass(program, inputs[0], runs=len(inputs))
@@ -68,7 +71,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         raise
     except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
         reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
-        program, hazards, attentions = program.without_taps(reason), (), ()
+        program, hazards, attentions, routers = program.without_taps(reason), (), (), ()
         flow = FlowPass(program, inputs[0], runs=len(inputs))
     return Prepared(
         problem,
@@ -79,6 +82,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         program,
         hazards,
         attentions,
+        routers,
         flow,
         notes=_notes(problem, len(drawn), batches),
         skipped=(

@@ -1,4 +1,4 @@
-"""The probe: how near a value comes to a dangerous point, or what an attention looks at, kept out of every
+"""The probe: how near a value comes to a dangerous point, or another look at it, kept out of every
 gradient."""
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from gradscope.trace.attention_rows import AttentionRows, attention_rows, no_rows
+from gradscope.trace.choices import Choice, Load, load, no_load
 from gradscope.trace.sites import Measure, Probe
 from gradscope.trace.statistics import stats_dtype
 
@@ -37,19 +38,24 @@ class Distance(NamedTuple):
     """Elements on the point or beyond it."""
 
 
-Measured = Distance | AttentionRows
+Measured = Distance | AttentionRows | Load
 
 
 def measured(probe: Probe, values: Sequence[Array]) -> Measured:
     """Traceable: of the operands of one run of the equation."""
-    return distance(probe, values) if probe.attention is None else attention_rows(probe.attention, values)
+    if probe.look is None:
+        return distance(probe, values)
+    if isinstance(probe.look, Choice):
+        return load(probe.look, values[0])
+    return attention_rows(probe.look, values)
 
 
 def nothing(probe: Probe, level: int) -> Measured:
     """Of a probe that was not reached, below its first `level` loops."""
-    if probe.attention is None:
+    if probe.look is None:
         return no_distance(probe, level)
-    return no_rows(probe.attention, [axis.length for axis in probe.lead[level:]])
+    lead = [axis.length for axis in probe.lead[level:]]
+    return no_load(probe.look, lead) if isinstance(probe.look, Choice) else no_rows(probe.look, lead)
 
 
 def no_distance(probe: Probe, level: int) -> Distance:

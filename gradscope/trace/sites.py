@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.trace.attention_rows import AttentionAxes
+from gradscope.trace.choices import Look
 from gradscope.trace.tracks import NOTHING, Tracks, common
 
 
@@ -160,7 +160,7 @@ class Probe:
     id: int
     """Below 0: it shares the numbering of the sites."""
     measure: Measure | None
-    """`None` for an attention, whose rows are looked at."""
+    """`None` where it is no distance, but a `look`."""
     operands: tuple[Any, ...]
     """The variables, before they are broadcast."""
     lead: tuple[Axis, ...]
@@ -168,7 +168,7 @@ class Probe:
     """For an overflow: the largest exponent."""
     places: tuple[tuple[int, int], ...] = ()
     """Where the operands are read: an equation, and its operand; empty where not known."""
-    attention: AttentionAxes | None = None
+    look: Look | None = None
 
 
 @dataclass(eq=False)

@@ -37,6 +37,7 @@ NAMES = [
     "mismatched-output",
     "padding-leak",
     "sorted-batches",
+    "unbalanced-experts",
     "unbalanced-loss-terms",
     "unexpected-initial-loss",
     "unnormalized-input",

@@ -9,7 +9,6 @@ from importlib.resources import files
 
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
-from gradscope.report.html.attention import attention_table
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.history import training_over_time
@@ -18,6 +17,7 @@ from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
 from gradscope.report.html.rule_pages import rule_pages
+from gradscope.report.html.small_tables import sections
 from gradscope.report.html.through_time import through_time
 from gradscope.report.html.training import short_training
 from gradscope.report.shared import optimizers as words, targets, units
@@ -137,7 +137,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
         frame.section("network", "The network, layer by layer", picture),
         recurrences(flow.recurrences, frame),
         through_time(flow, frame),
-        attention_table(flow.attentions, frame),
+        sections(flow, frame),
         short_training(report.training, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),

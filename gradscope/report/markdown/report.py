@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import BaselineResult, Finding, Layer, Report
-from gradscope.report.markdown.attention import attention_table
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
+from gradscope.report.markdown.small_tables import tables
 from gradscope.report.markdown.through_time import through_time
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
@@ -70,7 +70,7 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
         yield from _baseline(report.baseline, detail)
     if report.flow is not None and report.flow.layers and detail.layers:
         yield from folded("Layers", _layers(report.flow.layers, report.findings, detail.all_layers))
-        yield from attention_table(report.flow.attentions)
+        yield from tables(report.flow)
         yield from through_time(report.flow)
     yield from _gaps(report, detail)
 

@@ -7,13 +7,13 @@ from typing import TextIO
 from gradscope.records import Measurement, Report, Suite
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal import optimizers, sections
-from gradscope.report.terminal.attention import attention_table
 from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
+from gradscope.report.terminal.small_tables import tables
 from gradscope.report.terminal.targets import several
 from gradscope.report.terminal.through_time import through_time
 
@@ -60,7 +60,7 @@ def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
         *([[], *table] if table else []),
         *sections.recurrences(flow.recurrences, view),
         *through_time(flow.time_credit, flow.truncation, view),
-        *attention_table(flow.attentions, view),
+        *tables(flow, view),
     ]
 
 

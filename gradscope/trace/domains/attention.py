@@ -145,7 +145,7 @@ class _Attentions(Located[Part]):
                 tuple(spots.values()),
                 place.lead,
                 places=tuple(spots),
-                attention=axes,
+                look=axes,
             )
         about = AttentionUse(scores, calls, eqn, part.over, contracted, probe)
         self.found[key] = about, place, index

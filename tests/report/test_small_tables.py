@@ -1,13 +1,13 @@
-"""The table of what attention looks at: in every format for people, and only where there is attention."""
+"""The tables of attention and of experts: in every format for people, and only where there are any."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import Attention, Report
+from gradscope.records import Attention, Report, Routing
 from tests.report.canned import healthy
 from tests.report.pages import shown
-from tests.rules.made import attention, head
+from tests.rules.made import attention, head, source
 
 
 def with_attention(*attentions: Attention) -> Report:
@@ -52,3 +52,22 @@ def test_without_attention_there_is_no_table() -> None:
     for name in ("terminal", "markdown", "html"):
         assert "ttention" not in shown(healthy(), name)
         assert "ttention" not in shown(with_attention(attention(across=True)), name)
+
+
+ROUTED = Routing("blocks[1].router", source(3), 2, 64, 1, (60, 40, 28, 0))
+
+
+def test_experts_have_their_own_table() -> None:
+    report = healthy()
+    assert report.flow is not None
+    routed = replace(report, flow=replace(report.flow, routings=(ROUTED,)))
+    lines = shown(routed).splitlines()
+    start = next(i for i, line in enumerate(lines) if "router" in line)
+    assert [line.split() for line in lines[start - 1 : start + 2]] == [
+        ["chosen", "largest", "smallest", "never"],
+        ["router", "experts", "per", "row", "share", "share", "chosen"],
+        ["blocks[1].router", "4", "2", "47%", "0%", "1"],
+    ]
+    assert "| `blocks[1].router` | 4 | 2 | 47% | 0% | 1 |" in shown(routed, "markdown")
+    assert "blocks[1].router" in shown(routed, "html")
+    assert "Experts" not in shown(healthy(), "html")
