@@ -107,7 +107,7 @@ def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
         queries=None if axes.query is None else axes.shape[axes.query],
         masked=axes.masked,
         heads=tuple(_head(rows, head, axes.scored) for head in range(axes.head_count)) if whole else (),
-        across=about.across and not whole,
+        wrong_axis=None if whole else about.wrong_axis,
         lowest_sum=low,
         highest_sum=high,
         rows=seen,

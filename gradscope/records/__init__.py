@@ -6,7 +6,11 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 
 from __future__ import annotations
 
-from gradscope.records.attention import Attention as Attention, AttentionHead as AttentionHead
+from gradscope.records.attention import (
+    Attention as Attention,
+    AttentionHead as AttentionHead,
+    WrongAxis as WrongAxis,
+)
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
     KnownFinding as KnownFinding,

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gradscope.records.common import Source
+
+
+class WrongAxis(StrEnum):
+    """Of the weights, along which the product with the values does not sum."""
+
+    QUERIES = "queries"
+    EXAMPLES = "examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,8 @@ class Attention:
     heads: tuple[AttentionHead, ...]
     """Where queries and keys have no axis of heads, one. Empty where the weights do not sum to 1 along the
     keys."""
-    across: bool = False
-    """The softmax runs over the queries."""
+    wrong_axis: WrongAxis | None = None
+    """Along which the softmax normalizes them."""
     lowest_sum: float = 1.0
     """Of the weights that a query has for all keys."""
     highest_sum: float = 1.0

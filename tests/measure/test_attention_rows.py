@@ -20,7 +20,14 @@ from tests.trace.oracle import normal
 ROWS, LENGTH, WIDTH, HEADS, LAYERS = 3, 10, 32, 4, 3
 X = normal(0, ROWS, LENGTH, WIDTH)
 CAUSAL = jnp.tril(jnp.ones((LENGTH, LENGTH), bool))
-RULES = {"attention-collapse", "attention-over-queries", "empty-attention-row", "hidden-past"}
+RULES = {
+    "attention-collapse",
+    "empty-attention-row",
+    "hidden-past",
+    "one-key-attention",
+    "wrong-attention-axis",
+    "zero-gradient",
+}
 Model = Callable[[Any, Any], Any]
 
 
@@ -179,9 +186,23 @@ def over_queries(p: Any, x: Any) -> Any:
     return jnp.einsum("...hqk,...kd->...qhd", weights, x)
 
 
+def over_examples(p: Any, x: Any) -> Any:
+    return jnp.einsum("bhqk,bkd->bqhd", jax.nn.softmax(scores_of(p, x), axis=0), x)
+
+
+def test_a_single_key_is_told_once() -> None:
+    assert told(layer_of_one, x=X[:, :1]) == ["one-key-attention"]
+    assert told(lambda p, x: layer(p, x, jnp.eye(LENGTH, dtype=bool))) == ["one-key-attention"]
+
+
+def layer_of_one(p: Any, x: Any) -> Any:
+    return layer(p, x, True)
+
+
 def test_faults_are_told() -> None:
-    assert told(over_queries) == ["attention-over-queries"]
-    assert told(lambda p, x: jax.vmap(over_queries, (None, 0))(p, x)) == ["attention-over-queries"]
+    assert told(over_examples) == ["wrong-attention-axis"]
+    assert told(over_queries) == ["wrong-attention-axis"]
+    assert told(lambda p, x: jax.vmap(over_queries, (None, 0))(p, x)) == ["wrong-attention-axis"]
     assert told(lambda p, x: layer(p, 1000 * x)) == ["attention-collapse"]
     assert told(lambda p, x: layer(p, x, ~CAUSAL)) == ["empty-attention-row", "hidden-past"]
     assert told(lambda p, x: layer(p, x, CAUSAL.T)) == ["hidden-past"]
@@ -288,4 +309,4 @@ def test_the_verdict_does_not_move_with_the_dtype(dtype: Any) -> None:
     report = checked(mask, params, x)
     assert report.flow is not None
     assert len(report.flow.attentions[0].heads) == HEADS
-    assert told(lambda p, x: over_queries(p, x).astype(jnp.float32), params, x) == ["attention-over-queries"]
+    assert told(lambda p, x: over_queries(p, x).astype(jnp.float32), params, x) == ["wrong-attention-axis"]

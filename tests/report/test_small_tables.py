@@ -51,7 +51,7 @@ def test_the_sharpest_are_shown_and_all_on_request() -> None:
 def test_without_attention_there_is_no_table() -> None:
     for name in ("terminal", "markdown", "html"):
         assert "ttention" not in shown(healthy(), name)
-        assert "ttention" not in shown(with_attention(attention(across=True)), name)
+        assert "ttention" not in shown(with_attention(attention(wrong_axis=None)), name)
 
 
 ROUTED = Routing("blocks[1].router", source(3), 2, 64, 1, (60, 40, 28, 0))

@@ -10,8 +10,8 @@ from gradscope.report.shared import units
 from gradscope.report.shared.table import Column
 
 _ENTROPY = (
-    "entropy: of the weights, as a share of that of equal weights for as many keys as the mask leaves; near 0 "
-    "a query looks at one key. Lowest head: that of the sharpest one."
+    "entropy: of the weights, as a share of that of equal weights for as many keys as the mask leaves. Near "
+    "0 a query looks at one key. Lowest head: that of the sharpest one."
 )
 _LOAD = "Shares are those of all choices, over all rows of the batches, before any capacity drops some."
 

@@ -12,6 +12,8 @@ Of the weights of each head, as they meet the values: the entropy of a row, over
 many keys as the mask leaves. Rows with a single visible key, as the first one under a causal mask, do not
 count. Of a large attention a part of the rows is looked at, at even distances.
 
+Where the gradient of both layers, of queries and of keys, is exactly zero, it is an error; else a warning.
+
 ## Limits
 `decided = 0.9`: in every head at least this share of the rows has an entropy below 0.05. Source: a choice; it
 was 0 in the healthy transformers of `tests/zoo`, and scores have to vary by hundreds for it.
@@ -49,7 +51,7 @@ FEWEST_ROWS = 16
 """Of each head."""
 
 
-@rule("attention-collapse", severity=Severity.WARNING, decided=0.9)
+@rule("attention-collapse", severity=Severity.ERROR, decided=0.9)
 def attention_collapse(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     found = [each for each in measurement.attentions if _collapsed(each, limits["decided"])]
     if not found:
@@ -58,13 +60,17 @@ def attention_collapse(measurement: Measurement, limits: Limits) -> Iterator[Hit
     least = min(head.decided for head in worst.heads)
     score = worst.largest_score
     large = "" if score is None else f" The largest score is {number(score)}."
-    heads = "head" if len(worst.heads) == 1 else f"of its {len(worst.heads)} heads"
+    heads = "" if len(worst.heads) == 1 else f", in each of its {len(worst.heads)} heads"
     more = "" if len(found) == 1 else f" The same holds for {len(found) - 1} more."
+    silent = {layer.name for layer in measurement.layers if layer.gradient_max == 0}
+    both = dict.fromkeys(name for each in found for name in (each.query, each.key) if name is not None)
+    still = tuple(name for name in both if name in silent)
+    zero = {worst.query, worst.key} <= silent
+    gone = " The gradient of queries and keys is exactly zero." if zero else ""
     yield Hit(
-        message=f"In {'its' if len(worst.heads) == 1 else 'each'} {heads}, {number(100 * least)} % or more "
-        "of the rows of weights have hardly a second key. Their mean entropy is "
-        f"{number(100 * worst.entropy)} % of that of equal weights, and the derivative of the softmax "
-        f"{number(100 * worst.slope)} % of what it is there.{large}{more}",
+        message=f"{number(100 * least)} % or more of the rows of weights have hardly a second key{heads}. "
+        f"Their mean entropy is {number(100 * worst.entropy)} % of that of equal weights, and the "
+        f"derivative of the softmax {number(100 * worst.slope)} % of what it is there.{large}{gone}{more}",
         remedy="Normalize queries and keys before their product (`q / rms(q)`, as `nnx.MultiHeadAttention` "
         "does with `normalize_qk=True`), or what comes into them. If these weights are trained, they may be "
         "meant.",
@@ -77,6 +83,9 @@ def attention_collapse(measurement: Measurement, limits: Limits) -> Iterator[Hit
         },
         layer=worst.query,
         source=worst.source,
+        severity=Severity.ERROR if zero else Severity.WARNING,
+        layers=still,
+        explains=still,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.records import WrongAxis
 from gradscope.trace import jaxprs
 from gradscope.trace.attention_rows import AttentionAxes
 from gradscope.trace.domains.located import Located, Place
@@ -35,21 +36,21 @@ class AttentionUse:
     """Axes of the scores along which the weights sum to 1."""
     contracted: frozenset[int | None]
     """Axes of the scores that the product with the values sums over."""
+    examples: int | None
+    """The axis of the scores that counts the examples of the batch, where only one can."""
     probe: Probe | None
     """`None` where it is not measured."""
 
     @property
-    def across(self) -> bool:
-        """The weights sum to 1 along the queries, which the product with the values does not sum over."""
-        keys = [side for side in self.scores.sides if side & self.contracted]
+    def wrong_axis(self) -> WrongAxis | None:
+        """Along which the weights sum to 1, where the product with the values does not sum over it."""
+        over, known = self.summed_over, None not in self.summed_over | self.contracted
+        if not known or not over or over & self.contracted:
+            return None
+        if self.examples is not None and over == {self.examples}:
+            return WrongAxis.EXAMPLES
         queries = [side for side in self.scores.sides if not side & self.contracted]
-        known = None not in self.summed_over | self.contracted
-        return (
-            known
-            and len(keys) == len(queries) == 1
-            and bool(self.summed_over)
-            and (self.summed_over <= queries[0])
-        )
+        return WrongAxis.QUERIES if len(queries) == 1 and over <= queries[0] else None
 
 
 class _Read(NamedTuple):
@@ -147,8 +148,13 @@ class _Attentions(Located[Part]):
                 places=tuple(spots),
                 look=axes,
             )
-        about = AttentionUse(scores, calls, eqn, part.over, contracted, probe)
+        about = AttentionUse(scores, calls, eqn, part.over, contracted, self._counting(scores), probe)
         self.found[key] = about, place, index
+
+    def _counting(self, scores: Scores) -> int | None:
+        shape, (left, right) = shape_of(scores.eqn.outvars[0]), scores.sides
+        alike = [a for a, size in enumerate(shape) if size == self._examples and a not in left | right]
+        return alike[0] if alike == [0] else None
 
     def _axes(
         self, scores: Scores, labels: tuple[int | None, ...], keys: tuple[int, ...], shape: tuple[int, ...]

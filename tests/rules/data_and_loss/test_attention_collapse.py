@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import Attention, Finding
-from tests.rules.made import attention, chain, found, head
+from gradscope.records import Attention, Finding, Severity
+from tests.rules.made import attention, chain, found, head, layer, measured
 
 
 def told(*attentions: Attention) -> list[Finding]:
@@ -18,7 +18,10 @@ SHARP = head(decided=0.97, entropy=0.004, slope=0.006, largest_score=1300.0)
 def test_all_heads_collapsed_are_told_by_number() -> None:
     (finding,) = told(attention(SHARP, head(decided=0.9, entropy=0.02, slope=0.02)))
     assert finding.layer == "attention.q"
-    assert "In each of its 2 heads, 90 % or more of the rows of weights have hardly" in finding.message
+    assert (
+        "90 % or more of the rows of weights have hardly a second key, in each of its 2 heads."
+        in finding.message
+    )
     assert "mean entropy is 1.2 % of that of equal weights" in finding.message
     assert (
         "derivative of the softmax 1.3 % of what it is there. The largest score is 1300." in finding.message
@@ -28,6 +31,16 @@ def test_all_heads_collapsed_are_told_by_number() -> None:
 def test_one_head_that_looks_at_several_keys_is_enough() -> None:
     assert told(attention(SHARP, head(decided=0.89))) == []
     assert told(attention(SHARP), attention()) != []
+
+
+def test_queries_and_keys_without_any_gradient_make_it_an_error() -> None:
+    layers = [layer("attention.q", 1, gradient_max=0.0), layer("attention.k", 1, gradient_max=0.0)]
+    (finding,) = found(measured(layers, attentions=(attention(SHARP),)), "attention-collapse")
+    assert finding.severity is Severity.ERROR
+    assert "The gradient of queries and keys is exactly zero." in finding.message
+    (finding,) = told(attention(SHARP))
+    assert finding.severity is Severity.WARNING
+    assert "exactly zero" not in finding.message
 
 
 def test_few_rows_say_nothing() -> None:
