@@ -1,5 +1,4 @@
-"""An attention has a single key to look at: its weight is 1, whatever queries and keys are, and they learn
-nothing.
+"""An attention has a single key, whose weight is always 1: queries and keys have no effect.
 
 ## What it does
 Reports attention of which no row has two keys: a sequence of length 1, or a mask that leaves one.
