@@ -111,7 +111,7 @@ def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
         lowest_sum=low,
         highest_sum=high,
         rows=seen,
-        empty=int(rows.empty.sum()),
+        empty=0 if about.dropped else int(rows.empty.sum()),
         forward=int(rows.forward.sum()),
         backward=int(rows.backward.sum()),
     )

@@ -67,7 +67,8 @@ class Attention:
     rows: int = 0
     """Rows of any kind that were looked at."""
     empty: int = 0
-    """Those of them that see no key, though other rows see theirs."""
+    """Those of them that see no key, though other rows see theirs; not counted where weights are set to 0
+    after the softmax."""
     forward: int = 0
     """Those that see a later place; 0 where there is no mask, or not a query for each key."""
     backward: int = 0

@@ -259,6 +259,13 @@ def padded_left(p: Any, x: Any) -> Any:
     return layer(p, x, real[:, None, None, :] & CAUSAL) * real[..., None]
 
 
+def masked_twice(p: Any, x: Any) -> Any:
+    """A graph in which a node has no neighbours, and gets nothing."""
+    edges = jnp.tril(CAUSAL, -1)
+    weights = jnp.where(edges, jax.nn.softmax(jnp.where(edges, scores_of(p, x), -1e9)), 0.0)
+    return jnp.einsum("...hqk,...kd->...qhd", weights, x)
+
+
 def window(p: Any, x: Any) -> Any:
     near = jnp.abs(jnp.arange(LENGTH)[:, None] - jnp.arange(LENGTH)) <= 1
     return layer(p, x, near)
@@ -284,6 +291,7 @@ def sharp_content(p: Any, x: Any) -> Any:
 @pytest.mark.parametrize(
     "model",
     [
+        masked_twice,
         slots,
         capsules,
         linear,

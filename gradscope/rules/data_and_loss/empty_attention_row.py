@@ -27,8 +27,9 @@ Use instead:
     weights = jax.nn.softmax(jnp.where(mask, scores, -1e9))
 
 ## What it does not say
-Whether the loss reads what comes out at that place. With `-jnp.inf` in the place of the number the row is
-NaN, and [`non-finite`](non-finite.md) tells it.
+Whether the loss reads what comes out at that place. Where weights are set to 0 after the softmax, by dropout
+or by a mask, nothing is told. With `-jnp.inf` in the place of the number the row is NaN, and
+[`non-finite`](non-finite.md) tells it.
 
 ## Source
 The documentation of `jax.nn.softmax`, argument `where`; Jahan et al. 2025 on faults in attention (inverted

@@ -38,6 +38,8 @@ class AttentionUse:
     """Axes of the scores that the product with the values sums over."""
     examples: int | None
     """The axis of the scores that counts the examples of the batch, where only one can."""
+    dropped: bool
+    """Some weights are set to 0 before they meet the values: by dropout, or by a mask."""
     probe: Probe | None
     """`None` where it is not measured."""
 
@@ -148,7 +150,9 @@ class _Attentions(Located[Part]):
                 places=tuple(spots),
                 look=axes,
             )
-        about = AttentionUse(scores, calls, eqn, part.over, contracted, self._counting(scores), probe)
+        about = AttentionUse(
+            scores, calls, eqn, part.over, contracted, self._counting(scores), part.dropped, probe
+        )
         self.found[key] = about, place, index
 
     def _counting(self, scores: Scores) -> int | None:
