@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from gradscope.records import Attention, Report
 from gradscope.runs.check import check_loss
@@ -159,6 +160,19 @@ def test_attention_of_frameworks_is_seen() -> None:
 
     (of_jax,) = attentions(grouped, UNROLLED[0])
     assert (len(of_jax.heads), of_jax.backward > 0, of_jax.largest_score is not None) == (HEADS, True, True)
+
+
+def test_on_a_mesh_heads_are_told_from_the_examples_of_a_device() -> None:
+    mesh, x = Mesh(np.array(jax.devices()[:2]), ("data",)), normal(7, HEADS, LENGTH, WIDTH)
+
+    def shared(p: Any, x: Any) -> Any:
+        specs = PartitionSpec(), PartitionSpec("data")
+        return jax.shard_map(layer, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("data"))(p, x)
+
+    (found,) = attentions(shared, UNROLLED[0], x)
+    (alone,) = attentions(layer, UNROLLED[0], x)
+    assert [head.entropy for head in found.heads] == pytest.approx([h.entropy for h in alone.heads], rel=1e-4)
+    assert found.rows == alone.rows
 
 
 def test_attention_inside_a_rule_of_its_own_is_listed() -> None:

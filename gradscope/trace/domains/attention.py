@@ -7,6 +7,8 @@ derivative of its own there is no place for one.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -141,7 +143,9 @@ class _Attentions(Located[Part]):
             seen = self._scores.get((id(place), scores.number))
             if seen is not None and seen.fits(read):
                 spots[seen.place] = seen.var
-            axes = replace(self._axes(scores, labels, keys, shape), scored=len(spots) == 2)
+            axes = replace(
+                self._axes(scores, labels, keys, shape, self._examples_at(place)), scored=len(spots) == 2
+            )
             probe = Probe(
                 self._first - number,
                 None,
@@ -160,15 +164,25 @@ class _Attentions(Located[Part]):
         alike = [a for a, size in enumerate(shape) if size == self._examples and a not in left | right]
         return alike[0] if alike == [0] else None
 
+    def _examples_at(self, plan: Plan) -> set[int]:
+        """How many examples there are; on a mesh a device may have a part of them."""
+        devices = math.prod(axis.length for axis in plan.lead if axis.devices)
+        return {self._examples, self._examples // devices if devices else 0}
+
     def _axes(
-        self, scores: Scores, labels: tuple[int | None, ...], keys: tuple[int, ...], shape: tuple[int, ...]
+        self,
+        scores: Scores,
+        labels: Labels,
+        keys: tuple[int, ...],
+        shape: tuple[int, ...],
+        examples: Collection[int],
     ) -> AttentionAxes:
         shared = [
             axis
             for axis, label in enumerate(labels)
             if axis not in keys and label is not None and not any(label in side for side in scores.sides)
         ]
-        batch = next((axis for axis in shared if shape[axis] == self._examples), None)
+        batch = next((axis for axis in shared if shape[axis] in examples), None)
         own = {label for side in scores.sides if not side & {labels[axis] for axis in keys} for label in side}
         free = [axis for axis, label in enumerate(labels) if label in own and axis not in keys]
         alike = [axis for axis in free if [shape[axis]] == [shape[key] for key in keys]]
