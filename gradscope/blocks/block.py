@@ -220,11 +220,12 @@ def _taps_key(plan: Plan, low: int, high: int) -> Hashable:
 
 
 def _plan_key(plan: Plan) -> Hashable:
-    if next(plan.all_probes(), None) is not None:
+    if not all(probe.places for probe in plan.all_probes()):
         return id(plan)  # the operands of a probe are variables of a nested jaxpr, which have no place here
     entry = tuple((index, _site_key(site)) for index, site in sorted(plan.entry.items()))
-    indices: Collection[int] = {*plan.taps, *(index for index, _ in plan.inner)}
-    return entry, _lead_key(plan.lead), _taps_key(plan, 0, max(indices, default=-1) + 1)
+    probed = tuple((index, probe.places) for index, probe in sorted(plan.probes.items()))
+    indices: Collection[int] = {*plan.taps, *plan.probes, *(index for index, _ in plan.inner)}
+    return entry, probed, _lead_key(plan.lead), _taps_key(plan, 0, max(indices, default=-1) + 1)
 
 
 def _site_key(site: Site) -> Hashable:
@@ -236,4 +237,4 @@ def _lead_key(lead: Sequence[Any]) -> Hashable:
 
 
 def _probe_key(probe: Probe) -> Hashable:
-    return probe.measure, probe.limit, _lead_key(probe.lead)
+    return probe.measure, probe.limit, probe.look, _lead_key(probe.lead)

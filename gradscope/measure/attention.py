@@ -1,66 +1,130 @@
-"""How sharp attention is whose scores nothing scales down: looked at only where the factor is missing."""
+"""What each attention looks at, head by head, from what the probes of the flow pass found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
 
-from gradscope.records import UnscaledAttention
-from gradscope.trace.compiling import compile_program
-from gradscope.trace.domains.attention import Attention, attentions
-from gradscope.trace.jaxprs import Body
-from gradscope.trace.program import Inputs, Program
+from gradscope.measure.flow import Sample
+from gradscope.records import Attention, AttentionHead, Skipped
+from gradscope.trace.attention_rows import AttentionAxes, AttentionRows
+from gradscope.trace.domains.attention import AttentionUse
+from gradscope.trace.layers import layer_at
+from gradscope.trace.program import Program
+from gradscope.trace.sites import Axis
 from gradscope.trace.sources import source_of
-from gradscope.trace.spliced import Spliced
 
-TIMES = 2.0
-"""Scores that are so many times as large as a factor of 1 / sqrt(width) makes them."""
-FEWEST_KEYS = 4
-"""Positions, below which a row has hardly a choice."""
-SHARP = 0.95
-"""Weight of a single position."""
+OFF = 0.05
+"""From 1, that the sum of a row of weights may be: they are rounded to the dtype of the model."""
+_OPAQUE = "it runs inside a loop of unknown length or a function with a derivative rule of its own"
 
 
-def unscaled_attentions(program: Program, inputs: Inputs) -> Iterator[UnscaledAttention]:
-    """In the order of the program; one forward program is compiled where there is any."""
-    found = [each for each in attentions(program) if _unscaled(each)]
-    if not found:
+def attentions_of(
+    program: Program, found: Sequence[AttentionUse], samples: Sequence[Sample]
+) -> tuple[Attention, ...]:
+    """In the order of the program: one for each layer of a stack, those that ran."""
+    return tuple(each for about in found for each in _layers(program, about, samples))
+
+
+def not_looked_at(found: Sequence[AttentionUse]) -> tuple[Skipped, ...]:
+    """Those that have no probe."""
+    places = [source_of(about.eqn, about.calls) for about in found if about.probe is None]
+    names = (f"attention at {place}" if place is not None else "an attention" for place in places)
+    return tuple(Skipped(name, _OPAQUE) for name in dict.fromkeys(names))
+
+
+def _layers(program: Program, about: AttentionUse, samples: Sequence[Sample]) -> Iterator[Attention]:
+    if about.probe is None:
         return
-    run = Spliced([(each.path, each.operand) for each in found])
-    consts = list(program.body.consts)
-
-    def measured(weights: list[Any], others: list[Any]) -> list[Any]:
-        body = Body(program.body.jaxpr, consts)
-        return [_sharpness(value) for value in run.outcome(body, [*weights, *others], {})[1]]
-
-    given = inputs.weights, inputs.others
-    shares = jax.device_get(compile_program(measured, given, runs=1)(*given))
-    for each, (share, rows) in zip(found, shares, strict=True):
-        if rows:
-            yield UnscaledAttention(
-                source=source_of(each.scores.eqn, each.calls) or source_of(each.eqn, each.calls),
-                width=each.scores.width,
-                factor=float(each.scores.factor or 0.0),
-                sharp=float(share),
-                rows=int(rows),
-            )
+    key = about.probe.id
+    every = [
+        AttentionRows(*(np.asarray(each, np.float64) for each in sample.probes[key])) for sample in samples
+    ]
+    lead = about.probe.lead
+    named: dict[tuple[str | None, str | None], list[AttentionRows]] = {}
+    query, key_layer = about.scores.sites
+    for index in np.ndindex(*(axis.length for axis in lead)):
+        names = layer_of(program, query, lead, index), layer_of(program, key_layer, lead, index)
+        named.setdefault(names, []).extend(AttentionRows(*(each[index] for each in run)) for run in every)
+    for both, runs in named.items():
+        record = _record(about, _pooled(runs))
+        if record is not None:
+            yield replace(record, name=_common(*both), query=both[0], key=both[1])
 
 
-def _unscaled(attention: Attention) -> bool:
-    scores = attention.scores
-    return scores.factor is not None and abs(scores.factor) * scores.width**0.5 >= TIMES
+def layer_of(program: Program, number: int | None, lead: Sequence[Axis], index: Sequence[int]) -> str | None:
+    """The layer of a site at the rows `index` of the loops of a probe; `None` where it is none."""
+    steps = [
+        axis.length - 1 - place if axis.reverse else place
+        for axis, place in zip(lead, index, strict=True)
+        if not axis.devices
+    ]
+    site = next((site for site in program.sites if site.id == number), None)
+    if site is None or not any(site is each for group in program.layers for each in group.sites):
+        return None
+    return layer_at(program.layers, site, steps)
 
 
-def _sharpness(weights: Array) -> tuple[Array, Array]:
-    """Of the rows with a choice, the share that give nearly everything to one position; and their number. No
-    rows where the last axis is not the one along which the weights sum to 1."""
-    wide = weights.astype(jnp.float32)
-    normalized = jnp.abs(wide.sum(-1) - 1) < 0.02
-    choosing = normalized & (wide.shape[-1] >= FEWEST_KEYS)
-    rows = choosing.sum()
-    sharp = (choosing & (wide.max(-1) > SHARP)).sum()
-    return sharp / jnp.maximum(rows, 1), rows
+def _common(query: str | None, key: str | None) -> str:
+    """The module that both are in: `blocks[0].attention` of its `query` and `key`."""
+    if query is None or key is None or query == key:
+        return query or key or "attention"
+    both = zip(query.split("."), key.split("."), strict=False)
+    shared = [part for part, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], both)]
+    return ".".join(shared) or f"{query}, {key}"
+
+
+def _pooled(runs: Sequence[AttentionRows]) -> AttentionRows:
+    stacked = AttentionRows(*(np.stack(each) for each in zip(*runs, strict=True)))
+    total: dict[str, Any] = {name: value.sum(0) for name, value in stacked._asdict().items()}
+    total["largest"] = stacked.largest.max(0)
+    total["lowest"], total["highest"] = stacked.lowest.min(0), stacked.highest.max(0)
+    return AttentionRows(**total)
+
+
+def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
+    assert about.probe is not None
+    axes, scores = about.probe.look, about.scores
+    assert isinstance(axes, AttentionAxes)
+    seen = int(rows.seen.sum())
+    if not seen:
+        return None
+    low, high = float(rows.lowest.min()), float(rows.highest.max())
+    whole = 1 - OFF < low <= high < 1 + OFF
+    return Attention(
+        name="",
+        source=source_of(scores.eqn, about.calls) or source_of(about.eqn, about.calls),
+        weighed=source_of(about.eqn, about.calls),
+        query=None,
+        key=None,
+        width=scores.width,
+        factor=scores.factor,
+        keys=int(np.prod([axes.shape[axis] for axis in axes.keys])),
+        queries=None if axes.query is None else axes.shape[axes.query],
+        masked=axes.masked,
+        heads=tuple(_head(rows, head, axes.scored) for head in range(axes.head_count)) if whole else (),
+        wrong_axis=None if whole else about.wrong_axis,
+        lowest_sum=low,
+        highest_sum=high,
+        rows=seen,
+        empty=0 if about.dropped else int(rows.empty.sum()),
+        forward=int(rows.forward.sum()),
+        backward=int(rows.backward.sum()),
+    )
+
+
+def _head(rows: AttentionRows, head: int, scored: bool) -> AttentionHead:
+    count = int(rows.rows[head])
+    share = max(count, 1)
+    return AttentionHead(
+        rows=count,
+        entropy=float(rows.entropy[head] / share),
+        slope=float(rows.slope[head] / share),
+        sharp=float(rows.sharp[head] / share),
+        decided=float(rows.decided[head] / share),
+        largest_score=float(rows.largest[head]) if scored else None,
+    )

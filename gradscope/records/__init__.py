@@ -7,6 +7,11 @@ Python floats and may be NaN or infinite; `None` means "not measured", never zer
 from __future__ import annotations
 
 from gradscope.records.answers import ConstantOutput as ConstantOutput, LabelShare as LabelShare
+from gradscope.records.attention import (
+    Attention as Attention,
+    AttentionHead as AttentionHead,
+    WrongAxis as WrongAxis,
+)
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
     KnownFinding as KnownFinding,
@@ -36,6 +41,7 @@ from gradscope.records.correctness import (
     Verification as Verification,
 )
 from gradscope.records.equality import IsolatedBranch as IsolatedBranch
+from gradscope.records.experts import Routing as Routing
 from gradscope.records.finding import (
     BaselineStatus as BaselineStatus,
     Finding as Finding,
@@ -94,7 +100,6 @@ from gradscope.records.objective import (
     OutputFault as OutputFault,
     OutputMismatch as OutputMismatch,
     PaddingLeak as PaddingLeak,
-    UnscaledAttention as UnscaledAttention,
     UnsetState as UnsetState,
 )
 from gradscope.records.parameter_groups import (

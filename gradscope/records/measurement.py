@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from gradscope.records.attention import Attention
 from gradscope.records.common import Skipped
 from gradscope.records.equality import IsolatedBranch
+from gradscope.records.experts import Routing
 from gradscope.records.histograms import Histogram
 from gradscope.records.inputs import AdversarialStep, InputGradient
 from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
-from gradscope.records.objective import Objective, UnscaledAttention
+from gradscope.records.objective import Objective
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
 
@@ -47,8 +49,10 @@ class Measurement:
     """By `check --inputs`."""
     units: tuple[UnitActivity, ...] = ()
     """Of the layers whose numbers are a sign of dead or saturated units."""
-    attentions: tuple[UnscaledAttention, ...] = ()
-    """Those whose scores nothing scales down, in the order of the program."""
+    attentions: tuple[Attention, ...] = ()
+    """In the order of the program; of a stack of layers each."""
+    routings: tuple[Routing, ...] = ()
+    """Of the routers among experts, in the order of the program."""
     copies: tuple[tuple[str, ...], ...] = ()
     """Groups of parameters that are equal bit for bit and hold different numbers."""
     batches: int = 1

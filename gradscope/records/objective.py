@@ -202,20 +202,6 @@ class IndexRange:
 
 
 @dataclass(frozen=True, slots=True)
-class UnscaledAttention:
-    """Attention whose scores are larger than the root of their width allows, and how sharp it is."""
-
-    source: Source | None
-    width: int
-    """Products that are summed into a score."""
-    factor: float
-    """That they are multiplied by."""
-    sharp: float
-    """Share of the rows that give nearly all of their weight to one position."""
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
-from gradscope.measure.attention import unscaled_attentions
+from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
+from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
@@ -33,6 +34,7 @@ from gradscope.records import (
     Measurement,
     Objective,
     Origin,
+    Routing,
     ShortTraining,
     Skipped,
     UnitActivity,
@@ -42,7 +44,7 @@ from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
-from gradscope.trace.program import Program
+from gradscope.trace.program import Inputs, Program
 from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
@@ -110,7 +112,8 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:
         record = looked_closer(prepared, measured, found, record, looks)
-    sharp = looks.listed("attention", lambda: unscaled_attentions(program, first)) if finite else []
+    attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
+    routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -119,7 +122,8 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             objective=objective,
             isolated_branches=tuple(branches),
             units=tuple(units),
-            attentions=tuple(sharp),
+            attentions=tuple(attentions) if finite else (),
+            routings=tuple(routings),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
             copies=tuple(
@@ -138,14 +142,28 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
 
 def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:
     """Over several batches where the training has drawn some."""
-    program, inputs = prepared.program, prepared.inputs
+    program, inputs = prepared.program, _several(prepared, found)
     if found is None:
         return list(unit_activity(program, measured.layers, inputs))
-    if len(inputs) == 1:
-        feed = found.trainer.feed
-        more = range(1, min(UNIT_BATCHES, len(feed.drawn)))
-        inputs = [*inputs, *(feed.at(step, inputs[0].weights) for step in more)]
     return list(unit_activity(program, measured.layers, inputs, found.weights, found.gradients))
+
+
+def _several(prepared: Prepared, found: Trained | None) -> list[Inputs]:
+    """The measured batches; where that is one, others that the training has drawn, too."""
+    inputs = prepared.inputs
+    if found is None or len(inputs) > 1:
+        return inputs
+    feed = found.trainer.feed
+    more = range(1, min(UNIT_BATCHES, len(feed.drawn)))
+    return [*inputs, *(feed.at(step, inputs[0].weights) for step in more)]
+
+
+def _routings(prepared: Prepared, samples: list[Sample], found: Trained | None) -> Sequence[Routing]:
+    if not prepared.routers:
+        return ()
+    later = None if found is None else found.weights
+    batches = _several(prepared, found)
+    return routings_of(prepared.program, prepared.routers, samples, prepared.flow, batches, later)
 
 
 def _from_another_start(program: Program, found: Trained) -> ShortTraining:

@@ -10,12 +10,15 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
-from gradscope.load.usercode.fault import headline
+from gradscope.load.usercode.fault import Looks, headline
 from gradscope.load.usercode.user_code import user_code
+from gradscope.measure.attention import not_looked_at
 from gradscope.measure.flow import FlowPass
 from gradscope.records import Skipped, Timing
 from gradscope.records.progress import Progress
+from gradscope.trace.domains.attention import AttentionUse, find_attentions
 from gradscope.trace.domains.intervals import Candidate, find_hazards
+from gradscope.trace.domains.routing import Router, find_routers
 from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.stream import form_of
@@ -38,6 +41,8 @@ class Prepared:
     """The same, as the program takes them."""
     program: Program
     hazards: tuple[Candidate, ...]
+    attentions: tuple[AttentionUse, ...]
+    routers: tuple[Router, ...]
     flow: FlowPass
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
@@ -56,7 +61,9 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     traced = time.perf_counter()
     used = [batch for batch in drawn if form_of(batch) == form_of(drawn[0])]
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
-    hazards = find_hazards(program, drawn[0])
+    hazards, looks = find_hazards(program, drawn[0]), Looks()
+    attentions = tuple(looks.listed("attention", lambda: find_attentions(program, drawn[0])))
+    routers = tuple(looks.listed("experts", lambda: find_routers(program)))
     progress("compiling")
     try:
         flow = FlowPass(program, inputs[0], runs=len(inputs))
@@ -64,7 +71,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         raise
     except Exception as error:  # a mistake of ours, for the user's own program can be differentiated
         reason = f"gradscope itself failed to measure them, please report it ({headline(error)})"
-        program, hazards = program.without_taps(reason), ()
+        program, hazards, attentions, routers = program.without_taps(reason), (), (), ()
         flow = FlowPass(program, inputs[0], runs=len(inputs))
     return Prepared(
         problem,
@@ -74,9 +81,15 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         inputs,
         program,
         hazards,
+        attentions,
+        routers,
         flow,
         notes=_notes(problem, len(drawn), batches),
-        skipped=tuple(_skipped(problem, len(drawn), len(used), batches)),
+        skipped=(
+            *_skipped(problem, len(drawn), len(used), batches),
+            *not_looked_at(attentions),
+            *looks.failed,
+        ),
         timing=Timing(
             0.0,
             traced - start + flow.compiled.trace_s,

@@ -18,7 +18,7 @@ from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body, MeshAxes
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.nested.registry import inside, rebuild
-from gradscope.trace.probe import Distance, distance, no_distance
+from gradscope.trace.probe import Measured, measured, nothing
 from gradscope.trace.sites import Plan, Probe, Site
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape
 from gradscope.trace.tap import How, forward_stats, tap
@@ -35,7 +35,7 @@ class Slot(NamedTuple):
 Slots = dict[int, Slot]
 """By site."""
 
-Found = Stats | Distance
+Found = Stats | Measured
 """What is found of a value at a site, or of a probe. A pytree of arrays with the leading axes of the slot."""
 
 
@@ -60,7 +60,7 @@ class Taps:
         return tap(value, sink, gains[..., 1], of_delta)
 
     def probe(self, probe: Probe, values: Sequence[Array]) -> None:
-        self.forward[probe.id] = self._typed(distance(probe, values))
+        self.forward[probe.id] = self._typed(measured(probe, values))
 
     def unreached(self, plans: Iterable[Plan], level: int) -> dict[int, Found]:
         """What the sites and probes of these plans say, `level` loops down, that this run did not reach."""
@@ -71,7 +71,7 @@ class Taps:
                     missed[site.id] = self._typed(self._nothing(site))
             for probe in plan.all_probes():
                 if probe.id not in self.forward:
-                    missed[probe.id] = self._typed(no_distance(probe, level))
+                    missed[probe.id] = self._typed(nothing(probe, level))
         return missed
 
     def _nothing(self, site: Site) -> Stats:

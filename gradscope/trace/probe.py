@@ -1,4 +1,5 @@
-"""The probe: how near a value comes to a dangerous point, kept out of every gradient."""
+"""The probe: how near a value comes to a dangerous point, or another look at it, kept out of every
+gradient."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from gradscope.trace.attention_rows import AttentionRows, attention_rows, no_rows
+from gradscope.trace.choices import Choice, Load, load, no_load
 from gradscope.trace.sites import Measure, Probe
 from gradscope.trace.statistics import stats_dtype
 
@@ -33,6 +36,26 @@ class Distance(NamedTuple):
     """Largest |x| that is no outlier."""
     on_it: Any
     """Elements on the point or beyond it."""
+
+
+Measured = Distance | AttentionRows | Load
+
+
+def measured(probe: Probe, values: Sequence[Array]) -> Measured:
+    """Traceable: of the operands of one run of the equation."""
+    if probe.look is None:
+        return distance(probe, values)
+    if isinstance(probe.look, Choice):
+        return load(probe.look, values[0])
+    return attention_rows(probe.look, values)
+
+
+def nothing(probe: Probe, level: int) -> Measured:
+    """Of a probe that was not reached, below its first `level` loops."""
+    if probe.look is None:
+        return no_distance(probe, level)
+    lead = [axis.length for axis in probe.lead[level:]]
+    return no_load(probe.look, lead) if isinstance(probe.look, Choice) else no_rows(probe.look, lead)
 
 
 def no_distance(probe: Probe, level: int) -> Distance:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.trace.choices import Look
 from gradscope.trace.tracks import NOTHING, Tracks, common
 
 
@@ -154,16 +155,20 @@ class Measure(Enum):
 
 @dataclass(frozen=True)
 class Probe:
-    """Operands of an equation whose distance to a dangerous point is measured as they go in."""
+    """Operands of an equation that are measured as they go in: their distance to a dangerous point."""
 
     id: int
     """Below 0: it shares the numbering of the sites."""
-    measure: Measure
+    measure: Measure | None
+    """`None` where it is no distance, but a `look`."""
     operands: tuple[Any, ...]
     """The variables, before they are broadcast."""
     lead: tuple[Axis, ...]
     limit: float = 0.0
     """For an overflow: the largest exponent."""
+    places: tuple[tuple[int, int], ...] = ()
+    """Where the operands are read: an equation, and its operand; empty where not known."""
+    look: Look | None = None
 
 
 @dataclass(eq=False)
@@ -259,9 +264,9 @@ class Value:
     tracks: Tracks = field(default_factory=lambda: NOTHING)
     """From where in its leaves each part of a weight comes; of data, axes that a stack of weights gave it."""
     site: Site | None = None
-    """The site whose value this is, up to reshaping and casting."""
+    """That whose value this is, up to reshaping and casting."""
     whole: bool = True
-    """All of the site's elements, not a slice of them."""
+    """All of its elements, not a slice of them."""
     scaled: bool = False
     """The site's value times numbers that come from elsewhere: a gate."""
     local: int = 0

@@ -9,6 +9,8 @@ from typing import Any
 
 from gradscope import rules
 from gradscope.records import (
+    Attention,
+    AttentionHead,
     Connection,
     Cut,
     Finding,
@@ -82,6 +84,36 @@ def measured(
     if parameters is None:
         parameters = [parameter(f"{one.name}.w", weight_rms=one.weight_rms) for one in layers]
     return Measurement(**({"loss": 1.0, "layers": tuple(layers), "parameters": tuple(parameters)} | fields))
+
+
+def head(**fields: Any) -> AttentionHead:
+    """Of a fresh model."""
+    defaults: dict[str, Any] = {
+        "rows": 64,
+        "entropy": 0.9,
+        "slope": 0.9,
+        "sharp": 0.0,
+        "decided": 0.0,
+        "largest_score": 3.0,
+    }
+    return AttentionHead(**(defaults | fields))
+
+
+def attention(*heads: AttentionHead, **fields: Any) -> Attention:
+    defaults: dict[str, Any] = {
+        "name": "attention",
+        "source": source(5),
+        "weighed": source(7),
+        "query": "attention.q",
+        "key": "attention.k",
+        "width": 16,
+        "factor": 0.25,
+        "keys": 12,
+        "queries": 12,
+        "masked": False,
+        "rows": 64,
+    }
+    return Attention(heads=heads, **(defaults | fields))
 
 
 def chain(deltas: Sequence[float | None], **fields: Any) -> Measurement:

@@ -19,6 +19,7 @@ from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
 from gradscope.report.html.remedies import remedies
 from gradscope.report.html.rule_pages import rule_pages
+from gradscope.report.html.small_tables import sections
 from gradscope.report.html.through_time import through_time
 from gradscope.report.html.training import short_training
 from gradscope.report.shared import optimizers as words, targets, units
@@ -140,6 +141,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
         recurrences(flow.recurrences, frame),
         through_time(flow, frame),
         inputs(flow, frame),
+        sections(flow, frame),
         short_training(report.training, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),

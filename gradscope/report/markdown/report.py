@@ -11,6 +11,7 @@ from gradscope.report.markdown.inputs import inputs
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.markdown.remedies import remedies
+from gradscope.report.markdown.small_tables import tables
 from gradscope.report.markdown.through_time import through_time
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
@@ -82,6 +83,7 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
         yield from _baseline(report.baseline, detail)
     if report.flow is not None and report.flow.layers and detail.layers:
         yield from folded("Layers", _layers(report.flow.layers, report.findings, detail.all_layers))
+        yield from tables(report.flow)
         yield from through_time(report.flow)
         yield from inputs(report.flow)
     yield from _gaps(report, detail)

@@ -15,6 +15,7 @@ from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
 from gradscope.report.terminal.remedies import remedies
+from gradscope.report.terminal.small_tables import tables
 from gradscope.report.terminal.targets import several
 from gradscope.report.terminal.through_time import through_time
 
@@ -64,6 +65,7 @@ def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
         *sections.recurrences(flow.recurrences, view),
         *through_time(flow.time_credit, flow.truncation, view),
         *inputs(flow, view),
+        *tables(flow, view),
     ]
 
 

@@ -11,8 +11,9 @@ nearly 0: queries and keys get little of the gradient.
 
 ## How it is measured
 Attention is recognized by its operations: a product of two values of the model, numbers that it is multiplied
-by, a mask, a softmax, and a product with a third value. Where the numbers make the scores at least twice as
-large as 1 / sqrt(width) does, the weights are looked at, on the first batch.
+by, a mask, a softmax, and a product with a third value. The numbers have to make the scores at least twice as
+large as 1 / sqrt(width) does; the weights are those of the measured batches. Of a large attention a part of
+the rows is looked at, at even distances.
 
 ## Limits
 `sharp = 0.5`: of the rows, the share that give more than 0.95 of their weight to one position. Source: a
@@ -27,7 +28,7 @@ Use instead:
 
 ## What it does not say
 Attention without the factor whose weights are small enough (as in T5) is not sharp, and is not told. Scores
-with a learned temperature or of normalized queries and keys are not judged, nor attention inside a loop.
+with a learned temperature or of normalized queries and keys are not judged here.
 
 ## Source
 Vaswani et al. 2017, *Attention Is All You Need*, section 3.2.1; Zhai et al. 2023, *Stabilizing Transformer
@@ -38,31 +39,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, Severity
+from gradscope.records import Attention, Measurement, Severity
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
+
+TIMES = 2.0
+"""Scores that are so many times as large as a factor of 1 / sqrt(width) makes them."""
+FEWEST_KEYS = 4
+"""Below which a row has hardly a choice."""
 
 
 @rule("unscaled-attention", severity=Severity.WARNING, sharp=0.5)
 def unscaled_attention(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
-    sharp = [each for each in measurement.attentions if each.sharp >= limits["sharp"]]
+    sharp = [each for each in measurement.attentions if is_unscaled(each) and each.sharp >= limits["sharp"]]
     if not sharp:
         return
     worst = max(sharp, key=lambda each: each.sharp)
-    usual = worst.width**-0.5
+    factor, usual = worst.factor or 0.0, worst.width**-0.5
     more = "" if len(sharp) == 1 else f" The same holds for {len(sharp) - 1} more."
     yield Hit(
         message=f"The scores of this attention are sums of {worst.width} products times "
-        f"{number(worst.factor)}, where 1 / sqrt({worst.width}) = {number(usual)} keeps them near 1: "
-        f"{number(100 * worst.sharp)} % of its {worst.rows:,} rows give more than 0.95 of their weight to a "
-        f"single position.{more}",
-        remedy=f"Multiply the scores by {number(usual / worst.factor)}, for 1 / sqrt(width) in all.",
+        f"{number(factor)}, where 1 / sqrt({worst.width}) = {number(usual)} keeps them near 1: "
+        f"{number(100 * worst.sharp)} % of the {worst.looked_at:,} rows looked at give more than 0.95 of "
+        f"their weight to a single position.{more}",
+        remedy=f"Multiply the scores by {number(usual / factor)}, for 1 / sqrt(width) in all.",
         evidence={
             "width": worst.width,
-            "factor": worst.factor,
+            "factor": factor,
             "sharp": worst.sharp,
             "limit": limits["sharp"],
             "attentions": len(sharp),
         },
+        layer=worst.query,
         source=worst.source,
     )
+
+
+def is_unscaled(attention: Attention) -> bool:
+    """By the numbers of the program."""
+    factor = attention.factor
+    wide = factor is not None and abs(factor) * attention.width**0.5 >= TIMES
+    return wide and attention.keys >= FEWEST_KEYS and bool(attention.looked_at)

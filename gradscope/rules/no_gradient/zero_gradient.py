@@ -68,6 +68,8 @@ Dead = Mapping[str, Sequence[Parameter]]
         "mismatched-output",
         "vanishing-gradient",
         "unnormalized-input",
+        "attention-collapse",
+        "one-key-attention",
     ),
     single_seed_suffices=True,
 )

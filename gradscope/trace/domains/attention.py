@@ -1,188 +1,213 @@
 """Attention, recognized by its operations: scores that are products of two values of the model, normalized by
 a softmax, which then weigh a third one.
 
-Loops and branches are not looked into.
+Where it is found, the plan gets a probe of the weights. Inside a `while` and inside a function with a
+derivative of its own there is no place for one.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.records import WrongAxis
 from gradscope.trace import jaxprs
+from gradscope.trace.attention_rows import AttentionAxes
+from gradscope.trace.domains.located import Located, Place
+from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.domains.scores import Labels, Part, Scores, joined, of_equation, product, scalar
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.program import Program
-from gradscope.trace.vocabulary import VIEWS
-from gradscope.trace.walk import Domain, Path, Visit, walk
-
-_KEEPS = frozenset({"add", "sub", "select_n", "max", "min", "clamp"})
-"""A mask, a bias, or the largest score, which leave the scale as it is."""
-
-_NUMBERS: dict[str, Callable[[float, float], float]] = {
-    "sqrt": lambda a, _: math.sqrt(a),
-    "rsqrt": lambda a, _: 1 / math.sqrt(a),
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "pow": math.pow,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    number: int
-    """The same for the same scores."""
-    width: int
-    """Products that are summed into each."""
-    factor: float | None
-    """Numbers of the program that they are multiplied by; `None` where something else is, too: data, a
-    parameter, a norm."""
-    eqn: JaxprEqn = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What is known of one value."""
-
-    weight: bool = False
-    data: bool = False
-    number: float | None = None
-    """Of a scalar that the program computes of numbers alone."""
-    factor: float | None = 1.0
-    """Since the last product with a weight."""
-    scores: Scores | None = None
-    powers: Scores | None = None
-    """Exponentials of these scores."""
-    sums: Scores | None = None
-    """Sums of such exponentials."""
-    weights: Scores | None = None
-    """The one over the other."""
-
-    @property
-    def learned(self) -> bool:
-        return self.weight and self.data
+from gradscope.trace.sites import Plan, Probe
+from gradscope.trace.walk import Visit, walk
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionUse:
     """Where normalized scores weigh a value."""
 
-    path: Path
-    operand: int
-    """Of the weights."""
     scores: Scores
     calls: tuple[JaxprEqn, ...]
     eqn: JaxprEqn
+    summed_over: frozenset[int | None]
+    """Axes of the scores along which the weights sum to 1."""
+    contracted: frozenset[int | None]
+    """Axes of the scores that the product with the values sums over."""
+    examples: int | None
+    """The axis of the scores that counts the examples of the batch, where only one can."""
+    dropped: bool
+    """Some weights are set to 0 before they meet the values: by dropout, or by a mask."""
+    probe: Probe | None
+    """`None` where it is not measured."""
+
+    @property
+    def wrong_axis(self) -> WrongAxis | None:
+        """Along which the weights sum to 1, where the product with the values does not sum over it."""
+        over, known = self.summed_over, None not in self.summed_over | self.contracted
+        if not known or not over or over & self.contracted:
+            return None
+        if self.examples is not None and over == {self.examples}:
+            return WrongAxis.EXAMPLES
+        queries = [side for side in self.scores.sides if not side & self.contracted]
+        return WrongAxis.QUERIES if len(queries) == 1 and over <= queries[0] else None
 
 
-class _Attentions(Domain[Part, Path]):
-    def __init__(self) -> None:
-        self._around: list[JaxprEqn] = []
-        self.found: list[Attention] = []
+class _Read(NamedTuple):
+    place: tuple[int, int]
+    """An equation, and which operand of it."""
+    var: Any
+    labels: Labels
 
-    def literal(self, atom: Any, place: Path) -> Part:
+    def fits(self, other: _Read) -> bool:
+        """Axis for axis."""
+        return self.labels == other.labels and shape_of(self.var) == shape_of(other.var)
+
+
+class _Attentions(Located[Part]):
+    def __init__(self, examples: int, first: int) -> None:
+        """`first` is the number of the first probe, below 0; the next one is lower."""
+        super().__init__()
+        self._examples, self._first = examples, first
+        self._scores: dict[tuple[int, int], _Read] = {}
+        """By jaxpr and number: where they were last read there."""
+        self._weights: dict[tuple[int, int], _Read] = {}
+        """The same of weights of which none was dropped."""
+        self.found: dict[tuple[Any, ...], tuple[AttentionUse, Plan | None, int]] = {}
+
+    def literal(self, atom: Any, place: Place) -> Part:
         del place
-        scalar = getattr(atom.aval, "shape", None) == ()
-        return Part(number=float(atom.val) if scalar and atom.aval.dtype.kind in "iuf" else None)
+        return Part(number=scalar(atom))
 
-    def constant(self, value: Any, place: Path) -> Part:
+    def constant(self, value: Any, place: Place) -> Part:
         del value, place
         return Part(data=True)
 
-    def below(self, visit: Visit[Part, Path], entry: Entry) -> Path:
-        return (*visit.place, visit.index, entry.number)
+    def at_site(self, value: Part, site: int) -> Part:
+        return replace(value, site=site)
 
-    def enters(self, visit: Visit[Part, Path]) -> bool:
-        return visit.inside.calls
+    def entering(self, visit: Visit[Part, Place], entry: Entry) -> list[Part]:
+        values = super().entering(visit, entry)
+        return values if visit.inside.calls else [value.carried for value in values]
+
+    def leaving(self, visit: Visit[Part, Place], carried: list[Part], outs: list[Part]) -> list[Part]:
+        return outs if visit.inside.calls else [out.carried for out in outs]
 
     def join(self, values: list[Part]) -> Part:
-        return Part(any(v.weight for v in values), any(v.data for v in values), factor=None)
+        factors = {value.factor for value in values}
+        return replace(joined(values), factor=factors.pop() if len(factors) == 1 else None)
 
-    def before(self, eqn: JaxprEqn, values: list[Part], place: Path, index: int) -> None:
-        del values, place, index
-        self._around.insert(0, eqn)
+    def before(self, eqn: JaxprEqn, values: list[Part], place: Place, index: int) -> None:
+        super().before(eqn, values, place, index)
+        for operand, value in enumerate(values):
+            read = _Read((index, operand), eqn.invars[operand], value.labels)
+            if value.scores is not None and not value.scores.shifted:
+                self._scores[id(place), value.scores.number] = read
+            if value.weights is not None and not value.dropped:
+                self._weights[id(place), value.weights.number] = read
 
-    def after(self, eqn: JaxprEqn, outs: list[Part], place: Path, index: int) -> list[Part]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
-
-    def plain(self, eqn: JaxprEqn, values: list[Part], place: Path, index: int) -> list[Part]:
-        found = self.join(values)
+    def plain(self, eqn: JaxprEqn, values: list[Part], place: Place, index: int) -> list[Part]:
+        found = joined(values)
+        if eqn.primitive.name in ("slice", "split"):
+            return [values[0].carried] * len(eqn.outvars)
         if len(eqn.outvars) != 1 or not values:
             return [found] * len(eqn.outvars)
-        name = eqn.primitive.name
-        if name == "dot_general":
-            return [self._product(eqn, values, found, (*place, index))]
-        return [_of_equation(name, values, found, eqn)]
+        if eqn.primitive.name != "dot_general":
+            return [of_equation(eqn, values, found)]
+        for operand, part in enumerate(values):
+            if part.weights is not None and values[1 - operand].data:
+                self._note(part, operand, place, index)
+        return [product(eqn, values, found, hash((id(place), id(eqn))))]
 
-    def _product(self, eqn: JaxprEqn, ins: Sequence[Part], found: Part, path: Path) -> Part:
-        for place, part in enumerate(ins):
-            if part.weights is not None and ins[1 - place].learned:
-                self.found.append(Attention(path, place, part.weights, tuple(self._around[1:]), eqn))
-        if not all(part.learned for part in ins):
-            return replace(found, factor=1.0)
-        a, b = ins[0].factor, ins[1].factor
-        width = jaxprs.fan_in(eqn) or 0
-        factor = None if a is None or b is None else a * b
-        return replace(found, scores=Scores(id(eqn), width, factor, eqn), factor=factor)
+    def _note(self, part: Part, operand: int, place: Place, index: int) -> None:
+        eqn, calls, scores = self.around[0], tuple(self.around[1:]), part.weights
+        assert scores is not None
+        key = (id(place), *map(id, calls), id(eqn))
+        number = len(self.found) if key not in self.found else list(self.found).index(key)
+        ours, theirs = (jaxprs.moves(eqn) or [(), ()])[operand], (jaxprs.moves(eqn) or [(), ()])[1 - operand]
+        if all(to is None or to in ours for to in theirs):
+            return  # nothing of the other value is left: a comparison with targets
+        labels = part.labels if len(part.labels) == len(ours) else (None,) * len(ours)
+        keys = tuple(axis for axis, to in enumerate(ours) if to is None)
+        contracted = frozenset(labels[axis] for axis in keys)
+        probe = None
+        if place is not None:
+            shape = shape_of(eqn.invars[operand])
+            read = _Read((index, operand), eqn.invars[operand], labels)
+            whole = self._weights.get((id(place), scores.number), read)
+            spots = {read.place: read.var} if not whole.fits(read) else {whole.place: whole.var}
+            seen = self._scores.get((id(place), scores.number))
+            if seen is not None and seen.fits(read):
+                spots[seen.place] = seen.var
+            axes = replace(
+                self._axes(scores, labels, keys, shape, self._examples_at(place)), scored=len(spots) == 2
+            )
+            probe = Probe(
+                self._first - number,
+                None,
+                tuple(spots.values()),
+                place.lead,
+                places=tuple(spots),
+                look=axes,
+            )
+        about = AttentionUse(
+            scores, calls, eqn, part.over, contracted, self._counting(scores), part.dropped, probe
+        )
+        self.found[key] = about, place, index
+
+    def _counting(self, scores: Scores) -> int | None:
+        shape, (left, right) = shape_of(scores.eqn.outvars[0]), scores.sides
+        alike = [a for a, size in enumerate(shape) if size == self._examples and a not in left | right]
+        return alike[0] if alike == [0] else None
+
+    def _examples_at(self, plan: Plan) -> set[int]:
+        """How many examples there are; on a mesh a device may have a part of them."""
+        devices = math.prod(axis.length for axis in plan.lead if axis.devices)
+        return {self._examples, self._examples // devices if devices else 0}
+
+    def _axes(
+        self,
+        scores: Scores,
+        labels: Labels,
+        keys: tuple[int, ...],
+        shape: tuple[int, ...],
+        examples: Collection[int],
+    ) -> AttentionAxes:
+        shared = [
+            axis
+            for axis, label in enumerate(labels)
+            if axis not in keys and label is not None and not any(label in side for side in scores.sides)
+        ]
+        batch = next((axis for axis in shared if shape[axis] in examples), None)
+        own = {label for side in scores.sides if not side & {labels[axis] for axis in keys} for label in side}
+        free = [axis for axis, label in enumerate(labels) if label in own and axis not in keys]
+        alike = [axis for axis in free if [shape[axis]] == [shape[key] for key in keys]]
+        query = next(iter(alike or sorted(free, key=lambda axis: -shape[axis])), None)
+        heads = [axis for axis in [*shared, *free] if axis not in (batch, query)]
+        return AttentionAxes(
+            keys=keys,
+            query=query,
+            heads=tuple(heads),
+            masked=scores.masked,
+            scored=False,
+            shape=shape,
+        )
 
 
-def _of_equation(name: str, ins: Sequence[Part], found: Part, eqn: JaxprEqn) -> Part:
-    first = ins[0]
-    if name in VIEWS or name in ("stop_gradient", "neg"):
-        return first
-    if name == "exp":
-        return replace(found, powers=first.scores)
-    if name == "reduce_sum":
-        return replace(found, sums=first.powers, factor=None)
-    if name == "div" and first.powers is not None and first.powers == ins[1].sums:
-        return replace(found, weights=first.powers)
-    number = _number(name, ins, eqn)
-    if number is not None:
-        return Part(number=number)
-    if name in ("mul", "div"):
-        return _scaled(name, ins, found)
-    if name in _KEEPS:
-        scored = next((part.scores for part in ins if part.scores is not None), None)
-        learned = [part for part in ins if part.learned]
-        return replace(found, scores=scored, factor=learned[0].factor if len(learned) == 1 else None)
-    return found
-
-
-def _scaled(name: str, ins: Sequence[Part], found: Part) -> Part:
-    for part, other in ((ins[0], ins[1]), (ins[1], ins[0])) if name == "mul" else ((ins[0], ins[1]),):
-        if other.number is None or not part.data:
-            continue
-        by = other.number if name == "mul" else (1 / other.number if other.number else math.inf)
-        kept = part.scores
-        if kept is not None:
-            kept = replace(kept, factor=None if kept.factor is None else kept.factor * by)
-        return replace(part, factor=None if part.factor is None else part.factor * by, scores=kept)
-    scored = next((part.scores for part in ins if part.scores is not None), None)
-    return replace(found, scores=None if scored is None else replace(scored, factor=None))
-
-
-def _number(name: str, ins: Sequence[Part], eqn: JaxprEqn) -> float | None:
-    numbers = [part.number for part in ins]
-    if name not in _NUMBERS or None in numbers or shape_of(eqn.outvars[0]):
-        return None
-    try:
-        return _NUMBERS[name](float(numbers[0] or 0.0), float(numbers[-1] or 0.0))
-    except (ArithmeticError, ValueError):
-        return None
-
-
-def attentions(program: Program) -> tuple[Attention, ...]:
-    """In the order of the program."""
-    domain, weights = _Attentions(), len(program.leaves)
+def find_attentions(program: Program, batch: Any) -> tuple[AttentionUse, ...]:
+    """In the order of the program; its plan gets a probe for each."""
+    if not jaxprs.has_primitive(program.body, frozenset({"exp"})):
+        return ()
+    first = min((probe.id for probe in program.plan.all_probes()), default=0) - 1
+    domain, weights = _Attentions(examples_of(program, batch), first), len(program.leaves)
     count = len(program.body.jaxpr.invars)
-    walk(domain, program.body, [Part(weight=i < weights, data=i >= weights) for i in range(count)], ())
-    return tuple(domain.found)
+    inputs = [Part(weight=i < weights, data=i >= weights) for i in range(count)]
+    walk(domain, program.body, inputs, program.plan)
+    for about, plan, index in domain.found.values():
+        if about.probe is not None and plan is not None:
+            plan.probes[index] = about.probe
+    return tuple(about for about, _, _ in domain.found.values())

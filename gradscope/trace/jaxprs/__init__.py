@@ -16,6 +16,7 @@ from gradscope.trace.jaxprs.axes import (
     Moves as Moves,
     SideBySide as SideBySide,
     axis_of as axis_of,
+    chosen_along as chosen_along,
     counted_along as counted_along,
     last_starts as last_starts,
     lookup as lookup,

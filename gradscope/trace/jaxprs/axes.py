@@ -123,6 +123,13 @@ def axis_of(eqn: JaxprEqn) -> int:
     return int(eqn.params["dimension" if "dimension" in eqn.params else "axis"])
 
 
+def chosen_along(eqn: JaxprEqn) -> int:
+    """The axis of the operand along which `argmax` and `top_k` choose."""
+    if eqn.primitive.name == "argmax":
+        return int(eqn.params["axes"][0])
+    return int(eqn.params.get("axis", -1)) % len(_shape(eqn, 0))
+
+
 @dataclass(frozen=True)
 class Lookup:
     """Elements taken at given places: `gather` and `dynamic_slice` in one form."""

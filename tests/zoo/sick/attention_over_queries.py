@@ -40,7 +40,7 @@ optimizer = optax.adam(1e-2)
 EXPECTED = {
     "fault": "wrong axis",
     "source": "Jahan et al. 2025 (attention faults), softmax over the wrong dimension",
-    "cause": ["wrong-axis"],
+    "cause": ["wrong-attention-axis"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "softmax",
