@@ -55,7 +55,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         given = [each.value for one in found for each in keywords(one, keyword)]
         spots: list[Spot] = [(node, value) for node in given if number(node) not in (None, float(value))]
         if spots:
-            yield Remedy(what, (*TOO_LOW, *WIRED), code.path, code.replaced(*spots))
+            yield Remedy(what, (*TOO_LOW, *WIRED, "weight-decay-too-high"), code.path, code.replaced(*spots))
     forms: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ("reverse the sign of every update", WIRED, f"{optax}.chain({{}}, {optax}.scale(-1.0))"),
         (

@@ -11,9 +11,16 @@ NARROW, WIDE = 16, 64
 """Units of a hidden layer: fewer than the one become the other."""
 MUCH, USUAL = 0.5, 0.1
 """Share of units that dropout takes away."""
-CAPACITY = ("dead-units", "loss-not-decreasing", "learning-rate-too-low", "plateau", "symmetric-units")
+CAPACITY = (
+    "dead-units",
+    "constant-output",
+    "loss-not-decreasing",
+    "learning-rate-too-low",
+    "plateau",
+    "symmetric-units",
+)
 NOISE = ("noisy-gradient", "loss-not-decreasing", "learning-rate-too-low", "learning-rate-too-high")
-AXIS = ("batch-leak", "future-leak", "padding-leak", "loss-not-decreasing")
+AXIS = ("batch-leak", "future-leak", "padding-leak", "wrong-attention-axis", "loss-not-decreasing")
 
 
 def edits(code: SourceCode) -> Iterator[Remedy]:

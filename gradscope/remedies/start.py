@@ -20,8 +20,9 @@ OF_FRAMEWORKS = ("kernel_init", "w_init", "kernel_initializer", "embedding_init"
 RULES = (
     "mis-scaled-initialization", "vanishing-gradient", "exploding-gradient", "vanishing-through-time",
     "exploding-through-time", "saturated-units", "dead-units", "zero-gradient", "symmetric-units",
-    "vanishing-activations", "exploding-activations", "copied-initialization", "unscaled-attention",
-    "learning-rate-too-high", "learning-rate-too-low", "loss-not-decreasing",
+    "constant-output", "attention-collapse", "vanishing-activations", "exploding-activations",
+    "copied-initialization", "unscaled-attention", "learning-rate-too-high", "learning-rate-too-low",
+    "loss-not-decreasing",
 )  # fmt: skip
 
 

@@ -34,8 +34,7 @@ Use instead:
 Not reported: a bias before a normalization and a key bias under a softmax (the loss does not depend on
 them; any vector is passed over where another leaf of its layer has a gradient), everything below a
 zero-initialized head, unused rows of an embedding table. An expert that gets no input from this batch, while
-similar layers have a gradient, is a note; one whose later layers have a gradient is in use, and dead, and so
-is one part of a module whose later part has one (`attn.query` beside `attn.value`, before `attn.out`). A
+similar layers have a gradient, is a note; one whose later layers have a gradient is in use, and dead. A
 vector by itself (a gain, a temperature) is a warning.
 
 ## Source
@@ -146,18 +145,7 @@ def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     if any(_has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
         # The loss uses this member: only its own layers at the same depth can show that this one is unused.
         alike = [other for other in alike if other in mine]
-    return any(not _of_one_module(measurement, layer, other) for other in alike)
-
-
-def _of_one_module(measurement: Measurement, layer: Layer, other: Layer) -> bool:
-    """`attn.query` and `attn.value`, where `attn.out` follows and has a gradient: one module with several
-    parts, of which each has its own place, and no expert beside another."""
-    parent, dot, mine = layer.name.rpartition(".")
-    whose, _, theirs = other.name.rpartition(".")
-    if not dot or parent != whose or re.sub(r"\d+", "", mine) == re.sub(r"\d+", "", theirs):
-        return False
-    inside = (each for each in measurement.layers if each.name.startswith(parent + "."))
-    return any(_has_delta(each) and (each.depth or 0) > (layer.depth or 0) for each in inside)
+    return bool(alike)
 
 
 def _siblings(name: str) -> str:

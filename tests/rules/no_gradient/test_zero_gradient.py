@@ -186,8 +186,8 @@ def test_of_a_normalization_no_scale_is_to_begin_at_zero():
     assert "at 0" not in finding.remedy
 
 
-def test_one_part_of_a_module_is_no_expert_where_a_later_part_has_a_gradient():
-    """Query and key below a softmax over a single entry."""
+def test_one_part_of_a_module_beside_others_may_be_unused_by_this_batch():
+    """A branch for sounds, in a batch of texts; query and key of a single key are told by another rule."""
     dead = {"key": 1, "query": 1}
     parts = {"key": 1, "query": 1, "value": 1, "out": 2}
     layers = [
@@ -205,7 +205,4 @@ def test_one_part_of_a_module_is_no_expert_where_a_later_part_has_a_gradient():
         for name in parts
     ]
     (finding,) = found(measured(layers, leaves), RULE)
-    assert finding.severity is Severity.ERROR
-    assert "a softmax over a single entry" in finding.remedy
-    (finding,) = found(measured(layers[:3], leaves[:3]), RULE)  # parts side by side may be heads
     assert finding.severity is Severity.NOTE
