@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, term
 
 BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
 RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
@@ -35,7 +35,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
     jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
     steps = list(_steps(code))
     if steps:
-        around: list[Spot] = [(value, f"{name} + {code.part(value)}") for name, value in steps]
+        around: list[Spot] = [(value, f"{name} + {term(code.part(value), value)}") for name, value in steps]
         what = "add a residual connection around each layer of the loop"
         yield Remedy(what, FLOW, code.path, code.replaced(*around))
         uses = [(use, _normalized(name, jnp)) for name, value in steps for use in _first_use(value, name)]

@@ -52,13 +52,15 @@ def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Rem
 
 def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: Scaled) -> Iterator[Remedy]:
     names = [each.arg for each in function.args.args]
+    if not code.begins_line(function.body[0]):
+        return
     where, _, step = array.name.replace("[", ".").replace("]", "").partition(".")
     if where not in names or not step or "." in step:
         return
     step = step.strip("'\"")
     what = f"standardize `{array.name}`"
     local = next(_unpacked(function, where, step), None)
-    if local is not None:
+    if local is not None and not _used_beside(function, *local):
         statement, name = local
         line, text = (statement.end_lineno or 0) + 1, f"{name} = {_of(name, jnp, array)}"
     elif step.isdigit():
@@ -69,7 +71,7 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
         value = _of(f'{where}["{step}"]', jnp, array)
         line = function.body[0].lineno + _has_docstring(function)
         text = f'{where} = {{**{where}, "{step}": {value}}}'
-    indent = " " * function.body[0].col_offset
+    indent = code.indent(function.body[0])
     yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, f"{indent}{text}"), not array.is_input)
 
 
@@ -86,17 +88,18 @@ def _standardized_at_once(code: SourceCode, jnp: str, array: Scaled) -> Iterator
                 text = f"{name} = (*{name}[:{step}], {value}, *{name}[{int(step) + 1}:])"
                 line = (node.end_lineno or node.lineno) + 1
                 what = f"standardize `{name}[{step}]`"
-                yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, text), not array.is_input)
+                edited = code.inserted(line, text)
+                yield Remedy(what, STANDARDIZE, code.path, edited, not array.is_input, True)
 
 
 def _without_gaps(code: SourceCode, function: ast.FunctionDef, jnp: str) -> Iterator[Remedy]:
     """Missing values, which tables have as NaN."""
     where = next((each.arg for each in function.args.args if each.arg in ("batch", "data")), None)
-    if where is None:
+    if where is None or not code.begins_line(function.body[0]):
         return
     line = function.body[0].lineno + _has_docstring(function)
     filled = f"{where} = {code.name_of('jax')}.tree.map({jnp}.nan_to_num, {where})"
-    text = code.inserted(line, f"{' ' * function.body[0].col_offset}{filled}")
+    text = code.inserted(line, f"{code.indent(function.body[0])}{filled}")
     yield Remedy("take 0 for values of the batch that are NaN", ("non-finite",), code.path, text)
 
 
@@ -121,6 +124,12 @@ def _unpacked(function: ast.FunctionDef, where: str, step: str) -> Iterator[tupl
             of = isinstance(value.value, ast.Name) and value.value.id == where
             if of and isinstance(value.slice, ast.Constant) and str(value.slice.value) == step:
                 yield node, target.id
+
+
+def _used_beside(function: ast.FunctionDef, statement: ast.stmt, name: str) -> bool:
+    """On the same line after a semicolon, where no line can come between."""
+    beside = [n for n in function.body if n is not statement and n.lineno == statement.end_lineno]
+    return any(isinstance(n, ast.Name) and n.id == name for each in beside for n in ast.walk(each))
 
 
 def _of(name: str, jnp: str, array: Scaled) -> str:
@@ -152,22 +161,40 @@ def _shuffled(code: SourceCode) -> Iterator[Remedy]:
             mixed = ", ".join(f"{name}[mixed]" for name in names)
             order = f"mixed = {numpy}.random.default_rng(0).permutation(len({names[0]}))"
             text = f"{order}\n{', '.join(names)} = {mixed}"
-            yield Remedy("mix the rows", ("sorted-batches",), code.path, code.inserted(node.lineno, text))
+            edited = code.inserted(node.lineno, text)
+            yield Remedy("mix the rows", ("sorted-batches",), code.path, edited, changes_data=True)
 
 
 def _larger_batches(code: SourceCode) -> Iterator[Remedy]:
-    """Where the length of the slices that make the batches is written down, and small."""
+    """`x[i : i + n] for i in range(0, rows, n)`, where n is written down, and small."""
     for node in ast.walk(code.tree):
         if not (isinstance(node, ast.Call) and called(node) == "range" and len(node.args) == 3):
             continue
+        loop = code.parent(node)
+        around = code.parent(loop) if isinstance(loop, ast.comprehension) else loop
+        target = loop.target if isinstance(loop, ast.comprehension | ast.For) else None
+        if around is None or not isinstance(target, ast.Name):
+            continue
+        lengths = [length for each in ast.walk(around) if (length := _length(each, target.id)) is not None]
         size = node.args[2]
+        if not lengths or any(code.part(each) != code.part(size) for each in lengths):
+            continue
         if isinstance(size, ast.Name):
             size = code.constant(size) or size
             spots: list[Spot] = [(size, str(ROWS))]
         else:
-            around = code.parent(code.parent(node) or node) or code.tree
-            same = [n for n in ast.walk(around) if number(n) is not None and number(n) == number(size)]
-            spots = [(each, str(ROWS)) for each in same]
+            spots = [(each, str(ROWS)) for each in (size, *lengths)]
         small = number(size)
-        if small is not None and small < FEWEST_ROWS:
-            yield Remedy(f"take batches of {ROWS} rows", NOISY, code.path, code.replaced(*spots))
+        if small is not None and 0 < small < FEWEST_ROWS:
+            what = f"take batches of {ROWS} rows"
+            yield Remedy(what, NOISY, code.path, code.replaced(*spots), changes_data=True)
+
+
+def _length(node: ast.AST, start: str) -> ast.expr | None:
+    """n in `[start : start + n]`."""
+    if not isinstance(node, ast.Slice) or not isinstance(node.lower, ast.Name) or node.lower.id != start:
+        return None
+    end = node.upper
+    if not isinstance(end, ast.BinOp) or not isinstance(end.op, ast.Add):
+        return None
+    return end.right if isinstance(end.left, ast.Name) and end.left.id == start else None

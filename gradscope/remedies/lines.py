@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 
 from gradscope.records import Finding
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, bracketed, called, number
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, bracketed, called, number, on, term
 
 STAIRS = ("round", "floor", "ceil", "sign")
 LAST = ("softmax", "log_softmax", "relu", "tanh", "sigmoid", "softplus")
@@ -22,6 +22,7 @@ PAIRED = (
 OF_LABELS = {"softmax_cross_entropy_with_integer_labels": 1, "one_hot": 0, "take_along_axis": 1}
 PRODUCTS = ("einsum", "matmul", "dot", "dot_general", "tensordot")
 MASKED = -1e9
+COUNTED = "let the labels count from 0"
 FINITE = ("non-finite", "unstable-expression", "non-finite-update")
 
 
@@ -37,7 +38,7 @@ def edits(code: SourceCode, findings: Sequence[Finding]) -> Iterator[Remedy]:
             "unscaled-attention",
         )
         for what, spots in make(code, line, finding):
-            yield Remedy(what, (finding.rule,), code.path, code.replaced(*spots), changes)
+            yield Remedy(what, (finding.rule,), code.path, code.replaced(*spots), changes or what == COUNTED)
 
 
 Made = Iterator[tuple[str, list[Spot]]]
@@ -51,7 +52,8 @@ def _cut(code: SourceCode, line: int | None, finding: Finding) -> Made:
     for call in code.calls(*STAIRS, line=line):
         if call.args:
             through, whole = code.part(call.args[0]), code.part(call)
-            estimator = f"({through} + {jax}.lax.stop_gradient({whole} - {bracketed(through, call.args[0])}))"
+            value, minus = term(through, call.args[0]), bracketed(through, call.args[0])
+            estimator = f"({value} + {jax}.lax.stop_gradient({whole} - {minus}))"
             yield f"let the gradient pass straight through the {called(call)}", [(call, estimator)]
 
 
@@ -83,17 +85,13 @@ def _broadcast(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 def _operands(code: SourceCode, line: int | None) -> Iterator[tuple[ast.expr, ast.expr]]:
     for node in ast.walk(code.tree):
-        if not _on(node, line):
+        if line is None or not on(node, line):
             continue
         if isinstance(node, ast.BinOp) and isinstance(node.op, ELEMENTWISE):
             if number(node.left) is None and number(node.right) is None:
                 yield node.left, node.right
         elif isinstance(node, ast.Call) and called(node) in PAIRED and len(node.args) > 1:
             yield node.args[0], node.args[1]
-
-
-def _on(node: ast.AST, line: int | None) -> bool:
-    return line is not None and getattr(node, "lineno", 0) <= line <= getattr(node, "end_lineno", 0)
 
 
 def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
@@ -107,7 +105,7 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
                 "take `log_softmax` for the logarithm of a softmax",
                 [(call, f"{jax}.nn.log_softmax({rest})")],
             )
-        elif isinstance(inner, ast.Call) and called(inner) == "sigmoid":
+        elif isinstance(inner, ast.Call) and called(inner) == "sigmoid" and inner.args:
             yield (
                 "take `log_sigmoid` for the logarithm of a sigmoid",
                 [(call, f"{jax}.nn.log_sigmoid({code.part(inner.args[0])})")],
@@ -121,7 +119,7 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
             )
     for call in code.calls("log1p", line=line):
         inner = call.args[0] if call.args else None
-        if isinstance(inner, ast.Call) and called(inner) == "exp":
+        if isinstance(inner, ast.Call) and called(inner) == "exp" and inner.args:
             yield (
                 "take `softplus` for log(1 + exp(x))",
                 [(call, f"{jax}.nn.softplus({code.part(inner.args[0])})")],
@@ -139,10 +137,15 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
                 [(call.args[0], f"{jnp}.minimum({code.part(call.args[0])}, 30.0)")],
             )
     for node in ast.walk(code.tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _on(node, line):
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Div)
+            and line is not None
+            and on(node, line)
+        ):
             below = code.part(node.right)
             if number(node.right) is None:
-                safe = f"{jnp}.where({below} == 0, 1, {below})"
+                safe = f"{jnp}.where({term(below, node.right)} == 0, 1, {below})"
                 yield f"divide by 1 where `{below}` is 0", [(node.right, safe)]
     yield from _labels(code, line, finding)
     infinite = [node for node in ast.walk(code.tree) if _minus_infinity(code, node)]
@@ -185,7 +188,7 @@ def _scores(code: SourceCode, line: int | None, finding: Finding) -> Made:
     for node in ast.walk(code.tree):
         product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
         product |= isinstance(node, ast.Call) and called(node) in PRODUCTS
-        if product and _on(node, line):
+        if product and line is not None and on(node, line):
             yield (
                 f"divide the scores by the root of their width, {width:g}",
                 [(node, f"({bracketed(code.part(node), node)} / {width:g}**0.5)")],
@@ -207,7 +210,7 @@ def _labels(code: SourceCode, line: int | None, finding: Finding) -> Made:
         place = OF_LABELS[called(call)]
         if len(call.args) > place:
             labels = call.args[place]
-            yield "let the labels count from 0", [(labels, f"{bracketed(code.part(labels), labels)} - 1")]
+            yield COUNTED, [(labels, f"{bracketed(code.part(labels), labels)} - 1")]
 
 
 def _mode(code: SourceCode, line: int | None, finding: Finding) -> Made:

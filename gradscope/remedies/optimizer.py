@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number, root
 
 NAMES = ("optimizer", "opt", "optim", "tx")
 WRAPPERS = frozenset(
@@ -34,7 +34,7 @@ WIRED = (
 
 def edits(code: SourceCode) -> Iterator[Remedy]:
     yield from _of_keras(code)
-    found: list[ast.expr] = [*expressions(code)] or [*_assigned(code)]
+    found: list[ast.expr] = _innermost(code, [*expressions(code)]) or [*_assigned(code)]
     optax = code.imported_as("optax")
     if not found or optax is None:
         return
@@ -82,7 +82,7 @@ def _of_keras(code: SourceCode) -> Iterator[Remedy]:
 
 
 def _schedules(code: SourceCode, optax: str) -> list[ast.Call]:
-    calls = [n for n in ast.walk(code.tree) if isinstance(n, ast.Call) and _root(n.func) == optax]
+    calls = [n for n in ast.walk(code.tree) if isinstance(n, ast.Call) and root(n.func) == optax]
     return [call for call in calls if called(call).endswith(("_schedule", "_decay"))]
 
 
@@ -110,6 +110,21 @@ def expressions(code: SourceCode) -> Iterator[ast.Call]:
             yield from _outermost(value, optax)
 
 
+def _innermost(code: SourceCode, found: list[ast.Call]) -> list[ast.expr]:
+    """Without those that are made of another one by its name, `chain(clip(1.0), tx)`: no edit acts twice."""
+    made = {
+        target.id
+        for one in found
+        for above in code.around(one)
+        if isinstance(above, ast.Assign)
+        for target in above.targets
+        if isinstance(target, ast.Name) and target.id in NAMES
+    }
+    once = list(dict.fromkeys(found))
+    rest = [one for one in once if not any(isinstance(n, ast.Name) and n.id in made for n in ast.walk(one))]
+    return [*(rest or once)]
+
+
 def _assigned(code: SourceCode) -> Iterator[ast.expr]:
     """Whatever the file calls its optimizer: it can be wrapped, if it is one of optax."""
     for node in code.tree.body:
@@ -120,21 +135,16 @@ def _assigned(code: SourceCode) -> Iterator[ast.expr]:
 
 
 def _outermost(node: ast.AST, module: str | None) -> Iterator[ast.Call]:
-    if (
-        isinstance(node, ast.Call)
-        and _root(node.func) == module
-        and called(node)[:1].islower() | (called(node) in WRAPPERS)
-    ):
+    if isinstance(node, ast.Call) and root(node.func) == module and _makes(node):
         yield node
         return
     for child in ast.iter_child_nodes(node):
         yield from _outermost(child, module)
 
 
-def _root(node: ast.AST) -> str | None:
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
+def _makes(node: ast.Call) -> bool:
+    """A transformation: a function of optax, a class that is one, or what `inject_hyperparams(adam)` gave."""
+    return called(node)[:1].islower() or called(node) in WRAPPERS or isinstance(node.func, ast.Call)
 
 
 def keywords(node: ast.AST, name: str) -> Iterator[ast.keyword]:
@@ -146,12 +156,14 @@ def _scaled(code: SourceCode, found: Sequence[ast.expr], factor: float, optax: s
     spots: list[Spot] = []
     for expression in found:
         rates = [rate for call in _inner(expression) if (rate := _rate(call)) is not None]
-        rates = [code.constant(rate) or rate for rate in rates]
-        value = number(rates[0]) if len(rates) == 1 else None
-        if value:
-            spots.append((rates[0], f"{value * factor:g}"))
-        else:
+        written = code.constant(rates[0]) or rates[0] if len(rates) == 1 else None
+        value = number(written)
+        if written is None or not value:
             spots.append((expression, f"{optax}.chain({code.part(expression)}, {optax}.scale({factor:g}))"))
+        elif written is rates[0] or code.uses(rates[0]) == 1:
+            spots.append((written, f"{value * factor:g}"))
+        else:
+            spots.append((rates[0], f"{code.part(rates[0])} * {factor:g}"))
     return code.replaced(*spots)
 
 

@@ -9,6 +9,7 @@ from gradscope.remedies.source_code import Remedy, SourceCode, Spot, number
 
 NARROW, WIDE = 16, 64
 """Units of a hidden layer: fewer than the one become the other."""
+NAMES = ("size", "width", "layer", "hidden", "unit", "feature", "dim", "channel", "neuron")
 MUCH, USUAL = 0.5, 0.1
 """Share of units that dropout takes away."""
 CAPACITY = (
@@ -44,7 +45,11 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
 def _hidden(code: SourceCode) -> Iterator[ast.expr]:
     """Of `SIZES = [16, 32, 32, 3]`: what lies between the input and the output."""
     for node in code.tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Tuple):
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.List | ast.Tuple)
+            and any(part in code.part(node.targets[0]).lower() for part in NAMES)
+        ):
             sizes = node.value.elts
             if len(sizes) > 2 and all(
                 isinstance(each, ast.Constant) and type(each.value) is int for each in sizes

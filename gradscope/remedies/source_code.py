@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import difflib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 USUAL = {"jax.numpy": "jnp", "jax": "jax"}
+MARK = "\ufeff"
+"""The byte order mark, which some editors of Windows begin a file with."""
 Spot = tuple[ast.AST, str]
 """A node and the text that takes its place."""
 
@@ -26,6 +29,8 @@ class Remedy:
     """The whole file after the edit."""
     changes_loss: bool = False
     """The loss itself becomes another one, so that its value cannot be held against the one before."""
+    changes_data: bool = False
+    """The batches are meant to become others; those of any other edit have to stay as they are."""
 
 
 @dataclass
@@ -37,8 +42,11 @@ class SourceCode:
     tree: ast.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tree = ast.parse(self.text)
-        self._lines = self.text.encode().splitlines(keepends=True)
+        bare = self.text.removeprefix(MARK)
+        self.tree = ast.parse(bare)
+        self._mark = self.text[: len(self.text) - len(bare)]
+        self._lines = bare.encode().splitlines(keepends=True)
+        self._end = "\r\n" if any(line.endswith(b"\r\n") for line in self._lines) else "\n"
         self._starts = [0]
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))
@@ -46,11 +54,21 @@ class SourceCode:
 
     @classmethod
     def read(cls, path: str) -> SourceCode:
-        return cls(path, Path(path).read_text(encoding="utf-8"))
+        """With the ends of its lines as they are."""
+        return cls(path, Path(path).read_bytes().decode())
 
     def part(self, node: ast.AST) -> str:
         start, end = self._span(node)
-        return self.text.encode()[start:end].decode()
+        return b"".join(self._lines)[start:end].decode()
+
+    def indent(self, node: ast.stmt) -> str:
+        """Of the line that a statement begins: spaces or tabs."""
+        line = self._lines[node.lineno - 1].decode()
+        return line[: len(line) - len(line.lstrip())]
+
+    def begins_line(self, node: ast.stmt) -> bool:
+        """Whether nothing stands before it on its line, as `def f(x): return x` has it."""
+        return len(self.indent(node).encode()) == node.col_offset
 
     def parent(self, node: ast.AST) -> ast.AST | None:
         return self._parents.get(node)
@@ -73,33 +91,38 @@ class SourceCode:
 
     def replaced(self, *spots: Spot) -> str:
         """The text with each node's own text exchanged; none of the nodes lies within another."""
-        found = self.text.encode()
-        for node, text in sorted(spots, key=lambda spot: self._span(spot[0]), reverse=True):
-            start, end = self._span(node)
+        found = b"".join(self._lines)
+        once = {self._span(node): text for node, text in spots}
+        for (start, end), text in sorted(once.items(), reverse=True):
             found = found[:start] + text.encode() + found[end:]
         return self._with_imports(found.decode())
 
     def inserted(self, line: int, text: str) -> str:
         """The text with `text` as lines of their own before the line of that number."""
-        before = b"".join(self._lines[: line - 1]).decode()
-        return self._with_imports(f"{before}{text.rstrip()}\n{b''.join(self._lines[line - 1 :]).decode()}")
+        before, after = b"".join(self._lines[: line - 1]).decode(), b"".join(self._lines[line - 1 :]).decode()
+        if before and not before.endswith(("\n", "\r")):
+            before += self._end
+        new = text.rstrip().replace("\n", self._end)
+        return self._with_imports(f"{before}{new}{self._end}{after}")
 
     def name_of(self, module: str) -> str:
         """What an edit may call `jax` and `jax.numpy`: where the file does not import it, the edit does."""
         return self.imported_as(module) or USUAL[module]
 
     def _with_imports(self, text: str) -> str:
-        first = next((n for n in self.tree.body if isinstance(n, ast.Import | ast.ImportFrom)), None)
+        """Imports that an edit needs come before the first one of the file that may stand elsewhere."""
+        imports = (n for n in self.tree.body if isinstance(n, ast.Import | ast.ImportFrom))
+        first = next((n for n in imports if getattr(n, "module", None) != "__future__"), None)
         try:
             used = {n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)}
         except SyntaxError:  # whoever loads it will say so
-            return text
-        lines = text.splitlines(keepends=True)
+            return self._mark + text
+        lines = lines_of(text)
         for module, name in USUAL.items():
             if first is not None and name in used and not self._binds(name):
-                line = f"import {module}\n" if module == name else f"import {module} as {name}\n"
-                lines.insert(first.lineno - 1, line)
-        return "".join(lines)
+                line = f"import {module}" if module == name else f"import {module} as {name}"
+                lines.insert(first.lineno - 1, line + self._end)
+        return self._mark + "".join(lines)
 
     def _binds(self, name: str) -> bool:
         """Whether the file uses the name, for whatever it is there."""
@@ -134,6 +157,11 @@ class SourceCode:
         ]
         return values[0] if len(values) == 1 and number(values[0]) is not None else None
 
+    def uses(self, node: ast.AST) -> int:
+        """How often the file reads a name."""
+        names = (n for n in ast.walk(self.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+        return sum(isinstance(node, ast.Name) and each.id == node.id for each in names)
+
     def _span(self, node: ast.AST) -> tuple[int, int]:
         start = self._starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         return start, self._starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
@@ -144,6 +172,13 @@ def called(node: ast.Call) -> str:
     if isinstance(node.func, ast.Attribute):
         return node.func.attr
     return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def root(node: ast.AST) -> str | None:
+    """The name that an expression begins with: `optax` of `optax.inject_hyperparams(optax.adam)(0.1)`."""
+    while isinstance(node, ast.Attribute | ast.Call):
+        node = node.value if isinstance(node, ast.Attribute) else node.func
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def on(node: ast.AST, line: int) -> bool:
@@ -162,34 +197,49 @@ def number(node: ast.AST | None) -> float | None:
 
 
 def bracketed(text: str, node: ast.AST) -> str:
-    """For use as an operand: in brackets unless it is a name, a call or a subscript."""
+    """For use as an operand: in brackets unless it is a name, a call or a subscript, on one line."""
     atoms = (ast.Name, ast.Call, ast.Subscript, ast.Attribute, ast.Constant)
-    return text if isinstance(node, atoms) else f"({text})"
+    return text if isinstance(node, atoms) and "\n" not in text else f"({text})"
+
+
+def term(text: str, node: ast.AST) -> str:
+    """For use beside a plus: in brackets where what it is made of binds less than that."""
+    binds = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult, ast.Pow, ast.Mod, ast.FloorDiv)
+    stays = isinstance(node, ast.BinOp) and isinstance(node.op, binds)
+    return text if stays else bracketed(text, node)
+
+
+def lines_of(text: str) -> list[str]:
+    """With their ends; at nothing but line feeds, as diffs have it."""
+    return io.StringIO(text, newline="\n").readlines()
+
+
+UNENDED = "\\ No newline at end of file\n"
 
 
 def diff(path: str, before: str, after: str) -> str:
     """Unified, as `git apply` and `patch -p1` take it."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
-    )
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
+    lines = difflib.unified_diff(lines_of(before), lines_of(after), f"a/{path}", f"b/{path}")
+    return "".join(line if line.endswith("\n") else f"{line}\n{UNENDED}" for line in lines)
 
 
 def patched(text: str, patch: str) -> str:
     """A text after a unified diff that was made of it; raises `ValueError` where it has changed since."""
-    before, after, place = text.splitlines(keepends=True), list[str](), 0
-    for line in patch.splitlines(keepends=True)[2:]:
+    before, after, place = lines_of(text), list[str](), 0
+    last = ""
+    for line in lines_of(patch)[2:]:
         if line.startswith("@@"):
             start = int(line.split()[1].lstrip("-").partition(",")[0]) - 1
             after += before[place:start]
             place = start
         elif line.startswith(("-", " ")):
-            if place >= len(before) or before[place].rstrip("\n") != line[1:].rstrip("\n"):
+            if place >= len(before) or before[place].removesuffix("\n") != line[1:].removesuffix("\n"):
                 raise ValueError("the file has changed")
             after += before[place : place + 1] if line.startswith(" ") else []
             place += 1
         elif line.startswith("+"):
             after.append(line[1:])
+        elif line == UNENDED and last.startswith("+"):
+            after[-1] = after[-1].removesuffix("\n")
+        last = line
     return "".join(after) + "".join(before[place:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, called
+from gradscope.remedies.source_code import Remedy, SourceCode, called, root
 
 DRAWS = ("normal", "uniform", "truncated_normal")
 FILLED = ("ones", "zeros", "full")
@@ -17,6 +17,9 @@ USUAL = {
 }
 OF_BIASES = ("bias_init", "b_init", "bias_initializer")
 OF_FRAMEWORKS = ("kernel_init", "w_init", "kernel_initializer", "embedding_init")
+OF_DATA = ("batch", "data", "sample", "loader")
+OF_WEIGHTS = ("param", "weight", "kernel", "theta", "model", "net", "layer")
+"""Parts of names, of functions that draw data and of variables outside of functions that hold weights."""
 RULES = (
     "mis-scaled-initialization", "vanishing-gradient", "exploding-gradient", "vanishing-through-time",
     "exploding-through-time", "saturated-units", "dead-units", "zero-gradient", "symmetric-units",
@@ -73,7 +76,7 @@ def _initializers(code: SourceCode, named: list[ast.expr]) -> Iterator[ast.AST]:
 def _products(code: SourceCode) -> Iterator[tuple[ast.AST, ast.Call]]:
     """Each draw of random numbers, with the factors around it."""
     for call in code.calls(*DRAWS):
-        if not _is_draw(code, call):
+        if not _is_draw(code, call) or _is_data(code, call):
             continue
         node: ast.AST = call
         while isinstance(above := code.parent(node), ast.BinOp) and isinstance(above.op, ast.Mult | ast.Div):
@@ -91,8 +94,21 @@ def _is_draw(code: SourceCode, call: ast.Call) -> bool:
     return (
         isinstance(owner, ast.Attribute)
         and code.part(owner.value).endswith("random")
-        and "np." not in code.part(owner.value)
+        and root(owner) not in (code.imported_as("numpy"), "np", "numpy")
     )
+
+
+def _is_data(code: SourceCode, call: ast.Call) -> bool:
+    """Drawn in a function that is named for it, or outside of any for a name that weights do not have."""
+    names: list[str] = []
+    for above in code.around(call):
+        if isinstance(above, ast.FunctionDef):
+            return any(part in above.name.lower() for part in OF_DATA)
+        if isinstance(above, ast.Assign):
+            names += [
+                each.id for target in above.targets for each in ast.walk(target) if isinstance(each, ast.Name)
+            ]
+    return not any(part in name.lower() for name in names for part in OF_WEIGHTS)
 
 
 def _shape(call: ast.Call) -> ast.AST:

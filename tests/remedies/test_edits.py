@@ -62,6 +62,36 @@ def test_the_learning_rate_is_written_where_it_stands(text: str, edited: str) ->
     assert changed(optimizer.edits(code(text)))["multiply the learning rate by 0.1"] == edited
 
 
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        (
+            "optimizer = nnx.Optimizer(model, tx=optax.sgd(1.0), wrt=nnx.Param)\n",
+            "optimizer = nnx.Optimizer(model, tx=optax.sgd(0.1), wrt=nnx.Param)\n",
+        ),
+        (
+            "tx = optax.adam(0.02)\noptimizer = optax.chain(optax.clip(1.0), tx)\n",
+            "tx = optax.adam(0.002)\noptimizer = optax.chain(optax.clip(1.0), tx)\n",
+        ),
+        (
+            "opt = optax.inject_hyperparams(optax.adam)(learning_rate=0.2)\n",
+            "opt = optax.inject_hyperparams(optax.adam)(learning_rate=0.02)\n",
+        ),
+        ("LR = 0.5\nopt = optax.sgd(LR)\nx = LR\n", "LR = 0.5\nopt = optax.sgd(LR * 0.1)\nx = LR\n"),
+        (
+            "opt = optax.adam(args.rate)\n",
+            "opt = optax.chain(optax.adam(args.rate), optax.scale(0.1))\n",
+        ),
+        (
+            "optimizer = optax.MultiSteps(optax.adam(1.0), 4)\n",
+            "optimizer = optax.MultiSteps(optax.adam(0.1), 4)\n",
+        ),
+    ],
+)
+def test_one_rate_is_changed_once(text: str, edited: str) -> None:
+    assert changed(optimizer.edits(code(text)))["multiply the learning rate by 0.1"] == edited
+
+
 def test_an_optimizer_that_is_made_elsewhere_is_left_alone() -> None:
     assert not changed(optimizer.edits(code("from mine import optimizer\n")))
 
@@ -106,6 +136,23 @@ def test_data_that_numpy_draws_is_no_weight() -> None:
     assert not changed(start.edits(code(text)))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = jax.random.normal(key, (64, 8))\n",
+        "def make_batch(key):\n    return jax.random.normal(key, (64, 8))\n",
+        "import numpy\nx = numpy.random.normal(0, (4, 3))\n",
+    ],
+)
+def test_data_that_jax_draws_is_no_weight(text: str) -> None:
+    assert not changed(start.edits(code(text)))
+
+
+def test_weights_that_are_made_when_the_file_is_imported_begin_otherwise() -> None:
+    found = changed(start.edits(code('params = {"w": jax.random.normal(key, (4, 3)) * 9}\n')))
+    assert '{"w": jax.nn.initializers.he_normal()(key, (4, 3))}' in found["begin with He's initialization"]
+
+
 LOOP = """\
 def predict(params, x):
     for w in params:
@@ -128,6 +175,16 @@ def test_layers_of_a_loop_get_residuals_and_normalized_inputs() -> None:
     assert (
         "jax.nn.sigmoid(((x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-5)) @ w)" in normal
     )
+
+
+def test_what_binds_less_than_a_plus_gets_brackets() -> None:
+    text = "for w in ws:\n    x = jnp.tanh(x @ w) if w.deep else x\n"
+    found = changed(activations.edits(code(text)))["add a residual connection around each layer of the loop"]
+    assert found == "for w in ws:\n    x = x + (jnp.tanh(x @ w) if w.deep else x)\n"
+    text = "x = jnp.sign(a if b else c)\n"
+    found = changed(lines.edits(code(text), [finding("blocked-gradient", 1)]))
+    ((_, edited),) = found.items()
+    assert edited.startswith("x = ((a if b else c) + jax.lax.stop_gradient(jnp.sign(a if b else c) - ")
 
 
 @pytest.mark.parametrize(
@@ -257,6 +314,19 @@ def test_small_batches_become_larger(text: str, edited: str) -> None:
     assert changed(data.edits(code(text), "loss_fn", []))["take batches of 32 rows"] == edited
 
 
+@pytest.mark.parametrize(
+    "text", ["for i in range(0, 9, 2):\n    x = x[i]\n", "for i in range(9, 0, -1):\n    x = x[i : i + 3]\n"]
+)
+def test_a_range_that_cuts_no_batches_stays(text: str) -> None:
+    assert "take batches of 32 rows" not in changed(data.edits(code(text), "loss_fn", []))
+
+
+def test_a_loss_on_one_line_is_left_alone() -> None:
+    text = "def loss_fn(params, batch): return (params * batch).mean()\n"
+    array = Scaled("batch[0]", True, (5.0,), (2.0,))
+    assert not changed(data.edits(code(text), "loss_fn", [array]))
+
+
 def test_batches_of_a_usual_size_stay() -> None:
     assert "take batches of 32 rows" not in changed(data.edits(code(BATCHES.format(16)), "loss_fn", []))
 
@@ -292,6 +362,25 @@ def test_a_file_that_changed_since_is_not_patched() -> None:
         patched("a = 1\nb = 4\n", shown)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("last", ["", "\n"])
+def test_a_file_keeps_its_ends_of_lines_and_its_mark(end: str, mark: str, last: str) -> None:
+    lines = ["from __future__ import annotations", "import optax", "a = 'form \x0c feed \u2028'"]
+    lines += ["def loss_fn(params, batch):", "\tx = jnp.sqrt(batch)", "\treturn x", "opt = optax.sgd(1.0)"]
+    text = mark + end.join(lines) + (end if last else "")
+    array = Scaled("batch[0]", True, (5.0,), (2.0,))
+    for remedy in catalogue.known(
+        [SourceCode("model.py", text)], "loss_fn", [finding("non-finite", 1)], [array]
+    ):
+        ast.parse(remedy.text.encode())
+        shown = diff("model.py", text, remedy.text)
+        assert patched(text, shown) == remedy.text
+        assert remedy.text.startswith(mark + "from __future__ import annotations" + end)
+        assert remedy.text.count("\n") == remedy.text.count(end)
+        assert "\n    " not in remedy.text
+
+
 def test_columns_are_counted_in_bytes() -> None:
     text = 'é = "日本"; optimizer = optax.sgd(1.0)\n'
     assert (
@@ -320,8 +409,10 @@ def test_the_rate_of_an_optimizer_of_keras() -> None:
 
 
 def test_hidden_layers_become_wider_and_the_ends_stay() -> None:
-    found = changed(sizes.edits(code("SIZES = [3, 32, 1, 4]\nLIMITS = (1, 2)\n")))
-    assert found == {"give each hidden layer 64 units": "SIZES = [3, 32, 64, 4]\nLIMITS = (1, 2)\n"}
+    found = changed(sizes.edits(code("SIZES = [3, 32, 1, 4]\nLIMITS = (1, 2)\nSEEDS = [1, 2, 3]\n")))
+    assert found == {
+        "give each hidden layer 64 units": "SIZES = [3, 32, 64, 4]\nLIMITS = (1, 2)\nSEEDS = [1, 2, 3]\n"
+    }
 
 
 def test_dropout_that_takes_nearly_all_takes_less() -> None:
