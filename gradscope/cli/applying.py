@@ -12,6 +12,8 @@ from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress
 from gradscope.serialization import atomic_write
 
+NO_REPOSITORY = 128
+
 
 def require_writable(path: str, force: bool) -> None:
     """Before minutes are spent on trials. Raises `GradscopeError`."""
@@ -46,12 +48,18 @@ def _unsaved(path: str) -> str:
     name = Path(path).resolve().name
     try:
         known = subprocess.run(
-            ["git", "-C", folder, "ls-files", "--error-unmatch", "--", name], capture_output=True, timeout=60
+            ["git", "--literal-pathspecs", "-C", folder, "ls-files", "--error-unmatch", "--", name],
+            capture_output=True,
+            timeout=60,
         )
-        if known.returncode:
+        if known.returncode == NO_REPOSITORY:
             return "It is not in a git repository, so that nothing could take the edit back."
+        if known.returncode:
+            return "git does not have it, so that nothing could take the edit back."
         changed = subprocess.run(
-            ["git", "-C", folder, "status", "--porcelain", "--", name], capture_output=True, timeout=60
+            ["git", "--literal-pathspecs", "-C", folder, "status", "--porcelain", "--", name],
+            capture_output=True,
+            timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"git could not be asked whether it has the file as it is now ({type(error).__name__})."

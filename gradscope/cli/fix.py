@@ -76,12 +76,12 @@ def fix(
     with delivery.judging(task.target, policed) as progress:
         report = run_fix(target, task.loading, options, progress=progress)
     best = report.remedies.best if report.remedies is not None else None
+    stopped = report.remedies is not None and not report.remedies.complete
     if diff:
         screen.emit(best.diff if best is not None else "")
-        raise typer.Exit(0 if best is not None else 1)
-    if apply and best is not None:
+        raise typer.Exit(ExitCode.INTERRUPTED if stopped else 0 if best is not None else 1)
+    if apply and not stopped and best is not None:
         with delivery.working() as progress:
             report = applying.applied(report, task.loading, force, progress)
     code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
-    stopped = report.remedies is not None and not report.remedies.complete
     raise typer.Exit(ExitCode.INTERRUPTED if stopped else code)

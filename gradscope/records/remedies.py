@@ -71,6 +71,8 @@ class TriedRemedy:
     """Rules whose errors and warnings are gone under the same passes; empty where nobody looked."""
     caused: tuple[str, ...] = ()
     """Rules whose errors are new."""
+    remaining: tuple[str, ...] = ()
+    """Rules whose errors are still there under the same passes."""
     delta_ratio: float | None = None
     """As that of `Remedies`, with the remedy; `None` where the passes did not run."""
     checked: bool = False
@@ -111,6 +113,10 @@ class Remedies:
     """Remedies that were known and not tried, as others for the same findings helped already."""
     complete: bool = True
     """False where it was interrupted."""
+    needed: bool = True
+    """False where nothing was found and the loss falls, so that no remedy was tried."""
+    in_time: bool = True
+    """False where the budget was spent before all were tried that were meant to be."""
     applied: str = ""
     """The file that `--apply` wrote."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,34 +16,41 @@ SOLVED = 0.01
 
 
 def effect(before: SeedEnds, after: SeedEnds, changes_loss: bool, cured: bool) -> Effect:
-    """`cured` tells whether an error of before is gone. A gain has to be there from every seed."""
+    """`cured` tells whether an error of before is gone. A gain, and a loss, has to be there from every
+    seed."""
     if changes_loss:
         falls = min(after.falls) >= CLEAR
         gains = [new - old for new, old in zip(after.falls, before.falls, strict=True)]
         if falls and (cured or min(gains) >= CLEAR):
             return Effect.CURES if cured else Effect.HELPS
-        return Effect.WORSE if max(gains) < 0 else Effect.NO_GAIN
+        return Effect.WORSE if max(gains) <= -CLEAR else Effect.NO_GAIN
     gains = _gains(before, after)
     if min(gains) >= CLEAR:
         return Effect.HELPS
-    return Effect.WORSE if max(gains) < 0 else Effect.NO_GAIN
+    return Effect.WORSE if max(gains) <= -CLEAR else Effect.NO_GAIN
 
 
 def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
-    """By seed, how much lower the loss ends, as a share of what either began at; where the loss is not finite
-    without the remedy, the share that falls with it. A seed that trains without it has nothing to gain."""
+    """By seed, how much lower the loss ends, as a share of what either began at, or of what the steps change
+    without the remedy where that is more; where the loss is not finite without it, the share that falls with
+    it. None where the loss ends above the one that there was before any step, or where the seed trains
+    without the remedy."""
     found = []
     solved = SOLVED * abs(before.start)
     for place, (old, new) in enumerate(zip(before.ends, after.ends, strict=True)):
-        size = abs(_usable(before.starts[place], after.starts[place]))
+        start = before.starts[place]
         if not math.isfinite(new):
-            found.append(-math.inf)
+            found.append(-math.inf if math.isfinite(old) else 0.0)
         elif not math.isfinite(old):
-            found.append(after.falls[place])
+            found.append(max(after.falls[place], 0.0))
         elif 0 <= old <= solved and new <= solved:
             found.append(math.inf)
         else:
-            found.append((old - new) / size if size else 0.0)
+            size = max(
+                abs(_usable(start, after.starts[place])), abs(start - old) if math.isfinite(start) else 0.0
+            )
+            gain = (old - new) / size if size else 0.0
+            found.append(min(gain, 0.0) if new >= start else gain)
     return found if any(map(math.isfinite, found)) else [0.0 if gain > 0 else gain for gain in found]
 
 
@@ -59,12 +67,13 @@ def beats(after: SeedEnds, chance: SeedEnds) -> bool:
     )
 
 
-def gone(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Rules whose findings are gone, and rules whose errors are new."""
+def gone(before: Sequence[Finding], after: Sequence[Finding]) -> tuple[tuple[str, ...], ...]:
+    """Rules whose findings are gone, rules whose errors are new, and rules whose errors are still there."""
     grave = {found.rule for found in before if found.severity is not Severity.NOTE}
     there = {found.rule for found in after if found.severity is not Severity.NOTE}
-    new = {found.rule for found in after if found.severity is Severity.ERROR}
-    return tuple(sorted(grave - there)), tuple(sorted(new - {found.rule for found in before}))
+    errors = {found.rule for found in after if found.severity is Severity.ERROR}
+    known = {found.rule for found in before}
+    return tuple(sorted(grave - there)), tuple(sorted(errors - known)), tuple(sorted(errors & known))
 
 
 def delta_ratio(measured: Measurement | None) -> float | None:
@@ -76,22 +85,31 @@ def delta_ratio(measured: Measurement | None) -> float | None:
     return (layers[0].delta_rms or 0.0) / last if last else None
 
 
-def ranked(tried: Sequence[TriedRemedy]) -> tuple[TriedRemedy, ...]:
-    """Those that help first, of them those after which the fewest errors are left, then by how far the loss
-    falls; of equal ones the smaller edit."""
+def ranked(tried: Sequence[TriedRemedy], before: SeedEnds) -> tuple[TriedRemedy, ...]:
+    """Those that help first, of them those after which the fewest errors are left, then by how low the loss
+    ends; of equal ones, to a hundredth of the loss before any step, the one that changes fewer lines."""
     order = [Effect.CURES, Effect.HELPS, Effect.NO_GAIN, Effect.WORSE, Effect.FAILED]
 
     def key(one: TriedRemedy) -> tuple[float, ...]:
-        falls = sorted(one.training.falls) if one.training is not None else [-math.inf]
         return (
             0 if one.helps else 1 + order.index(one.effect),
             len(one.caused),
             -len(one.cured) if one.helps else 0,
-            -round(falls[len(falls) // 2], 2),
-            one.diff.count("\n"),
+            -round(_fall(one, before), 2),
+            sum(line.startswith(("+", "-")) for line in one.diff.split("\n")),
+            one.training.end if one.training is not None else math.inf,
         )
 
     return tuple(sorted(tried, key=key))
+
+
+def _fall(one: TriedRemedy, before: SeedEnds) -> float:
+    """From the loss that there was without it, where the two can be compared."""
+    if one.training is None:
+        return -math.inf
+    comparable = not one.changes_loss and before.start and math.isfinite(before.start)
+    starts = before.starts if comparable else one.training.starts
+    return statistics.median(SeedEnds(starts, one.training.ends).falls)
 
 
 def unexamined(found: TriedRemedy) -> TriedRemedy:

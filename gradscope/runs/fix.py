@@ -34,6 +34,9 @@ from gradscope.runs.trying import AsItIs, Trying
 
 EXAMINED = 5
 """Remedies on which the passes of `check` run, too."""
+UNSTEADY = Skipped(
+    "the same batches for each remedy", "the file makes other ones each time that it is loaded"
+)
 LEARNS = 0.5
 """Of the loss: where the steps take so much away, and nothing was found, there is nothing to fix."""
 
@@ -61,7 +64,9 @@ def fix(
         trying = Trying(target, loading, options, report.findings, modules, begun, progress)
         progress("training without a remedy")
         codes, skipped = _codes(target, report.findings)
-        found = _remedies(trying, trying.as_it_is(), codes)
+        plain = trying.as_it_is()
+        skipped = (*skipped, *([UNSTEADY] if plain.digests is None else []))
+        found = _remedies(trying, plain, codes)
         found = replace(found, delta_ratio=verdict.delta_ratio(report.flow))
     timing = report.timing.plus(Timing(run_s=perf_counter() - started))
     return replace(report, remedies=found, skipped=(*report.skipped, *skipped), timing=timing)
@@ -120,7 +125,7 @@ def _remedies(trying: Trying, plain: AsItIs, codes: Sequence[SourceCode]) -> Rem
     found = plain.record
     grave = any(each.severity is not Severity.NOTE for each in findings)
     if not (grave or everything) and min(found.before.falls) >= LEARNS:
-        return found
+        return replace(found, needed=False)
     known = catalogue.known(codes, plain.loss, findings, plain.arrays)
     texts = {code.path: code.text for code in codes}
     tried: list[TriedRemedy] = []
@@ -128,13 +133,14 @@ def _remedies(trying: Trying, plain: AsItIs, codes: Sequence[SourceCode]) -> Rem
     try:
         for group in catalogue.meant(known, findings):
             if everything or not any(each.helps for each in tried):
-                _try(trying, group, texts, found.before, tried)
+                found = replace(found, in_time=_try(trying, group, texts, plain, tried))
         _examine(trying, found.before, tried)
         if tried and not trying.spent:
             chance = plain.by_chance(len(tried), trying.progress)
     except KeyboardInterrupt:
         found = replace(found, complete=False)
-    judged = tuple(_against(each, chance) for each in verdict.ranked(tried))
+        tried = [each if each.checked else verdict.unexamined(each) for each in tried]
+    judged = tuple(_against(each, chance) for each in verdict.ranked(tried, found.before))
     return replace(found, tried=judged, chance=chance, untried=len(known) - len(tried))
 
 
@@ -142,20 +148,22 @@ def _try(
     trying: Trying,
     group: Sequence[Remedy],
     texts: dict[str, str],
-    before: SeedEnds,
+    plain: AsItIs,
     tried: list[TriedRemedy],
-) -> None:
+) -> bool:
+    """Whether the budget was enough for all of them."""
     for number, remedy in enumerate(group, 1):
         if trying.spent:
-            return
+            return False
         trying.progress(f"remedy {number} of {len(group)}: {remedy.what}")
-        tried.append(trying.trained(remedy, texts[remedy.path], before))
+        tried.append(trying.trained(remedy, texts[remedy.path], plain))
+    return True
 
 
 def _examine(trying: Trying, before: SeedEnds, tried: list[TriedRemedy]) -> None:
     """Run the passes of `check` on the few that bring most. Of the others it is not known what they cure, and
     one whose loss is another one is not said to help by its number alone."""
-    tried[:] = verdict.ranked(tried)
+    tried[:] = verdict.ranked(tried, before)
     for place, each in enumerate(tried):
         if not each.helps:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +38,8 @@ class AsItIs:
     arrays: Sequence[Scaled]
     """Of the batch, whose numbers are far from 0 and 1."""
     benches: Sequence[Bench]
+    digests: Sequence[str] | None
+    """Of the batches; `None` where the file makes other ones each time that it is loaded."""
 
     def by_chance(self, tried: int, progress: Progress) -> Chance:
         """Random search with as many draws as remedies were tried, within limits: what is best from the first
@@ -78,9 +80,11 @@ class Trying:
 
     def as_it_is(self) -> AsItIs:
         """With one seed where all begin with the same numbers. Raises `GradscopeError` as `check` does."""
+        from gradscope.load.usercode.user_file import forget_imported
         from gradscope.runs.preparing import prepare
         from gradscope.runs.seeds import begin_alike, of_target
 
+        forget_imported(self.modules)
         benches: list[Bench] = []
         first = None
         for begun in of_target(self.target, self.loading, self.options.seeds, silent):
@@ -94,10 +98,13 @@ class Trying:
         bench, before = benches[0], _by_seed([each.trained() for each in benches])
         record = Remedies(bench.steps, seeds, bench.batches, bench.optimizer, before, ())
         arrays = [Scaled(*each) for each in bench.odd_arrays()]
-        return AsItIs(record, first.problem.name, arrays, benches)
+        digests = [each.trainer.feed.digest for each in benches]
+        again = self._again(lambda: next(self._benches(1)).trainer.feed.digest)
+        return AsItIs(record, first.problem.name, arrays, benches, digests if again == digests[0] else None)
 
-    def trained(self, remedy: Remedy, text: str, before: SeedEnds) -> TriedRemedy:
+    def trained(self, remedy: Remedy, text: str, plain: AsItIs) -> TriedRemedy:
         """`text` is that of the file as it is."""
+        before = plain.record.before
         found = TriedRemedy(
             remedy.what,
             Effect.FAILED,
@@ -107,7 +114,8 @@ class Trying:
             diff=diff(remedy.path, text, remedy.text),
         )
         try:
-            ends = self._edited((remedy.path, remedy.text), lambda: self._ends(len(before.ends)))
+            digests = None if remedy.changes_data else plain.digests
+            ends = self._edited((remedy.path, remedy.text), lambda: self._ends(len(before.ends), digests))
         except Exception as error:  # an edit may be wrong in any way that code can be
             return replace(found, reason=_reason(error))
         after = _by_seed(ends)
@@ -121,29 +129,43 @@ class Trying:
             report = self._edited(edited, lambda: check(self.target, self.loading, CheckOptions()))
         except Exception as error:
             return replace(verdict.unexamined(found), reason=_reason(error))
-        cured, caused = verdict.gone(self.findings, report.findings)
+        cured, caused, remaining = verdict.gone(self.findings, report.findings)
         effect = verdict.effect(before, found.training, found.changes_loss, bool(cured))
         ratio = verdict.delta_ratio(report.flow)
-        return replace(found, effect=effect, cured=cured, caused=caused, delta_ratio=ratio, checked=True)
+        told = replace(found, effect=effect, cured=cured, caused=caused, remaining=remaining)
+        return replace(told, delta_ratio=ratio, checked=True)
 
-    def _ends(self, count: int) -> list[tuple[float, float]]:
+    def _ends(self, count: int, digests: Sequence[str] | None) -> list[tuple[float, float]]:
+        """Raises `GradscopeError` where the batches are not those of the `digests`: the loss of other data
+        says nothing of a remedy."""
+        ends = []
+        for place, bench in enumerate(self._benches(count)):
+            if digests is not None and bench.trainer.feed.digest != digests[place]:
+                raise GradscopeError("it changes the batches, too", why="", slug="no-edit")
+            ends.append(bench.trained())
+        return ends
+
+    def _benches(self, count: int) -> Iterator[Bench]:
         from gradscope.runs.preparing import prepare
         from gradscope.runs.seeds import of_target
 
-        return [
-            _bench(prepare(begun.problem, progress=silent), self.options.steps).trained()
-            for begun in of_target(self.target, self.loading, count, silent)
-        ]
+        for begun in of_target(self.target, self.loading, count, silent):
+            yield _bench(prepare(begun.problem, progress=silent), self.options.steps)
 
     def _edited(self, edit: tuple[str, str], run: Callable[[], T]) -> T:
-        """What `run` makes of the target with another text of a file, all else imported anew; what
-        the file prints was shown once already."""
+        """What `run` makes of the target with another text of a file."""
         from gradscope.load.usercode.edited import edited
+
+        with edited(dict([edit])):
+            return self._again(run)
+
+    def _again(self, run: Callable[[], T]) -> T:
+        """With all modules of the user imported anew; what the file prints was shown once already."""
         from gradscope.load.usercode.user_file import forget_imported
 
         forget_imported(self.modules)
         try:
-            with edited(dict([edit])), contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stderr(io.StringIO()):
                 return run()
         finally:
             forget_imported(self.modules)

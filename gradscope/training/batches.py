@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradscope.errors import GradscopeError
@@ -40,6 +42,16 @@ class StepBatches:
         """Of a batch: the length of the first axis that its arrays share."""
         lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(self.drawn[0]) if np.ndim(leaf)}
         return int(next(iter(lengths))[0]) if len(lengths) == 1 else None
+
+    @property
+    def digest(self) -> str:
+        """Of the numbers of all batches that were drawn: equal where they are, bit for bit."""
+        found = sha256()
+        for leaf in jax.tree.leaves(self.drawn):
+            is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            value = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+            found.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+        return found.hexdigest()
 
     def used(self, steps: int) -> int:
         """Different batches in so many steps."""

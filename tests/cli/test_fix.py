@@ -86,8 +86,17 @@ def dirty() -> None:
     Path("model.py").write_text(BEFORE + "\n")
 
 
+def untracked() -> None:
+    git("init", "-q")
+
+
 @pytest.mark.parametrize(
-    ("make", "why"), [(lambda: None, "not in a git repository"), (dirty, "changes that git does not have")]
+    ("make", "why"),
+    [
+        (lambda: None, "not in a git repository"),
+        (untracked, "git does not have it"),
+        (dirty, "changes that git does not have"),
+    ],
 )
 def test_apply_writes_only_what_git_can_take_back(
     run: Run, asked: list[FixOptions], make: Callable[[], None], why: str
@@ -143,3 +152,20 @@ def test_what_was_interrupted_says_so(
     result = run("fix", "model.py")
     assert result.code == 130
     assert "It was interrupted" in result.out
+    assert run("fix", "model.py", "--diff").code == 130
+    assert run("fix", "model.py", "--apply", "--force").code == 130
+    assert Path("model.py").read_text() == BEFORE
+
+
+def test_ends_of_lines_stay_as_they_are(
+    run: Run, asked: list[FixOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = (text.replace("\n", "\r\n") for text in (BEFORE, AFTER))
+    Path("model.py").write_bytes(before.encode())
+    report = told()
+    assert report.remedies is not None
+    tried = (replace(report.remedies.tried[0], diff=diff("model.py", before, after)),)
+    edited = replace(report, remedies=replace(report.remedies, tried=tried))
+    monkeypatch.setattr(gradscope.runs.fix, "fix", lambda *_, **__: edited)
+    assert run("fix", "model.py", "--apply", "--force").code == 0
+    assert Path("model.py").read_bytes() == after.encode()

@@ -55,10 +55,51 @@ def test_nothing_helped_is_an_answer() -> None:
     assert "@@" not in text
 
 
-def test_where_nothing_was_tried_the_reason_is_given() -> None:
-    assert "No remedy was tried, as nothing was found and the loss falls." in told(
-        tried=(), chance=None, untried=0
-    )
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"needed": False}, "No remedy was tried, as nothing was found and the loss falls."),
+        ({}, "No remedy is known that would be an edit of this file."),
+        ({"untried": 9, "in_time": False}, "The budget was spent before a remedy was tried; 9 are known."),
+        ({"untried": 9, "complete": False}, "It was interrupted before a remedy was tried."),
+    ],
+)
+def test_where_nothing_was_tried_the_reason_is_given(changes: dict[str, object], reason: str) -> None:
+    text = told(**{"tried": (), "chance": None, "untried": 0, **changes})
+    assert reason in text
+
+
+def test_why_others_were_not_tried() -> None:
+    assert "7 more were not tried; --exhaustive tries every one." in told()
+    assert "7 more were not tried within --budget." in told(in_time=False)
+    assert told(complete=False).endswith("7 more were not tried.")
+
+
+def test_a_loss_below_0_is_no_measure_alone() -> None:
+    first = replace(remedies_of(repaired()).tried[0], training=SeedEnds((2.0,), (-50.0,)))
+    assert "a lower one need not be a better model" in told(tried=(first,))
+    assert "a lower one need not be a better model" not in told()
+
+
+def test_an_error_that_is_still_there_is_named() -> None:
+    first = replace(remedies_of(repaired()).tried[0], remaining=("broadcast-loss",))
+    assert "is gone; `check` still finds broadcast-loss." in told(tried=(first,))
+
+
+def test_several_that_are_gone() -> None:
+    first = replace(remedies_of(repaired()).tried[0], cured=("dead-units", "plateau"))
+    assert "dead-units, plateau are gone" in told(tried=(first,))
+
+
+def test_tabs_and_windows_line_ends_are_no_harm() -> None:
+    text = "--- a/m.py\n+++ b/m.py\n@@ -1,2 +1,2 @@\n \tx = 1 \x0c\r\n-\ty = 1\r\n+\ty = 2\r\n"
+    assert [(each.first, each.removed, each.inserted) for each in hunks(text)] == [(2, 1, ["\ty = 2\r"])]
+    first = replace(remedies_of(repaired()).tried[0], diff=text.replace(" \x0c", ""))
+    for name in ("terminal", "markdown", "html"):
+        page = shown(replace(repaired(), remedies=replace(remedies_of(repaired()), tried=(first,))), name)
+        assert "y = 2" in page
+        assert "\\t" not in page
+        assert "\\r" not in page
 
 
 @pytest.mark.parametrize(("name", "width"), [("terminal", 80), ("terminal", 120), ("markdown", 100)])

@@ -143,6 +143,7 @@ def test_a_broadcast_is_mended_where_it_is(tmp_path: Path) -> None:
 def test_nothing_is_tried_on_what_trains(tmp_path: Path) -> None:
     _, found = fixed(written(tmp_path), seeds=1)
     assert not found.tried
+    assert not found.needed
     assert found.chance is None
     assert max(found.before.ends) < min(found.before.starts) / 2
 
@@ -195,4 +196,52 @@ def test_the_budget_ends_the_trials(tmp_path: Path) -> None:
     _, found = fixed(written(tmp_path, optimizer="optax.sgd(3.0)"), seeds=1, budget_s=1e-3)
     assert not found.tried
     assert found.untried
+    assert not found.in_time
     assert found.chance is None
+
+
+SHARED = """\
+import jax
+import jax.numpy as jnp
+import optax
+{more}
+SIZES = [8, 4, 1]
+
+
+def loss_fn(params, batch):
+    return jnp.mean((batch @ params) ** 2)
+
+
+params = jnp.ones((SIZES[0], 1)) * 0.5
+batch = {batch}
+optimizer = optax.sgd(1e-3)
+"""
+
+
+def test_an_edit_that_changes_the_batches_as_well_is_not_judged(tmp_path: Path) -> None:
+    batch = "jnp.ones((SIZES[1], 8))"
+    (tmp_path / "shared.py").write_text(SHARED.format(batch=batch, more=""), encoding="utf-8")
+    _, found = fixed(str(tmp_path / "shared.py"), seeds=1, steps=5, everything=True)
+    (wider,) = (each for each in found.tried if "64 units" in each.what)
+    assert (wider.effect, wider.reason) == (Effect.FAILED, "it changes the batches, too")
+
+
+def test_a_file_that_makes_other_batches_each_time_is_said_to(tmp_path: Path) -> None:
+    more, batch = "import time", "jnp.ones((4, 8)) * (time.time_ns() % 1000)"
+    (tmp_path / "other.py").write_text(SHARED.format(batch=batch, more=more), encoding="utf-8")
+    report, found = fixed(str(tmp_path / "other.py"), seeds=1, steps=5, everything=True)
+    assert any(each.what == "the same batches for each remedy" for each in report.skipped)
+    assert not any("batches, too" in each.reason for each in found.tried)
+
+
+def test_what_is_interrupted_claims_no_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looked whether an error is gone."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradscope.runs.fix._examine", stopped)
+    _, found = fixed(written(tmp_path, flat="[:, 0]"), seeds=1, steps=20)
+    assert not found.complete
+    assert not any(each.effect is Effect.CURES for each in found.tried)
+    assert found.tried

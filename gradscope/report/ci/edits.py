@@ -39,7 +39,8 @@ def fixes(finding: Finding, remedies: Remedies | None, uri: Callable[[str], str]
 
 
 def _harmless(diff: str) -> bool:
-    return all(visible(line) == line for line in diff.splitlines())
+    shown = (line.removesuffix("\r").replace("\t", " ") for line in diff.split("\n"))
+    return all(visible(line) == line for line in shown)
 
 
 def path_of(diff: str) -> str:
@@ -49,7 +50,7 @@ def path_of(diff: str) -> str:
 def hunks(diff: str) -> Iterator[Hunk]:
     found: Hunk | None = None
     line = 0
-    for text in diff.splitlines()[2:]:
+    for text in diff.split("\n")[2:]:
         mark, rest = text[:1], text[1:]
         if mark == "@":
             line = int(text.split()[1].lstrip("-").partition(",")[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
-from gradscope.report.shared.remedies import HORIZON, columns, rows, summary
+from gradscope.report.shared.remedies import HORIZON, columns, lines_of_edit, rows, summary
 from gradscope.report.shared.table import filled
 
 
@@ -32,5 +32,5 @@ def remedies(found: Remedies | None, frame: Frame) -> Html:
 
 
 def _edit(tried: TriedRemedy, first: bool) -> Html:
-    lines = joined((code(line) for line in tried.diff.splitlines()), "\n")
+    lines = joined((code(line) for line in lines_of_edit(tried.diff)), "\n")
     return details(f"The edit: {tried.what}", tag("pre", lines), open=first)

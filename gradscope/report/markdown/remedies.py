@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradscope.records import Remedies
 from gradscope.report.markdown.marks import prose, table
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.remedies import HORIZON, columns, rows, summary
+from gradscope.report.shared.remedies import HORIZON, columns, lines_of_edit, rows, summary
 from gradscope.report.shared.table import filled
 
 
@@ -22,14 +22,10 @@ def remedies(found: Remedies, show_all: bool) -> Iterator[str]:
         ]
         yield "\n".join(table(["remedy", *(column.heading for column in kept)], lines)) + "\n"
     if found.best is not None:
-        text = visible_lines(found.best.diff)
+        text = "\n".join(map(visible, lines_of_edit(found.best.diff)))
         fence = "`" * max(3, longest_run(text) + 1)
         yield f"{fence}diff\n{text}\n{fence}\n"
         yield f"{prose(HORIZON)}\n"
-
-
-def visible_lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.splitlines())
 
 
 def longest_run(text: str) -> int:

@@ -19,13 +19,22 @@ STYLES = {
 UNTRIED = (
     "No remedy was tried, as nothing was found and the loss falls. --exhaustive tries all that are known."
 )
+UNKNOWN = "No remedy is known that would be an edit of this file."
+NO_FLOOR = "The loss falls below 0, so that a lower one need not be a better model: look at what it measures."
 MOVED = 10.0
+TAB = 4
 HORIZON = "What a remedy brings in so few steps need not last: train on with it."
 
 
 def rows(found: Remedies, show_all: bool) -> tuple[TriedRemedy, ...]:
     """Those that help, or all."""
     return found.tried if show_all else tuple(each for each in found.tried if each.helps)
+
+
+def lines_of_edit(diff: str) -> list[str]:
+    """As a page shows them: without the ends of Windows, and tabs as the spaces that they stand for."""
+    lines = diff.removesuffix("\n").split("\n") if diff else []
+    return [line[:1] + line[1:].removesuffix("\r").expandtabs(TAB) for line in lines]
 
 
 def columns(shown: Sequence[TriedRemedy]) -> list[Column]:
@@ -80,7 +89,7 @@ def summary(found: Remedies) -> list[str]:
     ]
     best = found.best
     if not found.tried:
-        said.append(UNTRIED)
+        said.append(_none_tried(found))
         return said
     tried = units.counted(len(found.tried), "remedy").replace("remedys", "remedies")
     if best is None:
@@ -100,10 +109,24 @@ def summary(found: Remedies) -> list[str]:
         said.append(_by_chance(found))
     if not found.complete:
         said.append("It was interrupted: this is what was known by then.")
+    if best is not None and best.training is not None and best.training.end < 0:
+        said.append(NO_FLOOR)
     if found.untried:
         were = "was" if found.untried == 1 else "were"
-        said.append(f"{found.untried} more {were} not tried; --exhaustive tries every one.")
+        why = "; --exhaustive tries every one" if found.in_time else " within --budget"
+        said.append(f"{found.untried} more {were} not tried{why if found.complete else ''}.")
     return said
+
+
+def _none_tried(found: Remedies) -> str:
+    if not found.complete:
+        return "It was interrupted before a remedy was tried."
+    if not found.needed:
+        return UNTRIED
+    if not found.untried:
+        return UNKNOWN
+    known = "1 is" if found.untried == 1 else f"{found.untried} are"
+    return f"The budget was spent before a remedy was tried; {known} known."
 
 
 def _moved(before: float | None, after: float | None) -> bool:
@@ -123,9 +146,11 @@ def _told(training: SeedEnds) -> str:
 
 
 def _gone(best: TriedRemedy) -> str:
+    left = f"; `check` still finds {', '.join(best.remaining)}" if best.remaining else ""
     if best.caused:
-        return f"; `check` then finds {', '.join(best.caused)}"
-    return f", and {', '.join(best.cured)} is gone" if best.cured else ""
+        return f"; `check` then finds {', '.join(best.caused)}{left}"
+    gone = "is" if len(best.cured) == 1 else "are"
+    return f", and {', '.join(best.cured)} {gone} gone{left}" if best.cured else left
 
 
 def _by_chance(found: Remedies) -> str:

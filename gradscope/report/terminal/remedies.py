@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.remedies import HORIZON, STYLES, columns, rows, summary
+from gradscope.report.shared.remedies import HORIZON, STYLES, columns, lines_of_edit, rows, summary
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import crop, paragraph
 
@@ -41,7 +41,7 @@ def _mark(tried: TriedRemedy, view: View) -> str:
 def edit(text: str, view: View) -> list[Line]:
     """A unified diff; where a line is longer than the screen it says what prints it whole."""
     styles = {"+": "healthy", "-": "error", "@": "quiet"}
-    whole = [view.glyphs.text(line) for line in text.splitlines()]
+    whole = [view.glyphs.text(line) for line in lines_of_edit(text)]
     shown = [crop(line, view.width, view.glyphs.ellipsis) for line in whole]
     lines: list[Line] = [[(line, styles.get(line[:1], ""))] for line in shown]
     return lines if shown == whole else [*lines, *paragraph(WHOLE, view.at_most(PROSE), 0, "quiet")]
