@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,19 @@ def require_writable(path: str, force: bool) -> None:
             fix="Commit it first, or give --force.",
             slug="unwritable-output",
         )
+
+
+def portable(diff: str) -> tuple[str, str]:
+    """A diff as `git apply` and `patch -p1` take it, and the folder to run them in: empty for that of
+    the process. They refuse files outside of theirs."""
+    path = diff.split("\n")[0].removeprefix("--- a/")
+    whole = os.path.realpath(path)
+    folder = os.path.commonpath([os.getcwd(), whole])
+    if not path.startswith(os.pardir + os.sep) or folder == os.getcwd():
+        return diff, ""
+    _, _, rest = diff.partition("\n@@")
+    name = os.path.relpath(whole, folder)
+    return f"--- a/{name}\n+++ b/{name}\n@@{rest}", folder
 
 
 def applied(report: Report, loading: LoadOptions, force: bool, progress: Progress) -> Report:

@@ -78,7 +78,10 @@ def fix(
     best = report.remedies.best if report.remedies is not None else None
     stopped = report.remedies is not None and not report.remedies.complete
     if diff:
-        screen.emit(best.diff if best is not None else "")
+        text, folder = applying.portable(best.diff) if best is not None else ("", "")
+        screen.emit(text)
+        if folder:
+            screen.tell(f"Its file is outside of the working directory: apply the edit in {folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED if stopped else 0 if best is not None else 1)
     if apply and not stopped and best is not None:
         with delivery.working() as progress:

@@ -110,9 +110,8 @@ def _codes(target: str, findings: Sequence[Finding]) -> tuple[list[SourceCode], 
     where, _ = split_target(target)
     own = getattr(sys.modules.get(str(where)), "__file__", None) or str(where)
     paths = [own, *(found.source.file for found in findings if found.source is not None)]
-    once = {os.path.realpath(path): os.path.relpath(path) for path in reversed(paths)}
     codes, unread = [], []
-    for path in dict.fromkeys(once[os.path.realpath(path)] for path in paths):
+    for path in dict.fromkeys(os.path.relpath(os.path.realpath(path)) for path in paths):
         try:
             codes.append(SourceCode.read(path))
         except (OSError, SyntaxError, UnicodeDecodeError) as error:

@@ -72,6 +72,24 @@ def test_diff_prints_what_git_and_patch_take(run: Run, asked: list[FixOptions]) 
     assert Path("model.py").read_text() == AFTER
 
 
+def test_a_file_outside_of_the_working_directory_is_named_from_where_both_are(
+    run: Run, asked: list[FixOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed()
+    report = told()
+    assert report.remedies is not None
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    tried = (replace(report.remedies.tried[0], diff=diff("../model.py", BEFORE, AFTER)),)
+    outside = replace(report, remedies=replace(report.remedies, tried=tried))
+    monkeypatch.setattr(gradscope.runs.fix, "fix", lambda *_, **__: outside)
+    result = run("fix", "../model.py", "--diff")
+    assert result.code == 0
+    assert str(tmp_path) in result.err
+    subprocess.run(["git", "-C", str(tmp_path), "apply"], input=result.out, text=True, check=True)
+    assert (tmp_path / "model.py").read_text() == AFTER
+
+
 def test_apply_writes_it_and_checks_again(run: Run, asked: list[FixOptions]) -> None:
     committed()
     result = run("fix", "model.py", "--apply")

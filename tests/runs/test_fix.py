@@ -192,6 +192,15 @@ def test_nothing_cannot_be_tried(tmp_path: Path, options: dict[str, int]) -> Non
         fix(written(tmp_path), LoadOptions(), FixOptions(**options))  # type: ignore[arg-type]
 
 
+def test_a_link_is_edited_where_it_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, optimizer="optax.sgd(3.0)")
+    (tmp_path / "link.py").symlink_to("model.py")
+    monkeypatch.chdir(tmp_path)
+    _, found = fixed("link.py", seeds=1, steps=10)
+    assert found.best is not None
+    assert found.best.diff.startswith("--- a/model.py\n")
+
+
 def test_the_budget_ends_the_trials(tmp_path: Path) -> None:
     _, found = fixed(written(tmp_path, optimizer="optax.sgd(3.0)"), seeds=1, budget_s=1e-3)
     assert not found.tried
