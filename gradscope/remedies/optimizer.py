@@ -76,7 +76,7 @@ def _of_keras(code: SourceCode) -> Iterator[Remedy]:
     rates = [rate for call in calls if code.part(call.func).startswith("keras.") and (rate := _rate(call))]
     value = number(rates[0]) if len(rates) == 1 else None
     for factor in (*LOWER, *HIGHER) if value else ():
-        text = code.replaced((rates[0], f"{(value or 0.0) * factor:g}"))
+        text = code.replaced((rates[0], _rate_of((value or 0.0) * factor)))
         rules = TOO_HIGH if factor < 1 else TOO_LOW
         yield Remedy(f"multiply the learning rate by {factor:g}", rules, code.path, text)
 
@@ -161,10 +161,16 @@ def _scaled(code: SourceCode, found: Sequence[ast.expr], factor: float, optax: s
         if written is None or not value:
             spots.append((expression, f"{optax}.chain({code.part(expression)}, {optax}.scale({factor:g}))"))
         elif written is rates[0] or code.uses(rates[0]) == 1:
-            spots.append((written, f"{value * factor:g}"))
+            spots.append((written, _rate_of(value * factor)))
         else:
             spots.append((rates[0], f"{code.part(rates[0])} * {factor:g}"))
     return code.replaced(*spots)
+
+
+def _rate_of(value: float) -> str:
+    """As a float, which Keras asks for."""
+    text = f"{value:g}"
+    return text if set(".e") & set(text) else f"{text}.0"
 
 
 def _inner(node: ast.expr) -> list[ast.Call]:

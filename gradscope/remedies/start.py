@@ -15,8 +15,10 @@ USUAL = {
     "lecun_normal": "LeCun's initialization",
     ORTHOGONAL: "orthogonal weights",
 }
-OF_BIASES = ("bias_init", "b_init", "bias_initializer")
-OF_FRAMEWORKS = ("kernel_init", "w_init", "kernel_initializer", "embedding_init")
+OF_BIASES = ("bias_init", "b_init")
+OF_FRAMEWORKS = ("kernel_init", "w_init", "embedding_init")
+OF_KERAS = ("kernel_initializer", "recurrent_initializer", "embeddings_initializer")
+"""Whose initializers take a shape and no key, and have names."""
 OF_DATA = ("batch", "data", "sample", "loader")
 OF_WEIGHTS = ("param", "weight", "kernel", "theta", "model", "net", "layer")
 """Parts of names, of functions that draw data and of variables outside of functions that hold weights."""
@@ -43,6 +45,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
             key = f"{jax}.random.fold_in({_key(code, call)}, {place})"
             spots.append((call, f"{make}({key}, {code.part(_shape(call))})"))
         spots += [(value, make) for value in (*named, *_initializers(code, named))]
+        spots += [(value, f'"{name}"') for value in _given(code, OF_KERAS)]
         if spots:
             yield Remedy(f"begin with {what}", RULES, code.path, code.replaced(*spots))
     module = code.name_of("jax.numpy")
@@ -52,6 +55,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         if _axes(call) == 1
     ]
     spots += [(value, f"{jax}.nn.initializers.zeros") for value in _given(code, OF_BIASES)]
+    spots += [(value, '"zeros"') for value in _given(code, ("bias_initializer",))]
     if spots:
         yield Remedy("begin with biases of 0", RULES, code.path, code.replaced(*spots))
 

@@ -405,7 +405,16 @@ def test_a_schedule_becomes_its_highest_rate(schedule: str, peak: str) -> None:
 
 def test_the_rate_of_an_optimizer_of_keras() -> None:
     text = 'model.compile(optimizer=keras.optimizers.Adam(3e-3), loss="mse")\n'
-    assert "Adam(0.03)" in changed(optimizer.edits(code(text)))["multiply the learning rate by 10"]
+    found = changed(optimizer.edits(code(text)))
+    assert "Adam(0.03)" in found["multiply the learning rate by 10"]
+    assert "Adam(3.0)" in found["multiply the learning rate by 1000"]
+
+
+def test_initializers_of_keras_have_names() -> None:
+    text = 'd = keras.layers.Dense(3, kernel_initializer="zeros", bias_initializer="ones")\n'
+    found = changed(start.edits(code(text)))
+    assert 'kernel_initializer="he_normal"' in found["begin with He's initialization"]
+    assert 'bias_initializer="zeros"' in found["begin with biases of 0"]
 
 
 def test_hidden_layers_become_wider_and_the_ends_stay() -> None:

@@ -81,6 +81,12 @@ def test_a_loss_below_0_is_no_measure_alone() -> None:
     assert "a lower one need not be a better model" not in told()
 
 
+def test_a_lower_loss_alone_is_called_no_more_than_that() -> None:
+    first = remedies_of(repaired()).tried[0]
+    assert "cures no error or warning" in told(tried=(replace(first, cured=(), checked=True),))
+    assert "cures no error or warning" not in told(tried=(replace(first, checked=True),))
+
+
 def test_an_error_that_is_still_there_is_named() -> None:
     first = replace(remedies_of(repaired()).tried[0], remaining=("broadcast-loss",))
     assert "is gone; `check` still finds broadcast-loss." in told(tried=(first,))
@@ -106,6 +112,13 @@ def test_tabs_and_windows_line_ends_are_no_harm() -> None:
 def test_the_page(name: str, width: int) -> None:
     suffix = f"_{width}" if name == "terminal" else ""
     compare(f"{name}_repaired{suffix}.txt", shown(repaired(), name, width=width))
+
+
+@pytest.mark.parametrize("name", ["terminal", "markdown", "html"])
+def test_all_says_why_an_edit_could_not_be_run(name: str) -> None:
+    failed = replace(remedies_of(repaired()).tried[0], effect=Effect.FAILED, training=None, reason="No. Why?")
+    report = replace(repaired(), remedies=replace(remedies_of(repaired()), tried=(failed,)))
+    assert "cannot be run: No. Why?" in shown(report, name, show_all=True)
 
 
 def test_all_shows_what_did_not_help() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
-from gradscope.report.shared.remedies import HORIZON, columns, lines_of_edit, rows, summary
+from gradscope.report.shared.remedies import HORIZON, columns, failures, lines_of_edit, rows, summary
 from gradscope.report.shared.table import filled
 
 
@@ -26,6 +26,7 @@ def remedies(found: Remedies | None, frame: Frame) -> Html:
         )
         if lines
         else NOTHING,
+        joined(tag("p", prose(sentence), class_="quiet") for sentence in failures(shown)),
         joined(_edit(each, each is found.best) for each in shown if each.helps),
         tag("p", HORIZON, class_="quiet") if found.best is not None else NOTHING,
     )

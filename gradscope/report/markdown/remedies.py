@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gradscope.records import Remedies
 from gradscope.report.markdown.marks import prose, table
 from gradscope.report.shared.glyphs import visible
-from gradscope.report.shared.remedies import HORIZON, columns, lines_of_edit, rows, summary
+from gradscope.report.shared.remedies import HORIZON, columns, failures, lines_of_edit, rows, summary
 from gradscope.report.shared.table import filled
 
 
@@ -21,6 +21,8 @@ def remedies(found: Remedies, show_all: bool) -> Iterator[str]:
             [prose(each.what), *(prose(c.cells[place]) for c in kept)] for place, each in enumerate(shown)
         ]
         yield "\n".join(table(["remedy", *(column.heading for column in kept)], lines)) + "\n"
+        for sentence in failures(shown):
+            yield f"{prose(sentence)}\n"
     if found.best is not None:
         text = "\n".join(map(visible, lines_of_edit(found.best.diff)))
         fence = "`" * max(3, longest_run(text) + 1)

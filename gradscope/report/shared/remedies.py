@@ -21,6 +21,7 @@ UNTRIED = (
 )
 UNKNOWN = "No remedy is known that would be an edit of this file."
 NO_FLOOR = "The loss falls below 0, so that a lower one need not be a better model: look at what it measures."
+NO_CURE = "It cures no error or warning of `check`: that the loss ends lower is all that is known of it."
 MOVED = 10.0
 TAB = 4
 HORIZON = "What a remedy brings in so few steps need not last: train on with it."
@@ -29,6 +30,12 @@ HORIZON = "What a remedy brings in so few steps need not last: train on with it.
 def rows(found: Remedies, show_all: bool) -> tuple[TriedRemedy, ...]:
     """Those that help, or all."""
     return found.tried if show_all else tuple(each for each in found.tried if each.helps)
+
+
+def failures(shown: Sequence[TriedRemedy]) -> list[str]:
+    """Why some could not be run."""
+    failed = [each for each in shown if each.effect is Effect.FAILED and each.reason]
+    return [f"To {each.what} cannot be run: {each.reason.rstrip('.')}." for each in failed]
 
 
 def lines_of_edit(diff: str) -> list[str]:
@@ -100,6 +107,8 @@ def summary(found: Remedies) -> list[str]:
             f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
             f"{_told(best.training)}{_gone(best)}."
         )
+    if best is not None and best.checked and not best.changes_loss and not best.cured:
+        said.append(NO_CURE)
     if best is not None and _moved(found.delta_ratio, best.delta_ratio):
         said.append(
             f"δ at the first layer is {units.number(best.delta_ratio)} of that at the last one with it, and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradscope.records import Remedies, TriedRemedy
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.remedies import HORIZON, STYLES, columns, lines_of_edit, rows, summary
+from gradscope.report.shared.remedies import HORIZON, STYLES, columns, failures, lines_of_edit, rows, summary
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import crop, paragraph
 
@@ -25,6 +25,8 @@ def remedies(found: Remedies | None, view: View) -> list[Line]:
             for each in shown
         ]
         lines += [[], *grid("remedy", names, columns(shown), view.width)]
+        for sentence in failures(shown):
+            lines += paragraph(view.glyphs.text(sentence), view.at_most(PROSE), 0, "quiet")
     best = found.best
     if best is not None:
         lines += [[], *edit(best.diff, view)]
