@@ -31,13 +31,13 @@ def require_writable(path: str, force: bool) -> None:
 def portable(diff: str) -> tuple[str, str]:
     """A diff as `git apply` and `patch -p1` take it, and the folder to run them in: empty for that of
     the process. They refuse files outside of theirs."""
-    path = diff.split("\n")[0].removeprefix("--- a/")
+    path = diff.split("\n")[0].removeprefix("--- a/").removesuffix("\t")
     whole = os.path.realpath(path)
     folder = os.path.commonpath([os.getcwd(), whole])
     if not path.startswith(os.pardir + os.sep) or folder == os.getcwd():
         return diff, ""
     _, _, rest = diff.partition("\n@@")
-    name = os.path.relpath(whole, folder)
+    name = os.path.relpath(whole, folder) + ("\t" if " " in whole else "")
     return f"--- a/{name}\n+++ b/{name}\n@@{rest}", folder
 
 

@@ -219,7 +219,8 @@ UNENDED = "\\ No newline at end of file\n"
 
 def diff(path: str, before: str, after: str) -> str:
     """Unified, as `git apply` and `patch -p1` take it."""
-    lines = difflib.unified_diff(lines_of(before), lines_of(after), f"a/{path}", f"b/{path}")
+    ended = f"{path}\t" if " " in path else path  # where a name has spaces, only a tab ends it for patch
+    lines = difflib.unified_diff(lines_of(before), lines_of(after), f"a/{ended}", f"b/{ended}")
     return "".join(line if line.endswith("\n") else f"{line}\n{UNENDED}" for line in lines)
 
 

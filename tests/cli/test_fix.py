@@ -72,6 +72,14 @@ def test_diff_prints_what_git_and_patch_take(run: Run, asked: list[FixOptions]) 
     assert Path("model.py").read_text() == AFTER
 
 
+def test_patch_takes_a_name_with_spaces(tmp_path: Path) -> None:
+    (tmp_path / "é [1].py").write_text(BEFORE)
+    shown = diff("é [1].py", BEFORE, AFTER)
+    for tool in (["patch", "-p1"], ["git", "apply", "-R"]):
+        subprocess.run(tool, input=shown, text=True, check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "é [1].py").read_text() == BEFORE
+
+
 def test_a_file_outside_of_the_working_directory_is_named_from_where_both_are(
     run: Run, asked: list[FixOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

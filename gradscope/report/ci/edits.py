@@ -44,7 +44,7 @@ def _harmless(diff: str) -> bool:
 
 
 def path_of(diff: str) -> str:
-    return diff.splitlines()[0].removeprefix("--- a/") if diff else ""
+    return diff.split("\n")[0].removeprefix("--- a/").removesuffix("\t")
 
 
 def hunks(diff: str) -> Iterator[Hunk]:
