@@ -12,7 +12,7 @@ from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Given, Target, given_loading
 from gradscope.cli.options import FailOn, examples, policy, seconds_in, source_of
-from gradscope.errors import ExitCode
+from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Suite
 from gradscope.records.options import FixOptions
 from gradscope.serialization import report_json
@@ -64,6 +64,13 @@ def fix(
     delivery.prepare(source_of(target))
     policed = policy(fail_on)
     options = FixOptions(steps, seeds, everything, seconds_in(budget))
+    if diff and apply:
+        raise GradscopeError(
+            "--diff and --apply cannot be given together.",
+            why="The one prints the edit alone, the other writes it.",
+            fix="Give one of them.",
+            slug="bad-option",
+        )
     if apply:
         applying.require_writable(source_of(target), force)
     (task,) = configuration.plan(loading, [target]).tasks
@@ -83,8 +90,11 @@ def fix(
         if folder:
             screen.tell(f"Its file is outside of the working directory: apply the edit in {folder}.")
         raise typer.Exit(ExitCode.INTERRUPTED if stopped else 0 if best is not None else 1)
-    if apply and not stopped and best is not None:
+    written = apply and not stopped and best is not None
+    if written:
         with delivery.working() as progress:
             report = applying.applied(report, task.loading, force, progress)
     code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
+    if apply and not written:
+        screen.tell("Nothing was written.")
     raise typer.Exit(ExitCode.INTERRUPTED if stopped else code)

@@ -136,6 +136,13 @@ def test_apply_writes_only_what_git_can_take_back(
     assert not asked
 
 
+def test_the_edit_is_printed_alone_or_written(run: Run, asked: list[FixOptions]) -> None:
+    result = run("fix", "model.py", "--apply", "--force", "--diff")
+    assert result.code == 2
+    assert "cannot be given together" in result.err
+    assert not asked
+
+
 def test_force_writes_it_anyway(run: Run, asked: list[FixOptions]) -> None:
     assert run("fix", "model.py", "--apply", "--force").code == 0
     assert Path("model.py").read_text() == AFTER
@@ -179,7 +186,9 @@ def test_what_was_interrupted_says_so(
     assert result.code == 130
     assert "It was interrupted" in result.out
     assert run("fix", "model.py", "--diff").code == 130
-    assert run("fix", "model.py", "--apply", "--force").code == 130
+    cut_short = run("fix", "model.py", "--apply", "--force")
+    assert cut_short.code == 130
+    assert "Nothing was written." in cut_short.err
     assert Path("model.py").read_text() == BEFORE
 
 
