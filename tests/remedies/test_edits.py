@@ -339,7 +339,8 @@ def test_axes_of_normalizations_and_softmaxes() -> None:
 
 
 def test_activations_of_keras_are_texts_and_the_last_one_stays() -> None:
-    text = 'm = [Dense(9, activation="sigmoid"), Dense(9, activation="sigmoid"), Dense(1, activation="sigmoid")]\n'
+    layer = 'Dense(9, activation="sigmoid")'
+    text = f'm = [{layer}, {layer}, Dense(1, activation="sigmoid")]\n'
     found = changed(activations.edits(code(text)))["take relu for hidden activations"]
     assert found.count('"relu"') == 2
     assert found.endswith('Dense(1, activation="sigmoid")]\n')
