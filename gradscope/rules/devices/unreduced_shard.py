@@ -31,7 +31,7 @@ It looks at `shard_map`s that no loop, branch or other `shard_map` is around, an
 the gradient is right is for `gradscope verify`. A mesh of one device has nothing to disagree on.
 
 ## Source
-JAX documentation, *Manual parallelism with shard_map* (`check_vma`, and outputs that are declared replicated).
+JAX documentation, *Manual parallelism with shard_map* (`check_vma`, outputs declared replicated).
 """
 
 from __future__ import annotations
