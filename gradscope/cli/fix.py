@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -34,7 +35,11 @@ Everything = Annotated[
 ]
 Budget = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Try no further remedy after this time, for instance 60s or 5m."),
+    typer.Option(
+        metavar="TIME",
+        help="Try no further remedy after this time, for instance 60s or 1h.",
+        show_default="5m",
+    ),
 ]
 Diff = Annotated[
     bool, typer.Option("--diff", help="Print the edit of the best remedy alone, as a unified diff.")
@@ -63,7 +68,8 @@ def fix(
     """Try remedies in memory: what each brings in a short training, and the best one as an edit."""
     delivery.prepare(source_of(target))
     policed = policy(fail_on)
-    options = FixOptions(steps, seeds, everything, seconds_in(budget))
+    options = FixOptions(steps, seeds, everything)
+    options = options if budget is None else replace(options, budget_s=seconds_in(budget))
     if diff and apply:
         raise GradscopeError(
             "--diff and --apply cannot be given together.",

@@ -15,6 +15,7 @@ from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
+from gradscope.records.shards import UnreducedShard
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
 
@@ -47,6 +48,8 @@ class Measurement:
     """By `check --inputs`: of each array of floats that the network takes in."""
     adversarial: AdversarialStep | None = None
     """By `check --inputs`."""
+    unreduced: tuple[UnreducedShard, ...] = ()
+    """Results that are declared the same on all devices and are not."""
     units: tuple[UnitActivity, ...] = ()
     """Of the layers whose numbers are a sign of dead or saturated units."""
     attentions: tuple[Attention, ...] = ()

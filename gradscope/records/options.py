@@ -85,8 +85,8 @@ class FixOptions:
     """Starts from which each is trained."""
     everything: bool = False
     """Try every remedy that is known, also where others help already or nothing was found."""
-    budget_s: float | None = None
-    """[seconds] for the whole command; what was not tried by then is said."""
+    budget_s: float | None = 300.0
+    """[seconds] for the whole command; what was not tried by then is said. `None`: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         spots: list[Spot] = [(call.func, _named(code, call, name)) for call in calls]
         if spots and called(calls[0]) != name:
             yield Remedy(what.format(called(calls[0])), rules, code.path, code.replaced(*spots))
+    yield from _named_by_text(code)
     jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
     steps = list(_steps(code))
     if steps:
@@ -46,6 +47,17 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
     if linear:
         bent: list[Spot] = [(value, f"{jax}.nn.relu({code.part(value)})") for value in linear]
         yield Remedy("put a ReLU after each layer", ("linear-network",), code.path, code.replaced(*bent))
+
+
+def _named_by_text(code: SourceCode) -> Iterator[Remedy]:
+    """`Dense(64, activation="sigmoid")`, as Keras has it; the last one may be the output's."""
+    calls = [node for node in ast.walk(code.tree) if isinstance(node, ast.Call)]
+    given = [each.value for call in calls for each in call.keywords if each.arg == "activation"]
+    texts = [each for each in given if isinstance(each, ast.Constant)][:-1]
+    for names, new, rules in ((BOUNDED, "relu", FLOW), (RECTIFIED, "gelu", DEAD)):
+        spots: list[Spot] = [(each, f'"{new}"') for each in texts if each.value in names]
+        if spots:
+            yield Remedy(f"take {new} for hidden activations", rules, code.path, code.replaced(*spots))
 
 
 def _named(code: SourceCode, call: ast.Call, name: str) -> str:

@@ -78,7 +78,7 @@ def fix_target(
     steps: int | None = None,
     seeds: int = 3,
     everything: bool = False,
-    budget: float | None = None,
+    budget: float | None = 300.0,
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress = silent,

@@ -25,6 +25,7 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
+from gradscope.measure.shards import unreduced_shards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
@@ -126,6 +127,9 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             routings=tuple(routings),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
+            unreduced=tuple(
+                looks.listed("shards", lambda: unreduced_shards(program, first)) if finite else ()
+            ),
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),

@@ -438,6 +438,14 @@ def test_axes_of_normalizations_and_softmaxes() -> None:
     assert "softmax(x, axis=-1)" in found["let the softmax of line 7 go over the last axis"]
 
 
+def test_activations_of_keras_are_texts_and_the_last_one_stays() -> None:
+    layer = 'Dense(9, activation="sigmoid")'
+    text = f'm = [{layer}, {layer}, Dense(1, activation="sigmoid")]\n'
+    found = changed(activations.edits(code(text)))["take relu for hidden activations"]
+    assert found.count('"relu"') == 2
+    assert found.endswith('Dense(1, activation="sigmoid")]\n')
+
+
 LAYERS = """\
 class Net:
     def __call__(self, x):

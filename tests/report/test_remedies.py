@@ -71,7 +71,7 @@ def test_where_nothing_was_tried_the_reason_is_given(changes: dict[str, object],
 
 def test_why_others_were_not_tried() -> None:
     assert "7 more were not tried; --exhaustive tries every one." in told()
-    assert "7 more were not tried within --budget." in told(in_time=False)
+    assert "7 more were not tried in the time that was given; --budget gives more." in told(in_time=False)
     assert told(complete=False).endswith("7 more were not tried.")
 
 

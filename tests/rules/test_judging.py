@@ -48,6 +48,7 @@ NAMES = [
     "unscaled-target",
     "wrong-attention-axis",
     "wrong-mode",
+    "unreduced-shard",
     "exploding-gradient",
     "exploding-through-time",
     "vanishing-gradient",

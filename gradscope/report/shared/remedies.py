@@ -122,7 +122,11 @@ def summary(found: Remedies) -> list[str]:
         said.append(NO_FLOOR)
     if found.untried:
         were = "was" if found.untried == 1 else "were"
-        why = "; --exhaustive tries every one" if found.in_time else " within --budget"
+        why = (
+            "; --exhaustive tries every one"
+            if found.in_time
+            else " in the time that was given; --budget gives more"
+        )
         said.append(f"{found.untried} more {were} not tried{why if found.complete else ''}.")
     return said
 

@@ -56,10 +56,12 @@ from gradscope.trace.jaxprs.locations import (
 from gradscope.trace.jaxprs.meshes import (
     MeshAxes as MeshAxes,
     ShardMapParams as ShardMapParams,
+    by_device as by_device,
     make_varying as make_varying,
     replicas as replicas,
     shard_map_params as shard_map_params,
     sharded_along as sharded_along,
+    unchecked_outputs as unchecked_outputs,
     varying_axes as varying_axes,
 )
 from gradscope.trace.jaxprs.operands import fan_in as fan_in, pairs_same_axes as pairs_same_axes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
-from jax.extend.core import JaxprEqn
+from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 from jax.sharding import PartitionSpec
 
 from gradscope.trace.jaxprs.programs import Body, body_of
@@ -33,6 +34,39 @@ def shard_map_params(eqn: JaxprEqn) -> ShardMapParams:
     axes = tuple((axis, p["mesh"].shape[axis]) for axis in p["mesh"].axis_names if axis in manual)
     specs = (tuple(p["in_specs"]), tuple(p["out_specs"]))
     return ShardMapParams(body_of(p["jaxpr"]), p["mesh"], *specs, p["check_vma"], axes)
+
+
+def unchecked_outputs(eqn: JaxprEqn) -> dict[int, MeshAxes]:
+    """Outputs that are declared the same on all devices along some axes, where JAX was told not to check
+    that: their numbers, and those axes."""
+    p = shard_map_params(eqn)
+    found = {}
+    for number, spec in enumerate(p.out_specs if not p.check_vma else ()):
+        named = {name for part in spec for name in (part if isinstance(part, tuple) else (part,))}
+        missing = tuple((axis, size) for axis, size in p.axes if axis not in named and size > 1)
+        if missing:
+            found[number] = missing
+    return found
+
+
+def by_device(eqn: JaxprEqn, values: Sequence[Any]) -> dict[int, Any]:
+    """Traceable: each of those outputs with what every device along its axes has, on a first axis."""
+    p, wanted = shard_map_params(eqn), unchecked_outputs(eqn)
+    run = jaxpr_as_fun(ClosedJaxpr(p.body.jaxpr, list(p.body.consts)))
+
+    def body(*values: Any) -> list[Any]:
+        outs = run(*values)
+        return [outs[number][None] for number in wanted]
+
+    specs = [
+        PartitionSpec(tuple(axis for axis, _ in axes), *p.out_specs[number])  # type: ignore[no-untyped-call]
+        for number, axes in wanted.items()
+    ]
+    names = frozenset(name for name, _ in p.axes)
+    mapped = jax.shard_map(
+        body, mesh=p.mesh, in_specs=tuple(p.in_specs), out_specs=specs, check_vma=False, axis_names=names
+    )
+    return dict(zip(wanted, mapped(*values), strict=True))
 
 
 def varying_axes(value: Any) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""What the devices of a mesh do differently although they should not."""
