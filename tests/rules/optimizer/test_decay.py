@@ -78,3 +78,11 @@ def test_decay_is_held_against_the_same_steps_without_it(start, with_it, without
     tried = UndecayedTraining(10.0, 0.1, 100, start, with_it, without)
     assert len(found("weight-decay-too-high", undecayed=tried)) == told
     assert found("weight-decay-too-high") == []
+
+
+@pytest.mark.parametrize(("at_zero", "told"), [(0.69, 0), (0.0621, 0), (0.0619, 1), (math.nan, 1), (None, 1)])
+def test_weights_that_were_trained_with_decay_are_quiet(at_zero, told):
+    tried = UndecayedTraining(1.0, 9e-4, 100, 0.0338, 0.0338, 0.0056, at_zero)
+    hits = found("weight-decay-too-high", undecayed=tried)
+    assert len(hits) == told
+    assert all(("With weights of 0 the loss is" in hit.message) is (at_zero is not None) for hit in hits)
