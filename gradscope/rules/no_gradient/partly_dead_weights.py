@@ -13,8 +13,9 @@ the weight as a whole looks healthy.
 ## How it is measured
 Where a gradient has columns of zeros, it is taken on up to four batches at the weights of the file, after the
 short training, and then up to twelve times with all weights of the network drawn anew, half of them with a
-batch that is drawn, too. Any of these can bring a dead ReLU, a closed gate, a relation that no edge has or the
-part below a head of zeros to life; what has no gradient in any of them has none by the form of the program.
+batch that is drawn, too. Any of these can bring a dead ReLU, a closed gate, a relation that no edge has or
+the part below a head of zeros to life; what has no gradient in any of them has none by the form of the
+program.
 
 ## Limits
 None: exactly zero. A warning: a part that is masked on purpose looks the same.
@@ -67,7 +68,8 @@ def partly_dead_weights(measurement: Measurement, training: ShortTraining, limit
                 f"{found.dead} of the {found.units} units of `{found.parameter}`{_where(found)} have a "
                 f"gradient of exactly zero on {_batches(found)}, "
                 f"before and after {count(training.steps, 'step')}, and on {found.draws} draws of all "
-                "weights, half of them with drawn data; the others have one. The loss may not depend on them at all."
+                "weights, half of them with drawn data; the others have one. The loss may not depend on them "
+                "at all."
             ),
             remedy=REMEDY,
             evidence={"dead": found.dead, "units": found.units, "draws": found.draws},

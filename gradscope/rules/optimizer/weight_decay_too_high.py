@@ -18,11 +18,12 @@ decay alone: not for LAMB, Adafactor or an optimizer that keeps copies of the we
 
 ## Limits
 `gain = 2`: without decay the loss falls by more than so many times as much; `fall = 0.1`: and by more than
-this share of it. What decay costs, the difference of the two, is also at least as much as what is still better
-than with weights of 0, where decay leads to: weights that were trained with it stand where gradient and decay
-are equal, and the loss falls without it there, too. It is tried where the decay's part of the first update is half as large as the rest of it,
-or more. Sources: choices. With `optax.adamw(1e-3)` and weights of usual size that part is 3e-5, with a decay
-of 0.1 it is 0.03, and with 100 it was 36 in a network of three layers.
+this share of it. What decay costs, the difference of the two, is also at least as much as what is still
+better than with weights of 0, where decay leads to: weights that were trained with it stand where gradient
+and decay are equal, and the loss falls without it there, too. It is tried where the decay's part of the first
+update is half as large as the rest of it, or more. Sources: choices. With `optax.adamw(1e-3)` and weights of
+usual size that part is 3e-5, with a decay of 0.1 it is 0.03, and with 100 it was 36 in a network of three
+layers.
 
 ## Example
     optimizer = optax.adamw(1e-3, weight_decay=100.0)
