@@ -86,3 +86,12 @@ def test_weights_that_were_trained_with_decay_are_quiet(at_zero, told):
     hits = found("weight-decay-too-high", undecayed=tried)
     assert len(hits) == told
     assert all(("With weights of 0 the loss is" in hit.message) is (at_zero is not None) for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("depth", "shape", "told"), [(2, (32,), 1), (2, (1, 1, 32), 1), (1, (32,), 0), (2, (8, 4), 0)]
+)
+def test_a_factor_of_standardized_inputs_is_no_normalization(depth, shape, told):
+    norm = layer("norm", depth, parameters=("norm.g",), op="mul", weight_rms=1.0, activation_rms=1.0)
+    flow = measured([LAYERS[0], norm, LAYERS[2]], [parameter("norm.g", shape=shape, size=32)])
+    assert len(found("decayed-norm", group("norm.g", decay=1e-4), flow=flow)) == told
