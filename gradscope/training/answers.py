@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradscope.measure.measurement import rows_of
@@ -59,7 +60,7 @@ def label_shares(program: Program, first: Inputs, batches: Sequence[Any]) -> Ite
 def _measured(array: Any) -> bool:
     """Numbers of each row, and no mask of 0 and 1."""
     numbers = np.asarray(array)
-    if numbers.ndim == 0 or not jax.dtypes.issubdtype(numbers.dtype, np.floating):
+    if numbers.ndim == 0 or not jnp.issubdtype(numbers.dtype, np.floating):
         return False
     return not np.isin(numbers, (0, 1)).all() and numbers.size > 1
 

@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import dtypes
 from numpy.typing import NDArray
 
 from gradscope.measure.measurement import rows_of
@@ -102,6 +101,7 @@ def partly_dead(
                 last=int(dead[-1]),
                 batches=batches,
                 draws=draws,
+                masked=any(_divides_alike(each.dead, mask) for mask in _constants(program, made)),
             )
 
 
@@ -182,7 +182,7 @@ def _other_data(inputs: Inputs, batch: Any, draw: int) -> Inputs:
     rng, others = np.random.default_rng(draw), list(inputs.others)
     for each in arrays_of(batch, inputs):
         old = others[each.place]
-        if any(dtypes.issubdtype(old.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
+        if any(jnp.issubdtype(old.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
             place = getattr(old, "sharding", None)
             others[each.place] = jax.device_put(_like(np.asarray(old), draw, rng), place)
     return replace(inputs, others=others)
@@ -197,3 +197,24 @@ def _like(old: NDArray[Any], draw: int, rng: np.random.Generator) -> NDArray[Any
         return rng.integers(int(wide.min(initial=0)), int(top) + 1, old.shape).astype(old.dtype)
     noise = rng.normal(size=old.shape) * (np.sqrt(np.mean(wide**2)) or 1.0)
     return (np.abs(noise) if wide.min() >= 0 else noise).astype(old.dtype)
+
+
+def _constants(program: Program, made: Trainer) -> Iterator[NDArray[np.bool_]]:
+    """Where small arrays that are neither weights nor data are 0, along one axis."""
+    inputs = made.feed.at(0, made.weights)
+    data = {each.place for each in arrays_of(made.feed.drawn[0], inputs)}
+    others = [each for place, each in enumerate(inputs.others[:-1]) if place not in data]
+    for each in (*program.body.consts, *others):
+        shape = getattr(each, "shape", ())
+        numeric = any(jnp.issubdtype(each.dtype, kind) for kind in (np.number, np.bool_)) if shape else False
+        if numeric and math.prod(shape) == max(shape) > 1:
+            yield np.ravel(np.asarray(each)) == 0
+
+
+def _divides_alike(dead: NDArray[np.bool_], zero: NDArray[np.bool_]) -> bool:
+    """For several numbers at each place of a mask the units are as many times as many, in either order."""
+    if dead.size % zero.size or zero.all() or not zero.any():
+        return False
+    times = dead.size // zero.size
+    spread = np.tile(zero, times), np.repeat(zero, times)
+    return any(np.array_equal(dead, each) or np.array_equal(dead, ~each) for each in spread)

@@ -212,3 +212,23 @@ def test_tasks_that_the_batches_do_not_have_are_quiet() -> None:
 
     tasks = RNG.choice([2, 4], (4, 24)).astype(np.int32)
     assert found(loss, params, list(zip(X, tasks, strict=True)), X[:, :, 0, 0]) == []
+
+
+@pytest.mark.parametrize("order", ["tiled", "repeated"])
+def test_what_the_mask_of_a_coupling_layer_leaves_out_is_a_note(order: str) -> None:
+    """Real NVP: each layer changes every second number by a scale and a shift."""
+    masks = [np.arange(6) % 2 == turn for turn in (0, 1)]
+    params = [{"a": normal(6, 16), "b": 0.1 * normal(16, 12)} for _ in masks]
+
+    def loss(params: Any, batch: Any) -> Any:
+        y, volume = batch[0][:, 0, :6], jnp.zeros(())
+        for p, mask in zip(params, masks, strict=True):
+            both = jnp.tanh(jnp.where(mask, y, 0.0) @ p["a"]) @ p["b"]
+            both = both.reshape(-1, 6, 2) if order == "repeated" else both.reshape(-1, 2, 6).swapaxes(1, 2)
+            scale, shift = jnp.tanh(both[..., 0]), both[..., 1]
+            y = jnp.where(mask, y, y * jnp.exp(scale) + shift)
+            volume = volume + jnp.mean(jnp.sum(jnp.where(mask, 0.0, scale), -1))
+        return jnp.mean(0.5 * jnp.sum(y**2, -1)) - volume
+
+    (finding,) = found(loss, params)
+    assert (finding.parameter, finding.severity.value) == ("[0].b", "note")

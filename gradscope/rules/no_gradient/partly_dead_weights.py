@@ -18,7 +18,8 @@ the part below a head of zeros to life; what has no gradient in any of them has 
 program.
 
 ## Limits
-None: exactly zero. A warning: a part that is masked on purpose looks the same.
+None: exactly zero. A warning; and a note where a constant array of the program has zeros at just these units,
+or at just the others, as in the coupling layers of a flow: a mask that is written so is mostly meant.
 
 ## Example
     q, k, v = jnp.split(x @ qkv, 3, axis=-1)
@@ -54,6 +55,11 @@ REMEDY = (
     "that is 0. If nothing is meant to, make the layer narrower."
 )
 
+MASKED = (
+    " A constant array of the program divides the units in the same way: its zeros are at these, or at the "
+    "others."
+)
+
 
 @rule(
     "partly-dead-weights",
@@ -69,9 +75,10 @@ def partly_dead_weights(measurement: Measurement, training: ShortTraining, limit
                 f"gradient of exactly zero on {_batches(found)}, "
                 f"before and after {count(training.steps, 'step')}, and on {found.draws} draws of all "
                 "weights, half of them with drawn data; the others have one. The loss may not depend on them "
-                "at all."
+                f"at all.{MASKED if found.masked else ''}"
             ),
-            remedy=REMEDY,
+            remedy="Nothing is to be done if the mask is meant." if found.masked else REMEDY,
+            severity=Severity.NOTE if found.masked else None,
             evidence={"dead": found.dead, "units": found.units, "draws": found.draws},
             layer=found.layer,
             parameter=found.parameter,

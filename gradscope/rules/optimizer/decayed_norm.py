@@ -37,7 +37,7 @@ parameters of batch normalization).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 
 from gradscope.records import Layer, Measurement, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
@@ -86,7 +86,7 @@ def _is_called_so(layer: Layer) -> bool:
     return layer.op == "mul" and layer.size > 1 and "norm" in (layer.kind or "").lower()
 
 
-def _normalizes(layer: Layer, apart: float, first: int, vectors: Set[str]) -> bool:
+def _normalizes(layer: Layer, apart: float, first: int, vectors: set[str]) -> bool:
     """A factor for each unit behind a product, of numbers that have an rms of 1."""
     if layer.op != "mul" or layer.size < 2 or (layer.depth or 0) <= first:
         return False
