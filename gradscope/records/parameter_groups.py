@@ -42,3 +42,5 @@ class UndecayedTraining:
     end_with: float
     """The same after the last step, with decay and without it."""
     end_without: float
+    at_zero: float | None = None
+    """The same where all leaves that decay are 0, which is where decay leads to."""

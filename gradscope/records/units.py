@@ -49,6 +49,8 @@ class PartlyDeadWeight:
     batches: int
     draws: int
     """Of all weights."""
+    masked: bool = False
+    """A constant array of the program has zeros at these units, or at the others, and nowhere else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class AttentionRows(NamedTuple):
     """Sum of a row."""
     highest: Any
     empty: Any
-    """Rows all of whose keys are hidden, though others see the row's own place."""
+    """Rows all of whose keys are hidden, though others see the row's own place and not all see the same."""
     forward: Any
     """Rows that see a later place."""
     backward: Any
@@ -184,7 +184,12 @@ def _places(axes: AttentionAxes, visible: Array) -> tuple[Array, Array, Array]:
     anything = lax.max(lax.max(later, earlier), here)
     by_others = lax.reduce_max(_number(visible), (2,))
     own_is_seen = lax.slice(by_others, (0, 0, int(own[0])), by_others.shape, (1, 1, stride))
-    return (1 - anything) * own_is_seen, later, earlier
+    nothing = lax.broadcast_in_dim(1 - anything, visible.shape, (0, 1, 2))
+    by_all = lax.reduce_min(lax.max(_number(visible), nothing), (2,))
+    # Where all see the same, queries are left out for themselves, and keys for themselves.
+    differ = lax.reduce_max(lax.abs(by_others - by_all), (2,))
+    empty = (1 - anything) * own_is_seen * lax.broadcast_in_dim(differ, anything.shape, (0, 1))
+    return empty, later, earlier
 
 
 def _sum(value: Array) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradscope.measure.measurement import rows_of
@@ -17,7 +18,7 @@ from gradscope.trace.layers import Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, RMS, SPREAD
 from gradscope.training.row_spread import ALIKE, outside_of_a_product
-from gradscope.training.uses import arrays_of, uses_of
+from gradscope.training.uses import LOOKUPS, arrays_of, uses_of
 
 FEWEST_ROWS = 4
 SINGLE = 1.01
@@ -26,11 +27,17 @@ SINGLE = 1.01
 
 def label_shares(program: Program, first: Inputs, batches: Sequence[Any]) -> Iterator[LabelShare]:
     """Of each array with one class for each row, as an integer; or as 0 and 1 in floats, where no other array
-    of the batch is a label or a target: then it is no mask."""
+    of the batch is a label or a target: then it is no mask.
+
+    Of none where the loss reads other numbers, too, as rewards, times or targets: then a choice among outputs
+    is an action, a task or an event.
+    """
     flat = [jax.tree.leaves(batch) for batch in batches]
     asked = []
     for found in arrays_of(batches[0], first):
         uses = uses_of(program, found.place)
+        if uses.touched and not (uses.is_input or uses.meets_weights) and _measured(flat[0][found.index]):
+            return
         if (uses.is_label or uses.is_target) and not uses.is_input:
             asked.append((found, uses, [np.asarray(leaves[found.index]) for leaves in flat]))
     for found, uses, arrays in asked:
@@ -48,6 +55,14 @@ def label_shares(program: Program, first: Inputs, batches: Sequence[Any]) -> Ite
             share=float(shares.max()),
             entropy=float(-np.sum(shares * np.log(shares))),
         )
+
+
+def _measured(array: Any) -> bool:
+    """Numbers of each row, and no mask of 0 and 1."""
+    numbers = np.asarray(array)
+    if numbers.ndim == 0 or not jnp.issubdtype(numbers.dtype, np.floating):
+        return False
+    return not np.isin(numbers, (0, 1)).all() and numbers.size > 1
 
 
 def _are_classes(array: Any) -> bool:
@@ -114,7 +129,9 @@ def _last(program: Program, layers: Sequence[Layer]) -> Iterator[tuple[Layer, Ro
         if not row.uses or layer.depth != deepest:
             continue
         site = row.uses[-1][0]
-        if site.value and site.value[0] >= FEWEST_ROWS and site.op != "state" and not site.members:
+        looked_up = site.op in LOOKUPS  # rows of a weight, and no output
+        state = site.op == "state"
+        if site.value and site.value[0] >= FEWEST_ROWS and not state and not looked_up and not site.members:
             yield layer, row
 
 

@@ -139,11 +139,15 @@ def with_groups(record: ShortTraining, made: Trainer, program: Program) -> Short
         return record
     probe = OptimizerProbe(made, record.steps)
     groups = probe.groups(program)
-    return replace(record, groups=groups, undecayed=_undecayed(made, probe, groups, record))
+    return replace(record, groups=groups, undecayed=_undecayed(program, made, probe, groups, record))
 
 
 def _undecayed(
-    made: Trainer, probe: OptimizerProbe, groups: Sequence[ParameterGroup], record: ShortTraining
+    program: Program,
+    made: Trainer,
+    probe: OptimizerProbe,
+    groups: Sequence[ParameterGroup],
+    record: ShortTraining,
 ) -> UndecayedTraining | None:
     """More than the steps of the short training, where decay is strong."""
     share = probe.decay_share(groups) if record.steps >= USUAL_STEPS else None
@@ -151,6 +155,11 @@ def _undecayed(
         return None
     count = LONGER * record.steps
     without = made.run(count, Modification(undecayed=True)).weights
+    decayed = {name for group in groups if group.decayed for name in group.leaves}
+    none = [
+        zero if about.name in decayed else own
+        for about, own, zero in zip(program.leaves, made.weights, _filled(made.weights, 0.0), strict=True)
+    ]
     return UndecayedTraining(
         share=share,
         decay=max((group.decay or 0.0 for group in groups), default=0.0),
@@ -158,6 +167,7 @@ def _undecayed(
         start=made.mean_loss(made.weights, record.batches)[0],
         end_with=made.mean_loss(made.unchanged(count), record.batches)[0],
         end_without=made.mean_loss(without, record.batches)[0],
+        at_zero=made.mean_loss(none, record.batches)[0],
     )
 
 

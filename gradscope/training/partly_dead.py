@@ -2,16 +2,16 @@
 batches that were drawn.
 
 A sign of it is a column of a gradient that is exactly zero after the short training. Most such columns are of
-the moment: a dead ReLU, a head that starts at zero, a gate that is shut. So the gradient is taken again, on
-other batches and with all weights drawn anew, until every column has had one; what is left has none by the
-form of the program.
+the moment: a dead ReLU, a head that starts at zero, a gate that is shut, a relation or a task that this batch
+does not have. So the gradient is taken again, on other batches, with all weights drawn anew, and with drawn
+data, until every column has had one; what is left has none by the form of the program.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,10 +23,11 @@ from gradscope.measure.measurement import rows_of
 from gradscope.records import Layer, PartlyDeadWeight
 from gradscope.trace import jaxprs
 from gradscope.trace.layers import LayerGroup, Row
-from gradscope.trace.program import Program
+from gradscope.trace.program import Inputs, Program
 from gradscope.trace.vocabulary import PRODUCTS
 from gradscope.training.trainer import Trainer
 from gradscope.training.trials import USUAL_STEPS
+from gradscope.training.uses import arrays_of
 
 DRAWS = 12
 """Each with its opposite: a unit that is dead in one is alive in the other, or nearly so."""
@@ -82,7 +83,10 @@ def partly_dead(
         if not any(each.dead.any() for each in suspects):
             return
         weights = _drawn(program, made.weights, draws)
-        gradients = made.flow.gradients(made.feed.at(draws, weights))
+        inputs = made.feed.at(draws, weights)
+        if draws // 2 % 2:
+            inputs = _other_data(inputs, made.feed.drawn[0], draws)
+        gradients = made.flow.gradients(inputs)
         if all(np.isfinite(np.asarray(each, np.float32)).all() for each in gradients):
             _look(suspects, gradients)
     for each in suspects:
@@ -97,6 +101,7 @@ def partly_dead(
                 last=int(dead[-1]),
                 batches=batches,
                 draws=draws,
+                masked=any(_divides_alike(each.dead, mask) for mask in _constants(program, made)),
             )
 
 
@@ -170,3 +175,46 @@ def _drawn(program: Program, weights: Sequence[Any], draw: int) -> list[Any]:
             value = BIAS * noise + float(np.mean(np.abs(np.asarray(weight, np.float64))) > 2 * BIAS)
         drawn.append(jnp.asarray(value, weight.dtype))
     return drawn
+
+
+def _other_data(inputs: Inputs, batch: Any, draw: int) -> Inputs:
+    """Numbers of the same size and sign, and integers that may go beyond those of the batch."""
+    rng, others = np.random.default_rng(draw), list(inputs.others)
+    for each in arrays_of(batch, inputs):
+        old = others[each.place]
+        if any(jnp.issubdtype(old.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
+            place = getattr(old, "sharding", None)
+            others[each.place] = jax.device_put(_like(np.asarray(old), draw, rng), place)
+    return replace(inputs, others=others)
+
+
+def _like(old: NDArray[Any], draw: int, rng: np.random.Generator) -> NDArray[Any]:
+    wide = old.astype(np.float64)
+    if not old.size or not np.isfinite(wide).all():
+        return old
+    if old.dtype.kind in "iub" or np.isin(wide, (0, 1)).all():
+        top = 1 if wide.max() <= 1 else wide.max() * (1 + draw // 6)
+        return rng.integers(int(wide.min(initial=0)), int(top) + 1, old.shape).astype(old.dtype)
+    noise = rng.normal(size=old.shape) * (np.sqrt(np.mean(wide**2)) or 1.0)
+    return (np.abs(noise) if wide.min() >= 0 else noise).astype(old.dtype)
+
+
+def _constants(program: Program, made: Trainer) -> Iterator[NDArray[np.bool_]]:
+    """Where small arrays that are neither weights nor data are 0, along one axis."""
+    inputs = made.feed.at(0, made.weights)
+    data = {each.place for each in arrays_of(made.feed.drawn[0], inputs)}
+    others = [each for place, each in enumerate(inputs.others[:-1]) if place not in data]
+    for each in (*program.body.consts, *others):
+        shape = getattr(each, "shape", ())
+        numeric = any(jnp.issubdtype(each.dtype, kind) for kind in (np.number, np.bool_)) if shape else False
+        if numeric and math.prod(shape) == max(shape) > 1:
+            yield np.ravel(np.asarray(each)) == 0
+
+
+def _divides_alike(dead: NDArray[np.bool_], zero: NDArray[np.bool_]) -> bool:
+    """For several numbers at each place of a mask the units are as many times as many, in either order."""
+    if dead.size % zero.size or zero.all() or not zero.any():
+        return False
+    times = dead.size // zero.size
+    spread = np.tile(zero, times), np.repeat(zero, times)
+    return any(np.array_equal(dead, each) or np.array_equal(dead, ~each) for each in spread)

@@ -42,6 +42,10 @@ class Uses(Bits):
 
     def __init__(self) -> None:
         self.is_input = self.is_target = self.is_label = False
+        self.touched = False
+        """It goes into any operation."""
+        self.meets_weights = False
+        """In a product, after any operations."""
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
         del place, index
@@ -49,6 +53,8 @@ class Uses(Bits):
         squared = name in SIZES or (name == "mul" and eqn.invars[0] is eqn.invars[1])
         self.is_target |= squared and bool(values[0] & ERROR)
         weighted = every & (PARAMETER | OUTPUT)
+        self.touched |= bool(every & (ITSELF | DERIVED))
+        self.meets_weights |= name in PRODUCTS and bool(every & (ITSELF | DERIVED) and every & PARAMETER)
         self.is_input |= name in PRODUCTS and bool(every & ITSELF and weighted)
         if name in LOOKUPS:
             self.is_label |= bool(values[0] & OUTPUT and self.join(values[1:]) & (ITSELF | DERIVED))

@@ -233,6 +233,12 @@ def slots(p: Any, x: Any) -> Any:
     return jnp.einsum("...hqk,...kd->...qhd", weights, x)
 
 
+def slots_divided_later(p: Any, x: Any) -> Any:
+    weights = jax.nn.softmax(scores_of(p, x), axis=-2)
+    gathered = jnp.einsum("...hqk,...kd->...hqd", weights, x)
+    return gathered / (weights.sum(-1, keepdims=True) + 1e-8)
+
+
 def capsules(p: Any, x: Any) -> Any:
     votes = jnp.einsum("btd,dhe->bthe", x, p["q"])
     logits = jnp.zeros((ROWS, LENGTH, HEADS))
@@ -295,6 +301,13 @@ def crossed(p: Any, x: Any) -> Any:
     return jnp.einsum("...hqk,...kd->...qhd", jax.nn.softmax(scores), x)
 
 
+def crossed_of_one_length(p: Any, x: Any) -> Any:
+    """A decoder and an encoder with fillers of their own, as `nn.make_attention_mask` masks them."""
+    asked, seen = (jnp.arange(LENGTH) < jnp.array(n)[:, None] for n in ([10, 4, 3], [5, 8, 3]))
+    mask = asked[:, None, :, None] & seen[:, None, None, :]
+    return layer(p, x, mask) * asked[..., None]
+
+
 def sharp_content(p: Any, x: Any) -> Any:
     """Some heads look at one key, as in a trained model."""
     scores = scores_of(p, x) * jnp.array([300.0, 300.0, 300.0, 1.0])[:, None, None]
@@ -307,6 +320,8 @@ def sharp_content(p: Any, x: Any) -> Any:
     [
         masked_twice,
         slots,
+        slots_divided_later,
+        crossed_of_one_length,
         capsules,
         linear,
         sinkhorn,

@@ -158,3 +158,48 @@ def test_healthy_outputs_are_quiet(loss: Any, weights: Any, y: Any) -> None:
     assert not of("constant-output", found(loss, weights, X, y))
     slow = optax.adam(optax.linear_schedule(0.0, 1e-3, 1000))
     assert not of("constant-output", found(loss, weights, X, y, optimizer=slow))
+
+
+def actions(p: Any, batch: Any) -> Any:
+    """Q-learning."""
+    x, (action, reward, done, later) = batch
+    best = jax.lax.stop_gradient(logits(p, later).max(-1))
+    chosen = jnp.take_along_axis(logits(p, x), action[:, None], 1)[:, 0]
+    return optax.huber_loss(chosen, reward + 0.9 * (1 - done) * best).mean()
+
+
+def policy(p: Any, batch: Any) -> Any:
+    x, (action, advantage, _, _) = batch
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits(p, x)), action[:, None], 1)[:, 0]
+    return -jnp.mean(chosen * advantage)
+
+
+def survival(p: Any, batch: Any) -> Any:
+    x, (event, time, _, _) = batch
+    rate = jax.nn.softplus(logits(p, x)[:, 0])
+    return jnp.mean(rate * jnp.abs(time) - event * jnp.log(rate + 1e-3))
+
+
+def tasks(p: Any, batch: Any) -> Any:
+    x, (task, y, _, _) = batch
+    return jnp.mean((jnp.take_along_axis(logits(p, x), task[:, None], 1)[:, 0] - y) ** 2)
+
+
+@pytest.mark.parametrize("loss", [actions, policy, survival, tasks])
+def test_actions_tasks_and_events_are_no_labels(loss: Any) -> None:
+    others = RNG.normal(size=(4, 64)).astype(np.float32), (X[..., 1] > 1.8).astype(np.float32), X[:, ::-1]
+    rows = list(zip(RARE, *others, strict=True))
+    assert not of("imbalanced-labels", found(loss, params(2), X, rows, steps=3))
+
+
+def test_weights_that_are_looked_up_are_no_outputs() -> None:
+    weights = {"w1": normal(8, 32), "h1": normal(32, 6, 16), "h2": normal(16, 6)}
+
+    def loss(p: Any, batch: Any) -> Any:
+        x, (task, y) = batch
+        h = jax.nn.relu(x @ p["w1"])
+        h = jax.nn.relu(jnp.einsum("bi,bio->bo", h, jnp.moveaxis(p["h1"], 1, 0)[task]))
+        return jnp.mean((jnp.sum(h * p["h2"].T[task], -1) - y) ** 2)
+
+    rows = list(zip(np.full((4, 64), 2), TARGETS[..., 0], strict=True))
+    assert not of("constant-output", found(loss, weights, X, rows))

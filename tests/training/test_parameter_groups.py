@@ -224,3 +224,27 @@ def test_the_verdict_does_not_move_with_the_scale_of_the_loss_of_adam() -> None:
 
     assert rules(checked(optax.adamw(1e-3, weight_decay=100.0), of=scaled))[0] == "weight-decay-too-high"
     assert "weight-decay-too-high" not in rules(checked(optax.adamw(1e-3, weight_decay=0.1), of=scaled))
+
+
+def test_trained_weights_where_gradient_and_decay_are_equal_are_quiet() -> None:
+    x = np.random.default_rng(1).normal(size=(256, 8)).astype(np.float32)
+    batch = x, (2 * x[:, 0] + np.abs(x[:, 1]) > 1).astype(np.int32)
+
+    def of(params: Any, batch: Any) -> Any:
+        logits = jnp.tanh(batch[0] @ params["up"]) @ params["down"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
+
+    optimizer = optax.chain(optax.add_decayed_weights(3e-3), optax.sgd(0.3, momentum=0.9))
+
+    def step(_: Any, now: Any) -> Any:
+        params, state = now
+        updates, state = optimizer.update(jax.grad(of)(params, batch), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = {"up": jax.random.normal(KEYS[0], (8, 32)) / 3, "down": jax.random.normal(KEYS[1], (32, 2)) / 6}
+    trained, _ = jax.jit(lambda now: jax.lax.fori_loop(0, 1500, step, now))((params, optimizer.init(params)))
+    report = check_loss(of, trained, batch, optimizer=optimizer)
+    tried = report.training.undecayed if report.training else None
+    assert tried is not None
+    assert tried.at_zero == pytest.approx(np.log(2), abs=1e-4)
+    assert "weight-decay-too-high" not in rules(report)

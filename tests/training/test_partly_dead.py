@@ -176,3 +176,59 @@ def test_rows_that_get_nothing_from_units_above_are_not_told_twice(biased: bool)
 
     (finding,) = found(loss, params, X[:, :, 0])
     assert "5 of the 16 units of `a.w` (numbers 11 to 15)" in finding.message
+
+
+@pytest.mark.parametrize("equation", ["btd,rde->brte", "btd,rde->rbte"])
+def test_relations_that_no_edge_of_the_batches_has_are_quiet(equation: str) -> None:
+    edges = (RNG.random((4, 24, 4, 5, 5)) < 0.3).astype(np.float32)
+    edges[:, :, 3] = 0
+    params = {"relations": normal(4, D, D) / 2, "own": normal(D, D), "head": normal(D, 3)}
+
+    def loss(params: Any, batch: Any) -> Any:
+        (x, edges), labels = batch
+        sent = jnp.einsum(equation, x, params["relations"])
+        sent = sent if equation.endswith("brte") else jnp.swapaxes(sent, 0, 1)
+        h = jax.nn.relu(x @ params["own"] + jnp.einsum("brts,brse->bte", edges, sent))
+        return entropy(h.mean(1) @ params["head"], labels)
+
+    assert found(loss, params, list(zip(X, edges, strict=True))) == []
+    without = {**params, "relations": params["relations"][:, :, :8]}
+
+    def narrow(params: Any, batch: Any) -> Any:
+        wide = jnp.pad(params["relations"], ((0, 0), (0, 0), (0, 8)))
+        return loss({**params, "relations": wide}, batch)
+
+    assert found(narrow, without, list(zip(X, edges, strict=True))) == []
+
+
+def test_tasks_that_the_batches_do_not_have_are_quiet() -> None:
+    params = {"up": normal(6, D, D) / 2, "down": normal(6, D)}
+
+    def loss(params: Any, batch: Any) -> Any:
+        (x, task), y = batch
+        h = jax.nn.relu(jnp.einsum("bd,kde->bke", x.mean(1), params["up"]))
+        answers = jnp.einsum("bke,ke->bk", h, params["down"])
+        return jnp.mean((jnp.take_along_axis(answers, task[:, None], 1)[:, 0] - y) ** 2)
+
+    tasks = RNG.choice([2, 4], (4, 24)).astype(np.int32)
+    assert found(loss, params, list(zip(X, tasks, strict=True)), X[:, :, 0, 0]) == []
+
+
+@pytest.mark.parametrize("order", ["tiled", "repeated"])
+def test_what_the_mask_of_a_coupling_layer_leaves_out_is_a_note(order: str) -> None:
+    """Real NVP: each layer changes every second number by a scale and a shift."""
+    masks = [np.arange(6) % 2 == turn for turn in (0, 1)]
+    params = [{"a": normal(6, 16), "b": 0.1 * normal(16, 12)} for _ in masks]
+
+    def loss(params: Any, batch: Any) -> Any:
+        y, volume = batch[0][:, 0, :6], jnp.zeros(())
+        for p, mask in zip(params, masks, strict=True):
+            both = jnp.tanh(jnp.where(mask, y, 0.0) @ p["a"]) @ p["b"]
+            both = both.reshape(-1, 6, 2) if order == "repeated" else both.reshape(-1, 2, 6).swapaxes(1, 2)
+            scale, shift = jnp.tanh(both[..., 0]), both[..., 1]
+            y = jnp.where(mask, y, y * jnp.exp(scale) + shift)
+            volume = volume + jnp.mean(jnp.sum(jnp.where(mask, 0.0, scale), -1))
+        return jnp.mean(0.5 * jnp.sum(y**2, -1)) - volume
+
+    (finding,) = found(loss, params)
+    assert (finding.parameter, finding.severity.value) == ("[0].b", "note")

@@ -68,7 +68,7 @@ def attention_collapse(measurement: Measurement, limits: Limits) -> Iterator[Hit
     zero = {worst.query, worst.key} <= silent
     gone = " The gradient of queries and keys is exactly zero." if zero else ""
     yield Hit(
-        message=f"{number(100 * least)} % or more of the rows of weights have hardly a second key{heads}. "
+        message=f"{_share(least)} of the rows of weights have hardly a second key{heads}. "
         f"Their mean entropy is {number(100 * worst.entropy)} % of that of equal weights, and the "
         f"derivative of the softmax {number(100 * worst.slope)} % of what it is there.{large}{gone}{more}",
         remedy="Normalize queries and keys before their product (`q / rms(q)`, as `nnx.MultiHeadAttention` "
@@ -93,3 +93,7 @@ def _collapsed(attention: Attention, decided: float) -> bool:
     heads = attention.heads
     enough = bool(heads) and all(head.rows >= FEWEST_ROWS for head in heads)
     return enough and not is_unscaled(attention) and all(head.decided >= decided for head in heads)
+
+
+def _share(least: float) -> str:
+    return "All" if least == 1 else f"{number(100 * least)} % or more"

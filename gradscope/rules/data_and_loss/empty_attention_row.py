@@ -11,8 +11,9 @@ with padding the fillers. The likely cause is a mask that is inverted, or off by
 ## How it is measured
 Of the scores as they go into the softmax: a row whose scores all lie below -5000, and far below any that is
 not hidden, sees nothing. Only attention with as many queries as keys is looked at. A place that no other
-query sees is a filler, and may see nothing. Of a large attention a part of the rows is looked at, at even
-distances.
+query sees is a filler, and may see nothing. Where all queries that see anything see the same keys, those that
+see nothing are left out, as the fillers of a decoder that looks at an encoder of the same length. Of a large
+attention a part of the rows is looked at, at even distances.
 
 ## Limits
 None: each row counts.

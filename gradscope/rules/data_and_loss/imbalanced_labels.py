@@ -11,8 +11,9 @@ is a small part of that of a batch, and many batches may hold none of it.
 
 ## How it is measured
 By counting, in up to eight batches: arrays with one integer for each row, or with 0 and 1, that choose among
-outputs. The entropy of the frequencies is the smallest cross-entropy of any answer that is the same for all
-rows.
+outputs; not where the loss reads other numbers as well (rewards, times, targets), since the integers are then
+actions, tasks or events. The entropy of the frequencies is the smallest cross-entropy of any answer that is
+the same for all rows.
 
 ## Limits
 `share = 0.9`: of the most frequent class. `rows = 64`: in all batches together; of fewer nothing is said.

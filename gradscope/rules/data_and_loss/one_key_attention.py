@@ -24,6 +24,9 @@ Use instead:
     x = batch.reshape(examples, length, features)
     y = attention(x)
 
+A context that is one element, as the embedding of a class, needs no attention: `x + context @ w` does the
+same.
+
 ## What it does not say
 Single rows with one key, as the first one under a causal mask, are right. Where queries, keys and values are
 one layer, a part of whose gradient is zero, it is a warning.
@@ -63,8 +66,7 @@ def _hit(attention: Attention, still: tuple[str, ...], both: bool) -> Hit:
     return Hit(
         message=f"{why}, whose weight is 1 whatever queries and keys are. They have no effect on the "
         f"loss{told}.",
-        remedy="Look at the shapes that go into it: the axis over which the softmax runs is to count the "
-        "elements of a sequence."
+        remedy=_remedy(attention)
         if attention.keys == 1
         else "Look at the mask: each query is to see more than one key.",
         evidence={"keys": attention.keys, "rows": attention.rows},
@@ -73,4 +75,16 @@ def _hit(attention: Attention, still: tuple[str, ...], both: bool) -> Hit:
         severity=None if both else Severity.WARNING,
         layers=still,
         explains=still,
+    )
+
+
+def _remedy(attention: Attention) -> str:
+    if attention.queries is None or attention.queries == 1:
+        return (
+            "Look at the shapes that go into it: the axis over which the softmax runs is to count the "
+            "elements of a sequence."
+        )
+    return (
+        f"Look at what its {attention.queries:,} queries look at: it is to have more than one element. If a "
+        "context of one element is meant, add its values and leave queries and keys out."
     )

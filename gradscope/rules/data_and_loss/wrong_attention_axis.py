@@ -25,9 +25,9 @@ Use instead:
     out = weights @ v
 
 ## What it does not say
-Where queries compete for the keys on purpose, as the slots of slot attention do, and the weights are divided
-by their sum over the keys afterwards, nothing is told. A softmax over an axis that queries and keys share
-(routing between capsules) is not judged.
+Where queries compete for the keys on purpose, as the slots of slot attention do, and the weights, or what
+they gather, are divided by the sum of the weights over the keys, nothing is told. A softmax over an axis that
+queries and keys share (routing between capsules) is not judged.
 
 ## Source
 Vaswani et al. 2017, *Attention Is All You Need*, section 3.2.1; Locatello et al. 2020, *Object-Centric

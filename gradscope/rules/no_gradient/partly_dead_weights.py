@@ -12,12 +12,14 @@ the weight as a whole looks healthy.
 
 ## How it is measured
 Where a gradient has columns of zeros, it is taken on up to four batches at the weights of the file, after the
-short training, and then up to twelve times with all weights of the network drawn anew. Any of these can bring
-a dead ReLU, a closed gate or the part below a head of zeros to life; what has no gradient in any of them has
-none by the form of the program.
+short training, and then up to twelve times with all weights of the network drawn anew, half of them with a
+batch that is drawn, too. Any of these can bring a dead ReLU, a closed gate, a relation that no edge has or
+the part below a head of zeros to life; what has no gradient in any of them has none by the form of the
+program.
 
 ## Limits
-None: exactly zero. A warning: a part that is masked on purpose looks the same.
+None: exactly zero. A warning; and a note where a constant array of the program has zeros at just these units,
+or at just the others, as in the coupling layers of a flow: a mask that is written so is mostly meant.
 
 ## Example
     q, k, v = jnp.split(x @ qkv, 3, axis=-1)
@@ -53,6 +55,11 @@ REMEDY = (
     "that is 0. If nothing is meant to, make the layer narrower."
 )
 
+MASKED = (
+    " A constant array of the program divides the units in the same way: its zeros are at these, or at the "
+    "others."
+)
+
 
 @rule(
     "partly-dead-weights",
@@ -67,9 +74,11 @@ def partly_dead_weights(measurement: Measurement, training: ShortTraining, limit
                 f"{found.dead} of the {found.units} units of `{found.parameter}`{_where(found)} have a "
                 f"gradient of exactly zero on {_batches(found)}, "
                 f"before and after {count(training.steps, 'step')}, and on {found.draws} draws of all "
-                "weights; the others have one. The loss may not depend on them at all."
+                "weights, half of them with drawn data; the others have one. The loss may not depend on them "
+                f"at all.{MASKED if found.masked else ''}"
             ),
-            remedy=REMEDY,
+            remedy="Nothing is to be done if the mask is meant." if found.masked else REMEDY,
+            severity=Severity.NOTE if found.masked else None,
             evidence={"dead": found.dead, "units": found.units, "draws": found.draws},
             layer=found.layer,
             parameter=found.parameter,

@@ -10,8 +10,9 @@ above can say, smaller than the data ask for. It is commonly left out.
 
 ## How it is measured
 The optimizer is asked for its first step that moves anything, with made weights and a gradient of 0: a leaf
-that moves towards 0 decays. A normalization is a factor for each unit whose module is called so, or whose
-output has the rms of the factor: then what it multiplies has an rms of 1.
+that moves towards 0 decays. A normalization is a factor for each unit whose module is called so, or which
+stands behind a product with weights and whose output has the rms of the factor: then what it multiplies has
+an rms of 1. Inputs are standardized as well, so that a factor of theirs is not taken for one.
 
 ## Limits
 `share = 1e-6`: a step takes so much of each number at least, a tenth in 100,000 steps; below that it makes no
@@ -40,6 +41,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Layer, Measurement, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initial_scale import PRODUCTS
 from gradscope.rules.words import names_of, number
 
 
@@ -48,8 +50,10 @@ def decayed_norm(measurement: Measurement, training: ShortTraining, limits: Limi
     found: list[str] = []
     layers: list[str] = []
     shares: list[float] = []
+    vectors = {each.name for each in measurement.parameters if sum(size > 1 for size in each.shape) < 2}
+    first = min((layer.depth or 0 for layer in measurement.layers if layer.op in PRODUCTS), default=0)
     for layer in measurement.layers:
-        if not _normalizes(layer, limits["apart"]):
+        if not (_is_called_so(layer) or _normalizes(layer, limits["apart"], first, vectors)):
             continue
         for name in layer.parameters:
             group = training.group_of(name)
@@ -78,11 +82,14 @@ def decayed_norm(measurement: Measurement, training: ShortTraining, limits: Limi
     )
 
 
-def _normalizes(layer: Layer, apart: float) -> bool:
-    """A factor for each unit, of numbers that have an rms of 1 or a module that says so."""
-    if layer.op != "mul" or layer.size < 2:
+def _is_called_so(layer: Layer) -> bool:
+    return layer.op == "mul" and layer.size > 1 and "norm" in (layer.kind or "").lower()
+
+
+def _normalizes(layer: Layer, apart: float, first: int, vectors: set[str]) -> bool:
+    """A factor for each unit behind a product, of numbers that have an rms of 1."""
+    if layer.op != "mul" or layer.size < 2 or (layer.depth or 0) <= first:
         return False
-    if "norm" in (layer.kind or "").lower():
-        return True
     rms = layer.activation_rms
-    return rms is not None and layer.weight_rms > 0 and abs(rms / layer.weight_rms - 1) <= apart
+    alike = rms is not None and layer.weight_rms > 0 and abs(rms / layer.weight_rms - 1) <= apart
+    return alike and vectors.issuperset(layer.parameters)

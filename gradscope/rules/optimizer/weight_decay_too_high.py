@@ -18,9 +18,12 @@ decay alone: not for LAMB, Adafactor or an optimizer that keeps copies of the we
 
 ## Limits
 `gain = 2`: without decay the loss falls by more than so many times as much; `fall = 0.1`: and by more than
-this share of it. It is tried where the decay's part of the first update is half as large as the rest of it,
-or more. Sources: choices. With `optax.adamw(1e-3)` and weights of usual size that part is 3e-5, with a decay
-of 0.1 it is 0.03, and with 100 it was 36 in a network of three layers.
+this share of it. What decay costs, the difference of the two, is also at least as much as what is still
+better than with weights of 0, where decay leads to: weights that were trained with it stand where gradient
+and decay are equal, and the loss falls without it there, too. It is tried where the decay's part of the first
+update is half as large as the rest of it, or more. Sources: choices. With `optax.adamw(1e-3)` and weights of
+usual size that part is 3e-5, with a decay of 0.1 it is 0.03, and with 100 it was 36 in a network of three
+layers.
 
 ## Example
     optimizer = optax.adamw(1e-3, weight_decay=100.0)
@@ -43,7 +46,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Severity, ShortTraining
+from gradscope.records import Severity, ShortTraining, UndecayedTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
@@ -67,14 +70,15 @@ def weight_decay_too_high(training: ShortTraining, limits: Limits) -> Iterator[H
         return
     with_it, without = tried.start - tried.end_with, tried.start - tried.end_without
     held = without > limits["gain"] * max(with_it, 0.0) or not math.isfinite(with_it)
-    if not held or without <= limits["fall"] * abs(tried.start):
+    if not held or without <= limits["fall"] * abs(tried.start) or _worth_it(tried):
         return
     taken = "" if not tried.decay else f", and takes {number(tried.decay)} of each weight"
+    zero = "" if tried.at_zero is None else f" With weights of 0 the loss is {number(tried.at_zero)}."
     yield Hit(
         message=(
             f"Weight decay holds the loss up: {tried.steps} steps of your optimizer take it from "
             f"{number(tried.start)} to {number(tried.end_with)}, and to {number(tried.end_without)} without "
-            f"the decay. Its part of the first update is {number(tried.share)} times the rest{taken}."
+            f"the decay. Its part of the first update is {number(tried.share)} times the rest{taken}.{zero}"
         ),
         remedy=REMEDY,
         evidence={
@@ -87,3 +91,8 @@ def weight_decay_too_high(training: ShortTraining, limits: Limits) -> Iterator[H
         layers=training.layers,
         explains=None,
     )
+
+
+def _worth_it(tried: UndecayedTraining) -> bool:
+    """The decay costs less than the network has learned beside it."""
+    return tried.at_zero is not None and tried.at_zero - tried.end_with > tried.end_with - tried.end_without

@@ -40,6 +40,8 @@ class AttentionUse:
     """Axes of the scores that the product with the values sums over."""
     examples: int | None
     """The axis of the scores that counts the examples of the batch, where only one can."""
+    shared_out: bool
+    """The program also sums the weights of each query, to divide by that."""
     dropped: bool
     """Some weights are set to 0 before they meet the values: by dropout, or by a mask."""
     probe: Probe | None
@@ -49,7 +51,7 @@ class AttentionUse:
     def wrong_axis(self) -> WrongAxis | None:
         """Along which the weights sum to 1, where the product with the values does not sum over it."""
         over, known = self.summed_over, None not in self.summed_over | self.contracted
-        if not known or not over or over & self.contracted:
+        if not known or not over or over & self.contracted or self.shared_out:
             return None
         if self.examples is not None and over == {self.examples}:
             return WrongAxis.EXAMPLES
@@ -77,6 +79,8 @@ class _Attentions(Located[Part]):
         """By jaxpr and number: where they were last read there."""
         self._weights: dict[tuple[int, int], _Read] = {}
         """The same of weights of which none was dropped."""
+        self.summed: set[tuple[int, frozenset[int | None]]] = set()
+        """Weights of which scores are summed, and along which axes."""
         self.found: dict[tuple[Any, ...], tuple[AttentionUse, Plan | None, int]] = {}
 
     def literal(self, atom: Any, place: Place) -> Part:
@@ -117,7 +121,10 @@ class _Attentions(Located[Part]):
         if len(eqn.outvars) != 1 or not values:
             return [found] * len(eqn.outvars)
         if eqn.primitive.name != "dot_general":
-            return [of_equation(eqn, values, found)]
+            result = of_equation(eqn, values, found)
+            if eqn.primitive.name == "reduce_sum" and values[0].weights is not None:
+                self.summed.add((values[0].weights.number, result.over))
+            return [result]
         for operand, part in enumerate(values):
             if part.weights is not None and values[1 - operand].data:
                 self._note(part, operand, place, index)
@@ -155,7 +162,15 @@ class _Attentions(Located[Part]):
                 look=axes,
             )
         about = AttentionUse(
-            scores, calls, eqn, part.over, contracted, self._counting(scores), part.dropped, probe
+            scores=scores,
+            calls=calls,
+            eqn=eqn,
+            summed_over=part.over,
+            contracted=contracted,
+            examples=self._counting(scores),
+            shared_out=False,
+            dropped=part.dropped,
+            probe=probe,
         )
         self.found[key] = about, place, index
 
@@ -210,4 +225,7 @@ def find_attentions(program: Program, batch: Any) -> tuple[AttentionUse, ...]:
     for about, plan, index in domain.found.values():
         if about.probe is not None and plan is not None:
             plan.probes[index] = about.probe
-    return tuple(about for about, _, _ in domain.found.values())
+    return tuple(
+        replace(about, shared_out=(about.scores.number, about.contracted) in domain.summed)
+        for about, _, _ in domain.found.values()
+    )

@@ -28,6 +28,11 @@ def test_all_heads_collapsed_are_told_by_number() -> None:
     )
 
 
+def test_of_all_rows_no_number_is_told() -> None:
+    (finding,) = told(attention(head(decided=1.0, entropy=0.004, slope=0.006)))
+    assert finding.message.startswith("All of the rows of weights have hardly a second key.")
+
+
 def test_one_head_that_looks_at_several_keys_is_enough() -> None:
     assert told(attention(SHARP, head(decided=0.89))) == []
     assert told(attention(SHARP), attention()) != []

@@ -40,3 +40,12 @@ def test_a_mask_that_leaves_one_key_is_told_where_the_gradients_are_zero() -> No
 def test_rows_with_a_choice_are_quiet() -> None:
     assert told(attention(head(), masked=True)) == []
     assert told(attention(wrong_axis=None, keys=1)) == []
+
+
+def test_a_context_of_one_element_has_a_remedy_of_its_own() -> None:
+    (finding,) = told(attention(NONE, keys=1, queries=64))
+    assert finding.remedy is not None
+    assert "what its 64 queries look at" in finding.remedy
+    (alone,) = told(attention(NONE, keys=1, queries=1))
+    assert alone.remedy is not None
+    assert "axis over which the softmax runs" in alone.remedy

@@ -38,3 +38,9 @@ def test_without_any_it_is_quiet():
     assert found() == []
     one = PartlyDeadWeight("qkv", "qkv", 48, 32, 0, 31, 1, 12)
     assert "on 1 batch, " in found(one)[0].message
+
+
+def test_units_that_a_constant_mask_divides_are_a_note():
+    (finding,) = found(PartlyDeadWeight("qkv", "qkv", 48, 24, 0, 46, 1, 12, masked=True))
+    assert finding.severity.value == "note"
+    assert "its zeros are at these, or at the others" in finding.message

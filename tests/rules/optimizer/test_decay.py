@@ -78,3 +78,20 @@ def test_decay_is_held_against_the_same_steps_without_it(start, with_it, without
     tried = UndecayedTraining(10.0, 0.1, 100, start, with_it, without)
     assert len(found("weight-decay-too-high", undecayed=tried)) == told
     assert found("weight-decay-too-high") == []
+
+
+@pytest.mark.parametrize(("at_zero", "told"), [(0.69, 0), (0.0621, 0), (0.0619, 1), (math.nan, 1), (None, 1)])
+def test_weights_that_were_trained_with_decay_are_quiet(at_zero, told):
+    tried = UndecayedTraining(1.0, 9e-4, 100, 0.0338, 0.0338, 0.0056, at_zero)
+    hits = found("weight-decay-too-high", undecayed=tried)
+    assert len(hits) == told
+    assert all(("With weights of 0 the loss is" in hit.message) is (at_zero is not None) for hit in hits)
+
+
+@pytest.mark.parametrize(
+    ("depth", "shape", "told"), [(2, (32,), 1), (2, (1, 1, 32), 1), (1, (32,), 0), (2, (8, 4), 0)]
+)
+def test_a_factor_of_standardized_inputs_is_no_normalization(depth, shape, told):
+    norm = layer("norm", depth, parameters=("norm.g",), op="mul", weight_rms=1.0, activation_rms=1.0)
+    flow = measured([LAYERS[0], norm, LAYERS[2]], [parameter("norm.g", shape=shape, size=32)])
+    assert len(found("decayed-norm", group("norm.g", decay=1e-4), flow=flow)) == told
