@@ -18,7 +18,7 @@ from gradscope.trace.choices import Choice
 from gradscope.trace.domains.located import Located, Place
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.program import Program
-from gradscope.trace.sites import Plan, Probe
+from gradscope.trace.sites import Plan, Probe, members_of
 from gradscope.trace.walk import walk
 
 _CHOOSES = frozenset({"top_k", "argmax"})
@@ -40,6 +40,8 @@ class Routed:
     """Choices that it depends on."""
     scores: int = 0
     """Choices of whose scores it is made, up to the next product."""
+    leaves: int = 0
+    """Of the params that it depends on."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ class _Routers(Located[Routed]):
         self.gated = 0
         """Choices whose scores are normalized, before or after."""
         self.used = 0
-        """Choices that meet values or weights of the model."""
+        """Choices that meet weights, or values that do not depend on all that their scores depend on: labels
+        that a classifier makes for itself meet its own scores."""
+        self._made_of: dict[int, int] = {}
+        """By the number of a choice, the leaves of its scores."""
 
     def literal(self, atom: Any, place: Place) -> Routed:
         del atom, place
@@ -74,13 +79,13 @@ class _Routers(Located[Routed]):
         return Routed(data=True)
 
     def at_site(self, value: Routed, site: int) -> Routed:
-        return Routed(value.weight, value.data, site, chosen=value.chosen)
+        return Routed(value.weight, value.data, site, chosen=value.chosen, leaves=value.leaves)
 
     def join(self, values: list[Routed]) -> Routed:
         site = max((value.site for value in values if value.site is not None), default=None)
-        chosen = scores = 0
+        chosen = scores = leaves = 0
         for value in values:
-            chosen, scores = chosen | value.chosen, scores | value.scores
+            chosen, scores, leaves = chosen | value.chosen, scores | value.scores, leaves | value.leaves
         return Routed(
             any(value.weight for value in values),
             any(value.data for value in values),
@@ -88,6 +93,7 @@ class _Routers(Located[Routed]):
             any(value.bent for value in values),
             chosen,
             scores,
+            leaves,
         )
 
     def plain(self, eqn: JaxprEqn, values: list[Routed], place: Place, index: int) -> list[Routed]:
@@ -99,12 +105,15 @@ class _Routers(Located[Routed]):
             found = replace(found, bent=True)
         if name in _MEETS:
             for value in values:
-                others = [other for other in values if other is not value]
-                if any(other.weight for other in others):
-                    self.used |= value.chosen
+                for other in (other for other in values if other is not value and other.weight):
+                    self.used |= self._told_apart(value.chosen, other.leaves)
         if name == "dot_general":
             found = replace(found, bent=False, scores=0)
         return [found] * len(eqn.outvars)
+
+    def _told_apart(self, chosen: int, leaves: int) -> int:
+        """Those of the choices whose scores depend on other leaves, too."""
+        return sum(1 << number for number in members_of(chosen) if self._made_of[number] & ~leaves)
 
     def _chosen(self, eqn: JaxprEqn, found: Routed, plan: Plan, index: int) -> list[Routed]:
         key = (id(plan), *map(id, self.around))
@@ -122,6 +131,7 @@ class _Routers(Located[Routed]):
             )
             self.found[number] = Router(eqn, tuple(self.around[1:]), found.site, plan, index, probe)
         bit = 1 << number
+        self._made_of[number] = self._made_of.get(number, 0) | found.leaves
         if found.bent:
             self.gated |= bit
         part = replace(found, chosen=found.chosen | bit, scores=found.scores | bit)
@@ -136,7 +146,7 @@ def find_routers(program: Program) -> tuple[Router, ...]:
     first = min((probe.id for probe in program.plan.all_probes()), default=0) - 1
     domain, weights = _Routers(first), len(program.leaves)
     count = len(program.body.jaxpr.invars)
-    inputs = [Routed(weight=i < weights, data=i >= weights) for i in range(count)]
+    inputs = [Routed(i < weights, i >= weights, leaves=1 << i if i < weights else 0) for i in range(count)]
     walk(domain, program.body, inputs, program.plan)
     kept = []
     for number, router in domain.found.items():
