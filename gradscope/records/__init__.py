@@ -110,6 +110,7 @@ from gradscope.records.policy import Policy as Policy
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
+    LongerTraining as LongerTraining,
     Remedies as Remedies,
     SeedEnds as SeedEnds,
     TriedRemedy as TriedRemedy,

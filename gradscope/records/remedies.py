@@ -97,6 +97,22 @@ class Chance:
 
 
 @dataclass(frozen=True, slots=True)
+class LongerTraining:
+    """From the first seed, for more steps than the trials had: does the gain last?"""
+
+    steps: int
+    before: float
+    """Mean loss of up to 8 batches after them, as it is."""
+    after: float
+    """With the best remedy."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it still ends lower; a loss that is not finite is no end."""
+        return math.isfinite(self.after) and not self.after >= self.before
+
+
+@dataclass(frozen=True, slots=True)
 class Remedies:
     """In the order of what they brought, those that help first."""
 
@@ -107,6 +123,8 @@ class Remedies:
     before: SeedEnds
     tried: tuple[TriedRemedy, ...]
     chance: Chance | None = None
+    longer: LongerTraining | None = None
+    """`None` where no remedy helps, or there was no time."""
     delta_ratio: float | None = None
     """δ at the first layer over δ at the last one (rms), as it is: what of the gradient arrives there."""
     untried: int = 0

@@ -17,6 +17,7 @@ from gradscope.load.target import split_target
 from gradscope.records import (
     Chance,
     Finding,
+    LongerTraining,
     Remedies,
     Report,
     SeedEnds,
@@ -32,6 +33,8 @@ from gradscope.remedies.source_code import Remedy, SourceCode, patched
 from gradscope.runs.check import check
 from gradscope.runs.trying import AsItIs, Trying
 
+TIMES = 4
+"""So many more steps the best remedy is trained for at last."""
 EXAMINED = 5
 """Remedies on which the passes of `check` run, too."""
 UNSTEADY = Skipped(
@@ -140,7 +143,21 @@ def _remedies(trying: Trying, plain: AsItIs, codes: Sequence[SourceCode]) -> Rem
         found = replace(found, complete=False)
         tried = [each if each.checked else verdict.unexamined(each) for each in tried]
     judged = tuple(_against(each, chance) for each in verdict.ranked(tried, found.before))
-    return replace(found, tried=judged, chance=chance, untried=len(known) - len(tried))
+    found = replace(found, tried=judged, chance=chance, untried=len(known) - len(tried))
+    return replace(found, longer=_longer(trying, plain, found))
+
+
+def _longer(trying: Trying, plain: AsItIs, found: Remedies) -> LongerTraining | None:
+    """Few steps favor high rates: the best remedy and the file as it is, for more of them."""
+    if found.best is None or not found.complete or trying.spent:
+        return None
+    steps = TIMES * found.steps
+    trying.progress(f"training {steps} steps with the best remedy, and without")
+    try:
+        before = plain.benches[0].trained(times=TIMES)[1]
+        return LongerTraining(steps, before, trying.longer(edited_by(found.best), TIMES))
+    except KeyboardInterrupt:
+        return None
 
 
 def _try(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from gradscope.errors import GradscopeError
@@ -13,18 +15,23 @@ from gradscope.runs.preparing import Prepared
 from gradscope.training.optimizer import RefusedStep, StepRule
 from gradscope.training.short import TooLarge, Trained, short_training, trained_from
 
+OF_AFTER_STEPS = (
+    "The steps of --after-steps could not be taken.",
+    "Without --after-steps the gradients are measured where the params are.",
+)
+OF_TRIALS = (
+    "The model could not be trained as it is, so that no remedy can be tried.",
+    "`gradscope check` says what else it sees; another optimizer in the file may be able to make a step.",
+)
+
 
 def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     """The same problem where so many steps of its optimizer (or of Adam) lead."""
     progress(f"training {steps} steps")
     start = time.perf_counter()
     pieces = prepared.problem, prepared.tracer, prepared.flow, prepared.inputs[0]
-    try:
+    with trainable(OF_AFTER_STEPS):
         run = trained_from(*pieces, (prepared.batches, prepared.rest), steps)
-    except TooLarge as reason:
-        raise _no_steps(f"{str(reason).capitalize()}.") from None
-    except Exception as error:  # an optimizer may ask for anything
-        raise _no_steps(f"{first_line(error)}.") from error
     name = StepRule.of(prepared.problem, prepared.tracer).name
     note = (
         f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
@@ -38,13 +45,19 @@ def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     )
 
 
-def _no_steps(why: str) -> GradscopeError:
-    return GradscopeError(
-        "The steps of --after-steps could not be taken.",
-        why=why,
-        fix="Without --after-steps the gradients are measured where the params are.",
-        slug="unfit-optimizer",
-    )
+@contextmanager
+def trainable(about: tuple[str, str] = OF_TRIALS) -> Iterator[None]:
+    """What keeps steps from being taken is told by `about`: what could not be done, and what to do."""
+    try:
+        yield
+    except TooLarge as reason:
+        raise _no_steps(f"{str(reason).capitalize()}.", *about) from None
+    except Exception as error:  # an optimizer may ask for anything
+        raise _no_steps(f"{first_line(error)}.", *about) from error
+
+
+def _no_steps(why: str, what: str, fix: str) -> GradscopeError:
+    return GradscopeError(what, why=why, fix=fix, slug="unfit-optimizer")
 
 
 def first_line(error: Exception) -> str:

@@ -81,10 +81,16 @@ class Trying:
     def as_it_is(self) -> AsItIs:
         """With one seed where all begin with the same numbers. Raises `GradscopeError` as `check` does."""
         from gradscope.load.usercode.user_file import forget_imported
+        from gradscope.runs.stepping import trainable
+
+        forget_imported(self.modules)
+        with trainable():
+            return self._as_it_is()
+
+    def _as_it_is(self) -> AsItIs:
         from gradscope.runs.preparing import prepare
         from gradscope.runs.seeds import begin_alike, of_target
 
-        forget_imported(self.modules)
         benches: list[Bench] = []
         first = None
         for begun in of_target(self.target, self.loading, self.options.seeds, silent):
@@ -134,6 +140,13 @@ class Trying:
         ratio = verdict.delta_ratio(report.flow)
         told = replace(found, effect=effect, cured=cured, caused=caused, remaining=remaining)
         return replace(told, delta_ratio=ratio, checked=True)
+
+    def longer(self, edited: tuple[str, str], times: int) -> float:
+        """The end of so many times the steps of a trial, from the first seed; NaN where that fails."""
+        try:
+            return self._edited(edited, lambda: next(self._benches(1)).trained(times=times)[1])
+        except Exception:  # an edit may be wrong in any way that code can be
+            return math.nan
 
     def _ends(self, count: int, digests: Sequence[str] | None) -> list[tuple[float, float]]:
         """Raises `GradscopeError` where the batches are not those of the `digests`: the loss of other data

@@ -43,12 +43,12 @@ class Bench:
         self.batches = self.trainer.feed.used(self.steps)
         self.optimizer = rule.name
 
-    def trained(self, factor: float = 1.0, scale: float = 1.0) -> Ends:
-        """With each update times `factor`, from every matrix times `scale`."""
+    def trained(self, factor: float = 1.0, scale: float = 1.0, times: int = 1) -> Ends:
+        """With each update times `factor`, from every matrix times `scale`, for so many times the steps."""
         weights = self.trainer.weights
         if scale != 1.0:
             weights = [w * jnp.asarray(scale, w.dtype) if w.ndim > 1 else w for w in weights]
-        run = self.trainer.run(self.steps, Modification(factor=factor), start=weights)
+        run = self.trainer.run(times * self.steps, Modification(factor=factor), start=weights)
         before, after = (self.trainer.mean_loss(w, self.batches)[0] for w in (weights, run.weights))
         return before, after
 

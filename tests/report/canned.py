@@ -19,6 +19,7 @@ from gradscope.records import (
     History,
     Layer,
     LayerSteps,
+    LongerTraining,
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
@@ -368,7 +369,18 @@ def repaired() -> Report:
         TriedRemedy("add a residual", Effect.FAILED, None, rules, diff=diff, reason=f"TypeError: {HOSTILE}"),
     )
     chance = Chance(5, "learning rate times 3.1, weights times 0.2", SeedEnds((2.0,) * 3, (1.0, 1.1, 0.9)))
-    found = Remedies(100, (0, 1, 2), 4, "your optimizer", before, tried, chance, 2e-6, untried=7)
+    found = Remedies(
+        100,
+        (0, 1, 2),
+        4,
+        "your optimizer",
+        before,
+        tried,
+        chance,
+        LongerTraining(400, 2.1, 0.05),
+        2e-6,
+        untried=7,
+    )
     return replace(report("model.py", (layer("layers[0]", 1e-6),), (finding,)), remedies=found)
 
 

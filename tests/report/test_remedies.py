@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Effect, Remedies, Report, SeedEnds, TriedRemedy
+from gradscope.records import Effect, LongerTraining, Remedies, Report, SeedEnds, TriedRemedy
 from gradscope.report.ci.edits import hunks
 from gradscope.report.shared.remedies import summary
 from gradscope.serialization import report_json
@@ -171,3 +171,21 @@ def test_medians_and_falls_where_a_seed_diverged() -> None:
     assert found.end == 1.0
     assert found.falls == (0.5, -math.inf, 0.5)
     assert TriedRemedy("x", Effect.WORSE, found).helps is False
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (2.1, 0.05, "After 400 steps from the first seed the loss is 0.05 with it, and 2.1 without."),
+        (0.04, 0.05, "and 0.04 without: what it brings does not last."),
+        (math.nan, 0.05, "0.05 with it, and not finite without."),
+        (2.1, math.nan, "After 400 steps from the first seed its loss is not finite any more."),
+    ],
+)
+def test_more_steps_say_whether_it_lasts(before: float, after: float, said: str) -> None:
+    assert said in told(longer=LongerTraining(400, before, after))
+
+
+def test_another_loss_is_told_alone_after_more_steps() -> None:
+    text = told(tried=remedies_of(repaired()).tried[1:2])
+    assert "After 400 steps from the first seed its loss is 0.05." in text

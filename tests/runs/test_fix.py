@@ -254,3 +254,21 @@ def test_what_is_interrupted_claims_no_cure(tmp_path: Path, monkeypatch: pytest.
     assert not found.complete
     assert not any(each.effect is Effect.CURES for each in found.tried)
     assert found.tried
+
+
+def test_the_best_is_trained_for_longer_and_held_against_the_file_as_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, optimizer="optax.sgd(3.0)")
+    _, found = fixed(path, seeds=1, steps=20)
+    assert found.longer is not None
+    assert found.longer.steps == 80
+    assert found.longer.lasts
+    _, edited = edited_file(found)
+    Path(path).write_text(edited)
+    assert trained(path, 80)[1] == pytest.approx(found.longer.after, rel=1e-2)
+
+
+def test_an_optimizer_that_makes_no_step_is_said_to(tmp_path: Path) -> None:
+    path = written(tmp_path, optimizer="optax.GradientTransformation(lambda p: (), lambda g, s, p: 1 / 0)")
+    with pytest.raises(GradscopeError, match="could not be trained as it is") as caught:
+        fix(path, LoadOptions(), FixOptions(seeds=1))
+    assert "ZeroDivisionError" in caught.value.why

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gradscope.records import Effect, Remedies, SeedEnds, TriedRemedy
+from gradscope.records import Effect, LongerTraining, Remedies, SeedEnds, TriedRemedy
 from gradscope.report.shared import units
 from gradscope.report.shared.table import Column
 
@@ -107,6 +107,8 @@ def summary(found: Remedies) -> list[str]:
             f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
             f"{_told(best.training)}{_gone(best)}."
         )
+    if best is not None and found.longer is not None:
+        said.append(_later(found.longer, best))
     if best is not None and best.checked and not best.changes_loss and not best.cured:
         said.append(NO_CURE)
     if best is not None and _moved(found.delta_ratio, best.delta_ratio):
@@ -148,6 +150,17 @@ def _moved(before: float | None, after: float | None) -> bool:
         return False
     low, high = sorted((before, after))
     return high > MOVED * low
+
+
+def _later(longer: LongerTraining, best: TriedRemedy) -> str:
+    when = f"After {longer.steps} steps from the first seed"
+    if not math.isfinite(longer.after):
+        return f"{when} its loss is not finite any more."
+    if best.changes_loss:
+        return f"{when} its loss is {units.number(longer.after)}."
+    without = units.number(longer.before) if math.isfinite(longer.before) else "not finite"
+    said = f"{when} the loss is {units.number(longer.after)} with it, and {without} without"
+    return f"{said}." if longer.lasts else f"{said}: what it brings does not last."
 
 
 def _told(training: SeedEnds) -> str:
