@@ -33,7 +33,7 @@ DRAWS = 12
 """Each with its opposite: a unit that is dead in one is alive in the other, or nearly so."""
 OWN = 4
 """Batches on which the gradient is taken at the problem's own weights."""
-CHOICES = frozenset({"top_k", "approx_top_k", "sort", "argmax", "argmin", "ragged_dot", "ragged_dot_general"})
+CHOICES = frozenset({"top_k", "approx_top_k", "sort", "argmax", "argmin", "ragged_dot_general"})
 BIAS = 0.1
 """Standard deviation of what biases are drawn from, and scales around 1."""
 

@@ -22,7 +22,9 @@ from gradscope.trace.sites import Plan, Probe, members_of
 from gradscope.trace.walk import walk
 
 _CHOOSES = frozenset({"top_k", "argmax"})
-_MEETS = frozenset({"dot_general", "mul", "select_n", "gather", "scatter-add", "scatter", "ragged_dot"})
+_MEETS = frozenset(
+    {"dot_general", "mul", "select_n", "gather", "scatter-add", "scatter", "ragged_dot_general"}
+)
 _BENDS = frozenset({"exp", "logistic"})
 
 
