@@ -40,8 +40,8 @@ def test_commands_and_rules_are_offered(tab: Tab) -> None:
 
 def test_the_last_of_several_rules_is_completed_and_none_twice(tab: Tab) -> None:
     assert tab("gradscope check m.py --select non-finite,wro") == [
-        "non-finite,wrong-attention-axis",
         "non-finite,wrong-gradient",
+        "non-finite,wrong-attention-axis",
         "non-finite,wrong-mode",
     ]
     assert "non-finite,non-finite" not in tab("gradscope check m.py --select non-finite,")
