@@ -129,7 +129,9 @@ def _axes(call: ast.Call) -> int | None:
         return None
     if isinstance(shape, ast.Tuple):
         return len(shape.elts)
-    return 1 if isinstance(shape, ast.Name | ast.Constant) else None
+    if called(call) in DRAWS:  # a name may stand for any shape: what is drawn at random is seldom a bias
+        return 2 if isinstance(shape, ast.Name | ast.Attribute) else None
+    return 1 if isinstance(shape, ast.Name | ast.Constant | ast.Subscript | ast.Attribute) else None
 
 
 def _key(code: SourceCode, call: ast.AST) -> str | None:

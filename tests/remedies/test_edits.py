@@ -486,3 +486,12 @@ def test_data_without_a_loss_of_the_file_is_standardized_where_it_is_made() -> N
         data.edits(code("data = table, label\n"), "compiled", [Scaled("batch[0]", True, (1.0,), (2.0,))])
     )
     assert found["standardize `data[0]`"].endswith("data = (*data[:0], (data[0] - 1) / 2, *data[1:])\n")
+
+
+def test_a_shape_by_name_is_that_of_a_weight_where_it_is_drawn_and_of_a_bias_where_it_is_filled() -> None:
+    text = (
+        "def init(key, shape):\n    return jax.random.normal(key, shape) * 9.0, jnp.full(shape[1], -100.0)\n"
+    )
+    found = changed(start.edits(code(text)))
+    assert "he_normal()(key, shape), jnp.full" in found["begin with He's initialization"]
+    assert "9.0, jnp.zeros(shape[1])" in found["begin with biases of 0"]
