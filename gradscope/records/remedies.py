@@ -124,7 +124,7 @@ class Remedies:
     tried: tuple[TriedRemedy, ...]
     chance: Chance | None = None
     longer: LongerTraining | None = None
-    """`None` where no remedy helps, or there was no time."""
+    """`None` where no remedy helps, there was no time, or the steps could not be taken."""
     delta_ratio: float | None = None
     """δ at the first layer over δ at the last one (rms), as it is: what of the gradient arrives there."""
     untried: int = 0

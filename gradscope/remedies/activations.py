@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, term
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, assigned, called, term
 
 BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
 RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
@@ -51,8 +51,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
 
 def _named_by_text(code: SourceCode) -> Iterator[Remedy]:
     """`Dense(64, activation="sigmoid")`, as Keras has it; the last one may be the output's."""
-    calls = [node for node in ast.walk(code.tree) if isinstance(node, ast.Call)]
-    given = [each.value for call in calls for each in call.keywords if each.arg == "activation"]
+    given = [each.value for each in code.given("activation")]
     texts = [each for each in given if isinstance(each, ast.Constant)][:-1]
     for names, new, rules in ((BOUNDED, "relu", FLOW), (RECTIFIED, "gelu", DEAD)):
         spots: list[Spot] = [(each, f'"{new}"') for each in texts if each.value in names]
@@ -74,14 +73,9 @@ def _steps(code: SourceCode) -> Iterator[tuple[str, ast.expr]]:
         if not isinstance(loop, ast.For):
             continue
         for node in loop.body:
-            if (
-                isinstance(node, ast.Assign)
-                and len(node.targets) == 1
-                and isinstance(node.targets[0], ast.Name)
-            ):
-                name = node.targets[0].id
-                if any(isinstance(each, ast.Name) and each.id == name for each in ast.walk(node.value)):
-                    yield name, node.value
+            names = assigned(node)
+            if len(names) == 1 and isinstance(node, ast.Assign) and _first_use(node.value, names[0]):
+                yield names[0], node.value
 
 
 def _lines(code: SourceCode) -> Iterator[ast.expr]:
@@ -89,7 +83,7 @@ def _lines(code: SourceCode) -> Iterator[ast.expr]:
     for function in ast.walk(code.tree):
         for node in function.body if isinstance(function, ast.FunctionDef) else ():
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-                names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+                names = assigned(node)
                 if any(isinstance(each, ast.Name) and each.id in names for each in node.value.args):
                     yield node.value
 

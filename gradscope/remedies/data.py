@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, assigned, called, number
 
 STANDARDIZE = (
     "unnormalized-input", "unscaled-target", "learning-rate-too-high", "learning-rate-too-low", "dead-units",
@@ -65,11 +65,11 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
         line, text = (statement.end_lineno or 0) + 1, f"{name} = {_of(name, jnp, array)}"
     elif step.isdigit():
         value = _of(f"{where}[{step}]", jnp, array)
-        line = function.body[0].lineno + _has_docstring(function)
+        line = _top(function)
         text = f"{where} = (*{where}[:{step}], {value}, *{where}[{int(step) + 1}:])"
     else:
         value = _of(f'{where}["{step}"]', jnp, array)
-        line = function.body[0].lineno + _has_docstring(function)
+        line = _top(function)
         text = f'{where} = {{**{where}, "{step}": {value}}}'
     indent = code.indent(function.body[0])
     yield Remedy(what, STANDARDIZE, code.path, code.inserted(line, f"{indent}{text}"), not array.is_input)
@@ -79,10 +79,7 @@ def _standardized_at_once(code: SourceCode, jnp: str, array: Scaled) -> Iterator
     """Where the file has the batch or the data as a tuple, and no loss of its own."""
     _, _, step = array.name.replace("[", ".").replace("]", "").partition(".")
     for node in code.tree.body:
-        names = (
-            [t.id for t in node.targets if isinstance(t, ast.Name)] if isinstance(node, ast.Assign) else []
-        )
-        for name in names if step.isdigit() else ():
+        for name in assigned(node) if step.isdigit() else ():
             if name in ("data", "batch"):
                 value = _of(f"{name}[{step}]", jnp, array)
                 text = f"{name} = (*{name}[:{step}], {value}, *{name}[{int(step) + 1}:])"
@@ -97,16 +94,17 @@ def _without_gaps(code: SourceCode, function: ast.FunctionDef, jnp: str) -> Iter
     where = next((each.arg for each in function.args.args if each.arg in ("batch", "data")), None)
     if where is None or not code.begins_line(function.body[0]):
         return
-    line = function.body[0].lineno + _has_docstring(function)
+    line = _top(function)
     filled = f"{where} = {code.name_of('jax')}.tree.map({jnp}.nan_to_num, {where})"
     text = code.inserted(line, f"{code.indent(function.body[0])}{filled}")
     yield Remedy("take 0 for values of the batch that are NaN", ("non-finite",), code.path, text)
 
 
-def _has_docstring(function: ast.FunctionDef) -> int:
+def _top(function: ast.FunctionDef) -> int:
+    """The line of its first statement, after its docstring."""
     first = function.body[0]
     text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return (first.end_lineno or first.lineno) - first.lineno + 1 if text else 0
+    return (first.end_lineno or first.lineno) + 1 if text else first.lineno
 
 
 def _unpacked(function: ast.FunctionDef, where: str, step: str) -> Iterator[tuple[ast.stmt, str]]:
@@ -149,7 +147,7 @@ def _shuffled(code: SourceCode) -> Iterator[Remedy]:
     for node in code.tree.body:
         if not (numpy and isinstance(node, ast.Assign) and isinstance(node.value, ast.ListComp)):
             continue
-        named = any(isinstance(target, ast.Name) and target.id == "batches" for target in node.targets)
+        named = "batches" in assigned(node)
         names = [
             part.value.id
             for part in ast.walk(node.value.elt)

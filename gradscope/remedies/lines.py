@@ -83,10 +83,13 @@ def _broadcast(code: SourceCode, line: int | None, finding: Finding) -> Made:
             )
 
 
+def _at(code: SourceCode, line: int | None) -> Iterator[ast.AST]:
+    """All that stands on a line, or reaches over it; nothing where no line is named."""
+    return (node for node in ast.walk(code.tree) if line is not None and on(node, line))
+
+
 def _operands(code: SourceCode, line: int | None) -> Iterator[tuple[ast.expr, ast.expr]]:
-    for node in ast.walk(code.tree):
-        if line is None or not on(node, line):
-            continue
+    for node in _at(code, line):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ELEMENTWISE):
             if number(node.left) is None and number(node.right) is None:
                 yield node.left, node.right
@@ -136,26 +139,17 @@ def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
                 "keep the exponential's argument at 30 or less",
                 [(call.args[0], f"{jnp}.minimum({code.part(call.args[0])}, 30.0)")],
             )
-    for node in ast.walk(code.tree):
-        if (
-            isinstance(node, ast.BinOp)
-            and isinstance(node.op, ast.Div)
-            and line is not None
-            and on(node, line)
-        ):
+    for node in _at(code, line):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and number(node.right) is None:
             below = code.part(node.right)
-            if number(node.right) is None:
-                safe = f"{jnp}.where({term(below, node.right)} == 0, 1, {below})"
-                yield f"divide by 1 where `{below}` is 0", [(node.right, safe)]
+            safe = f"{jnp}.where({term(below, node.right)} == 0, 1, {below})"
+            yield f"divide by 1 where `{below}` is 0", [(node.right, safe)]
     yield from _labels(code, line, finding)
     infinite = [node for node in ast.walk(code.tree) if _minus_infinity(code, node)]
     if infinite:
         yield f"mask with {MASKED:g} instead of minus infinity", [(node, f"{MASKED:g}") for node in infinite]
-    narrow = [
-        n for n in ast.walk(code.tree) if isinstance(n, ast.Attribute) and n.attr in ("float16", "bfloat16")
-    ]
-    if narrow:
-        yield "compute in float32", [(node, f"{code.part(node.value)}.float32") for node in narrow]
+    if wide := _wide(code):
+        yield "compute in float32", wide
 
 
 def _one_and_exp(node: ast.AST | None) -> ast.AST | None:
@@ -174,21 +168,25 @@ def _minus_infinity(code: SourceCode, node: ast.AST) -> bool:
 
 
 def _widened(code: SourceCode, line: int | None, finding: Finding) -> Made:
-    narrow = [
-        n for n in ast.walk(code.tree) if isinstance(n, ast.Attribute) and n.attr in ("float16", "bfloat16")
-    ]
-    if narrow:
-        yield "keep the weights in float32", [(node, f"{code.part(node.value)}.float32") for node in narrow]
+    if wide := _wide(code):
+        yield "keep the weights in float32", wide
+
+
+def _wide(code: SourceCode) -> list[Spot]:
+    """float32 wherever the file names a half precision."""
+    attributes = (node for node in ast.walk(code.tree) if isinstance(node, ast.Attribute))
+    narrow = (node for node in attributes if node.attr in ("float16", "bfloat16"))
+    return [(node, f"{code.part(node.value)}.float32") for node in narrow]
 
 
 def _scores(code: SourceCode, line: int | None, finding: Finding) -> Made:
     width = finding.evidence.get("width")
     if not isinstance(width, int | float):
         return
-    for node in ast.walk(code.tree):
+    for node in _at(code, line):
         product = isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult)
         product |= isinstance(node, ast.Call) and called(node) in PRODUCTS
-        if product and line is not None and on(node, line):
+        if product:
             yield (
                 f"divide the scores by the root of their width, {width:g}",
                 [(node, f"({bracketed(code.part(node), node)} / {width:g}**0.5)")],
@@ -215,10 +213,10 @@ def _labels(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 def _mode(code: SourceCode, line: int | None, finding: Finding) -> Made:
     other = {"use_running_average": "False", "is_training": "True", "train": "True", "training": "True"}
-    for node in ast.walk(code.tree):
-        wanted = other.get(node.arg or "") if isinstance(node, ast.keyword) else None
-        if wanted and isinstance(node.value, ast.Constant) and str(node.value.value) != wanted:  # type: ignore[attr-defined]
-            yield f"write `{node.arg}={wanted}`", [(node.value, wanted)]  # type: ignore[attr-defined]
+    for each in code.given(*other):
+        wanted = other[each.arg or ""]
+        if isinstance(each.value, ast.Constant) and str(each.value.value) != wanted:
+            yield f"write `{each.arg}={wanted}`", [(each.value, wanted)]
 
 
 MAKERS: dict[str, Callable[[SourceCode, int | None, Finding], Made]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, called, number, root
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, assigned, called, number, root
 
 NAMES = ("optimizer", "opt", "optim", "tx")
 WRAPPERS = frozenset(
@@ -52,7 +52,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         ("weight_decay", "take the weight decay away", "0.0"),
         ("eps", "take the usual epsilon of 1e-8", "1e-8"),
     ):
-        given = [each.value for one in found for each in keywords(one, keyword)]
+        given = [each.value for one in found for each in code.given(keyword, within=one)]
         spots: list[Spot] = [(node, value) for node in given if number(node) not in (None, float(value))]
         if spots:
             yield Remedy(what, (*TOO_LOW, *WIRED, "weight-decay-too-high"), code.path, code.replaced(*spots))
@@ -99,11 +99,8 @@ def expressions(code: SourceCode) -> Iterator[ast.Call]:
     optax = code.imported_as("optax")
     for node in ast.walk(code.tree):
         value: ast.AST | None = None
-        if (
-            isinstance(node, ast.Assign)
-            and any(isinstance(t, ast.Name) and t.id in NAMES for t in node.targets)
-        ) or (isinstance(node, ast.keyword) and node.arg in NAMES):
-            value = node.value
+        if _names_it(node) or (isinstance(node, ast.keyword) and node.arg in NAMES):
+            value = node.value  # type: ignore[attr-defined]
         elif isinstance(node, ast.FunctionDef) and node.name == "optimizer":
             value = next((n.value for n in node.body if isinstance(n, ast.Return)), None)
         if value is not None:
@@ -112,14 +109,7 @@ def expressions(code: SourceCode) -> Iterator[ast.Call]:
 
 def _innermost(code: SourceCode, found: list[ast.Call]) -> list[ast.expr]:
     """Without those that are made of another one by its name, `chain(clip(1.0), tx)`: no edit acts twice."""
-    made = {
-        target.id
-        for one in found
-        for above in code.around(one)
-        if isinstance(above, ast.Assign)
-        for target in above.targets
-        if isinstance(target, ast.Name) and target.id in NAMES
-    }
+    made = {name for one in found for above in code.around(one) for name in assigned(above) if name in NAMES}
     once = list(dict.fromkeys(found))
     rest = [one for one in once if not any(isinstance(n, ast.Name) and n.id in made for n in ast.walk(one))]
     return [*(rest or once)]
@@ -127,11 +117,12 @@ def _innermost(code: SourceCode, found: list[ast.Call]) -> list[ast.expr]:
 
 def _assigned(code: SourceCode) -> Iterator[ast.expr]:
     """Whatever the file calls its optimizer: it can be wrapped, if it is one of optax."""
-    for node in code.tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id in NAMES for t in node.targets
-        ):
-            yield node.value
+    return (node.value for node in code.tree.body if isinstance(node, ast.Assign) and _names_it(node))
+
+
+def _names_it(node: ast.AST) -> bool:
+    """Whether it is an assignment to one of the names of an optimizer."""
+    return any(name in NAMES for name in assigned(node))
 
 
 def _outermost(node: ast.AST, module: str | None) -> Iterator[ast.Call]:
@@ -145,10 +136,6 @@ def _outermost(node: ast.AST, module: str | None) -> Iterator[ast.Call]:
 def _makes(node: ast.Call) -> bool:
     """A transformation: a function of optax, a class that is one, or what `inject_hyperparams(adam)` gave."""
     return called(node)[:1].islower() or called(node) in WRAPPERS or isinstance(node.func, ast.Call)
-
-
-def keywords(node: ast.AST, name: str) -> Iterator[ast.keyword]:
-    return (each for each in ast.walk(node) if isinstance(each, ast.keyword) and each.arg == name)
 
 
 def _scaled(code: SourceCode, found: Sequence[ast.expr], factor: float, optax: str) -> str:

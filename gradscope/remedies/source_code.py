@@ -89,6 +89,12 @@ class SourceCode:
         ]
         return sorted(found, key=lambda node: (node.lineno, node.col_offset))
 
+    def given(self, *names: str, within: ast.AST | None = None) -> list[ast.keyword]:
+        """Arguments that are given by one of these names, in the order of the text."""
+        nodes = ast.walk(self.tree if within is None else within)
+        found = [node for node in nodes if isinstance(node, ast.keyword) and node.arg in names]
+        return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
     def replaced(self, *spots: Spot) -> str:
         """The text with each node's own text exchanged; none of the nodes lies within another."""
         found = b"".join(self._lines)
@@ -151,9 +157,7 @@ class SourceCode:
         values = [
             each.value
             for each in self.tree.body
-            if isinstance(node, ast.Name)
-            and isinstance(each, ast.Assign)
-            and any(isinstance(target, ast.Name) and target.id == node.id for target in each.targets)
+            if isinstance(node, ast.Name) and isinstance(each, ast.Assign) and node.id in assigned(each)
         ]
         return values[0] if len(values) == 1 and number(values[0]) is not None else None
 
@@ -179,6 +183,12 @@ def root(node: ast.AST) -> str | None:
     while isinstance(node, ast.Attribute | ast.Call):
         node = node.value if isinstance(node, ast.Attribute) else node.func
     return node.id if isinstance(node, ast.Name) else None
+
+
+def assigned(node: ast.AST | None) -> list[str]:
+    """The names that a statement assigns its value to, if it is an assignment."""
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def on(node: ast.AST, line: int) -> bool:

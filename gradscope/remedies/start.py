@@ -9,11 +9,10 @@ from gradscope.remedies.source_code import Remedy, SourceCode, called, root
 
 DRAWS = ("normal", "uniform", "truncated_normal")
 FILLED = ("ones", "zeros", "full")
-ORTHOGONAL = "orthogonal"
 USUAL = {
     "he_normal": "He's initialization",
     "lecun_normal": "LeCun's initialization",
-    ORTHOGONAL: "orthogonal weights",
+    "orthogonal": "orthogonal weights",
 }
 OF_BIASES = ("bias_init", "b_init")
 OF_FRAMEWORKS = ("kernel_init", "w_init", "embedding_init")
@@ -35,7 +34,7 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
     jax = code.name_of("jax")
     drawn = [(node, call) for node, call in _products(code) if _axes(call) == 2]
     filled = [call for call in code.calls(*FILLED) if _axes(call) == 2 and _key(code, call)]
-    named = _given(code, OF_FRAMEWORKS)
+    named = _values(code, *OF_FRAMEWORKS)
     for name, what in USUAL.items():
         make = f"{jax}.nn.initializers.{name}()"
         spots: list[tuple[ast.AST, str]] = [
@@ -44,8 +43,8 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         for place, call in enumerate(filled):
             key = f"{jax}.random.fold_in({_key(code, call)}, {place})"
             spots.append((call, f"{make}({key}, {code.part(_shape(call))})"))
-        spots += [(value, make) for value in (*named, *_initializers(code, named))]
-        spots += [(value, f'"{name}"') for value in _given(code, OF_KERAS)]
+        spots += [(value, make) for value in (*named, *_initializers(code))]
+        spots += [(value, f'"{name}"') for value in _values(code, *OF_KERAS)]
         if spots:
             yield Remedy(f"begin with {what}", RULES, code.path, code.replaced(*spots))
     module = code.name_of("jax.numpy")
@@ -54,19 +53,17 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         for call in code.calls("full")
         if _axes(call) == 1
     ]
-    spots += [(value, f"{jax}.nn.initializers.zeros") for value in _given(code, OF_BIASES)]
-    spots += [(value, '"zeros"') for value in _given(code, ("bias_initializer",))]
+    spots += [(value, f"{jax}.nn.initializers.zeros") for value in _values(code, *OF_BIASES)]
+    spots += [(value, '"zeros"') for value in _values(code, "bias_initializer")]
     if spots:
         yield Remedy("begin with biases of 0", RULES, code.path, code.replaced(*spots))
 
 
-def _given(code: SourceCode, names: tuple[str, ...]) -> list[ast.expr]:
-    """What is given as an argument of one of these names."""
-    calls = (node for node in ast.walk(code.tree) if isinstance(node, ast.Call))
-    return [each.value for call in calls for each in call.keywords if each.arg in names]
+def _values(code: SourceCode, *names: str) -> list[ast.expr]:
+    return [each.value for each in code.given(*names)]
 
 
-def _initializers(code: SourceCode, named: list[ast.expr]) -> Iterator[ast.AST]:
+def _initializers(code: SourceCode) -> Iterator[ast.AST]:
     """`jax.nn.initializers.zeros` and `jax.nn.initializers.normal(3.0)`, wherever they are given a name."""
     for node in ast.walk(code.tree):
         if isinstance(node, ast.Attribute) and code.part(node.value).endswith("initializers"):

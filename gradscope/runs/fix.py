@@ -155,9 +155,10 @@ def _longer(trying: Trying, plain: AsItIs, found: Remedies) -> LongerTraining | 
     trying.progress(f"training {steps} steps with the best remedy, and without")
     try:
         before = plain.benches[0].trained(times=TIMES)[1]
-        return LongerTraining(steps, before, trying.longer(edited_by(found.best), TIMES))
+        after = trying.longer(edited_by(found.best), TIMES)
     except KeyboardInterrupt:
         return None
+    return None if after is None else LongerTraining(steps, before, after)
 
 
 def _try(

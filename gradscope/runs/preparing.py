@@ -23,6 +23,9 @@ from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.stream import form_of
 
+Batches = tuple[list[Any], Iterator[Any]]
+"""Those drawn so far, and the pass that goes on after them."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -47,6 +50,12 @@ class Prepared:
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     timing: Timing
+
+    @property
+    def for_training(self) -> tuple[Problem, Tracer, Program, FlowPass, Inputs, Batches]:
+        """What a training starts from."""
+        batches = self.batches, self.rest
+        return self.problem, self.tracer, self.program, self.flow, self.inputs[0], batches
 
 
 def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:

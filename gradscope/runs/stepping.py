@@ -74,15 +74,7 @@ def trained(
         return None, ()
     progress("training a few steps")
     try:
-        found = short_training(
-            prepared.problem,
-            prepared.tracer,
-            prepared.program,
-            prepared.flow,
-            prepared.inputs[0],
-            (prepared.batches, prepared.rest),
-            steps,
-        )
+        found = short_training(*prepared.for_training, steps)
     except TooLarge as reason:
         return None, (Skipped("training", str(reason)),)
     except Exception as error:  # an optimizer may ask for anything: a Hessian, labels

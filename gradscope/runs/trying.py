@@ -88,17 +88,16 @@ class Trying:
             return self._as_it_is()
 
     def _as_it_is(self) -> AsItIs:
-        from gradscope.runs.preparing import prepare
-        from gradscope.runs.seeds import begin_alike, of_target
+        from gradscope.runs.seeds import begin_alike
+        from gradscope.training.bench import Bench
 
         benches: list[Bench] = []
         first = None
-        for begun in of_target(self.target, self.loading, self.options.seeds, silent):
-            prepared = prepare(begun.problem, progress=silent)
+        for prepared in self._prepared(self.options.seeds):
             if first is not None and begin_alike(first, prepared):
                 break
             first = prepared if first is None else first
-            benches.append(_bench(prepared, self.options.steps))
+            benches.append(Bench(*prepared.for_training, self.options.steps))
         assert first is not None
         seeds = tuple(self.loading.seed + place for place in range(len(benches)))
         bench, before = benches[0], _by_seed([each.trained() for each in benches])
@@ -141,12 +140,13 @@ class Trying:
         told = replace(found, effect=effect, cured=cured, caused=caused, remaining=remaining)
         return replace(told, delta_ratio=ratio, checked=True)
 
-    def longer(self, edited: tuple[str, str], times: int) -> float:
-        """The end of so many times the steps of a trial, from the first seed; NaN where that fails."""
+    def longer(self, edited: tuple[str, str], times: int) -> float | None:
+        """The end of so many times the steps of a trial, from the first seed; `None` where they could not be
+        taken."""
         try:
             return self._edited(edited, lambda: next(self._benches(1)).trained(times=times)[1])
         except Exception:  # an edit may be wrong in any way that code can be
-            return math.nan
+            return None
 
     def _ends(self, count: int, digests: Sequence[str] | None) -> list[tuple[float, float]]:
         """Raises `GradscopeError` where the batches are not those of the `digests`: the loss of other data
@@ -159,11 +159,18 @@ class Trying:
         return ends
 
     def _benches(self, count: int) -> Iterator[Bench]:
+        from gradscope.training.bench import Bench
+
+        for prepared in self._prepared(count):
+            yield Bench(*prepared.for_training, self.options.steps)
+
+    def _prepared(self, count: int) -> Iterator[Prepared]:
+        """The target from each seed, one after another."""
         from gradscope.runs.preparing import prepare
         from gradscope.runs.seeds import of_target
 
         for begun in of_target(self.target, self.loading, count, silent):
-            yield _bench(prepare(begun.problem, progress=silent), self.options.steps)
+            yield prepare(begun.problem, progress=silent)
 
     def _edited(self, edit: tuple[str, str], run: Callable[[], T]) -> T:
         """What `run` makes of the target with another text of a file."""
@@ -182,20 +189,6 @@ class Trying:
                 return run()
         finally:
             forget_imported(self.modules)
-
-
-def _bench(prepared: Prepared, steps: int | None) -> Bench:
-    from gradscope.training.bench import Bench
-
-    return Bench(
-        prepared.problem,
-        prepared.tracer,
-        prepared.program,
-        prepared.flow,
-        prepared.inputs[0],
-        (prepared.batches, prepared.rest),
-        steps,
-    )
 
 
 def _by_seed(ends: Sequence[tuple[float, float]]) -> SeedEnds:

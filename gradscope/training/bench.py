@@ -11,11 +11,9 @@ import numpy as np
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.training.batches import StepBatches
-from gradscope.training.optimizer import StepRule
 from gradscope.training.scales import odd_arrays
-from gradscope.training.short import steps_of
-from gradscope.training.trainer import Modification, Trainer
+from gradscope.training.short import steps_of, trainer_of
+from gradscope.training.trainer import Modification
 from gradscope.training.trials import LONGER
 
 MOST_FEATURES = 64
@@ -35,13 +33,13 @@ class Bench:
         batches: tuple[Sequence[Any], Iterator[Any]],
         steps: int | None,
     ) -> None:
-        """`steps` is `None` where the work of one is to decide, as in the short training of a check."""
-        rule = StepRule.of(problem, tracer)
-        self.trainer = Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights)
+        """`steps` is `None` where the work of one is to decide, as in the short training of a check. Raises
+        `TooLarge`."""
+        self.trainer = trainer_of(problem, tracer, flow, first, batches)
         self.steps = LONGER * steps_of(program) if steps is None else steps
         self._program, self._batch, self._first = program, batches[0][0], first
         self.batches = self.trainer.feed.used(self.steps)
-        self.optimizer = rule.name
+        self.optimizer = self.trainer.rule.name
 
     def trained(self, factor: float = 1.0, scale: float = 1.0, times: int = 1) -> Ends:
         """With each update times `factor`, from every matrix times `scale`, for so many times the steps."""

@@ -52,7 +52,7 @@ class OptimizerProbe:
         """It is given up to `steps` steps to move anything: in a warm-up or where it gathers gradients the
         first one does not."""
         self._made, self._steps = made, steps
-        self._loss, _ = made.gradients()
+        self._loss, self._gradients = made.gradients()
         count = sum(weight.size for weight in made.weights)
         self._size = 2.0 ** round(math.log2(NORM / math.sqrt(max(count, 1))))
         self._once = self._asked(0.0, self._size, wait=True)
@@ -85,8 +85,7 @@ class OptimizerProbe:
         states = zip(*(jax.tree.leaves(self._made.fresh(each)) for each in (weights, none)), strict=True)
         if not all(np.array_equal(one, other) for one, other in states):
             return None
-        _, gradients = self._made.gradients()
-        updates = [self._updates(each, gradients) for each in (weights, none)]
+        updates = [self._updates(each, self._gradients) for each in (weights, none)]
         with_it, without = (np.concatenate([np.ravel(widened(u)) for u in each]) for each in updates)
         size = float(np.linalg.norm(without))
         return float(np.linalg.norm(with_it - without)) / size if size else None

@@ -89,6 +89,7 @@ def partly_dead(
         gradients = made.flow.gradients(inputs)
         if all(np.isfinite(np.asarray(each, np.float32)).all() for each in gradients):
             _look(suspects, gradients)
+    masks = list(_constants(program, made))
     for each in suspects:
         dead = np.flatnonzero(each.dead)
         if 0 < dead.size < each.dead.size:
@@ -101,7 +102,7 @@ def partly_dead(
                 last=int(dead[-1]),
                 batches=batches,
                 draws=draws,
-                masked=any(_divides_alike(each.dead, mask) for mask in _constants(program, made)),
+                masked=any(_divides_alike(each.dead, mask) for mask in masks),
             )
 
 

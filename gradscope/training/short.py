@@ -82,7 +82,7 @@ def short_training(
     """`batches` are those drawn so far and the pass that goes on after them; `steps` is `None` where their
     number is to be chosen. Raises `TooLarge`, and whatever the optimizer raises."""
     count = steps if steps is not None else steps_of(program)
-    made = _trainer(problem, tracer, flow, first, batches)
+    made = trainer_of(problem, tracer, flow, first, batches)
     rule, feed = made.rule, made.feed
     run = made.run(count, watched=True)
     looks = Looks()
@@ -147,16 +147,17 @@ def trained_from(
     steps: int,
 ) -> Trajectory:
     """So many steps, for their end alone. Raises as `short_training` does."""
-    return _trainer(problem, tracer, flow, first, batches).run(steps)
+    return trainer_of(problem, tracer, flow, first, batches).run(steps)
 
 
-def _trainer(
+def trainer_of(
     problem: Problem,
     tracer: Tracer,
     flow: FlowPass,
     first: Inputs,
     batches: tuple[Sequence[Any], Iterator[Any]],
 ) -> Trainer:
+    """From the start of a problem. Raises `TooLarge`."""
     rule = StepRule.of(problem, tracer)
     _require_room(rule, first.weights)
     return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights)

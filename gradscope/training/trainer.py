@@ -128,8 +128,7 @@ class Trainer:
 
     def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
         """What the optimizer asks for at its first step of all, for these gradients."""
-        state = self._fresh(self.weights)
-        return self._step(Modification(), self.weights, self.weights, gradients, state, loss)[2]  # type: ignore[no-any-return]
+        return self.asked(self.weights, gradients, self._fresh(self.weights), loss)[0]
 
     def fresh(self, weights: Leaves) -> Any:
         """The state of the optimizer before the first step of all, at other weights."""

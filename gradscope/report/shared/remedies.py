@@ -98,7 +98,7 @@ def summary(found: Remedies) -> list[str]:
     if not found.tried:
         said.append(_none_tried(found))
         return said
-    tried = units.counted(len(found.tried), "remedy").replace("remedys", "remedies")
+    tried = "1 remedy" if len(found.tried) == 1 else f"{len(found.tried)} remedies"
     if best is None:
         said.append(f"None of {tried} helps clearly from every seed.")
     elif best.training is not None:
