@@ -7,8 +7,7 @@ Adversarial Examples*).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 
 from gradscope.records import AdversarialStep, FeatureShare, InputGradient
 from gradscope.trace.compiling import compile_program
-from gradscope.trace.leaves import path_name, split
+from gradscope.trace.domains.uses import BatchArray, arrays_of, uses_of
 from gradscope.trace.program import Inputs, Program
 
 STEP = 0.1
@@ -25,29 +24,20 @@ STEP = 0.1
 NAMED = 5
 
 
-@dataclass(frozen=True)
-class InputArray:
-    name: str
-    place: int
-    """Among the arguments of the program that are no weights."""
-
-
-def input_arrays(batch: Any, inputs: Inputs, is_input: Callable[[int], bool]) -> list[InputArray]:
-    """Arrays of floats, one row of a leading axis for each example, that the network takes in."""
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(batch)[0]]
-    traced = split(batch).traced
-    rest = len(inputs.others) - len(traced) - 1  # the key stands last
+def input_arrays(program: Program, batch: Any, inputs: Inputs) -> list[BatchArray]:
+    """Arrays of floats that are more than what outputs are compared with."""
     found = []
-    for number, index in enumerate(traced):
-        value, name = inputs.others[rest + number], path_name(paths[index]) or "batch"
-        floating = jnp.issubdtype(jnp.result_type(value), jnp.floating)
-        if floating and np.ndim(value) and np.size(value) and is_input(rest + number):
-            found.append(InputArray(name if name[0].isalpha() else f"batch{name}", rest + number))
+    for array in arrays_of(batch, inputs):
+        value = inputs.others[array.place]
+        if jnp.issubdtype(jnp.result_type(value), jnp.floating) and np.ndim(value) and np.size(value):
+            uses = uses_of(program, array.place)
+            if uses.is_input or not (uses.is_target or uses.is_label):
+                found.append(array)
     return found
 
 
 def input_gradients(
-    program: Program, arrays: Sequence[InputArray], batches: Sequence[Inputs]
+    program: Program, arrays: Sequence[BatchArray], batches: Sequence[Inputs]
 ) -> tuple[tuple[InputGradient, ...], AdversarialStep | None]:
     """Of all batches together; nothing where no array of floats goes in."""
     if not arrays:
@@ -89,7 +79,7 @@ def _moved(value: Any, signs: Any) -> Any:
     return (value + STEP * jnp.std(value) * signs).astype(value.dtype)
 
 
-def _gradient(array: InputArray, values: list[Any], gradients: list[Any]) -> InputGradient:
+def _gradient(array: BatchArray, values: list[Any], gradients: list[Any]) -> InputGradient:
     shape = values[0].shape[1:]
     value, gradient = (_rows(part) for part in (values, gradients))
     largest = float(np.abs(gradient).max(initial=0.0))

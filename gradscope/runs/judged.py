@@ -18,7 +18,6 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
-from gradscope.training.uses import Uses, uses_of
 
 if TYPE_CHECKING:
     from gradscope.verification.verify import Verified
@@ -134,11 +133,7 @@ class Judge:
         progress("differentiating by the inputs")
 
         def look() -> Measurement:
-            arrays = input_arrays(
-                prepared.batches[0],
-                prepared.inputs[0],
-                lambda place: _goes_in(uses_of(program, place)),
-            )
+            arrays = input_arrays(program, prepared.batches[0], prepared.inputs[0])
             found, step = input_gradients(program, arrays, prepared.inputs)
             return replace(measurement, input_gradients=found, adversarial=step)
 
@@ -154,8 +149,3 @@ class Judge:
         return verify(
             prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
         )
-
-
-def _goes_in(uses: Uses) -> bool:
-    """Whether it is more than what the outputs are compared with."""
-    return uses.is_input or not (uses.is_target or uses.is_label)

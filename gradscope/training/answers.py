@@ -14,11 +14,11 @@ from gradscope.measure.measurement import rows_of
 from gradscope.measure.output_pass import OutputPass
 from gradscope.measure.readings import pooled
 from gradscope.records import ConstantOutput, LabelShare, Layer
+from gradscope.trace.domains.uses import LOOKUPS, arrays_of, uses_of
 from gradscope.trace.layers import Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, RMS, SPREAD
 from gradscope.training.row_spread import ALIKE, outside_of_a_product
-from gradscope.training.uses import LOOKUPS, arrays_of, uses_of
 
 FEWEST_ROWS = 4
 SINGLE = 1.01

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from gradscope.records import ConstantArray
+from gradscope.trace.domains.uses import arrays_of, uses_of
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.uses import arrays_of, uses_of
 
 FEWEST_ROWS = 16
 """In all batches together."""

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from gradscope.records import LabelMixing
+from gradscope.trace.domains.uses import arrays_of, uses_of
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.uses import arrays_of, uses_of
 
 FEWEST_ROWS = 4
 """In a batch of two or three rows nothing is mixed."""

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from gradscope.measure.measurement import rows_of
 from gradscope.records import Layer, PartlyDeadWeight
 from gradscope.trace import jaxprs
+from gradscope.trace.domains.uses import arrays_of
 from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.vocabulary import PRODUCTS
 from gradscope.training.trainer import Trainer
 from gradscope.training.trials import USUAL_STEPS
-from gradscope.training.uses import arrays_of
 
 DRAWS = 12
 """Each with its opposite: a unit that is dead in one is alive in the other, or nearly so."""

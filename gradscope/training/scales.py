@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.records.training import LARGE, OFF_CENTER, SMALL, UNEVEN
+from gradscope.trace.domains.uses import arrays_of, uses_of
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.uses import arrays_of, uses_of
 
 FEWEST_VALUES = 3
 """Different numbers: an array of two is a mask or a flag."""
