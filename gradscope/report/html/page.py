@@ -12,7 +12,6 @@ from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.history import training_over_time
-from gradscope.report.html.inputs import inputs
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, tag
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
@@ -140,7 +139,6 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
         frame.section("network", "The network, layer by layer", picture),
         recurrences(flow.recurrences, frame),
         through_time(flow, frame),
-        inputs(flow, frame),
         sections(flow, frame),
         short_training(report.training, frame),
         histograms(flow.histograms, frame),

@@ -1,11 +1,11 @@
-"""Attention and experts: a section for each, with a table."""
+"""Small tables: a section for each, or a table within another section."""
 
 from __future__ import annotations
 
 from gradscope.records import Measurement
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
-from gradscope.report.shared.small_tables import SmallTable, small_tables
-from gradscope.report.shared.table import filled
+from gradscope.report.shared.small_tables import small_tables
+from gradscope.report.shared.table import SmallTable, filled
 
 
 def sections(flow: Measurement, frame: Frame) -> Html:
@@ -13,13 +13,15 @@ def sections(flow: Measurement, frame: Frame) -> Html:
 
 
 def _section(found: SmallTable, frame: Frame) -> Html:
-    detail = NOTHING if found.detail is None else details(found.detail.title, _table(found.detail))
+    detail = NOTHING if found.detail is None else details(found.detail.title, small_table(found.detail))
+    below = tag("p", prose(found.said)) if found.said else NOTHING
     said = tag("p", prose(found.meaning))
-    return frame.section(found.title.lower(), found.title, said, _table(found), detail)
+    return frame.section(found.title.lower(), found.title, said, small_table(found), below, detail)
 
 
-def _table(found: SmallTable) -> Html:
+def small_table(found: SmallTable) -> Html:
     kept = filled(found.columns)
     rows = [[code(name), *(column.cells[row] for column in kept)] for row, name in enumerate(found.names)]
     titles = [found.head, *(column.heading for column in kept)]
-    return table(titles, rows, caption=found.title.lower())
+    words = [place for place, column in enumerate(kept, 1) if not column.right]
+    return table(titles, rows, caption=found.title.lower(), words=words)

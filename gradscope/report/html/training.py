@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 from gradscope.records import ShortTraining
-from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, prose, table, tag
+from gradscope.report.html.markup import NOTHING, Frame, Html, details, prose, table, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.scales import Linear
+from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import units
-from gradscope.report.shared.parameter_groups import TITLE, columns, groups_of, name_of
+from gradscope.report.shared.parameter_groups import group_table
 from gradscope.report.shared.training import sentence
 
 
@@ -17,17 +18,9 @@ def short_training(training: ShortTraining | None, frame: Frame) -> Html:
     if training is None:
         return NOTHING
     said = tag("p", prose(sentence(training)))
-    return frame.section("training", "A short training", said, *_figure(training), *_groups(training))
-
-
-def _groups(training: ShortTraining) -> list[Html]:
-    groups = groups_of(training)
-    if not groups:
-        return []
-    cells = columns(groups)
-    rows = [[code(name_of(group)), *(each.cells[i] for each in cells)] for i, group in enumerate(groups)]
-    caption = "what the optimizer does with which parameters"
-    return [table([TITLE, *(each.heading for each in cells)], rows, caption=caption)]
+    groups = group_table(training)
+    table = NOTHING if groups is None else small_table(groups)
+    return frame.section("training", "A short training", said, *_figure(training), table)
 
 
 def _figure(training: ShortTraining) -> list[Html]:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradscope.records import BaselineResult, Finding, Layer, ParameterGroup, Report
+from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.history import training_over_time
-from gradscope.report.markdown.inputs import inputs
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.markdown.remedies import remedies
-from gradscope.report.markdown.small_tables import tables
+from gradscope.report.markdown.small_tables import small_table, tables
 from gradscope.report.markdown.through_time import through_time
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
 from gradscope.report.shared.columns import telling
 from gradscope.report.shared.folding import Folded, flags_by_layer, fold_layers
-from gradscope.report.shared.parameter_groups import TITLE, columns, groups_of, name_of
+from gradscope.report.shared.parameter_groups import group_table
 from gradscope.report.shared.training import sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, headline
 
@@ -58,19 +57,13 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
         yield from remedies(report.remedies, detail.all_layers)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
-    yield from _groups(groups_of(report.training))
+    if (groups := group_table(report.training)) is not None:
+        yield from small_table(groups)
     if report.history is not None:
         yield from training_over_time(report.history)
     tool = report.tool
     loss = "" if report.loss is None and report.history is not None else f"loss {units.cell(report.loss)}, "
     yield f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}"
-
-
-def _groups(groups: Sequence[ParameterGroup]) -> Iterator[str]:
-    if groups:
-        cells = columns(groups)
-        lines = [[code(name_of(g)), *(c.cells[i] for c in cells)] for i, g in enumerate(groups)]
-        yield from folded("Optimizer", table([TITLE, *(c.heading for c in cells)], lines))
 
 
 def _findings(report: Report, detail: Detail) -> Iterator[str]:
@@ -85,7 +78,6 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
         yield from folded("Layers", _layers(report.flow.layers, report.findings, detail.all_layers))
         yield from tables(report.flow)
         yield from through_time(report.flow)
-        yield from inputs(report.flow)
     yield from _gaps(report, detail)
 
 

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 from gradscope.records import AdversarialStep, InputGradient
 from gradscope.report.shared import units
-from gradscope.report.shared.table import Column
-
-TITLE = "Inputs: the gradient of the loss with respect to them"
+from gradscope.report.shared.table import Column, SmallTable
 
 STRONG, NAMED = 0.05, 3
+MEANING = "The gradient of the loss with respect to them."
 
 
-def columns(found: Sequence[InputGradient]) -> list[Column]:
-    return [
+def input_table(found: Sequence[InputGradient], step: AdversarialStep | None) -> SmallTable:
+    columns = [
         Column(("", "features"), 1, [units.count(each.features) for each in found]),
         Column(("gradient", "rms"), 0, [units.cell(each.rms) for each in found]),
         Column(("", "ignored"), 0, [units.count(each.ignored_count) for each in found]),
@@ -27,6 +26,16 @@ def columns(found: Sequence[InputGradient]) -> list[Column]:
             right=False,
         ),
     ]
+    return SmallTable(
+        "Inputs",
+        "input",
+        [each.name for each in found],
+        columns,
+        [-each.rms for each in found],
+        MEANING,
+        heading=f"Inputs: {MEANING[0].lower()}{MEANING[1:-1]}",
+        said="" if step is None else step_sentence(step),
+    )
 
 
 def _strongest(found: InputGradient) -> str:

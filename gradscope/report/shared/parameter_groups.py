@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gradscope.records import ParameterGroup, ShortTraining
 from gradscope.report.shared import units
-from gradscope.report.shared.table import Column
+from gradscope.report.shared.table import Column, SmallTable
 
-TITLE = "parameters"
 MOST = 8
 """Beyond so many groups each parameter has a rate of its own, and they are no groups."""
 SHOWN = 3
 """Names of a group."""
 
 
-def groups_of(training: ShortTraining | None) -> Sequence[ParameterGroup]:
-    """Those to show."""
+def group_table(training: ShortTraining | None) -> SmallTable | None:
+    """`None` where there are no groups to show."""
     groups = () if training is None else training.groups
-    return groups if 1 < len(groups) <= MOST else ()
-
-
-def name_of(group: ParameterGroup) -> str:
-    """`head.w, head.b and 4 more`."""
-    shown = group.leaves if len(group.leaves) == SHOWN + 1 else group.leaves[:SHOWN]
-    rest = len(group.leaves) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more" if rest else "")
-
-
-def columns(groups: Sequence[ParameterGroup]) -> list[Column]:
-    return [
+    if not 1 < len(groups) <= MOST:
+        return None
+    columns = [
         Column(("", "size"), 2, [units.count(group.size) for group in groups]),
         Column(("first", "step"), 1, [_step(group) for group in groups]),
         Column(("decay", "/ weight"), 1, [_decay(group) for group in groups]),
     ]
+    names = [_name(group) for group in groups]
+    return SmallTable("Optimizer", "parameters", names, columns, [0.0] * MOST, "", heading="optimizer")
+
+
+def _name(group: ParameterGroup) -> str:
+    """`head.w, head.b and 4 more`."""
+    shown = group.leaves if len(group.leaves) == SHOWN + 1 else group.leaves[:SHOWN]
+    rest = len(group.leaves) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def _step(group: ParameterGroup) -> str:

@@ -1,13 +1,13 @@
-"""Parts of a network with a table of their own, where there are any: attention, and routers among experts."""
+"""What has a small table of its own where there is any: inputs, attention, routers among experts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from gradscope.records import Attention, Measurement, Routing
 from gradscope.report.shared import units
-from gradscope.report.shared.table import Column
+from gradscope.report.shared.inputs import input_table
+from gradscope.report.shared.table import Column, SmallTable
 
 _ENTROPY = (
     "entropy: of the weights, as a share of that of equal weights for as many keys as the mask leaves. Near "
@@ -16,27 +16,10 @@ _ENTROPY = (
 _LOAD = "Shares are those of all choices, over all rows of the batches, before any capacity drops some."
 
 
-@dataclass(frozen=True, slots=True)
-class SmallTable:
-    title: str
-    head: str
-    """Of the column of names."""
-    names: Sequence[str]
-    columns: Sequence[Column]
-    urgency: Sequence[float]
-    """By row: the smallest is shown where not all are."""
-    meaning: str
-    detail: SmallTable | None = None
-
-    def rows(self, shown: Sequence[int]) -> list[Column]:
-        """The columns of some of the rows."""
-        return [
-            Column(each.title, each.priority, [each.cells[row] for row in shown]) for each in self.columns
-        ]
-
-
 def small_tables(flow: Measurement) -> Iterator[SmallTable]:
     """Those in which something stands."""
+    if flow.input_gradients:
+        yield input_table(flow.input_gradients, flow.adversarial)
     attentions = [each for each in flow.attentions if each.looked_at]
     if attentions:
         yield _attention(attentions)

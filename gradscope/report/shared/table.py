@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,27 @@ class Column:
     def heading(self) -> str:
         """The title on one line."""
         return " ".join(self.title).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTable:
+    title: str
+    head: str
+    """Of the column of names."""
+    names: Sequence[str]
+    columns: Sequence[Column]
+    urgency: Sequence[float]
+    """By row: the smallest is shown where not all are."""
+    meaning: str
+    detail: SmallTable | None = None
+    heading: str = ""
+    """Above it at a terminal, where the head of the column does not say what it is."""
+    said: str = ""
+    """A sentence below it."""
+
+    def rows(self, shown: Sequence[int]) -> list[Column]:
+        """The columns of some of the rows."""
+        return [replace(each, cells=[each.cells[row] for row in shown]) for each in self.columns]
 
 
 def filled(columns: Sequence[Column]) -> list[Column]:

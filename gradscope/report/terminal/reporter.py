@@ -10,7 +10,6 @@ from gradscope.report.terminal import optimizers, sections
 from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
-from gradscope.report.terminal.inputs import inputs
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
 from gradscope.report.terminal.origin import lead_up
@@ -64,7 +63,6 @@ def _flow(report: Report, flow: Measurement, view: View) -> list[Line]:
         *([[], *table] if table else []),
         *sections.recurrences(flow.recurrences, view),
         *through_time(flow.time_credit, flow.truncation, view),
-        *inputs(flow, view),
         *tables(flow, view),
     ]
 

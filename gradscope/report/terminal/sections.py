@@ -9,11 +9,11 @@ from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, sparkline
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.baseline import remarks
-from gradscope.report.shared.parameter_groups import TITLE, columns, groups_of, name_of
+from gradscope.report.shared.parameter_groups import group_table
 from gradscope.report.shared.training import WIDEST, curve as loss_curve, sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, durations, gaps, headline, ranked
-from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import crop, fold, paragraph, width_of
+from gradscope.report.terminal.small_tables import small_table
 
 INDENT = 2
 LONGEST_LINE = 110
@@ -125,11 +125,8 @@ def short_training(training: ShortTraining | None, view: View) -> list[Line]:
     lines: list[Line] = [[], *paragraph(sentence(training), view.at_most(LONGEST_LINE))]
     curve = loss_curve(training, view.glyphs, min(WIDEST, view.width - INDENT))
     lines.append([(" " * INDENT, ""), (curve, "bad" if BROKEN in curve else "bar")])
-    if groups := groups_of(training):
-        rows = [GridRow(view.glyphs.text(name_of(group))) for group in groups]
-        lines += [[], *paragraph("optimizer", view, 0, "strong")]
-        lines += grid(TITLE, rows, columns(groups), view.at_most(LONGEST_LINE).width)
-    return lines
+    groups = group_table(training)
+    return lines if groups is None else [*lines, *small_table(groups, view.at_most(LONGEST_LINE))]
 
 
 def not_judged(report: Report, view: View) -> list[Line]:
