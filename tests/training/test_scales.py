@@ -123,3 +123,28 @@ def test_an_input_that_a_parameter_centers_is_an_input() -> None:
     p = {"net": params(), "mu": jnp.zeros(8)}
     report = check_loss(centered, p, {"x": 100 * X, "y": Y}, optimizer=optax.sgd(0.05))
     assert told(report) == {"unnormalized-input": "error"}
+
+
+def test_an_array_that_is_input_and_target_is_not_standardized() -> None:
+    """The loss of an autoencoder on other numbers is another loss."""
+
+    def reconstruction(p: Any, x: Any) -> Any:
+        return jnp.mean((x - output(p, x)) ** 2)
+
+    report = check_loss(reconstruction, params(8), 100 * X, optimizer=optax.adam(1e-3))
+    assert report.training is not None
+    assert report.training.standardized == ()
+
+
+def test_an_input_beside_its_layer_is_no_target() -> None:
+    """A residual connection, and a normalization that squares what it subtracts the mean from."""
+
+    def residual(p: Any, batch: Any) -> Any:
+        x = batch["x"] + output(p["layer"], batch["x"])
+        x = (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
+        return squared(p["head"], {"x": x, "y": batch["y"]})
+
+    p = {"layer": params(8), "head": params()}
+    report = check_loss(residual, p, {"x": 100 * X, "y": Y}, optimizer=optax.adam(1e-3))
+    assert report.training is not None
+    assert [array.name for array in report.training.standardized] == ["x"]

@@ -73,6 +73,8 @@ class Uses(Bits):
         made = OUTPUT if every & OUTPUT or (name in PRODUCTS and every & PARAMETER) else 0
         if name == "eq" and every & ITSELF:
             return CHOICE | made
+        if name == "sub" and self._compared(values):
+            return ERROR
         if name in AFFINE and every & (ITSELF | ERROR) and not every & (DERIVED | CHOICE):
             if name in ("sub", "add") and every & ITSELF and every & OUTPUT:
                 return ERROR
@@ -80,6 +82,11 @@ class Uses(Bits):
                 return every & (ITSELF | ERROR)
         used = DERIVED if every & (ITSELF | ERROR | CHOICE | DERIVED) else 0
         return made | used | (every & PARAMETER if not used and not made else 0)
+
+    def _compared(self, values: list[int]) -> bool:
+        """The array itself, and an output that is made of it: a reconstruction."""
+        made = any(value & OUTPUT and value & DERIVED for value in values)
+        return made and any(value & ITSELF and not value & (OUTPUT | DERIVED) for value in values)
 
 
 @dataclass(frozen=True)
