@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -66,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     screen.open_what_is_closed()
     screen.show_what_cannot_be_encoded()
-    with surroundings.threads_left_behind() if arguments is None else contextlib.nullcontext():
+    if arguments is not None:
+        _run(arguments)
+    with surroundings.threads_left_behind(), surroundings.interruptions_kept():
         _run(arguments)
 
 

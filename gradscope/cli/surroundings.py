@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 STDOUT, STDERR = 1, 2
 PATIENCE_S = 1.0
 """For threads that end once the process does."""
+AGAIN_S = 0.02
 
 
 @contextlib.contextmanager
@@ -51,6 +53,27 @@ def threads_left_behind() -> Iterator[None]:
             last.daemon = True
             last.start()
         raise
+
+
+@contextlib.contextmanager
+def interruptions_kept() -> Iterator[None]:
+    """Ctrl-C that comes while a `__del__` or a callback of the garbage collector runs, as JAX has one, is
+    dropped by Python: it comes once more, as soon as that has ended."""
+    before = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            before(dropped)
+            return
+        timer = threading.Timer(AGAIN_S, os.kill, [os.getpid(), signal.SIGINT])
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

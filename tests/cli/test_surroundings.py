@@ -111,3 +111,17 @@ def test_what_is_done_at_exit_is_done_where_a_pool_of_threads_waits() -> None:
         """
     )
     assert (done.returncode, done.stderr) == (0, "done at exit\n")
+
+
+def test_ctrl_c_while_the_garbage_collector_calls_back_is_not_lost() -> None:
+    done = command(
+        """
+        class Collected:
+            def __del__(self):
+                os.kill(os.getpid(), 2)
+                time.sleep(0.1)
+        Collected()
+        time.sleep(600)
+        """
+    )
+    assert done.returncode == 130, done.stderr
