@@ -68,6 +68,14 @@ def test_readme_has_one_command_to_try_and_one_to_test() -> None:
     assert commands[1].endswith("pytest -n 2")
 
 
+def test_readme_names_every_rule_under_one_question() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    start = lines.index("| question | rules |")
+    rows = lines[start + 2 : lines.index("", start)]
+    named = [name for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[2])]
+    assert sorted(named) == sorted(rule.name for rule in all_rules())
+
+
 @pytest.mark.parametrize("picture", sorted((ROOT / "docs/pictures").glob("*.svg")), ids=lambda p: p.name)
 def test_a_picture_shows_a_line_that_still_stands_there(picture: Path) -> None:
     words = html.unescape(re.sub(r"<[^>]+>", "", picture.read_text(encoding="utf-8"))).replace("\xa0", " ")
