@@ -24,6 +24,7 @@ from gradscope.trace.domains.linear import linear_chain
 from gradscope.trace.domains.objective import Seen, find_meetings, observe
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.example_pairs import Meeting
+from gradscope.trace.domains.objective.forms import Form, Made
 from gradscope.trace.domains.objective.output import Observation, Question
 from gradscope.trace.imbalance import imbalances
 from gradscope.trace.leaves import split
@@ -107,6 +108,8 @@ def _mismatch(
         return OutputMismatch(OutputFault.SINGLE_UNIT, **place, function="softmax", classes=1)
     if each.kind is Question.RANGE and form is not None:
         return _out_of_range(each, _values(each, inputs), place)
+    if each.kind is Question.CLASSES and form is not None:
+        return _likelihood(seen, form, inputs, place)
     if each.kind is Question.LABELS:
         names = tuple(program.leaves[leaf].name for leaf in members_of(seen.leaves))
         return OutputMismatch(
@@ -114,6 +117,24 @@ def _mismatch(
             **place,
             class_labels=each.eqn.primitive.name == "gather" or _one_hot(_values(each, inputs)),
             parameters=names,
+        )
+    return None
+
+
+def _likelihood(
+    seen: Seen, form: Form, inputs: Sequence[Sequence[Any]], place: dict[str, Any]
+) -> OutputMismatch | None:
+    """Log-probabilities that are minimized, or of scores that are never negative."""
+    each = seen.observation
+    weighed = each.given is not None and each.eqn.primitive.name == "mul"
+    if seen.scale > 0 and seen.alone:
+        labels = _values(each, inputs) if weighed else []
+        if all(label.ndim and (label >= 0).all() for label in labels):
+            return OutputMismatch(OutputFault.LIKELIHOOD, **place, classes=form.size, class_labels=True)
+    scores = form.within
+    if scores is not None and scores.made is Made.RELU and not scores.scaled:
+        return OutputMismatch(
+            OutputFault.NEVER_NEGATIVE, **place, function=scores.made.value, classes=form.size
         )
     return None
 
@@ -159,7 +180,7 @@ def _average(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> Class
     if each.kind is not Question.CLASSES or form is None or len(form.axes) != 1 or form.size < 2:
         return None
     cells = int(np.prod(shape_of(each.eqn.outvars[0])))
-    if abs(seen.scale * cells - 1) > ALIKE:
+    if each.eqn.primitive.name != "mul" or abs(abs(seen.scale) * cells - 1) > ALIKE:
         return None
     labels = _values(each, inputs)
     rank = len(shape_of(each.eqn.outvars[0]))

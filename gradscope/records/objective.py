@@ -38,6 +38,10 @@ class OutputFault(StrEnum):
     SINGLE_UNIT = "single-unit"
     OUT_OF_RANGE = "out-of-range"
     NO_MINIMUM = "no-minimum"
+    LIKELIHOOD = "likelihood"
+    """The log-probability of the labels is minimized."""
+    NEVER_NEGATIVE = "never-negative"
+    """The scores of classes are those of a ReLU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,6 +288,76 @@ def test_a_loss_that_is_affine_in_the_last_layer_has_no_minimum(name: str) -> No
     assert "w1" not in found.parameters
 
 
+def chosen(p: Any, b: Any) -> Any:
+    return jnp.take_along_axis(log_softmax(p, b), b["y"][:, None], axis=1)
+
+
+def less_the_rest(z: Any, b: Any) -> Any:
+    return jnp.mean(jax.nn.logsumexp(z, 1) - z[jnp.arange(N), b["y"]])
+
+
+def masked(p: Any, b: Any) -> Any:
+    found = log_softmax(p, b)[jnp.arange(N), b["y"]]
+    return jnp.sum(jnp.where(b["y"] > 0, found, 0.0)) / N
+
+
+def smoothed(p: Any, b: Any) -> Any:
+    return optax.softmax_cross_entropy(logits(p, b), 0.9 * b["onehot"] + 0.1 / C).mean()
+
+
+def by_token(p: Any, b: Any) -> Any:
+    return jax.vmap(lambda x, y: jax.nn.log_softmax(jax.nn.relu(x @ p["w1"]) @ p["w2"])[y])(b["x"], b["y"])
+
+
+MAXIMIZED = {
+    "take_along_axis": lambda p, b: -jnp.mean(chosen(p, b)),
+    "indexed": lambda p, b: -jnp.mean(log_softmax(p, b)[jnp.arange(N), b["y"]]),
+    "one-hot": lambda p, b: -jnp.mean(jnp.sum(log_softmax(p, b) * b["onehot"], 1)),
+    "smoothed": smoothed,
+    "optax": lambda p, b: entropy(logits(p, b), b),
+    "less the log of the sum": lambda p, b: less_the_rest(logits(p, b), b),
+    "masked": lambda p, b: -masked(p, b),
+    "vmap": lambda p, b: -by_token(p, b).mean(),
+    "a penalty beside it": lambda p, b: 0.01 * jnp.sum(p["w2"] ** 2) + entropy(logits(p, b), b),
+}
+
+
+@pytest.mark.parametrize("name", MAXIMIZED)
+def test_a_likelihood_that_is_minimized_is_told_and_its_negative_is_not(name: str) -> None:
+    loss = MAXIMIZED[name]
+    assert faults(loss) == []
+    (found,) = objective(lambda p, b: -loss(p, b)).outputs
+    assert (found.fault, found.classes, found.layer) == (OutputFault.LIKELIHOOD, C, "w2")
+
+
+def test_an_adversary_a_reward_and_an_entropy_are_no_likelihood_that_is_minimized() -> None:
+    def adversary(p: Any, b: Any) -> Any:
+        return entropy(logits(p, b), b) - 0.1 * entropy(-hidden(p, b), b)
+
+    def reward(p: Any, b: Any) -> Any:
+        return jnp.mean(log_softmax(p, b)[jnp.arange(N), b["y"]] * b["positive"])
+
+    def exploring(p: Any, b: Any) -> Any:
+        return entropy(logits(p, b), b) + 0.01 * jnp.mean(jnp.sum(softmax(p, b) * log_softmax(p, b), 1))
+
+    assert [faults(loss) for loss in (adversary, reward, exploring)] == [[], [], []]
+
+
+@pytest.mark.parametrize("loss", [MAXIMIZED["optax"], MAXIMIZED["indexed"], MAXIMIZED["one-hot"]])
+def test_scores_that_are_never_negative_are_told(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(p: Any, b: Any) -> Any:
+        return jax.nn.relu(hidden(p, b) @ p["w2"] + p["b2"])
+
+    monkeypatch.setitem(globals(), "logits", cut)
+    (found,) = objective(loss).outputs
+    assert (found.fault, found.classes) == (OutputFault.NEVER_NEGATIVE, C)
+
+
+def test_a_relu_before_the_last_layer_or_less_a_number_is_no_output() -> None:
+    assert faults(lambda p, b: entropy(jax.nn.relu(logits(p, b)) @ jnp.ones((C, C)), b)) == []
+    assert faults(lambda p, b: entropy(jax.nn.relu(logits(p, b)) - 3.0, b)) == []
+
+
 class Classifier(eqx.Module):
     hidden: eqx.nn.Linear
     out: eqx.nn.Linear

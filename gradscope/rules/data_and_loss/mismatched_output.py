@@ -2,14 +2,17 @@
 
 ## What it does
 Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
-softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, and scores
-that the labels choose without a log-softmax, whose loss has no minimum.
+softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, scores
+that the labels choose without a log-softmax, whose loss has no minimum, a log-likelihood whose minus is
+missing, and a ReLU on the scores of a cross-entropy.
 
 ## Why is this bad
 Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
 second softmax keeps the loss high and the gradient small. A softmax over one unit is 1 whatever its input. An
 output that ends at 0 never reaches a negative target, and where a ReLU is 0 it passes no gradient either. A
-loss that is affine in a layer falls forever, and training is a race of the scores to infinity.
+loss that is affine in a layer falls forever, and training is a race of the scores to infinity. So does a
+log-likelihood that is minimized: the optimizer makes the right answers improbable. Scores that are a ReLU's
+never say no: where one is 0, no gradient comes back to lower or to raise it.
 
 ## How it is measured
 From the program (its jaxpr): a softmax is told by its exponentials and their sum, whoever wrote it, and is an
@@ -17,7 +20,9 @@ output as long as no product with parameters or with other values of the model c
 computed from the batches alone, all elements of them. *Unexplained* is the mean squared distance of the
 targets from the output's range over their variance: what no training can remove, as 1 - R². A loss is affine
 in a parameter where only sums, views and products with the batch or with other parameters lie behind it, no
-penalty included; with a gradient that is not 0 it then has no minimum.
+penalty included; with a gradient that is not 0 it then has no minimum. The log-probability of the labels is
+followed to the loss through sums, views and numbers that the program writes: what it is multiplied by has to
+be negative.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
@@ -26,7 +31,8 @@ penalty included; with a gradient that is not 0 it then has no minimum.
 
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores, else a warning: a critic whose weights are clipped after each step has one, too. A
-second softmax is a warning: it may train, slowly.
+second softmax is a warning: it may train, slowly; so is a ReLU on scores. A log-likelihood with the wrong
+sign is an error where the loss has no cross-entropy of the usual sign beside it, as an adversary's has.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])
@@ -40,7 +46,8 @@ Use instead:
 ## What it does not say
 A log-softmax of a log-softmax is the same one and is not reported; nor are probabilities times a temperature,
 a softmax inside of attention, a squared error on probabilities (a Brier score, which is proper), and means of
-an output without labels (the loss of a Wasserstein critic).
+an output without labels (the loss of a Wasserstein critic). The sign of log-probabilities that a reward
+multiplies, or the size of a mask divides, depends on the data, and they are left alone.
 
 ## Source
 "Wrong activation for the output layer" and "redundant softmax" in Humbatova et al. 2020, *Taxonomy of Real
@@ -79,7 +86,41 @@ def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) ->
         return _single_unit(measurement, output)
     if output.fault is OutputFault.OUT_OF_RANGE:
         return _out_of_range(measurement, output, limits)
+    if output.fault is OutputFault.LIKELIHOOD:
+        return _likelihood(output)
+    if output.fault is OutputFault.NEVER_NEGATIVE:
+        return _never_negative(output)
     return _no_minimum(measurement, output)
+
+
+def _likelihood(output: OutputMismatch) -> Hit:
+    return Hit(
+        message=(
+            "The loss is the log-probability of the labels, and no minus stands before it: it falls without "
+            "end as the probability of the right answers goes to 0."
+        ),
+        remedy="Minimize the negative log-likelihood: put a minus before it. To unlearn these labels is the "
+        "one use of the loss as it is; then ignore this.",
+        evidence={"classes": output.classes},
+        layer=output.layer,
+        source=output.source,
+        explains=None,
+    )
+
+
+def _never_negative(output: OutputMismatch) -> Hit:
+    return Hit(
+        message=(
+            f"The scores of the {output.classes} classes are the output of a ReLU: none is below 0, and "
+            "where one is 0 no gradient comes back through it."
+        ),
+        remedy="Leave out the ReLU: a cross-entropy takes scores of either sign.",
+        evidence={"function": output.function, "classes": output.classes},
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.WARNING,
+        explains=None,
+    )
 
 
 def _twice(output: OutputMismatch) -> Hit:

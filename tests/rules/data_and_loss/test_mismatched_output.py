@@ -110,3 +110,15 @@ def test_without_a_gradient_a_loss_does_not_fall_at_all() -> None:
 
 def test_the_same_fault_at_one_line_is_told_once() -> None:
     assert len(found(of(ranged(0.5), ranged(0.5)), RULE)) == 1
+
+
+def test_a_likelihood_without_its_minus_is_an_error() -> None:
+    (finding,) = found(of(mismatch(OutputFault.LIKELIHOOD, classes=3, class_labels=True)), RULE)
+    assert (finding.severity, finding.layer) == (Severity.ERROR, "head")
+    assert "no minus stands before it" in finding.message
+
+
+def test_scores_of_a_relu_are_a_warning() -> None:
+    (finding,) = found(of(mismatch(OutputFault.NEVER_NEGATIVE, function="ReLU", classes=3)), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "The scores of the 3 classes are the output of a ReLU" in finding.message

@@ -30,6 +30,8 @@ class Seen:
     """Of labels: the parameters in which the whole loss is affine."""
     scale: float = 1.0
     """Of log-probabilities: what each of them is multiplied by in the loss."""
+    alone: bool = False
+    """The loss has no other log-probabilities with the opposite sign."""
 
 
 def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
@@ -73,7 +75,9 @@ def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
                 found.append(Seen(each, leaves=each.leaves & affine))
         elif each.kind is Question.CLASSES:
             if each.number in scales:
-                found.append(Seen(each, scale=abs(scales[each.number])))
+                scale = scales[each.number]
+                alone = all(other * scale > 0 for other in scales.values())
+                found.append(Seen(each, scale=scale, alone=alone))
         elif bits >> each.number & 1:
             found.append(Seen(each))
     return tuple(found)

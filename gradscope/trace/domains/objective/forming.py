@@ -18,10 +18,11 @@ from gradscope.trace.domains.objective.forms import (
     scaled,
     summed,
 )
-from gradscope.trace.domains.objective.output import Output
+from gradscope.trace.domains.objective.output import Output, chosen_by_labels
 from gradscope.trace.vocabulary import VIEWS
 
 _RANGED = {"logistic": Made.SIGMOID, "tanh": Made.TANH}
+_REPLACED = Made.PEAK, Made.CHOSEN
 _MOVED = frozenset({"reshape", "transpose", "squeeze", "broadcast_in_dim", "rev"})
 EPSILON = 0.1
 """A bound below it keeps a probability from 0, and does not make it another one."""
@@ -49,6 +50,8 @@ def form_of(eqn: JaxprEqn, ins: Sequence[Output]) -> Form | None:
         return _log(form)
     if name == "select_n":
         return _case(ins[1:])
+    if name == "gather":
+        return _chosen(eqn, ins)
     if name == "clamp":
         return ins[1].form
     if name == "neg":
@@ -64,10 +67,18 @@ def _log(form: Form | None) -> Form | None:
     return replace(form, made=Made.LOG_SUM) if form.made is Made.SUM else None
 
 
+def _chosen(eqn: JaxprEqn, ins: Sequence[Output]) -> Form | None:
+    """By labels; a second choice is one from an axis of length 1."""
+    form = ins[0].form
+    if form is not None and form.made is Made.CHOSEN:
+        return form
+    return Form(Made.CHOSEN, of=ins[0].name) if chosen_by_labels(eqn, ins) else None
+
+
 def _case(cases: Sequence[Output]) -> Form | None:
-    """A maximum that is replaced where it is not finite."""
-    peaks = [case.form for case in cases if case.form is not None and case.form.made is Made.PEAK]
-    return peaks[0] if peaks and all(case.form in peaks or case.given for case in cases) else None
+    """A maximum that is replaced where it is not finite, and a choice that is where it is out of range."""
+    forms = [case.form for case in cases if case.form is not None and case.form.made in _REPLACED]
+    return forms[0] if forms and all(case.form in forms or case.given for case in cases) else None
 
 
 def _of_two(name: str, ins: Sequence[Output]) -> Form | None:

@@ -28,6 +28,8 @@ class Made(Enum):
     EXP = "exp"
     SUM = "sum of exponentials"
     LOG_SUM = "log of a sum of exponentials"
+    CHOSEN = "chosen"
+    """Scores that labels choose."""
 
 
 RANGES = {
@@ -56,7 +58,7 @@ class Form:
     scaled: bool = False
     """Times a number, or with another sign."""
     within: Form | None = None
-    """Of an exponential: how its exponent was made."""
+    """Of an exponential, and of what is made of it: how its exponent was made."""
     again: bool = False
     """Normalized along one axis after another, as in Sinkhorn's iteration."""
 
@@ -96,12 +98,18 @@ def quotient(a: Form | None, b: Form | None) -> Form | None:
 def difference(name: int, shifted: int, before: Form | None, form: Form | None) -> Form | None:
     """Of a value, which was another one less its maximum, and the log of the sum of its exponentials.
 
-    `before` is the form of that value.
+    `before` is the form of that value; chosen by labels it is the log-probability of these alone.
     """
     if form is None or form.made is not Made.LOG_SUM or form.of not in (name, shifted) or not form.of:
         return None
     again = before is not None and before.made in NORMALIZED
-    return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, high=0.0, again=again)
+    return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, high=0.0, again=again, within=form.within)
+
+
+def is_likelihood(a: Form | None, b: Form | None) -> bool:
+    """Scores that labels choose, less the log of the sum of the exponentials of all of them."""
+    made = a is not None and b is not None and (a.made, b.made) == (Made.CHOSEN, Made.LOG_SUM)
+    return made and a is not None and b is not None and a.of == b.of != 0
 
 
 def is_twice(form: Form | None, axes: Sequence[int]) -> bool:

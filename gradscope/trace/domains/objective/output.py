@@ -10,13 +10,16 @@ from operator import or_
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.trace import jaxprs
+from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.forms import Form
 from gradscope.trace.domains.objective.given import Given
+from gradscope.trace.vocabulary import is_integer
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Log-probabilities times targets, class by class, on their way to the loss."""
+    """Log-probabilities that targets weigh or labels choose, on their way to the loss."""
 
     number: int
     scale: float = 1.0
@@ -88,6 +91,20 @@ class Observation:
     """Of an index, by component: the largest that there is a place for."""
     weight: bool = False
     """What it chooses from is a parameter."""
+
+
+def is_data(value: Output) -> bool:
+    """An array of targets: of the batch or of a constant, and no number that the program writes."""
+    return value.given is not None and value.given.data and not value.weight
+
+
+def chosen_by_labels(eqn: JaxprEqn, ins: Sequence[Output]) -> bool:
+    """Integers of the data choose along the last axis, that of the classes."""
+    if eqn.primitive.name != "gather" or not ins[0].leaves or ins[0].weight or not is_data(ins[1]):
+        return False
+    scores = shape_of(eqn.invars[0])
+    classes = len(scores) - 1 in jaxprs.lookup(eqn).indexed and len(scores) > 1 < scores[-1]
+    return classes and is_integer(eqn.invars[1].aval)
 
 
 def gathered(values: Sequence[Output]) -> Output:

@@ -15,9 +15,24 @@ from gradscope.trace.domains.located import Located, Place
 from gradscope.trace.domains.objective.affine import BILINEAR, bent
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.forming import form_of
-from gradscope.trace.domains.objective.forms import NORMALIZED, PROBABILITIES, RANGES, Made, is_twice
+from gradscope.trace.domains.objective.forms import (
+    NORMALIZED,
+    PROBABILITIES,
+    RANGES,
+    Made,
+    is_likelihood,
+    is_twice,
+)
 from gradscope.trace.domains.objective.given import Given
-from gradscope.trace.domains.objective.output import Observation, Output, Question, Term, gathered
+from gradscope.trace.domains.objective.output import (
+    Observation,
+    Output,
+    Question,
+    Term,
+    chosen_by_labels,
+    gathered,
+    is_data,
+)
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.vocabulary import VIEWS, is_integer
 from gradscope.trace.walk import Visit
@@ -115,7 +130,7 @@ class Outputs(Located[Output]):
             noted |= self._see(Question.TWICE, eqn, ins[0], place, index, form=True)
         if name == "sub":
             for a, b in (ins, ins[::-1]):
-                if a.form is not None and a.form.made in RANGES and a.leaves and _is_data(b):
+                if a.form is not None and a.form.made in RANGES and a.leaves and is_data(b):
                     noted |= self._see(Question.RANGE, eqn, a, place, index, form=True, given=b.given)
         chosen = _chosen(eqn, ins)
         if chosen is not None:
@@ -150,20 +165,33 @@ class Outputs(Located[Output]):
             return ins[0].terms
         if name == "neg":
             return _times(ins[0].terms, -1.0)
+        if name == "select_n":
+            return _case(ins[1:])
         if name in ("add", "add_any"):
             return (*ins[0].terms, *ins[1].terms)
         if name == "sub":
+            if is_likelihood(ins[0].form, ins[1].form):
+                return (self._likelihood(eqn, ins[1], None, place, index),)
+            if is_likelihood(ins[1].form, ins[0].form):
+                return _times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
             return (*ins[0].terms, *_times(ins[1].terms, -1.0))
+        chosen = _chosen(eqn, ins)
+        if chosen is not None and chosen[0].form is not None and chosen[0].form.made is Made.LOG_SOFTMAX:
+            return (self._likelihood(eqn, *chosen, place, index),)
+        if name == "gather" and ins[0].form is not None and ins[0].form.made is Made.CHOSEN:
+            return ins[0].terms
         if name not in ("mul", "div"):
             return ()
         for a, b in (ins, ins[::-1]) if name == "mul" else (ins,):
             number = b.given.number if b.given is not None else None
             if number and a.terms:
                 return _times(a.terms, number if name == "mul" else 1 / number)
-            if name == "mul" and a.form is not None and a.form.made is Made.LOG_SOFTMAX and _is_data(b):
-                bit = self._see(Question.CLASSES, eqn, a, place, index, form=True, given=b.given)
-                return (Term(bit.bit_length() - 1),)
         return ()
+
+    def _likelihood(self, eqn: JaxprEqn, of: Output, labels: Output | None, place: Place, index: int) -> Term:
+        given = labels.given if labels is not None else None
+        bit = self._see(Question.CLASSES, eqn, of, place, index, form=True, given=given)
+        return Term(bit.bit_length() - 1)
 
     def _see(
         self,
@@ -220,28 +248,19 @@ def _is_shift(ins: Sequence[Output]) -> bool:
     return peak is not None and peak.made is Made.PEAK and peak.of == ins[0].name
 
 
-def _is_data(value: Output) -> bool:
-    """An array of targets: of the batch or of a constant, and no number that the program writes."""
-    return value.given is not None and value.given.data and not value.weight
-
-
 def _chosen(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Output, Output] | None:
     """An output, and the data that weighs or chooses its elements."""
     name = eqn.primitive.name
     if name == "mul":
-        pairs = [(a, b) for a, b in (ins, ins[::-1]) if a.leaves and not a.weight and _is_data(b)]
+        pairs = [(a, b) for a, b in (ins, ins[::-1]) if a.leaves and not a.weight and is_data(b)]
         return pairs[0] if pairs else None
-    if name == "gather" and ins[0].leaves and not ins[0].weight and _is_data(ins[1]):
-        scores = shape_of(eqn.invars[0])
-        classes = len(scores) - 1 in jaxprs.lookup(eqn).indexed and len(scores) > 1 < scores[-1]
-        return (ins[0], ins[1]) if classes and is_integer(eqn.invars[1].aval) else None
-    return None
+    return (ins[0], ins[1]) if chosen_by_labels(eqn, ins) else None
 
 
 def _last_starts(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[int, ...] | None:
     """Where numbers of the batch choose from a parameter or from an output, and nothing says what happens to
     those that are out of range."""
-    if eqn.primitive.name != "gather" or not ins[0].leaves or not _is_data(ins[1]):
+    if eqn.primitive.name != "gather" or not ins[0].leaves or not is_data(ins[1]):
         return None
     return jaxprs.last_starts(eqn) if is_integer(eqn.invars[1].aval) else None
 
@@ -254,11 +273,17 @@ def _compared_with_classes(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given,
         labels, numbers = ins[place].given, ins[other].given
         written = numbers is not None and not numbers.data and not numbers.inputs
         counted = [size for size in shape_of(eqn.invars[other]) if size > 1]
-        if labels is None or not (written and _is_data(ins[place]) and len(counted) == 1):
+        if labels is None or not (written and is_data(ins[place]) and len(counted) == 1):
             continue
         if is_integer(eqn.invars[place].aval):
             return labels, counted[0]
     return None
+
+
+def _case(cases: Sequence[Output]) -> tuple[Term, ...]:
+    """Terms that are taken where something holds, and else a number."""
+    found = [case for case in cases if case.terms]
+    return found[0].terms if len(found) == 1 and all(case in found or case.given for case in cases) else ()
 
 
 def _offset(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
@@ -270,7 +295,7 @@ def _offset(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
         return None
     for a, b in (ins, ins[::-1]):
         number = b.given.number if b.given is not None else None
-        if number is not None and 0 < number < 1 and _is_data(a) and a.given is not None:
+        if number is not None and 0 < number < 1 and is_data(a) and a.given is not None:
             return None if a.given.examples else (a.given, number)
     return None
 
