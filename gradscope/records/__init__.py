@@ -135,6 +135,7 @@ from gradscope.records.through_time import (
 )
 from gradscope.records.training import (
     ConstantArray as ConstantArray,
+    DecayedRate as DecayedRate,
     GradientNoise as GradientNoise,
     Intervention as Intervention,
     LabelMixing as LabelMixing,

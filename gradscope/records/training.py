@@ -138,6 +138,22 @@ class GradientNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class DecayedRate:
+    """A schedule that makes the updates for one and the same gradient next to nothing within some steps."""
+
+    highest: int
+    """The step, from 1, at which they are largest."""
+    ended: int
+    """The first step from which on they are less than a hundredth of that."""
+    steps: int
+    start: float
+    end: float
+    """Mean loss of up to 8 batches before the first and after the last of `steps` steps."""
+    end_held: float
+    """The same with the schedule held where the updates are largest."""
+
+
+@dataclass(frozen=True, slots=True)
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -188,6 +204,8 @@ class ShortTraining:
     """By array of labels."""
     outputs: tuple[ConstantOutput, ...] = ()
     """Of last layers whose numbers look as if all rows had the same output."""
+    decayed_rate: DecayedRate | None = None
+    """Looked at where the last update is far smaller than the largest one."""
     noise: GradientNoise | None = None
     """Looked at where the loss hardly falls, with four batches and more."""
     critical: float | None = None

@@ -38,15 +38,17 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
     optax = code.imported_as("optax")
     if not found or optax is None:
         return
+    rules: tuple[str, ...]
     constant: list[Spot] = [
         (call, code.part(peak)) for call in _schedules(code, optax) if (peak := _peak(call)) is not None
     ]
     if constant:
         text = code.replaced(*constant)
-        yield Remedy("take a constant learning rate", (*TOO_LOW, *WIRED), code.path, text)
+        rules = (*TOO_LOW, *WIRED, "decayed-learning-rate")
+        yield Remedy("take a constant learning rate", rules, code.path, text)
     for factor in (*LOWER, *HIGHER):
         scaled = _scaled(code, found, factor, optax)
-        rules: tuple[str, ...] = TOO_HIGH if factor < 1 else TOO_LOW
+        rules = TOO_HIGH if factor < 1 else TOO_LOW
         yield Remedy(f"multiply the learning rate by {factor:g}", rules, code.path, scaled)
     for keyword, what, value in (
         ("weight_decay", "take the weight decay away", "0.0"),

@@ -40,6 +40,8 @@ class Modification:
     """The optimizer sees weights of 0, which nothing decays."""
     standardized: OddArray | None = None
     """An array of each batch that is standardized."""
+    held: tuple[int, tuple[int, ...]] | None = None
+    """A step, from 0, and leaves of the optimizer's state that keep what they have before it."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,11 @@ class Trainer:
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
         none = [jnp.zeros_like(weight) for weight in weights] if change.undecayed else []
+        kept: Leaves = []
         for step in range(steps):
+            if change.held is not None and step >= change.held[0]:
+                kept = kept or jax.tree.leaves(state)
+                state = _put_back(state, kept, change.held[1])
             inputs = self.feed.at(step, weights, odd)
             loss, gradients = self.flow.loss_and_gradients(inputs)
             before = weights
@@ -207,8 +213,15 @@ class Trainer:
     def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
         """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
         counted from 1, and the largest element of each step's update over all leaves."""
+        largest = self.alone(run, run.state, steps)
+        moving = np.flatnonzero(largest > 0)
+        return (int(moving[0]) + 1 if moving.size else None), largest
+
+    def alone(self, run: Trajectory, state: Any, steps: int) -> Floats:
+        """f64[steps], the largest element of the updates that the optimizer makes from a state of the last
+        gradient of a run, over and over."""
         others = self.feed.at(len(run.losses) - 1, run.weights).others
-        given = run.state, others, list(self.flow.program.body.consts)
+        given = state, others, list(self.flow.program.body.consts)
 
         def all_steps(state: Any, others: Leaves, consts: Leaves) -> Array:
             def step(state: Any, _: Any) -> tuple[Any, Array]:
@@ -218,9 +231,14 @@ class Trainer:
 
             return jax.lax.scan(step, state, length=steps)[1]
 
-        largest = np.asarray(compile_program(all_steps, given, runs=1)(*given), np.float64)
-        moving = np.flatnonzero(largest > 0)
-        return (int(moving[0]) + 1 if moving.size else None), largest
+        return np.asarray(compile_program(all_steps, given, runs=1)(*given), np.float64)
+
+
+def _put_back(state: Any, before: Leaves, places: tuple[int, ...]) -> Any:
+    leaves, structure = jax.tree.flatten(state)
+    return jax.tree.unflatten(
+        structure, [before[i] if i in places else leaf for i, leaf in enumerate(leaves)]
+    )
 
 
 def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) -> Any:

@@ -71,6 +71,7 @@ NAMES = [
     "optimizer-regression",
     "undecayed-weights",
     "weight-decay-too-high",
+    "decayed-learning-rate",
     "diverging-loss",
     "learning-rate-too-high",
     "learning-rate-too-low",

@@ -50,7 +50,7 @@ FAR, FARTHER = 100.0, 1000.0
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
     "mismatched-output", "unexpected-initial-loss", "broadcast-loss", "collapsed-representations",
-    "mis-scaled-initialization", "weight-decay-too-high",
+    "mis-scaled-initialization", "weight-decay-too-high", "decayed-learning-rate",
     "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip

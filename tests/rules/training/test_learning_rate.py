@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from gradscope.records import ClassAverage, Finding, GradientNoise, Intervention, Objective
+from gradscope.records import ClassAverage, DecayedRate, Finding, GradientNoise, Intervention, Objective
 from gradscope.rules import Parts, judge
 from tests.rules.made import chain
 from tests.rules.training.made import trained, tried
@@ -122,3 +123,18 @@ def test_how_far_the_first_update_may_go_is_told() -> None:
     assert "Even a small part of the first update raises the loss" in finding.message
     (finding,) = found(*high, critical=1.0)
     assert "first update" not in finding.message
+
+
+def decayed(end: float, held: float, **fields: Any) -> list[Finding]:
+    rate = DecayedRate(highest=1, ended=8, steps=100, start=2.0, end=end, end_held=held)
+    return list(judge(Parts(training=trained(decayed_rate=rate, **fields)))[0])
+
+
+def test_a_schedule_that_ends_early_costs_more_than_half_of_the_fall() -> None:
+    (finding,) = decayed(1.8, 1.5)
+    assert (finding.rule, finding.severity.value) == ("decayed-learning-rate", "warning")
+    assert "from step 8 on" in finding.message
+    assert decayed(1.7, 1.5) == []
+    assert decayed(1.95, 1.85) == []
+    assert decayed(1.8, math.nan) == []
+    assert decayed(1.8, 1.5, own=False) == []

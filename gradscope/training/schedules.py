@@ -1,0 +1,77 @@
+"""A learning rate that falls to next to nothing in the first steps, and the training with it held up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradscope.records import DecayedRate
+from gradscope.training import trainer
+from gradscope.training.trainer import Modification, Trainer, Trajectory
+from gradscope.training.trials import LONGER, USUAL_STEPS
+
+SIGN = 0.2
+"""Of the largest update of the short training: where the last one is below it, its schedule is looked at. For
+equal gradients Adagrad is above it after 20 steps, as 1/√20."""
+ENDED = 0.01
+"""Of the largest update for equal gradients: below it the rate has come to its end. Adagrad is there after
+10,000 steps."""
+
+
+def decayed_rate(made: Trainer, run: Trajectory, batches: int) -> DecayedRate | None:
+    """`None` where the updates for equal gradients do not end within the steps of a longer training, or where
+    no counter of the optimizer's state makes them."""
+    sizes = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
+    if (
+        made.restored
+        or len(sizes) < USUAL_STEPS
+        or not np.isfinite(sizes).all()
+        or not sizes[-1] < SIGN * sizes.max()
+    ):
+        return None
+    steps = LONGER * len(sizes)
+    fresh = made.fresh(made.weights)
+    alone = made.alone(run, fresh, steps)
+    if not np.isfinite(alone).all() or not alone.max() > 0:
+        return None
+    above = np.flatnonzero(alone >= ENDED * alone.max())
+    highest, ended = int(np.argmax(alone)), int(above[-1]) + 1
+    if ended == steps:
+        return None
+    counters = _counters(made, run, fresh, highest, ended)
+    if not counters:
+        return None
+    held = made.run(steps, Modification(held=(highest, counters)))
+    return DecayedRate(
+        highest=highest + 1,
+        ended=ended + 1,
+        steps=steps,
+        start=made.mean_loss(made.weights, batches)[0],
+        end=made.mean_loss(made.unchanged(steps), batches)[0],
+        end_held=made.mean_loss(held.weights, batches)[0],
+    )
+
+
+def _counters(made: Trainer, run: Trajectory, fresh: Any, highest: int, ended: int) -> tuple[int, ...]:
+    """Places among the leaves of the state: integers that make the update large again when they are set back
+    to where it was largest."""
+    largest, late = (_state_after(made, run, fresh, steps) for steps in (highest, ended))
+    leaves, structure = jax.tree.flatten(late)
+    before: list[Any] = jax.tree.leaves(largest)
+
+    def size(values: list[Any]) -> float:
+        updates, _ = made.asked(run.weights, run.gradients, jax.tree.unflatten(structure, values), run.loss)
+        return float(jnp.max(jnp.stack([jnp.max(jnp.abs(each), initial=0.0) for each in updates])))
+
+    full = size(before)
+    counting = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.integer)]
+    return tuple(i for i in counting if size([*leaves[:i], before[i], *leaves[i + 1 :]]) > full / 2)
+
+
+def _state_after(made: Trainer, run: Trajectory, state: Any, steps: int) -> Any:
+    for _ in range(steps):
+        _, state = made.asked(run.weights, run.gradients, state, run.loss)
+    return state

@@ -1,0 +1,67 @@
+"""Schedules that end within the first steps: against a loop at a constant rate; what else shrinks alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+import pytest
+
+from tests.training.test_short import BATCH, PARAMS, plain_loop, report, rules, training
+
+HALVED = optax.exponential_decay(1e-2, transition_steps=1, decay_rate=0.5)
+ENDING = {
+    "adam": (optax.adam(HALVED), optax.adam(1e-2)),
+    "momentum": (optax.sgd(HALVED, momentum=0.9), optax.sgd(1e-2, momentum=0.9)),
+    "hyperparameters": (
+        optax.inject_hyperparams(optax.adam)(HALVED),
+        optax.adam(1e-2),
+    ),
+    "chain": (
+        optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(HALVED), optax.scale(-1.0)),
+        optax.adam(1e-2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("name", ENDING)
+def test_the_schedule_held_is_the_training_at_a_constant_rate(name: str) -> None:
+    ends, constant = ENDING[name]
+    found = training(ends).decayed_rate
+    assert found is not None
+    assert (found.highest, found.steps) == (1, 100) if name != "momentum" else found.highest < 5
+    assert found.ended < 20
+    assert found.end == pytest.approx(plain_loop(ends, [BATCH] * 100)[1], rel=1e-4)
+    if name != "momentum":
+        assert found.end_held == pytest.approx(plain_loop(constant, [BATCH] * 100)[1], rel=1e-4)
+
+
+def test_it_is_told_with_the_step_and_both_losses() -> None:
+    (finding,) = report(ENDING["adam"][0]).findings
+    assert finding.rule == "decayed-learning-rate"
+    assert "from step 8 on an update is less than a hundredth of that at step 1" in finding.message
+
+
+SHRINKING: dict[str, Any] = {
+    "a usual decay": optax.adam(optax.cosine_decay_schedule(1e-2, 2_000)),
+    "a fast decay that does its work": optax.sgd(optax.cosine_decay_schedule(0.3, 60)),
+    "adagrad": optax.adagrad(0.3),
+    "rmsprop": optax.rmsprop(1e-2),
+    "warm-up": optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-2, 10, 2_000)),
+    "a gradient that shrinks": optax.sgd(0.5),
+    "accumulation": optax.MultiSteps(optax.adam(1e-2), 4),
+}
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize("name", SHRINKING)
+def test_updates_that_shrink_for_another_reason_are_no_schedule_that_ends(name: str) -> None:
+    assert "decayed-learning-rate" not in rules(report(SHRINKING[name]))
+
+
+def test_a_restored_state_goes_on_with_its_schedule() -> None:
+    optimizer = ENDING["adam"][0]
+    state = optax.tree_utils.tree_set(optimizer.init(PARAMS), count=jnp.asarray(2, jnp.int32))
+    assert training(optimizer, optimizer_state=state).decayed_rate is None
