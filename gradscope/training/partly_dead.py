@@ -5,6 +5,7 @@ A sign of it is a column of a gradient that is exactly zero after the short trai
 the moment: a dead ReLU, a head that starts at zero, a gate that is shut, a relation or a task that this batch
 does not have. So the gradient is taken again, on other batches, with all weights drawn anew, and with drawn
 data, until every column has had one; what is left has none by the form of the program.
+Where the gradient of a draw overflows, nothing is told.
 """
 
 from __future__ import annotations
@@ -78,17 +79,17 @@ def partly_dead(
     batches = len(made.feed.drawn)
     for batch in range(min(batches, OWN)):
         _look(suspects, made.flow.gradients(made.feed.at(batch, made.weights)))
-    draws = 0
-    for draws in range(1, DRAWS + 1):
+    for draw in range(1, DRAWS + 1):
         if not any(each.dead.any() for each in suspects):
             return
-        weights = _drawn(program, made.weights, draws)
-        inputs = made.feed.at(draws, weights)
-        if draws // 2 % 2:
-            inputs = _other_data(inputs, made.feed.drawn[0], draws)
+        weights = _drawn(program, made.weights, draw)
+        inputs = made.feed.at(draw, weights)
+        if draw // 2 % 2:
+            inputs = _other_data(inputs, made.feed.drawn[0], draw)
         gradients = made.flow.gradients(inputs)
-        if all(np.isfinite(np.asarray(each, np.float32)).all() for each in gradients):
-            _look(suspects, gradients)
+        if not all(np.isfinite(np.asarray(each, np.float32)).all() for each in gradients):
+            return
+        _look(suspects, gradients)
     masks = list(_constants(program, made))
     for each in suspects:
         dead = np.flatnonzero(each.dead)
@@ -101,7 +102,7 @@ def partly_dead(
                 first=int(dead[0]),
                 last=int(dead[-1]),
                 batches=batches,
-                draws=draws,
+                draws=DRAWS,
                 masked=any(_divides_alike(each.dead, mask) for mask in masks),
             )
 

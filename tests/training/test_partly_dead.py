@@ -232,3 +232,15 @@ def test_what_the_mask_of_a_coupling_layer_leaves_out_is_a_note(order: str) -> N
 
     (finding,) = found(loss, params)
     assert (finding.parameter, finding.severity.value) == ("[0].b", "note")
+
+
+def test_nothing_is_told_where_drawn_weights_overflow() -> None:
+    params = {"w": 0.01 * normal(D, 8), "out": 0.01 * normal(6, 3)}
+
+    def sliced(params: Any, batch: Any, power: float) -> Any:
+        x, labels = batch
+        h = jnp.tanh(x.mean(1) @ params["w"])[..., :6]
+        return entropy(h @ params["out"], labels) + jnp.exp(power * jnp.sum(h**2))
+
+    assert found(lambda p, b: sliced(p, b, 0.1), params)
+    assert found(lambda p, b: sliced(p, b, 50.0), params) == []

@@ -18,8 +18,9 @@ the part below a head of zeros to life; what has no gradient in any of them has 
 program.
 
 ## Limits
-None: exactly zero. A warning; and a note where a constant array of the program has zeros at just these units,
-or at just the others, as in the coupling layers of a flow: a mask that is written so is mostly meant.
+None: exactly zero. Nothing is told where the gradient of a draw overflows. A warning; and a note where a
+constant array of the program has zeros at just these units, or at just the others, as in the coupling layers
+of a flow: a mask that is written so is mostly meant.
 
 ## Example
     q, k, v = jnp.split(x @ qkv, 3, axis=-1)
@@ -45,10 +46,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, PartlyDeadWeight, Severity, ShortTraining
+from gradscope.records import Measurement, PartlyDeadWeight, Severity, ShortTraining, Source
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.parts import source_of
-from gradscope.rules.words import count
+from gradscope.rules.words import count, names_of
 
 REMEDY = (
     "Look at what reads these units: a slice that leaves them out, a softmax over a single position, a mask "
@@ -68,19 +69,25 @@ MASKED = (
     needs=("flow", "training"),
 )
 def partly_dead_weights(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    for found in training.partly_dead:
+    alike: dict[tuple[Source | str, bool], list[PartlyDeadWeight]] = {}
+    for each in training.partly_dead:
+        line = source_of(measurement, each.layer) or each.parameter
+        alike.setdefault((line, each.masked), []).append(each)
+    for found, *others in alike.values():
+        more = f" The same holds for units of {names_of([each.parameter for each in others])}."
         yield Hit(
             message=(
                 f"{found.dead} of the {found.units} units of `{found.parameter}`{_where(found)} have a "
                 f"gradient of exactly zero on {_batches(found)}, "
                 f"before and after {count(training.steps, 'step')}, and on {found.draws} draws of all "
                 "weights, half of them with drawn data; the others have one. The loss may not depend on them "
-                f"at all.{MASKED if found.masked else ''}"
+                f"at all.{more if others else ''}{MASKED if found.masked else ''}"
             ),
             remedy="Nothing is to be done if the mask is meant." if found.masked else REMEDY,
             severity=Severity.NOTE if found.masked else None,
             evidence={"dead": found.dead, "units": found.units, "draws": found.draws},
             layer=found.layer,
+            layers=tuple(each.layer for each in (found, *others)),
             parameter=found.parameter,
             source=source_of(measurement, found.layer),
         )

@@ -6,7 +6,7 @@ import pytest
 
 from gradscope.records import Finding, PartlyDeadWeight
 from gradscope.rules import Parts, judge
-from tests.rules.made import layer, measured, parameter
+from tests.rules.made import layer, measured, parameter, source
 from tests.rules.training.made import trained
 
 FLOW = measured(
@@ -44,3 +44,16 @@ def test_units_that_a_constant_mask_divides_are_a_note():
     (finding,) = found(PartlyDeadWeight("qkv", "qkv", 48, 24, 0, 46, 1, 12, masked=True))
     assert finding.severity.value == "note"
     assert "its zeros are at these, or at the others" in finding.message
+
+
+def test_blocks_of_one_line_are_one_finding():
+    line = source(25)
+    names = [f"blocks[{i}]" for i in range(5)]
+    flow = measured(
+        [layer(name, i, source=line) for i, name in enumerate(names)], [parameter(f"{n}.w") for n in names]
+    )
+    dead = (PartlyDeadWeight(name, f"{name}.w", 48, 2, 3, 9, 1, 12) for name in names)
+    (finding,) = found(*dead, flow=flow)
+    assert (
+        "The same holds for units of `blocks[1].w`, `blocks[2].w`, `blocks[3].w` and `blo" in finding.message
+    )
