@@ -21,6 +21,7 @@ SCALES = frozenset({"scale", "gamma", "gain", "g"})
 """Names of vectors that a layer multiplies by, and that start at 1."""
 NEAR = 1.5
 """Weights within this factor of an initialization are called so: another draw of them changes nothing."""
+USUAL = 2.0
 DRAWN = {"He": "`jax.nn.initializers.he_normal()`", "LeCun": "`jax.nn.initializers.lecun_normal()`"}
 
 
@@ -42,6 +43,11 @@ def common_activation(layers: Sequence[Layer]) -> str | None:
     """The activation function that follows most of these layers."""
     seen = Counter(layer.activation for layer in layers if layer.activation)
     return seen.most_common(1)[0][0] if seen else None
+
+
+def is_usual(scale: WeightScale) -> bool:
+    """Whether the output is about as large as what goes in."""
+    return 1 / USUAL < scale.ratio < USUAL
 
 
 def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> WeightScale | None:

@@ -15,6 +15,11 @@ Tried: 100 steps of the short training from the same start, over the same batche
 array less its mean over its standard deviation (of the first batch; by feature where it has two axes). The
 loss compares with the same targets, so that the two ends compare.
 
+Numbers that the model scales itself, as pixels that are divided by 255 twice, show in the output of the
+first layer: where it is far from 1, the layer's weights have the size of a usual initialization, and the
+short training goes better from weights that bring that output to mean 0 and standard deviation 1, the input
+is told.
+
 ## Limits
 `ratio = 2`: the loss has to end this many times as high as it does with the array standardized. An array is
 tried where its rms is above 10 or below 0.05, a |mean| above 3 standard deviations, or one feature's standard
@@ -44,9 +49,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Severity, ShortTraining, StandardizedArray
+from gradscope.records import (
+    Layer,
+    Measurement,
+    RescaledStart,
+    Severity,
+    ShortTraining,
+    StandardizedArray,
+)
 from gradscope.records.training import LARGE, SMALL, UNEVEN
+from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.initial_scale import WeightScale, is_usual, weight_scale
+from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
 RATIO = 2.0
@@ -54,8 +69,12 @@ LEARNS = 0.5
 """Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
 
-@rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), ratio=RATIO)
-def unnormalized_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+@rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), uses=("flow",), ratio=RATIO)
+def unnormalized_input(
+    training: ShortTraining, measurement: Measurement | None, limits: Limits
+) -> Iterator[Hit]:
+    if measurement is not None and training.rescaled is not None:
+        yield from _scaled_by_the_model(measurement, training, training.rescaled)
     for array in training.standardized:
         if not array.is_input or not better(array, limits["ratio"]):
             continue
@@ -78,6 +97,49 @@ def unnormalized_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]
             layers=training.layers,
             explains=None,
         )
+
+
+def _scaled_by_the_model(
+    measurement: Measurement, training: ShortTraining, start: RescaledStart
+) -> Iterator[Hit]:
+    scale = badly_fed(measurement, start)
+    if scale is None or not helps(start):
+        return
+    first = start.layers[0]
+    size = "small" if first.deviation < 1 else "large"
+    yield Hit(
+        message=f"What goes into the first layer, `{first.name}`, is too {size}: its weights have the "
+        f"size of {scale.scheme} initialization ({number(scale.ratio)} of it), and the standard deviation of "
+        f"its output is {number(first.deviation)}. {start.steps} steps of {training.optimizer} take the loss "
+        f"from {number(start.start_without)} to {number(start.end_without)}; with that output brought to "
+        f"mean 0 and standard deviation 1, from {number(start.start)} to {number(start.end)}.",
+        remedy=f"Look at what is done to the input before `{first.name}`, as a division that the loader has "
+        "made, too: it should have mean 0 and standard deviation 1.",
+        evidence={
+            "output_deviation": first.deviation,
+            "weight_ratio": scale.ratio,
+            "loss_after": start.end_without,
+            "loss_after_rescaled": start.end,
+        },
+        layer=first.name,
+        source=source_of(measurement, first.name),
+        layers=training.layers,
+        explains=None,
+    )
+
+
+def badly_fed(measurement: Measurement, start: RescaledStart) -> WeightScale | None:
+    """The weights of the first layer where these have a usual size, and its output has not."""
+    first = start.layers[0]
+    fed = [layer for layer in measurement.layers if layer.depth is not None]
+    if SMALL <= first.deviation <= LARGE or not fed or min(fed, key=_depth).name != first.name:
+        return None
+    scale = weight_scale(measurement, [min(fed, key=_depth)])
+    return scale if scale is not None and is_usual(scale) else None
+
+
+def _depth(layer: Layer) -> int:
+    return layer.depth or 0
 
 
 def better(array: StandardizedArray, ratio: float = RATIO) -> bool:

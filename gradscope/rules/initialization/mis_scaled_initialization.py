@@ -47,8 +47,8 @@ from collections.abc import Iterator
 from gradscope.records import Measurement, RescaledLayer, RescaledStart, Severity, ShortTraining
 from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.data_and_loss.unnormalized_input import better
-from gradscope.rules.initial_scale import biases_of, weight_scale
+from gradscope.rules.data_and_loss.unnormalized_input import badly_fed, better
+from gradscope.rules.initial_scale import biases_of, is_usual, weight_scale
 from gradscope.rules.parts import source_of
 from gradscope.rules.words import number
 
@@ -70,6 +70,8 @@ def mis_scaled_initialization(
 ) -> Iterator[Hit]:
     start = training.rescaled
     if start is None or not helps(start) or _collapsed(training) or _odd_data(training):
+        return
+    if badly_fed(measurement, start) is not None:
         return
     first = start.layers[0]
     names = [each.name for each in start.layers]
@@ -125,7 +127,7 @@ def _remedy(measurement: Measurement, first: RescaledLayer) -> str:
             return f"Center what goes into `{first.name}`: its bias is 0, and its mean outputs are not."
         return f"Start the bias of `{first.name}` at 0."
     scale = weight_scale(measurement, [layer])
-    if scale is not None and 1 / FAR < scale.ratio < FAR:
+    if scale is not None and is_usual(scale):
         return (
             f"The weights of `{first.name}` have the size of {scale.scheme} initialization, so it is what "
             f"goes into it: divide that by {number(first.deviation)}, or normalize it."

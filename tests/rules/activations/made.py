@@ -21,7 +21,7 @@ def units(layer: str, dead: int = 0, saturated: float = 0.0, **fields: Any) -> U
 
 def another_start(end: float, end_without: float, **fields: Any) -> RescaledStart:
     defaults: dict[str, Any] = {
-        "layers": (RescaledLayer("layers[0]", 20.0, 20.0, 0.1),),
+        "layers": (RescaledLayer("layers[1]", 20.0, 20.0, 0.1),),
         "steps": 100,
         "start_without": 2.0,
         "start": 2.0,

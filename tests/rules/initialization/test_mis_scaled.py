@@ -23,13 +23,29 @@ def told(start: RescaledStart | None, **flow: Any) -> list[Finding]:
 
 
 def test_a_start_that_trains_better_is_one_error() -> None:
-    (finding,) = told(another_start(0.3, 1.8), units=(units("layers[0]", saturated=0.9),))
-    assert (finding.rule, finding.severity, finding.layer) == (RULE, Severity.ERROR, "layers[0]")
+    (finding,) = told(another_start(0.3, 1.8), units=(units("layers[1]", saturated=0.9),))
+    assert (finding.rule, finding.severity, finding.layer) == (RULE, Severity.ERROR, "layers[1]")
     assert "100 steps of your optimizer take the loss from 2 to 1.8" in finding.message
-    assert "`layers[0]` have the size of He initialization, so it is what goes into it" in finding.remedy
-    assert "the output of `layers[0]` (standard deviation 20)" in finding.message
+    assert "`layers[1]` have the size of He initialization, so it is what goes into it" in finding.remedy
+    assert "the output of `layers[1]` (standard deviation 20)" in finding.message
     assert "take it from 2 to 0.3" in finding.message
     assert finding.evidence["silenced"] == "saturated-units"
+
+
+def test_usual_weights_of_the_first_layer_speak_for_what_goes_into_it() -> None:
+    small = (RescaledLayer("layers[0]", 0.0009, 0.0009, 0.1),)
+    (finding,) = told(another_start(0.3, 1.8, layers=small))
+    assert (finding.rule, finding.severity, finding.layer) == (
+        "unnormalized-input",
+        Severity.ERROR,
+        "layers[0]",
+    )
+    assert "What goes into the first layer, `layers[0]`, is too small" in finding.message
+    assert "take the loss from 2 to 1.8; with that output brought" in finding.message
+    assert told(another_start(1.0, 1.1, layers=small)) == []
+    narrow = parameter("layers[0].w", weight_rms=1e-4)
+    (other,) = told(another_start(0.3, 1.8, layers=small), parameters=(narrow,))
+    assert other.rule == RULE
 
 
 @pytest.mark.parametrize(
