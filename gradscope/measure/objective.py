@@ -13,6 +13,7 @@ from gradscope.measure.wrong_softmax import softmax_over_examples
 from gradscope.records import (
     BatchLeak,
     ClassAverage,
+    CrossEntropy,
     ExamplePairing,
     IndexRange,
     Objective,
@@ -51,6 +52,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         example_pairings=tuple(_pairing(each, owner) for each in find_meetings(program, batch)),
         outputs=_found(_mismatch(program, each, given, owner) for each in seen),
         class_averages=_found(_average(each, given, owner) for each in seen),
+        cross_entropies=_found(_cross_entropy(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
         linear_layers=_linear_layers(program, batch, owner),
         index_ranges=_found(_index_range(program, each, given, owner) for each in seen),
@@ -187,6 +189,20 @@ def _average(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> Class
     if not all(label.ndim == rank and _shares(label, form.axes[0]) for label in labels):
         return None
     return ClassAverage(**_place(each, owner), classes=form.size, factor=float(form.size))
+
+
+def _cross_entropy(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> CrossEntropy | None:
+    each, form = seen.observation, seen.observation.form
+    if each.kind is not Question.CLASSES or form is None or form.size < 2 or not seen.whole:
+        return None
+    cells = int(np.prod(shape_of(each.eqn.outvars[0])))
+    if each.eqn.primitive.name == "mul":
+        if not _one_hot(_values(each, inputs)):
+            return None
+        cells //= form.size
+    if abs(seen.scale * cells + 1) > ALIKE:
+        return None
+    return CrossEntropy(**_place(each, owner), classes=form.size)
 
 
 def _wrong_softmax(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> BatchLeak | None:

@@ -93,6 +93,7 @@ from gradscope.records.objective import (
     BatchLeak as BatchLeak,
     BatchMix as BatchMix,
     ClassAverage as ClassAverage,
+    CrossEntropy as CrossEntropy,
     ExamplePairing as ExamplePairing,
     FutureLeak as FutureLeak,
     IndexRange as IndexRange,

@@ -86,6 +86,16 @@ class ClassAverage:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """The whole loss, where it is the mean cross-entropy of class labels."""
+
+    source: Source | None
+    layer: str | None
+    """The last one on the way to the scores."""
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
 class UnsetState:
     """A divisor that is the root of a state no element of which exceeds what keeps it from 0."""
 
@@ -212,6 +222,8 @@ class Objective:
     example_pairings: tuple[ExamplePairing, ...] = ()
     outputs: tuple[OutputMismatch, ...] = ()
     class_averages: tuple[ClassAverage, ...] = ()
+    cross_entropies: tuple[CrossEntropy, ...] = ()
+    """One at most."""
     unset_states: tuple[UnsetState, ...] = ()
     imbalances: tuple[TermImbalance, ...] = ()
     future_leaks: tuple[FutureLeak, ...] = ()

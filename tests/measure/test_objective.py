@@ -330,6 +330,21 @@ def test_a_likelihood_that_is_minimized_is_told_and_its_negative_is_not(name: st
     assert (found.fault, found.classes, found.layer) == (OutputFault.LIKELIHOOD, C, "w2")
 
 
+PARTS = ("masked", "a penalty beside it", "smoothed")
+
+
+@pytest.mark.parametrize("name", MAXIMIZED)
+def test_a_loss_that_is_the_mean_cross_entropy_of_labels_and_nothing_else(name: str) -> None:
+    found = [each.classes for each in objective(MAXIMIZED[name]).cross_entropies]
+    assert found == ([] if name in PARTS else [C])
+
+
+def test_a_sum_over_the_batch_and_a_constant_beside_it_are_no_mean() -> None:
+    assert objective(lambda p, b: N * entropy(logits(p, b), b)).cross_entropies == ()
+    assert objective(lambda p, b: entropy(logits(p, b), b) + 3.0).cross_entropies == ()
+    assert objective(lambda p, b: 0.0 + entropy(logits(p, b), b)).cross_entropies != ()
+
+
 def test_an_adversary_a_reward_and_an_entropy_are_no_likelihood_that_is_minimized() -> None:
     def adversary(p: Any, b: Any) -> Any:
         return entropy(logits(p, b), b) - 0.1 * entropy(-hidden(p, b), b)

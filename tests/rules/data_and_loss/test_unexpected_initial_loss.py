@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from gradscope.records import ClassAverage, Objective, Severity
+from typing import Any
+
+import pytest
+
+from gradscope.records import ClassAverage, CrossEntropy, Finding, Objective, Severity
+from gradscope.rules import Parts, judge
 from tests.rules.made import found, layer, measured, source
+from tests.rules.training.made import trained
 
 RULE = "unexpected-initial-loss"
 
@@ -20,3 +26,27 @@ def test_a_mean_over_the_classes_is_told_with_what_the_loss_should_be() -> None:
     assert "3.91 / 50 = 0.0782 in place of ln 50 = 3.91. The loss is 0.0782." in finding.message
     assert "jnp.sum(" in finding.remedy
     assert (finding.layer, finding.source) == ("head", source(7))
+
+
+def started(start: float, end: float, **fields: Any) -> list[Finding]:
+    objective = Objective(cross_entropies=(CrossEntropy(source(7), "head", 12),))
+    flow = measured([layer("head", 1)], loss=start, objective=objective)
+    training = trained(start=start, end=end, **fields)
+    return [one for one in judge(Parts(flow=flow, training=training))[0] if one.rule == RULE]
+
+
+def test_a_first_loss_of_many_times_ln_c_that_stays_high_is_told() -> None:
+    (finding,) = started(1300.0, 295.0)
+    assert (finding.severity, finding.layer) == (Severity.WARNING, "head")
+    assert "523 times that of equal probabilities for 12 classes (ln 12 = 2.48)" in finding.message
+    assert "After 20 steps of your optimizer it is 295" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "fields"),
+    [(74.0, 60.0, {}), (1300.0, 24.0, {}), (1300.0, 295.0, {"own": False}), (1300.0, 295.0, {"steps": 3})],
+)
+def test_below_a_limit_or_without_the_users_own_steps_it_is_not(
+    start: float, end: float, fields: dict[str, Any]
+) -> None:
+    assert started(start, end, **fields) == []

@@ -12,7 +12,7 @@ import numpy as np
 from gradscope.trace.domains.objective.axes import Along, shape_of
 from gradscope.trace.domains.objective.example_pairs import ByExample, ExamplePairs, Meeting
 from gradscope.trace.domains.objective.given import Given
-from gradscope.trace.domains.objective.output import Observation, Output, Question
+from gradscope.trace.domains.objective.output import OTHER, Observation, Output, Question
 from gradscope.trace.domains.objective.outputs import Outputs
 from gradscope.trace.leaves import is_array, split
 from gradscope.trace.program import Program
@@ -32,6 +32,8 @@ class Seen:
     """Of log-probabilities: what each of them is multiplied by in the loss."""
     alone: bool = False
     """The loss has no other log-probabilities with the opposite sign."""
+    whole: bool = False
+    """They are all that the loss consists of."""
 
 
 def find_meetings(program: Program, batch: Any) -> tuple[Meeting, ...]:
@@ -76,8 +78,8 @@ def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
         elif each.kind is Question.CLASSES:
             if each.number in scales:
                 scale = scales[each.number]
-                alone = all(other * scale > 0 for other in scales.values())
-                found.append(Seen(each, scale=scale, alone=alone))
+                alone = all(other * scale > 0 for number, other in scales.items() if number != OTHER)
+                found.append(Seen(each, scale=scale, alone=alone, whole=len(loss.terms) == 1))
         elif bits >> each.number & 1:
             found.append(Seen(each))
     return tuple(found)

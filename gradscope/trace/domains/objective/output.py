@@ -16,6 +16,9 @@ from gradscope.trace.domains.objective.forms import Form
 from gradscope.trace.domains.objective.given import Given
 from gradscope.trace.vocabulary import is_integer
 
+OTHER = -1
+"""The number of a term that is none of those, as a penalty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Term:

@@ -25,6 +25,7 @@ from gradscope.trace.domains.objective.forms import (
 )
 from gradscope.trace.domains.objective.given import Given
 from gradscope.trace.domains.objective.output import (
+    OTHER,
     Observation,
     Output,
     Question,
@@ -168,13 +169,13 @@ class Outputs(Located[Output]):
         if name == "select_n":
             return _case(ins[1:])
         if name in ("add", "add_any"):
-            return (*ins[0].terms, *ins[1].terms)
+            return _together(*ins)
         if name == "sub":
             if is_likelihood(ins[0].form, ins[1].form):
                 return (self._likelihood(eqn, ins[1], None, place, index),)
             if is_likelihood(ins[1].form, ins[0].form):
                 return _times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
-            return (*ins[0].terms, *_times(ins[1].terms, -1.0))
+            return _together(ins[0], replace(ins[1], terms=_times(ins[1].terms, -1.0)))
         chosen = _chosen(eqn, ins)
         if chosen is not None and chosen[0].form is not None and chosen[0].form.made is Made.LOG_SOFTMAX:
             return (self._likelihood(eqn, *chosen, place, index),)
@@ -283,7 +284,17 @@ def _compared_with_classes(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given,
 def _case(cases: Sequence[Output]) -> tuple[Term, ...]:
     """Terms that are taken where something holds, and else a number."""
     found = [case for case in cases if case.terms]
-    return found[0].terms if len(found) == 1 and all(case in found or case.given for case in cases) else ()
+    alone = len(found) == 1 and all(case in found or case.given for case in cases)
+    return (*found[0].terms, Term(OTHER)) if alone else ()
+
+
+def _together(a: Output, b: Output) -> tuple[Term, ...]:
+    """Of a sum: what has no terms is another one beside those of the other, unless it is 0."""
+    if not (a.terms or b.terms):
+        return ()
+    zero = [each.given is not None and each.given.number == 0 for each in (a, b)]
+    beside = [() if is_zero else (Term(OTHER),) for is_zero in zero]
+    return (*(a.terms or beside[0]), *(b.terms or beside[1]))
 
 
 def _offset(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
