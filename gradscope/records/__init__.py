@@ -144,6 +144,7 @@ from gradscope.records.training import (
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,
+    WarmUp as WarmUp,
 )
 from gradscope.records.units import (
     PartlyDeadWeight as PartlyDeadWeight,

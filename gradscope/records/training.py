@@ -154,6 +154,20 @@ class DecayedRate:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What a schedule makes of one and the same gradient at steps far ahead."""
+
+    steps: tuple[int, ...]
+    sizes: tuple[float, ...]
+    """Largest element of the update at each of them."""
+
+    @property
+    def highest(self) -> int:
+        """The first of these steps at which the update is largest."""
+        return self.steps[self.sizes.index(max(self.sizes))]
+
+
+@dataclass(frozen=True, slots=True)
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -204,6 +218,8 @@ class ShortTraining:
     """By array of labels."""
     outputs: tuple[ConstantOutput, ...] = ()
     """Of last layers whose numbers look as if all rows had the same output."""
+    warm_up: WarmUp | None = None
+    """Looked at where updates still grow."""
     decayed_rate: DecayedRate | None = None
     """Looked at where the last update is far smaller than the largest one."""
     noise: GradientNoise | None = None

@@ -1,4 +1,4 @@
-"""A learning rate that falls to next to nothing in the first steps, and the training with it held up."""
+"""Schedules in the wrong unit: one that ends within the first steps, and one that warms up without an end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.records import DecayedRate
+from gradscope.records import DecayedRate, WarmUp
+from gradscope.records.training import GROWING
 from gradscope.training import trainer
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 from gradscope.training.trials import LONGER, USUAL_STEPS
@@ -19,6 +20,7 @@ equal gradients Adagrad is above it after 20 steps, as 1/√20."""
 ENDED = 0.01
 """Of the largest update for equal gradients: below it the rate has come to its end. Adagrad is there after
 10,000 steps."""
+COUNTS = tuple(10**power for power in range(2, 9))
 
 
 def decayed_rate(made: Trainer, run: Trajectory, batches: int) -> DecayedRate | None:
@@ -55,6 +57,32 @@ def decayed_rate(made: Trainer, run: Trajectory, batches: int) -> DecayedRate | 
     )
 
 
+def warm_up(made: Trainer, run: Trajectory, growth: float | None) -> WarmUp | None:
+    """Where updates still grow: how large they are with the counters of the optimizer's state set to
+    powers of ten, for one and the same gradient. `None` where the state counts nothing."""
+    if growth is None or growth < GROWING:
+        return None
+    leaves, structure = jax.tree.flatten(run.state)
+    counting = [i for i, leaf in enumerate(leaves) if _is_counter(leaf)]
+    if not counting:
+        return None
+    sizes = []
+    for count in COUNTS:
+        set_to = [jnp.full_like(leaf, count) if i in counting else leaf for i, leaf in enumerate(leaves)]
+        sizes.append(_size(made, run, jax.tree.unflatten(structure, set_to)))
+    return WarmUp(COUNTS, tuple(sizes)) if np.isfinite(sizes).all() and max(sizes) > 0 else None
+
+
+def _is_counter(leaf: Any) -> bool:
+    return leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer) and leaf.dtype.itemsize >= 4
+
+
+def _size(made: Trainer, run: Trajectory, state: Any) -> float:
+    """The largest element of the updates from a state."""
+    updates, _ = made.asked(run.weights, run.gradients, state, run.loss)
+    return float(jnp.max(jnp.stack([jnp.max(jnp.abs(each), initial=0.0) for each in updates])))
+
+
 def _counters(made: Trainer, run: Trajectory, fresh: Any, highest: int, ended: int) -> tuple[int, ...]:
     """Places among the leaves of the state: integers that make the update large again when they are set back
     to where it was largest."""
@@ -63,11 +91,10 @@ def _counters(made: Trainer, run: Trajectory, fresh: Any, highest: int, ended: i
     before: list[Any] = jax.tree.leaves(largest)
 
     def size(values: list[Any]) -> float:
-        updates, _ = made.asked(run.weights, run.gradients, jax.tree.unflatten(structure, values), run.loss)
-        return float(jnp.max(jnp.stack([jnp.max(jnp.abs(each), initial=0.0) for each in updates])))
+        return _size(made, run, jax.tree.unflatten(structure, values))
 
     full = size(before)
-    counting = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.integer)]
+    counting = [i for i, leaf in enumerate(leaves) if _is_counter(leaf)]
     return tuple(i for i in counting if size([*leaves[:i], before[i], *leaves[i + 1 :]]) > full / 2)
 
 

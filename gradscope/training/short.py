@@ -33,7 +33,7 @@ from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
 from gradscope.training.row_spread import looks_collapsed, row_spreads
 from gradscope.training.scales import odd_arrays
-from gradscope.training.schedules import decayed_rate
+from gradscope.training.schedules import decayed_rate, warm_up
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
 from gradscope.training.trials import LONGER, USUAL_STEPS, critical_step, later, trials
@@ -48,8 +48,7 @@ PER_WEIGHT = 30.0
 """Operations of the optimizer, and of what is measured of its step."""
 MOST_ARRAYS = 3
 COPIES = 4
-"""Arrays of the size of the params that a step holds besides the optimizer's state: weights before and after,
-gradients, updates."""
+"""Arrays of the size of the params, besides the state: weights before and after, gradients, updates."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +100,7 @@ def short_training(
         "noise of the gradient", lambda: gradient_noise(made, feed.used(count), tuple(tried)), None
     )
     decayed = looks.taken("the schedule", lambda: decayed_rate(made, run, feed.used(count)), None)
+    warming = looks.taken("the warm-up", lambda: warm_up(made, run, growth), None)
     critical = looks.taken("the first step", lambda: critical_step(made, run) if rule.own else None, None)
     spreads = looks.listed("likeness of examples", lambda: _spreads(made, program, first, run))
     labels = looks.listed("labels", lambda: label_mixing(program, first, feed.drawn))
@@ -129,6 +129,7 @@ def short_training(
         labels=tuple(labels),
         constant=tuple(constant),
         spreads=tuple(spreads),
+        warm_up=warming,
         decayed_rate=decayed,
         noise=noise,
         critical=critical,

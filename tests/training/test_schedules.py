@@ -65,3 +65,19 @@ def test_a_restored_state_goes_on_with_its_schedule() -> None:
     optimizer = ENDING["adam"][0]
     state = optax.tree_utils.tree_set(optimizer.init(PARAMS), count=jnp.asarray(2, jnp.int32))
     assert training(optimizer, optimizer_state=state).decayed_rate is None
+
+
+def test_a_warm_up_without_an_end_is_the_schedule_at_powers_of_ten() -> None:
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 3e-3, 10_000_000, 20_000_000)
+    found = report(optax.sgd(schedule))
+    assert found.training is not None
+    assert found.training.warm_up is not None
+    ratios = [size / max(found.training.warm_up.sizes) for size in found.training.warm_up.sizes]
+    assert ratios == pytest.approx([float(schedule(10**power)) / 3e-3 for power in range(2, 9)], rel=1e-3)
+    (finding,) = found.findings
+    assert finding.rule == "learning-rate-too-low"
+    assert "is 0.01 of that at step 10,000,000" in finding.message
+
+
+def test_a_warm_up_of_some_thousand_steps_is_none_too_long() -> None:
+    assert rules(report(optax.adam(optax.linear_schedule(0.0, 3e-3, 10_000)))) == set()

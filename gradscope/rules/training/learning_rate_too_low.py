@@ -12,13 +12,18 @@ are healthy.
 Tried: the short training is run again from the same start, over the same batches and random numbers, with
 every update of your optimizer times 10, 100 and so on up to a million, until one lowers the loss by a tenth
 or raises it. Before that the optimizer goes on alone for up to 1,000
-steps: where its updates still grow, the schedule is warming up, and nothing is said.
+steps: where its updates still grow, the schedule is warming up, and nothing is said, unless that has no end:
+then the counters of the optimizer's state are set to 100, 1,000 and so on up to 100 million, and the updates
+for one and the same gradient compared.
 
 ## Limits
 `fall = 0.02`: the share of the loss by which 20 steps have to lower it to pass. `gain = 5`: a higher rate has
 to lower it by so many times as much, and by more than `fall`. It is a warning where that takes 100 times the
 update (1,000 times with a single batch, which can be learned by heart), and a note where less will do:
-fine-tuning is slow on purpose. Losses are means of up to 8 batches. Source: choices.
+fine-tuning is slow on purpose. Losses are means of up to 8 batches. Source: choices. A warm-up is told where
+the update at step 100,000 is less than half of that further on; published runs warm up for 500 to 10,000
+steps (Touvron et al. 2023, LLaMA: 2,000; Brown et al. 2020, GPT-3: 375 million tokens of at most 3.2 million
+a step).
 
 ## Example
     optimizer = optax.sgd(1e-5)
@@ -41,12 +46,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Severity, ShortTraining
+from gradscope.records import Severity, ShortTraining, WarmUp
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
 FAR, FARTHER = 100.0, 1000.0
 """Factors from which on it is a warning: with several batches, and with one, which is learned by heart."""
+LONGEST = 100_000
+"""Steps of a warm-up."""
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
     "mismatched-output", "unexpected-initial-loss", "broadcast-loss", "collapsed-representations",
@@ -67,6 +74,8 @@ SYMPTOM_OF = (
 def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
     own = training.trial("none", steps=training.steps)
+    if training.own and training.warm_up is not None:
+        yield from _endless(training, training.warm_up)
     if not training.own or own is None:
         return
     least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
@@ -90,6 +99,24 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
             "limit": limits["gain"],
         },
         severity=Severity.WARNING if best.factor >= far else Severity.NOTE,
+        layers=training.layers,
+        explains=None,
+    )
+
+
+def _endless(training: ShortTraining, warm_up: WarmUp) -> Iterator[Hit]:
+    there, then = warm_up.sizes[warm_up.steps.index(LONGEST)], max(warm_up.sizes)
+    if warm_up.highest <= LONGEST or not there < then / 2:
+        return
+    yield Hit(
+        message=(
+            f"The learning rate warms up for more than {LONGEST:,} steps: at step {LONGEST:,} the update for "
+            f"one and the same gradient is {number(there / then)} of that at step {warm_up.highest:,}. "
+            f"{training.steps} steps of your optimizer take the loss from {number(training.start)} to "
+            f"{number(training.end)}."
+        ),
+        remedy="Give the warm-up in updates of the optimizer, not in examples or tokens.",
+        evidence={"highest": warm_up.highest, "share": there / then, "limit": LONGEST},
         layers=training.layers,
         explains=None,
     )

@@ -6,7 +6,15 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from gradscope.records import ClassAverage, DecayedRate, Finding, GradientNoise, Intervention, Objective
+from gradscope.records import (
+    ClassAverage,
+    DecayedRate,
+    Finding,
+    GradientNoise,
+    Intervention,
+    Objective,
+    WarmUp,
+)
 from gradscope.rules import Parts, judge
 from tests.rules.made import chain
 from tests.rules.training.made import trained, tried
@@ -138,3 +146,16 @@ def test_a_schedule_that_ends_early_costs_more_than_half_of_the_fall() -> None:
     assert decayed(1.95, 1.85) == []
     assert decayed(1.8, math.nan) == []
     assert decayed(1.8, 1.5, own=False) == []
+
+
+def warming(*sizes: float) -> list[Finding]:
+    steps = tuple(10**power for power in range(2, 2 + len(sizes)))
+    return list(judge(Parts(training=trained(warm_up=WarmUp(steps, sizes))))[0])
+
+
+def test_a_warm_up_is_too_long_where_it_is_not_half_way_at_100_000_steps() -> None:
+    (finding,) = warming(1e-5, 1e-4, 1e-3, 0.49, 1.0, 0.2)
+    assert (finding.rule, finding.severity.value) == ("learning-rate-too-low", "warning")
+    assert "is 0.49 of that at step 1,000,000" in finding.message
+    assert warming(1e-5, 1e-4, 1e-3, 0.51, 1.0, 0.2) == []
+    assert warming(0.1, 0.5, 1.0, 0.2, 0.0, 0.0) == []
