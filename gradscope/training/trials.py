@@ -111,8 +111,14 @@ def trials(
         yield ended("none", 1.0, count, made.unchanged(count))
         for factor in (0.1, 0.01, 0.001, -1.0):
             yield ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
+    raised: list[Intervention] = []
     for factor in RAISED if slow else ():
-        higher = ended("factor", factor, steps, made.run(steps, Modification(factor=factor)).weights)
-        yield higher
-        if not higher.fall > 0 or higher.fall > ENOUGH * higher.size:
+        raised.append(ended("factor", factor, steps, made.run(steps, Modification(factor=factor)).weights))
+        yield raised[-1]
+        if not raised[-1].fall > 0 or raised[-1].fall > ENOUGH * raised[-1].size:
             break
+    best = max(raised, key=lambda each: each.fall, default=None)
+    if best is not None and best.fall > SMALL_FALL * best.size and batches > 1:
+        count = LONGER * steps
+        yield ended("none", 1.0, count, made.unchanged(count))
+        yield ended("factor", best.factor, count, made.run(count, Modification(factor=best.factor)).weights)

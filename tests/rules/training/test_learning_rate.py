@@ -159,3 +159,18 @@ def test_a_warm_up_is_too_long_where_it_is_not_half_way_at_100_000_steps() -> No
     assert "is 0.49 of that at step 1,000,000" in finding.message
     assert warming(1e-5, 1e-4, 1e-3, 0.51, 1.0, 0.2) == []
     assert warming(0.1, 0.5, 1.0, 0.2, 0.0, 0.0) == []
+
+
+def test_too_low_is_a_warning_where_longer_trainings_part() -> None:
+    def parted(own: float, higher: float, **fields: Any) -> Finding:
+        short = tried("none", 1.0, 1.99), tried("factor", 10.0, 1.9)
+        longer = tried("none", 1.0, own, steps=100), tried("factor", 10.0, higher, steps=100)
+        (finding,) = found(*short, *longer, batches=4, **fields)
+        assert finding.rule == "learning-rate-too-low"
+        return finding
+
+    told = parted(1.9, 1.4)
+    assert told.severity.value == "warning"
+    assert told.message.startswith("100 steps of your optimizer take the loss from 2 to 1.9; with 10 times")
+    assert parted(1.87, 1.4).severity.value == "note"
+    assert parted(1.95, 1.61).severity.value == "note"
