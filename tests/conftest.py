@@ -6,7 +6,7 @@ one forgotten `jax_enable_x64` would silently turn every later test into a float
 
 By default one test of each kind runs. `--runslow` adds the others: those marked `slow`, the cases of a test
 marked `few(n)` beyond its first n, and five times as many random examples. `--slow-part 2/6` adds a sixth of
-those tests: CI runs one part at each commit.
+those tests: CI runs one part at each commit. `--at-most 3` leaves out all further cases of a test.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ os.environ.pop("CI", "")  # `gradscope check` does otherwise in a CI job; tests 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runslow", action="store_true", help="run every case of every test")
+    parser.addoption("--at-most", type=int, metavar="N", help="run at most N cases of a test")
     parser.addoption("--slow-part", metavar="I/N", help="run the I-th of N parts of the other cases, too")
 
 
@@ -70,18 +71,21 @@ def _keep_programs_apart(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     cases: Counter[str] = Counter()
+    most = config.getoption("--at-most") or len(items)
+    left_out = set()
     for item in items:
         few = item.get_closest_marker("few")
-        if few is not None:
-            test = item.nodeid.partition("[")[0]
-            cases[test] += 1
-            if cases[test] > few.args[0]:
-                item.add_marker("slow")
+        test = item.nodeid.partition("[")[0]
+        cases[test] += 1
+        if few is not None and cases[test] > few.args[0]:
+            item.add_marker("slow")
+        if cases[test] > most:
+            left_out.add(item)
     if not config.getoption("--runslow"):
         wanted = chosen(config.getoption("--slow-part"))
-        left_out = {item for item in items if item.get_closest_marker("slow") and not wanted(item.nodeid)}
-        config.hook.pytest_deselected(items=list(left_out))
-        items[:] = [item for item in items if item not in left_out]
+        left_out |= {item for item in items if item.get_closest_marker("slow") and not wanted(item.nodeid)}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 def chosen(part: str | None) -> Callable[[str], bool]:

@@ -107,6 +107,7 @@ def test_a_state_that_the_loss_merges_itself_has_plain_names():
     assert gradscope.check(problem).flow.layers[0].name == "blocks[0].linear"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "wrap", [nnx.jit, nnx.value_and_grad, nnx.grad, lambda f: nnx.jit(nnx.value_and_grad(f)), nnx.remat]
 )

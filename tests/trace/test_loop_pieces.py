@@ -122,6 +122,7 @@ def whole() -> Measurement:
     return measured(flat)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", PIECES)
 def test_pieces_of_a_loop_are_one_loop_of_all_steps(name: str, whole: Measurement) -> None:
     expected, found = oracle.recurrence(whole), oracle.recurrence(measured(PIECES[name]))

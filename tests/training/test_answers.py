@@ -123,6 +123,7 @@ def frameworks() -> Any:
     }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("library", ["plain", "equinox", "linen", "nnx"])
 def test_one_output_for_all_is_told_in_any_framework(library: str) -> None:
     weights, loss = frameworks()[library]
@@ -142,6 +143,7 @@ def test_a_regression_with_one_output_is_told() -> None:
     assert "gives all 64 rows of the batch nearly the same output" in finding.message
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("loss", "weights", "y"),
     [

@@ -49,6 +49,7 @@ def rules(report: Report) -> list[str]:
     return [finding.rule for finding in report.findings]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     ("optimizer", "told"),
     [

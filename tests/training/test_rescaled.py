@@ -97,6 +97,7 @@ def tiny_equinox() -> Report:
 SICK = [tiny, saturated, dead_by_bias, saturated_nnx, tiny_equinox]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("sick", SICK)
 def test_weights_that_hold_the_training_up_are_one_error(sick: Callable[[], Report]) -> None:
     report = sick()

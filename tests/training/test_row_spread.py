@@ -133,6 +133,7 @@ def test_the_rows_are_those_of_the_last_layer_where_the_batch_holds_other_arrays
     assert len(collapsed(checked(loss, Graph(nnx.Rngs(0)), batch))) == 1
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("loss", "p", "batch"),
     [

@@ -146,6 +146,7 @@ def test_an_optimizer_that_needs_more_than_a_gradient_is_said() -> None:
     assert found.flow.layers[0].gradient_rms > 0
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -213,6 +214,7 @@ HEALTHY = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_optimizer_is_no_finding(name: str) -> None:
     grave = {f.rule for f in report(HEALTHY[name]).findings if f.severity.value != "note"}

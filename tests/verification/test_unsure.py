@@ -213,6 +213,7 @@ def test_float32_arrays_inside_the_model_are_no_warning() -> None:
     assert (check.verdict, check.dtype) == (RIGHT, "float32")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "draw",
     [
