@@ -106,6 +106,7 @@ from gradscope.records.objective import (
 from gradscope.records.parameter_groups import (
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,
+    UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.remedies import (

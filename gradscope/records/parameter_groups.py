@@ -1,8 +1,10 @@
-"""What an optimizer does with which parameters, and what its weight decay costs."""
+"""What an optimizer does with which parameters, and what weight decay and penalties cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from gradscope.records.common import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,24 @@ class ParameterGroup:
     decay: float | None
     """Share of a weight that this step takes; 0 where there is no decay, `None` where what it takes is not in
     proportion to the weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpenalizedTraining:
+    """The same training without the terms of the loss that are functions of the weights alone."""
+
+    source: Source | None
+    """Of the first of these terms."""
+    share: float
+    """Norm of their gradient over that of the rest of the loss, at the start."""
+    steps: int
+    start: float
+    """Mean of the rest of the loss over up to 8 batches, before the first step."""
+    end_with: float
+    """The same after the last step, trained with these terms and without."""
+    end_without: float
+    at_zero: float
+    """The same where all weights are 0, which is where most penalties lead to."""
 
 
 @dataclass(frozen=True, slots=True)

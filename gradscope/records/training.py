@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
-from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining
+from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
@@ -207,6 +207,8 @@ class ShortTraining:
     """The same of the first step from a fresh state of the optimizer."""
     groups: tuple[ParameterGroup, ...] = ()
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
+    unpenalized: UnpenalizedTraining | None = None
+    """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
     undecayed: UndecayedTraining | None = None
     """Tried where weight decay is strong, and weights enter the updates by it alone."""
     trials: tuple[Intervention, ...] = ()

@@ -10,14 +10,15 @@ from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
+from gradscope.training.penalties import unpenalized
 from gradscope.training.short import Trained
 
 
 def looked_closer(
     prepared: Prepared, measured: Measurement, found: Trained, record: ShortTraining, looks: Looks
 ) -> ShortTraining:
-    """The record, with what the optimizer does with which leaves, units that are not used, the frequencies of
-    the labels, and last layers with one output for all."""
+    """The record, with what the optimizer does with which leaves, units that are not used, what penalties
+    cost, the frequencies of the labels, and last layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     record = looks.taken("groups of the optimizer", lambda: with_groups(record, trainer, program), record)
@@ -25,9 +26,20 @@ def looked_closer(
         "units without a gradient",
         lambda: partly_dead(program, layers, trainer, found.gradients, record.steps),
     )
+    penalized = looks.taken(
+        "penalties on the weights",
+        lambda: unpenalized(program, trainer, record.steps, record.batches),
+        None,
+    )
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
     outputs = looks.listed(
         "outputs that are alike",
         lambda: constant_outputs(program, layers, found.gradients, drawn[0], (first, found.weights)),
     )
-    return replace(record, partly_dead=tuple(dead), shares=tuple(shares), outputs=tuple(outputs))
+    return replace(
+        record,
+        partly_dead=tuple(dead),
+        unpenalized=penalized,
+        shares=tuple(shares),
+        outputs=tuple(outputs),
+    )

@@ -24,23 +24,26 @@ class Summand:
     """What is added, before the constant factors and the mean around it."""
     at: Node | None
     """What makes it; of an input, what it goes into."""
+    fixed: bool = True
+    """Its factors are numbers that the program writes."""
 
 
 def summands(loss: Quantity) -> list[Summand]:
     """In the order in which they are written; one that is added twice stands once."""
     found: list[Summand] = []
     met: set[int] = set()
-    waiting: list[tuple[Quantity, Node | None]] = [(loss, loss.node)]
+    waiting: list[tuple[Quantity, Node | None, bool]] = [(loss, loss.node, True)]
     while waiting and len(found) < MOST:
-        value, user = waiting.pop()
+        value, user, fixed = waiting.pop()
         if id(value) in met:
             continue
         met.add(id(value))
         parts = list(_parts(value))
         if parts:
-            waiting.extend((part, value.node) for part in reversed(parts))
+            still = fixed and _by_numbers(value.node, parts)
+            waiting.extend((part, value.node, still) for part in reversed(parts))
         elif value.number is None:
-            found.append(Summand(value, value.node or user))
+            found.append(Summand(value, value.node or user, fixed))
     return found
 
 
@@ -63,6 +66,12 @@ def _parts(value: Quantity) -> Iterator[Quantity]:
         yield operands[0]
     elif node.name == "select_n" and value.reads and not operands[0].reads:
         yield from operands[1:]
+
+
+def _by_numbers(node: Node | None, parts: list[Quantity]) -> bool:
+    if node is None or node.name not in ("mul", "div", "select_n"):
+        return True
+    return all(each.number is not None for each in node.operands if each not in parts)
 
 
 def _is_users_sum(node: Node, value: Quantity) -> bool:

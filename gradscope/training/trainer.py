@@ -5,6 +5,7 @@ The same problem, the same batches, the same random numbers: what differs in the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +41,8 @@ class Modification:
     """The optimizer sees weights of 0, which nothing decays."""
     standardized: OddArray | None = None
     """An array of each batch that is standardized."""
+    without: Callable[[Leaves], tuple[Any, Leaves]] | None = None
+    """A part of the loss, of the weights alone, that is taken off it: its value and its gradients."""
     held: tuple[int, tuple[int, ...]] | None = None
     """A step, from 0, and leaves of the optimizer's state that keep what they have before it."""
 
@@ -102,6 +105,10 @@ class Trainer:
                 state = _put_back(state, kept, change.held[1])
             inputs = self.feed.at(step, weights, odd)
             loss, gradients = self.flow.loss_and_gradients(inputs)
+            if change.without is not None:
+                part, own = change.without(weights)
+                loss = loss - part
+                gradients = [whole - each for whole, each in zip(gradients, own, strict=True)]
             before = weights
             if change.undecayed:
                 updates, state = self.asked(none, gradients, state, loss)

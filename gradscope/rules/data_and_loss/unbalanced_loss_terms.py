@@ -1,16 +1,17 @@
-"""One term of the loss is averaged over elements over which another, a penalty on its code, is summed.
+"""A penalty outweighs what the loss is for: on the code of an autoencoder, or on the weights.
 
 ## What it does
 Reports two terms of the loss where the first is a mean over all elements, and the second is a sum over the
 outputs of a layer from which the first is computed, so that an element of the second weighs many times as
 much. An autoencoder whose reconstruction is averaged over pixels and whose KL divergence is summed over the
-code is one.
+code is one. And penalties on the weights that keep the rest of the loss from falling.
 
 ## Why is this bad
 The loss falls, and nothing looks wrong. But the penalty is cheaper to lower than the error that it is held
 against: a variational autoencoder lets its code carry nothing (posterior collapse) and reconstructs the mean
 of all examples. The strength of the penalty also changes with the size of an example: a larger image makes it
-stronger.
+stronger. A penalty on the weights is the sum over thousands of them beside a mean over examples, and pulls
+them to 0 whatever the data say.
 
 ## How it is measured
 From the program (its jaxpr). The loss is followed back through sums, means, views and constant factors to
@@ -19,12 +20,21 @@ the arrays that are reduced in it, each with the factor that an element of it ge
 *summed* over the others. Two terms are compared where the second is taken, element by element, of outputs of
 layers, and the first is computed from the same outputs by further layers.
 
+Terms that read weights and nothing of the batch are taken off the loss exactly: it is linear in its summands,
+so that what they add is its derivative along them. Where their gradient is larger than that of the rest at
+the start, the short training is run again, five times as long, once as it is and once without them: same
+start, same batches, same random numbers. What is compared is the rest of the loss.
+
 ## Limits
 `ratio = 10`: the second term divides by so many fewer elements than the first. Source: a choice; a reduction
 that is left out of a small code or of two coordinates stays below it. A factor between 1/2 and 2 belongs to a
 formula, as the 1/2 of a KL divergence does; any other one was chosen, and with it the term is not judged.
 
-It is a warning: that nobody wrote a weight is read from the program, that none is meant is not.
+Of penalties on weights: from where it starts, or from where it is with all weights 0 if that is lower, the
+rest falls by more than `gain = 2` times as much without them, and by more than the share `fall = 0.1` of it
+(as in `weight-decay-too-high`). That is tried, and an error.
+
+Of the code it is a warning: that nobody wrote a weight is read from the program, that none is meant is not.
 
 ## Example
     reconstruction = jnp.mean((decode(z) - x) ** 2)                       # over examples and pixels
@@ -38,7 +48,7 @@ Use instead, to reduce both alike:
 ## What it does not say
 A term with a weight that the author wrote (a β, a weight decay, an entropy bonus of 0.01) is not compared,
 nor one whose weight comes from the batch (a mask, an advantage) or from a variable. Terms of different
-outputs (a head for classes beside one for boxes), penalties on weights, and functions that mix elements
+outputs (a head for classes beside one for boxes), and functions that mix elements
 before they are summed (a softmax, a cross-entropy, a load balance of experts) are no penalties on a code. A
 code whose penalty is too weak is not looked for: it trains as an autoencoder.
 
@@ -50,15 +60,34 @@ by the sizes of input and code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, Severity, TermImbalance
+from gradscope.records import (
+    Measurement,
+    Severity,
+    ShortTraining,
+    TermImbalance,
+    UnpenalizedTraining,
+)
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of, number
 
 
-@rule("unbalanced-loss-terms", severity=Severity.WARNING, single_seed_suffices=True, ratio=10.0)
-def unbalanced_loss_terms(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+@rule(
+    "unbalanced-loss-terms",
+    severity=Severity.ERROR,
+    uses=("training",),
+    single_seed_suffices=True,
+    ratio=10.0,
+    gain=2.0,
+    fall=0.1,
+)
+def unbalanced_loss_terms(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
+    if training is not None and training.unpenalized is not None:
+        yield from _penalty(training.unpenalized, training, limits)
     for found in measurement.objective.imbalances:
         if found.ratio >= limits["ratio"]:
             yield _hit(found, limits["ratio"])
@@ -92,7 +121,42 @@ def _hit(found: TermImbalance, limit: float) -> Hit:
         },
         layer=found.layers[-1] if found.layers else None,
         source=found.averaged,
+        severity=Severity.WARNING,
     )
+
+
+def _penalty(tried: UnpenalizedTraining, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    base = min(tried.start, tried.at_zero)
+    with_it, without = base - tried.end_with, base - tried.end_without
+    if not (math.isfinite(without) and math.isfinite(with_it)):
+        return
+    if not without > max(limits["gain"] * max(with_it, 0.0), limits["fall"] * abs(base)):
+        return
+    yield Hit(
+        message=(
+            f"A penalty on the weights holds the loss up: {tried.steps} steps of {training.optimizer} take "
+            f"the rest of the loss from {number(tried.start)} to {number(tried.end_with)}, and to "
+            f"{number(tried.end_without)} without it. At the start its gradient is {number(tried.share)} "
+            f"times that of the rest. With all weights 0 the rest is {number(tried.at_zero)}."
+        ),
+        remedy=f"Divide its factor by {number(_rounded(100 * tried.share))}, so that its gradient is a "
+        "hundredth of the rest's, and check again.",
+        evidence={
+            "share": tried.share,
+            "loss_before": tried.start,
+            "loss_after": tried.end_with,
+            "loss_after_without": tried.end_without,
+            "limit": limits["gain"],
+        },
+        source=tried.source,
+        layers=training.layers,
+        explains=None,
+    )
+
+
+def _rounded(value: float) -> float:
+    """To one digit."""
+    return float(f"{value:.0e}")
 
 
 def _at(found: TermImbalance) -> str:

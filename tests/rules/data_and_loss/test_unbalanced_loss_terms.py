@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from gradscope.records import Objective, Severity, TermImbalance
+import pytest
+
+from gradscope.records import Objective, Severity, TermImbalance, UnpenalizedTraining
+from gradscope.rules import Parts, judge
 from tests.rules.made import found, layer, measured, source
+from tests.rules.training.made import trained
 
 RULE = "unbalanced-loss-terms"
 ERROR, PENALTY = source(26, "error = (decoded - x) ** 2"), source(27, "kl = kl.sum(axis=1)")
@@ -50,3 +55,28 @@ def test_terms_of_one_line_and_of_no_line_have_their_words() -> None:
     assert "the term that is added to it takes" in told(summed=None, averaged=None)[0].message
     assert "from outputs of layers, and" in told(layers=())[0].message
     assert "summed over 512:" in told(divisor=1, summed_over=512)[0].message
+
+
+@pytest.mark.parametrize(
+    ("start", "end_with", "end_without", "at_zero", "is_told"),
+    [
+        (1.6, 1.02, 0.3, 1.1, True),
+        (9.0, 1.02, 0.3, 1.1, True),
+        (1.6, 0.65, 0.3, 1.1, False),
+        (1.6, 1.12, 1.0, 1.1, False),
+        (1.6, 1.12, 0.98, 1.1, True),
+        (1.6, math.nan, 0.3, 1.1, False),
+        (1.0, 1.02, 0.3, 5.0, True),
+    ],
+)
+def test_a_penalty_on_the_weights_is_held_against_the_lower_start(
+    start: float, end_with: float, end_without: float, at_zero: float, is_told: bool
+) -> None:
+    tried = UnpenalizedTraining(source(31), 16.7, 100, start, end_with, end_without, at_zero)
+    parts = Parts(flow=measured([layer("code", 1)]), training=trained(unpenalized=tried))
+    findings = [one for one in judge(parts)[0] if one.rule == RULE]
+    assert bool(findings) is is_told
+    for finding in findings:
+        assert (finding.severity, finding.source) == (Severity.ERROR, source(31))
+        assert "its gradient is 16.7 times that of the rest" in finding.message
+        assert finding.remedy.startswith("Divide its factor by 2000,")

@@ -1,0 +1,122 @@
+"""Terms of the loss that are functions of the weights alone, and the training without them.
+
+The loss is linear in its summands, so that what they add to it is its derivative along them: a small program,
+in which nothing of the data is left. Without them the loss is the loss less that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import JaxprEqn
+
+from gradscope.records import UnpenalizedTraining
+from gradscope.trace.compiling import compile_program
+from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.nested.registry import inside
+from gradscope.trace.program import Inputs, Program
+from gradscope.trace.sources import source_of
+from gradscope.trace.spliced import Spliced, Spot
+from gradscope.trace.summands import summands
+from gradscope.trace.walk import Path
+from gradscope.training.optimizer import Leaves
+from gradscope.training.trainer import Modification, Trainer
+from gradscope.training.trials import LONGER, USUAL_STEPS
+
+STRONG = 1.0
+"""Norm of the penalties' gradient over that of the rest, at the start: from there on it is tried without."""
+
+
+class Penalty:
+    """What all penalties together add to the loss, and its gradient."""
+
+    def __init__(self, program: Program, spots: Sequence[Spot], inputs: Inputs) -> None:
+        others, consts = list(inputs.others), list(program.body.consts)
+
+        def added(weights: Leaves) -> Any:
+            arguments = [*weights, *others]
+            _, values = Spliced(spots).outcome(Body(program.body.jaxpr, consts), arguments, {})
+
+            def loss(values: list[Any]) -> Any:
+                puts = dict(zip(spots, values, strict=True))
+                return Spliced([], spots).outcome(Body(program.body.jaxpr, consts), arguments, puts)[0]
+
+            return jax.jvp(loss, (values,), (values,))[1]
+
+        self._run = compile_program(jax.value_and_grad(added), (inputs.weights,), runs=1)
+
+    def __call__(self, weights: Leaves) -> tuple[Any, Leaves]:
+        return self._run.start(weights)  # type: ignore[no-any-return]
+
+
+def unpenalized(program: Program, made: Trainer, steps: int, batches: int) -> UnpenalizedTraining | None:
+    """More than the steps of the short training without the penalties, where these are strong at first."""
+    found = list(_penalties(program)) if steps >= USUAL_STEPS else []
+    if not found:
+        return None
+    penalty = Penalty(program, [spot for spot, _ in found], made.feed.at(0, made.weights))
+    own, whole = penalty(made.weights)[1], made.gradients()[1]
+    size = _norm(own)
+    rest = _norm([all_of_it - part for all_of_it, part in zip(whole, own, strict=True)])
+    if not (math.isfinite(size) and math.isfinite(rest) and size >= STRONG * rest > 0):
+        return None
+    count = LONGER * steps
+
+    def loss(weights: Leaves) -> float:
+        return made.mean_loss(weights, batches)[0] - float(penalty(weights)[0])
+
+    without = made.run(count, Modification(without=penalty)).weights
+    node = found[0][1]
+    return UnpenalizedTraining(
+        source=source_of(node.eqn, node.calls),
+        share=size / rest,
+        steps=count,
+        start=loss(made.weights),
+        end_with=loss(made.unchanged(count)),
+        end_without=loss(without),
+        at_zero=loss([jnp.zeros_like(weight) for weight in made.weights]),
+    )
+
+
+def _norm(leaves: Sequence[Any]) -> float:
+    with np.errstate(all="ignore"):
+        return math.sqrt(sum(float(np.sum(np.asarray(leaf, np.float64) ** 2)) for leaf in leaves))
+
+
+def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
+    """The summands that read weights, and nothing of the batch or of the key."""
+    graph = Graph(program.body, len(program.leaves))
+    found = summands(graph.outs[0])
+    if len(found) < 2:
+        return
+    alone = [each for each in found if each.fixed and _of_weights_alone(each.value)]
+    if len(alone) == len(found):
+        return
+    places = {key: path for path, key in _paths(program.body, (), ())}
+    for each in alone:
+        node = each.value.node
+        if node is None or not each.value.grad:
+            continue
+        path = places.get((id(node.eqn), *map(id, node.calls)))
+        if path is not None:
+            yield (path, -1 - node.results.index(each.value)), node
+
+
+def _of_weights_alone(value: Quantity) -> bool:
+    given = (each for node in upstream([value]) for each in node.operands if each.node is None)
+    return all(each.reads or each.number is not None for each in given)
+
+
+def _paths(body: Body, around: Path, calls: tuple[JaxprEqn, ...]) -> Iterator[tuple[Path, tuple[int, ...]]]:
+    """Where each equation stands, with the functions that are merely called written out."""
+    for index, eqn in enumerate(body.eqns):
+        yield (*around, index), (id(eqn), *map(id, calls))
+        carried = inside(eqn)
+        if carried is not None and carried.calls and not carried.own_rule:
+            yield from _paths(carried.entries[0].body, (*around, index, 0), (eqn, *calls))
