@@ -25,7 +25,6 @@ from gradscope.trace.domains.objective.forms import (
 )
 from gradscope.trace.domains.objective.given import Given
 from gradscope.trace.domains.objective.output import (
-    OTHER,
     Observation,
     Output,
     Question,
@@ -34,6 +33,7 @@ from gradscope.trace.domains.objective.output import (
     gathered,
     is_data,
 )
+from gradscope.trace.domains.objective.terms import terms_of, times
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.vocabulary import VIEWS, is_integer
 from gradscope.trace.walk import Visit
@@ -161,33 +161,15 @@ class Outputs(Located[Output]):
         )
 
     def _terms(self, eqn: JaxprEqn, ins: list[Output], place: Place, index: int) -> tuple[Term, ...]:
-        name = eqn.primitive.name
-        if name in VIEWS or name == "reduce_sum":
-            return ins[0].terms
-        if name == "neg":
-            return _times(ins[0].terms, -1.0)
-        if name == "select_n":
-            return _case(ins[1:])
-        if name in ("add", "add_any"):
-            return _together(*ins)
-        if name == "sub":
+        if eqn.primitive.name == "sub":
             if is_likelihood(ins[0].form, ins[1].form):
                 return (self._likelihood(eqn, ins[1], None, place, index),)
             if is_likelihood(ins[1].form, ins[0].form):
-                return _times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
-            return _together(ins[0], replace(ins[1], terms=_times(ins[1].terms, -1.0)))
+                return times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
         chosen = _chosen(eqn, ins)
         if chosen is not None and chosen[0].form is not None and chosen[0].form.made is Made.LOG_SOFTMAX:
             return (self._likelihood(eqn, *chosen, place, index),)
-        if name == "gather" and ins[0].form is not None and ins[0].form.made is Made.CHOSEN:
-            return ins[0].terms
-        if name not in ("mul", "div"):
-            return ()
-        for a, b in (ins, ins[::-1]) if name == "mul" else (ins,):
-            number = b.given.number if b.given is not None else None
-            if number and a.terms:
-                return _times(a.terms, number if name == "mul" else 1 / number)
-        return ()
+        return terms_of(eqn, ins)
 
     def _likelihood(self, eqn: JaxprEqn, of: Output, labels: Output | None, place: Place, index: int) -> Term:
         given = labels.given if labels is not None else None
@@ -281,22 +263,6 @@ def _compared_with_classes(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given,
     return None
 
 
-def _case(cases: Sequence[Output]) -> tuple[Term, ...]:
-    """Terms that are taken where something holds, and else a number."""
-    found = [case for case in cases if case.terms]
-    alone = len(found) == 1 and all(case in found or case.given for case in cases)
-    return (*found[0].terms, Term(OTHER)) if alone else ()
-
-
-def _together(a: Output, b: Output) -> tuple[Term, ...]:
-    """Of a sum: what has no terms is another one beside those of the other, unless it is 0."""
-    if not (a.terms or b.terms):
-        return ()
-    zero = [each.given is not None and each.given.number == 0 for each in (a, b)]
-    beside = [() if is_zero else (Term(OTHER),) for is_zero in zero]
-    return (*(a.terms or beside[0]), *(b.terms or beside[1]))
-
-
 def _offset(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
     """A state and the small number that keeps it from 0."""
     name = eqn.primitive.name
@@ -318,7 +284,3 @@ def _root(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Given, float] | None:
     if name in VIEWS:
         return ins[0].root
     return ins[1].root if name == "div" and ins[0].root is None else None
-
-
-def _times(terms: Sequence[Term], factor: float) -> tuple[Term, ...]:
-    return tuple(replace(term, scale=term.scale * factor) for term in terms)
