@@ -32,7 +32,8 @@ be negative.
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores, else a warning: a critic whose weights are clipped after each step has one, too. A
 second softmax is a warning: it may train, slowly; so is a ReLU on scores. A log-likelihood with the wrong
-sign is an error where the loss has no cross-entropy of the usual sign beside it, as an adversary's has.
+sign is told where the loss has no cross-entropy of the usual sign beside it, as an adversary's has; a warning,
+because an attack on a network wants just that.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])
@@ -99,11 +100,12 @@ def _likelihood(output: OutputMismatch) -> Hit:
             "The loss is the log-probability of the labels, and no minus stands before it: it falls without "
             "end as the probability of the right answers goes to 0."
         ),
-        remedy="Minimize the negative log-likelihood: put a minus before it. To unlearn these labels is the "
-        "one use of the loss as it is; then ignore this.",
+        remedy="Minimize the negative log-likelihood: put a minus before it. An adversarial attack and "
+        "unlearning want the loss as it is; then ignore this.",
         evidence={"classes": output.classes},
         layer=output.layer,
         source=output.source,
+        severity=Severity.WARNING,
         explains=None,
     )
 

@@ -112,9 +112,9 @@ def test_the_same_fault_at_one_line_is_told_once() -> None:
     assert len(found(of(ranged(0.5), ranged(0.5)), RULE)) == 1
 
 
-def test_a_likelihood_without_its_minus_is_an_error() -> None:
+def test_a_likelihood_without_its_minus_is_a_warning() -> None:
     (finding,) = found(of(mismatch(OutputFault.LIKELIHOOD, classes=3, class_labels=True)), RULE)
-    assert (finding.severity, finding.layer) == (Severity.ERROR, "head")
+    assert (finding.severity, finding.layer) == (Severity.WARNING, "head")
     assert "no minus stands before it" in finding.message
 
 
