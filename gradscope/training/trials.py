@@ -118,7 +118,7 @@ def trials(
         if not raised[-1].fall > 0 or raised[-1].fall > ENOUGH * raised[-1].size:
             break
     best = max(raised, key=lambda each: each.fall, default=None)
-    if best is not None and best.fall > SMALL_FALL * best.size and batches > 1:
+    if best is not None and best.fall > SMALL_FALL * best.size:
         count = LONGER * steps
         yield ended("none", 1.0, count, made.unchanged(count))
         yield ended("factor", best.factor, count, made.run(count, Modification(factor=best.factor)).weights)

@@ -32,8 +32,8 @@ be negative.
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores, else a warning: a critic whose weights are clipped after each step has one, too. A
 second softmax is a warning: it may train, slowly; so is a ReLU on scores. A log-likelihood with the wrong
-sign is told where the loss has no cross-entropy of the usual sign beside it, as an adversary's has; a warning,
-because an attack on a network wants just that.
+sign is told where the loss has no cross-entropy of the usual sign beside it, as an adversary's has. It is a
+warning, because an attack on a network wants just that.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])

@@ -18,11 +18,11 @@ for one and the same gradient compared.
 
 ## Limits
 `fall = 0.02`: the share of the loss by which 20 steps have to lower it to pass. `gain = 5`: a higher rate has
-to lower it by so many times as much, and by more than `fall`. It is a warning where that takes 100 times the
-update (1,000 times with a single batch, which can be learned by heart), or where in 100 steps on several
-batches the higher rate lowers the loss by `share = 0.2` of it, and by `gain` times as much as yours. It is a
-note where less will do: fine-tuning is slow on purpose. Losses are means of up to 8 batches. Source: choices;
-none of 161 healthy programs of our tests was slow enough to have a higher rate tried.
+to lower it by so many times as much, and by more than `fall`. It is a warning where in 100 steps the higher
+rate lowers the loss by `share = 0.2` of it, and by `gain` times as much as yours; with a single batch, which
+can be learned by heart, only where that takes 1,000 times the update. Else it is a note: fine-tuning is slow
+on purpose. Losses are means of up to 8 batches. Source: choices; none of 161 healthy programs of our tests
+was slow enough to have a higher rate tried.
 
 A warm-up is told where the update at step 100,000 is less than half of that further on; published runs warm
 up for 500 to 10,000 steps (Touvron et al. 2023, LLaMA: 2,000; Brown et al. 2020, GPT-3: 375 million tokens of
@@ -53,8 +53,8 @@ from gradscope.records import Intervention, Severity, ShortTraining, WarmUp
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
-FAR, FARTHER = 100.0, 1000.0
-"""Factors from which on it is a warning: with several batches, and with one, which is learned by heart."""
+FAR = 1000.0
+"""A factor from which on it is a warning with a single batch, which is learned by heart."""
 LONGEST = 100_000
 """Steps of a warm-up."""
 SYMPTOM_OF = (
@@ -88,10 +88,9 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
     if not better:
         return
     best = min(better, key=lambda each: each.factor)
-    far = best.factor >= (FAR if training.batches > 1 else FARTHER)
     longer = _longer(training, raised, limits)
-    if longer is not None and not far:
-        far, (own, best) = True, longer
+    if longer is not None:
+        own, best = longer
     yield Hit(
         message=f"{best.steps} steps of your optimizer take the loss from "
         f"{number(own.start)} to {number(own.end)}; with {best.factor:g} times each update they "
@@ -106,7 +105,7 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
             "loss_after_at_factor": best.end,
             "limit": limits["gain"],
         },
-        severity=Severity.WARNING if far else Severity.NOTE,
+        severity=Severity.NOTE if longer is None else Severity.WARNING,
         layers=training.layers,
         explains=None,
     )
@@ -119,6 +118,8 @@ def _longer(
     best = next((each for each in raised if each.steps > training.steps), None)
     own = None if best is None else training.trial("none", steps=best.steps)
     if best is None or own is None or not best.fall > limits["share"] * best.size:
+        return None
+    if training.batches == 1 and best.factor < FAR:
         return None
     return (own, best) if best.fall > limits["gain"] * own.fall else None
 

@@ -62,17 +62,16 @@ def test_a_rise_within_the_noise_of_the_batches_is_none() -> None:
 def test_too_low_needs_a_higher_rate_that_is_many_times_as_fast() -> None:
     slow = tried("factor", 10.0, 1.97), tried("factor", 100.0, 1.9)
     (finding,) = found(*slow, end=1.999, batches=4)
-    assert (finding.rule, finding.severity.value) == ("learning-rate-too-low", "warning")
+    assert (finding.rule, finding.severity.value) == ("learning-rate-too-low", "note")
     assert finding.evidence["factor"] == 100.0
     # less than `fall` of the loss, and less than `gain` times as much
     assert found(tried("factor", 10.0, 1.97), end=1.999) == []
     assert found(tried("factor", 10.0, 1.85), end=1.968) == []
 
 
-def test_a_rate_for_fine_tuning_is_a_note_and_one_batch_is_learned_by_heart() -> None:
+def test_a_rate_for_fine_tuning_is_a_note() -> None:
     assert found(tried("factor", 10.0, 1.5), end=1.99, batches=4)[0].severity.value == "note"
     assert found(tried("factor", 100.0, 1.5), end=1.99)[0].severity.value == "note"
-    assert found(tried("factor", 1000.0, 1.5), end=1.99)[0].severity.value == "warning"
 
 
 def test_adam_in_the_place_of_an_optimizer_is_not_blamed() -> None:
@@ -106,7 +105,9 @@ def test_gradients_without_a_common_part_are_told_where_the_loss_stays() -> None
 def test_a_rate_that_is_too_low_speaks_for_the_noise() -> None:
     (finding,) = found(
         tried("none", 1.0, 1.999),
-        tried("factor", 100.0, 1.0),
+        tried("factor", 100.0, 1.5),
+        tried("none", 1.0, 1.99, steps=100),
+        tried("factor", 100.0, 1.0, steps=100),
         end=1.999,
         batches=8,
         noise=GradientNoise(8, 16, 0.05),
@@ -174,3 +175,10 @@ def test_too_low_is_a_warning_where_longer_trainings_part() -> None:
     assert told.message.startswith("100 steps of your optimizer take the loss from 2 to 1.9; with 10 times")
     assert parted(1.87, 1.4).severity.value == "note"
     assert parted(1.95, 1.61).severity.value == "note"
+
+
+def test_a_single_batch_is_learned_by_heart_at_less_than_a_thousand_times_the_rate() -> None:
+    for factor, severity in ((100.0, "note"), (1000.0, "warning")):
+        higher = tried("factor", factor, 1.9), tried("factor", factor, 1.4, steps=100)
+        (finding,) = found(tried("none", 1.0, 1.99), tried("none", 1.0, 1.95, steps=100), *higher)
+        assert finding.severity.value == severity
