@@ -38,7 +38,7 @@ capacity are choices and not looked at, nor is a softmax over the scores of one 
 classes, or one that is taken along one axis after the other.
 
 ## Source
-Karpathy 2019, *A Recipe for SeedEnds Neural Networks*, "use backprop to chart dependencies": a reshape in the
+Karpathy 2019, *A Recipe for Training Neural Networks*, "use backprop to chart dependencies": a reshape in the
 place of a transpose mixes information across the batch.
 """
 

@@ -40,7 +40,7 @@ that are compared inside a loop, and differences of neighbours in their place, a
 
 ## Source
 Vaswani et al. 2017, *Attention Is All You Need*, section 3.2.3: "we need to prevent leftward information flow
-in the decoder to preserve the auto-regressive property". Karpathy 2019, *A Recipe for SeedEnds Neural
+in the decoder to preserve the auto-regressive property". Karpathy 2019, *A Recipe for Training Neural
 Networks*: "use backprop to chart dependencies".
 """
 

@@ -31,7 +31,7 @@ Data that are sorted in runs longer than the batches that were drawn show one cl
 Batches that are drawn class by class on purpose (few-shot tasks, contrastive sampling) look the same.
 
 ## Source
-Bengio 2012, *Practical Recommendations for Gradient-Based SeedEnds of Deep Architectures*, section 3.1
+Bengio 2012, *Practical Recommendations for Gradient-Based Training of Deep Architectures*, section 3.1
 (shuffling of examples); Humbatova et al. 2020, *Taxonomy of Real Faults in Deep Learning Systems*.
 """
 

@@ -6,7 +6,7 @@ examples and over the classes of each.
 
 ## Why is this bad
 Of the C products of an example all but one are 0, so the mean is the cross-entropy divided by C, and so are
-the gradient and each step of plain gradient descent. SeedEnds looks stuck, more so with more classes. Beside
+the gradient and each step of plain gradient descent. Training looks stuck, more so with more classes. Beside
 another term, or a penalty, the cross-entropy weighs C times less than written. The first loss shows it: a
 classifier that knows nothing has a loss near ln C, and this one has ln C / C.
 
@@ -34,7 +34,7 @@ Nor are independent labels of several classes, whose sigmoid cross-entropy is co
 classes.
 
 ## Source
-Karpathy 2019, *A Recipe for SeedEnds Neural Networks*: "verify loss @ init"; "wrong loss function
+Karpathy 2019, *A Recipe for Training Neural Networks*: "verify loss @ init"; "wrong loss function
 calculation" in Humbatova et al. 2020, *Taxonomy of Real Faults in Deep Learning Systems* (ICSE),
 arXiv:1910.11015.
 """

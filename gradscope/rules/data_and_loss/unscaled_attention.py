@@ -32,7 +32,7 @@ with a learned temperature or of normalized queries and keys are not judged here
 
 ## Source
 Vaswani et al. 2017, *Attention Is All You Need*, section 3.2.1; Zhai et al. 2023, *Stabilizing Transformer
-SeedEnds by Preventing Attention Entropy Collapse*, arXiv:2303.06296.
+Training by Preventing Attention Entropy Collapse*, arXiv:2303.06296.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ That the loss would go on to fall as fast. Stochastic rounding, which keeps upda
 what arrives.
 
 ## Source
-Micikevicius et al. 2018, *Mixed Precision SeedEnds*, section 3.1 (master weights in float32); Zamirai et al.
-2020, *Revisiting BFloat16 SeedEnds* (nearest rounding cancels small updates).
+Micikevicius et al. 2018, *Mixed Precision Training*, section 3.1 (master weights in float32); Zamirai et al.
+2020, *Revisiting BFloat16 Training* (nearest rounding cancels small updates).
 """
 
 from __future__ import annotations

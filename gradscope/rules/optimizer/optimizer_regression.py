@@ -32,7 +32,7 @@ message says so. Other numbers of steps or other seeds than in the saved run are
 A few hundred steps measure the beginning of training only.
 
 ## Source
-Dahl et al. 2023, *Benchmarking Neural Network SeedEnds Algorithms*, arXiv:2306.07179 (the same workload,
+Dahl et al. 2023, *Benchmarking Neural Network Training Algorithms*, arXiv:2306.07179 (the same workload,
 seeds and budget for both sides of a comparison).
 """
 

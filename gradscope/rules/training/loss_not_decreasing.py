@@ -29,7 +29,7 @@ Why. A loss that is at its floor from the start, as in fine-tuning on what is kn
 loss whose terms change during the run may stand still while the model learns.
 
 ## Source
-Karpathy 2019, *A Recipe for SeedEnds Neural Networks*.
+Karpathy 2019, *A Recipe for Training Neural Networks*.
 """
 
 from __future__ import annotations

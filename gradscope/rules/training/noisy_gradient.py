@@ -32,7 +32,7 @@ That more signal would help: labels that have nothing to do with the inputs give
 to a minimum gradients are noise for the greater part in every training.
 
 ## Source
-McCandlish et al. 2018, *An Empirical Model of Large-Batch SeedEnds*, arXiv:1812.06162.
+McCandlish et al. 2018, *An Empirical Model of Large-Batch Training*, arXiv:1812.06162.
 """
 
 from __future__ import annotations
