@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
+from gradscope.records.clipping import ClippedStep
 from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
@@ -179,6 +180,8 @@ class ShortTraining:
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
     undecayed: UndecayedTraining | None = None
     """Tried where weight decay is strong, and weights enter the updates by it alone."""
+    clipped: tuple[ClippedStep, ...] = ()
+    """The first step and the last one, where the optimizer lets through a small part of both gradients."""
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""

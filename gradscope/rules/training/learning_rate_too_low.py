@@ -41,7 +41,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Severity, ShortTraining
+from gradscope.records import Intervention, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
@@ -50,7 +50,7 @@ FAR, FARTHER = 100.0, 1000.0
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
     "mismatched-output", "unexpected-initial-loss", "broadcast-loss", "collapsed-representations",
-    "mis-scaled-initialization", "weight-decay-too-high",
+    "mis-scaled-initialization", "weight-decay-too-high", "clipped-gradient",
     "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip
@@ -65,16 +65,9 @@ SYMPTOM_OF = (
     gain=5.0,
 )
 def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
-    own = training.trial("none", steps=training.steps)
-    if not training.own or own is None:
+    own, best = training.trial("none", steps=training.steps), raised(training, limits)
+    if own is None or best is None:
         return
-    least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
-    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
-    if not better:
-        return
-    best = min(better, key=lambda each: each.factor)
-    far = FAR if training.batches > 1 else FARTHER
     yield Hit(
         message=f"{training.steps} steps of your optimizer take the loss from "
         f"{number(own.start)} to {number(own.end)}; with {best.factor:g} times each update they "
@@ -89,7 +82,23 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
             "loss_after_at_factor": best.end,
             "limit": limits["gain"],
         },
-        severity=Severity.WARNING if best.factor >= far else Severity.NOTE,
+        severity=severity_of(best, training),
         layers=training.layers,
         explains=None,
     )
+
+
+def raised(training: ShortTraining, limits: Limits) -> Intervention | None:
+    """The smallest factor on each update that lowers a loss which otherwise hardly falls."""
+    tried = [each for each in training.trials if each.change == "factor" and each.factor > 1]
+    own = training.trial("none", steps=training.steps)
+    if not training.own or own is None:
+        return None
+    least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
+    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
+    return min(better, key=lambda each: each.factor, default=None)
+
+
+def severity_of(best: Intervention, training: ShortTraining) -> Severity:
+    far = FAR if training.batches > 1 else FARTHER
+    return Severity.WARNING if best.factor >= far else Severity.NOTE
