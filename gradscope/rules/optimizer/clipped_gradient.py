@@ -122,16 +122,19 @@ def _how_much(training: ShortTraining, clipped: Sequence[ClippedStep]) -> str:
 def _seen(history: History | None, acting: tuple[float, float] | None) -> str:
     if history is None or acting is None:
         return ""
+    measured = "measured steps" if history.every == 1 else f"steps, one in {history.every} of them measured"
     return (
-        f" So it is at {acting[0]:.0%} of the measured places in {history.recorded_steps:,} steps, where the "
-        f"median is {number(acting[1])} times."
+        f" So it is at {acting[0]:.0%} of {history.recorded_steps:,} {measured}; the median is "
+        f"{number(acting[1])} times."
     )
 
 
 def _tried(training: ShortTraining, best: Intervention | None) -> str:
     own = training.trial("none", steps=training.steps)
     if best is None or own is None:
-        return ""
+        return (
+            " Each step is smaller by as much." if all(each.proportional for each in training.clipped) else ""
+        )
     return (
         f" Each step is smaller by as much: {training.steps} of them take the loss from {number(own.start)} "
         f"to {number(own.end)}, and to {number(best.end)} with {best.factor:g} times each update."
@@ -147,7 +150,6 @@ def _remedy(first: ClippedStep, best: Intervention | None) -> str:
     if best is not None:
         return "Raise the threshold of the clipping to where only rare gradients exceed it."
     usual = number(float(f"{first.norm:.2g}"))
-    return (
-        "Nothing is to be done where the direction alone is meant. Else raise the threshold to where only "
-        f"rare gradients exceed it: the norm here is {usual}."
-    )
+    raised_to = f"raise the threshold to where only rare gradients exceed it: the norm here is {usual}."
+    then = " Steps grow with it, so begin with a lower learning rate." if first.proportional else ""
+    return f"Nothing is to be done where the direction alone is meant. Else {raised_to}{then}"
