@@ -25,6 +25,8 @@ from gradscope.training.trainer import Trainer
 Answer: TypeAlias = "list[NDArray[Any]]"
 """By leaf: what a step adds to it, then the arrays of the state that have its shape, along a first axis."""
 Flags: TypeAlias = "list[NDArray[np.bool_]]"
+Ask: TypeAlias = Callable[[float], Answer]
+"""Takes the power of two by which the gradient is made smaller; infinity makes it 0."""
 
 SMALLER = 6
 """A gradient of 2^-6 of its size: where that changes nothing, it is far above what is let through."""
@@ -48,21 +50,33 @@ def clipped_steps(
     optimizer searches along the loss. From a fresh state `until` steps are made of a gradient, and the last
     one counts: in a warm-up, or where gradients are gathered, those before it move nothing."""
     owners, found = _Owners(made), list[ClippedStep]()
+    nothing = [jnp.zeros_like(weight) for weight in made.weights]
     for step, weights, gradients in steps:
-        ask = _asking(made, owners, weights, gradients, loss, until)
-        clipped = clipped_step(step, ask, gradients)
+        ask, at_zero = (_asking(made, owners, each, gradients, loss, until) for each in (weights, nothing))
+        clipped = clipped_step(step, ask, gradients, at_zero)
         if clipped is None or made.searches:
             return ()
         found.append(clipped)
     return tuple(found)
 
 
-def clipped_step(step: int, ask: Callable[[float], Answer], gradients: Leaves) -> ClippedStep | None:
-    """`ask` takes the power of two by which the gradient is made smaller: infinity makes it 0."""
+def clipped_step(step: int, ask: Ask, gradients: Leaves, at_zero: Ask | None = None) -> ClippedStep | None:
+    """`at_zero` asks with weights of 0: what an optimizer gives back as new weights, as those of Keras do, is
+    rounded to them, and small steps are lost beside large weights."""
     whole, small = ask(0), ask(SMALLER)
     kept = _same(whole, small)
     if not _count(kept):
         return None
+    found = _read_off(step, ask, whole, kept, gradients)
+    if at_zero is None or (found is not None and found.share == 1):
+        return found
+    alike, whole = _equal(whole, small), at_zero(0)
+    other = _read_off(step, at_zero, whole, _both(alike, _same(whole, at_zero(SMALLER))), gradients)
+    return max((each for each in (found, other) if each is not None), key=lambda e: e.share, default=None)
+
+
+def _read_off(step: int, ask: Ask, whole: Answer, kept: Flags, gradients: Leaves) -> ClippedStep | None:
+    """`kept` are the elements whose answer is the same for a smaller gradient."""
     half = any(leaf.dtype == jnp.float16 for leaf in gradients)
     faint = FAINT_IN_HALF if half else FAINT
     none, double = ask(math.inf), ask(-1)
@@ -71,11 +85,7 @@ def clipped_step(step: int, ask: Callable[[float], Answer], gradients: Leaves) -
     clipped = _both(kept, _same(whole, double), passes, moved)
     if not _count(clipped):
         return None
-    low, high = SMALLER, faint - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        stays = 2 * _count(_both(_same(whole, ask(middle)), clipped)) >= _count(clipped)
-        low, high = (middle, high) if stays else (low, middle - 1)
+    low = _last_alike(ask, whole, clipped, faint - 1)
     factors, of_steps, read = _factors((whole, ask(low + 1), ask(low + 2), none), clipped, 2.0 ** (low + 1))
     factor = float(np.median(factors)) if factors.size else 2.0**low
     norm = math.sqrt(sum(float(np.sum(np.square(np.asarray(g, np.float64)))) for g in gradients))
@@ -90,6 +100,16 @@ def clipped_step(step: int, ask: Callable[[float], Answer], gradients: Leaves) -
         kept_norm=norm / factor if even else None,
         proportional=bool(of_steps.size and abs(np.median(of_steps) / factor - 1) <= EVEN),
     )
+
+
+def _last_alike(ask: Ask, whole: Answer, clipped: Flags, most: int) -> int:
+    """The largest power of two by which the gradient can be smaller, so that half of the elements stay."""
+    low, high = SMALLER, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        stays = 2 * _count(_both(_same(whole, ask(middle)), clipped)) >= _count(clipped)
+        low, high = (middle, high) if stays else (low, middle - 1)
+    return low
 
 
 class _Owners:
@@ -107,9 +127,7 @@ class _Owners:
         return next(fitting, None)
 
 
-def _asking(
-    made: Trainer, owners: _Owners, weights: Leaves, gradients: Leaves, loss: Any, until: int
-) -> Callable[[float], Answer]:
+def _asking(made: Trainer, owners: _Owners, weights: Leaves, gradients: Leaves, loss: Any, until: int) -> Ask:
     def ask(power: float) -> Answer:
         scaled, state = [_scaled(gradient, power) for gradient in gradients], made.fresh(weights)
         for _ in range(until):
@@ -137,7 +155,12 @@ def _read(array: Any) -> NDArray[Any]:
 
 def _same(one: Answer, other: Answer) -> Flags:
     """By leaf, the elements of which all arrays are the same to the last bit, and not all 0."""
-    return [np.all(a == b, axis=0) & np.any(a != 0, axis=0) for a, b in zip(one, other, strict=True)]
+    answers = zip(_equal(one, other), one, strict=True)
+    return [equal & np.any(arrays != 0, axis=0) for equal, arrays in answers]
+
+
+def _equal(one: Answer, other: Answer) -> Flags:
+    return [np.all(a == b, axis=0) for a, b in zip(one, other, strict=True)]
 
 
 def _in_proportion(answer: Answer, to_half: Answer, to_none: Answer) -> Flags:

@@ -35,7 +35,8 @@ Use instead a threshold that only rare gradients exceed:
 ## What it does not say
 That it does harm: Adam makes up for the size of what it is given, so that a threshold before it changes
 little but how steps are weighed against each other, and published models clip so. Signs, LARS and other
-optimizers that normalize at any size are not looked at here, nor is what is clipped behind Adam.
+optimizers that normalize at any size are not looked at here, nor is what is clipped behind Adam, or to a norm
+below 1e-5 (the floor of what divides by a norm looks the same).
 
 ## Source
 Pascanu et al. 2013, *On the difficulty of training recurrent neural networks*, arXiv:1211.5063 (the threshold
