@@ -18,6 +18,7 @@ from gradscope.records.baseline import (
     LayerProfile as LayerProfile,
     Reference as Reference,
 )
+from gradscope.records.clipping import ClippedStep as ClippedStep
 from gradscope.records.common import (
     Excerpt as Excerpt,
     Number as Number,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
+from gradscope.records.clipping import ClippedStep
 from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
@@ -211,6 +212,8 @@ class ShortTraining:
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
     undecayed: UndecayedTraining | None = None
     """Tried where weight decay is strong, and weights enter the updates by it alone."""
+    clipped: tuple[ClippedStep, ...] = ()
+    """The first step and the last one, where the optimizer lets through a small part of both gradients."""
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""

@@ -21,7 +21,10 @@ def looked_closer(
     cost, the frequencies of the labels, and last layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
-    record = looks.taken("groups of the optimizer", lambda: with_groups(record, trainer, program), record)
+    last = found.weights, found.gradients
+    record = looks.taken(
+        "groups of the optimizer", lambda: with_groups(record, trainer, program, last), record
+    )
     dead = looks.listed(
         "units without a gradient",
         lambda: partly_dead(program, layers, trainer, found.gradients, record.steps),

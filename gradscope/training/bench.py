@@ -17,7 +17,6 @@ from gradscope.training.trainer import Modification
 from gradscope.training.trials import LONGER
 
 MOST_FEATURES = 64
-MOST_FEATURES = 64
 Ends = tuple[float, float]
 """Mean loss of several batches before the first and after the last step."""
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from gradscope.records import ParameterGroup, ShortTraining, UndecayedTraining
 from gradscope.trace.program import Program
+from gradscope.training.clipping import clipped_steps
 from gradscope.training.optimizer import Leaves, widened
 from gradscope.training.trainer import Floats, Modification, Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
@@ -51,8 +52,8 @@ class OptimizerProbe:
     def __init__(self, made: Trainer, steps: int) -> None:
         """It is given up to `steps` steps to move anything: in a warm-up or where it gathers gradients the
         first one does not."""
-        self._made, self._steps = made, steps
-        self._loss, self._gradients = made.gradients()
+        self._made, self.steps = made, steps
+        self.loss, self.gradients = made.gradients()
         count = sum(weight.size for weight in made.weights)
         self._size = 2.0 ** round(math.log2(NORM / math.sqrt(max(count, 1))))
         self._once = self._asked(0.0, self._size, wait=True)
@@ -85,7 +86,7 @@ class OptimizerProbe:
         states = zip(*(jax.tree.leaves(self._made.fresh(each)) for each in (weights, none)), strict=True)
         if not all(np.array_equal(one, other) for one, other in states):
             return None
-        updates = [self._updates(each, self._gradients) for each in (weights, none)]
+        updates = [self._updates(each, self.gradients) for each in (weights, none)]
         with_it, without = (np.concatenate([np.ravel(widened(u)) for u in each]) for each in updates)
         size = float(np.linalg.norm(without))
         return float(np.linalg.norm(with_it - without)) / size if size else None
@@ -93,10 +94,10 @@ class OptimizerProbe:
     def _updates(self, weights: Leaves, gradients: Leaves, *, wait: bool = False) -> Leaves:
         """At the first step that moves anything, which the first question finds."""
         state = self._made.fresh(weights)
-        for step in range(1, self._steps + 1):
-            updates, state = self._made.asked(weights, gradients, state, self._loss)
+        for step in range(1, self.steps + 1):
+            updates, state = self._made.asked(weights, gradients, state, self.loss)
             if wait and _ends(updates).any():
-                self._steps = step
+                self.steps = step
                 break
         return updates
 
@@ -132,13 +133,23 @@ class OptimizerProbe:
         return True, _rounded(-one) if _alike(two, 2 * one) else None
 
 
-def with_groups(record: ShortTraining, made: Trainer, program: Program) -> ShortTraining:
-    """The record of a short training, and what its optimizer does with which leaves."""
+def with_groups(
+    record: ShortTraining, made: Trainer, program: Program, last: tuple[Leaves, Leaves]
+) -> ShortTraining:
+    """The record of a short training, and what its optimizer does with which leaves, and with how much of
+    their gradients; `last` are the weights after it and the gradients of its last step."""
     if not record.own or jax.process_count() > 1:
         return record
     probe = OptimizerProbe(made, record.steps)
     groups = probe.groups(program)
-    return replace(record, groups=groups, undecayed=_undecayed(program, made, probe, groups, record))
+    undecayed = _undecayed(program, made, probe, groups, record)
+    asked = [(0, made.weights, probe.gradients), (record.steps - 1, *last)] if groups else []
+    return replace(
+        record,
+        groups=groups,
+        undecayed=undecayed,
+        clipped=clipped_steps(made, asked, probe.loss, probe.steps),
+    )
 
 
 def _undecayed(

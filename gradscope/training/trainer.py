@@ -77,6 +77,9 @@ class Trainer:
         self._given = rule.begun(self.weights)
         self._steps: dict[bool, Compiled] = {}
         self._unchanged: dict[int, Leaves] = {}
+        self.searches = False
+        """Its optimizer asks for the loss of other weights, as a line search does; known from its first step
+        on."""
 
     @property
     def restored(self) -> bool:
@@ -207,7 +210,11 @@ class Trainer:
         return moved, sums if wide else [], updates, state
 
     def _loss_of(self, others: Leaves, consts: Leaves) -> LossOf:
-        return lambda weights: self.flow.program.loss(weights, others, consts)
+        def loss_of(weights: Leaves) -> Array:
+            self.searches = True
+            return self.flow.program.loss(weights, others, consts)
+
+        return loss_of
 
     def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
         """By leaf, the ten numbers of one step; on a CPU NumPy reads the arrays where they lie."""

@@ -65,6 +65,7 @@ NAMES = [
     "non-finite",
     "unstable-expression",
     "ascending-update",
+    "clipped-gradient",
     "decayed-norm",
     "invisible-update",
     "not-updated",

@@ -93,3 +93,25 @@ def test_lengths_of_buckets_are_no_labels() -> None:
     params = {"w": jax.random.normal(jax.random.key(0), (5, 5))}
     found = check_loss(masked, params, batches=cut(np.arange(320)), optimizer=optax.adam(1e-2))
     assert "sorted-batches" not in {finding.rule for finding in found.findings}
+
+
+def test_edges_of_a_graph_and_masks_of_whole_rows_are_no_labels() -> None:
+    def looked_up(params: Any, batch: Any) -> Any:
+        nodes = batch["nodes"] @ params
+        edges = nodes[batch["senders"]]
+        heights = (batch["nodes"] @ params[:, :1])[batch["receivers"]]
+        return jnp.sum(edges**2) + jnp.sum(heights**2)
+
+    def masked(params: Any, batch: Any) -> Any:
+        log_p = jax.nn.log_softmax(batch["nodes"] @ params) * jax.nn.one_hot(batch["y"], 5)
+        return -jnp.sum(log_p * batch["mask"][:, None]) / jnp.sum(batch["mask"])
+
+    def of(loss: Any, **integers: Any) -> list[str]:
+        batches = [{"nodes": X[:16], **{n: rows[part] for n, rows in integers.items()}} for part in (0, 1)]
+        tracer = Tracer(Problem(loss, np.eye(5, dtype=np.float32), batches[0]))
+        found = label_mixing(tracer.trace(batches[0]), tracer.inputs(batches[0]), batches)
+        return [each.name for each in found]
+
+    turns = np.stack([np.arange(16) % 4, np.arange(16) % 3])
+    assert of(looked_up, senders=turns, receivers=turns) == []
+    assert of(masked, y=turns, mask=turns % 2) == ["y"]

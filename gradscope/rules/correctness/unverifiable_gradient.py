@@ -59,7 +59,8 @@ REMEDY = {
     "kink": "Verify at another point: `--seed 1`, or another batch.",
     "jumps": "Nothing to do for quantized values; a smooth approximation of them can be verified.",
     "no-move": "Nothing to do for quantized values; a smooth approximation of them can be verified.",
-    "unsettled": "Use more directions, `--directions 20`, and single elements, `--per-element 20`.",
+    "unsettled": "Run `gradscope check`: it looks for a comparison that holds at this point only. Else "
+    "verify at another point (`--seed 1`, another batch), and single elements (`--per-element 20`).",
     "non-finite": "Run `gradscope check` to find the origin of the first NaN or infinity.",
 }
 

@@ -61,7 +61,8 @@ WORDS = {
     "logsumexp-by-hand": Words(
         "The log of exponentials that were added or scaled: the largest exponent is",
         "Where `exp` overflows the result is infinite and the gradient NaN.",
-        "Use `jax.nn.logsumexp(x)`; for log(1 + exp(x)) use `jax.nn.softplus(x)`.",
+        "Use `jax.nn.logsumexp(x)`; for log(1 + exp(x)) use `jax.nn.softplus(x)`, and x + log(c) for "
+        "log(c * exp(x)).",
         structural=True,
     ),
     "unsafe-where": Words(

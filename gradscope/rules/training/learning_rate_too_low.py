@@ -53,6 +53,7 @@ from gradscope.records import Intervention, Severity, ShortTraining, WarmUp
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
+SHARE = 0.2
 FAR = 1000.0
 """A factor from which on it is a warning with a single batch, which is learned by heart."""
 LONGEST = 100_000
@@ -60,7 +61,7 @@ LONGEST = 100_000
 SYMPTOM_OF = (
     "invisible-update", "not-updated", "ascending-update", "unnormalized-input", "unscaled-target",
     "mismatched-output", "unexpected-initial-loss", "broadcast-loss", "collapsed-representations",
-    "mis-scaled-initialization", "weight-decay-too-high", "decayed-learning-rate",
+    "mis-scaled-initialization", "weight-decay-too-high", "decayed-learning-rate", "clipped-gradient",
     "vanishing-gradient", "vanishing-through-time",
     "zero-gradient", "blocked-gradient", "disconnected-parameter",
 )  # fmt: skip
@@ -73,22 +74,15 @@ SYMPTOM_OF = (
     needs=("training",),
     fall=0.02,
     gain=5.0,
-    share=0.2,
+    share=SHARE,
 )
 def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    raised = [each for each in training.trials if each.change == "factor" and each.factor > 1]
-    tried = [each for each in raised if each.steps == training.steps]
-    own = training.trial("none", steps=training.steps)
     if training.own and training.warm_up is not None:
         yield from _endless(training, training.warm_up)
-    if not training.own or own is None:
+    own, best = training.trial("none", steps=training.steps), raised(training, limits)
+    if own is None or best is None:
         return
-    least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
-    better = [each for each in tried if math.isfinite(each.end) and each.fall > least]
-    if not better:
-        return
-    best = min(better, key=lambda each: each.factor)
-    longer = _longer(training, raised, limits)
+    longer = parted(training, limits["share"], limits["gain"])
     if longer is not None:
         own, best = longer
     yield Hit(
@@ -111,17 +105,35 @@ def learning_rate_too_low(training: ShortTraining, limits: Limits) -> Iterator[H
     )
 
 
-def _longer(
-    training: ShortTraining, raised: list[Intervention], limits: Limits
+def raised(training: ShortTraining, limits: Limits) -> Intervention | None:
+    """The smallest factor on each update that lowers a loss which otherwise hardly falls."""
+    own = training.trial("none", steps=training.steps)
+    if not training.own or own is None:
+        return None
+    least = max(limits["fall"] * own.size, limits["gain"] * max(own.fall, 0.0))
+    better = [
+        each
+        for each in _higher(training)
+        if each.steps == training.steps and math.isfinite(each.end) and each.fall > least
+    ]
+    return min(better, key=lambda each: each.factor, default=None)
+
+
+def parted(
+    training: ShortTraining, share: float = SHARE, gain: float = 5.0
 ) -> tuple[Intervention, Intervention] | None:
     """Five times as many steps, as it is and at the best rate, where that gains a large part of the loss."""
-    best = next((each for each in raised if each.steps > training.steps), None)
+    best = next((each for each in _higher(training) if each.steps > training.steps), None)
     own = None if best is None else training.trial("none", steps=best.steps)
-    if best is None or own is None or not best.fall > limits["share"] * best.size:
+    if best is None or own is None or not best.fall > share * best.size:
         return None
     if training.batches == 1 and best.factor < FAR:
         return None
-    return (own, best) if best.fall > limits["gain"] * own.fall else None
+    return (own, best) if best.fall > gain * own.fall else None
+
+
+def _higher(training: ShortTraining) -> list[Intervention]:
+    return [each for each in training.trials if each.change == "factor" and each.factor > 1]
 
 
 def _endless(training: ShortTraining, warm_up: WarmUp) -> Iterator[Hit]:

@@ -1,13 +1,15 @@
 """What a program does with one array of the batch: is it an input, a target, a label?
 
 An input is multiplied by weights as it is, scaled or shifted at most. A target is what an output of the
-network is subtracted from, and the difference is squared or its size taken. A label chooses among outputs.
+network is subtracted from, and the difference is squared or its size taken. A label chooses among the outputs
+of a row: edges of a graph, which take whole rows, and masks, which weigh all outputs of a row alike, do not.
 What goes through anything else first (an attention mask through a softmax, an old log-probability through an
 `exp`) is none of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,8 @@ import jax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace.domains.bits import Bits
+from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.jaxprs.axes import lookup
 from gradscope.trace.leaves import path_name, split
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
@@ -31,6 +35,8 @@ ERROR = 8
 CHOICE = 16
 """Where it is equal to something: one-hot labels."""
 DERIVED = 32
+SPREAD = 64
+"""Repeated along other axes, as a mask over all outputs of its row."""
 
 AFFINE = frozenset({"add", "sub", "mul", "div", "neg", "add_any"})
 SIZES = frozenset({"square", "abs", "integer_pow"})
@@ -57,9 +63,14 @@ class Uses(Bits):
         self.meets_weights |= name in PRODUCTS and bool(every & (ITSELF | DERIVED) and every & PARAMETER)
         self.is_input |= name in PRODUCTS and bool(every & ITSELF and weighted)
         if name in LOOKUPS:
-            self.is_label |= bool(values[0] & OUTPUT and self.join(values[1:]) & (ITSELF | DERIVED))
+            chosen = self.join(values[1:]) & (ITSELF | DERIVED) and _one_of_a_row(eqn)
+            self.is_label |= bool(values[0] & OUTPUT and chosen)
         elif name in PRODUCTS or name in AFFINE or name == "select_n":
-            chooses = any(value & (CHOICE | ITSELF) for value in values)
+            sizes = [math.prod(shape_of(each)) for each in (*eqn.invars, eqn.outvars[0])]
+            repeats = [name not in PRODUCTS and 1 < size < sizes[-1] for size in sizes[:-1]]
+            each = zip(values, repeats, strict=True)
+            whole = any(value & ITSELF and not (value & SPREAD or repeated) for value, repeated in each)
+            chooses = whole or any(value & CHOICE for value in values)
             self.is_label |= chooses and any(value & OUTPUT and not value & ITSELF for value in values)
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
@@ -69,7 +80,8 @@ class Uses(Bits):
     def _result(self, eqn: JaxprEqn, values: list[int]) -> int:
         name, every = eqn.primitive.name, self.join(values)
         if name in VIEWS:
-            return every
+            before, after = (math.prod(shape_of(each)) for each in (eqn.invars[0], eqn.outvars[0]))
+            return every | (SPREAD if every & ITSELF and after > before else 0)
         made = OUTPUT if every & OUTPUT or (name in PRODUCTS and every & PARAMETER) else 0
         if name == "eq" and every & ITSELF:
             return CHOICE | made
@@ -79,7 +91,7 @@ class Uses(Bits):
             if name in ("sub", "add") and every & ITSELF and every & OUTPUT:
                 return ERROR
             if not every & OUTPUT:
-                return every & (ITSELF | ERROR)
+                return every & (ITSELF | ERROR | SPREAD)
         used = DERIVED if every & (ITSELF | ERROR | CHOICE | DERIVED) else 0
         return made | used | (every & PARAMETER if not used and not made else 0)
 
@@ -87,6 +99,13 @@ class Uses(Bits):
         """The array itself, and an output that is made of it: a reconstruction."""
         made = any(value & OUTPUT and value & DERIVED for value in values)
         return made and any(value & ITSELF and not value & (OUTPUT | DERIVED) for value in values)
+
+
+def _one_of_a_row(eqn: JaxprEqn) -> bool:
+    """A single number for each index: edges of a graph take whole rows, or many numbers of one vector."""
+    axes = [size for size in shape_of(eqn.invars[0]) if size > 1]
+    one_vector = len(axes) < 2 and math.prod(shape_of(eqn.outvars[0])) > 1
+    return math.prod(lookup(eqn).sizes) == 1 and not one_vector
 
 
 @dataclass(frozen=True)

@@ -57,3 +57,5 @@ def test_every_reason_that_is_measured_has_a_remedy() -> None:
     findings = found(*(unsure(f"{cause}.w", cause) for cause in causes))
     assert len(findings) == len(causes)
     assert all(finding.remedy for finding in findings)
+    (unsettled,) = found(unsure("a.w", "unsettled"))
+    assert "a comparison that holds at this point only" in unsettled.remedy

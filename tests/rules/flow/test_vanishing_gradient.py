@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Severity
+from gradscope.records import ParameterGroup, Severity
+from gradscope.rules import Parts, judge as judge_parts
 from tests.rules.healthy import HEALTHY
 from tests.rules.made import chain, decay, found, judge, layer, log_line, measured, parameter, zero
+from tests.rules.training.made import trained
 
 RULE = "vanishing-gradient"
 SICK = {
@@ -138,3 +140,22 @@ def test_a_body_below_a_zero_head_is_said_to_be_unjudged():
     findings, skipped = judge(measured(layers, [*leaves, parameter("head.w")]))
     assert not findings
     assert any("zero-initialized" in one.reason for one in skipped)
+
+
+@pytest.mark.parametrize(
+    ("depth", "ratio", "transforms", "severity"),
+    [
+        (33, 0.72, ("fixed", "frozen"), Severity.WARNING),
+        (33, 0.72, ("proportional",), Severity.ERROR),
+        (33, 0.72, ("fixed", "other"), Severity.ERROR),
+        (33, 0.72, (), Severity.ERROR),
+        (20, 0.64, ("fixed",), Severity.ERROR),  # steeper
+        (40, 0.72, ("fixed",), Severity.ERROR),  # 2.7e-6 in all
+    ],
+)
+def test_a_gentle_fall_that_steps_of_one_size_make_up_for_is_a_warning(depth, ratio, transforms, severity):
+    groups = tuple(ParameterGroup((f"w{i}",), 9, each, 1e-3, False, 0.0) for i, each in enumerate(transforms))
+    parts = Parts(flow=chain(decay(depth, ratio)), training=trained(groups=groups))
+    (finding,) = [each for each in judge_parts(parts)[0] if each.rule == RULE]
+    assert finding.severity is severity
+    assert ("may learn all the same" in finding.message) is (severity is Severity.WARNING)
