@@ -72,6 +72,12 @@ from gradscope.records.loss_terms import (
     ZeroDerivative as ZeroDerivative,
 )
 from gradscope.records.measurement import Measurement as Measurement
+from gradscope.records.memory import (
+    CompiledMemory as CompiledMemory,
+    DerivedOperation as DerivedOperation,
+    KeptArray as KeptArray,
+    Memory as Memory,
+)
 from gradscope.records.network import (
     Connection as Connection,
     Cut as Cut,

@@ -64,12 +64,17 @@ from gradscope.trace.jaxprs.meshes import (
     unchecked_outputs as unchecked_outputs,
     varying_axes as varying_axes,
 )
-from gradscope.trace.jaxprs.operands import fan_in as fan_in, pairs_same_axes as pairs_same_axes
+from gradscope.trace.jaxprs.operands import (
+    axes_of_product as axes_of_product,
+    fan_in as fan_in,
+    pairs_same_axes as pairs_same_axes,
+)
 from gradscope.trace.jaxprs.programs import (
     Body as Body,
     ScanParams as ScanParams,
     all_equations as all_equations,
     as_function as as_function,
+    as_program as as_program,
     body_of as body_of,
     branches as branches,
     called_body as called_body,

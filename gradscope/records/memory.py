@@ -1,0 +1,105 @@
+"""What a training step holds in memory: what the backward pass keeps, and XLA's own figures beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradscope.records.common import Source
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedOperation:
+    """A primitive in the linearized loss, and whose derivative it belongs to."""
+
+    primitive: str
+    """`mul`"""
+    rule: str
+    """The primitive of the user's loss: `tanh`. The same where it is no derivative."""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptArray:
+    """An array that forward makes and backward reads (a residual)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    size: int
+    """[bytes]"""
+    steps: int
+    """Of a loop that stacks it, one row for each; 1 outside of loops."""
+    layer: str | None
+    """`None` where it stands in no layer."""
+    made_by: DerivedOperation
+    read_by: DerivedOperation | None
+    """The first in the backward pass; `None` where JAX holds it, and backward does not read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMemory:
+    """What XLA says of the compiled loss and gradient. All in bytes."""
+
+    arguments: int
+    """Parameters and batch."""
+    outputs: int
+    """Gradients and the loss."""
+    temporaries: int
+    """All else, at its most."""
+    aliased: int
+    """Arguments that outputs are written into."""
+
+    @property
+    def peak(self) -> int:
+        return self.arguments + self.outputs + self.temporaries - self.aliased
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All in bytes."""
+
+    parameters: int
+    """Those that are differentiated."""
+    data: int
+    """The batch, and what else goes in: other parameters, constants that the loss closes over."""
+    gradients: int
+    optimizer_state: int | None
+    """`None` where the file gives no optimizer, or its state cannot be known without a step."""
+    kept: tuple[KeptArray, ...]
+    """The largest first."""
+    kept_arguments: int
+    """Parameters and data that the backward pass reads, too: they are there anyway, and not counted again."""
+    working: int
+    """Beyond arguments and gradients: what a compiler that fuses elementwise operations holds at its most, by
+    the program alone."""
+    batch_size: int | None
+    """`None` where the arrays of the batch share no leading axis."""
+    compiled: CompiledMemory | None = None
+    """`None` where it was not compiled."""
+
+    @property
+    def residuals(self) -> int:
+        """Of all that is kept, as JAX holds it outside of `jit`."""
+        return sum(array.size for array in self.kept)
+
+    @property
+    def unread(self) -> int:
+        """Of what is kept and not read."""
+        return sum(array.size for array in self.kept if array.read_by is None)
+
+    @property
+    def accounted(self) -> int:
+        """Peak of the compiled loss and gradient, by this account."""
+        return self.parameters + self.data + self.gradients + self.working
+
+    @property
+    def difference(self) -> float | None:
+        """Of what is accounted from XLA's own figure, as a share of that."""
+        if self.compiled is None or not self.compiled.peak:
+            return None
+        return self.accounted / self.compiled.peak - 1
+
+    @property
+    def step(self) -> int:
+        """Peak of a training step: XLA's figure where it is known, and the state of the optimizer."""
+        peak = self.accounted if self.compiled is None else self.compiled.peak
+        return peak + (self.optimizer_state or 0)
