@@ -54,6 +54,84 @@ class CompiledMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointTrial:
+    """The repeated block in `jax.checkpoint` with one policy."""
+
+    policy: str
+    """A name in `jax.checkpoint_policies`."""
+    working: int
+    """As that of `Memory`."""
+    operations: float
+    """Of the loss and gradient, counted in the program: products and sums of each product, and one for each
+    element of the rest."""
+    compiled: CompiledMemory | None = None
+    """`None` where it was not compiled."""
+    undone: bool = False
+    """The compiler holds about as much as without checkpoints, although the program needs a tenth of the peak
+    less: it takes the second computation for the first one, or runs it early."""
+    step_s: float | None = None
+    """Median of the runs; `None` where it did not run."""
+    gradient_error: float | None = None
+    """Largest difference of the gradient from that without checkpoints, over the largest element of its
+    leaf; `None` where it did not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointing:
+    """Gradient checkpointing, tried in memory on the block that repeats."""
+
+    block: str
+    """What of the user's repeats: `Block.__call__`, `the loop in forward`."""
+    source: Source | None
+    count: int
+    loop: bool
+    """It is the body of a `scan`."""
+    operations: float
+    step_s: float | None
+    trials: tuple[CheckpointTrial, ...]
+    """Those that save most first."""
+    recommended: str = ""
+    """A policy; empty where none saves clearly."""
+    line: str = ""
+    """Of code for it."""
+
+    @property
+    def best(self) -> CheckpointTrial | None:
+        """With the recommended policy."""
+        return next((trial for trial in self.trials if trial.policy == self.recommended), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """A large batch as several small ones whose gradients are added up."""
+
+    parts: int
+    rows: int
+    """Of each."""
+    reduction: str
+    """`mean` or `sum`: what of the gradients of two halves is that of the whole; `neither`, or empty where it
+    was not tried."""
+    error: float | None = None
+    """Largest difference, over the largest element of its leaf."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The largest batch whose step stays below a limit."""
+
+    limit: int
+    """[bytes]"""
+    measured: tuple[tuple[int, int], ...] = ()
+    """Rows of a batch, and the peak of a step [bytes], each compiled."""
+    per_row: float = 0.0
+    """[bytes] by the line through them."""
+    rows: int | None = None
+    """The largest that was found to fit, or 0; `None` where it was not looked for."""
+    accumulation: Accumulation | None = None
+    """Where the batch at hand does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """All in bytes."""
 
@@ -75,6 +153,9 @@ class Memory:
     """`None` where the arrays of the batch share no leading axis."""
     compiled: CompiledMemory | None = None
     """`None` where it was not compiled."""
+    checkpointing: Checkpointing | None = None
+    """`None` where nothing repeats, or it was not tried."""
+    limit: MemoryLimit | None = None
 
     @property
     def residuals(self) -> int:

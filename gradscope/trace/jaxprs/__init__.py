@@ -48,8 +48,10 @@ from gradscope.trace.jaxprs.equations import (
     while_params as while_params,
 )
 from gradscope.trace.jaxprs.locations import (
+    UserFunction as UserFunction,
     is_user_file as is_user_file,
     is_users_function as is_users_function,
+    user_functions as user_functions,
     user_locations as user_locations,
     user_stack as user_stack,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jax.extend.core import JaxprEqn
 
-from gradscope.memory.origins import Calls, Spotted
+from gradscope.footprint.origins import Calls, Spotted
 from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.program import Program

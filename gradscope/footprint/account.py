@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 from gradscope.blocks.step import of_shape
-from gradscope.memory.layers import Layers
-from gradscope.memory.linearized import Linearized, linearized
-from gradscope.memory.origins import Origins, Spotted, reader
-from gradscope.memory.peak import peak_bytes, size_of
+from gradscope.footprint.layers import Layers
+from gradscope.footprint.linearized import Linearized, linearized
+from gradscope.footprint.origins import Origins, Spotted, reader
+from gradscope.footprint.peak import peak_bytes, size_of
 from gradscope.records import CompiledMemory, DerivedOperation, KeptArray, Memory
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import compile_program

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from gradscope.footprint.account import account, compiled_memory
 from gradscope.load.problem import Problem
-from gradscope.memory.account import account, compiled_memory
 from gradscope.records import Memory
 from gradscope.trace.program import Inputs, Program, Tracer
 
