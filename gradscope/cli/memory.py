@@ -11,7 +11,7 @@ from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Given, Target, given_loading
 from gradscope.cli.options import GATE, examples, policy, source_of
-from gradscope.errors import GradscopeError
+from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Policy, Suite
 from gradscope.records.options import MemoryOptions
 from gradscope.serialization import report_json
@@ -85,7 +85,9 @@ def memory(
     prepare.prepare_process()
     with delivery.judging(task.target, policed) as progress:
         report = run_memory(target, task.loading, options, progress=progress)
-    raise typer.Exit(delivery.deliver(Suite.of(report_json.rounded(report), policed)))
+    code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
+    complete = report.memory is None or report.memory.complete
+    raise typer.Exit(code if complete else ExitCode.INTERRUPTED)
 
 
 def gate_of(fail_on: str | None) -> tuple[int | None, Policy]:

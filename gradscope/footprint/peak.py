@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
@@ -46,6 +47,8 @@ _EXPENSIVE = frozenset(
     | {"erf_inv", "erfc", "exp", "exp2", "expm1", "lgamma", "log", "log1p", "logistic", "nextafter", "pow"}
     | {"rem", "rsqrt", "sin", "sinh", "sqrt", "tan", "tanh"}
 )
+_PAIRED = frozenset({"add", "sub", "mul", "div", "max", "min", "rem", "pow", "atan2", "select_n"})
+_FACTORS = frozenset({"mul", "square"})
 _READS_IN_PASSING = _CHEAP | _EXPENSIVE
 """What reads an operand element by element, and takes in what makes it. On a CPU a reduction does not: it is
 a kernel of its own (XLA with YNNPACK)."""
@@ -119,6 +122,8 @@ def _results(flat: _Flat, eqn: JaxprEqn, values: list[int]) -> list[int]:
         return values
     if name == "dot_general":
         values = [_arranged(flat, eqn, side, value) for side, value in enumerate(values)]
+    if name in _PAIRED:
+        values = [_stretched(flat, eqn, operand, value) for operand, value in enumerate(values)]
     made = [flat.value(size_of(var.aval)) for var in eqn.outvars]
     node = _Node(name, values, made)
     if carried is not None:
@@ -147,6 +152,19 @@ def _arranged(flat: _Flat, eqn: JaxprEqn, side: int, value: int) -> int:
         aval: Any = eqn.invars[side].aval
         flat.arranged[key] = flat.value(size_of(aval))
         flat.nodes.append(_Node("transpose", [value], [flat.arranged[key]]))
+    return flat.arranged[key]
+
+
+def _stretched(flat: _Flat, eqn: JaxprEqn, operand: int, value: int) -> int:
+    """An operand with axes of length one, broadcast to the shape of the result."""
+    aval: Any = eqn.invars[operand].aval
+    shape = eqn.outvars[0].aval.shape  # type: ignore[attr-defined]
+    if not aval.shape or aval.shape == shape:
+        return value
+    key = value, shape
+    if key not in flat.arranged:
+        flat.arranged[key] = flat.value(int(np.prod(shape)) * size_of(aval) // aval.size)
+        flat.nodes.append(_Node("broadcast_in_dim", [value], [flat.arranged[key]]))
     return flat.arranged[key]
 
 
@@ -239,14 +257,28 @@ def _written(flat: _Flat, nodes: list[_Node], outs: list[int]) -> set[int]:
     for node in nodes:
         for value in set(node.reads):
             readers.setdefault(value, []).append(node.name)
-    written = set(outs)
+    written, summed = set(outs), _summed(nodes, readers)
+    for node in nodes:
+        if not summed.isdisjoint(node.makes):
+            written |= {value for value in node.reads if value not in flat.given}
     for node in nodes:
         for value in node.makes:
             by = readers.get(value, [])
             fused = node.name in _CHEAP or (node.name in _EXPENSIVE and len(by) < 2)
             if not fused or any(name not in _READS_IN_PASSING for name in by):
                 written.add(value)
-    return written
+    return written - summed
+
+
+def _summed(nodes: list[_Node], readers: dict[int, list[str]]) -> set[int]:
+    """Products that a sum takes in, whose factors then have to lie in memory."""
+    return {
+        value
+        for node in nodes
+        if node.name in _FACTORS
+        for value in node.makes
+        if readers.get(value) and all(name == "reduce_sum" for name in readers[value])
+    }
 
 
 def _reads_of(nodes: list[_Node], written: set[int], flat: _Flat) -> list[set[int]]:

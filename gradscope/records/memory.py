@@ -156,6 +156,8 @@ class Memory:
     checkpointing: Checkpointing | None = None
     """`None` where nothing repeats, or it was not tried."""
     limit: MemoryLimit | None = None
+    complete: bool = True
+    """False where it was interrupted."""
 
     @property
     def residuals(self) -> int:
@@ -171,6 +173,20 @@ class Memory:
     def accounted(self) -> int:
         """Peak of the compiled loss and gradient, by this account."""
         return self.parameters + self.data + self.gradients + self.working
+
+    def accounted_with(self, trial: CheckpointTrial) -> int:
+        return self.accounted - self.working + trial.working
+
+    def peak_with(self, trial: CheckpointTrial) -> int:
+        """XLA's figure, or what is accounted where it did not do as it was asked to."""
+        known = trial.compiled is not None and not trial.undone
+        return trial.compiled.peak if known and trial.compiled else self.accounted_with(trial)
+
+    def saved_by(self, trial: CheckpointTrial) -> float:
+        """Share of the peak of loss and gradient, both by XLA or both as accounted."""
+        known = self.compiled is not None and trial.compiled is not None and not trial.undone
+        plain = self.compiled.peak if known and self.compiled else self.accounted
+        return 1 - self.peak_with(trial) / plain if plain else 0.0
 
     @property
     def difference(self) -> float | None:

@@ -127,7 +127,7 @@ def memory_of(
         plain = Plain(program.body, inputs, compiled, found.working, record.peak)
         found, skipped = _more(problem, tracer, batch, plain, found, options, progress)
     except KeyboardInterrupt:
-        skipped = (Skipped("what comes after", "it was interrupted"),)
+        found, skipped = replace(found, complete=False), (Skipped("what else is tried", "interrupted"),)
     gate = options.gate if options.gate is not None else options.limit
     if found.limit is None and gate is not None:
         found = replace(found, limit=MemoryLimit(gate))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradscope.records import Checkpointing, CheckpointTrial, Memory, MemoryLimit
+from gradscope.records import Checkpointing, Memory, MemoryLimit
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import visible
 from gradscope.report.shared.memory import layer_table, operation_table, parts_table
@@ -13,14 +13,13 @@ def trial_table(found: Memory) -> SmallTable | None:
     tried = found.checkpointing
     if tried is None or not tried.trials:
         return None
-    plain = found.compiled.peak if found.compiled else found.accounted
     trials = tried.trials
     return SmallTable(
         title="Gradient checkpointing",
         head="policy",
         names=[trial.policy for trial in trials],
         columns=[
-            Column(("peak", "accounted"), 1, [units.size(_accounted(found, trial)) for trial in trials]),
+            Column(("peak", "accounted"), 1, [units.size(found.accounted_with(trial)) for trial in trials]),
             Column(
                 ("XLA's", "figure"),
                 0,
@@ -30,7 +29,7 @@ def trial_table(found: Memory) -> SmallTable | None:
                 ("", "saved"),
                 2,
                 [
-                    "undone" if trial.undone else units.share(max(0.0, 1 - _peak(found, trial) / plain))
+                    "undone" if trial.undone else units.share(max(0.0, found.saved_by(trial)))
                     for trial in trials
                 ],
             ),
@@ -51,17 +50,11 @@ def trial_table(found: Memory) -> SmallTable | None:
 
 
 def _times(tried: Checkpointing) -> str:
-    return units.counted(tried.count, "step of a loop" if tried.count == 1 else "time").replace(
-        "times", "steps of a loop" if tried.loop else "times"
+    return (
+        f"{units.counted(tried.count, 'step')} of a loop"
+        if tried.loop
+        else units.counted(tried.count, "time")
     )
-
-
-def _accounted(found: Memory, trial: CheckpointTrial) -> int:
-    return found.accounted - found.working + trial.working
-
-
-def _peak(found: Memory, trial: CheckpointTrial) -> int:
-    return _accounted(found, trial) if trial.compiled is None else trial.compiled.peak
 
 
 def _more(value: float | None, than: float | None) -> str:
@@ -95,7 +88,7 @@ def _recommended(found: Memory, tried: Checkpointing) -> str:
     equal = "" if best.gradient_error is None else ", with the same gradient"
     moved = f", once {visible(tried.block)} are a function" if tried.block.startswith("lines ") else ""
     moved = f", once {visible(tried.block)} is a function" if tried.block.startswith("line ") else moved
-    peak = _accounted(found, best) if best.undone else _peak(found, best)
+    peak = found.peak_with(best)
     return (
         f"{best.policy} takes the {'accounted ' if best.undone else ''}peak to {units.size(peak)} "
         f"for {_more(best.operations, tried.operations)} operations{equal}{moved}."
