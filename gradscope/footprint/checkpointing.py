@@ -66,12 +66,15 @@ def try_checkpoints(plain: Plain, framework: str, progress: Progress) -> Checkpo
     work = operations(gradient_program(plain.body, plain.weights, plain.others))
     step_s, gradient = _run(plain, plain.compiled, work)
     quick = plain.compiled.compile_s < QUICK_S
+    # By the account alone where compiling takes long; the one that is recommended then is compiled, too.
+    expected = _recommended(plain, [trial for _, trial in rest]) or rest[0][1]
     trials = [
-        _compiled(plain, body, trial, gradient, work, progress) if quick or not place else trial
-        for place, (body, trial) in enumerate(rest)
+        _compiled(plain, body, trial, gradient, work, progress) if quick or trial is expected else trial
+        for body, trial in rest
     ]
     trials.sort(key=lambda trial: peak_of(plain, trial))
-    where, best = named(repeat), _recommended(plain, trials)
+    seen = [trial for trial in trials if trial.compiled is not None]
+    where, best = named(repeat), _recommended(plain, seen)
     return Checkpointing(
         block=where.text,
         source=where.source,

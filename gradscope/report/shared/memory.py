@@ -58,7 +58,8 @@ def _grouped(
     for array in kept:
         groups.setdefault(key(array), []).append(array)
     found = [KeptGroup(name(arrays[0]), tuple(arrays)) for arrays in groups.values()]
-    return sorted(found, key=lambda group: -group.size)
+    # What nothing reads is told last: compiled, it is not there.
+    return sorted(found, key=lambda group: (group.largest.read_by is None, -group.size))
 
 
 def place_of(source: Source | None) -> str:
@@ -106,7 +107,7 @@ def layer_table(found: Memory) -> SmallTable | None:
             Column(("", "largest"), 2, [form_of(group.largest) for group in groups], right=False),
             Column(("", "made by"), 4, [maker_of(group.largest.made_by) for group in groups], right=False),
         ],
-        urgency=[-group.size for group in groups],
+        urgency=range(len(groups)),
         meaning="What forward keeps for the backward pass, by the layer in which it is made.",
         heading="kept for the backward pass, by layer",
     )
@@ -133,7 +134,7 @@ def operation_table(found: Memory) -> SmallTable | None:
             Column(("", "each"), 4, [form_of(group.largest) for group in groups], right=False),
             Column(("", "code"), 5, [text_of(group.largest.made_by.source) for group in groups], right=False),
         ],
-        urgency=[-group.size for group in groups],
+        urgency=range(len(groups)),
         meaning="The operation and the line that made each array, and the one whose derivative reads it.",
         heading="kept for the backward pass, by line and operation",
     )
