@@ -76,7 +76,8 @@ def line_for(where: BlockName, policy: str, framework: str) -> str:
     if framework == "Flax Linen":
         return f"{of_class} = nn.remat({of_class}{how})"
     if framework == "Equinox":
-        return f"x = eqx.filter_checkpoint({name if not owner else 'block'}{how})(x)"
+        called = f"{name} = eqx.filter_checkpoint({name}{how})"
+        return called if where.function and not owner else f"x = eqx.filter_checkpoint(block{how})(x)"
     if framework == "Haiku":
         return f"{name} = hk.remat({name}{how})"
     return f"{name} = jax.checkpoint({name}{how})"

@@ -9,6 +9,7 @@ import pytest
 
 from gradscope.cli.memory import bytes_in, gate_of
 from gradscope.errors import GradscopeError
+from gradscope.footprint import account
 from gradscope.processes import prepare
 from tests.cli.conftest import Run
 
@@ -56,6 +57,18 @@ def test_a_gate_that_a_step_exceeds_answers_1_in_every_format(run: Run, model: s
     result = run("memory", model, "--fail-on", "memory:300B", "--format", "github", "--no-progress")
     assert result.code == 1
     assert "memory-over-limit" in result.out
+
+
+def test_ctrl_c_ends_with_what_was_accounted(run: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(account, "compiled_memory", interrupted)
+    result = run("memory", model, "--no-progress")
+    assert result.code == 130
+    assert "kept for the backward pass" in result.out
+    assert "XLA" not in result.out
+    assert "interrupted" in result.out
 
 
 def test_two_sizes_are_refused(run: Run, model: str) -> None:

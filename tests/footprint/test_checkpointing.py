@@ -141,6 +141,11 @@ def test_the_line_is_in_the_words_of_the_framework(framework: str, line: str) ->
     assert line_for(BlockName("Block.__call__", "", None), "nothing_saveable", framework) == line
 
 
+def test_a_step_of_a_loop_in_equinox_is_a_function() -> None:
+    line = line_for(BlockName("step", "", None), "nothing_saveable", "Equinox")
+    assert line == "step = eqx.filter_checkpoint(step)"
+
+
 def test_a_policy_is_named_in_the_line() -> None:
     line = line_for(BlockName("block", "", None), "dots_saveable", "")
     assert line == "block = jax.checkpoint(block, policy=jax.checkpoint_policies.dots_saveable)"

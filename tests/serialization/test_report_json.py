@@ -86,7 +86,6 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "rates",
         "remedies",
         "memory",
-        "memory",
         "findings",
         "notes",
         "skipped",

@@ -205,7 +205,7 @@ def _agreement(found: Memory) -> str:
         return (
             f"Accounted are {units.size(found.accounted)}, {amount}: the compiler on this machine holds "
             f"{apart} more than the program needs by this account, arrays that it may write for kernels "
-            "which it does not fuse, or copies in another layout."
+            "which it does not fuse, or copies in another layout or a wider type."
         )
     return (
         f"Accounted are {units.size(found.accounted)}, {amount}: the compiler on this machine keeps "
