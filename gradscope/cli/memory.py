@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gradscope.cli import completion
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
@@ -49,6 +50,7 @@ FailOnSize = Annotated[
         "of rules, separated by commas; or never.",
         show_default="error",
         rich_help_panel=GATE,
+        autocompletion=completion.policy,
     ),
 ]
 
