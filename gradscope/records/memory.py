@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradscope.records.common import Source
 
@@ -173,6 +173,14 @@ class Memory:
     def accounted(self) -> int:
         """Peak of the compiled loss and gradient, by this account."""
         return self.parameters + self.data + self.gradients + self.working
+
+    def without_times(self) -> Memory:
+        """The same without what a clock said."""
+        tried = self.checkpointing
+        if tried is None:
+            return self
+        trials = tuple(replace(trial, step_s=None) for trial in tried.trials)
+        return replace(self, checkpointing=replace(tried, step_s=None, trials=trials))
 
     def accounted_with(self, trial: CheckpointTrial) -> int:
         return self.accounted - self.working + trial.working

@@ -71,6 +71,29 @@ def test_ctrl_c_ends_with_what_was_accounted(run: Run, model: str, monkeypatch: 
     assert "interrupted" in result.out
 
 
+LAYERS = """
+import jax.numpy as jnp
+import numpy as np
+
+params = {"w": [np.full((8, 8), 0.1, np.float32) for _ in range(5)]}
+batch = np.ones((64, 8), np.float32)
+
+def loss_fn(params, batch):
+    for w in params["w"]:
+        batch = batch + jnp.tanh(jnp.sin(jnp.exp(batch @ w)))
+    return jnp.mean(batch**2)
+"""
+
+
+def test_without_timing_the_same_file_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(LAYERS)
+    first, second = (run("memory", str(path), "--no-timing", "--no-progress").out for _ in range(2))
+    assert first == second
+    assert "gradient checkpointing" in first
+    assert " time" not in first.partition("gradient checkpointing")[2].partition("\n\n")[0].partition("\n")[2]
+
+
 def test_two_sizes_are_refused(run: Run, model: str) -> None:
     result = run("memory", model, "--fail-on", "memory:1GiB", "--limit", "2GiB")
     assert result.code == 2
