@@ -23,6 +23,7 @@ PARTS = {
     "truth": "truth",
     "accuracy": "accuracy",
     "remedies": "remedies",
+    "memory": "memory",
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
     from gradscope.runs.check import check_loss as check
     from gradscope.runs.fix import fix_target as fix
+    from gradscope.runs.memory import memory_loss as memory
     from gradscope.runs.monitor import monitor_loss as monitor
     from gradscope.runs.optimizers import compare_loss as compare_optimizers, find_loss_rate as find_lr
     from gradscope.runs.verify import verify_loss as verify
@@ -35,6 +36,7 @@ _HOME = {
     "compare_optimizers": ("gradscope.runs.optimizers", "compare_loss"),
     "find_lr": ("gradscope.runs.optimizers", "find_loss_rate"),
     "fix": ("gradscope.runs.fix", "fix_target"),
+    "memory": ("gradscope.runs.memory", "memory_loss"),
     "monitor": ("gradscope.runs.monitor", "monitor_loss"),
     "diff": ("gradscope.integrations.saved", "diff"),
     "load_report": ("gradscope.integrations.saved", "load_report"),
@@ -65,6 +67,7 @@ __all__ = [
     "fix",
     "keras_callback",
     "load_report",
+    "memory",
     "monitor",
     "recorded",
     "verify",

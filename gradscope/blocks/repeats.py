@@ -8,7 +8,7 @@ are the distances at which the same few equations come again, so that the time g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -159,6 +159,15 @@ class _Cutting:
         window = slice(low + longest // 2, low + longest + 1)
         at = window.start + int(np.argmin(self.crossing[window]))
         return [(low, at), *self._pieces(at, high)]
+
+
+def largest(keys: Sequence[int], crossing: Sequence[int]) -> Tandem | None:
+    """The repeat that covers most, beginning where the fewest bytes cross (as in `cut`)."""
+    found = _best(np.asarray(keys, np.int64), USUAL.least_saved)
+    if found is None:
+        return None
+    window = np.asarray(crossing[found.start : found.start + found.slack + 1], np.int64)
+    return replace(found, start=found.start + int(np.argmin(window)), slack=0)
 
 
 def _best(keys: Keys, least_saved: int) -> Tandem | None:

@@ -27,6 +27,9 @@ COMMANDS = {
     "verify": (
         "Verify gradients: each parameter against finite differences, each custom derivative rule by itself."
     ),
+    "memory": (
+        "Show what the backward pass keeps, by layer and line; what checkpointing saves; which batch fits."
+    ),
     "init": "Write a short problem file that runs, for the framework of your choice.",
     "report": "Show a saved run or a recording in any format, and exit with its code; no model is run.",
     "diff": "Show what changed between two saved runs. `--fail-on` considers new findings only.",

@@ -195,7 +195,10 @@ def format_and_file(entry: str, option: str, example: str) -> tuple[str, str]:
 
 def _without_timing(suite: Suite) -> Suite:
     def bare(report: Report | None) -> Report | None:
-        return None if report is None else replace(report, timing=Timing())
+        if report is None:
+            return None
+        memory = None if report.memory is None else report.memory.without_times()
+        return replace(report, timing=Timing(), memory=memory)
 
     outcomes: tuple[Outcome, ...] = tuple(replace(o, report=bare(o.report)) for o in suite.outcomes)
     return replace(suite, outcomes=outcomes)

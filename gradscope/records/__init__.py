@@ -73,6 +73,16 @@ from gradscope.records.loss_terms import (
     ZeroDerivative as ZeroDerivative,
 )
 from gradscope.records.measurement import Measurement as Measurement
+from gradscope.records.memory import (
+    Accumulation as Accumulation,
+    Checkpointing as Checkpointing,
+    CheckpointTrial as CheckpointTrial,
+    CompiledMemory as CompiledMemory,
+    DerivedOperation as DerivedOperation,
+    KeptArray as KeptArray,
+    Memory as Memory,
+    MemoryLimit as MemoryLimit,
+)
 from gradscope.records.network import (
     Connection as Connection,
     Cut as Cut,

@@ -90,6 +90,18 @@ class FixOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """What is asked of the memory of a training step."""
+
+    limit: int | None = None
+    """[bytes] below which the largest batch is looked for."""
+    gate: int | None = None
+    """[bytes] above which the run fails; `None`: the limit."""
+    checkpoints: bool = True
+    """Try gradient checkpointing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One target of a run with all that is asked of it."""
 

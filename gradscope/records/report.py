@@ -15,6 +15,7 @@ from gradscope.records.correctness import Verification
 from gradscope.records.finding import Finding
 from gradscope.records.history import History
 from gradscope.records.measurement import Measurement
+from gradscope.records.memory import Memory
 from gradscope.records.remedies import Remedies
 from gradscope.records.training import ShortTraining
 
@@ -78,6 +79,8 @@ class Report:
     """By `find-lr`."""
     remedies: Remedies | None = None
     """By `fix`."""
+    memory: Memory | None = None
+    """By `memory`."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done and may surprise: a cast to float32, for instance. Nothing was left out."""
@@ -107,6 +110,8 @@ class Report:
     @property
     def unexamined(self) -> tuple[str, ...]:
         """What a verdict of `healthy` does not speak of."""
+        if self.memory is not None:
+            return ("no limit given",) if self.memory.limit is None else ()
         found = [] if self.flow is not None else ["layers not measured"]
         if self.gradients is None:
             rules = self.flow.custom_rules if self.flow is not None else None

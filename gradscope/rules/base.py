@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # What lists the rules starts without the records.
         Finding,
         History,
         Measurement,
+        Memory,
         Number,
         Reference,
         Severity,
@@ -41,6 +42,8 @@ class Parts:
     gradients: Verification | None = None
     optimizers: Comparison | None = None
     training: ShortTraining | None = None
+    memory: Memory | None = None
+    """What a training step holds."""
     history: History | None = None
     """A whole training, step by step."""
     reference: Reference | None = None

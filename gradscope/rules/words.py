@@ -19,6 +19,16 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def bytes_of(amount: float) -> str:
+    """`512 B`, `1.5 MiB`, `12.3 GiB`: three digits."""
+    size, unit = float(amount), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(size) < 1000:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.3g} {unit}"
+
+
 def names_of(names: Sequence[str], show: int = 3) -> str:
     """`a`, `b`, `c` and 4 more; a single one more is named."""
     show += len(names) == show + 1

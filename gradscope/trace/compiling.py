@@ -88,9 +88,11 @@ def compile_program(
     runs: int,
     donate: tuple[int, ...] = (),
     plain: Plain | None = None,
+    to_run: bool = True,
 ) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times.
 
+    Raises `NotEnoughMemory` where it does not fit, unless it is not `to_run`.
     The arguments at `donate` give their memory to the results. `plain` differentiates the user's program
     without anything of ours in it: it decides who is to blame where differentiating fails.
     """
@@ -103,18 +105,19 @@ def compile_program(
     with users_errors("differentiating the loss", plain):
         lowered = jax.jit(program, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
-    compiled = _compiled(lowered, _options(runs))
+    compiled = _compiled(lowered, _options(runs), to_run)
     return Compiled(compiled, traced - start, time.perf_counter() - traced)
 
 
-def _compiled(lowered: Any, options: dict[str, Any]) -> Any:
+def _compiled(lowered: Any, options: dict[str, Any], to_run: bool) -> Any:
     known = _programs.get()
     # The signature beside the text: how arrays are laid out over devices is not always in it.
     key = None if known is None else _key(lowered, options)
     if known is not None and key in known:
         return known[key]
     compiled = lowered.compile(compiler_options=options)
-    _require_memory(compiled)
+    if to_run:
+        _require_memory(compiled)
     if known is not None and key is not None:
         known[key] = compiled
         if known is _kept and len(known) > KEPT:

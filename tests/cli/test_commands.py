@@ -29,6 +29,7 @@ COMMANDS = [
     "fix",
     "compare-optimizers",
     "find-lr",
+    "memory",
     "verify",
     "init",
     "report",

@@ -7,20 +7,28 @@ from dataclasses import replace
 from typing import Any
 
 from gradscope.records import (
+    Accumulation,
     Chance,
+    Checkpointing,
+    CheckpointTrial,
     Comparison,
+    CompiledMemory,
     Connection,
     Contestant,
     Contribution,
     Cut,
+    DerivedOperation,
     Effect,
     Ending,
     Finding,
     History,
+    KeptArray,
     Layer,
     LayerSteps,
     LongerTraining,
     Measurement,
+    Memory,
+    MemoryLimit,
     NonFiniteInput,
     NonFiniteValue,
     Parameter,
@@ -334,6 +342,62 @@ def monitored() -> Report:
     return Report("model.py", TOOL, history=monitored_history(), findings=(finding,), timing=TIMING)
 
 
+def remembered() -> Report:
+    """What a step holds: layers and operations with hostile names, checkpoints, a limit that it exceeds."""
+    mib = 2**20
+    line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
+    tanh = DerivedOperation("sub", "tanh", line)
+    product = DerivedOperation("dot_general", "dot_general", line)
+    kept = (
+        KeptArray((12, 64, 1024), "float32", 3 * mib, 12, "layers[0]", tanh, product),
+        KeptArray((64, 1024), "bfloat16", mib // 8, 1, "layers[0]", product, product),
+        KeptArray((64, 1024), "bool", mib // 16, 1, HOSTILE, DerivedOperation(HOSTILE, HOSTILE), None),
+        KeptArray((64,), "int32", 256, 1, None, DerivedOperation("gt", "gt", line), product),
+    )
+    xla = CompiledMemory(2 * mib, mib, 5 * mib, 0)
+    trials = (
+        CheckpointTrial("nothing_saveable", mib, 1.3e9, replace(xla, temporaries=mib), False, 0.013, 2e-7),
+        CheckpointTrial("dots_saveable", 2 * mib, 1.1e9),
+    )
+    tried = Checkpointing(
+        block="block",
+        source=line,
+        count=12,
+        loop=False,
+        operations=1e9,
+        step_s=0.01,
+        trials=trials,
+        recommended="nothing_saveable",
+        line="block = jax.checkpoint(block)",
+    )
+    halves = Accumulation(2, 32, "mean", 3e-7)
+    limit = MemoryLimit(7 * mib, ((32, 6 * mib), (64, 10 * mib)), mib / 8, 32, halves)
+    finding = Finding(
+        rule="memory-over-limit",
+        severity=Severity.ERROR,
+        layer=None,
+        parameter=None,
+        source=line,
+        message="A training step with 64 rows takes 10 MiB at its peak, and the limit is 7 MiB.",
+        evidence={"peak_bytes": 10 * mib, "limit": 7 * mib},
+        remedy="`block = jax.checkpoint(block)` takes the peak to 6 MiB: it fits.",
+    )
+    found = Memory(
+        parameters=mib,
+        data=mib,
+        gradients=mib,
+        optimizer_state=2 * mib,
+        kept=kept,
+        kept_arguments=mib,
+        working=4 * mib,
+        batch_size=64,
+        compiled=xla,
+        checkpointing=tried,
+        limit=limit,
+    )
+    return Report("model.py", TOOL, memory=found, findings=(finding,), timing=TIMING)
+
+
 def repaired() -> Report:
     """Remedies of each effect; hostile words in a remedy, an edit and a reason."""
     finding = replace(vanishing(layer("layers[0]", 1e-6)), source=Source("model.py", 2, "y = x - 1"))
@@ -441,5 +505,6 @@ CANNED = {
     "searched": searched,
     "monitored": monitored,
     "repaired": repaired,
+    "remembered": remembered,
     "through_time": through_time,
 }

@@ -48,6 +48,7 @@ NAMES = [
     "unscaled-target",
     "wrong-attention-axis",
     "wrong-mode",
+    "memory-over-limit",
     "unreduced-shard",
     "exploding-gradient",
     "exploding-through-time",

@@ -85,6 +85,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "optimizers",
         "rates",
         "remedies",
+        "memory",
         "findings",
         "notes",
         "skipped",

@@ -13,6 +13,7 @@ from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.history import training_over_time
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, listed, tag
+from gradscope.report.html.memory import memory
 from gradscope.report.html.notes import environment, notes
 from gradscope.report.html.profile import profile
 from gradscope.report.html.recurrences import recurrences
@@ -124,6 +125,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         _header(report, frame),
         findings(report, frame),
         remedies(report.remedies, frame),
+        memory(report.memory, frame),
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),
@@ -199,7 +201,7 @@ def _brand() -> Html:
 
 def _facts(report: Report) -> Html:
     flow, loss = report.flow, units.cell(report.loss)
-    if flow is None and report.loss is None and report.history is not None:
+    if flow is None and report.loss is None and (report.history or report.memory) is not None:
         return NOTHING
     if flow is None:
         return tag("dl", listed("loss", loss), class_="facts")

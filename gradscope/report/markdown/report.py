@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
+from gradscope.report.markdown.memory import memory
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.markdown.remedies import remedies
 from gradscope.report.markdown.small_tables import small_table, tables
@@ -55,6 +56,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     yield from _findings(report, detail)
     if report.remedies is not None:
         yield from remedies(report.remedies, detail.all_layers)
+    if report.memory is not None:
+        yield from memory(report.memory, detail.all_layers)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
     if (groups := group_table(report.training)) is not None:
@@ -62,7 +65,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     if report.history is not None:
         yield from training_over_time(report.history)
     tool = report.tool
-    loss = "" if report.loss is None and report.history is not None else f"loss {units.cell(report.loss)}, "
+    unknown = report.loss is None and (report.history is not None or report.memory is not None)
+    loss = "" if unknown else f"loss {units.cell(report.loss)}, "
     yield f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}"
 
 

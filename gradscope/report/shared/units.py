@@ -63,6 +63,16 @@ def seconds(duration: float) -> str:
     return f"{int(duration // 60)} min {int(duration % 60)} s"
 
 
+def size(amount: float) -> str:
+    """Bytes as `512 B`, `1.5 MiB`, `12.3 GiB`: three digits."""
+    value, unit = float(amount), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(value) < 1000:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"
+
+
 def counted(amount: int, noun: str) -> str:
     """`1 layer`, `2,000 layers`."""
     return f"{count(amount)} {noun}" if amount == 1 else f"{count(amount)} {noun}s"

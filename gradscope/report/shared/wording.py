@@ -44,6 +44,8 @@ def style_of(report: Report) -> str:
 def _where(report: Report) -> str:
     if report.flow is not None:
         return f" in {units.counted(len(report.flow.layers), 'layer')}"
+    if report.memory is not None:
+        return f" in a step of {units.size(report.memory.step)}"
     return f" in {tally(report.gradients.leaves)}" if report.gradients is not None else ""
 
 

@@ -12,6 +12,7 @@ from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
 from gradscope.report.terminal.layer_table import layer_table
 from gradscope.report.terminal.lines import print_lines
+from gradscope.report.terminal.memory import memory
 from gradscope.report.terminal.origin import lead_up
 from gradscope.report.terminal.remedies import remedies
 from gradscope.report.terminal.small_tables import tables
@@ -43,6 +44,9 @@ def report_lines(report: Report, view: View) -> list[Line]:
     lines = sections.verdict(report, view)
     if report.remedies is not None:
         return [*lines, *found, *remedies(report.remedies, view), *notes]
+    if report.memory is not None:
+        footer = [] if view.quiet else sections.footer(report, view)
+        return [*lines, *found, *memory(report.memory, view), *notes, *footer]
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
         lines += sections.short_training(report.training, view)

@@ -48,8 +48,10 @@ from gradscope.trace.jaxprs.equations import (
     while_params as while_params,
 )
 from gradscope.trace.jaxprs.locations import (
+    UserFunction as UserFunction,
     is_user_file as is_user_file,
     is_users_function as is_users_function,
+    user_functions as user_functions,
     user_locations as user_locations,
     user_stack as user_stack,
 )
@@ -64,12 +66,17 @@ from gradscope.trace.jaxprs.meshes import (
     unchecked_outputs as unchecked_outputs,
     varying_axes as varying_axes,
 )
-from gradscope.trace.jaxprs.operands import fan_in as fan_in, pairs_same_axes as pairs_same_axes
+from gradscope.trace.jaxprs.operands import (
+    axes_of_product as axes_of_product,
+    fan_in as fan_in,
+    pairs_same_axes as pairs_same_axes,
+)
 from gradscope.trace.jaxprs.programs import (
     Body as Body,
     ScanParams as ScanParams,
     all_equations as all_equations,
     as_function as as_function,
+    as_program as as_program,
     body_of as body_of,
     branches as branches,
     called_body as called_body,

@@ -7,6 +7,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,31 @@ def user_stack(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[tuple[str,
         outside = [] if call is None else _frames(call, beyond_jit=True)
         own = len(frames) - len(outside)
         found.extend(frames[:own] if outside and frames[max(own, 0) :] == outside else frames)
+    return found
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """A function of the user's that was running when an equation was made."""
+
+    name: str
+    """With its class: `Block.__call__`."""
+    file: str
+    first_line: int
+    line: int
+    """Where in it."""
+
+
+def user_functions(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> list[UserFunction]:
+    """Of the equation and of the calls around it, innermost first."""
+    found: list[UserFunction] = []
+    for each in (eqn, *calls):
+        traceback: Any = each.source_info.traceback
+        for code, position in zip(*traceback.raw_frames(), strict=True) if traceback else ():
+            if is_user_file(code.co_filename):
+                line = source_info_util.raw_frame_to_frame(code, position).start_line
+                name = code.co_qualname.rpartition("<locals>.")[2]
+                found.append(UserFunction(name, code.co_filename, code.co_firstlineno, line))
     return found
 
 

@@ -48,3 +48,10 @@ def pairs_same_axes(eqn: JaxprEqn) -> bool:
     (left, right), (left_batch, right_batch) = eqn.params["dimension_numbers"]
     paired = [*left, *left_batch] == [*right, *right_batch]
     return paired and len(left) + len(left_batch) == len(_shape(eqn, 0))
+
+
+def axes_of_product(eqn: JaxprEqn, side: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Of the left (0) or right (1) operand of a `dot_general`: its batch, its summed and its other axes."""
+    summed, batch = (tuple(axes[side]) for axes in eqn.params["dimension_numbers"])
+    ndim: int = eqn.invars[side].aval.ndim  # type: ignore[attr-defined]
+    return batch, summed, tuple(axis for axis in range(ndim) if axis not in batch + summed)

@@ -133,6 +133,11 @@ def part(body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Va
     return Body(Jaxpr([], reads, writes, list(eqns), effects, info), ())
 
 
+def as_program(body: Body) -> Callable[..., list[Any]]:
+    """The whole of a program as a function of its inputs, traceable."""
+    return jaxpr_as_fun(ClosedJaxpr(body.jaxpr, list(body.consts)))  # type: ignore[no-any-return]
+
+
 def as_function(
     body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]
 ) -> Callable[..., Any]:

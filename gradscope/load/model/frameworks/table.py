@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from gradscope.load.model.frameworks.base import Adapter, OpenedModel, OpeningContext, wrapped_functions
+from gradscope.load.model.frameworks.base import (
+    Adapter,
+    Kinds,
+    OpenedModel,
+    OpeningContext,
+    wrapped_functions,
+)
 
 ADAPTERS = {
     "flax.nnx": "flax_nnx",
@@ -129,6 +135,14 @@ def assignment_of(code: str, *holders: Any) -> str:
             if line is not None:
                 return line
     return f"optimizer = {code}"
+
+
+def framework_of(model: Any, kinds: Kinds) -> str:
+    """The framework of a model object, or the one whose modules the loss calls itself; empty for neither."""
+    adapter = adapter_of(model)
+    if adapter is None and kinds:
+        adapter = next((each for each in adapters() if each.sees_calls), None)
+    return "" if adapter is None else adapter.title
 
 
 def title_of_class(value: Any) -> str | None:

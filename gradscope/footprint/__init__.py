@@ -1,0 +1,1 @@
+"""What the backward pass keeps: by layer and line, against XLA's own figures; what checkpointing saves."""

@@ -1,0 +1,117 @@
+"""`gradscope memory` on files of a user: options, exit codes, formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gradscope.cli.memory import bytes_in, gate_of
+from gradscope.errors import GradscopeError
+from gradscope.footprint import account
+from gradscope.processes import prepare
+from tests.cli.conftest import Run
+
+MODEL = """
+import jax.numpy as jnp
+import numpy as np
+
+params = {"first": {"w": np.ones((4, 3), np.float32)}, "last": {"w": np.ones((3, 2), np.float32)}}
+batch = np.ones((5, 4), np.float32)
+
+def loss_fn(params, batch):
+    return jnp.mean(jnp.sin(batch @ params["first"]["w"]) @ params["last"]["w"])
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would change the settings of the process that runs the tests."""
+    monkeypatch.setattr(prepare, "prepare_process", lambda: None)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    path = tmp_path / "model.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+def test_json_has_each_array_with_what_made_and_what_reads_it(run: Run, model: str) -> None:
+    result = run("memory", model, "--format", "json", "--no-progress")
+    assert result.code == 0
+    memory = json.loads(result.out)["memory"]
+    arrays = {(a["made_by"]["rule"], a["read_by"]["rule"], a["size"]) for a in memory["kept"]}
+    assert arrays == {("sin", "sin", 60), ("sin", "dot_general", 60)}
+    assert memory["batch_size"] == 5
+
+
+def test_a_gate_that_a_step_stays_below_answers_0(run: Run, model: str) -> None:
+    result = run("memory", model, "--fail-on", "memory:1GiB", "--no-progress", "--no-checkpoints")
+    assert result.code == 0
+    assert "nothing found in a step of" in result.out
+
+
+def test_a_gate_that_a_step_exceeds_answers_1_in_every_format(run: Run, model: str) -> None:
+    result = run("memory", model, "--fail-on", "memory:300B", "--format", "github", "--no-progress")
+    assert result.code == 1
+    assert "memory-over-limit" in result.out
+
+
+def test_ctrl_c_ends_with_what_was_accounted(run: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(account, "compiled_memory", interrupted)
+    result = run("memory", model, "--no-progress")
+    assert result.code == 130
+    assert "kept for the backward pass" in result.out
+    assert "XLA" not in result.out
+    assert "interrupted" in result.out
+
+
+LAYERS = """
+import jax.numpy as jnp
+import numpy as np
+
+params = {"w": [np.full((8, 8), 0.1, np.float32) for _ in range(5)]}
+batch = np.ones((64, 8), np.float32)
+
+def loss_fn(params, batch):
+    for w in params["w"]:
+        batch = batch + jnp.tanh(jnp.sin(jnp.exp(batch @ w)))
+    return jnp.mean(batch**2)
+"""
+
+
+def test_without_timing_the_same_file_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "layers.py"
+    path.write_text(LAYERS)
+    first, second = (run("memory", str(path), "--no-timing", "--no-progress").out for _ in range(2))
+    assert first == second
+    assert "gradient checkpointing" in first
+    assert " time" not in first.partition("gradient checkpointing")[2].partition("\n\n")[0].partition("\n")[2]
+
+
+def test_two_sizes_are_refused(run: Run, model: str) -> None:
+    result = run("memory", model, "--fail-on", "memory:1GiB", "--limit", "2GiB")
+    assert result.code == 2
+    assert "name two sizes" in result.err
+
+
+def test_sizes_are_read_with_their_units() -> None:
+    assert bytes_in("--limit", "16GiB") == 16 * 2**30
+    assert bytes_in("--limit", "8GB") == 8 * 10**9
+    assert bytes_in("--limit", "1.5 mib") == 3 * 2**19
+    assert bytes_in("--limit", "1e9") == 10**9
+    for wrong in ("much", "-1GiB", "0", "nan", "inf", "GiB"):
+        with pytest.raises(GradscopeError, match="not a size"):
+            bytes_in("--limit", wrong)
+
+
+def test_the_gate_stands_beside_other_policies() -> None:
+    gate, policy = gate_of("memory:8GiB,warning")
+    assert gate == 8 * 2**30
+    assert policy.fail_on == ("memory-over-limit", "warning")
+    assert gate_of(None)[0] is None
