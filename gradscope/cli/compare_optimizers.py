@@ -47,7 +47,8 @@ Seeds = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Repeat with N seeds, starting at --seed; every optimizer gets the same ones.",
+        help="Judge by N seeds, starting at --seed; every optimizer gets the same ones, and is tuned by two "
+        "others.",
         show_default="5",
         rich_help_panel=TUNING,
     ),
@@ -58,7 +59,7 @@ Grid = Annotated[
         "--lr-grid",
         metavar="N",
         help="Number of learning rates to begin with for each optimizer, half a decade apart around its "
-        "usual one.",
+        "usual one; as many and two more settings follow around the best, up to 7, with its weight decay.",
         show_default="5",
         rich_help_panel=TUNING,
     ),

@@ -24,24 +24,29 @@ class Trial:
     """The first step whose loss is not finite, or the last step of a run that ended above where it began."""
     stopped_early: bool
     """Halving left this learning rate behind before the last step."""
+    weight_decay: float | None = None
+    """`None` where it is not tuned."""
+    tuning: bool = False
+    """It chose the setting and judges none: its seed is none of `Comparison.seeds`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One optimizer over its learning rates and seeds."""
+    """One optimizer over its settings and seeds."""
 
     name: str
     code: str
-    """The line of optax that makes it at the best learning rate."""
+    """The line of optax that makes it at the best setting."""
     kind: str
     """`fixed`: one learning rate for all weights. `adaptive`: one per weight. `automatic`: sets its own.
     `own`: the user's, of which nothing is known."""
     usual_rate: float | None
     """The middle of its grid."""
     learning_rate: float | None
-    """The best one found: the lowest median over the seeds of the validation loss, else of the final loss."""
+    """The best one found: the lowest median over the tuning seeds of the validation loss, else of the final
+    loss."""
     final_loss: float
-    """Median over the seeds at that rate; infinite where half of them diverged."""
+    """Median over the seeds that judge; infinite where half of them diverged."""
     final_low: float
     final_high: float
     validation_loss: float | None
@@ -61,7 +66,7 @@ class Contestant:
     """Share of the best's improvement that is lost at a tenth of the best rate; `None` if not measured."""
     loss_at_tenfold: float | None
     diverged_share: float
-    """Of its trials at `learning_rate`."""
+    """Of the trials that judge."""
     tied_with_best: bool | None
     """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
     nothing lowered the loss."""
@@ -72,6 +77,32 @@ class Contestant:
     """Its other hyperparameters, at their documented defaults."""
     tolerant_at_least: bool = False
     """More decades than `tolerant_decades`: at an end of what was tried the loss was still within it."""
+    weight_decay: float | None = None
+    """The best one found, beside the learning rate; `None` where it has none that is tuned."""
+    usual_decay: float | None = None
+    """Its default."""
+    tried: int = 0
+    """Settings of learning rate and weight decay that were tried; 0 where there was nothing to choose."""
+    at_edge: tuple[str, ...] = ()
+    """`rate`, `decay`: which of them is best at the end of all that was tried; `untried-decay` where all
+    settings were spent on the rate."""
+
+    @property
+    def judged(self) -> tuple[Trial, ...]:
+        """The trials whose losses count: at the chosen setting, on the seeds that did not choose it."""
+        chosen = (self.learning_rate, self.weight_decay)
+        return tuple(
+            trial
+            for trial in self.trials
+            if (trial.learning_rate, trial.weight_decay) == chosen
+            and not trial.tuning
+            and not trial.stopped_early
+        )
+
+    @property
+    def tuned(self) -> tuple[Trial, ...]:
+        """The trials that chose the setting; where one run stands for all seeds, or none chose, all."""
+        return tuple(trial for trial in self.trials if trial.tuning) or self.trials
 
     def score(self, validated: bool) -> float:
         """What it is ranked by; `validated`: by the loss on the validation batch."""
@@ -117,6 +148,8 @@ class Comparison:
     lowest loss means nothing, and no optimizer is called the best."""
     budget_spent_s: float | None = None
     """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
+    tuning_seeds: tuple[int, ...] = ()
+    """The seeds that chose the settings; those of `seeds` where no seed changes anything."""
 
     @property
     def best(self) -> Contestant | None:

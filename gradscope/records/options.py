@@ -125,7 +125,7 @@ class CompareOptions:
     steps: int | None = None
     seeds: int | None = None
     grid: int | None = None
-    """Learning rates of each optimizer before its grid grows."""
+    """Learning rates of each optimizer to begin with; a fixed number of further settings follows."""
     budget_s: float | None = None
     target: float | None = None
     """[loss]"""

@@ -200,14 +200,17 @@ def broken() -> Report:
     )
 
 
-def _trial(rate: float | None, seed: int, losses: tuple[float, ...]) -> Trial:
+def _trial(rate: float | None, seed: int, losses: tuple[float, ...], **more: Any) -> Trial:
     dead = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
     final = math.inf if dead is not None else losses[-1]
-    return Trial(rate, seed, losses, final, None, dead, stopped_early=False)
+    return Trial(rate, seed, losses, final, None, dead, stopped_early=False, **more)
+
+
+def _curve(final: float) -> tuple[float, ...]:
+    return tuple(2.0 + (final - 2.0) * step / 9 if math.isfinite(final) else math.nan for step in range(10))
 
 
 def _contestant(name: str, final: float, **more: Any) -> Contestant:
-    curve = tuple(2.0 + (final - 2.0) * step / 9 if math.isfinite(final) else math.nan for step in range(10))
     usual: dict[str, Any] = {
         "code": f"optax.{name}(0.01)",
         "kind": "adaptive",
@@ -229,7 +232,7 @@ def _contestant(name: str, final: float, **more: Any) -> Contestant:
         "diverged_share": 0.0,
         "tied_with_best": False,
         "summary": "Lowest loss.",
-        "trials": (_trial(0.01, 0, curve),),
+        "trials": (_trial(0.01, 0, _curve(final)),),
         "settings": {"b1": 0.9},
     }
     return Contestant(name=name, **{**usual, **more})
@@ -238,7 +241,19 @@ def _contestant(name: str, final: float, **more: Any) -> Contestant:
 def compared() -> Report:
     """Optimizers: a winner, a tie, one without a learning rate, and one with a hostile name that diverged."""
     rows = (
-        _contestant("adam", 0.5),
+        _contestant(
+            "adam",
+            0.5,
+            weight_decay=0.1,
+            usual_decay=1e-4,
+            tried=2,
+            at_edge=("decay",),
+            trials=(
+                _trial(0.01, 0, _curve(0.5), weight_decay=0.1),
+                _trial(0.01, 3, _curve(0.45), weight_decay=0.1, tuning=True),
+                _trial(0.01, 3, _curve(0.7), weight_decay=0.0, tuning=True),
+            ),
+        ),
         _contestant("sgd", 0.51, tied_with_best=True, state_bytes=0, state_to_parameters=0.0, kind="fixed"),
         _contestant("yours", 1.9, learning_rate=None, usual_rate=None, steps_to_target=math.inf),
         _contestant(
@@ -266,6 +281,7 @@ def compared() -> Report:
         ),
         users="yours",
         profile_scores={"adam": 1.0},
+        tuning_seeds=(3,),
     )
     return Report("model.py", TOOL, optimizers=found, timing=TIMING)
 

@@ -92,6 +92,8 @@ def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html
         2, code(row.name), " ", tag("small", mark, class_=mark.split(" ")[-1]) if mark else NOTHING
     )
     rate = "" if row.learning_rate is None else f" at a learning rate of {units.number(row.learning_rate)}"
+    if row.weight_decay is not None:
+        rate += f" and a weight decay of {units.number(row.weight_decay)}"
     return tag(
         "article",
         head,
@@ -103,14 +105,18 @@ def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html
 
 def middle(row: Contestant) -> Trial | None:
     """The median run at the best rate."""
-    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
+    whole = row.judged
     return sorted(whole, key=lambda trial: trial.final_loss)[len(whole) // 2] if whole else None
 
 
 def finals(row: Contestant) -> list[tuple[float, float]]:
-    """Each learning rate, and the median over the seeds of where it ended."""
-    rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-    return [(rate, median(t.final_loss for t in row.trials if t.learning_rate == rate)) for rate in rates]
+    """Each learning rate, and the median over the seeds that tuned of where it ended: with the best of the
+    decays that were tried with it."""
+    by_rate: dict[float, float] = {}
+    for rate, decay in words.settings(row):
+        mine = (t.final_loss for t in row.tuned if (t.learning_rate, t.weight_decay) == (rate, decay))
+        by_rate[rate] = min(median(mine), by_rate.get(rate, math.inf))
+    return list(by_rate.items())
 
 
 def _steps_line(row: Contestant, sheet: Axes) -> list[Point]:

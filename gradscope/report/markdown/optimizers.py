@@ -10,7 +10,7 @@ from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.shared import optimizers, units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.glyphs import UNICODE, visible
-from gradscope.report.shared.optimizers import ended, median
+from gradscope.report.shared.optimizers import ended, median, setting_text
 from gradscope.report.shared.table import filled
 
 POINTS = 10
@@ -60,8 +60,7 @@ def _curves(found: Comparison) -> Iterator[str]:
 
 
 def _loss_at(row: Contestant, step: int) -> str:
-    chosen = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
-    losses = [trial.losses[step] if step < len(trial.losses) else math.inf for trial in chosen]
+    losses = [trial.losses[step] if step < len(trial.losses) else math.inf for trial in row.judged]
     if not losses:
         return ""
     middle = median([loss if math.isfinite(loss) else math.inf for loss in losses])
@@ -72,8 +71,7 @@ def _rates(found: Comparison) -> Iterator[str]:
     """Every learning rate that was tried, and the settings beside it."""
     rows = []
     for row in found.contestants:
-        rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-        tried = "; ".join(f"{units.number(rate)}: {ended(row, rate)}" for rate in rates)
+        tried = "; ".join(f"{setting_text(each)}: {ended(row, each)}" for each in optimizers.settings(row))
         settings = ", ".join(f"{name} {value}" for name, value in row.settings.items())
         rows.append([code(row.name), tried, prose(settings)])
     what = "final loss, and validation loss" if found.validated else "final loss"
