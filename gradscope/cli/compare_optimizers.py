@@ -113,6 +113,15 @@ Vmap = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Updates = Annotated[
+    bool,
+    typer.Option(
+        "--updates",
+        help="Measure the size of each layer's update and its angle to the negative gradient, at the start "
+        "and at the end of training.",
+        rich_help_panel=TRAINING,
+    ),
+]
 
 
 @with_options(loading=load_options, delivery=delivery_options)
@@ -130,6 +139,7 @@ def compare_optimizers(
     clip: Clip = None,
     exhaustive: Exhaustive = False,
     vmap: Vmap = "auto",
+    updates: Updates = False,
     against: Against = None,
     fail_on: FailOnRegression = None,
 ) -> None:
@@ -148,6 +158,7 @@ def compare_optimizers(
         clip=_above_zero("--clip", clip),
         exhaustive=exhaustive,
         vmap=one_of("--vmap", vmap, VMAP),
+        updates=updates,
     )
 
     # Imported once every option is known to be right: the other commands start without them.

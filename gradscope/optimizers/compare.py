@@ -26,6 +26,7 @@ from gradscope.optimizers.planning import keeps_runs, readable
 from gradscope.optimizers.search import SearchSettings, best_setting, completed_runs, finish, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
+from gradscope.optimizers.updates import UpdateProbe
 from gradscope.optimizers.verdict import EarlyEnd, reasons, recommendation
 from gradscope.records import Comparison
 from gradscope.records.options import SCHEDULES, VMAP, CompareOptions
@@ -138,18 +139,20 @@ def _measure(
     try:
         whole = not tuning or search(engine, tuning, grid, settings, progress, runs)
         best = best_setting(runs, plan.steps) if runs else grid[0]
-        if runs and setup.tunes_on_judges:
+        probe = UpdateProbe(training) if request.updates else None
+        if runs and setup.tunes_on_judges and probe is None:
             judged = [run for run in runs if run.setting == best]
         else:
             judged = [TrainingRun(best, feed) for feed in setup.feeds]
-            finish(engine, judged, settings, progress)
+            finish(engine, judged, settings, progress, None if probe is None else probe.take)
     except (KeyboardInterrupt, BudgetSpent):
         if runs := completed_runs(runs, settings):
             best = best_setting(runs, plan.steps)
             judged = [run for run in runs if run.setting == best]
             found.append(measured(runs, judged, cut=True, judged_by_tuning=not setup.tunes_on_judges))
         raise
-    found.append(measured(runs, judged, cut=not whole))
+    updates = () if probe is None else probe.layers()
+    found.append(measured(runs, judged, cut=not whole, updates=updates))
 
 
 def _nothing_measured(name: str, budget: Budget) -> GradscopeError:

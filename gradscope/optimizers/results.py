@@ -22,7 +22,7 @@ from gradscope.optimizers.curves import (
 from gradscope.optimizers.engines import Engine, TrainingRun
 from gradscope.optimizers.lattice import TrialSetting, edges
 from gradscope.optimizers.search import ends_by_setting
-from gradscope.records import Comparison, Contestant, Trial
+from gradscope.records import Comparison, Contestant, LayerUpdate, Trial
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class OptimizerRuns:
     """The search was interrupted: not every setting was tried."""
     judged_by_tuning: bool = False
     """It was interrupted before its setting was judged: `judged` are runs that chose it."""
+    updates: Sequence[LayerUpdate] = ()
 
     @property
     def setting(self) -> TrialSetting:
@@ -61,6 +62,7 @@ def runs_of_optimizer(
     *,
     cut: bool = False,
     judged_by_tuning: bool = False,
+    updates: Sequence[LayerUpdate] = (),
 ) -> OptimizerRuns:
     """The time of a step is the lower quartile over the chunks: other load on the machine only adds to it."""
     chunks = engine.step_seconds[1:] or engine.step_seconds
@@ -75,6 +77,7 @@ def runs_of_optimizer(
         engine.compiled,
         cut,
         judged_by_tuning,
+        updates,
     )
 
 
@@ -130,6 +133,7 @@ def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
         usual_decay=m.candidate.usual_decay if tuned else None,
         tried=len(tried),
         at_edge=edges(best, tried),
+        updates=tuple(m.updates),
         final_loss=median(finals),
         final_low=min(finals),
         final_high=max(finals),

@@ -143,14 +143,22 @@ def _halve(engine: Engine, runs: Sequence[TrainingRun], settings: SearchSettings
     finish(engine, remaining, settings, progress)
 
 
-def finish(engine: Engine, runs: Sequence[TrainingRun], settings: SearchSettings, progress: Progress) -> None:
-    """Train to the last step and validate; only the losses are kept."""
+def finish(
+    engine: Engine,
+    runs: Sequence[TrainingRun],
+    settings: SearchSettings,
+    progress: Progress,
+    see: Callable[[TrainingRun], None] | None = None,
+) -> None:
+    """Train to the last step, validate, and show `see` what did not diverge; only the losses are kept."""
     _advance(engine, runs, settings.steps, progress)
     if settings.validate is not None:
         progress("validating")
         for run in runs:
             run.validation = math.inf if run.first_nonfinite() is not None else settings.validate(run)
     for run in runs:
+        if see is not None and run.first_nonfinite() is None:
+            see(run)
         run.forget()
 
 

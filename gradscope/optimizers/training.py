@@ -122,6 +122,24 @@ class Training:
         consts: list[Array],
     ) -> tuple[Weights, Any]:
         """Weights and state after the optimizer's update; `others` are the arguments for a line search."""
+        updates, state = self.direction(weights, state, setting, loss, gradients, others, consts)
+        packed = self.feed.tracer.packed
+        stepped = self.feed.tracer.unpacked(optax.apply_updates(packed(weights), packed(updates)))
+        frozen = self.frozen or (False,) * len(weights)
+        kept_or_stepped = zip(frozen, weights, stepped, strict=True)
+        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
+
+    def direction(
+        self,
+        weights: Weights,
+        state: Any,
+        setting: TrialSetting,
+        loss: Array,
+        gradients: Weights,
+        others: list[Array],
+        consts: list[Array],
+    ) -> tuple[Weights, Any]:
+        """What the optimizer adds to the weights, and its state after it."""
 
         def loss_of(params: Any) -> Array:
             return self.program.loss(self.feed.tracer.unpacked(params), others, consts)
@@ -133,9 +151,8 @@ class Training:
         updates, state = self.optimizer(setting).update(
             found, state, params, value=loss, grad=found, value_fn=loss_of, **more
         )
-        stepped = self.feed.tracer.unpacked(optax.apply_updates(params, updates))
-        kept_or_stepped = zip(frozen, weights, stepped, strict=True)
-        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
+        moves = zip(frozen, self.feed.tracer.unpacked(updates), strict=True)
+        return [jnp.zeros_like(move) if kept else move for kept, move in moves], state
 
     def evaluation_weights(self, weights: Weights, state: Any) -> Weights:
         """The weights to evaluate: those of the step, except for schedule-free optimizers."""

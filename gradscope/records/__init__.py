@@ -28,6 +28,7 @@ from gradscope.records.common import (
 from gradscope.records.comparison import (
     Comparison as Comparison,
     Contestant as Contestant,
+    LayerUpdate as LayerUpdate,
     RangeTest as RangeTest,
     RateSearch as RateSearch,
     Trial as Trial,

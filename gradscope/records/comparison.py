@@ -31,6 +31,23 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerUpdate:
+    """What an optimizer does to one layer on the first batch: medians over the seeds that judge."""
+
+    layer: str
+    rms_first: float | None
+    """Root mean square of the update at the start of training, at the learning rate without its schedule."""
+    rms_last: float | None
+    """The same at its end."""
+    relative_first: float | None
+    """Over the root mean square of the layer's weights; `None` where these are zero."""
+    relative_last: float | None
+    cosine_first: float | None
+    """Of the angle to the negative gradient; `None` where one of the two is zero."""
+    cosine_last: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Contestant:
     """One optimizer over its settings and seeds."""
 
@@ -86,6 +103,8 @@ class Contestant:
     at_edge: tuple[str, ...] = ()
     """`rate`, `decay`: which of them is best at the end of all that was tried; `untried-decay` where all
     settings were spent on the rate."""
+    updates: tuple[LayerUpdate, ...] = ()
+    """By layer, where they were asked for; empty, too, where every run diverged."""
 
     @property
     def judged(self) -> tuple[Trial, ...]:

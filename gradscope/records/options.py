@@ -137,3 +137,5 @@ class CompareOptions:
     """Every learning rate runs to the end."""
     vmap: str = "auto"
     """One of `VMAP`: whether all runs of an optimizer are trained at once."""
+    updates: bool = False
+    """Measure the update of each layer at the start and at the end."""

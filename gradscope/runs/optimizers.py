@@ -80,6 +80,7 @@ def compare_loss(
     clip: float | None = None,
     exhaustive: bool = False,
     vmap: str = "auto",
+    updates: bool = False,
     against: Report | None = None,
     limits: Limits | None = None,
     progress: Progress = silent,
@@ -90,15 +91,18 @@ def compare_loss(
     `report.optimizers` has a row for each, ranked. `candidates` are further ones, functions of the learning
     rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s], which
     limits the whole call. With the report of a saved run as `against` the findings say whether your
-    `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule. `init`,
-    `optimizer`, `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are those of the
+    `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule; `updates`
+    measures what each does to each layer. `init`, `optimizer`, `batches`, `data`, `batch_size`,
+    `validation_batch`, `given` and `seed` are those of the
     problem: with `init(key)` in place of params each seed starts elsewhere. Raises `GradscopeError` where
     nothing can be trained. Ctrl-C ends it with what is known by then.
     """
     started = perf_counter()
     trained = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
     names = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
-    terms = CompareOptions(names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap)
+    terms = CompareOptions(
+        names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap, updates
+    )
     found = _compared(trained, terms, trained.name, progress, 0.0, started)
     saved = None if against is None else against.optimizers
     return found if saved is None else judged_against(found, saved, limits)

@@ -125,6 +125,7 @@ def test_the_state_is_measured_in_multiples_of_the_parameters() -> None:
     ratios = {r.name: r.state_to_parameters for r in usual().contestants}
     assert ratios == {"sgd": 0.0, "nesterov": 1.0, "adam": 2.0, "rmsprop": 1.0}
     assert row(usual(), "adam").state_bytes == 2 * usual().parameter_bytes
+    assert not row(usual(), "adam").updates, "nobody asked for them"
 
 
 def test_the_same_seed_gives_the_same_table() -> None:

@@ -19,6 +19,7 @@ from gradscope.records import (
     History,
     Layer,
     LayerSteps,
+    LayerUpdate,
     LongerTraining,
     Measurement,
     NonFiniteInput,
@@ -248,6 +249,10 @@ def compared() -> Report:
             usual_decay=1e-4,
             tried=2,
             at_edge=("decay",),
+            updates=(
+                LayerUpdate("layers[0]", 1e-3, 1e-4, 0.01, 0.001, 0.31, 0.12),
+                LayerUpdate(HOSTILE, 0.0, None, None, None, None, -0.2),
+            ),
             trials=(
                 _trial(0.01, 0, _curve(0.5), weight_decay=0.1),
                 _trial(0.01, 3, _curve(0.45), weight_decay=0.1, tuning=True),

@@ -15,8 +15,10 @@ from gradscope.records import Comparison, Contestant, Trial
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
+from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import optimizers as words, units
 from gradscope.report.shared.glyphs import UNICODE
+from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.table import filled
 
 MOST_POINTS = 80
@@ -59,6 +61,7 @@ def comparison(found: Comparison, frame: Frame) -> Html:
                 _curves_twin(found),
             ),
             frame.section("ranking", "In numbers", _ranking(found)),
+            _updates(found, frame),
             tag("p", joined(words.facts(found), " · "), class_="quiet"),
         ]
     )
@@ -226,6 +229,14 @@ def _curves_twin(found: Comparison) -> Html:
     return (
         details("Loss over the steps as a table", table(titles, rows, caption=caption)) if rows else NOTHING
     )
+
+
+def _updates(found: Comparison, frame: Frame) -> Html:
+    tables = list(update_tables(found))
+    if not tables:
+        return NOTHING
+    shown = (details(each.title, small_table(each)) for each in tables)
+    return frame.section("updates", "What each does to each layer", tag("p", tables[-1].said), *shown)
 
 
 def _ranking(found: Comparison) -> Html:

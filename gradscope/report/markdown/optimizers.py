@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
+from gradscope.report.markdown.small_tables import small_table
 from gradscope.report.shared import optimizers, units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.glyphs import UNICODE, visible
+from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import ended, median, setting_text
 from gradscope.report.shared.table import filled
 
@@ -33,6 +35,8 @@ def comparison(found: Comparison) -> Iterator[str]:
     yield "\n".join(f"- {code(row.name)}: {prose(row.summary)}" for row in found.contestants) + "\n"
     yield from _curves(found)
     yield from _rates(found)
+    for each in update_tables(found):
+        yield from small_table(each)
     yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"
     yield "\n".join(f"- {prose(reason)}" for reason in found.reasons) + "\n"
     if found.recommendation:
