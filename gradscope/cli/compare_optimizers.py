@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Annotated
 
@@ -122,6 +123,16 @@ Updates = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Widths = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="N,N,...",
+        help="Compare at these widths of the network, for a TARGET with init(key, width) or model(width): "
+        "does the best learning rate move, does the gain hold.",
+        show_default="the network as it is",
+        rich_help_panel=TUNING,
+    ),
+]
 
 
 @with_options(loading=load_options, delivery=delivery_options)
@@ -140,6 +151,7 @@ def compare_optimizers(
     exhaustive: Exhaustive = False,
     vmap: Vmap = "auto",
     updates: Updates = False,
+    widths: Widths = None,
     against: Against = None,
     fail_on: FailOnRegression = None,
 ) -> None:
@@ -159,6 +171,7 @@ def compare_optimizers(
         exhaustive=exhaustive,
         vmap=one_of("--vmap", vmap, VMAP),
         updates=updates,
+        widths=_whole_numbers("--widths", widths or ()),
     )
 
     # Imported once every option is known to be right: the other commands start without them.
@@ -178,6 +191,17 @@ def compare_optimizers(
         elif before is not None:  # A gate that could not be judged must not pass.
             code = max(code, ExitCode.NOT_JUDGED)
     raise typer.Exit(code)
+
+
+def _whole_numbers(option: str, values: Iterable[str]) -> tuple[int, ...]:
+    names = names_in(values)
+    if not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise GradscopeError(
+            f'"{option} {",".join(names)}" is no list of whole numbers above 0.',
+            fix=f"Give numbers with commas: {option} 64,128,256.",
+            slug="bad-option",
+        )
+    return tuple(map(int, names))
 
 
 def _above_zero(option: str, value: float | None) -> float | None:

@@ -196,6 +196,7 @@ def _comparison(
         steps=steps,
         seeds=tuple(feed.seed for feed in feeds),
         tuning_seeds=tuple(feed.seed for feed in setup.tuning),
+        grid=setup.plan.grid,
         window=window,
         schedule=request.schedule,
         clip=request.clip,

@@ -29,6 +29,7 @@ from gradscope.records.comparison import (
     Comparison as Comparison,
     Contestant as Contestant,
     LayerUpdate as LayerUpdate,
+    OptimizerAtWidth as OptimizerAtWidth,
     RangeTest as RangeTest,
     RateSearch as RateSearch,
     Trial as Trial,

@@ -131,6 +131,24 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True)
+class OptimizerAtWidth:
+    """One optimizer on a network of one width, tuned there."""
+
+    width: int
+    parameters: int
+    name: str
+    learning_rate: float | None
+    weight_decay: float | None
+    loss: float
+    """What it is ranked by."""
+    gain: float | None
+    """What it lowers the training loss by, over what `Comparison.reference` does: median over the seeds;
+    `None` where that lowers nothing."""
+    gain_low: float | None
+    gain_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Optimizers in the order of their rank, and the terms on which they were compared."""
 
@@ -169,6 +187,12 @@ class Comparison:
     """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
     tuning_seeds: tuple[int, ...] = ()
     """The seeds that chose the settings; those of `seeds` where no seed changes anything."""
+    grid: int = 0
+    """Learning rates that each optimizer began with."""
+    widths: tuple[OptimizerAtWidth, ...] = ()
+    """Where several widths were compared: by width, then by rank. All else is of the largest."""
+    reference: str = ""
+    """The optimizer over which `widths` gain."""
 
     @property
     def best(self) -> Contestant | None:

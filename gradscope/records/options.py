@@ -25,6 +25,8 @@ class LoadOptions:
     """A loss of outputs and targets, in place of the file's `loss_fn`."""
     params: str | None = None
     """A checkpoint whose parameters take the place of the initial ones."""
+    width: int | None = None
+    """Given to the functions that make the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +141,5 @@ class CompareOptions:
     """One of `VMAP`: whether all runs of an optimizer are trained at once."""
     updates: bool = False
     """Measure the update of each layer at the start and at the end."""
+    widths: tuple[int, ...] = ()
+    """Compare at each of these widths of the network; empty: at its own."""

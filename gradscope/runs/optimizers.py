@@ -39,10 +39,15 @@ def compare_optimizers(
     begun = perf_counter() if begun is None else begun
     from gradscope.load.usercode.random_generators import seeded
 
-    options = options or LoadOptions()
+    options, terms = options or LoadOptions(), terms or CompareOptions()
+    if terms.widths:
+        from gradscope.runs.widths import compare_widths
+
+        found = compare_widths(target, options, terms, progress, begun)
+        return found if against is None else judged_against(found, against, limits)
     with seeded(options.seed):
         problem, load_s = _loaded(target, options, progress)
-        found = _compared(problem, terms or CompareOptions(), target, progress, load_s, begun)
+        found = _compared(problem, terms, target, progress, load_s, begun)
     return found if against is None else judged_against(found, against, limits)
 
 

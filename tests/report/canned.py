@@ -24,6 +24,7 @@ from gradscope.records import (
     Measurement,
     NonFiniteInput,
     NonFiniteValue,
+    OptimizerAtWidth,
     Parameter,
     RangeTest,
     RateSearch,
@@ -287,6 +288,12 @@ def compared() -> Report:
         users="yours",
         profile_scores={"adam": 1.0},
         tuning_seeds=(3,),
+        widths=(
+            OptimizerAtWidth(64, 1000, "adam", 0.01, 0.1, 0.5, 1.0, 1.0, 1.0),
+            OptimizerAtWidth(128, 3000, "adam", 0.003, 0.1, 0.4, 1.0, 1.0, 1.0),
+            OptimizerAtWidth(64, 1000, HOSTILE, None, None, math.inf, None, None, None),
+        ),
+        reference="adam",
     )
     return Report("model.py", TOOL, optimizers=found, timing=TIMING)
 

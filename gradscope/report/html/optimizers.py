@@ -20,6 +20,7 @@ from gradscope.report.shared import optimizers as words, units
 from gradscope.report.shared.glyphs import UNICODE
 from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.table import filled
+from gradscope.report.shared.widths import width_table
 
 MOST_POINTS = 80
 FAR = 30.0
@@ -61,6 +62,7 @@ def comparison(found: Comparison, frame: Frame) -> Html:
                 _curves_twin(found),
             ),
             frame.section("ranking", "In numbers", _ranking(found)),
+            _widths(found, frame),
             _updates(found, frame),
             tag("p", joined(words.facts(found), " · "), class_="quiet"),
         ]
@@ -229,6 +231,13 @@ def _curves_twin(found: Comparison) -> Html:
     return (
         details("Loss over the steps as a table", table(titles, rows, caption=caption)) if rows else NOTHING
     )
+
+
+def _widths(found: Comparison, frame: Frame) -> Html:
+    widths = width_table(found)
+    if widths is None:
+        return NOTHING
+    return frame.section("widths", widths.title, small_table(widths), tag("p", widths.said))
 
 
 def _updates(found: Comparison, frame: Frame) -> Html:

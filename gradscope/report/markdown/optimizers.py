@@ -14,6 +14,7 @@ from gradscope.report.shared.glyphs import UNICODE, visible
 from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import ended, median, setting_text
 from gradscope.report.shared.table import filled
+from gradscope.report.shared.widths import width_table
 
 POINTS = 10
 """Of each loss curve."""
@@ -35,6 +36,9 @@ def comparison(found: Comparison) -> Iterator[str]:
     yield "\n".join(f"- {code(row.name)}: {prose(row.summary)}" for row in found.contestants) + "\n"
     yield from _curves(found)
     yield from _rates(found)
+    widths = width_table(found)
+    if widths is not None:
+        yield from small_table(widths)
     for each in update_tables(found):
         yield from small_table(each)
     yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
@@ -10,6 +11,7 @@ from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import columns, facts, pasted, standing, suggestion, without_best
+from gradscope.report.shared.widths import width_table
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import fold, paragraph, width_of
@@ -31,6 +33,9 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
     lines.append([])
     for row in rows:
         lines += paragraph(f"{row.name}: {row.summary}", view.at_most(PROSE), INDENT, "quiet")
+    widths = width_table(found)
+    if widths is not None:
+        lines += small_table(widths, replace(view, show_all=True))
     for table in update_tables(found):
         lines += small_table(table, view)
     if view.show_all:
