@@ -52,7 +52,7 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     blocks = shown(compared(), name="markdown").split("\n\n")
     tables = [block.splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 4
+    assert len(tables) == 5
     for rows in tables:
         assert len({row.replace("\\|", "").count("|") for row in rows if row}) == 1
 
