@@ -133,6 +133,16 @@ Widths = Annotated[
         rich_help_panel=TUNING,
     ),
 ]
+Starts = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Train the best optimizer from N starts, 2 or more, and compare where it ends: losses, "
+        "distances, the loss on the line between two ends.",
+        show_default="none",
+        rich_help_panel=TRAINING,
+    ),
+]
 
 
 @with_options(loading=load_options, delivery=delivery_options)
@@ -152,6 +162,7 @@ def compare_optimizers(
     vmap: Vmap = "auto",
     updates: Updates = False,
     widths: Widths = None,
+    starts: Starts = 0,
     against: Against = None,
     fail_on: FailOnRegression = None,
 ) -> None:
@@ -171,6 +182,7 @@ def compare_optimizers(
         exhaustive=exhaustive,
         vmap=one_of("--vmap", vmap, VMAP),
         updates=updates,
+        starts=_starts(starts),
         widths=_whole_numbers("--widths", widths or ()),
     )
 
@@ -191,6 +203,14 @@ def compare_optimizers(
         elif before is not None:  # A gate that could not be judged must not pass.
             code = max(code, ExitCode.NOT_JUDGED)
     raise typer.Exit(code)
+
+
+def _starts(count: int) -> int:
+    if count < 0 or count == 1:
+        raise GradscopeError(
+            f'"--starts {count}" compares nothing.', fix="Give 2 or more.", slug="bad-option"
+        )
+    return count
 
 
 def _whole_numbers(option: str, values: Iterable[str]) -> tuple[int, ...]:

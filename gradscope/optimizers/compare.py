@@ -17,6 +17,7 @@ from gradscope.optimizers import candidates as known, results
 from gradscope.optimizers.budget import Budget, BudgetSpent, budget_of
 from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import median, profile_scores, window_of
+from gradscope.optimizers.ends import of_starts
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.floor import falls_without_end
@@ -25,11 +26,13 @@ from gradscope.optimizers.lattice import TrialSetting, grid_around
 from gradscope.optimizers.planning import keeps_runs, readable
 from gradscope.optimizers.search import SearchSettings, best_setting, completed_runs, finish, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
+from gradscope.optimizers.starts import several_starts
+from gradscope.optimizers.terms import require_usable
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
 from gradscope.optimizers.updates import UpdateProbe
 from gradscope.optimizers.verdict import EarlyEnd, reasons, recommendation
 from gradscope.records import Comparison
-from gradscope.records.options import SCHEDULES, VMAP, CompareOptions
+from gradscope.records.options import CompareOptions
 from gradscope.records.progress import Progress
 
 
@@ -45,7 +48,7 @@ def compare(
     Ctrl-C and the end of the budget, which runs from `begun` (as `time.perf_counter` has it), end the
     comparison early: the optimizers that were measured by then are compared.
     """
-    _check(request)
+    require_usable(request)
     budget = budget_of(request, begun)
     problem = start(seed)
     progress("tracing")
@@ -71,7 +74,39 @@ def compare(
             missing = [each.candidate.name for each in trainings[len(found) :]]
             early = EarlyEnd(missing, budget.seconds if spent else None)
             return _comparison(found, setup, request, problem, early)
-    return _comparison(found, setup, request, problem)
+    whole = _comparison(found, setup, request, problem)
+    return _with_starts(whole, start, trainings, setup, request, progress) if request.starts else whole
+
+
+def _with_starts(
+    whole: Comparison,
+    start: Callable[[int], Problem],
+    trainings: Sequence[Training],
+    setup: SharedSetup,
+    request: CompareOptions,
+    progress: Progress,
+) -> Comparison:
+    """With where the best optimizer ends from several starts; without it where the time is over."""
+    best = whole.best
+    if best is None:
+        return whole
+    training = next(each for each in trainings if each.candidate.name == best.name)
+    training = _scheduled(training, request, setup.plan.steps)
+    rate = 1.0 if best.learning_rate is None else best.learning_rate
+    setting = TrialSetting(rate, best.weight_decay)
+    try:
+        found = several_starts(start, request.starts, training, setting, setup, progress)
+    except (KeyboardInterrupt, BudgetSpent) as end:
+        spent = setup.budget.seconds if isinstance(end, BudgetSpent) else None
+        said = EarlyEnd([f"{request.starts} starts of {best.name}"], spent).sentence
+        return replace(whole, complete=False, budget_spent_s=spent, reasons=(said, *whole.reasons))
+    return replace(whole, starts=found, reasons=(*whole.reasons, *of_starts(found)))
+
+
+def _scheduled(training: Training, request: CompareOptions, steps: int) -> Training:
+    if training.schedule is None:
+        return training
+    return replace(training, schedule=schedule_named(request.schedule, steps))
 
 
 def _candidates(request: CompareOptions, problem: Problem) -> list[CandidateOptimizer]:
@@ -121,8 +156,7 @@ def _measure(
     plan, candidate = setup.plan, training.candidate
     until = time.perf_counter() + share_s
     setup.budget.require(plan.compile_s)
-    if training.schedule is not None:
-        training = replace(training, schedule=schedule_named(request.schedule, plan.steps))
+    training = _scheduled(training, request, plan.steps)
     rates = [1.0] if candidate.usual is None else grid_around(candidate.usual, plan.grid)
     grid = [TrialSetting(rate, candidate.usual_decay) for rate in rates]
     tuning = setup.tuning if len(grid) > 1 else ()
@@ -261,37 +295,3 @@ def _start(found: Sequence[results.OptimizerRuns]) -> float:
     runs = judged or [run for m in found for run in m.judged]
     first = {run.feed.seed: run.losses[0] for run in runs if run.losses}
     return median(list(first.values()))
-
-
-def _check(request: CompareOptions) -> None:
-    for option, value in (
-        ("--steps", request.steps),
-        ("--seeds", request.seeds),
-        ("--lr-grid", request.grid),
-        ("--budget", request.budget_s),
-        ("--clip", request.clip),
-    ):
-        if value is not None and not value > 0:
-            raise GradscopeError(
-                f"{option} is {value}.",
-                why="There would be nothing to measure.",
-                fix="Give a number above 0.",
-                slug="bad-option",
-            )
-    if request.target is not None and not math.isfinite(request.target):
-        raise GradscopeError(
-            f"--target is {request.target}.",
-            why="It is the loss that each optimizer has to reach.",
-            fix="Give a finite number.",
-            slug="bad-option",
-        )
-    for option, choice, choices in (
-        ("--schedule", request.schedule, SCHEDULES),
-        ("--vmap", request.vmap, VMAP),
-    ):
-        if choice not in choices:
-            raise GradscopeError(
-                f'"{option} {choice}" is not a valid value.',
-                fix=f"Use one of: {', '.join(choices)}.",
-                slug="bad-option",
-            )

@@ -30,8 +30,10 @@ from gradscope.records.comparison import (
     Contestant as Contestant,
     LayerUpdate as LayerUpdate,
     OptimizerAtWidth as OptimizerAtWidth,
+    PairOfEnds as PairOfEnds,
     RangeTest as RangeTest,
     RateSearch as RateSearch,
+    SeveralStarts as SeveralStarts,
     Trial as Trial,
 )
 from gradscope.records.correctness import (

@@ -131,6 +131,37 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True)
+class PairOfEnds:
+    """Two ends of training, and the straight line between them."""
+
+    seeds: tuple[int, int]
+    distance: float
+    """Euclidean, over the mean norm of the two: about 1.4 for two of equal norm at a right angle."""
+    line: tuple[float, ...]
+    """The loss at points that lie evenly, from one end to the other."""
+    barrier: float
+    """The most by which `line` lies above the straight line between the losses of the two ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralStarts:
+    """Where one optimizer ends from several starts."""
+
+    optimizer: str
+    seeds: tuple[int, ...]
+    """Of the starts that did not diverge; empty where every start is the same."""
+    batches: int
+    """On which all losses here are measured."""
+    loss_before: float
+    """Median over the starts."""
+    losses: tuple[float, ...]
+    """Of each end."""
+    pairs: tuple[PairOfEnds, ...]
+    diverged: int = 0
+    """Starts that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class OptimizerAtWidth:
     """One optimizer on a network of one width, tuned there."""
 
@@ -193,6 +224,8 @@ class Comparison:
     """Where several widths were compared: by width, then by rank. All else is of the largest."""
     reference: str = ""
     """The optimizer over which `widths` gain."""
+    starts: SeveralStarts | None = None
+    """Where it was asked for: the best optimizer from several starts."""
 
     @property
     def best(self) -> Contestant | None:

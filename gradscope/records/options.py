@@ -141,5 +141,7 @@ class CompareOptions:
     """One of `VMAP`: whether all runs of an optimizer are trained at once."""
     updates: bool = False
     """Measure the update of each layer at the start and at the end."""
+    starts: int = 0
+    """From so many starts the best optimizer is trained again, to compare where it ends."""
     widths: tuple[int, ...] = ()
     """Compare at each of these widths of the network; empty: at its own."""

@@ -86,6 +86,7 @@ def compare_loss(
     exhaustive: bool = False,
     vmap: str = "auto",
     updates: bool = False,
+    starts: int = 0,
     against: Report | None = None,
     limits: Limits | None = None,
     progress: Progress = silent,
@@ -97,8 +98,8 @@ def compare_loss(
     rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s], which
     limits the whole call. With the report of a saved run as `against` the findings say whether your
     `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule; `updates`
-    measures what each does to each layer. `init`, `optimizer`, `batches`, `data`, `batch_size`,
-    `validation_batch`, `given` and `seed` are those of the
+    measures what each does to each layer, `starts` where the best ends from so many. `init`, `optimizer`,
+    `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are those of the
     problem: with `init(key)` in place of params each seed starts elsewhere. Raises `GradscopeError` where
     nothing can be trained. Ctrl-C ends it with what is known by then.
     """
@@ -106,7 +107,7 @@ def compare_loss(
     trained = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
     names = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
     terms = CompareOptions(
-        names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap, updates
+        names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap, updates, starts
     )
     found = _compared(trained, terms, trained.name, progress, 0.0, started)
     saved = None if against is None else against.optimizers

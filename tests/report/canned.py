@@ -25,6 +25,7 @@ from gradscope.records import (
     NonFiniteInput,
     NonFiniteValue,
     OptimizerAtWidth,
+    PairOfEnds,
     Parameter,
     RangeTest,
     RateSearch,
@@ -32,6 +33,7 @@ from gradscope.records import (
     Remedies,
     Report,
     SeedEnds,
+    SeveralStarts,
     Severity,
     Skipped,
     Source,
@@ -266,6 +268,8 @@ def compared() -> Report:
             HOSTILE, math.inf, steps_to_target=math.inf, seconds_to_target=math.inf, diverged_share=1.0
         ),
     )
+    updated = LayerUpdate("head", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    rows = (*rows[:-1], replace(rows[-1], updates=(updated,)))
     found = Comparison(
         contestants=rows,
         target=0.65,
@@ -294,6 +298,14 @@ def compared() -> Report:
             OptimizerAtWidth(64, 1000, HOSTILE, None, None, math.inf, None, None, None),
         ),
         reference="adam",
+        starts=SeveralStarts(
+            HOSTILE,
+            (0, 1),
+            4,
+            2.0,
+            (0.5, 0.6),
+            (PairOfEnds((0, 1), 1.3, (0.5, 0.9, math.inf, 0.6), math.inf),),
+        ),
     )
     return Report("model.py", TOOL, optimizers=found, timing=TIMING)
 

@@ -19,6 +19,7 @@ from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import optimizers as words, units
 from gradscope.report.shared.glyphs import UNICODE
 from gradscope.report.shared.layer_updates import update_tables
+from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.table import filled
 from gradscope.report.shared.widths import width_table
 
@@ -62,6 +63,7 @@ def comparison(found: Comparison, frame: Frame) -> Html:
                 _curves_twin(found),
             ),
             frame.section("ranking", "In numbers", _ranking(found)),
+            _ends(found, frame),
             _widths(found, frame),
             _updates(found, frame),
             tag("p", joined(words.facts(found), " · "), class_="quiet"),
@@ -231,6 +233,11 @@ def _curves_twin(found: Comparison) -> Html:
     return (
         details("Loss over the steps as a table", table(titles, rows, caption=caption)) if rows else NOTHING
     )
+
+
+def _ends(found: Comparison, frame: Frame) -> Html:
+    ends = start_table(found, UNICODE)
+    return NOTHING if ends is None else frame.section("ends", ends.title, small_table(ends))
 
 
 def _widths(found: Comparison, frame: Frame) -> Html:

@@ -13,6 +13,7 @@ from gradscope.report.shared.bars import plot
 from gradscope.report.shared.glyphs import UNICODE, visible
 from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import ended, median, setting_text
+from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.table import filled
 from gradscope.report.shared.widths import width_table
 
@@ -36,6 +37,9 @@ def comparison(found: Comparison) -> Iterator[str]:
     yield "\n".join(f"- {code(row.name)}: {prose(row.summary)}" for row in found.contestants) + "\n"
     yield from _curves(found)
     yield from _rates(found)
+    ends = start_table(found, UNICODE)
+    if ends is not None:
+        yield from small_table(ends)
     widths = width_table(found)
     if widths is not None:
         yield from small_table(widths)

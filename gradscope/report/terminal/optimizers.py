@@ -11,6 +11,7 @@ from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import columns, facts, pasted, standing, suggestion, without_best
+from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.widths import width_table
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
@@ -33,6 +34,9 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
     lines.append([])
     for row in rows:
         lines += paragraph(f"{row.name}: {row.summary}", view.at_most(PROSE), INDENT, "quiet")
+    ends = start_table(found, view.glyphs)
+    if ends is not None:
+        lines += small_table(ends, view)
     widths = width_table(found)
     if widths is not None:
         lines += small_table(widths, replace(view, show_all=True))
