@@ -127,12 +127,13 @@ def facts(found: Comparison) -> list[str]:
 
 
 def _tuning(found: Comparison) -> list[str]:
-    most = max((row.tried for row in found.contestants), default=0)
-    if not most:
+    counts = {row.tried for row in found.contestants if row.tried}
+    if not counts:
         return []
+    most = max(counts)
     others = len(set(found.tuning_seeds) - set(found.seeds))
     by = f" by {units.counted(others, 'other seed')}" if others else ""
-    return [f"each tuned in {units.counted(most, 'trial')}{by}"]
+    return [f"each tuned in {'up to ' if len(counts) > 1 else ''}{units.counted(most, 'trial')}{by}"]
 
 
 def without_best(found: Comparison) -> str:
