@@ -1,9 +1,9 @@
 """`compare-optimizers` against the loops that everybody writes: a step jitted for each optimizer and rate
 (`plain`), or anew for each run (`fresh`).
 
-Each way runs in a process of its own, on the same starts, batches, rates, seeds and steps; `whole grid` is
-gradscope with `--exhaustive`, `default` with halving; both grow a grid whose best lies at the edge, so they
-make more training steps than there are in the loops. Peak memory is that of the process.
+Each way runs in a process of its own, on the same starts, batches, seeds and steps and with as many trials:
+so many learning rates of each optimizer on two seeds, and the best of them on others. `whole grid` is
+gradscope with `--exhaustive`, `default` with halving. Peak memory is that of the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop")
-SEEDS, GRID = 2, 5
+SEEDS, TUNING_SEEDS, GRID, TRIALS = 5, 2, 5, 12
 STEPS = {"mlp": 200, "cnn": 40, "transformer": 40}
 
 
@@ -31,7 +31,7 @@ def rows() -> list[dict[str, Any]]:
             {
                 "model": model,
                 "parameters": plain["parameters"],
-                "runs": f"{len(OPTIMIZERS)} x {GRID} x {SEEDS} of {steps} steps",
+                "runs": f"{len(OPTIMIZERS)} x ({TRIALS} x {TUNING_SEEDS} + {SEEDS}) of {steps} steps",
                 "training steps": f"{plain['run_steps']}, {whole['run_steps']}, {default['run_steps']}",
                 "jit per run [s]": fresh["wall"],
                 "jit per rate [s]": plain["wall"],
@@ -69,25 +69,27 @@ def _problem(name: str) -> Any:
         "transformer": lambda: models.transformer(layers=2, width=128, heads=4, tokens=32, rows=8),
     }[name]()
     # Another start for each seed, without the user's initialization in the way.
-    return Problem(model.loss_fn, model.params, model.batch).made_by(
+    return Problem(model.loss_fn, model.params, model.batch).with_factory(
         lambda seed: jax.tree.map(lambda leaf: leaf * (1.0 + 0.01 * seed), model.params)
     )
 
 
 def _rates(name: str) -> list[float]:
     from gradscope.optimizers.candidates import named
-    from gradscope.optimizers.search import grid_around
+    from gradscope.optimizers.lattice import grid_around
 
-    return grid_around(named(name).usual or 1e-3, GRID)
+    return grid_around(named(name).usual or 1e-3, TRIALS)
 
 
 def _plain(problem: Any, steps: int, *, fresh: bool = False) -> tuple[str, int]:
     import jax
+    import numpy as np
     import optax
 
     momentum = partial(optax.sgd, momentum=0.9)
     makers = {"sgd": optax.sgd, "momentum": momentum, "adam": optax.adam, "rmsprop": optax.rmsprop}
     for name in OPTIMIZERS:
+        ends: dict[float, tuple[float, Any]] = {}
         for rate in _rates(name):
             optimizer = makers[name](rate)
 
@@ -97,17 +99,24 @@ def _plain(problem: Any, steps: int, *, fresh: bool = False) -> tuple[str, int]:
                 return optax.apply_updates(params, updates), state, loss
 
             jitted = jax.jit(step)
-            for seed in range(SEEDS):
+
+            def run(seed: int, optimizer: Any = optimizer, step: Any = step, jitted: Any = jitted) -> float:
                 if fresh:
-                    jitted = jax.jit(lambda *args, step=step: step(*args))
+                    jitted = jax.jit(lambda *args: step(*args))
                 begun = problem.reseeded(seed)
                 params = jax.tree.map(jax.numpy.asarray, begun.params)
                 state, (batch,) = optimizer.init(params), begun.batches()
                 key = begun.key()
                 for _ in range(steps):
                     params, state, loss = jitted(params, state, batch, key)
-                jax.block_until_ready(loss)
-    return "one jit per rate", len(OPTIMIZERS) * GRID * SEEDS * steps
+                return float(loss)
+
+            tuned = [run(SEEDS + number) for number in range(TUNING_SEEDS)]
+            ends[rate] = float(np.mean(tuned)), run
+        _, judge = min(ends.values(), key=lambda each: each[0] if np.isfinite(each[0]) else np.inf)
+        for seed in range(SEEDS):
+            judge(seed)
+    return "one jit per rate", len(OPTIMIZERS) * (TRIALS * TUNING_SEEDS + SEEDS) * steps
 
 
 def _ours(problem: Any, steps: int, *, exhaustive: bool) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Annotated
 
@@ -47,7 +48,8 @@ Seeds = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Repeat with N seeds, starting at --seed; every optimizer gets the same ones.",
+        help="Judge by N seeds, starting at --seed; every optimizer gets the same ones, and is tuned by two "
+        "others.",
         show_default="5",
         rich_help_panel=TUNING,
     ),
@@ -58,7 +60,7 @@ Grid = Annotated[
         "--lr-grid",
         metavar="N",
         help="Number of learning rates to begin with for each optimizer, half a decade apart around its "
-        "usual one.",
+        "usual one; as many and two more settings follow around the best, up to 7, with its weight decay.",
         show_default="5",
         rich_help_panel=TUNING,
     ),
@@ -112,6 +114,35 @@ Vmap = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Updates = Annotated[
+    bool,
+    typer.Option(
+        "--updates",
+        help="Measure the size of each layer's update and its angle to the negative gradient, at the start "
+        "and at the end of training.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Widths = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="N,N,...",
+        help="Compare at these widths of the network, for a TARGET with init(key, width) or model(width): "
+        "does the best learning rate move, does the gain hold.",
+        show_default="the network as it is",
+        rich_help_panel=TUNING,
+    ),
+]
+Starts = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Train the best optimizer from N starts, 2 or more, and compare where it ends: losses, "
+        "distances, the loss on the line between two ends.",
+        show_default="none",
+        rich_help_panel=TRAINING,
+    ),
+]
 
 
 @with_options(loading=load_options, delivery=delivery_options)
@@ -129,6 +160,9 @@ def compare_optimizers(
     clip: Clip = None,
     exhaustive: Exhaustive = False,
     vmap: Vmap = "auto",
+    updates: Updates = False,
+    widths: Widths = None,
+    starts: Starts = 0,
     against: Against = None,
     fail_on: FailOnRegression = None,
 ) -> None:
@@ -147,6 +181,9 @@ def compare_optimizers(
         clip=_above_zero("--clip", clip),
         exhaustive=exhaustive,
         vmap=one_of("--vmap", vmap, VMAP),
+        updates=updates,
+        starts=_starts(starts),
+        widths=_whole_numbers("--widths", widths or ()),
     )
 
     # Imported once every option is known to be right: the other commands start without them.
@@ -166,6 +203,25 @@ def compare_optimizers(
         elif before is not None:  # A gate that could not be judged must not pass.
             code = max(code, ExitCode.NOT_JUDGED)
     raise typer.Exit(code)
+
+
+def _starts(count: int) -> int:
+    if count < 0 or count == 1:
+        raise GradscopeError(
+            f'"--starts {count}" compares nothing.', fix="Give 2 or more.", slug="bad-option"
+        )
+    return count
+
+
+def _whole_numbers(option: str, values: Iterable[str]) -> tuple[int, ...]:
+    names = names_in(values)
+    if not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise GradscopeError(
+            f'"{option} {",".join(names)}" is no list of whole numbers above 0.',
+            fix=f"Give numbers with commas: {option} 64,128,256.",
+            slug="bad-option",
+        )
+    return tuple(map(int, names))
 
 
 def _above_zero(option: str, value: float | None) -> float | None:

@@ -14,23 +14,28 @@ import optax.contrib
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.problem import Problem
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.records import Number
 
 DEFAULT = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad")
 
 FIXED, ADAPTIVE, AUTOMATIC, OWN = "fixed", "adaptive", "automatic", "own"
+DECAY = "weight_decay"
 YOURS = "yours"
 """The file's `optimizer`."""
 
 
 @dataclass(frozen=True)
 class CandidateOptimizer:
-    """A way to make an optimizer from a learning rate (a number, a traced one, or a schedule)."""
+    """A way to make an optimizer from a learning rate (a number, a traced one, or a schedule).
+
+    `make` takes `weight_decay`, too, where there is a `usual_decay`.
+    """
 
     name: str
-    make: Callable[[Any], optax.GradientTransformation]
+    make: Callable[..., optax.GradientTransformation]
     code: str
-    """The line that makes it; `{rate}` stands for the learning rate."""
+    """The line that makes it; `{rate}` stands for the learning rate, `{decay}` for a further argument."""
     kind: str
     usual: float | None
     """Middle of the grid; `None` where there is no learning rate to search."""
@@ -41,6 +46,23 @@ class CandidateOptimizer:
     """(state, params) -> the parameters to evaluate, where they are not those being trained."""
     unchanged: bool = False
     """Used as the user gives it, with its own schedule and clipping."""
+    usual_decay: float | None = None
+    """Its default weight decay; `None` where there is none to search."""
+
+    @property
+    def any_setting(self) -> TrialSetting:
+        """Numbers to trace it with."""
+        return TrialSetting(1e-3, None if self.usual_decay is None else 0.1)
+
+    def made(self, setting: TrialSetting) -> optax.GradientTransformation:
+        if setting.decay is None:
+            return self.make(setting.rate)
+        return self.make(setting.rate, weight_decay=setting.decay)
+
+    def written(self, rate: str, decay: float | None) -> str:
+        """The line that makes it; a decay that is the default is not written."""
+        changed = decay is not None and decay != self.usual_decay
+        return self.code.format(rate=rate, decay=f", weight_decay={decay:g}" if changed else "")
 
 
 _ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -89,21 +111,27 @@ def named(name: str, others: Iterable[str] = ()) -> CandidateOptimizer:
     automatic = wanted in _AUTOMATIC
     written = "".join(f", {key}={value!r}" for key, value in fixed.items())
     first = "" if automatic else "{rate}"
+    decay = None if automatic else _usual_decay(signature)
+    if decay is not None:
+        written += "{decay}"
     return CandidateOptimizer(
         name=wanted,
         make=partial(_without_rate if automatic else _with_rate, function, fixed),
         code=f"{home}.{base}({(first + written).removeprefix(', ')})",
         kind=AUTOMATIC if automatic else FIXED if wanted in _FIXED else ADAPTIVE,
         usual=None if automatic else _USUAL.get(wanted, 1e-3),
-        settings=_settings(signature, fixed, rate),
+        settings=_settings(signature, fixed, rate, decay),
+        usual_decay=decay,
         uses_line_search=wanted == "lbfgs",
         at=optax.contrib.schedule_free_eval_params if wanted in _SCHEDULE_FREE else None,
     )
 
 
 def own(name: str, make: Callable[[Any], Any], usual: float = 1e-3) -> CandidateOptimizer:
-    """One of the file's `candidates`, a function of the learning rate."""
-    return CandidateOptimizer(name, make, f"candidates[{name!r}]({{rate}})", OWN, usual)
+    """One of the file's `candidates`: a function of the rate, and of `weight_decay` if it has one."""
+    decay = _usual_decay(_signature(make))
+    code = f"candidates[{name!r}]({{rate}}{'' if decay is None else '{decay}'})"
+    return CandidateOptimizer(name, make, code, OWN, usual, usual_decay=decay)
 
 
 def users(optimizer: Any) -> CandidateOptimizer:
@@ -132,8 +160,8 @@ def one_of(problem: Problem, name: str | None) -> CandidateOptimizer:
     return own(name, own_ones[name]) if name in own_ones else named(name, own_ones)
 
 
-def _with_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
-    return function(learning_rate=rate, **fixed)
+def _with_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any, **decay: Any) -> Any:
+    return function(learning_rate=rate, **fixed, **decay)
 
 
 def _without_rate(function: Callable[..., Any], fixed: dict[str, Any], rate: Any) -> Any:
@@ -183,11 +211,29 @@ def _require_arguments(
         )
 
 
-def _settings(signature: inspect.Signature, fixed: Mapping[str, Any], rate: str | None) -> dict[str, Number]:
+def _signature(make: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(make)
+    except (TypeError, ValueError):  # a function that is not written in Python
+        return inspect.Signature()
+
+
+def _usual_decay(signature: inspect.Signature) -> float | None:
+    parameter = signature.parameters.get(DECAY)
+    if parameter is None:
+        return None
+    default = parameter.default
+    return float(default) if isinstance(default, int | float) else 0.0
+
+
+def _settings(
+    signature: inspect.Signature, fixed: Mapping[str, Any], rate: str | None, decay: float | None
+) -> dict[str, Number]:
+    searched = {rate} if decay is None else {rate, DECAY}
     defaults = {
         p.name: p.default
         for p in signature.parameters.values()
-        if p.name != rate and isinstance(p.default, int | float | str) and p.default is not False
+        if p.name not in searched and isinstance(p.default, int | float | str) and p.default is not False
     }
     return {**defaults, **fixed}
 

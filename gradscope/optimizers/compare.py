@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import jax
 
@@ -16,17 +17,22 @@ from gradscope.optimizers import candidates as known, results
 from gradscope.optimizers.budget import Budget, BudgetSpent, budget_of
 from gradscope.optimizers.candidates import CandidateOptimizer
 from gradscope.optimizers.curves import median, profile_scores, window_of
+from gradscope.optimizers.ends import of_starts
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.feed import feed_of
 from gradscope.optimizers.floor import falls_without_end
 from gradscope.optimizers.frozen import around, assigned, frozen_leaves, note
+from gradscope.optimizers.lattice import TrialSetting, grid_around
 from gradscope.optimizers.planning import keeps_runs, readable
-from gradscope.optimizers.search import SearchSettings, completed_runs, grid_around, search
+from gradscope.optimizers.search import SearchSettings, best_setting, completed_runs, finish, search
 from gradscope.optimizers.setup import SharedSetup, prepared, training_of
+from gradscope.optimizers.starts import several_starts
+from gradscope.optimizers.terms import require_usable
 from gradscope.optimizers.training import Training, fitted, schedule_named, state_bytes
+from gradscope.optimizers.updates import UpdateProbe
 from gradscope.optimizers.verdict import EarlyEnd, reasons, recommendation
 from gradscope.records import Comparison
-from gradscope.records.options import SCHEDULES, VMAP, CompareOptions
+from gradscope.records.options import CompareOptions
 from gradscope.records.progress import Progress
 
 
@@ -42,7 +48,7 @@ def compare(
     Ctrl-C and the end of the budget, which runs from `begun` (as `time.perf_counter` has it), end the
     comparison early: the optimizers that were measured by then are compared.
     """
-    _check(request)
+    require_usable(request)
     budget = budget_of(request, begun)
     problem = start(seed)
     progress("tracing")
@@ -68,7 +74,39 @@ def compare(
             missing = [each.candidate.name for each in trainings[len(found) :]]
             early = EarlyEnd(missing, budget.seconds if spent else None)
             return _comparison(found, setup, request, problem, early)
-    return _comparison(found, setup, request, problem)
+    whole = _comparison(found, setup, request, problem)
+    return _with_starts(whole, start, trainings, setup, request, progress) if request.starts else whole
+
+
+def _with_starts(
+    whole: Comparison,
+    start: Callable[[int], Problem],
+    trainings: Sequence[Training],
+    setup: SharedSetup,
+    request: CompareOptions,
+    progress: Progress,
+) -> Comparison:
+    """With where the best optimizer ends from several starts; without it where the time is over."""
+    best = whole.best
+    if best is None:
+        return whole
+    training = next(each for each in trainings if each.candidate.name == best.name)
+    training = _scheduled(training, request, setup.plan.steps)
+    rate = 1.0 if best.learning_rate is None else best.learning_rate
+    setting = TrialSetting(rate, best.weight_decay)
+    try:
+        found = several_starts(start, request.starts, training, setting, setup, progress)
+    except (KeyboardInterrupt, BudgetSpent) as end:
+        spent = setup.budget.seconds if isinstance(end, BudgetSpent) else None
+        said = EarlyEnd([f"{request.starts} starts of {best.name}"], spent).sentence
+        return replace(whole, complete=False, budget_spent_s=spent, reasons=(said, *whole.reasons))
+    return replace(whole, starts=found, reasons=(*whole.reasons, *of_starts(found)))
+
+
+def _scheduled(training: Training, request: CompareOptions, steps: int) -> Training:
+    if training.schedule is None:
+        return training
+    return replace(training, schedule=schedule_named(request.schedule, steps))
 
 
 def _candidates(request: CompareOptions, problem: Problem) -> list[CandidateOptimizer]:
@@ -113,27 +151,42 @@ def _measure(
 ) -> None:
     """Adds the optimizer's runs to `found`; where it is cut short, those that came to their end.
 
-    No learning rate beyond the grid is begun that would end after `share_s` seconds.
+    No setting beyond the grid is begun where the judging would end after `share_s` seconds.
     """
     plan, candidate = setup.plan, training.candidate
     until = time.perf_counter() + share_s
     setup.budget.require(plan.compile_s)
-    if training.schedule is not None:
-        training = replace(training, schedule=schedule_named(request.schedule, plan.steps))
+    training = _scheduled(training, request, plan.steps)
     rates = [1.0] if candidate.usual is None else grid_around(candidate.usual, plan.grid)
+    grid = [TrialSetting(rate, candidate.usual_decay) for rate in rates]
+    tuning = setup.tuning if len(grid) > 1 else ()
     progress("compiling")
-    engine = setup.engine(training, len(rates))
-    kept = keeps_runs(setup.feeds[0], len(rates) * len(setup.feeds))
-    settings = SearchSettings(plan.steps, request.exhaustive, kept, _validation(setup, training), until)
-    stored = state_bytes(jax.eval_shape(training.start, setup.feeds[0].weights, 1e-3))
+    engine = setup.engine(training, max(len(grid) * len(tuning), len(setup.feeds)))
+    kept = keeps_runs(setup.feeds[0], len(grid) * max(len(tuning), 1))
+    judges = 0 if setup.tunes_on_judges else len(setup.feeds)
+    settings = SearchSettings(
+        plan.steps, request.exhaustive, kept, _validation(setup, training), until, judges
+    )
+    stored = state_bytes(jax.eval_shape(training.start, setup.feeds[0].weights, candidate.any_setting))
     runs: list[TrainingRun] = []
+    measured = partial(results.runs_of_optimizer, candidate, engine, stored)
     try:
-        whole = search(engine, setup.feeds, rates, settings, progress, runs)
+        whole = not tuning or search(engine, tuning, grid, settings, progress, runs)
+        best = best_setting(runs, plan.steps) if runs else grid[0]
+        probe = UpdateProbe(training) if request.updates else None
+        if runs and setup.tunes_on_judges and probe is None:
+            judged = [run for run in runs if run.setting == best]
+        else:
+            judged = [TrainingRun(best, feed) for feed in setup.feeds]
+            finish(engine, judged, settings, progress, None if probe is None else probe.take)
     except (KeyboardInterrupt, BudgetSpent):
         if runs := completed_runs(runs, settings):
-            found.append(results.runs_of_optimizer(candidate, engine, runs, stored, cut=True))
+            best = best_setting(runs, plan.steps)
+            judged = [run for run in runs if run.setting == best]
+            found.append(measured(runs, judged, cut=True, judged_by_tuning=not setup.tunes_on_judges))
         raise
-    found.append(results.runs_of_optimizer(candidate, engine, runs, stored, cut=not whole))
+    updates = () if probe is None else probe.layers()
+    found.append(measured(runs, judged, cut=not whole, updates=updates))
 
 
 def _nothing_measured(name: str, budget: Budget) -> GradscopeError:
@@ -162,9 +215,8 @@ def _comparison(
     steps, feeds = setup.plan.steps, setup.feeds
     window = window_of(steps)
     start = _start(found)
-    lacks_floor = any(falls_without_end(m.runs) for m in found)
-    ends = () if lacks_floor else (results.end_at_best(m, steps) for m in found)
-    best = min(ends, default=math.inf)
+    lacks_floor = any(falls_without_end(m.tuning) for m in found)
+    best = math.inf if lacks_floor else min(results.end_of_judged(m, window) for m in found)
     target = results.target_of(best, start) if request.target is None else request.target
     stored = sum(int(weight.size) * weight.dtype.itemsize for weight in feeds[0].weights)
     scale = results.RankingScale(steps, window, start, target, stored, results.worst_of(best, start))
@@ -177,6 +229,8 @@ def _comparison(
         initial_loss=start,
         steps=steps,
         seeds=tuple(feed.seed for feed in feeds),
+        tuning_seeds=tuple(feed.seed for feed in setup.tuning),
+        grid=setup.plan.grid,
         window=window,
         schedule=request.schedule,
         clip=request.clip,
@@ -198,7 +252,7 @@ def _comparison(
     noisy = feeds[0].batches_per_pass != 1 or feeds[0].problem.takes_key
     said = reasons(comparison, noisy=noisy, batches=feeds[0].batches_per_pass)
     ended = () if early is None else (early.sentence,)
-    cut = _cut([m.candidate.name for m in found if m.cut])
+    cut = (*_cut([m.candidate.name for m in found if m.cut]), *_unjudged(found))
     frozen = filter(None, [note(setup.program, setup.frozen)])
     notes = (*ended, *setup.plan.notes, *_left_out(setup), *cut, *frozen, *said)
     return replace(comparison, recommendation=_line(comparison, setup, problem), reasons=notes)
@@ -215,7 +269,17 @@ def _line(comparison: Comparison, setup: SharedSetup, problem: Problem) -> str:
 def _cut(names: Sequence[str]) -> Iterator[str]:
     if names:
         theirs = "its best one may lie" if len(names) == 1 else "their best ones may lie"
-        yield f"Not every learning rate of {listed(names)} was tried: {theirs} beyond those that were."
+        yield f"Not every setting of {listed(names)} was tried: {theirs} beyond those that were."
+
+
+def _unjudged(found: Sequence[results.OptimizerRuns]) -> Iterator[str]:
+    names = [m.candidate.name for m in found if m.judged_by_tuning]
+    if names:
+        it = "it has no losses" if len(names) == 1 else "they have no losses"
+        yield (
+            f"{listed(names)} did not come to the seeds that judge: {it} but those of the seeds that tuned, "
+            "and cannot be compared by seed."
+        )
 
 
 def _left_out(setup: SharedSetup) -> Iterator[str]:
@@ -227,39 +291,7 @@ def _left_out(setup: SharedSetup) -> Iterator[str]:
 
 
 def _start(found: Sequence[results.OptimizerRuns]) -> float:
-    first = {run.feed.seed: run.losses[0] for m in found for run in m.runs if run.losses}
+    judged = [run for m in found if not m.judged_by_tuning for run in m.judged]
+    runs = judged or [run for m in found for run in m.judged]
+    first = {run.feed.seed: run.losses[0] for run in runs if run.losses}
     return median(list(first.values()))
-
-
-def _check(request: CompareOptions) -> None:
-    for option, value in (
-        ("--steps", request.steps),
-        ("--seeds", request.seeds),
-        ("--lr-grid", request.grid),
-        ("--budget", request.budget_s),
-        ("--clip", request.clip),
-    ):
-        if value is not None and not value > 0:
-            raise GradscopeError(
-                f"{option} is {value}.",
-                why="There would be nothing to measure.",
-                fix="Give a number above 0.",
-                slug="bad-option",
-            )
-    if request.target is not None and not math.isfinite(request.target):
-        raise GradscopeError(
-            f"--target is {request.target}.",
-            why="It is the loss that each optimizer has to reach.",
-            fix="Give a finite number.",
-            slug="bad-option",
-        )
-    for option, choice, choices in (
-        ("--schedule", request.schedule, SCHEDULES),
-        ("--vmap", request.vmap, VMAP),
-    ):
-        if choice not in choices:
-            raise GradscopeError(
-                f'"{option} {choice}" is not a valid value.',
-                fix=f"Use one of: {', '.join(choices)}.",
-                slug="bad-option",
-            )

@@ -158,12 +158,26 @@ def tolerant_decades(ends: Mapping[float, float], best: float, start: float) -> 
 
 
 def lost_at(ends: Mapping[float, float], best: float, start: float, factor: float) -> float | None:
-    """Share of the best's improvement that is lost at `factor` times its rate; `None` if not measured."""
-    rate = rate_near(best * factor, ends)
+    """Share of the best's improvement that is lost at `factor` times its rate: linear in the log of the rate
+    between two that were tried. `None` beyond them, and between one that diverged and one that learned.
+    """
     improvement = start - ends[best]
-    if rate is None or improvement <= 0:
+    end = _end_at(best * factor, ends, start)
+    return None if end is None or improvement <= 0 else (end - ends[best]) / improvement
+
+
+def _end_at(wanted: float, ends: Mapping[float, float], start: float) -> float | None:
+    rate = rate_near(wanted, ends)
+    if rate is not None:
+        return ends[rate]
+    low = max((rate for rate in ends if rate < wanted), default=None)
+    high = min((rate for rate in ends if rate > wanted), default=None)
+    if low is None or high is None:
         return None
-    return (ends[rate] - ends[best]) / improvement
+    if math.inf in (ends[low], ends[high]):
+        return math.inf if min(ends[low], ends[high]) >= start else None
+    share = math.log(wanted / low) / math.log(high / low)
+    return ends[low] + share * (ends[high] - ends[low])
 
 
 def rate_near(wanted: float, rates: Iterable[float]) -> float | None:

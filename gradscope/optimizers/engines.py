@@ -1,4 +1,4 @@
-"""Three ways to run the same training steps; none compiles again for another learning rate.
+"""Three ways to run the same training steps; none compiles again for another learning rate or decay.
 
 Step by step, the gradient is compiled once for all optimizers. On a CPU many steps of a small network are
 fastest inside a loop on the device, with convolutions they are six times slower there, and `vmap` over runs
@@ -21,6 +21,7 @@ from jax import Array, lax
 from gradscope.load.usercode.user_code import as_gradscope_error
 from gradscope.optimizers.budget import UNLIMITED, Budget
 from gradscope.optimizers.feed import BatchTable, Feed
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.optimizers.training import Training, gradient, line_search_evaluations
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
@@ -29,14 +30,13 @@ CHUNK = 20
 """Steps between two reads of the losses: a read waits for the device."""
 MANY = 10_000
 """The number of runs for which a training step is compiled, as `compile_program` weighs it."""
-ANY_RATE = 1e-3
 
 
 @dataclass
 class TrainingRun:
-    """The state of training one optimizer at one learning rate from one seed."""
+    """The state of training one optimizer at one setting from one seed."""
 
-    rate: float
+    setting: TrialSetting
     feed: Feed
     losses: list[float] = field(default_factory=list)
     weights: Any = None
@@ -71,8 +71,9 @@ class OneByOne:
     def __init__(self, training: Training, budget: Budget = UNLIMITED) -> None:
         self._budget = budget
         weights = training.feed.weights
+        self._any = training.candidate.any_setting
         self._consts = list(training.program.body.consts)
-        self._start: Compiled = compile_program(training.start, (weights, ANY_RATE), runs=1)
+        self._start: Compiled = compile_program(training.start, (weights, self._any), runs=1)
         self.compiled = 1
         self.step_seconds: list[float] = []
 
@@ -81,7 +82,7 @@ class OneByOne:
             if run.weights is None:
                 run.losses.clear()
                 run.weights = jax.tree.map(jnp.copy, run.feed.weights)
-                run.state = jax.tree.map(jnp.copy, self._start(run.feed.weights, run.rate))
+                run.state = jax.tree.map(jnp.copy, self._start(run.feed.weights, run.setting))
             try:
                 self._advance(run, steps)
             except jax.errors.JaxRuntimeError as error:
@@ -112,8 +113,8 @@ class Stepwise(OneByOne):
         self._gradient = shared or compiled_gradient(training.program, training.feed)
         weights, others = training.feed.weights, training.feed.opening
         loss, gradients = self._gradient(weights, others, self._consts)
-        state = self._start(weights, ANY_RATE)
-        args = (weights, state, ANY_RATE, loss, gradients, others, self._consts)
+        state = self._start(weights, self._any)
+        args = (weights, state, self._any, loss, gradients, others, self._consts)
         self._update = compile_program(training.update, args, runs=MANY, donate=(0, 1))
         self.compiled += 1 + (shared is None)
 
@@ -127,7 +128,7 @@ class Stepwise(OneByOne):
                 self._require_time()
             loss, gradients = self._gradient.executable(run.weights, others, self._consts)
             run.weights, run.state = self._update.executable(
-                run.weights, run.state, run.rate, loss, gradients, others, self._consts
+                run.weights, run.state, run.setting, loss, gradients, others, self._consts
             )
             waiting.append(loss)
             if len(waiting) == CHUNK:
@@ -156,8 +157,8 @@ class Looped(OneByOne):
         self._table = table
         self._seeds = {id(feed): place for place, feed in enumerate(feeds)}
         weights, places = training.feed.weights, table.chunk(0, CHUNK)[0]
-        state = self._start(weights, ANY_RATE)
-        args = (weights, state, ANY_RATE, table.columns, places, CHUNK, self._consts)
+        state = self._start(weights, self._any)
+        args = (weights, state, self._any, table.columns, places, CHUNK, self._consts)
         self._run = compile_program(chunk_of(training), args, runs=MANY, donate=(0, 1))
         self.compiled += 1
 
@@ -169,7 +170,7 @@ class Looped(OneByOne):
             count = min(CHUNK, steps - done)
             begun = time.perf_counter()
             run.weights, run.state, losses = self._run.executable(
-                run.weights, run.state, run.rate, self._table.columns, places, count, self._consts
+                run.weights, run.state, run.setting, self._table.columns, places, count, self._consts
             )
             self._record(run, np.asarray(losses, np.float64)[:count].tolist(), begun)
 
@@ -180,7 +181,7 @@ def chunk_of(training: Training) -> Any:
     def run(
         weights: Any,
         state: Any,
-        rate: Any,
+        setting: TrialSetting,
         columns: list[Array],
         places: Array,
         count: Any,
@@ -191,78 +192,10 @@ def chunk_of(training: Training) -> Any:
 
         def step(number: Any, carry: Any) -> Any:
             weights, state, losses = carry
-            weights, state, loss = training.step(weights, state, rate, others_at(number), consts)
+            weights, state, loss = training.step(weights, state, setting, others_at(number), consts)
             return weights, state, losses.at[number].set(loss)
 
-        loss = jax.eval_shape(training.step, weights, state, rate, others_at(0), consts)[2]
+        loss = jax.eval_shape(training.step, weights, state, setting, others_at(0), consts)[2]
         return lax.fori_loop(0, count, step, (weights, state, jnp.zeros(CHUNK, loss.dtype)))  # type: ignore[no-any-return]
 
     return run
-
-
-class Batched:
-    """All learning rates and seeds of one optimizer in one program: `vmap` of the looped steps.
-
-    It is compiled for a fixed number of rates; fewer rates are padded with copies of the last.
-    """
-
-    def __init__(
-        self,
-        training: Training,
-        feeds: Sequence[Feed],
-        table: BatchTable,
-        rates: int,
-        budget: Budget = UNLIMITED,
-    ) -> None:
-        self._feeds, self._table, self._rates, self._budget = list(feeds), table, rates, budget
-        self._consts = list(training.program.body.consts)
-
-        def start(weights: Any, rate: Any) -> Any:
-            return weights, training.start(weights, rate)
-
-        over_rates = jax.vmap(chunk_of(training), (0, 0, 0, None, None, None, None))
-        weights, lanes = self._weights(), jnp.full((rates,), ANY_RATE)
-        self._start = compile_program(
-            jax.vmap(jax.vmap(start, (None, 0)), (0, None)), (weights, lanes), runs=1
-        )
-        self._run = compile_program(
-            jax.vmap(over_rates, (0, 0, None, None, 0, None, None)),
-            (*self._start(weights, lanes), *self._arguments(lanes, 0, CHUNK)),
-            runs=MANY,
-            donate=(0, 1),
-        )
-        self.compiled = 2
-        self.step_seconds: list[float] = []
-
-    def _weights(self) -> list[Array]:
-        return [jnp.stack(leaves) for leaves in zip(*(feed.weights for feed in self._feeds), strict=True)]
-
-    def _arguments(self, lanes: Array, first: int, count: int) -> tuple[Any, ...]:
-        return lanes, self._table.columns, self._table.chunk(first, CHUNK), count, self._consts
-
-    def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
-        rates = list(dict.fromkeys(run.rate for run in runs))
-        for first in range(0, len(rates), self._rates):
-            self._advance([run for run in runs if run.rate in rates[first : first + self._rates]], steps)
-
-    def _advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
-        rates = list(dict.fromkeys(run.rate for run in runs))
-        lanes = jnp.asarray(rates + [rates[-1]] * (self._rates - len(rates)))
-        weights, state = self._start(self._weights(), lanes)
-        curves: list[Any] = []
-        for first in range(0, steps, CHUNK):
-            count = min(CHUNK, steps - first)
-            if self.step_seconds:
-                self._budget.require(count * self._rates * len(self._feeds) * self.step_seconds[-1])
-            arguments = self._arguments(lanes, first, count)
-            start = time.perf_counter()
-            weights, state, losses = self._run(weights, state, *arguments)
-            curves.append(np.asarray(losses, np.float64)[..., :count])
-            spent = time.perf_counter() - start
-            self.step_seconds.append(spent / (count * self._rates * len(self._feeds)))
-        found = np.concatenate(curves, axis=-1)
-        places = {id(feed): place for place, feed in enumerate(self._feeds)}
-        for run in runs:
-            seed, rate = places[id(run.feed)], rates.index(run.rate)
-            run.losses = found[seed, rate].tolist()
-            run.weights, run.state = jax.tree.map(lambda leaf, i=(seed, rate): leaf[i], (weights, state))

@@ -21,6 +21,8 @@ keeps it under a steady step, one that nears its lowest value does not."""
 PROPORTIONAL = 0.6
 """Of two neighbouring rates, the share of their ratio by which the falls must differ: it is 1 for a loss that
 is linear in the weights, and more for one that is linear in the scores of several layers."""
+GAP = 4.0
+"""More than half a decade between two rates."""
 FEWEST = 3
 """Losses by which two halves can be compared."""
 NO_FLOOR = (
@@ -36,13 +38,19 @@ def falls_without_end(runs: Sequence[TrainingRun]) -> bool:
     next lower rate up to the highest one the falls grow about as the rates do.
     """
     curves: dict[float, list[Curve]] = {}
-    for run in runs:
-        curves.setdefault(run.rate, []).append(_finite(run.losses))
-    rates = sorted(curves)
+    for run in (run for run in runs if run.setting.decay == runs[0].setting.decay):
+        curves.setdefault(run.setting.rate, []).append(_finite(run.losses))
+    rates = _dense(sorted(curves))
     return any(
         all(map(_falls_steadily, curves[rates[place]])) and _grow(curves, rates[place - 1 :])
         for place in range(1, len(rates))
     )
+
+
+def _dense(rates: Sequence[float]) -> Sequence[float]:
+    """Without those above a gap: a decade higher the same layers may already be saturated."""
+    gaps = (place for place, (low, high) in enumerate(pairwise(rates), 1) if high > GAP * low)
+    return rates[: next(gaps, len(rates))]
 
 
 def _grow(curves: dict[float, list[Curve]], rates: Sequence[float]) -> bool:

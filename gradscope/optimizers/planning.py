@@ -12,15 +12,16 @@ from gradscope.optimizers.budget import BUDGET_S, Budget
 from gradscope.optimizers.curves import ENOUGH_SEEDS
 from gradscope.optimizers.engines import CHUNK
 from gradscope.optimizers.feed import Feed, memory_share
+from gradscope.optimizers.lattice import settings_of
 from gradscope.records.options import CompareOptions
 from gradscope.trace.program import Program
 
 STEPS, SEEDS, GRID = 200, ENOUGH_SEEDS, 5
 FEWEST_STEPS, FEWEST_SEEDS, FEWEST_RATES = 60, 3, 3
+TUNING_SEEDS, FEWEST_TUNING_SEEDS = 2, 1
+"""Seeds that choose the setting, and judge none."""
 HALVED = 0.55
 """Share of all steps that a grid of five rates takes when the worse half is stopped twice."""
-GROWN = 3
-"""Learning rates by which a grid usually grows, including the two a decade from the best."""
 VMAP_BELOW = 5_000
 VMAP_FROM = 200_000
 """Steps of all runs of one optimizer; with fewer, `vmap` does not make up for its longer compilation."""
@@ -37,19 +38,21 @@ class Work:
     """What is to be trained, and what it costs."""
 
     tuned: int
-    """Optimizers whose learning rate is searched."""
+    """Optimizers whose learning rate is searched, and weight decay where they have one."""
     fixed: int
     """Those that are trained as they are."""
     step_s: float
     compile_s: float
     """Seconds to compile one optimizer."""
 
-    def seconds(self, plan: RunPlan, exhaustive: bool, grown: int = GROWN) -> float:
-        """The time of all runs where each grid grows by `grown` rates."""
+    def seconds(self, plan: RunPlan, exhaustive: bool, *, further: bool = True) -> float:
+        """The time of all runs; `further`: of the settings beyond the grid, too."""
         whole = exhaustive or plan.grid < 3
-        rates = grown + (plan.grid if whole else HALVED * plan.grid)
-        runs = self.tuned * rates + self.fixed
-        return (self.tuned + self.fixed) * self.compile_s + runs * plan.seeds * plan.steps * self.step_s
+        settings = plan.grid if whole else HALVED * plan.grid
+        settings += settings_of(plan.grid) - plan.grid if further else 0
+        count = self.tuned + self.fixed
+        runs = self.tuned * settings * plan.tuning_seeds + count * plan.seeds
+        return count * self.compile_s + runs * plan.steps * self.step_s
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class RunPlan:
     steps: int
     seeds: int
     grid: int
+    tuning_seeds: int = TUNING_SEEDS
     estimate_s: float = math.inf
     step_s: float = 0.0
     compile_s: float = 0.0
@@ -64,6 +68,11 @@ class RunPlan:
     """`step`, `loop` or `vmap`."""
     why: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of all runs of one optimizer that is tuned."""
+        return self.steps * (settings_of(self.grid) * self.tuning_seeds + self.seeds)
 
 
 def engine_for(program: Program, feeds_kept: bool, run_steps: int, vmap: str) -> tuple[str, str]:
@@ -89,12 +98,14 @@ def engine_for(program: Program, feeds_kept: bool, run_steps: int, vmap: str) ->
 
 
 def plan(wanted: CompareOptions, work: Work, budget: Budget) -> RunPlan:
-    """The plan that fits into the time left: fewer steps, then learning rates, then seeds, each noted.
+    """The plan that fits into the time left: fewer steps, then learning rates, seeds that tune, and seeds
+    that judge, each noted.
 
     Seeds go last: with fewer than five hardly any difference is significant. Raises `GradscopeError` where
     the least that can be trained takes longer than the budget.
     """
-    whole = RunPlan(wanted.steps or STEPS, wanted.seeds or SEEDS, wanted.grid or GRID)
+    seeds = wanted.seeds or SEEDS
+    whole = RunPlan(wanted.steps or STEPS, seeds, wanted.grid or GRID, min(TUNING_SEEDS, seeds))
     left = max(budget.left, 0.0) if budget.is_limit else BUDGET_S
     chosen = whole
 
@@ -108,16 +119,18 @@ def plan(wanted: CompareOptions, work: Work, budget: Budget) -> RunPlan:
         chosen = replace(chosen, steps=min(chosen.steps, fewer))
     if wanted.grid is None and estimated(chosen) > left:
         chosen = replace(chosen, grid=FEWEST_RATES)
+    if wanted.seeds is None and estimated(chosen) > left:
+        chosen = replace(chosen, tuning_seeds=FEWEST_TUNING_SEEDS)
     while wanted.seeds is None and chosen.seeds > FEWEST_SEEDS and estimated(chosen) > left:
         chosen = replace(chosen, seeds=chosen.seeds - 1)
-    if budget.is_limit and work.seconds(chosen, wanted.exhaustive, grown=0) > left:
+    if budget.is_limit and work.seconds(chosen, wanted.exhaustive, further=False) > left:
         raise _too_small(work, chosen, wanted, budget)
     chosen = replace(chosen, estimate_s=estimated(chosen), step_s=work.step_s, compile_s=work.compile_s)
     return replace(chosen, notes=_cuts(whole, chosen, budget))
 
 
 def _too_small(work: Work, least: RunPlan, wanted: CompareOptions, budget: Budget) -> GradscopeError:
-    needed = budget.passed + work.seconds(least, wanted.exhaustive, grown=0)
+    needed = budget.passed + work.seconds(least, wanted.exhaustive, further=False)
     ample = budget.passed + work.seconds(least, wanted.exhaustive)
     count = work.tuned + work.fixed
     optimizers = f"{count} optimizers" if count > 1 else "1 optimizer"
@@ -149,9 +162,14 @@ def _cuts(whole: RunPlan, chosen: RunPlan, budget: Budget) -> tuple[str, ...]:
     numbers = (
         ("steps", chosen.steps, whole.steps),
         ("learning rates", chosen.grid, whole.grid),
+        ("tuning seeds", chosen.tuning_seeds, whole.tuning_seeds),
         ("seeds", chosen.seeds, whole.seeds),
     )
-    cuts = ", ".join(f"{now} {what} instead of {before}" for what, now, before in numbers if now < before)
+    cuts = ", ".join(
+        f"{now} {what if now > 1 else what.removesuffix('s')} instead of {before}"
+        for what, now, before in numbers
+        if now < before
+    )
     step = f"A step takes {chosen.step_s * 1e3:.3g} ms"
     limit = budget.seconds if budget.is_limit else BUDGET_S
     over = not budget.is_limit and chosen.estimate_s > 1.5 * limit

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import optax
@@ -22,6 +23,7 @@ from gradscope.optimizers.engines import Stepwise, TrainingRun
 from gradscope.optimizers.feed import Feed, feed_of
 from gradscope.optimizers.floor import NO_FLOOR, ramps_without_end
 from gradscope.optimizers.frozen import around, assigned, frozen_leaves
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.optimizers.own_rate import learning_rate_of
 from gradscope.optimizers.results import written
 from gradscope.optimizers.setup import require_finite
@@ -57,6 +59,7 @@ def find_rate(
     first = feed_of(start(seed), seed)
     schedule = optax.exponential_decay(low, steps - 1, high / low)
     frozen = _frozen(first, candidate)
+    candidate = replace(candidate, usual_decay=None)
     training = fitted(Training(first.program(), first, candidate, schedule, frozen=frozen))
     progress("compiling")
     engine = Stepwise(training)
@@ -70,7 +73,7 @@ def find_rate(
     lowest = [_two_digits(rates[int(np.argmin(losses))] / 10.0) for rates, losses in readings]
     suggestion = _two_digits(median(lowest))
     usable = any(map(_fell, tests)) and not ramps_without_end(tests)
-    code = candidate.code.format(rate=written(suggestion)) if usable else ""
+    code = candidate.written(written(suggestion), None) if usable else ""
     own_rate = learning_rate_of(first.problem.optimizer) if candidate.unchanged else None
     return RateSearch(
         optimizer=candidate.name,
@@ -108,7 +111,7 @@ def _line(code: str, suggestion: float, own_rate: float | None, feed: Feed, froz
 
 def _test(engine: Stepwise, feed: Feed, rates: Floats) -> RangeTest:
     """Smoothed losses up to where they exceed `STOP_AT` times the best, or are not finite."""
-    run, steps = TrainingRun(1.0, feed), len(rates)
+    run, steps = TrainingRun(TrialSetting(1.0), feed), len(rates)
     engine.advance([run], steps)
     require_finite(run.losses[0])
     mean, best = 0.0, math.inf

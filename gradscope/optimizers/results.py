@@ -20,8 +20,9 @@ from gradscope.optimizers.curves import (
     tolerant_decades,
 )
 from gradscope.optimizers.engines import Engine, TrainingRun
-from gradscope.optimizers.search import best_rate, ends_by_rate
-from gradscope.records import Comparison, Contestant, Trial
+from gradscope.optimizers.lattice import TrialSetting, edges
+from gradscope.optimizers.search import ends_by_setting
+from gradscope.records import Comparison, Contestant, LayerUpdate, Trial
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,54 @@ class OptimizerRuns:
     """One candidate and all that was measured for it."""
 
     candidate: CandidateOptimizer
-    runs: Sequence[TrainingRun]
+    tuning: Sequence[TrainingRun]
+    """Those that chose the setting; none where there was nothing to choose."""
+    judged: Sequence[TrainingRun]
+    """Those at the chosen setting whose losses count."""
     state_bytes: int
     step_seconds: float
     evaluations_per_step: float
     compiled: int
     cut: bool = False
-    """The search was interrupted: not every learning rate was tried."""
+    """The search was interrupted: not every setting was tried."""
+    judged_by_tuning: bool = False
+    """It was interrupted before its setting was judged: `judged` are runs that chose it."""
+    updates: Sequence[LayerUpdate] = ()
+
+    @property
+    def setting(self) -> TrialSetting:
+        return self.judged[0].setting
+
+    @property
+    def runs(self) -> list[TrainingRun]:
+        return list({id(run): run for run in (*self.tuning, *self.judged)}.values())
 
 
 def runs_of_optimizer(
     candidate: CandidateOptimizer,
     engine: Engine,
-    runs: Sequence[TrainingRun],
     state_bytes: int,
+    tuning: Sequence[TrainingRun],
+    judged: Sequence[TrainingRun],
     *,
     cut: bool = False,
+    judged_by_tuning: bool = False,
+    updates: Sequence[LayerUpdate] = (),
 ) -> OptimizerRuns:
     """The time of a step is the lower quartile over the chunks: other load on the machine only adds to it."""
     chunks = engine.step_seconds[1:] or engine.step_seconds
-    searched = [count for run in runs for count in run.line_searches]
+    searched = [count for run in judged for count in run.line_searches]
     return OptimizerRuns(
         candidate,
-        runs,
+        tuning,
+        judged,
         state_bytes,
         float(np.quantile(chunks, 0.25)) if chunks else math.nan,
         1.0 + (float(np.mean(searched)) if searched else 0.0),
         engine.compiled,
         cut,
+        judged_by_tuning,
+        updates,
     )
 
 
@@ -74,8 +95,8 @@ class RankingScale:
     """A run that ends above it diverged."""
 
 
-def end_at_best(m: OptimizerRuns, steps: int) -> float:
-    return ends_by_rate(m.runs, steps)[best_rate(m.runs, steps)]
+def end_of_judged(m: OptimizerRuns, window: int) -> float:
+    return median([end_of(run.losses, window) for run in m.judged])
 
 
 def target_of(best: float, start: float) -> float:
@@ -90,22 +111,29 @@ def worst_of(best: float, start: float) -> float:
 
 def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
     """The row of one optimizer, not yet ranked."""
-    best = best_rate(m.runs, scale.steps)
+    best, chosen = m.setting, m.judged
     tuned = m.candidate.usual is not None
-    chosen = [run for run in m.runs if run.rate == best]
-    trials = {id(run): _trial(m, run, scale, tuned) for run in m.runs}
+    judges = {id(run) for run in chosen}
+    trials = {id(run): _trial(run, scale, tuned, id(run) not in judges) for run in m.runs}
     finals = [trials[id(run)].final_loss for run in chosen]
     steps = median([_crossing(trials[id(run)], scale.window, scale.target) for run in chosen])
-    ends = _projected(m.runs, best, scale)
+    start = _start_of(m.tuning)
+    ends = _projected(m.tuning, best, start, scale)
+    tried = list(dict.fromkeys(run.setting for run in m.tuning))
     validation = [run.validation for run in chosen if run.validation is not None]
-    several = tuned and len(ends) > 1 and ends[best] < scale.start and math.isfinite(median(finals))
-    decades, at_least = tolerant_decades(ends, best, scale.start) if several else (None, False)
+    several = len(ends) > 1 and ends[best.rate] < start and math.isfinite(median(finals))
+    decades, at_least = tolerant_decades(ends, best.rate, start) if several else (None, False)
     return Contestant(
         name=m.candidate.name,
-        code=m.candidate.code.format(rate=written(best)),
+        code=m.candidate.written(written(best.rate), best.decay),
         kind=m.candidate.kind,
         usual_rate=m.candidate.usual,
-        learning_rate=best if tuned else None,
+        learning_rate=best.rate if tuned else None,
+        weight_decay=best.decay if tuned else None,
+        usual_decay=m.candidate.usual_decay if tuned else None,
+        tried=len(tried),
+        at_edge=edges(best, tried),
+        updates=tuple(m.updates),
         final_loss=median(finals),
         final_low=min(finals),
         final_high=max(finals),
@@ -118,8 +146,8 @@ def contestant(m: OptimizerRuns, scale: RankingScale) -> Contestant:
         state_to_parameters=m.state_bytes / scale.parameter_bytes if scale.parameter_bytes else 0.0,
         tolerant_decades=decades,
         tolerant_at_least=at_least,
-        loss_at_tenth=lost_at(ends, best, scale.start, 0.1) if several else None,
-        loss_at_tenfold=lost_at(ends, best, scale.start, 10.0) if several else None,
+        loss_at_tenth=lost_at(ends, best.rate, start, 0.1) if several else None,
+        loss_at_tenfold=lost_at(ends, best.rate, start, 10.0) if several else None,
         diverged_share=sum(trials[id(run)].diverged_at is not None for run in chosen) / len(chosen),
         tied_with_best=None,
         summary="",
@@ -133,14 +161,16 @@ def written(rate: float) -> str:
     return f"{float(f'{rate:.2g}'):g}"
 
 
-def _trial(m: OptimizerRuns, run: TrainingRun, scale: RankingScale, tuned: bool) -> Trial:
+def _trial(run: TrainingRun, scale: RankingScale, tuned: bool, tuning: bool) -> Trial:
     first_bad = run.first_nonfinite()
     final = end_of(run.losses, scale.window)
     stopped = first_bad is None and len(run.losses) < scale.steps
     if first_bad is None and final > scale.worst:
         first_bad, final = len(run.losses) - 1, math.inf
     return Trial(
-        learning_rate=run.rate if tuned else None,
+        learning_rate=run.setting.rate if tuned else None,
+        weight_decay=run.setting.decay if tuned else None,
+        tuning=tuning,
         seed=run.feed.seed,
         losses=tuple(run.losses),
         final_loss=final,
@@ -154,21 +184,33 @@ def _crossing(trial: Trial, window: int, target: float) -> float:
     return math.inf if trial.diverged_at is not None else crossing(trial.losses, window, target)
 
 
-def _projected(runs: Sequence[TrainingRun], best: float, scale: RankingScale) -> dict[float, float]:
-    """The final loss by rate; one that was stopped early keeps the share of the improvement it had lost."""
-    ends = ends_by_rate(runs, scale.steps)
-    for rate in ends:
-        reached = max((len(run.losses) for run in runs if run.rate == rate), default=0)
-        if reached < scale.steps and math.isfinite(ends[rate]):
+def _start_of(runs: Sequence[TrainingRun]) -> float:
+    """Median over the seeds of the loss before the first step."""
+    first = {run.feed.seed: run.losses[0] for run in runs if run.losses}
+    return median(list(first.values())) if first else math.nan
+
+
+def _projected(
+    runs: Sequence[TrainingRun], best: TrialSetting, start: float, scale: RankingScale
+) -> dict[float, float]:
+    """The final loss by rate, the lowest over the decays that were tried with it; one that was stopped early
+    keeps the share of the improvement it had lost."""
+    ends = ends_by_setting(runs, scale.steps)
+    for setting in ends:
+        reached = max((len(run.losses) for run in runs if run.setting == setting), default=0)
+        if reached < scale.steps and math.isfinite(ends[setting]):
             then = _median_at(runs, best, reached, scale.window)
-            improvement = scale.start - then
-            share = (ends[rate] - then) / improvement if improvement > 0 else 1.0
-            ends[rate] = ends[best] + share * (scale.start - ends[best])
-    return ends
+            improvement = start - then
+            share = (ends[setting] - then) / improvement if improvement > 0 else 1.0
+            ends[setting] = ends[best] + share * (start - ends[best])
+    by_rate: dict[float, float] = {}
+    for setting, end in ends.items():
+        by_rate[setting.rate] = min(end, by_rate.get(setting.rate, math.inf))
+    return by_rate | ({best.rate: ends[best]} if ends else {})
 
 
-def _median_at(runs: Sequence[TrainingRun], rate: float, step: int, window: int) -> float:
-    curves = [smoothed(run.losses[:step], window) for run in runs if run.rate == rate]
+def _median_at(runs: Sequence[TrainingRun], setting: TrialSetting, step: int, window: int) -> float:
+    curves = [smoothed(run.losses[:step], window) for run in runs if run.setting == setting]
     return median([float(curve[-1]) for curve in curves if len(curve)])
 
 
@@ -182,7 +224,7 @@ def ranked(rows: Sequence[Contestant], start: float) -> list[Contestant]:
         rows,
         key=lambda row: (row.final_loss >= start, row.score(validated), row.steps_to_target, row.state_bytes),
     )
-    seeds = {trial.seed for row in rows for trial in row.trials}
+    seeds = {trial.seed for row in rows for trial in row.judged}
     if len(seeds) < 2 or order[0].final_loss >= start or not math.isfinite(order[0].score(validated)):
         return order
     first, *others = (seed_scores(row, validated) for row in order)
@@ -193,20 +235,16 @@ def ranked(rows: Sequence[Contestant], start: float) -> list[Contestant]:
     ]
 
 
-def _at_best(row: Contestant) -> list[Trial]:
-    return [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
-
-
 def seed_scores(row: Contestant, validated: bool) -> dict[int, float]:
-    """The score of each seed at the row's best rate."""
+    """The score of each seed that judges."""
     if validated:
-        return {t.seed: t.validation_loss for t in _at_best(row) if t.validation_loss is not None}
-    return {t.seed: t.final_loss for t in _at_best(row)}
+        return {t.seed: t.validation_loss for t in row.judged if t.validation_loss is not None}
+    return {t.seed: t.final_loss for t in row.judged}
 
 
 def seconds_by_seed(row: Contestant, window: int, target: float) -> dict[int, float]:
-    """Time to the target of each seed at the row's best rate [s]."""
-    return {t.seed: _crossing(t, window, target) * row.step_seconds for t in _at_best(row)}
+    """Time to the target of each seed that judges [s]."""
+    return {t.seed: _crossing(t, window, target) * row.step_seconds for t in row.judged}
 
 
 def sentence(row: Contestant, found: Comparison) -> str:

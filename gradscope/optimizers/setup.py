@@ -12,11 +12,11 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
+from gradscope.optimizers.batched import Batched
 from gradscope.optimizers.budget import Budget
 from gradscope.optimizers.candidates import CandidateOptimizer, named
 from gradscope.optimizers.engines import (
     CHUNK,
-    Batched,
     Engine,
     Looped,
     Stepwise,
@@ -24,6 +24,7 @@ from gradscope.optimizers.engines import (
     compiled_gradient,
 )
 from gradscope.optimizers.feed import BatchTable, Feed, feed_of, keep, repeat, table_of
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.optimizers.planning import RunPlan, Work, engine_for, plan
 from gradscope.optimizers.training import Training, schedule_named
 from gradscope.records.options import CompareOptions
@@ -46,6 +47,9 @@ class SharedSetup:
 
     program: Program
     feeds: Sequence[Feed]
+    """Of the seeds that judge."""
+    tuning: Sequence[Feed]
+    """Of the seeds that tune: the same where no seed changes anything, none where nothing is tuned."""
     table: BatchTable | None
     """`None` where the batches are streamed."""
     plan: RunPlan
@@ -59,12 +63,21 @@ class SharedSetup:
     frozen: Sequence[bool] = ()
     """The weights that the user's optimizer does not train."""
 
-    def engine(self, training: Training, rates: int) -> Engine:
+    @property
+    def tunes_on_judges(self) -> bool:
+        """Whether one run stands for all seeds, so that what chose the setting judges it."""
+        return any(feed is self.feeds[0] for feed in self.tuning)
+
+    @property
+    def every_feed(self) -> list[Feed]:
+        return list({id(feed): feed for feed in (*self.feeds, *self.tuning)}.values())
+
+    def engine(self, training: Training, lanes: int) -> Engine:
         if self.plan.engine == "step" or self.table is None:
             return Stepwise(training, self.gradient, self.budget)
         if self.plan.engine == "vmap" and not training.candidate.uses_line_search:
-            return Batched(training, self.feeds, self.table, rates, self.budget)
-        return Looped(training, self.feeds, self.table, self.budget)
+            return Batched(training, self.every_feed, self.table, lanes, self.budget)
+        return Looped(training, self.every_feed, self.table, self.budget)
 
 
 def prepared(
@@ -83,26 +96,31 @@ def prepared(
     tuned = sum(candidate.usual is not None for candidate in candidates)
     work = Work(tuned, len(candidates) - tuned, step_s, compile_s)
     chosen = plan(request, work, budget)
+    tunes = tuned > 0 and chosen.grid > 1
+    count = chosen.seeds + (chosen.tuning_seeds if tunes else 0)
     feeds = [first]
-    for number in range(1, chosen.seeds):
-        progress(f"preparing seed {number + 1} of {chosen.seeds}")
+    for number in range(1, count):
+        progress(f"preparing seed {number + 1} of {count}")
         feeds.append(feed_of(start(first.seed + number), first.seed + number, first))
     progress("drawing batches")
     kept = keep(feeds, chosen.steps)
     if not kept:  # Then every run draws them again.
         chosen = plan(request, replace(work, step_s=step_s + drawing_time(first)), budget)
-        feeds = feeds[: chosen.seeds]
+    judging = feeds[: chosen.seeds]
+    tuning = feeds[len(feeds) - chosen.tuning_seeds :] if tunes else []
     if repeat(feeds):
-        feeds, chosen = [first], replace(chosen, seeds=1, notes=(*chosen.notes, REPEATS))
-    run_steps = chosen.steps * chosen.seeds * chosen.grid
-    engine, why = engine_for(program, kept, run_steps, request.vmap)
+        judging, tuning = [first], [first] if tunes else []
+        said = (REPEATS,) if chosen.seeds > 1 else ()
+        chosen = replace(chosen, seeds=1, tuning_seeds=1, notes=(*chosen.notes, *said))
+    engine, why = engine_for(program, kept, chosen.run_steps, request.vmap)
+    feeds = list({id(feed): feed for feed in (*judging, *tuning)}.values())
     table = table_of(feeds) if kept and engine != "step" else None
     evaluate = _evaluation(first)
     compiled = 3 + (evaluate is not None)
     if engine != "step":  # The gradient is compiled anew, inside the program of each optimizer.
         chosen = replace(chosen, compile_s=compile_s + gradient.trace_s + gradient.compile_s)
     plan_of_all = replace(chosen, engine=engine, why=why)
-    return SharedSetup(program, feeds, table, plan_of_all, budget, evaluate, gradient, compiled)
+    return SharedSetup(program, judging, tuning, table, plan_of_all, budget, evaluate, gradient, compiled)
 
 
 def training_of(
@@ -127,7 +145,7 @@ def _timed(program: Program, feed: Feed, gradient: Compiled) -> tuple[float, flo
     engine = Stepwise(Training(program, feed, named("adam")), gradient)
     compile_s = time.perf_counter() - begin
     others = [leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf) for leaf in feed.opening]
-    run = TrainingRun(0.0, replace(feed, kept=[others] * (1 + BLOCKS * CHUNK)))
+    run = TrainingRun(TrialSetting(0.0), replace(feed, kept=[others] * (1 + BLOCKS * CHUNK)))
     engine.advance([run], 1)
     require_finite(run.losses[0])
     # A few repetitions are enough for a slow step.

@@ -1,13 +1,13 @@
-"""One training step as a traceable function: the learning rate is an argument, never a constant.
+"""One training step as a traceable function: learning rate and weight decay are arguments, never constants.
 
-`make(rate)` is called inside the traced step, with the rate traced: one compiled program serves every
-learning rate, and optimizers whose rate enters their initial state (rprop) are right too, which
+`make` is called inside the traced step, with both traced: one compiled program serves every
+setting, and optimizers whose rate enters their initial state (rprop) are right too, which
 `optax.inject_hyperparams` is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from jax import Array
 from gradscope.errors import GradscopeError
 from gradscope.optimizers.candidates import OWN, CandidateOptimizer
 from gradscope.optimizers.feed import Feed
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.trace.program import Program
 
 Weights = list[Array]
@@ -91,35 +92,54 @@ class Training:
     objective: bool = False
     """The optimizer takes the loss as `obj_fn`, for Hessian-vector products (Sophia)."""
 
-    def optimizer(self, rate: Any) -> optax.GradientTransformationExtraArgs:
-        schedule = self.schedule
-        made = self.candidate.make(rate if schedule is None else lambda count: rate * schedule(count))
+    def optimizer(self, setting: TrialSetting) -> optax.GradientTransformationExtraArgs:
+        schedule, rate = self.schedule, setting.rate
+        scheduled = rate if schedule is None else lambda count: rate * schedule(count)
+        made = self.candidate.made(setting._replace(rate=scheduled))
         if self.clip is not None:
             made = optax.chain(optax.clip_by_global_norm(self.clip), made)
         return optax.with_extra_args_support(made)
 
-    def start(self, weights: Weights, rate: Any) -> Any:
+    def start(self, weights: Weights, setting: TrialSetting) -> Any:
         """The optimizer's state before the first step."""
-        return self.optimizer(rate).init(self.feed.tracer.packed(weights))
+        return self.optimizer(setting).init(self.feed.tracer.packed(weights))
 
     def step(
-        self, weights: Weights, state: Any, rate: Any, others: list[Array], consts: list[Array]
+        self, weights: Weights, state: Any, setting: TrialSetting, others: list[Array], consts: list[Array]
     ) -> tuple[Weights, Any, Array]:
         """Weights and state after the step, and the loss before it."""
         loss, gradients = gradient(self.program)(weights, others, consts)
-        return (*self.update(weights, state, rate, loss, gradients, others, consts), loss)
+        return (*self.update(weights, state, setting, loss, gradients, others, consts), loss)
 
     def update(
         self,
         weights: Weights,
         state: Any,
-        rate: Any,
+        setting: TrialSetting,
         loss: Array,
         gradients: Weights,
         others: list[Array],
         consts: list[Array],
     ) -> tuple[Weights, Any]:
         """Weights and state after the optimizer's update; `others` are the arguments for a line search."""
+        updates, state = self.direction(weights, state, setting, loss, gradients, others, consts)
+        packed = self.feed.tracer.packed
+        stepped = self.feed.tracer.unpacked(optax.apply_updates(packed(weights), packed(updates)))
+        frozen = self.frozen or (False,) * len(weights)
+        kept_or_stepped = zip(frozen, weights, stepped, strict=True)
+        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
+
+    def direction(
+        self,
+        weights: Weights,
+        state: Any,
+        setting: TrialSetting,
+        loss: Array,
+        gradients: Weights,
+        others: list[Array],
+        consts: list[Array],
+    ) -> tuple[Weights, Any]:
+        """What the optimizer adds to the weights, and its state after it."""
 
         def loss_of(params: Any) -> Array:
             return self.program.loss(self.feed.tracer.unpacked(params), others, consts)
@@ -128,12 +148,11 @@ class Training:
         gradients = [jnp.zeros_like(g) if kept else g for g, kept in zip(gradients, frozen, strict=True)]
         params, found = self.feed.tracer.packed(weights), self.feed.tracer.packed(gradients)
         more = {"obj_fn": loss_of} if self.objective else {}
-        updates, state = self.optimizer(rate).update(
+        updates, state = self.optimizer(setting).update(
             found, state, params, value=loss, grad=found, value_fn=loss_of, **more
         )
-        stepped = self.feed.tracer.unpacked(optax.apply_updates(params, updates))
-        kept_or_stepped = zip(frozen, weights, stepped, strict=True)
-        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
+        moves = zip(frozen, self.feed.tracer.unpacked(updates), strict=True)
+        return [jnp.zeros_like(move) if kept else move for kept, move in moves], state
 
     def evaluation_weights(self, weights: Weights, state: Any) -> Weights:
         """The weights to evaluate: those of the step, except for schedule-free optimizers."""
@@ -164,20 +183,29 @@ def fitted(training: Training) -> Training:
 
     Raises `GradscopeError` if the optimizer cannot make a step on this problem; nothing is compiled.
     """
-    others = training.feed.opening
-    try:
-        return _tried(training, others)
-    except Exception as first:  # the user's optimizer may raise anything; its message is shown
+    errors: list[Exception] = []
+    for attempt in _attempts(training):
         try:
-            return _tried(replace(training, objective=True), others)
-        except Exception:
-            raise _unfit(training, f"{type(first).__name__}: {_first_line(first)}") from first
+            return _tried(attempt)
+        except Exception as error:  # the user's optimizer may raise anything; its message is shown
+            errors.append(error)
+    raise _unfit(training, f"{type(errors[0]).__name__}: {_first_line(errors[0])}") from errors[0]
 
 
-def _tried(training: Training, others: list[Any]) -> Training:
+def _attempts(training: Training) -> Iterator[Training]:
+    """As it is; with the loss for Hessian-vector products; with its decay as a number that stays."""
+    yield training
+    yield replace(training, objective=True)
+    if training.candidate.usual_decay is not None:
+        yield replace(training, candidate=replace(training.candidate, usual_decay=None))
+
+
+def _tried(training: Training) -> Training:
+    others = training.feed.opening
     weights, consts = training.feed.weights, list(training.program.body.consts)
-    state = jax.eval_shape(training.start, weights, 1e-3)
-    stepped = jax.eval_shape(training.step, weights, state, 1e-3, others, consts)
+    setting = training.candidate.any_setting
+    state = jax.eval_shape(training.start, weights, setting)
+    stepped = jax.eval_shape(training.step, weights, state, setting, others, consts)
     before = [(leaf.shape, leaf.dtype) for leaf in (*weights, *jax.tree.leaves(state))]
     after = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(stepped[:2])]
     if before != after:

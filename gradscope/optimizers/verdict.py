@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradscope.optimizers import tuning
 from gradscope.optimizers.curves import ENOUGH_SEEDS
 from gradscope.optimizers.floor import NO_FLOOR
 from gradscope.optimizers.results import seed_scores, written
@@ -81,8 +82,10 @@ def reasons(comparison: Comparison, *, noisy: bool, batches: int | None = None) 
         return
     if best is None:
         yield "No optimizer lowered the loss. Run `gradscope check` on the same target."
+        yield from tuning.unstable(comparison)
         return
     yield from _ties(comparison, best)
+    yield from tuning.sentences(comparison)
     yield from _before_the_decay(comparison, best)
     yield from _against_users(comparison, best)
     if noisy and any(row.code.startswith("optax.lbfgs") for row in comparison.contestants):
@@ -148,7 +151,7 @@ def _before_the_decay(comparison: Comparison, best: Contestant) -> Iterator[str]
 
 def _loss_before(row: Contestant, step: int, window: int) -> float:
     """Median over the seeds, at the row's own rate, of the mean over the window before a step."""
-    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and len(t.losses) >= step]
+    whole = [trial for trial in row.judged if len(trial.losses) >= step]
     means = [sum(t.losses[max(step - window, 0) : step]) / min(window, step) for t in whole]
     return statistics.median(means) if means and all(map(math.isfinite, means)) else math.inf
 

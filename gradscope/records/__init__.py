@@ -29,8 +29,12 @@ from gradscope.records.common import (
 from gradscope.records.comparison import (
     Comparison as Comparison,
     Contestant as Contestant,
+    LayerUpdate as LayerUpdate,
+    OptimizerAtWidth as OptimizerAtWidth,
+    PairOfEnds as PairOfEnds,
     RangeTest as RangeTest,
     RateSearch as RateSearch,
+    SeveralStarts as SeveralStarts,
     Trial as Trial,
 )
 from gradscope.records.correctness import (

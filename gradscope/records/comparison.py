@@ -24,24 +24,46 @@ class Trial:
     """The first step whose loss is not finite, or the last step of a run that ended above where it began."""
     stopped_early: bool
     """Halving left this learning rate behind before the last step."""
+    weight_decay: float | None = None
+    """`None` where it is not tuned."""
+    tuning: bool = False
+    """It chose the setting and judges none: its seed is none of `Comparison.seeds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUpdate:
+    """What an optimizer does to one layer on the first batch: medians over the seeds that judge."""
+
+    layer: str
+    rms_first: float | None
+    """Root mean square of the update at the start of training, at the learning rate without its schedule."""
+    rms_last: float | None
+    """The same at its end."""
+    relative_first: float | None
+    """Over the root mean square of the layer's weights; `None` where these are zero."""
+    relative_last: float | None
+    cosine_first: float | None
+    """Of the angle to the negative gradient; `None` where one of the two is zero."""
+    cosine_last: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One optimizer over its learning rates and seeds."""
+    """One optimizer over its settings and seeds."""
 
     name: str
     code: str
-    """The line of optax that makes it at the best learning rate."""
+    """The line of optax that makes it at the best setting."""
     kind: str
     """`fixed`: one learning rate for all weights. `adaptive`: one per weight. `automatic`: sets its own.
     `own`: the user's, of which nothing is known."""
     usual_rate: float | None
     """The middle of its grid."""
     learning_rate: float | None
-    """The best one found: the lowest median over the seeds of the validation loss, else of the final loss."""
+    """The best one found: the lowest median over the tuning seeds of the validation loss, else of the final
+    loss."""
     final_loss: float
-    """Median over the seeds at that rate; infinite where half of them diverged."""
+    """Median over the seeds that judge; infinite where half of them diverged."""
     final_low: float
     final_high: float
     validation_loss: float | None
@@ -61,7 +83,7 @@ class Contestant:
     """Share of the best's improvement that is lost at a tenth of the best rate; `None` if not measured."""
     loss_at_tenfold: float | None
     diverged_share: float
-    """Of its trials at `learning_rate`."""
+    """Of the trials that judge."""
     tied_with_best: bool | None
     """The seeds cannot tell it from the first in rank; `None` from one seed, which shows no noise, and where
     nothing lowered the loss."""
@@ -72,12 +94,89 @@ class Contestant:
     """Its other hyperparameters, at their documented defaults."""
     tolerant_at_least: bool = False
     """More decades than `tolerant_decades`: at an end of what was tried the loss was still within it."""
+    weight_decay: float | None = None
+    """The best one found, beside the learning rate; `None` where it has none that is tuned."""
+    usual_decay: float | None = None
+    """Its default."""
+    tried: int = 0
+    """Settings of learning rate and weight decay that were tried; 0 where there was nothing to choose."""
+    at_edge: tuple[str, ...] = ()
+    """`rate`, `decay`: which of them is best at the end of all that was tried; `untried-decay` where all
+    settings were spent on the rate."""
+    updates: tuple[LayerUpdate, ...] = ()
+    """By layer, where they were asked for; empty, too, where every run diverged."""
+
+    @property
+    def judged(self) -> tuple[Trial, ...]:
+        """The trials whose losses count: at the chosen setting, on the seeds that did not choose it."""
+        chosen = (self.learning_rate, self.weight_decay)
+        return tuple(
+            trial
+            for trial in self.trials
+            if (trial.learning_rate, trial.weight_decay) == chosen
+            and not trial.tuning
+            and not trial.stopped_early
+        )
+
+    @property
+    def tuned(self) -> tuple[Trial, ...]:
+        """The trials that chose the setting; where one run stands for all seeds, or none chose, all."""
+        return tuple(trial for trial in self.trials if trial.tuning) or self.trials
 
     def score(self, validated: bool) -> float:
         """What it is ranked by; `validated`: by the loss on the validation batch."""
         if validated and self.validation_loss is not None:
             return self.validation_loss
         return self.final_loss
+
+
+@dataclass(frozen=True, slots=True)
+class PairOfEnds:
+    """Two ends of training, and the straight line between them."""
+
+    seeds: tuple[int, int]
+    distance: float
+    """Euclidean, over the mean norm of the two: about 1.4 for two of equal norm at a right angle."""
+    line: tuple[float, ...]
+    """The loss at points that lie evenly, from one end to the other."""
+    barrier: float
+    """The most by which `line` lies above the straight line between the losses of the two ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralStarts:
+    """Where one optimizer ends from several starts."""
+
+    optimizer: str
+    seeds: tuple[int, ...]
+    """Of the starts that did not diverge; empty where every start is the same."""
+    batches: int
+    """On which all losses here are measured."""
+    loss_before: float
+    """Median over the starts."""
+    losses: tuple[float, ...]
+    """Of each end."""
+    pairs: tuple[PairOfEnds, ...]
+    diverged: int = 0
+    """Starts that are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerAtWidth:
+    """One optimizer on a network of one width, tuned there."""
+
+    width: int
+    parameters: int
+    name: str
+    learning_rate: float | None
+    weight_decay: float | None
+    loss: float
+    """What it is ranked by."""
+    gain: float | None
+    """What it lowers the training loss by, over what `Comparison.reference` does: median over the seeds;
+    `None` where that lowers nothing."""
+    gain_low: float | None
+    gain_high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +216,16 @@ class Comparison:
     lowest loss means nothing, and no optimizer is called the best."""
     budget_spent_s: float | None = None
     """The budget that ended it [s]; `None` where nothing or Ctrl-C did."""
+    tuning_seeds: tuple[int, ...] = ()
+    """The seeds that chose the settings; those of `seeds` where no seed changes anything."""
+    grid: int = 0
+    """Learning rates that each optimizer began with."""
+    widths: tuple[OptimizerAtWidth, ...] = ()
+    """Where several widths were compared: by width, then by rank. All else is of the largest."""
+    reference: str = ""
+    """The optimizer over which `widths` gain."""
+    starts: SeveralStarts | None = None
+    """Where it was asked for: the best optimizer from several starts."""
 
     @property
     def best(self) -> Contestant | None:

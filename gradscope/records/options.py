@@ -25,6 +25,8 @@ class LoadOptions:
     """A loss of outputs and targets, in place of the file's `loss_fn`."""
     params: str | None = None
     """A checkpoint whose parameters take the place of the initial ones."""
+    width: int | None = None
+    """Given to the functions that make the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class CompareOptions:
     steps: int | None = None
     seeds: int | None = None
     grid: int | None = None
-    """Learning rates of each optimizer before its grid grows."""
+    """Learning rates of each optimizer to begin with; a fixed number of further settings follows."""
     budget_s: float | None = None
     target: float | None = None
     """[loss]"""
@@ -149,3 +151,9 @@ class CompareOptions:
     """Every learning rate runs to the end."""
     vmap: str = "auto"
     """One of `VMAP`: whether all runs of an optimizer are trained at once."""
+    updates: bool = False
+    """Measure the update of each layer at the start and at the end."""
+    starts: int = 0
+    """From so many starts the best optimizer is trained again, to compare where it ends."""
+    widths: tuple[int, ...] = ()
+    """Compare at each of these widths of the network; empty: at its own."""

@@ -39,10 +39,15 @@ def compare_optimizers(
     begun = perf_counter() if begun is None else begun
     from gradscope.load.usercode.random_generators import seeded
 
-    options = options or LoadOptions()
+    options, terms = options or LoadOptions(), terms or CompareOptions()
+    if terms.widths:
+        from gradscope.runs.widths import compare_widths
+
+        found = compare_widths(target, options, terms, progress, begun)
+        return found if against is None else judged_against(found, against, limits)
     with seeded(options.seed):
         problem, load_s = _loaded(target, options, progress)
-        found = _compared(problem, terms or CompareOptions(), target, progress, load_s, begun)
+        found = _compared(problem, terms, target, progress, load_s, begun)
     return found if against is None else judged_against(found, against, limits)
 
 
@@ -80,6 +85,8 @@ def compare_loss(
     clip: float | None = None,
     exhaustive: bool = False,
     vmap: str = "auto",
+    updates: bool = False,
+    starts: int = 0,
     against: Report | None = None,
     limits: Limits | None = None,
     progress: Progress = silent,
@@ -90,15 +97,18 @@ def compare_loss(
     `report.optimizers` has a row for each, ranked. `candidates` are further ones, functions of the learning
     rate by their names; what is not given of `steps`, `seeds` and `grid` is cut to `budget` [s], which
     limits the whole call. With the report of a saved run as `against` the findings say whether your
-    `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule. `init`,
-    `optimizer`, `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are those of the
+    `optimizer` has become worse since; as in `check`, `limits` replaces numbers of the rule; `updates`
+    measures what each does to each layer, `starts` where the best ends from so many. `init`, `optimizer`,
+    `batches`, `data`, `batch_size`, `validation_batch`, `given` and `seed` are those of the
     problem: with `init(key)` in place of params each seed starts elsewhere. Raises `GradscopeError` where
     nothing can be trained. Ctrl-C ends it with what is known by then.
     """
     started = perf_counter()
     trained = _problem_of(loss_fn, params, batch, candidates=candidates, **problem)
     names = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
-    terms = CompareOptions(names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap)
+    terms = CompareOptions(
+        names, steps, seeds, grid, budget, target, schedule, clip, exhaustive, vmap, updates, starts
+    )
     found = _compared(trained, terms, trained.name, progress, 0.0, started)
     saved = None if against is None else against.optimizers
     return found if saved is None else judged_against(found, saved, limits)

@@ -98,10 +98,14 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 def test_the_options_reach_the_comparison(run: Run, comparing: StandIn) -> None:
     options = "--optimizers adam,lion --optimizers muon --steps 30 --seeds 2 --lr-grid 4 --budget 1m"
-    more = "--target 0.5 --schedule cosine --clip 1 --exhaustive --vmap off"
+    more = (
+        "--target 0.5 --schedule cosine --clip 1 --exhaustive --vmap off --updates --widths 8,16 --starts 3"
+    )
     assert run("compare-optimizers", "model.py", *options.split(), *more.split()).code == 0
     (asked,) = comparing.asked
-    assert asked == CompareOptions(("adam", "lion", "muon"), 30, 2, 4, 60.0, 0.5, "cosine", 1.0, True, "off")
+    named = "adam", "lion", "muon"
+    few = CompareOptions(named, 30, 2, 4, 60.0, 0.5, "cosine", 1.0, True, "off")
+    assert asked == replace(few, updates=True, widths=(8, 16), starts=3)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,8 @@ def test_the_options_reach_the_comparison(run: Run, comparing: StandIn) -> None:
         ["--schedule", "linear"],
         ["--vmap", "maybe"],
         ["--clip", "0"],
+        ["--widths", "64,wide"],
+        ["--starts", "1"],
         ["--fail-on", "eror"],
         ["--fail-on", "optimizer-regression"],
         ["--fail-on", "regression:0%", "--against", "RUN"],

@@ -60,7 +60,7 @@ def test_the_line_of_code_makes_the_same_optimizer(name: str) -> None:
     if refusal(name):
         pytest.skip("refused")
     candidate, (_, feed) = named(name), setup()
-    written = eval(candidate.code.format(rate="0.003"), {"optax": optax})
+    written = eval(candidate.written("0.003", candidate.usual_decay), {"optax": optax})
     params = feed.tracer.tree(feed.weights)
     states = [optimizer.init(params) for optimizer in (written, candidate.make(0.003))]
     assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
@@ -75,7 +75,8 @@ def test_the_line_of_code_makes_the_same_optimizer(name: str) -> None:
 def test_the_state_takes_what_the_method_says(name: str, multiple: int) -> None:
     (_, feed) = setup()
     stored = sum(weight.nbytes for weight in feed.weights)
-    state = jax.eval_shape(training(name).start, feed.weights, 1e-3)
+    fit = training(name)
+    state = jax.eval_shape(fit.start, feed.weights, fit.candidate.any_setting)
     assert state_bytes(state) == multiple * stored
 
 

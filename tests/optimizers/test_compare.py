@@ -18,7 +18,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.optimizers import planning
 from gradscope.optimizers.compare import compare
-from gradscope.records import Comparison, Contestant, Trial
+from gradscope.records import Comparison, Contestant
 from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import CURVATURES, mlp, quadratic
 
@@ -45,11 +45,6 @@ def usual() -> Comparison:
 
 def row(comparison: Comparison, name: str) -> Contestant:
     return next(contestant for contestant in comparison.contestants if contestant.name == name)
-
-
-def finished(contestant: Contestant) -> list[Trial]:
-    best = contestant.learning_rate
-    return [t for t in contestant.trials if t.learning_rate == best and not t.stopped_early]
 
 
 def textbook(problem: Problem, make: Callable[[Any], Any]) -> Callable[[float, int, int], list[float]]:
@@ -130,6 +125,7 @@ def test_the_state_is_measured_in_multiples_of_the_parameters() -> None:
     ratios = {r.name: r.state_to_parameters for r in usual().contestants}
     assert ratios == {"sgd": 0.0, "nesterov": 1.0, "adam": 2.0, "rmsprop": 1.0}
     assert row(usual(), "adam").state_bytes == 2 * usual().parameter_bytes
+    assert not row(usual(), "adam").updates, "nobody asked for them"
 
 
 def test_the_same_seed_gives_the_same_table() -> None:
@@ -178,7 +174,7 @@ def test_runs_that_are_let_go_between_two_rungs_end_where_kept_ones_do(
 
 
 def test_the_grid_grows_until_the_best_is_inside() -> None:
-    found = row(compared(quadratic(), "lion", grid=3), "lion")
+    found = row(compared(quadratic(), "lion", grid=5), "lion")
     rates = {t.learning_rate for t in found.trials}
     assert found.learning_rate not in (min(rates), max(rates))
     assert max(rates) > 10 * 1e-4
@@ -227,7 +223,7 @@ def test_yours_can_be_asked_for_alone_where_the_file_has_one() -> None:
 
 def test_all_optimizers_see_the_same_starts_and_batches() -> None:
     first = {(t.seed, t.losses[0]) for r in usual().contestants for t in r.trials}
-    assert len(first) == 2
+    assert len(first) == 4, "two seeds judge, and two others tune"
 
 
 @pytest.mark.few(1)
@@ -236,7 +232,7 @@ def test_the_line_to_paste_makes_the_run_again(schedule: str) -> None:
     found = compared(mlp(), "adam", "sgd", schedule=schedule, clip=0.5, steps=37)
     names: dict[str, Any] = {"optax": optax}
     exec(found.recommendation, names)
-    (mine, *_) = finished(found.contestants[0])
+    (mine, *_) = found.contestants[0].judged
     losses = textbook(mlp(), lambda rate: names["optimizer"])(0.0, mine.seed, 37)
     assert mine.losses == pytest.approx(losses, rel=2e-3)
 
@@ -295,7 +291,7 @@ def test_seeds_that_change_nothing_are_run_once_and_no_difference_is_called_real
 
 
 def test_one_seed_calls_nothing_a_tie() -> None:
-    found = compared(mlp(optimizer=optax.sgd(1e-5)), "sgd", steps=20, seeds=1)
+    found = compared(mlp(optimizer=optax.sgd(1e-5)), "adam", steps=20, seeds=1)
     assert not any("nothing to gain" in reason or "a tie" in reason for reason in found.reasons)
     assert any("one seed" in reason for reason in found.reasons)
 
@@ -372,3 +368,70 @@ def test_progress_says_how_long_it_will_take() -> None:
     said: list[str] = []
     compare(quadratic().reseeded, CompareOptions(("sgd", "adam"), 20, 1, 1), 0, said.append)
     assert any(text.startswith("adam (2 of 2): ") and text.endswith(" s left") for text in said)
+
+
+def test_no_seed_that_chose_the_setting_judges_it_and_all_had_as_many_settings() -> None:
+    decaying = {"decaying": lambda rate, weight_decay=0.01: optax.adamw(rate, weight_decay=weight_decay)}
+    found = compared(mlp(candidates=decaying), "sgd", "adamw", "decaying", seeds=2, grid=3)
+    assert (found.seeds, found.tuning_seeds) == ((0, 1), (2, 3))
+    for each in found.contestants:
+        assert {trial.seed for trial in each.judged} == {0, 1}
+        assert {trial.seed for trial in each.tuned} == {2, 3}
+        assert len({(t.learning_rate, t.weight_decay) for t in each.tuned}) == each.tried == 8
+        assert each.final_loss == float(np.median([trial.final_loss for trial in each.judged]))
+    assert row(found, "sgd").weight_decay is None
+    assert {row(found, name).usual_decay for name in ("adamw", "decaying")} == {1e-4, 0.01}
+    assert any(
+        said.startswith("Each optimizer was tried at 8 settings: learning rates, and for ")
+        for said in found.reasons
+    )
+    assert any("The seeds 2, 3 chose among them; they judge none." in said for said in found.reasons)
+
+
+def test_a_run_with_another_decay_is_that_of_a_plain_optax_loop() -> None:
+    (found,) = compared(mlp(), "adamw", seeds=1, grid=5, exhaustive=True).contestants
+    decayed = [trial for trial in found.trials if trial.weight_decay not in (None, 1e-4)]
+    assert decayed
+    for trial in decayed:
+        run = textbook(mlp(), lambda rate, decay=trial.weight_decay: optax.adamw(rate, weight_decay=decay))
+        assert trial.losses == pytest.approx(run(trial.learning_rate or 0.0, trial.seed, 40), rel=2e-3)
+
+
+def test_a_large_decay_is_chosen_where_it_lowers_the_validation_loss_and_is_pasted() -> None:
+    """Training goes to 1, validation is lowest at 0: only a decay keeps the weight there."""
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.sum((params["x"] - batch) ** 2)
+
+    problem = Problem(
+        loss, {"x": np.zeros(1, np.float32)}, np.ones(1, np.float32), validation_batch=np.full(1, 0.3, "f")
+    )
+    (found,) = compared(problem, "adamw", grid=5, steps=100).contestants
+    assert found.weight_decay is not None
+    whole = [trial for trial in found.trials if not trial.stopped_early]
+    decays = {(trial.learning_rate, trial.weight_decay): trial.validation_loss for trial in whole}
+    assert (found.learning_rate, found.weight_decay) == min(decays, key=lambda each: decays[each] or 0.0)
+    written = f", weight_decay={found.weight_decay:g}" if found.weight_decay != 1e-4 else ""
+    assert found.code == f"optax.adamw({found.learning_rate:g}{written})"
+
+
+def test_a_decay_that_cannot_be_traced_stays_at_its_default() -> None:
+    def branching(rate: Any, weight_decay: float = 0.01) -> Any:
+        return optax.adamw(rate, weight_decay=weight_decay) if weight_decay else optax.adam(rate)
+
+    (found,) = compared(quadratic(candidates={"mine": branching}), "mine", steps=20).contestants
+    assert found.weight_decay is None
+    assert found.code.startswith("candidates['mine'](")
+
+
+def test_a_setting_that_only_the_tuning_seeds_bear_is_told() -> None:
+    def init(seed: int) -> Any:
+        return {"x": jnp.full(2, 1.0 if seed >= 2 else 30.0)}
+
+    def loss(params: Any, batch: Any) -> Any:  # Quartic: the largest stable rate falls with the start.
+        return jnp.sum(batch * params["x"] ** 4)
+
+    problem = Problem(loss, init(0), CURVATURES).with_factory(init)
+    found = compared(problem, "sgd", seeds=2, grid=3)
+    assert found.best is None
+    assert any("sgd lowered the loss on the seeds that tuned, not on those" in said for said in found.reasons)

@@ -168,6 +168,10 @@ def test_what_is_lost_ten_times_off_is_a_share_of_the_improvement() -> None:
     assert lost_at(ENDS, 0.01, 2.0, 10.0) == 0.0
     assert lost_at(ENDS, 0.1, 2.0, 10.0) == INF
     assert lost_at(ENDS, 0.001, 2.0, 0.1) is None, "not measured"
+    between = {0.01: 0.0, 0.32: 1.0, 0.032: 0.5}
+    assert lost_at(between, 0.01, 2.0, 10.0) == pytest.approx(0.375, abs=0.01), "halfway in the log"
+    assert lost_at({0.01: 0.0, 0.032: 3.0, 0.32: INF}, 0.01, 2.0, 10.0) == INF
+    assert lost_at({0.01: 0.0, 0.032: 1.0, 0.32: INF}, 0.01, 2.0, 10.0) is None
     assert lost_at({0.01: 2.0, 0.1: 2.5}, 0.01, 2.0, 10.0) is None, "nothing was gained"
 
 

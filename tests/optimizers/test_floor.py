@@ -14,6 +14,7 @@ from gradscope.optimizers.candidates import named
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.engines import TrainingRun
 from gradscope.optimizers.floor import falls_without_end
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.optimizers.range_test import find_rate
 from gradscope.records import Comparison, RateSearch
 from gradscope.records.options import CompareOptions
@@ -108,15 +109,15 @@ def test_the_range_test_suggests_nothing_for_a_loss_without_a_floor() -> None:
 
 
 def runs(*curves: tuple[float, list[float]]) -> list[TrainingRun]:
-    return [TrainingRun(rate, None, losses) for rate, losses in curves]  # type: ignore[arg-type]
+    return [TrainingRun(TrialSetting(rate), None, losses) for rate, losses in curves]  # type: ignore[arg-type]
 
 
 def test_it_takes_far_a_steady_fall_and_more_at_higher_rates() -> None:
     slow, fast = [1.0, -9.0, -19.0, -29.0, -39.0], [1.0, -99.0, -199.0, -299.0, -399.0]
-    assert falls_without_end(runs((0.1, slow), (1.0, fast)))
-    assert not falls_without_end(runs((0.1, fast), (1.0, slow)))
-    assert not falls_without_end(runs((1.0, fast))), "one rate shows nothing"
-    assert not falls_without_end(runs((0.1, slow), (1.0, fast), (10.0, [1.0, 8.0, 9.0, 9.0, 9.0])))
+    assert falls_without_end(runs((0.1, slow), (0.3, fast)))
+    assert not falls_without_end(runs((0.1, fast), (0.3, slow)))
+    assert not falls_without_end(runs((0.3, fast))), "one rate shows nothing"
+    assert not falls_without_end(runs((0.1, slow), (0.3, fast), (0.9, [1.0, 8.0, 9.0, 9.0, 9.0])))
     flattens = [1.0, -300.0, -390.0, -398.0, -399.0]
-    assert not falls_without_end(runs((0.1, slow), (1.0, flattens)))
-    assert falls_without_end(runs((0.1, slow), (1.0, fast), (10.0, [1.0, -1e9, -math.inf])))
+    assert not falls_without_end(runs((0.1, slow), (0.3, flattens)))
+    assert falls_without_end(runs((0.1, slow), (0.3, fast), (0.9, [1.0, -1e9, -math.inf])))

@@ -35,20 +35,24 @@ def test_a_fast_step_gets_everything_and_nothing_is_said() -> None:
     found = planned(1e-5)
     assert numbers(found) == (5, 200, 5)
     assert found.notes == ()
-    # Seven compilations, and a halved grid of five with three more rates, of 5 x 200 steps each.
-    assert found.estimate_s == pytest.approx(7 * (1.0 + (0.55 * 5 + 3) * 1000 * 1e-5))
+    # Seven compilations; a halved grid of five and seven more settings with two seeds, and five that judge.
+    assert found.estimate_s == pytest.approx(7 * (1.0 + ((0.55 * 5 + 7) * 2 + 5) * 200 * 1e-5))
+    assert found.tuning_seeds == 2
 
 
 def test_steps_go_first_then_rates_then_seeds_and_each_cut_is_told() -> None:
-    few = planned(3e-3, left_s=110)
+    few = planned(4.5e-3, left_s=110)
     assert few.seeds == 5, "with fewer hardly any difference is significant"
     assert few.grid == 5
     assert 60 <= few.steps < 200
     assert f"{few.steps} steps instead of 200" in few.notes[0]
-    assert numbers(planned(1e-2, left_s=110)) == (5, 60, 3)
-    slow = planned(1.5e-2, left_s=110)
+    rates = planned(1.3e-2, left_s=110)
+    assert (*numbers(rates), rates.tuning_seeds) == (5, 60, 3, 2)
+    tuned = planned(2e-2, left_s=110)
+    assert (*numbers(tuned), tuned.tuning_seeds) == (5, 60, 3, 1)
+    slow = planned(3e-2, left_s=110)
     assert numbers(slow) == (3, 60, 3)
-    assert "3 learning rates instead of 5, 3 seeds instead of 5" in slow.notes[0]
+    assert "3 learning rates instead of 5, 1 tuning seed instead of 2, 3 seeds instead" in slow.notes[0]
     assert "3 seeds are too few to tell optimizers apart" in slow.notes[0]
 
 
@@ -56,23 +60,23 @@ def test_a_limit_that_the_least_exceeds_is_refused_beforehand_with_the_numbers()
     with pytest.raises(GradscopeError) as caught:
         planned(0.5, left_s=110)
     assert caught.value.slug == "budget-too-small"
-    assert "7 optimizers take 17 min or longer, more than the budget of 112 s" in caught.value.what
+    assert "7 optimizers take 16 min or longer, more than the budget of 112 s" in caught.value.what
     assert "A step takes 500 ms" in caught.value.why
     assert "--budget" in caught.value.fix
 
 
 def test_a_budget_that_the_error_asks_for_is_accepted() -> None:
     with pytest.raises(GradscopeError) as caught:
-        planned(0.05, left_s=110)
+        planned(0.08, left_s=110)
     asked = seconds_in(caught.value.fix.split("--budget ")[1].split(",")[0])
     assert asked is not None
-    assert planned(0.05, left_s=asked - 10).steps == 60
+    assert planned(0.08, left_s=asked - 10).steps == 60
 
 
 def test_without_a_limit_a_long_comparison_only_says_how_long() -> None:
     found = planned(0.5, steps=200, seeds=5, grid=5)
     assert numbers(found) == (5, 200, 5)
-    assert "the comparison takes about 336 min" in found.notes[0]
+    assert "the comparison takes about 286 min" in found.notes[0]
 
 
 def test_what_the_user_gave_is_never_cut() -> None:
@@ -102,7 +106,7 @@ def test_the_default_limits_only_where_the_user_sets_nothing() -> None:
 @pytest.mark.parametrize("step_s", [1e-5, 1e-4, 1e-3, 5e-3])
 def test_the_estimate_without_further_rates_stays_in_the_limit(step_s: float) -> None:
     found = planned(step_s, left_s=110)
-    assert Work(7, 0, step_s, 1.0).seconds(found, False, grown=0) <= 110
+    assert Work(7, 0, step_s, 1.0).seconds(found, False, further=False) <= 110
 
 
 def program_of(loss: Any, params: Any, batch: Any) -> Program:

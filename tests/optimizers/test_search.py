@@ -19,6 +19,7 @@ from gradscope.optimizers import search
 from gradscope.optimizers.budget import Budget, BudgetSpent
 from gradscope.optimizers.compare import compare
 from gradscope.optimizers.engines import TrainingRun
+from gradscope.optimizers.lattice import TrialSetting
 from gradscope.records import Comparison, Contestant
 from gradscope.records.options import CompareOptions
 from tests.optimizers.problems import quadratic
@@ -61,12 +62,12 @@ def test_without_a_validation_batch_the_training_loss_decides() -> None:
 
 
 def run(rate: float, losses: list[float], validation: float | None = None) -> TrainingRun:
-    return TrainingRun(rate, None, losses, validation=validation)  # type: ignore[arg-type]
+    return TrainingRun(TrialSetting(rate), None, losses, validation=validation)  # type: ignore[arg-type]
 
 
 def test_a_rate_whose_runs_died_early_is_not_taken_for_judged() -> None:
     runs = [run(1.0, [2.0, math.nan]), run(0.1, [2.0, 1.0, 0.5], 0.7)]
-    assert search.best_rate(runs, 3) == 0.1
+    assert search.best_setting(runs, 3) == TrialSetting(0.1)
 
 
 def interrupted(when: str, **terms: Any) -> Comparison:
@@ -78,13 +79,17 @@ def interrupted(when: str, **terms: Any) -> Comparison:
     return compare(quadratic().reseeded, options, 0, stage)
 
 
-def test_an_interruption_keeps_the_rates_of_an_optimizer_that_came_to_the_end() -> None:
+def test_an_interruption_keeps_the_settings_of_an_optimizer_that_came_to_the_end() -> None:
     found = interrupted("learning rate 1, to step 40")
     (row,) = found.contestants
     assert row.name == "sgd"
     assert {len(trial.losses) for trial in row.trials if not trial.stopped_early} == {40}
     assert max(trial.learning_rate or 0.0 for trial in row.trials) < 1.0
-    assert any(reason.startswith("Not every learning rate of sgd was tried") for reason in found.reasons)
+    assert any(reason.startswith("Not every setting of sgd was tried") for reason in found.reasons)
+    assert any(
+        "sgd did not come to the seeds that judge: it has no losses but" in said for said in found.reasons
+    )
+    assert {trial.seed for trial in row.judged} == {2, 3}, "those that tune"
     assert not found.complete
 
 
@@ -125,9 +130,10 @@ def test_a_budget_that_ends_before_anything_is_known_is_an_error(monkeypatch: py
 def test_no_rate_beyond_the_grid_is_begun_without_time_for_it() -> None:
     engine, terms = Engined(), search.SearchSettings(2, exhaustive=True, keep_runs=True, until=0.0)
     runs: list[TrainingRun] = []
-    assert not search.search(engine, [None], [0.1, 1.0, 10.0], terms, lambda stage: None, runs)  # type: ignore[list-item]
-    assert {each.rate for each in runs} == {0.1, 1.0, 10.0}
-    assert search.search(engine, [None], [0.1, 1.0, 10.0], replace(terms, until=math.inf), print, [])  # type: ignore[list-item]
+    grid = [TrialSetting(0.1), TrialSetting(1.0), TrialSetting(10.0)]
+    assert not search.search(engine, [None], grid, terms, lambda stage: None, runs)  # type: ignore[list-item]
+    assert [each.setting for each in runs] == grid
+    assert search.search(engine, [None], grid, replace(terms, until=math.inf), print, [])  # type: ignore[list-item]
 
 
 class Engined:
@@ -138,7 +144,7 @@ class Engined:
 
     def advance(self, runs: Sequence[TrainingRun], steps: int) -> None:
         for each in runs:
-            each.losses = [2.0, abs(math.log10(each.rate / 100.0))]
+            each.losses = [2.0, abs(math.log10(each.setting.rate / 100.0))]
 
 
 def test_runs_of_an_interrupted_optimizer_that_did_not_come_to_the_end_tell_nothing() -> None:
@@ -149,7 +155,7 @@ def test_runs_of_an_interrupted_optimizer_that_did_not_come_to_the_end_tell_noth
 def test_of_an_interrupted_search_only_rates_known_at_every_seed_are_kept() -> None:
     terms = search.SearchSettings(2, exhaustive=False, keep_runs=True)
     runs = [run(0.1, [2.0, 1.0]), run(0.1, [2.0, 1.0]), run(1.0, [2.0, 1.0]), run(1.0, [2.0]), run(3.0, [])]
-    assert {known.rate for known in search.completed_runs(runs, terms)} == {0.1}
+    assert {known.setting for known in search.completed_runs(runs, terms)} == {TrialSetting(0.1)}
     assert search.completed_runs(runs[3:], terms) == []
     evaluation_weights = search.SearchSettings(2, exhaustive=False, keep_runs=True, validate=lambda run: 0.0)
     assert search.completed_runs(runs, evaluation_weights) == []
@@ -158,9 +164,10 @@ def test_of_an_interrupted_search_only_rates_known_at_every_seed_are_kept() -> N
 @pytest.mark.parametrize("exhaustive", [False, True])
 def test_what_a_rate_ten_times_too_high_or_low_loses_is_measured(exhaustive: bool) -> None:
     found = compare(
-        quadratic().reseeded, CompareOptions(("sgd", "adam"), 80, 1, 3, exhaustive=exhaustive), 0, print
+        quadratic().reseeded, CompareOptions(("sgd", "adam"), 80, 1, 5, exhaustive=exhaustive), 0, print
     )
     for row in found.contestants:
+        assert row.tried == 12
         assert row.loss_at_tenfold is not None
         assert row.loss_at_tenth is not None
     sgd = next(row for row in found.contestants if row.name == "sgd")

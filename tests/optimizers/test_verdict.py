@@ -25,7 +25,8 @@ def ended(name: str, *finals: float, **more: Any) -> Contestant:
     found = compared().optimizers
     assert found is not None
     middle = sorted(finals)[len(finals) // 2]
-    usual = {"tied_with_best": None, "final_loss": middle, **more}
+    plain = {"weight_decay": None, "tried": 0, "at_edge": ()}
+    usual = {"tied_with_best": None, "final_loss": middle, **plain, **more}
     return replace(found.contestants[0], name=name, trials=trials, **usual)
 
 
@@ -134,3 +135,21 @@ def test_one_run_with_a_decay_tells_both_rankings(
     told = " ".join(reasons(found, noisy=False))
     assert said in told
     assert "decay" not in " ".join(reasons(replace(found, schedule="cosine"), noisy=False))
+
+
+def test_how_the_settings_were_chosen_is_told_and_what_lies_at_the_edge() -> None:
+    adam = ended("adam", 0.4, 0.5, tried=10, at_edge=("rate",))
+    lion = ended("lion", 0.5, 0.6, tried=10, weight_decay=0.1, at_edge=("decay",))
+    found = comparison(adam, lion, seeds=(0, 1), tuning_seeds=(2, 3))
+    text = " ".join(reasons(found, noisy=False))
+    assert "Each optimizer was tried at 10 settings: learning rates, and for lion weight decays." in text
+    assert "The seeds 2, 3 chose among them; they judge none." in text
+    assert "a better one may lie beyond: the learning rate of adam and the weight decay of lion." in text
+    fewer = comparison(adam, replace(lion, tried=7, at_edge=("untried-decay",)), tuning_seeds=(0,))
+    text = " ".join(reasons(fewer, noisy=False))
+    assert "10 settings, lion at fewer" in text
+    assert "The run that chose a setting judges it, too" in text
+    assert "lion spent all settings on the learning rate: no weight decay but its default" in text
+    assert "settings" not in " ".join(
+        reasons(comparison(ended("dog", 0.5), ended("yours", 0.6)), noisy=False)
+    )

@@ -25,12 +25,15 @@ from gradscope.records import (
     KeptArray,
     Layer,
     LayerSteps,
+    LayerUpdate,
     LongerTraining,
     Measurement,
     Memory,
     MemoryLimit,
     NonFiniteInput,
     NonFiniteValue,
+    OptimizerAtWidth,
+    PairOfEnds,
     Parameter,
     RangeTest,
     RateSearch,
@@ -38,6 +41,7 @@ from gradscope.records import (
     Remedies,
     Report,
     SeedEnds,
+    SeveralStarts,
     Severity,
     Skipped,
     Source,
@@ -208,14 +212,17 @@ def broken() -> Report:
     )
 
 
-def _trial(rate: float | None, seed: int, losses: tuple[float, ...]) -> Trial:
+def _trial(rate: float | None, seed: int, losses: tuple[float, ...], **more: Any) -> Trial:
     dead = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
     final = math.inf if dead is not None else losses[-1]
-    return Trial(rate, seed, losses, final, None, dead, stopped_early=False)
+    return Trial(rate, seed, losses, final, None, dead, stopped_early=False, **more)
+
+
+def _curve(final: float) -> tuple[float, ...]:
+    return tuple(2.0 + (final - 2.0) * step / 9 if math.isfinite(final) else math.nan for step in range(10))
 
 
 def _contestant(name: str, final: float, **more: Any) -> Contestant:
-    curve = tuple(2.0 + (final - 2.0) * step / 9 if math.isfinite(final) else math.nan for step in range(10))
     usual: dict[str, Any] = {
         "code": f"optax.{name}(0.01)",
         "kind": "adaptive",
@@ -237,7 +244,7 @@ def _contestant(name: str, final: float, **more: Any) -> Contestant:
         "diverged_share": 0.0,
         "tied_with_best": False,
         "summary": "Lowest loss.",
-        "trials": (_trial(0.01, 0, curve),),
+        "trials": (_trial(0.01, 0, _curve(final)),),
         "settings": {"b1": 0.9},
     }
     return Contestant(name=name, **{**usual, **more})
@@ -246,13 +253,31 @@ def _contestant(name: str, final: float, **more: Any) -> Contestant:
 def compared() -> Report:
     """Optimizers: a winner, a tie, one without a learning rate, and one with a hostile name that diverged."""
     rows = (
-        _contestant("adam", 0.5),
+        _contestant(
+            "adam",
+            0.5,
+            weight_decay=0.1,
+            usual_decay=1e-4,
+            tried=2,
+            at_edge=("decay",),
+            updates=(
+                LayerUpdate("layers[0]", 1e-3, 1e-4, 0.01, 0.001, 0.31, 0.12),
+                LayerUpdate(HOSTILE, 0.0, None, None, None, None, -0.2),
+            ),
+            trials=(
+                _trial(0.01, 0, _curve(0.5), weight_decay=0.1),
+                _trial(0.01, 3, _curve(0.45), weight_decay=0.1, tuning=True),
+                _trial(0.01, 3, _curve(0.7), weight_decay=0.0, tuning=True),
+            ),
+        ),
         _contestant("sgd", 0.51, tied_with_best=True, state_bytes=0, state_to_parameters=0.0, kind="fixed"),
         _contestant("yours", 1.9, learning_rate=None, usual_rate=None, steps_to_target=math.inf),
         _contestant(
             HOSTILE, math.inf, steps_to_target=math.inf, seconds_to_target=math.inf, diverged_share=1.0
         ),
     )
+    updated = LayerUpdate("head", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    rows = (*rows[:-1], replace(rows[-1], updates=(updated,)))
     found = Comparison(
         contestants=rows,
         target=0.65,
@@ -274,6 +299,21 @@ def compared() -> Report:
         ),
         users="yours",
         profile_scores={"adam": 1.0},
+        tuning_seeds=(3,),
+        widths=(
+            OptimizerAtWidth(64, 1000, "adam", 0.01, 0.1, 0.5, 1.0, 1.0, 1.0),
+            OptimizerAtWidth(128, 3000, "adam", 0.003, 0.1, 0.4, 1.0, 1.0, 1.0),
+            OptimizerAtWidth(64, 1000, HOSTILE, None, None, math.inf, None, None, None),
+        ),
+        reference="adam",
+        starts=SeveralStarts(
+            HOSTILE,
+            (0, 1),
+            4,
+            2.0,
+            (0.5, 0.6),
+            (PairOfEnds((0, 1), 1.3, (0.5, 0.9, math.inf, 0.6), math.inf),),
+        ),
     )
     return Report("model.py", TOOL, optimizers=found, timing=TIMING)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Outcome, Policy, Report, Severity, Suite
-from gradscope.report.markdown.marks import code, prose, table
+from gradscope.report.markdown.marks import code, folded, prose, table
 from gradscope.report.markdown.reporter import size
 from tests.report.canned import HOSTILE, broken, compared, deep, healthy, vanishing
 from tests.report.pages import compare, shown as shown_in
@@ -52,7 +52,7 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     blocks = shown(compared(), name="markdown").split("\n\n")
     tables = [block.splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 3
+    assert len(tables) == 7
     for rows in tables:
         assert len({row.replace("\\|", "").count("|") for row in rows if row}) == 1
 
@@ -156,3 +156,8 @@ def test_the_mark_is_that_of_the_gate_and_the_word_that_of_the_model() -> None:
     head = shown(Suite.of(warned, Policy(("warning",))), "markdown").splitlines()[0]
     assert head.startswith("### ❌ healthy: ")
     assert head.endswith("the gate fails")
+
+
+def test_the_title_of_what_is_folded_is_no_html_and_mentions_nobody() -> None:
+    (first, *_) = folded("Updates of <b>@all</b>\n", ["|"])
+    assert first == "<details><summary><code>Updates of &lt;b&gt;@all&lt;/b&gt;\\n</code></summary>\n"

@@ -15,9 +15,13 @@ from gradscope.records import Comparison, Contestant, Trial
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinned
 from gradscope.report.html.scales import Linear, Logarithmic, logarithmic
+from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import optimizers as words, units
 from gradscope.report.shared.glyphs import UNICODE
+from gradscope.report.shared.layer_updates import update_tables
+from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.table import filled
+from gradscope.report.shared.widths import width_table
 
 MOST_POINTS = 80
 FAR = 30.0
@@ -59,6 +63,9 @@ def comparison(found: Comparison, frame: Frame) -> Html:
                 _curves_twin(found),
             ),
             frame.section("ranking", "In numbers", _ranking(found)),
+            _ends(found, frame),
+            _widths(found, frame),
+            _updates(found, frame),
             tag("p", joined(words.facts(found), " · "), class_="quiet"),
         ]
     )
@@ -92,6 +99,8 @@ def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html
         2, code(row.name), " ", tag("small", mark, class_=mark.split(" ")[-1]) if mark else NOTHING
     )
     rate = "" if row.learning_rate is None else f" at a learning rate of {units.number(row.learning_rate)}"
+    if row.weight_decay is not None:
+        rate += f" and a weight decay of {units.number(row.weight_decay)}"
     return tag(
         "article",
         head,
@@ -103,14 +112,18 @@ def _card(row: Contestant, found: Comparison, sheet: Axes, frame: Frame) -> Html
 
 def middle(row: Contestant) -> Trial | None:
     """The median run at the best rate."""
-    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
+    whole = row.judged
     return sorted(whole, key=lambda trial: trial.final_loss)[len(whole) // 2] if whole else None
 
 
 def finals(row: Contestant) -> list[tuple[float, float]]:
-    """Each learning rate, and the median over the seeds of where it ended."""
-    rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-    return [(rate, median(t.final_loss for t in row.trials if t.learning_rate == rate)) for rate in rates]
+    """Each learning rate, and the median over the seeds that tuned of where it ended: with the best of the
+    decays that were tried with it."""
+    by_rate: dict[float, float] = {}
+    for rate, decay in words.settings(row):
+        mine = (t.final_loss for t in row.tuned if (t.learning_rate, t.weight_decay) == (rate, decay))
+        by_rate[rate] = min(median(mine), by_rate.get(rate, math.inf))
+    return list(by_rate.items())
 
 
 def _steps_line(row: Contestant, sheet: Axes) -> list[Point]:
@@ -220,6 +233,26 @@ def _curves_twin(found: Comparison) -> Html:
     return (
         details("Loss over the steps as a table", table(titles, rows, caption=caption)) if rows else NOTHING
     )
+
+
+def _ends(found: Comparison, frame: Frame) -> Html:
+    ends = start_table(found, UNICODE)
+    return NOTHING if ends is None else frame.section("ends", ends.title, small_table(ends))
+
+
+def _widths(found: Comparison, frame: Frame) -> Html:
+    widths = width_table(found)
+    if widths is None:
+        return NOTHING
+    return frame.section("widths", widths.title, small_table(widths), tag("p", widths.said))
+
+
+def _updates(found: Comparison, frame: Frame) -> Html:
+    tables = list(update_tables(found))
+    if not tables:
+        return NOTHING
+    shown = (details(each.title, small_table(each)) for each in tables)
+    return frame.section("updates", "What each does to each layer", tag("p", tables[-1].said), *shown)
 
 
 def _ranking(found: Comparison) -> Html:

@@ -5,6 +5,7 @@ Names stand in code spans or with their marks escaped, so that none of them acts
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +15,10 @@ MARKS = {"error": "❌", "warning": "⚠️", "note": "ℹ️", "healthy": "✅"
 
 
 def folded(title: str, lines: Sequence[str]) -> Iterator[str]:
-    yield f"<details><summary>{title}</summary>\n"
+    """A block of HTML up to the first blank line: its title is escaped as HTML is."""
+    said = html.escape(visible(title))
+    # Nobody is mentioned within code.
+    yield f"<details><summary>{f'<code>{said}</code>' if '@' in said else said}</summary>\n"
     yield "\n".join(lines)
     yield "\n</details>\n"
 

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
+from gradscope.report.markdown.small_tables import small_table
 from gradscope.report.shared import optimizers, units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.glyphs import UNICODE, visible
-from gradscope.report.shared.optimizers import ended, median
+from gradscope.report.shared.layer_updates import update_tables
+from gradscope.report.shared.optimizers import ended, median, setting_text
+from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.table import filled
+from gradscope.report.shared.widths import width_table
 
 POINTS = 10
 """Of each loss curve."""
@@ -33,6 +37,14 @@ def comparison(found: Comparison) -> Iterator[str]:
     yield "\n".join(f"- {code(row.name)}: {prose(row.summary)}" for row in found.contestants) + "\n"
     yield from _curves(found)
     yield from _rates(found)
+    ends = start_table(found, UNICODE)
+    if ends is not None:
+        yield from small_table(ends)
+    widths = width_table(found)
+    if widths is not None:
+        yield from small_table(widths)
+    for each in update_tables(found):
+        yield from small_table(each)
     yield "".join(f"{prose(fact)}. " for fact in optimizers.facts(found)).strip() + "\n"
     yield "\n".join(f"- {prose(reason)}" for reason in found.reasons) + "\n"
     if found.recommendation:
@@ -60,8 +72,7 @@ def _curves(found: Comparison) -> Iterator[str]:
 
 
 def _loss_at(row: Contestant, step: int) -> str:
-    chosen = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
-    losses = [trial.losses[step] if step < len(trial.losses) else math.inf for trial in chosen]
+    losses = [trial.losses[step] if step < len(trial.losses) else math.inf for trial in row.judged]
     if not losses:
         return ""
     middle = median([loss if math.isfinite(loss) else math.inf for loss in losses])
@@ -72,8 +83,7 @@ def _rates(found: Comparison) -> Iterator[str]:
     """Every learning rate that was tried, and the settings beside it."""
     rows = []
     for row in found.contestants:
-        rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-        tried = "; ".join(f"{units.number(rate)}: {ended(row, rate)}" for rate in rates)
+        tried = "; ".join(f"{setting_text(each)}: {ended(row, each)}" for each in optimizers.settings(row))
         settings = ", ".join(f"{name} {value}" for name, value in row.settings.items())
         rows.append([code(row.name), tried, prose(settings)])
     what = "final loss, and validation loss" if found.validated else "final loss"

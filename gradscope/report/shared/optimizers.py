@@ -25,6 +25,7 @@ def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
 
     return [
         of("learning", "rate", 0, [units.number(row.learning_rate) for row in rows]),
+        of("weight", "decay", 2, [_decay(row) for row in rows]),
         # What decides the rank stays longest.
         of("final", "loss", int(found.validated), [units.cell(row.final_loss) for row in rows]),
         of("lowest to", "highest", 6, [_spread(row) for row in rows]),
@@ -41,6 +42,10 @@ def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
         Column(("", "rate kind"), 8, [row.kind for row in rows], right=False),
         Column(("", "loss"), 5, [_curve(row, found, glyphs) for row in rows], ["bar"] * len(rows), False),
     ]
+
+
+def _decay(row: Contestant) -> str:
+    return "" if row.weight_decay is None else units.cell(row.weight_decay)
 
 
 def _spread(row: Contestant) -> str:
@@ -90,7 +95,7 @@ def _evaluations(row: Contestant) -> str:
 
 def _curve(row: Contestant, found: Comparison, glyphs: Glyphs) -> str:
     """The median run at the best rate, on one scale for all."""
-    whole = [t for t in row.trials if t.learning_rate == row.learning_rate and not t.stopped_early]
+    whole = row.judged
     if not whole:
         return ""
     middle = sorted(whole, key=lambda trial: trial.final_loss)[len(whole) // 2]
@@ -110,6 +115,7 @@ def facts(found: Comparison) -> list[str]:
     return [
         units.counted(found.steps, "step"),
         units.counted(len(found.seeds), "seed"),
+        *_tuning(found),
         f"loss at the start {units.number(found.initial_loss)}",
         target,
         f"losses are means over {units.counted(found.window, 'step')}",
@@ -118,6 +124,16 @@ def facts(found: Comparison) -> list[str]:
         f"engine {found.engine}",
         units.counted(found.compiled, "program") + " compiled",
     ]
+
+
+def _tuning(found: Comparison) -> list[str]:
+    counts = {row.tried for row in found.contestants if row.tried}
+    if not counts:
+        return []
+    most = max(counts)
+    others = len(set(found.tuning_seeds) - set(found.seeds))
+    by = f" by {units.counted(others, 'other seed')}" if others else ""
+    return [f"each tuned in {'up to ' if len(counts) > 1 else ''}{units.counted(most, 'trial')}{by}"]
 
 
 def without_best(found: Comparison) -> str:
@@ -135,8 +151,22 @@ def standing(found: Comparison) -> str:
     return f"lowest of {count}, undecided against {undecided}" if undecided else f"best of {count}"
 
 
-def ended(row: Contestant, rate: float) -> str:
-    mine = [trial for trial in row.trials if trial.learning_rate == rate]
+RateAndDecay = tuple[float, float | None]
+
+
+def settings(row: Contestant) -> list[RateAndDecay]:
+    """All that were tried, by rate and decay."""
+    found = {(t.learning_rate, t.weight_decay) for t in row.tuned if t.learning_rate is not None}
+    return sorted(found, key=lambda setting: (setting[0], setting[1] or 0.0))
+
+
+def setting_text(setting: RateAndDecay) -> str:
+    rate, decay = setting
+    return units.number(rate) + ("" if decay is None else f", decay {units.number(decay)}")
+
+
+def ended(row: Contestant, setting: RateAndDecay) -> str:
+    mine = [trial for trial in row.tuned if (trial.learning_rate, trial.weight_decay) == setting]
     final = median([trial.final_loss for trial in mine])
     if not math.isfinite(final):
         return "diverged"

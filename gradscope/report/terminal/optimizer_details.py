@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradscope.records import Comparison
-from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.optimizers import ended
+from gradscope.report.shared.optimizers import ended, setting_text, settings as tried
 from gradscope.report.shared.table import Column, filled
 from gradscope.report.terminal.grid import GridRow, fitting, grid
 from gradscope.report.terminal.lines import paragraph
@@ -29,12 +28,13 @@ def further_columns(rows: Sequence[GridRow], columns: Sequence[Column], width: i
 
 
 def by_rate(found: Comparison, view: View) -> list[Line]:
-    """Every learning rate that was tried, and the median over the seeds of where its runs ended."""
+    """Every setting that was tried, and the median over the seeds that tuned of where its runs ended."""
     title = "every learning rate: loss, and validation loss" if found.validated else "every learning rate"
+    if any(row.weight_decay is not None for row in found.contestants):
+        title = title.replace("learning rate", "learning rate and weight decay")
     lines: list[Line] = paragraph(title, view, 0, "strong")
     for row in found.contestants:
-        rates = sorted({t.learning_rate for t in row.trials if t.learning_rate is not None})
-        cells = [f"{units.number(rate)}: {ended(row, rate)}" for rate in rates]
+        cells = [f"{setting_text(each)}: {ended(row, each)}" for each in tried(row)]
         if cells:
             text = f"{row.name}  {f' {view.glyphs.dot} '.join(cells)}"
             lines += paragraph(text, view, INDENT, "quiet")

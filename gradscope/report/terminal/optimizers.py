@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import plot
 from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.layer_updates import update_tables
 from gradscope.report.shared.optimizers import columns, facts, pasted, standing, suggestion, without_best
+from gradscope.report.shared.starts import start_table
+from gradscope.report.shared.widths import width_table
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
 from gradscope.report.terminal.lines import fold, paragraph, width_of
 from gradscope.report.terminal.optimizer_details import INDENT, TITLE
+from gradscope.report.terminal.small_tables import small_table
 
 PROSE = 110
 ESCAPE = " \\"
@@ -29,6 +34,14 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
     lines.append([])
     for row in rows:
         lines += paragraph(f"{row.name}: {row.summary}", view.at_most(PROSE), INDENT, "quiet")
+    ends = start_table(found, view.glyphs)
+    if ends is not None:
+        lines += small_table(ends, view)
+    widths = width_table(found)
+    if widths is not None:
+        lines += small_table(widths, replace(view, show_all=True))
+    for table in update_tables(found):
+        lines += small_table(table, view)
     if view.show_all:
         lines += optimizer_details.further_columns(names, all_columns, view.width)
         lines += [[], *optimizer_details.by_rate(found, view)]
