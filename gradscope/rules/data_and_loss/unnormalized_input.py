@@ -73,11 +73,10 @@ LEARNS = 0.5
 def unnormalized_input(
     training: ShortTraining, measurement: Measurement | None, limits: Limits
 ) -> Iterator[Hit]:
-    if measurement is not None and training.rescaled is not None:
+    told = [array for array in training.standardized if array.is_input and better(array, limits["ratio"])]
+    if measurement is not None and training.rescaled is not None and not told:
         yield from _scaled_by_the_model(measurement, training, training.rescaled)
-    for array in training.standardized:
-        if not array.is_input or not better(array, limits["ratio"]):
-            continue
+    for array in told:
         end = number(array.end_without) if math.isfinite(array.end_without) else "a value that is not finite"
         yield Hit(
             message=f"The input `{array.name}` is not normalized: {how(array)}. {array.steps} steps of "
