@@ -1,7 +1,7 @@
 """Linear probing by `optax.masked` alone: what the mask leaves out gets its raw gradient added, at a rate
 of 1 and uphill.
 
-Source: Hugging Face transformers #11936 and optax issues on optax.masked, which passes on the updates of what is masked out; TrainCheck (Jiang et al. 2025), wrong parameters in the optimizer."""
+Source: optax documentation of masked, which passes on the updates of what is masked out; Hugging Face transformers #11936 (masks of optax.masked got wrong); TrainCheck (Jiang et al. 2025), wrong parameters in the optimizer."""
 
 import flax.linen as nn
 import jax
@@ -41,7 +41,7 @@ optimizer = optax.masked(optax.adam(3e-3), head)
 
 EXPECTED = {
     "fault": "wrong parameters in the optimizer",
-    "source": "Hugging Face transformers #11936 and optax issues on optax.masked, which passes on the updates of what is masked out; TrainCheck (Jiang et al. 2025), wrong parameters in the optimizer",
+    "source": "optax documentation of masked, which passes on the updates of what is masked out; Hugging Face transformers #11936 (masks of optax.masked got wrong); TrainCheck (Jiang et al. 2025), wrong parameters in the optimizer",
     "cause": ["ascending-update"],
     "symptom": [
         "diverging-loss",
