@@ -128,9 +128,8 @@ def _likelihood(
 ) -> OutputMismatch | None:
     """Log-probabilities that are minimized, or of scores that are never negative."""
     each = seen.observation
-    weighed = each.given is not None and each.eqn.primitive.name == "mul"
     if seen.scale > 0 and seen.alone:
-        labels = _values(each, inputs) if weighed else []
+        labels = _values(each, inputs) if each.eqn.primitive.name == "mul" else []
         if all(label.ndim and (label >= 0).all() for label in labels):
             return OutputMismatch(OutputFault.LIKELIHOOD, **place, classes=form.size, class_labels=True)
     scores = form.within

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from gradscope.load.problem import Problem
 from gradscope.optimizers.curves import median
@@ -21,6 +20,7 @@ from gradscope.optimizers.training import Training, Weights
 from gradscope.records import PairOfEnds, SeveralStarts
 from gradscope.records.progress import Progress
 from gradscope.trace.compiling import compile_program
+from gradscope.trace.leaves import norm
 
 POINTS = 11
 """On a line, with both ends."""
@@ -83,10 +83,10 @@ def _pair(
     shares = np.linspace(0.0, 1.0, POINTS)
     line = [left, *(loss(_between(one, other, float(share))) for share in shares[1:-1]), right]
     chord = left + shares * (right - left)
-    norms = _norm(one), _norm(other)
+    norms = norm(one), norm(other)
     return PairOfEnds(
         seeds=seeds,
-        distance=_norm([a - b for a, b in zip(one, other, strict=True)]) / (sum(norms) / 2.0 or 1.0),
+        distance=norm([a - b for a, b in zip(one, other, strict=True)]) / (sum(norms) / 2.0 or 1.0),
         line=tuple(line),
         barrier=float(np.max(np.asarray(line) - chord)),
     )
@@ -94,10 +94,6 @@ def _pair(
 
 def _between(one: Weights, other: Weights, share: float) -> Weights:
     return [((1.0 - share) * a + share * b).astype(a.dtype) for a, b in zip(one, other, strict=True)]
-
-
-def _norm(leaves: Sequence[Array]) -> float:
-    return float(np.sqrt(sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in leaves)))
 
 
 def _loss_on(training: Training, feed: Feed) -> Callable[[Weights], float]:

@@ -17,7 +17,7 @@ from gradscope.records import Reference, Report, Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import get
-from gradscope.runs.common import names, tool
+from gradscope.runs.common import names, problem_of, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -141,23 +141,18 @@ def check_loss(
     `truncate` cuts it every so many steps to see what is lost; `inputs` looks at the gradient with respect to
     the inputs. Raises `GradscopeError` where the loss cannot be judged.
     """
-    from gradscope.load.problem import Problem
     from gradscope.trace.compiling import programs_kept
 
-    problem = (
-        loss_fn
-        if isinstance(loss_fn, Problem)
-        else Problem(
-            loss_fn,
-            params,
-            batch,
-            batches=batches,
-            data=data,
-            optimizer=optimizer,
-            given=given,
-            batch_size=batch_size,
-            seed=seed,
-        )
+    problem = problem_of(
+        loss_fn,
+        params,
+        batch,
+        batches=batches,
+        data=data,
+        optimizer=optimizer,
+        given=given,
+        batch_size=batch_size,
+        seed=seed,
     )
     options = CheckOptions(
         batches=count,

@@ -14,7 +14,7 @@ from gradscope.records import Checkpointing, Memory, MemoryLimit, Report, Skippe
 from gradscope.records.options import LoadOptions, MemoryOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
-from gradscope.runs.common import tool
+from gradscope.runs.common import problem_of, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -67,22 +67,17 @@ def memory_loss(
     false. With a `limit` [bytes] the largest batch below it is looked for. The other arguments are those of
     `check`. Raises `GradscopeError` where the loss cannot be traced.
     """
-    from gradscope.load.problem import Problem
     from gradscope.trace.compiling import programs_kept
 
-    problem = (
-        loss_fn
-        if isinstance(loss_fn, Problem)
-        else Problem(
-            loss_fn,
-            params,
-            batch,
-            batches=batches,
-            data=data,
-            optimizer=optimizer,
-            batch_size=batch_size,
-            seed=seed,
-        )
+    problem = problem_of(
+        loss_fn,
+        params,
+        batch,
+        batches=batches,
+        data=data,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        seed=seed,
     )
     with programs_kept():
         options = MemoryOptions(limit, checkpoints=checkpoints)

@@ -17,7 +17,7 @@ from gradscope.records.options import LoadOptions, MonitorOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, get, judge, judging, left_out
 from gradscope.runs.check import Limits
-from gradscope.runs.common import names
+from gradscope.runs.common import names, problem_of
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ def monitor_loss(
     `every` divides; `record` appends each to a new file; `repeat` goes through the batches of an iterator
     again. Raises `GradscopeError` where the loss cannot be trained.
     """
-    from gradscope.load.problem import Problem
     from gradscope.runs.monitored import monitor_problem
 
-    given = loss_fn if isinstance(loss_fn, Problem) else Problem(loss_fn, params, batch, **problem)
+    given = problem_of(loss_fn, params, batch, **problem)
     options = MonitorOptions(
         steps=steps,
         every=every,

@@ -15,7 +15,7 @@ from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.runs.check import Limits
-from gradscope.runs.common import tool
+from gradscope.runs.common import problem_of, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -101,22 +101,17 @@ def verify_loss(
     `directions` are tried in each leaf, and `per_element` single elements besides; the other arguments are
     those of `check`. Raises `GradscopeError` where the loss cannot be run.
     """
-    from gradscope.load.problem import Problem
     from gradscope.trace.compiling import programs_kept
 
-    problem = (
-        loss_fn
-        if isinstance(loss_fn, Problem)
-        else Problem(
-            loss_fn,
-            params,
-            batch,
-            batches=batches,
-            data=data,
-            batch_size=batch_size,
-            seed=seed,
-            given=given,
-        )
+    problem = problem_of(
+        loss_fn,
+        params,
+        batch,
+        batches=batches,
+        data=data,
+        batch_size=batch_size,
+        seed=seed,
+        given=given,
     )
     with programs_kept():
         return verify_problem(

@@ -20,7 +20,7 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.identity import Identity
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
-from gradscope.trace.walk import straight
+from gradscope.trace.walk import Path, straight
 
 
 @dataclass(eq=False, slots=True)
@@ -45,6 +45,7 @@ class Node:
     eqn: JaxprEqn
     calls: tuple[JaxprEqn, ...]
     """The equations around it that call a function, innermost first."""
+    path: Path
     operands: tuple[Quantity, ...]
     results: tuple[Quantity, ...] = ()
 
@@ -75,21 +76,24 @@ class Graph:
         invars = body.jaxpr.invars
         bits = [1 << i if i < leaves else 0 for i in range(len(invars))]
         inputs = [Quantity(var.aval, None, bit, bit) for var, bit in zip(invars, bits, strict=True)]
-        self.outs = self._run(body, inputs, ())
+        self.outs = self._run(body, inputs, (), ())
 
-    def _run(self, body: Body, inputs: Sequence[Quantity], calls: tuple[JaxprEqn, ...]) -> list[Quantity]:
+    def _run(
+        self, body: Body, inputs: Sequence[Quantity], calls: tuple[JaxprEqn, ...], around: Path
+    ) -> list[Quantity]:
         def equation(index: int, eqn: JaxprEqn, operands: list[Quantity]) -> list[Quantity]:
-            del index
             carried = inside(eqn)
             if carried is not None and carried.calls and not carried.own_rule:
-                return self._run(carried.entries[0].body, operands, (eqn, *calls))
-            return self._node(eqn, calls, operands)
+                return self._run(carried.entries[0].body, operands, (eqn, *calls), (*around, index, 0))
+            return self._node(eqn, calls, (*around, index), operands)
 
         consts = [Quantity(var.aval) for var in body.jaxpr.constvars]
         return straight(body, inputs, consts, lambda atom: Quantity(atom.aval, number=atom.val), equation)
 
-    def _node(self, eqn: JaxprEqn, calls: tuple[JaxprEqn, ...], operands: list[Quantity]) -> list[Quantity]:
-        node = Node(eqn, calls, tuple(operands))
+    def _node(
+        self, eqn: JaxprEqn, calls: tuple[JaxprEqn, ...], path: Path, operands: list[Quantity]
+    ) -> list[Quantity]:
+        node = Node(eqn, calls, path, tuple(operands))
         reads = reduce(or_, (v.reads for v in operands), 0)
         grad = reduce(or_, (v.grad for v in operands), 0)
         if reads and node.name in ("sub", "div") and self._alike(*operands):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,3 +125,9 @@ def path_name(path: Sequence[Any]) -> str:
             index = getattr(step, "idx", key)
             name += f"[{index if index is not None else step}]"
     return name
+
+
+def norm(arrays: Iterable[Any]) -> float:
+    """Euclidean norm of all their elements together, in float64."""
+    with np.errstate(all="ignore"):
+        return math.sqrt(sum(float(np.sum(np.square(np.asarray(each, np.float64)))) for each in arrays))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.records import ClippedStep
+from gradscope.trace.leaves import norm
 from gradscope.training.optimizer import Leaves
 from gradscope.training.trainer import Trainer
 
@@ -88,16 +89,16 @@ def _read_off(step: int, ask: Ask, whole: Answer, kept: Flags, gradients: Leaves
     low = _last_alike(ask, whole, clipped, faint - 1)
     factors, of_steps, read = _factors((whole, ask(low + 1), ask(low + 2), none), clipped, 2.0 ** (low + 1))
     factor = float(np.median(factors)) if factors.size else 2.0**low
-    norm = math.sqrt(sum(float(np.sum(np.square(np.asarray(g, np.float64)))) for g in gradients))
-    if norm / factor <= FLOOR * math.sqrt(len(gradients)):
+    whole_norm = norm(gradients)
+    if whole_norm / factor <= FLOOR * math.sqrt(len(gradients)):
         return None
     even = read == _count(moved) and np.ptp(factors) <= EVEN * factor
     return ClippedStep(
         step=step,
-        norm=norm,
+        norm=whole_norm,
         share=_count(clipped) / _count(moved),
         factor=factor,
-        kept_norm=norm / factor if even else None,
+        kept_norm=whole_norm / factor if even else None,
         proportional=bool(of_steps.size and abs(np.median(of_steps) / factor - 1) <= EVEN),
     )
 

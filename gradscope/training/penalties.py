@@ -12,19 +12,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.extend.core import JaxprEqn
 
 from gradscope.records import UnpenalizedTraining
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.graph import Graph, Node, Quantity, upstream
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.registry import inside
+from gradscope.trace.leaves import norm
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.spliced import Spliced, Spot
 from gradscope.trace.summands import summands
-from gradscope.trace.walk import Path
 from gradscope.training.optimizer import Leaves
 from gradscope.training.trainer import Modification, Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
@@ -62,8 +59,8 @@ def unpenalized(program: Program, made: Trainer, steps: int, batches: int) -> Un
         return None
     penalty = Penalty(program, [spot for spot, _ in found], made.feed.at(0, made.weights))
     own, whole = penalty(made.weights)[1], made.gradients()[1]
-    size = _norm(own)
-    rest = _norm([all_of_it - part for all_of_it, part in zip(whole, own, strict=True)])
+    size = norm(own)
+    rest = norm([all_of_it - part for all_of_it, part in zip(whole, own, strict=True)])
     if not (math.isfinite(size) and math.isfinite(rest) and size >= STRONG * rest > 0):
         return None
     count = LONGER * steps
@@ -84,11 +81,6 @@ def unpenalized(program: Program, made: Trainer, steps: int, batches: int) -> Un
     )
 
 
-def _norm(leaves: Sequence[Any]) -> float:
-    with np.errstate(all="ignore"):
-        return math.sqrt(sum(float(np.sum(np.asarray(leaf, np.float64) ** 2)) for leaf in leaves))
-
-
 def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
     """The summands that read weights, and nothing of the batch or of the key."""
     graph = Graph(program.body, len(program.leaves))
@@ -98,25 +90,12 @@ def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
     alone = [each for each in found if each.fixed and _of_weights_alone(each.value)]
     if len(alone) == len(found):
         return
-    places = {key: path for path, key in _paths(program.body, (), ())}
     for each in alone:
         node = each.value.node
-        if node is None or not each.value.grad:
-            continue
-        path = places.get((id(node.eqn), *map(id, node.calls)))
-        if path is not None:
-            yield (path, -1 - node.results.index(each.value)), node
+        if node is not None and each.value.grad:
+            yield (node.path, -1 - node.results.index(each.value)), node
 
 
 def _of_weights_alone(value: Quantity) -> bool:
     given = (each for node in upstream([value]) for each in node.operands if each.node is None)
     return all(each.reads or each.number is not None for each in given)
-
-
-def _paths(body: Body, around: Path, calls: tuple[JaxprEqn, ...]) -> Iterator[tuple[Path, tuple[int, ...]]]:
-    """Where each equation stands, with the functions that are merely called written out."""
-    for index, eqn in enumerate(body.eqns):
-        yield (*around, index), (id(eqn), *map(id, calls))
-        carried = inside(eqn)
-        if carried is not None and carried.calls and not carried.own_rule:
-            yield from _paths(carried.entries[0].body, (*around, index, 0), (eqn, *calls))

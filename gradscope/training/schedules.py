@@ -11,7 +11,7 @@ import numpy as np
 from gradscope.records import DecayedRate, WarmUp
 from gradscope.records.training import GROWING
 from gradscope.training import trainer
-from gradscope.training.trainer import Modification, Trainer, Trajectory
+from gradscope.training.trainer import Modification, Trainer, Trajectory, largest_of
 from gradscope.training.trials import LONGER, USUAL_STEPS
 
 SIGN = 0.2
@@ -80,7 +80,7 @@ def _is_counter(leaf: Any) -> bool:
 def _size(made: Trainer, run: Trajectory, state: Any) -> float:
     """The largest element of the updates from a state."""
     updates, _ = made.asked(run.weights, run.gradients, state, run.loss)
-    return float(jnp.max(jnp.stack([jnp.max(jnp.abs(each), initial=0.0) for each in updates])))
+    return float(largest_of(updates))
 
 
 def _counters(made: Trainer, run: Trajectory, fresh: Any, highest: int, ended: int) -> tuple[int, ...]:

@@ -241,11 +241,16 @@ class Trainer:
             def step(state: Any, _: Any) -> tuple[Any, Array]:
                 loss_of = self._loss_of(others, consts)
                 updates, state = self.rule(run.weights, run.gradients, state, run.loss, loss_of)
-                return state, jnp.max(jnp.stack([jnp.max(jnp.abs(u), initial=0.0) for u in updates]))
+                return state, largest_of(updates)
 
             return jax.lax.scan(step, state, length=steps)[1]
 
         return np.asarray(compile_program(all_steps, given, runs=1)(*given), np.float64)
+
+
+def largest_of(leaves: Leaves) -> Array:
+    """Traceable: the largest |element| of all of them."""
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in leaves]))
 
 
 def _put_back(state: Any, before: Leaves, places: tuple[int, ...]) -> Any:

@@ -24,7 +24,8 @@ else; its value before and after the short training is held against ln C.
 ## Limits
 The divisor is that product or it is not (within 2 %, the rounding of a count in half precision). A warning:
 Adam and its relatives undo a factor of the whole loss. `first = 30` and `after = 10` times ln C, before and
-after 20 steps of your optimizer. Source: choices, with a margin over the healthy classifiers of our tests.
+after 20 steps of your optimizer. Source: choices; of 66 healthy classifiers of our tests the furthest begins
+at 8.9 times ln C, and is at 3.7 times after the steps.
 
 ## Example
     log_p = jax.nn.log_softmax(logits)

@@ -98,7 +98,7 @@ def quotient(a: Form | None, b: Form | None) -> Form | None:
 def difference(name: int, shifted: int, before: Form | None, form: Form | None) -> Form | None:
     """Of a value, which was another one less its maximum, and the log of the sum of its exponentials.
 
-    `before` is the form of that value; chosen by labels it is the log-probability of these alone.
+    `before` is the form of that value.
     """
     if form is None or form.made is not Made.LOG_SUM or form.of not in (name, shifted) or not form.of:
         return None
@@ -108,8 +108,9 @@ def difference(name: int, shifted: int, before: Form | None, form: Form | None) 
 
 def is_likelihood(a: Form | None, b: Form | None) -> bool:
     """Scores that labels choose, less the log of the sum of the exponentials of all of them."""
-    made = a is not None and b is not None and (a.made, b.made) == (Made.CHOSEN, Made.LOG_SUM)
-    return made and a is not None and b is not None and a.of == b.of != 0
+    if a is None or b is None or not a.of:
+        return False
+    return (a.made, b.made, b.of) == (Made.CHOSEN, Made.LOG_SUM, a.of)
 
 
 def is_twice(form: Form | None, axes: Sequence[int]) -> bool:
