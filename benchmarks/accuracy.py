@@ -188,7 +188,7 @@ claims was changed or dropped: the losses are in `tests/zoo/truth.json`, by `pyt
 
 What counts as the cause, and as a consequence of it, was written down with each program. After the first
 run it was corrected for four, twice in favor of gradscope (`pinn_with_relu`, `take_beyond_the_table`), and
-twice against it (`all_zero_weights`, `batch_norm_of_one_example`). All are small and by one hand, so the
+twice against it (`all_zero_weights`, `batch_norm_of_one_example`). All are small and by two hands, so the
 shares are no estimate of what they are on yours. `wrong-gradient` is found by `--verify` only.
 
 To repeat it: `python -m benchmarks accuracy` (Python {python}, {versions}).
