@@ -128,7 +128,9 @@ def test_a_rate_that_is_too_high_becomes_lower_and_the_printed_edit_trains(tmp_p
     start, end = trained(path, found.steps)
     assert start == pytest.approx(best.training.starts[0], rel=1e-4)
     assert end == pytest.approx(best.training.ends[0], rel=1e-2)
-    assert report_json.loads(report_json.dumps(report)).remedies == report_json.rounded(report).remedies
+    # As text: the loss of a training that diverged may be NaN, and a NaN equals no NaN.
+    back = report_json.loads(report_json.dumps(report))
+    assert repr(back.remedies) == repr(report_json.rounded(report).remedies)
 
 
 def test_a_broadcast_is_mended_where_it_is(tmp_path: Path) -> None:
