@@ -37,6 +37,9 @@ COMMANDS = {
     "explain": (
         "Explain a rule (what it measures, what it means, what to do), an error message, or the table."
     ),
+    "skill": (
+        "Print how a coding agent uses gradscope: the file it needs, the loop, the commands by symptom."
+    ),
     "schema": "Print the JSON Schema of `--format json`.",
 }
 """Each with the first paragraph of its function's docstring."""

@@ -36,6 +36,7 @@ COMMANDS = [
     "diff",
     "rules",
     "explain",
+    "skill",
 ]
 
 
