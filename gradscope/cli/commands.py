@@ -37,6 +37,9 @@ COMMANDS = {
     "explain": (
         "Explain a rule (what it measures, what it means, what to do), an error message, or the table."
     ),
+    "doctor": (
+        "Show what is installed: JAX, devices, frameworks, the compilation cache. For a report of a bug."
+    ),
     "skill": (
         "Print how a coding agent uses gradscope: the file it needs, the loop, the commands by symptom."
     ),

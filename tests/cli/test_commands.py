@@ -37,6 +37,7 @@ COMMANDS = [
     "rules",
     "explain",
     "skill",
+    "doctor",
 ]
 
 
