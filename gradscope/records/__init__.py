@@ -124,6 +124,7 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
+from gradscope.records.precision import LayerInPrecision as LayerInPrecision, Precision as Precision
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
