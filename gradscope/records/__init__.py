@@ -70,6 +70,13 @@ from gradscope.records.inputs import (
     FeatureShare as FeatureShare,
     InputGradient as InputGradient,
 )
+from gradscope.records.interventions import (
+    DecayedRate as DecayedRate,
+    Intervention as Intervention,
+    OneBatch as OneBatch,
+    StandardizedArray as StandardizedArray,
+    WarmUp as WarmUp,
+)
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,
@@ -153,16 +160,12 @@ from gradscope.records.through_time import (
 )
 from gradscope.records.training import (
     ConstantArray as ConstantArray,
-    DecayedRate as DecayedRate,
     GradientNoise as GradientNoise,
-    Intervention as Intervention,
     LabelMixing as LabelMixing,
+    LayerAfter as LayerAfter,
     LeafUpdate as LeafUpdate,
-    OneBatch as OneBatch,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
-    StandardizedArray as StandardizedArray,
-    WarmUp as WarmUp,
 )
 from gradscope.records.units import (
     PartlyDeadWeight as PartlyDeadWeight,
