@@ -134,6 +134,8 @@ class FutureLeak:
     """It changes with the very element that it has to predict, that one alone replaced."""
     filled: bool = False
     """Weights that are all zero were given small values to look behind them."""
+    encoded: bool = False
+    """The state at the end of one loop over time begins another, as the code of an encoder does."""
     routed: bool = False
     """A choice of the largest values stands on the way, as in a mixture of experts."""
 

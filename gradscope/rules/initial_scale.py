@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from gradscope.records import Layer, Measurement, Number, Parameter
-from gradscope.rules.profile import factor
+from gradscope.rules.profile import PRODUCTS, factor
 from gradscope.rules.words import names_of
 
 # He et al. 2015 (arXiv:1502.01852): a ReLU passes half of the units, so the variance doubles. The smooth
 # relatives pass nearly the same share.
 HALVING = frozenset({"relu", "relu6", "leaky_relu", "gelu", "silu", "swish", "softplus"})
-PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 SCALES = frozenset({"scale", "gamma", "gain", "g"})
 """Names of vectors that a layer multiplies by, and that start at 1."""
 NEAR = 1.5

@@ -7,7 +7,8 @@ last index is next to the loss. Ratios become differences, so nothing here depen
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -15,6 +16,8 @@ from typing import TypeVar
 from gradscope.records import Layer, Measurement, Recurrence
 
 T = TypeVar("T")
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
+"""Operations that multiply a weight with what comes in."""
 
 # Logarithms of a ratio that sits exactly on its limit may round to either side of it.
 TOLERANCE = 1e-9
@@ -76,9 +79,12 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 
     Of layers at the same depth the one with the largest δ counts: credit takes the best path. Exact zeros and
     values that are not finite are no evidence of decay. An embedding table used twice (tied input and
-    output) is measured as a sum over both ends of the network, so it has no depth.
+    output) is measured as a sum over both ends of the network, so it has no depth. Parameters that are no
+    weights of products, as the controls of a trajectory are, make no network with a depth.
     """
     best: dict[int, tuple[Layer, float]] = {}
+    if sum(layer.op in PRODUCTS for layer in measurement.layers) < 2:
+        return []
     for layer in measurement.layers:
         norm, depth = layer.delta_norm, layer.depth
         if norm is None or depth is None or not (math.isfinite(norm) and norm > 0):
@@ -93,19 +99,27 @@ def depth_profile(measurement: Measurement) -> list[tuple[Layer, float]]:
 def unmeasured(measurement: Measurement, profile: Sequence[object], least: int) -> str:
     """Why a profile is too short to judge, unless the network itself is that shallow; else empty."""
     waking = {p.name for p in measurement.parameters if p.nonzero_after_steps}
+    stacked = {name for name, uses in Counter(_leaves(measurement)).items() if uses > 1}
     zero = sum(
-        layer.delta_norm == 0 and bool(layer.nonzero_after_steps or waking & {*layer.parameters})
+        layer.delta_norm == 0 and bool(layer.nonzero_after_steps or waking & ({*layer.parameters} - stacked))
         for layer in measurement.layers
     )
     if len(profile) < least <= len(profile) + zero:
         return (
-            f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain) and "
-            "nonzero a few optimizer steps later; check again after some steps (`--after-steps 20`)"
+            f"δ is exactly zero at {zero} layers before the first step (a zero-initialized head or gain, or "
+            "an expert that this batch does not use) and nonzero a few optimizer steps later; check again "
+            "after some steps (`--after-steps 20`)"
         )
     blank = sum(layer.delta_norm is None and layer.gradient_max > 0 for layer in measurement.layers)
     if len(profile) >= least or len(profile) + blank < least:
         return ""
     return f"δ was measured at {len(profile)} depths, {least} are needed; {blank} layers have no measured δ"
+
+
+def _leaves(measurement: Measurement) -> Iterator[str]:
+    """The parameters of each layer; one that holds a stack of layers has several."""
+    for layer in measurement.layers:
+        yield from layer.parameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,3 +228,28 @@ def test_values_of_the_file_fill_what_they_are_meant_for(loss_fn, batch, given, 
     (params, found, _), _ = wrapped(Problem(loss_fn, W, batch, given=given))
     assert is_params(params)
     assert found == arrives if isinstance(arrives, float) else same(found, arrives)
+
+
+def test_a_value_of_the_file_is_no_key_only_because_it_comes_last():
+    masks, keys = {"w": np.ones(3, np.float32)}, np.array([0, 1], np.uint32)
+    seen = []
+
+    def pruned(params, batch, masks):
+        seen.append(masks)
+        return 0.0
+
+    def drawn(params, batch, noise):
+        seen.append(noise)
+        return 0.0
+
+    for loss_fn, batch, given in (
+        (pruned, {"x": X, "y": Y}, {"masks": masks}),
+        (pruned, (X, Y), {"masks": masks}),
+        (pruned, X, {"masks": masks}),
+        (drawn, X, {"noise": keys}),
+    ):
+        problem = Problem(loss_fn, W, batch, given=given)
+        problem.loss(problem.params, next(problem.batches()), problem.key())
+    assert all(each is masks for each in seen[:3])
+    assert is_key(seen[3])
+    assert seen[3] is not keys

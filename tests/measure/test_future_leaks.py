@@ -204,6 +204,26 @@ SICK = {
 }  # fmt: skip
 
 
+def one_embedding(p: Any, b: Any) -> Any:
+    """A sequence autoencoder: the last state of an encoder begins a causal decoder of the same embeddings."""
+    h = p["embed"][b["tokens"]]
+
+    def step(state: Any, x: Any) -> Any:
+        state = jnp.tanh(x @ p["q"] + state @ p["k"])
+        return state, state
+
+    code, _ = lax.scan(step, jnp.zeros((len(h), D)), h.swapaxes(0, 1))
+    _, rows = lax.scan(step, code, h[:, :-1].swapaxes(0, 1))
+    return entropy(rows.swapaxes(0, 1) @ p["head"], b["tokens"][:, 1:])
+
+
+def test_a_code_of_the_whole_sequence_is_told_apart() -> None:
+    (found,) = leaks(one_embedding)
+    assert found.encoded
+    (other,) = leaks(language_model(both_ways))
+    assert not other.encoded
+
+
 @pytest.mark.few(6)
 @pytest.mark.parametrize("name", SICK)
 def test_an_output_that_depends_on_later_inputs_is_found(name: str) -> None:

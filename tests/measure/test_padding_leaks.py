@@ -194,3 +194,13 @@ HEALTHY = {
 def test_fillers_that_are_left_out_are_quiet(name: str) -> None:
     loss, batch = HEALTHY[name]
     assert leaks(loss, batch) == []
+
+
+def test_a_mask_that_the_network_takes_in_beside_the_values_tells_fillers_apart() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        both = jnp.concatenate([b["points"][..., 0], b["mask"].astype(jnp.float32)], axis=1)
+        return jnp.mean(jnp.tanh(both @ p["both"]) ** 2)
+
+    params = PARAMS | {"both": weight(2 * L, D)}
+    tracer = Tracer(Problem(loss, params, CLOUDS))
+    assert not list(padding_leaks(Trials(tracer.trace(CLOUDS), CLOUDS, tracer.inputs(CLOUDS))))

@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gradscope.load.message_text import listed
 from gradscope.load.model.frameworks.table import fresh
@@ -145,8 +147,21 @@ def _extra(
     }
     sure = {name: each for name, each in sources.items() if is_extra_argument(name, each.detail)}
     left = _open(named, {**found, **sure})
-    enough = batch is not None and _fill_data(left, batch, _parts_by_name(batch)) is not None
-    return sure if enough or not left else sources
+    filled = None if batch is None else _fill_data(left, batch, _parts_by_name(batch))
+    if filled is None:
+        return sources if left else sure
+    # What was taken for a key only because it comes last is the file's own, where the file has it.
+    guessed = {name for name, each in filled.items() if each.role is Role.KEY}
+    own = {name: each for name, each in sources.items() if name in guessed and not _is_key(each.detail)}
+    return sure | own
+
+
+def _is_key(value: Any) -> bool:
+    """A PRNG key, of either kind."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return False
+    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or (value.shape == (2,) and dtype == np.uint32)
 
 
 def _keys(

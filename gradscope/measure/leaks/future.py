@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradscope.measure.leaks.first_site import first_changed_site
+from gradscope.measure.leaks.handed_on import hands_a_code_on
 from gradscope.measure.leaks.placing import NdArray
 from gradscope.measure.leaks.sequences import rows_axis
 from gradscope.measure.leaks.shifted_outputs import Real, ShiftedOutput, shifted_outputs
@@ -135,6 +136,7 @@ class _Leak:
             largest=float(self._by_position.max()),
             target=self._sees_target(forward),
             filled=self._trials.filled,
+            encoded=hands_a_code_on(self._trials.program.body, output.inputs[0].shape[output.inputs[0].axis]),
             routed=meeting.output.chosen,
         )
 

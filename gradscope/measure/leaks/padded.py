@@ -16,6 +16,7 @@ from gradscope.records import PaddingLeak
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.data_meetings import DataMeeting
 from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.domains.uses import uses_of
 from gradscope.trace.sources import source_of
 
 _CONVOLUTIONS = frozenset({"conv_general_dilated"})
@@ -36,7 +37,9 @@ def _filled(trials: Trials, place: int, array: NdArray) -> Fillers | None:
     for run in runs_of_fillers(array):
         for other, values in trials.arrays.items():
             if other != place and (found := said(run, other, values)) is not None:
-                return found
+                # Where the network takes the mask in as well, it knows a filler from a value.
+                taken_in = uses_of(trials.program, other - len(trials.program.leaves)).is_input
+                return None if taken_in else found
         masks = [each for each in trials.meetings if each.given.inputs == {place} and _size(each) == run.size]
         for values in trials.given(masks, [{}])[0] if masks else ():
             if (found := said(run, None, values)) is not None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from gradscope.records import Layer, Measurement, Severity, ShortTraining
 from gradscope.rules.activations.another_start import tried
 from gradscope.rules.base import Hit
-from gradscope.rules.initial_scale import PRODUCTS
-from gradscope.rules.profile import steady_fall
+from gradscope.rules.profile import PRODUCTS, steady_fall
 from gradscope.rules.words import number
 
 

@@ -66,6 +66,7 @@ def future_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
                 "Let position t see inputs up to t only, and predict input t + 1 from it: a causal mask in "
                 "every attention, no recurrence that runs backward, convolutions padded on the left, no "
                 "statistics over time."
+                + (" Where a code of the whole sequence is meant, ignore this." * found.encoded)
                 + (" Where routing with a capacity is meant to look ahead, ignore this." * found.routed)
             ),
             evidence={
@@ -78,7 +79,7 @@ def future_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
             },
             layer=found.layer,
             source=found.source,
-            severity=Severity.NOTE if found.routed else None,
+            severity=Severity.NOTE if found.routed or found.encoded else None,
             explains=(),
         )
 
@@ -98,6 +99,8 @@ def _what(found: FutureLeak) -> str:
 
 
 def _consequence(found: FutureLeak) -> str:
+    if found.encoded:
+        return "The state at the end of one loop begins another, as the code of an encoder does."
     if found.target:
         return "It changes with the very element that it has to predict, which generation does not have yet."
     return "In generation these are not there yet."

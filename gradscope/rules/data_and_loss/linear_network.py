@@ -49,11 +49,20 @@ def linear_network(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     layers = measurement.objective.linear_layers
     if len(layers) < 2:
         return
+    recurrent = any(set(layers) & set(loop.layers) for loop in measurement.recurrences)
     yield Hit(
         message=f"No activation function stands between {names_of(layers)}: together they are one linear map "
-        "of their input, and can be no more than a single layer.",
-        remedy="Put an activation function between them, such as `jax.nn.relu`; where a linear map is meant, "
-        "a single layer is enough.",
+        + (
+            "of the whole sequence."
+            if recurrent
+            else "of their input, and can be no more than a single layer."
+        ),
+        remedy="Put an activation function between them, such as `jax.nn.relu`; "
+        + (
+            "where a linear recurrence is meant, as in a filter or a state space model, ignore this."
+            if recurrent
+            else "where a linear map is meant, a single layer is enough."
+        ),
         evidence={"layers": len(layers)},
         layer=layers[0],
         source=source_of(measurement, layers[0]),

@@ -30,10 +30,10 @@ be negative.
 - `little = 0.01`: a warning.
 
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
-labels choose the scores, else a warning: a critic whose weights are clipped after each step has one, too. A
-second softmax is a warning: it may train, slowly; so is a ReLU on scores. A log-likelihood with the wrong
-sign is told where the loss has no cross-entropy of the usual sign beside it, as an adversary's has. It is a
-warning, because an attack on a network wants just that.
+labels choose the scores of one run of the layer, else a warning: a critic whose weights are clipped after
+each step has one, too. A second softmax is a warning: it may train, slowly; so is a ReLU on scores. A
+log-likelihood with the wrong sign is told where the loss has no cross-entropy of the usual sign beside it,
+as an adversary's has. It is a warning, because an attack on a network wants just that.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])
@@ -225,6 +225,8 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
         "falls without end along it."
     )
     labels = output.class_labels
+    # Scores of two runs, one of which is to rise as the other falls, are those of a critic.
+    critic = any(layer.uses > 1 for layer in measurement.layers if layer.name == output.layer)
     return Hit(
         message=(
             f"{what} The labels choose the scores of classes, and nothing normalizes these."
@@ -234,7 +236,7 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
         remedy=(
             "Normalize the scores first: `jax.nn.log_softmax(scores)`, or let "
             "`optax.softmax_cross_entropy(scores, labels)` do it."
-            if labels
+            if labels and not critic
             else "Compare the output with its targets by a loss that has a minimum: a squared error, a "
             "cross-entropy, a hinge. Where the parameters are bounded otherwise, as those of a critic that "
             "are clipped after each step, ignore this."
@@ -242,5 +244,5 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
         evidence={"parameters": ", ".join(names), "class_labels": int(labels)},
         layer=output.layer,
         source=output.source,
-        severity=Severity.ERROR if labels else Severity.WARNING,
+        severity=Severity.ERROR if labels and not critic else Severity.WARNING,
     )

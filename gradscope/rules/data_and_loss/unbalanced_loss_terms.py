@@ -34,9 +34,11 @@ formula, as the 1/2 of a KL divergence does; any other one was chosen, and with 
 
 Of penalties on weights: from where it starts, or from where it is with all weights 0 if that is lower, the
 rest falls by more than `gain = 2` times as much without them, and by more than the share `fall = 0.1` of it
-(as in `weight-decay-too-high`). That is tried, and an error.
+(as in `weight-decay-too-high`). That is tried; it is a warning all the same, since only data that was held
+back could tell whether so much of a penalty is too much.
 
-Of the code it is a warning: that nobody wrote a weight is read from the program, that none is meant is not.
+Of the code it is a warning, too: that nobody wrote a weight is read from the program, that none is meant is
+not.
 
 ## Example
     reconstruction = jnp.mean((decode(z) - x) ** 2)                       # over examples and pixels
@@ -78,7 +80,7 @@ from gradscope.rules.words import names_of, number
 
 @rule(
     "unbalanced-loss-terms",
-    severity=Severity.ERROR,
+    severity=Severity.WARNING,
     uses=("training",),
     single_seed_suffices=True,
     ratio=10.0,
@@ -141,8 +143,10 @@ def _penalty(tried: UnpenalizedTraining, training: ShortTraining, limits: Limits
             f"{number(tried.end_without)} without it. At the start its gradient is {number(tried.share)} "
             f"times that of the rest. With all weights 0 the rest is {number(tried.at_zero)}."
         ),
-        remedy=f"Divide its factor by {number(_rounded(100 * tried.share))}, so that its gradient is a "
-        "hundredth of the rest's, and check again.",
+        remedy="If it is not meant to be so strong, divide its factor by "
+        f"{number(_rounded(100 * tried.share))}, so that its gradient is a hundredth of the rest's. Where "
+        "there are fewer examples than weights, compare on data that was held back: the training loss always "
+        "falls further without a penalty.",
         evidence={
             "share": tried.share,
             "loss_before": tried.start,
@@ -151,6 +155,7 @@ def _penalty(tried: UnpenalizedTraining, training: ShortTraining, limits: Limits
             "limit": limits["gain"],
         },
         source=tried.source,
+        severity=Severity.WARNING,
         layers=training.layers,
         explains=None,
     )

@@ -46,8 +46,15 @@ from collections.abc import Iterator, Sequence
 
 from gradscope.records import Measurement, Recurrence, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import PRODUCTS
-from gradscope.rules.profile import TOLERANCE, Fall, factor, steady_fall, time_profile, worst_of_each_loop
+from gradscope.rules.profile import (
+    PRODUCTS,
+    TOLERANCE,
+    Fall,
+    factor,
+    steady_fall,
+    time_profile,
+    worst_of_each_loop,
+)
 from gradscope.rules.words import names_of, number
 
 GROWN = 10

@@ -19,8 +19,10 @@ parameter of the loop mixes units (each multiplies or adds to the state element 
 leak, a damping or a solver that converges is meant to forget.
 
 ## Limits
-- `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER,
-  Zhang et al. 2021). One or two jumps are not a decay, as there.
+- `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER, Zhang
+  et al. 2021). One or two jumps are not a decay, as there.
+- `learned = 0.5`: a warning only where the short training with the file's own optimizer takes away more than
+  this share of the loss: the task may need no longer memory.
 - `steps = 8`: in a shorter loop the fall would need a factor below 0.37 a step, and such loops are mostly
   iterations, not sequences.
 
@@ -51,12 +53,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import takewhile
 
-from gradscope.records import Measurement, Recurrence, Severity
+from gradscope.records import Measurement, Recurrence, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import PRODUCTS
-from gradscope.rules.profile import TOLERANCE, Steps, factor, steady_fall, time_profile, worst_of_each_loop
+from gradscope.rules.profile import (
+    PRODUCTS,
+    TOLERANCE,
+    Steps,
+    factor,
+    steady_fall,
+    time_profile,
+    worst_of_each_loop,
+)
 from gradscope.rules.words import names_of, number
 
 OF_ELEMENTS = (
@@ -70,10 +80,15 @@ OF_ELEMENTS = (
     severity=Severity.ERROR,
     symptom_of=("non-finite",),
     measure="total",
+    uses=("training",),
     ratio=1e-3,
     steps=8,
+    learned=0.5,
 )
-def vanishing_through_time(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+def vanishing_through_time(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
+    learns = training is not None and training.own and training.fall > limits["learned"] * abs(training.start)
     fall = -math.log(limits["ratio"])
     found: list[tuple[Recurrence, float, Hit]] = []
     for recurrence in measurement.recurrences:
@@ -84,6 +99,8 @@ def vanishing_through_time(measurement: Measurement, limits: Limits) -> Iterator
         if steady_fall([*steps.levels[:-1], reference], fall) is not None:
             elementwise = _is_elementwise(measurement, recurrence)
             hit = _hit(recurrence, steps, reference, limits["ratio"], elementwise)
+            if learns and hit.severity is Severity.ERROR:
+                hit = replace(hit, severity=Severity.WARNING)
             found.append((recurrence, float(hit.evidence["total"]), hit))
     yield from worst_of_each_loop(found)
 

@@ -49,8 +49,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import PRODUCTS, common_activation, started_otherwise
+from gradscope.rules.initial_scale import common_activation, started_otherwise
 from gradscope.rules.parts import by_layer, only
+from gradscope.rules.profile import PRODUCTS
 from gradscope.rules.words import names_of
 
 Dead = Mapping[str, Sequence[Parameter]]

@@ -41,7 +41,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Layer, Measurement, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import PRODUCTS
+from gradscope.rules.profile import PRODUCTS
 from gradscope.rules.words import names_of, number
 
 

@@ -29,9 +29,10 @@ Use instead a loss that every output takes part in, and look whether one batch i
     gradscope check model.py --overfit-batch
 
 ## What it does not say
-Why. A loss that is at its floor already, as after a training, cannot fall; nor can that of a network far
-smaller than the batch, or of a policy, whose value does not tell what was learned. Where a layer drops most
-of its units, or a schedule warms up for longer, the loss may need more steps.
+Why. A loss below 0 has no scale of its own, and is told only where it was asked for. A loss that is at its
+floor already, as after a training, cannot fall; nor can that of a network far smaller than the batch, or of
+a policy, whose value does not tell what was learned. Where a layer drops most of its units, or a schedule
+warms up for longer, the loss may need more steps.
 
 ## Source
 Karpathy 2019, *A Recipe for Training Neural Networks*: overfit one batch.
@@ -59,7 +60,7 @@ def batch_not_overfitted(training: ShortTraining, limits: Limits) -> Iterator[Hi
     alone = training.one_batch
     if alone is None or not training.own or alone.fall > limits["fall"] * abs(alone.start):
         return
-    if training.warming_up and not alone.asked:
+    if not alone.asked and (training.warming_up or min(alone.start, alone.end) <= 0):
         return
     yield Hit(
         message=f"{alone.steps} steps of your optimizer on the first batch alone take its loss from "

@@ -26,7 +26,7 @@ from gradscope.trace.vocabulary import PRODUCTS, VIEWS
 from gradscope.trace.walk import Path, walk
 
 ITSELF = 1
-"""The array, scaled and shifted at most."""
+"""The array, scaled and shifted at most, or beside others."""
 PARAMETER = 2
 OUTPUT = 4
 """Made with weights by a product."""
@@ -83,6 +83,8 @@ class Uses(Bits):
             before, after = (math.prod(shape_of(each)) for each in (eqn.invars[0], eqn.outvars[0]))
             return every | (SPREAD if every & ITSELF and after > before else 0)
         made = OUTPUT if every & OUTPUT or (name in PRODUCTS and every & PARAMETER) else 0
+        if name == "concatenate" and every & ITSELF and not every & (OUTPUT | DERIVED | CHOICE | ERROR):
+            return every & (ITSELF | SPREAD)
         if name == "eq" and every & ITSELF:
             return CHOICE | made
         if name == "sub" and self._compared(values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,14 @@ def test_a_loss_without_a_minimum_is_an_error_where_labels_choose_scores() -> No
     assert "affine in `head.w`" in finding.message
     assert "log_softmax" in finding.remedy
     (finding,) = found(of(mismatch(OutputFault.NO_MINIMUM, parameters=("head.w",))), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "ignore this" in finding.remedy
+
+
+def test_scores_of_two_runs_are_those_of_a_critic_and_a_warning() -> None:
+    flow = of(mismatch(OutputFault.NO_MINIMUM, parameters=("head.w",), class_labels=True, layer="head"))
+    critic = replace(flow, layers=tuple(replace(each, uses=2) for each in flow.layers))
+    (finding,) = found(critic, RULE)
     assert finding.severity is Severity.WARNING
     assert "ignore this" in finding.remedy
 

@@ -77,6 +77,6 @@ def test_a_penalty_on_the_weights_is_held_against_the_lower_start(
     findings = [one for one in judge(parts)[0] if one.rule == RULE]
     assert bool(findings) is is_told
     for finding in findings:
-        assert (finding.severity, finding.source) == (Severity.ERROR, source(31))
+        assert (finding.severity, finding.source) == (Severity.WARNING, source(31))
         assert "its gradient is 16.7 times that of the rest" in finding.message
-        assert finding.remedy.startswith("Divide its factor by 2000,")
+        assert "divide its factor by 2000," in finding.remedy

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gradscope.records import Severity
+from gradscope.rules import Parts, judge as judge_parts
 from tests.rules.made import chain, decay, found, judge, layer, loop, measured
+from tests.rules.training.made import trained
 
 VANISHING, EXPLODING = "vanishing-through-time", "exploding-through-time"
 HEALTHY = {
@@ -42,6 +44,15 @@ def test_the_step_and_the_horizon_are_named():
     assert finding.severity is Severity.WARNING
     assert "at step 30 of 100" in finding.message
     assert finding.evidence["decay_per_step"] == pytest.approx(0.905)
+
+
+@pytest.mark.parametrize(
+    ("end", "own", "severity"), [(0.9, True, "warning"), (1.1, True, "error"), (0.9, False, "error")]
+)
+def test_a_task_that_is_learned_without_a_longer_memory_is_a_warning(end, own, severity):
+    parts = Parts(flow=loop(decay(100, 0.8)), training=trained(end=end, own=own))
+    (finding,) = [each for each in judge_parts(parts)[0] if each.rule == VANISHING]
+    assert finding.severity.value == severity
 
 
 def test_a_horizon_under_half_of_the_sequence_is_an_error():

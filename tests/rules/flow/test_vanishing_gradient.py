@@ -159,3 +159,10 @@ def test_a_gentle_fall_that_steps_of_one_size_make_up_for_is_a_warning(depth, ra
     (finding,) = [each for each in judge_parts(parts)[0] if each.rule == RULE]
     assert finding.severity is severity
     assert ("may learn all the same" in finding.message) is (severity is Severity.WARNING)
+
+
+@pytest.mark.parametrize("rule", ["vanishing-gradient", "exploding-gradient"])
+def test_controls_of_a_trajectory_make_no_network_with_a_depth(rule):
+    """Numbers that are added one after the other: no product of a weight stands between them."""
+    assert found(chain(decay(40, 0.5), op="add"), rule) == []
+    assert found(chain(decay(40, 2.0), op="mul"), rule) == []

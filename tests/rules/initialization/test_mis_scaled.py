@@ -32,6 +32,12 @@ def test_a_start_that_trains_better_is_one_error() -> None:
     assert finding.evidence["silenced"] == "saturated-units"
 
 
+def test_a_network_that_learns_all_the_same_only_more_slowly_is_a_warning() -> None:
+    (finding,) = told(another_start(0.3, 1.7))
+    assert (finding.rule, finding.severity) == (RULE, Severity.WARNING)
+    assert finding.message.startswith("From where it starts the network learns more slowly: ")
+
+
 def test_usual_weights_of_the_first_layer_speak_for_what_goes_into_it() -> None:
     small = (RescaledLayer("layers[0]", 0.0009, 0.0009, 0.1),)
     (finding,) = told(another_start(0.3, 1.8, layers=small))

@@ -25,6 +25,7 @@ def test_a_fall_of_a_twentieth_is_the_limit(scale: float) -> None:
 def test_a_loss_below_zero_falls_as_well() -> None:
     assert found(-2.0, -2.2) == []
     assert found(-2.0, -2.05) != []
+    assert found(-2.0, -2.05, asked=False) == []
 
 
 def test_unasked_it_is_a_note() -> None:
