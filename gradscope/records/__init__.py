@@ -134,6 +134,11 @@ from gradscope.records.remedies import (
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.shards import UnreducedShard as UnreducedShard
+from gradscope.records.structure import (
+    ReshapedAxes as ReshapedAxes,
+    Structure as Structure,
+    TriedVariant as TriedVariant,
+)
 from gradscope.records.suite import (
     FailureKind as FailureKind,
     Outcome as Outcome,

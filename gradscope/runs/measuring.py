@@ -38,12 +38,14 @@ from gradscope.records import (
     Routing,
     ShortTraining,
     Skipped,
+    Structure,
     UnitActivity,
 )
 from gradscope.records.progress import Progress
 from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
+from gradscope.runs.structure import structure_of
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.rescaled import rescaled_start, suffers
@@ -113,6 +115,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:
         record = looked_closer(prepared, measured, found, record, looks)
+    structure = structure_of(prepared, found, looks, progress) if finite else Structure()
     attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
@@ -121,6 +124,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
             measured,
             hazards=hazards,
             objective=objective,
+            structure=structure,
             isolated_branches=tuple(branches),
             units=tuple(units),
             attentions=tuple(attentions) if finite else (),

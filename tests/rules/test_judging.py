@@ -39,6 +39,7 @@ NAMES = [
     "mismatched-output",
     "one-key-attention",
     "padding-leak",
+    "reshape-for-transpose",
     "sorted-batches",
     "unbalanced-experts",
     "unbalanced-loss-terms",

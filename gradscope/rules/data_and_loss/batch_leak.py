@@ -1,22 +1,22 @@
 """The output for one example depends on the others of its batch: a softmax or a reshape over their axis.
 
 ## What it does
-Reports probabilities that are normalized over the rows of a batch while the labels choose among classes, and
-a `reshape` that exchanges the axis of the examples with another one, where a transpose was wanted.
+Reports probabilities that are normalized over the rows of a batch while the labels choose among classes,
+and a `reshape` that exchanges the axis of the examples with another one, where a transpose was wanted.
 
 ## Why is this bad
-A softmax over the rows makes them compete for each class, and the loss starts near the log of the batch size.
-A reshape from (examples, steps) to (steps, examples) keeps the order of the elements, so that a row then
-holds parts of several examples. Both train to something, worse than it could be, and an example alone gets
-another answer than in a batch.
+A softmax over the rows makes them compete for each class, and the loss starts near the log of the batch
+size. A reshape from (examples, steps) to (steps, examples) keeps the order of the elements, so that a row
+then holds parts of several examples. Both train to something, worse than it could be, and an example alone
+gets another answer than in a batch.
 
 ## How it is measured
 - The softmax from the program (its jaxpr) and exactly: it is told by its exponentials and their sum, runs
-  along axis 0, and labels choose along another one (integers, or shares that sum to 1 along that axis alone,
-  in every batch).
+  along axis 0, and labels choose along another one (integers, or shares that sum to 1 along that axis
+  alone, in every batch).
 - The reshape by running the program: every second example is replaced by other values, where it meets the
-  parameters, and the output of the others has to stay as it is. It is reported where it does not, and where a
-  repeated run of the first batch gives the same bits.
+  parameters, and the output of the others has to stay as it is. It is reported where it does not, and where
+  a repeated run of the first batch gives the same bits.
 
 ## Limits
 None that can be set. For the reshape a change below 1e-6 of the largest change of the output is taken for
@@ -33,14 +33,14 @@ Use instead:
     steps = jnp.swapaxes(x, 0, 1)
 
 ## What it does not say
-Statistics over the batch (BatchNorm), contrastive losses, attention between examples and routing with a
-capacity are choices and not looked at, nor is a softmax over the scores of one list, where there are no
-classes, or one that is taken along one axis after the other.
+A reshape that trains clearly better as a transpose is an error of `reshape-for-transpose`, and told there
+alone. Statistics over the batch (BatchNorm), contrastive losses, attention between examples and routing
+with a capacity are choices and not looked at, nor is a softmax over the scores of one list, where there are
+no classes, or one that is taken along one axis after the other.
 
 ## Source
-Karpathy 2019, *A Recipe for Training Neural Networks*, "use backprop to chart dependencies": a reshape in the
-place of a transpose mixes information across the batch.
-"""
+Karpathy 2019, *A Recipe for Training Neural Networks*, "use backprop to chart dependencies": a reshape in
+the place of a transpose mixes information across the batch."""
 
 from __future__ import annotations
 
@@ -49,13 +49,17 @@ from collections.abc import Iterator
 
 from gradscope.records import BatchLeak, BatchMix, Measurement, Severity
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.words import number
+from gradscope.rules.words import number, shape_text
 
 
 @rule("batch-leak", severity=Severity.ERROR, single_seed_suffices=True)
 def batch_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     told = set[object]()
+    tried = measurement.structure.transposed
+    exchanged = tried is not None and tried.better
     for found in measurement.objective.batch_leaks:
+        if found.mix is BatchMix.RESHAPE and exchanged:
+            continue
         if (found.mix, found.source) not in told:
             told.add((found.mix, found.source))
             yield _softmax(found, measurement.loss) if found.mix is BatchMix.SOFTMAX else _reshape(found)
@@ -66,7 +70,7 @@ def _softmax(found: BatchLeak, loss: float) -> Hit:
     rows, classes = found.shape[found.axis], found.shape[along]
     return Hit(
         message=(
-            f"The {found.function} runs over the {rows} rows of its {_shape(found.shape)} (axis "
+            f"The {found.function} runs over the {rows} rows of its {shape_text(found.shape)} (axis "
             f"{found.axis}), and the labels choose among the {classes} classes of each row (axis {along}): "
             "the probabilities of a class sum to 1 over all rows, and nothing makes those of a row do so. "
             f"Equal probabilities have a cross-entropy of ln {rows} = {number(math.log(rows))} in place of "
@@ -83,10 +87,10 @@ def _reshape(found: BatchLeak) -> Hit:
     change, largest = found.change or 0.0, found.largest or 0.0
     return Hit(
         message=(
-            f"A reshape turns {_shape(found.shape)} into {_shape(found.result)}. It keeps the order of the "
-            f"elements and exchanges no axes, so that a row holds parts of several examples: with every "
-            f"second example replaced, the output for example {found.example}, which was not, changed by "
-            f"{number(change)} (by {number(largest)} at most for any)."
+            f"A reshape turns {shape_text(found.shape)} into {shape_text(found.result)}. It keeps the order "
+            "of the elements and exchanges no axes, so that a row holds parts of several examples: with "
+            f"every second example replaced, the output for example {found.example}, which was not, changed "
+            f"by {number(change)} (by {number(largest)} at most for any)."
         ),
         remedy="Exchange the axes: `jnp.swapaxes(x, 0, 1)`. Where examples are meant to mix, ignore this.",
         evidence={
@@ -99,7 +103,3 @@ def _reshape(found: BatchLeak) -> Hit:
         source=found.source,
         severity=Severity.WARNING,
     )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"({', '.join(map(str, shape))})"
