@@ -136,6 +136,7 @@ from gradscope.records.report import Report as Report, Timing as Timing, Tool as
 from gradscope.records.shards import UnreducedShard as UnreducedShard
 from gradscope.records.structure import (
     ReshapedAxes as ReshapedAxes,
+    ReturnedMessages as ReturnedMessages,
     Structure as Structure,
     TriedVariant as TriedVariant,
 )

@@ -65,6 +65,21 @@ class ReshapedAxes:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnedMessages:
+    """Rows that are gathered by an index and summed by the same one."""
+
+    source: Source | None
+    """Of the sum."""
+    layer: str | None
+    """The last one on the way to it."""
+    messages: int
+    senders: int
+    """Different numbers in the index."""
+    rows: int
+    """That they are gathered from."""
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
     """What was found in the program, and what was tried of it."""
 
@@ -72,3 +87,5 @@ class Structure:
     """In the order of the program."""
     transposed: TriedVariant | None = None
     """With all of them as reshapes that exchange the axes; `None` where it was not tried."""
+    returned_messages: tuple[ReturnedMessages, ...] = ()
+    """In the order of the program."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from gradscope.load.usercode.fault import Looks
+from gradscope.measure.messages import returned_messages
 from gradscope.measure.reshapes import reshaped_axes
 from gradscope.records import Structure, TriedVariant
 from gradscope.records.progress import Progress
@@ -27,6 +28,9 @@ def structure_of(prepared: Prepared, found: Trained | None, looks: Looks, progre
     program = prepared.program
     reshapes = looks.listed("reshapes", lambda: suspects(program, prepared.batches[0]))
     return Structure(
+        returned_messages=tuple(
+            looks.listed("messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs))
+        ),
         reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
         transposed=looks.taken(
             "exchanged axes", lambda: tried("axes exchanged", _transposing(reshapes)), None

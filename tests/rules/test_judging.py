@@ -40,6 +40,7 @@ NAMES = [
     "one-key-attention",
     "padding-leak",
     "reshape-for-transpose",
+    "returned-messages",
     "sorted-batches",
     "unbalanced-experts",
     "unbalanced-loss-terms",
