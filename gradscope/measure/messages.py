@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from gradscope.records import ReturnedMessages
-from gradscope.trace.domains.messages import Sum, messages
+from gradscope.trace.domains.messages import MessageSum, messages
 from gradscope.trace.domains.objective.given import Given
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
@@ -31,7 +31,7 @@ def returned_messages(program: Program, batch: Any, inputs: Sequence[Inputs]) ->
             known[id(index)] = [np.ravel(jax.device_get(index.value(each))) for each in given]
         return known[id(index)]
 
-    def back(each: Sum) -> bool:
+    def back(each: MessageSum) -> bool:
         own = values(each.index)
         return all(
             all(map(np.array_equal, own, values(found.gathers[gather].index))) for gather in each.gathers

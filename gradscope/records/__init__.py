@@ -11,6 +11,7 @@ from gradscope.records.attention import (
     Attention as Attention,
     AttentionHead as AttentionHead,
     WrongAxis as WrongAxis,
+    hides_the_past as hides_the_past,
 )
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
@@ -135,6 +136,7 @@ from gradscope.records.remedies import (
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.shards import UnreducedShard as UnreducedShard
 from gradscope.records.structure import (
+    OrderBlind as OrderBlind,
     ReshapedAxes as ReshapedAxes,
     ReturnedMessages as ReturnedMessages,
     Structure as Structure,

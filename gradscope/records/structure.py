@@ -80,6 +80,18 @@ class ReturnedMessages:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderBlind:
+    """A model with attention whose loss stays as it is with the places of its sequences in another order."""
+
+    source: Source | None
+    """Where the places come in."""
+    places: int
+    loss: float
+    other: float
+    """With the places in another order, in all arrays of the batch that have them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
     """What was found in the program, and what was tried of it."""
 
@@ -89,3 +101,9 @@ class Structure:
     """With all of them as reshapes that exchange the axes; `None` where it was not tried."""
     returned_messages: tuple[ReturnedMessages, ...] = ()
     """In the order of the program."""
+    mirrored: TriedVariant | None = None
+    """Tried where attention sees what comes later and not what came before: with the mask turned over."""
+    order_blind: OrderBlind | None = None
+    """Looked at where an attention has as many queries as keys."""
+    placed: TriedVariant | None = None
+    """Of a model that does not know the order: with positions added."""

@@ -115,8 +115,8 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:
         record = looked_closer(prepared, measured, found, record, looks)
-    structure = structure_of(prepared, found, looks, progress) if finite else Structure()
     attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
+    structure = structure_of(prepared, found, attentions, looks, progress) if finite else Structure()
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.messages import returned_messages
+from gradscope.measure.mirrored import mirrored_masks
+from gradscope.measure.order import Entrance, order_blind
 from gradscope.measure.reshapes import reshaped_axes
-from gradscope.records import Structure, TriedVariant
+from gradscope.records import Attention, Structure, TriedVariant, hides_the_past
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
 from gradscope.trace.domains.objective.axes import shape_of
@@ -16,7 +19,13 @@ from gradscope.training.short import Trained
 from gradscope.training.variants import Functions, tried_variant
 
 
-def structure_of(prepared: Prepared, found: Trained | None, looks: Looks, progress: Progress) -> Structure:
+def structure_of(
+    prepared: Prepared,
+    found: Trained | None,
+    attentions: Sequence[Attention],
+    looks: Looks,
+    progress: Progress,
+) -> Structure:
     """Nothing is trained where nothing calls for it."""
 
     def tried(what: str, functions: Functions) -> TriedVariant | None:
@@ -27,6 +36,9 @@ def structure_of(prepared: Prepared, found: Trained | None, looks: Looks, progre
 
     program = prepared.program
     reshapes = looks.listed("reshapes", lambda: suspects(program, prepared.batches[0]))
+    hidden = hides_the_past(attentions)
+    masks = mirrored_masks(prepared.attentions) if hidden else {}
+    blind = looks.taken("order of places", lambda: _order_blind(prepared, attentions), None)
     return Structure(
         returned_messages=tuple(
             looks.listed("messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs))
@@ -35,8 +47,18 @@ def structure_of(prepared: Prepared, found: Trained | None, looks: Looks, progre
         transposed=looks.taken(
             "exchanged axes", lambda: tried("axes exchanged", _transposing(reshapes)), None
         ),
+        mirrored=looks.taken("mirrored masks", lambda: tried("mirrored masks", masks), None),
+        order_blind=None if blind is None else blind.record,
+        placed=looks.taken(
+            "positions", lambda: tried("positions", {} if blind is None else blind.functions), None
+        ),
     )
 
 
 def _transposing(reshapes: list[Suspect]) -> Functions:
     return {id(each.eqn): partial(each.exchange, result=shape_of(each.eqn.outvars[0])) for each in reshapes}
+
+
+def _order_blind(prepared: Prepared, attentions: Sequence[Attention]) -> Entrance | None:
+    batch, inputs = prepared.batches[0], prepared.inputs[0]
+    return order_blind(prepared.program, prepared.flow, batch, inputs, attentions)

@@ -37,6 +37,7 @@ NAMES = [
     "index-out-of-range",
     "linear-network",
     "mismatched-output",
+    "missing-positions",
     "one-key-attention",
     "padding-leak",
     "reshape-for-transpose",

@@ -47,7 +47,8 @@ the scores of one list, where there are no classes, or one that is taken along o
 
 ## Source
 Karpathy 2019, *A Recipe for Training Neural Networks*, "use backprop to chart dependencies": a reshape in
-the place of a transpose mixes information across the batch."""
+the place of a transpose mixes information across the batch.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _FACTORS = frozenset({"mul", "div"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class MessageRows:
     """What is known of one value."""
 
     given: Given | None = field(default=None, compare=False)
@@ -49,7 +49,7 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class Sum:
+class MessageSum:
     eqn: JaxprEqn
     calls: tuple[JaxprEqn, ...]
     index: Given
@@ -62,7 +62,7 @@ class Sum:
 @dataclass(frozen=True)
 class Messages:
     gathers: list[Gather]
-    sums: list[Sum]
+    sums: list[MessageSum]
     """Of gathered rows alone, into rows that are 0 before."""
 
 
@@ -75,41 +75,43 @@ def messages(program: Program, batch: Any) -> Messages:
     positions = {id(const): last + 1 + i for i, const in enumerate(body.consts)}
     domain = _Messages(positions, closed_over=first == last)
     inputs = [
-        Rows() if i < weights else Rows(Given(position=i, data=first <= i < last), data=first <= i < last)
+        MessageRows()
+        if i < weights
+        else MessageRows(Given(position=i, data=first <= i < last), data=first <= i < last)
         for i in range(last + 1)
     ]
     walk(domain, body, inputs, program.plan)
     return domain.found
 
 
-class _Messages(Located[Rows]):
+class _Messages(Located[MessageRows]):
     def __init__(self, positions: dict[int, int], *, closed_over: bool) -> None:
         super().__init__()
         self._positions, self._closed_over = positions, closed_over
         self.found = Messages([], [])
 
-    def literal(self, atom: Any, place: Place) -> Rows:
+    def literal(self, atom: Any, place: Place) -> MessageRows:
         del place
-        return Rows(Given(constant=np.asarray(atom.val, atom.aval.dtype)), flat=True)
+        return MessageRows(Given(constant=np.asarray(atom.val, atom.aval.dtype)), flat=True)
 
-    def constant(self, value: Any, place: Place) -> Rows:
+    def constant(self, value: Any, place: Place) -> MessageRows:
         del place
         data = self._closed_over and math.prod(getattr(value, "shape", ())) > 1
         position = self._positions.get(id(value))
         given = Given(constant=value) if position is None else Given(position=position, data=data)
-        return Rows(given, data=data)
+        return MessageRows(given, data=data)
 
-    def at_site(self, value: Rows, site: int) -> Rows:
+    def at_site(self, value: MessageRows, site: int) -> MessageRows:
         return replace(value, site=site)
 
-    def enters(self, visit: Visit[Rows, Place]) -> bool:
+    def enters(self, visit: Visit[MessageRows, Place]) -> bool:
         return visit.inside.calls
 
-    def join(self, values: Sequence[Rows]) -> Rows:
+    def join(self, values: Sequence[MessageRows]) -> MessageRows:
         sites = [value.site for value in values if value.site is not None]
-        return Rows(data=any(value.data for value in values), site=max(sites, default=None))
+        return MessageRows(data=any(value.data for value in values), site=max(sites, default=None))
 
-    def plain(self, eqn: JaxprEqn, values: list[Rows], place: Place, index: int) -> list[Rows]:
+    def plain(self, eqn: JaxprEqn, values: list[MessageRows], place: Place, index: int) -> list[MessageRows]:
         del place, index
         found, name = self.join(values), eqn.primitive.name
         operands = [value.given for value in values if value.given is not None]
@@ -135,16 +137,16 @@ class _Messages(Located[Rows]):
         self.found.gathers.append(Gather(index, shape[0]))
         return frozenset({len(self.found.gathers) - 1})
 
-    def _sum(self, eqn: JaxprEqn, values: list[Rows]) -> None:
+    def _sum(self, eqn: JaxprEqn, values: list[MessageRows]) -> None:
         into, index, rows = values
         plain = len(shape_of(eqn.invars[1])) == 2 and shape_of(eqn.invars[1])[1] == 1
         if rows.gathers and index.given is not None and not into.data and into.flat and plain:
             calls, gathers = tuple(self.around[1:]), tuple(sorted(rows.gathers))
             shape = shape_of(eqn.invars[2])
-            self.found.sums.append(Sum(eqn, calls, index.given, gathers, rows.site, shape))
+            self.found.sums.append(MessageSum(eqn, calls, index.given, gathers, rows.site, shape))
 
 
-def _kept(eqn: JaxprEqn, values: list[Rows]) -> frozenset[int]:
+def _kept(eqn: JaxprEqn, values: list[MessageRows]) -> frozenset[int]:
     """The gathers whose rows the result has, one by one; none where other rows come in."""
     name, out = eqn.primitive.name, shape_of(eqn.outvars[0])
     shapes = [shape_of(atom) for atom in eqn.invars]

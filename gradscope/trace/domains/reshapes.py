@@ -29,7 +29,7 @@ LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
-class Exchange:
+class AxisExchange:
     """What has to be done to the operand in place of the reshape. All of it without axes of length one."""
 
     before: Shape
@@ -55,7 +55,7 @@ class Suspect:
     eqn: JaxprEqn
     calls: tuple[JaxprEqn, ...]
     site: int | None
-    exchange: Exchange
+    exchange: AxisExchange
 
 
 def suspects(program: Program, batch: Any) -> list[Suspect]:
@@ -72,7 +72,7 @@ def suspects(program: Program, batch: Any) -> list[Suspect]:
     return list(domain.found.values())
 
 
-def exchange_of(eqn: JaxprEqn) -> Exchange | None:
+def exchange_of(eqn: JaxprEqn) -> AxisExchange | None:
     """`None` for a reshape that only splits and merges axes where they stand."""
     before, after = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     if jaxprs.order_before(eqn) != tuple(range(len(before))) or 0 in before:
@@ -82,7 +82,7 @@ def exchange_of(eqn: JaxprEqn) -> Exchange | None:
     return next((found for a, b in runs for found in _exchanges(old, new, a, b)), None)
 
 
-def _exchanges(old: Shape, new: Shape, a: Sequence[int], b: Sequence[int]) -> Iterator[Exchange]:
+def _exchanges(old: Shape, new: Shape, a: Sequence[int], b: Sequence[int]) -> Iterator[AxisExchange]:
     """Of the axes `a` before and `b` after it, which hold the same elements; the longest block first."""
     of, to = tuple(old[axis] for axis in a), tuple(new[axis] for axis in b)
     for length in range(min(len(of), len(to)) - 1, 0, -1):
@@ -99,7 +99,7 @@ def _exchanges(old: Shape, new: Shape, a: Sequence[int], b: Sequence[int]) -> It
                     )
 
 
-def _exchange(old: Shape, new: Shape, i: int, j: int, length: int) -> Exchange | None:
+def _exchange(old: Shape, new: Shape, i: int, j: int, length: int) -> AxisExchange | None:
     here, there, block = math.prod(old[:i]), math.prod(new[:j]), old[i : i + length]
     if here == there or max(here, there) % min(here, there):
         return None
@@ -120,7 +120,7 @@ def _exchange(old: Shape, new: Shape, i: int, j: int, length: int) -> Exchange |
     if not (_in_order(left, new[:j]) and _in_order(right, new[j + length :])):
         return None
     inside = math.prod(old[:i]), math.prod(old[end:]), there, math.prod(new[j + length :])
-    return Exchange(before, source, to, before != old or len(new) != len(old), (i, j), length, inside)
+    return AxisExchange(before, source, to, before != old or len(new) != len(old), (i, j), length, inside)
 
 
 def _long(size: int) -> Shape:
@@ -131,7 +131,7 @@ def _in_order(old: Shape, new: Shape) -> bool:
     return all(len(a) < 2 or len(b) < 2 for a, b in parts(old, new))
 
 
-def mixing(eqn: JaxprEqn, exchange: Exchange) -> tuple[int, int]:
+def mixing(eqn: JaxprEqn, exchange: AxisExchange) -> tuple[int, int]:
     """How many places there are along the block, and of how many the elements lie in one place of the result,
     at most."""
     shape = tuple(size for size in shape_of(eqn.invars[0]) if size > 1)
@@ -146,7 +146,7 @@ def mixing(eqn: JaxprEqn, exchange: Exchange) -> tuple[int, int]:
     return places, mixed
 
 
-def written(eqn: JaxprEqn, exchange: Exchange) -> str:
+def written(eqn: JaxprEqn, exchange: AxisExchange) -> str:
     """What exchanges the axes, in the words of `jax.numpy`."""
     before, after = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     value = "x" if before == exchange.before else f"x.reshape{exchange.before}"
