@@ -136,6 +136,7 @@ from gradscope.records.remedies import (
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.shards import UnreducedShard as UnreducedShard
 from gradscope.records.structure import (
+    NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,
     ReshapedAxes as ReshapedAxes,
     ReturnedMessages as ReturnedMessages,

@@ -92,6 +92,16 @@ class OrderBlind:
 
 
 @dataclass(frozen=True, slots=True)
+class NormalizedPlaces:
+    """A value of the model less its mean along some axes, over a root of what is summed along them."""
+
+    source: Source | None
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    """Neither the first, which counts examples, nor the last one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
     """What was found in the program, and what was tried of it."""
 
@@ -107,3 +117,7 @@ class Structure:
     """Looked at where an attention has as many queries as keys."""
     placed: TriedVariant | None = None
     """Of a model that does not know the order: with positions added."""
+    normalized: tuple[NormalizedPlaces, ...] = ()
+    """In the order of the program."""
+    over_features: TriedVariant | None = None
+    """With the last axis normalized in all of them."""

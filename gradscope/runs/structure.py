@@ -8,6 +8,7 @@ from functools import partial
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.messages import returned_messages
 from gradscope.measure.mirrored import mirrored_masks
+from gradscope.measure.normalized_places import normalizations, normalized_places
 from gradscope.measure.order import Entrance, order_blind
 from gradscope.measure.reshapes import reshaped_axes
 from gradscope.records import Attention, Structure, TriedVariant, hides_the_past
@@ -39,6 +40,8 @@ def structure_of(
     hidden = hides_the_past(attentions)
     masks = mirrored_masks(prepared.attentions) if hidden else {}
     blind = looks.taken("order of places", lambda: _order_blind(prepared, attentions), None)
+    norms = looks.listed("normalizations", lambda: normalizations(program))
+    layer_norms = {key: each for norm in norms for key, each in norm.functions.items()}
     return Structure(
         returned_messages=tuple(
             looks.listed("messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs))
@@ -52,6 +55,8 @@ def structure_of(
         placed=looks.taken(
             "positions", lambda: tried("positions", {} if blind is None else blind.functions), None
         ),
+        normalized=normalized_places(norms),
+        over_features=looks.taken("normalizations", lambda: tried("features normalized", layer_norms), None),
     )
 
 

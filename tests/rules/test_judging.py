@@ -38,6 +38,7 @@ NAMES = [
     "linear-network",
     "mismatched-output",
     "missing-positions",
+    "normalized-away",
     "one-key-attention",
     "padding-leak",
     "reshape-for-transpose",
