@@ -23,7 +23,7 @@ from gradscope.trace.program import Program
 from gradscope.trace.vocabulary import VIEWS
 from gradscope.trace.walk import Visit, walk
 
-_SUMS = frozenset({"scatter-add", "scatter_add", "scatter-max", "scatter_max", "scatter-min", "scatter_min"})
+_SUMS = frozenset({"scatter-add", "scatter-max", "scatter-min"})
 _FACTORS = frozenset({"mul", "div"})
 
 
