@@ -111,6 +111,8 @@ class Structure:
     """With all of them as reshapes that exchange the axes; `None` where it was not tried."""
     returned_messages: tuple[ReturnedMessages, ...] = ()
     """In the order of the program."""
+    received: TriedVariant | None = None
+    """With these summed by the one other index that the batch has; `None` where it has none or several."""
     mirrored: TriedVariant | None = None
     """Tried where attention sees what comes later and not what came before: with the mask turned over."""
     order_blind: OrderBlind | None = None

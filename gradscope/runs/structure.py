@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from gradscope.load.usercode.fault import Looks
-from gradscope.measure.messages import returned_messages
+from gradscope.measure.messages import Returned, returned_messages
 from gradscope.measure.mirrored import mirrored_masks
 from gradscope.measure.normalized_places import normalizations, normalized_places
 from gradscope.measure.order import Entrance, order_blind
@@ -16,8 +17,15 @@ from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.reshapes import Suspect, suspects
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.jaxprs.rewriting import with_functions
+from gradscope.trace.program import Program
+from gradscope.trace.spliced import with_operands
 from gradscope.training.short import Trained
-from gradscope.training.variants import Functions, tried_variant
+from gradscope.training.variants import tried_variant
+
+Functions = Mapping[int, Callable[..., Any]]
+"""In the place of equations, by the `id` of each."""
 
 
 def structure_of(
@@ -28,36 +36,50 @@ def structure_of(
     progress: Progress,
 ) -> Structure:
     """Nothing is trained where nothing calls for it."""
+    program = prepared.program
 
-    def tried(what: str, functions: Functions) -> TriedVariant | None:
-        if found is None or not functions:
+    def trained(what: str, make: Callable[[], Body]) -> TriedVariant | None:
+        if found is None:
             return None
         progress(f"training with {what}")
-        return tried_variant(found.trainer, functions, found.record.steps)
+        return looks.taken(what, lambda: tried_variant(found.trainer, make(), found.record.steps), None)
 
-    program = prepared.program
+    def tried(what: str, functions: Functions) -> TriedVariant | None:
+        return trained(what, lambda: with_functions(program.body, functions)) if functions else None
+
     reshapes = looks.listed("reshapes", lambda: suspects(program, prepared.batches[0]))
     hidden = hides_the_past(attentions)
-    masks = mirrored_masks(prepared.attentions) if hidden else {}
+    no_masks: dict[int, Callable[..., Any]] = {}
+    masks = looks.taken("masks", lambda: mirrored_masks(prepared.attentions), no_masks) if hidden else {}
     blind = looks.taken("order of places", lambda: _order_blind(prepared, attentions), None)
     norms = looks.listed("normalizations", lambda: normalizations(program))
     layer_norms = {key: each for norm in norms for key, each in norm.functions.items()}
-    return Structure(
-        returned_messages=tuple(
-            looks.listed("messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs))
-        ),
-        reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
-        transposed=looks.taken(
-            "exchanged axes", lambda: tried("axes exchanged", _transposing(reshapes)), None
-        ),
-        mirrored=looks.taken("mirrored masks", lambda: tried("mirrored masks", masks), None),
-        order_blind=None if blind is None else blind.record,
-        placed=looks.taken(
-            "positions", lambda: tried("positions", {} if blind is None else blind.functions), None
-        ),
-        normalized=normalized_places(norms),
-        over_features=looks.taken("normalizations", lambda: tried("features normalized", layer_norms), None),
+    returned = looks.listed(
+        "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
     )
+    return Structure(
+        returned_messages=tuple(each.record for each in returned),
+        received=_received(program, returned, trained),
+        reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
+        transposed=tried("axes exchanged", _transposing(reshapes)),
+        mirrored=tried("masks turned over", masks),
+        order_blind=None if blind is None else blind.record,
+        placed=tried("positions", {} if blind is None else blind.functions),
+        normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
+        over_features=tried("features normalized", layer_norms),
+    )
+
+
+def _received(
+    program: Program, returned: Sequence[Returned], trained: Callable[..., TriedVariant | None]
+) -> TriedVariant | None:
+    """With the messages of all sums sent to their receivers, where each has some."""
+    receivers = [each.receivers for each in returned if each.receivers is not None]
+    if not returned or len(receivers) < len(returned):
+        return None
+
+    others = [(each.sum.eqn, 1, receiver) for each, receiver in zip(returned, receivers, strict=True)]
+    return trained("messages to their receivers", lambda: with_operands(program.body, others))
 
 
 def _transposing(reshapes: list[Suspect]) -> Functions:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from gradscope.measure.flow import FlowPass
 from gradscope.records import TriedVariant
-from gradscope.trace.jaxprs.rewriting import with_functions
+from gradscope.trace.jaxprs import Body
 from gradscope.training.trainer import Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
 
-Functions = Mapping[int, Callable[..., Any]]
-"""In the place of equations, by the `id` of each: from the operands to the one result."""
 
-
-def tried_variant(made: Trainer, functions: Functions, steps: int) -> TriedVariant | None:
-    """`steps` are those of the short
-    training. `None` where too few were taken to compare."""
+def tried_variant(made: Trainer, body: Body, steps: int) -> TriedVariant | None:
+    """`body` is the program with something exchanged, and `steps` are those of the short training. `None`
+    where too few were taken to compare."""
     if steps < USUAL_STEPS:
         return None
-    program = made.flow.program.without_taps("")
-    program = replace(program, body=with_functions(program.body, functions))
+    program = replace(made.flow.program.without_taps(""), body=body)
     count, batches = LONGER * steps, made.feed.used(steps)
     flow = FlowPass(program, made.feed.at(0, made.weights), runs=count)
     other = Trainer(flow, made.rule, made.feed, made.weights)

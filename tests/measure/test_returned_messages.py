@@ -15,6 +15,7 @@ from gradscope.load.problem import Problem
 from gradscope.measure.messages import returned_messages
 from gradscope.records import ReturnedMessages
 from gradscope.trace.program import Tracer
+from gradscope.trace.spliced import with_operands
 
 N, E, F, G = 9, 20, 4, 3
 RNG = np.random.default_rng(0)
@@ -40,7 +41,8 @@ def found(aggregate: Callable[[Any, Any], Any], *more: Any) -> list[ReturnedMess
 
     batches = GRAPH, *more
     tracer = Tracer(Problem(loss, PARAMS, GRAPH))
-    return list(returned_messages(tracer.trace(GRAPH), GRAPH, [tracer.inputs(each) for each in batches]))
+    inputs = [tracer.inputs(each) for each in batches]
+    return [each.record for each in returned_messages(tracer.trace(GRAPH), GRAPH, inputs)]
 
 
 def dense(p: Any, rows: Any) -> Any:
@@ -130,3 +132,31 @@ def test_indices_that_differ_in_another_batch_are_two() -> None:
         return segment_sum(dense(p, g["x"])[g["s"]], g["r"], N)
 
     assert found(aggregate, alike) == []
+
+
+@pytest.mark.parametrize("name", ["s and r", "pairs", "edges"])
+def test_the_other_index_of_the_batch_is_put_in_its_place(name: str) -> None:
+    both = np.stack([GRAPH["s"], GRAPH["r"]])
+    batch = {"x": GRAPH["x"], "edges": both.T if name == "edges" else both}
+    batch = GRAPH if name == "s and r" else batch
+
+    def loss(p: Any, g: Any, to: int) -> Any:
+        ends = (g["s"], g["r"]) if name == "s and r" else g["edges"].T if name == "edges" else g["edges"]
+        summed = jax.jit(lambda rows: segment_sum(rows, ends[to], N))
+        return jnp.mean(summed(jax.nn.relu(summed(dense(p, g["x"])[ends[0]]) @ p["w"])[ends[0]]) ** 2)
+
+    tracer = Tracer(Problem(lambda p, g: loss(p, g, 0), PARAMS, batch))
+    program, inputs = tracer.trace(batch), tracer.inputs(batch)
+    returned = returned_messages(program, batch, [inputs])
+    others = [(each.sum.eqn, 1, each.receivers) for each in returned if each.receivers is not None]
+    assert len(others) == 2
+    body = with_operands(program.body, others)
+    found = jax.core.eval_jaxpr(body.jaxpr, body.consts, *inputs.weights, *inputs.others)[0]
+    np.testing.assert_allclose(found, loss(PARAMS, batch, 1), rtol=1e-5)
+
+
+def test_of_several_indices_none_is_taken() -> None:
+    batch = {**GRAPH, "third": RNG.integers(0, N, E)}
+    tracer = Tracer(Problem(lambda p, g: jnp.mean(SICK["plain"](p, g) ** 2), PARAMS, batch))
+    (each,) = returned_messages(tracer.trace(batch), batch, [tracer.inputs(batch)])
+    assert each.receivers is None

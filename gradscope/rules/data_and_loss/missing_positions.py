@@ -9,8 +9,8 @@ Attention sees a set. Without positions (embedded, as sines, rotated, as a bias 
 mask a sentence and its words in any order are the same, and what depends on the order cannot be learned.
 
 ## How it is measured
-Where an attention has as many queries as keys, the loss of the first batch is taken again with the places of
-all its arrays in another order. Where it stays as it is, sines and cosines of the place, as large as the
+Where an attention has as many queries as keys, the loss of the first batch is taken again with the places
+of all its arrays in another order. Where it stays as it is, sines and cosines of the place, as large as the
 inputs, are added where these come into the model, and it is trained from the same weights on the same
 batches, five times as many steps as the short training has.
 
@@ -31,7 +31,7 @@ Use instead:
 ## What it does not say
 A model of sets is meant to be blind to the order, and nothing is told of one that does not train better.
 Not judged are models with dropout, which draws other numbers for other places, and those in half precision,
-whose rounding moves the loss.
+whose rounding moves the loss. An error of another rule speaks for this one.
 
 ## Source
 Vaswani et al. 2017, *Attention Is All You Need*, section 3.5; Jahan et al. 2025 on faults in attention
@@ -48,7 +48,7 @@ from gradscope.rules.variants import compared
 from gradscope.rules.words import number
 
 
-@rule("missing-positions", severity=Severity.ERROR, needs=("flow", "training"))
+@rule("missing-positions", severity=Severity.ERROR, needs=("flow", "training"), fallback=True)
 def missing_positions(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     del limits
     blind, tried = measurement.structure.order_blind, measurement.structure.placed

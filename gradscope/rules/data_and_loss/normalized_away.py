@@ -28,6 +28,7 @@ Use instead:
 ## What it does not say
 Instance normalization is a choice, and nothing is told of one that does not train worse. Normalizations of
 the data before any parameter, over the batch, and those whose factor holds a learned scale are not tried.
+An error of another rule speaks for this one.
 
 ## Source
 Ba et al. 2016, *Layer Normalization*, arXiv:1607.06450; Ulyanov et al. 2016, *Instance Normalization*,
@@ -44,7 +45,7 @@ from gradscope.rules.variants import compared
 from gradscope.rules.words import shape_text
 
 
-@rule("normalized-away", severity=Severity.ERROR, needs=("flow", "training"))
+@rule("normalized-away", severity=Severity.ERROR, needs=("flow", "training"), fallback=True)
 def normalized_away(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     del limits
     found, tried = measurement.structure.normalized, measurement.structure.over_features
