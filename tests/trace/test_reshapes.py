@@ -6,12 +6,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
+import flax.linen as nn
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from gradscope.load.problem import Problem
+from gradscope.runs.check import check_loss
 from gradscope.trace.domains.reshapes import Suspect, exchange_of, mixing, suspects, written
 from gradscope.trace.program import Tracer
 
@@ -128,3 +133,51 @@ def transposed(p: Any, x: Any) -> Any:
 @pytest.mark.parametrize("loss", [shifted, of_weights, transposed])
 def test_a_shift_of_padded_rows_weights_and_a_transpose_are_none(loss: Any) -> None:
     assert found(loss, X) == []
+
+
+class Linen(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return (nn.Dense(D)(x).reshape(B, 2, T, D // 2) ** 2).mean()
+
+
+class Nnx(nnx.Module):
+    def __init__(self) -> None:
+        self.dense = nnx.Linear(D, D, rngs=nnx.Rngs(0))
+
+    def __call__(self, x: Any) -> Any:
+        return (self.dense(x).reshape(B, 2, T, D // 2) ** 2).mean()
+
+
+def linen() -> tuple[Any, Any]:
+    model = Linen()
+    return lambda p, x: model.apply(p, x), model.init(jax.random.key(0), X)
+
+
+def flax_nnx() -> tuple[Any, Any]:
+    return lambda model, x: model(x), Nnx()
+
+
+def equinox() -> tuple[Any, Any]:
+    def loss(model: Any, x: Any) -> Any:
+        return (jax.vmap(jax.vmap(model))(x).reshape(B, 2, T, D // 2) ** 2).mean()
+
+    return loss, eqx.nn.Linear(D, D, key=jax.random.key(0))
+
+
+def haiku() -> tuple[Any, Any]:
+    model = hk.without_apply_rng(
+        hk.transform(lambda x: (hk.Linear(D)(x).reshape(B, 2, T, D // 2) ** 2).mean())
+    )
+    return model.apply, model.init(jax.random.key(0), X)
+
+
+@pytest.mark.parametrize("made", [linen, flax_nnx, equinox, haiku])
+def test_heads_of_a_framework_are_told_with_the_line_of_the_user(made: Any) -> None:
+    report = check_loss(*made(), X, steps=0)
+    assert report.flow is not None
+    (seen,) = report.flow.structure.reshapes
+    assert (seen.shape, seen.result, seen.axis, seen.to) == ((B, T, D), (B, 2, T, D // 2), 1, 2)
+    assert seen.source is not None
+    assert "reshape(B, 2, T, D // 2)" in seen.source.text
+    assert seen.layer
