@@ -11,6 +11,7 @@ from gradscope.records.attention import (
     Attention as Attention,
     AttentionHead as AttentionHead,
     WrongAxis as WrongAxis,
+    hides_the_past as hides_the_past,
 )
 from gradscope.records.baseline import (
     BaselineResult as BaselineResult,
@@ -142,6 +143,14 @@ from gradscope.records.remedies import (
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.shards import UnreducedShard as UnreducedShard
+from gradscope.records.structure import (
+    NormalizedPlaces as NormalizedPlaces,
+    OrderBlind as OrderBlind,
+    ReshapedAxes as ReshapedAxes,
+    ReturnedMessages as ReturnedMessages,
+    Structure as Structure,
+    TriedVariant as TriedVariant,
+)
 from gradscope.records.suite import (
     FailureKind as FailureKind,
     Outcome as Outcome,

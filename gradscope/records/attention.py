@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,3 +100,9 @@ class Attention:
     def _mean(self, of_heads: list[float]) -> float:
         rows = [head.rows for head in self.heads]
         return sum(map(operator.mul, of_heads, rows)) / sum(rows) if any(rows) else math.nan
+
+
+def hides_the_past(attentions: Sequence[Attention]) -> list[Attention]:
+    """Those that see later places, where none of all sees an earlier one."""
+    masked = [each for each in attentions if each.forward or each.backward]
+    return [] if any(each.backward for each in masked) else masked

@@ -17,6 +17,7 @@ from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, No
 from gradscope.records.objective import Objective
 from gradscope.records.precision import Precision
 from gradscope.records.shards import UnreducedShard
+from gradscope.records.structure import Structure
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
 
@@ -37,6 +38,7 @@ class Measurement:
     """Looked for where a gradient stays exactly zero; `None` where none makes it so."""
     hazards: tuple[Hazard, ...] = ()
     objective: Objective = field(default_factory=Objective)
+    structure: Structure = field(default_factory=Structure)
     isolated_branches: tuple[IsolatedBranch, ...] = ()
     """Looked for where the program tests a differentiated value for equality."""
     histograms: tuple[Histogram, ...] = ()

@@ -147,6 +147,8 @@ class BatchMix(StrEnum):
     """Over the axis that counts them."""
     RESHAPE = "reshape"
     """Their axis and another one are exchanged without moving the elements."""
+    RECURRENCE = "recurrence"
+    """Steps of a loop are the examples, and its state goes from one to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +168,10 @@ class BatchLeak:
     function: str = ""
     result: tuple[int, ...] = ()
     """Of a reshape."""
+    places: int = 0
+    """Of a recurrence: those of each example that its state has rows for."""
     example: int = 0
-    """Of a reshape: whose output changed when every second other one was replaced."""
+    """Of a reshape or a recurrence: whose output changed when every second other one was replaced."""
     change: float | None = None
     """By how much at most."""
     largest: float | None = None

@@ -39,6 +39,11 @@ def names_of(names: Sequence[str], show: int = 3) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """`(64, 10)`."""
+    return f"({', '.join(map(str, shape))})"
+
+
 def count(amount: int, noun: str) -> str:
     """`1 layer`, `3 layers`."""
     return f"{amount} {noun}" if amount == 1 else f"{amount} {noun}s"

@@ -37,6 +37,7 @@ from gradscope.records import (
     Routing,
     ShortTraining,
     Skipped,
+    Structure,
     UnitActivity,
 )
 from gradscope.records.progress import Progress
@@ -44,6 +45,7 @@ from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.measuring_later import measured_at
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
+from gradscope.runs.structure import structure_of
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.rescaled import rescaled_start, suffers
@@ -116,6 +118,7 @@ def measure(
     if found is not None and record is not None:
         record = looked_closer(prepared, measured, found, record, looks, overfit_batch=overfit_batch)
     attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
+    structure = structure_of(prepared, found, attentions, looks, progress) if finite else Structure()
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
@@ -123,6 +126,7 @@ def measure(
             measured,
             hazards=hazards,
             objective=objective,
+            structure=structure,
             isolated_branches=tuple(branches),
             units=tuple(units),
             attentions=tuple(attentions) if finite else (),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.forward import Forward
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.registry import is_called
+from gradscope.trace.nested.registry import inside, is_called
 from gradscope.trace.walk import Path
 
 Spot = tuple[Path, int]
@@ -57,3 +58,31 @@ class Spliced(Forward):
 
     def _noted(self, state: dict[Spot, Any], found: dict[Spot, Any]) -> dict[Spot, Any]:
         return state | {spot: value for spot, value in found.items() if spot in self._reads}
+
+
+Made = Callable[[Sequence[Any]], Any]
+"""Of the inputs of a program, and of its constants behind them."""
+
+
+def with_operands(body: Body, others: Sequence[tuple[JaxprEqn, int, Made]]) -> Body:
+    """The loss of a program in which operands of equations are other ones, wherever these are called. None of
+    them stands in a loop."""
+    spots = {(path, operand): made for eqn, operand, made in others for path in _paths(body, eqn, ())}
+
+    def run(*inputs: Any) -> Any:
+        puts = {spot: made([*inputs, *body.consts]) for spot, made in spots.items()}
+        return Spliced([], list(spots)).outcome(body, inputs, puts)[0]
+
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in body.jaxpr.invars]  # type: ignore
+    return jaxprs.body_of(jax.make_jaxpr(run)(*shapes))
+
+
+def _paths(body: Body, eqn: JaxprEqn, around: Path) -> Iterator[Path]:
+    for index, each in enumerate(body.eqns):
+        if each is eqn:
+            yield (*around, index)
+        elif is_called(each):
+            carried = inside(each)
+            assert carried is not None
+            (entry,) = carried.entries
+            yield from _paths(entry.body, eqn, (*around, index, entry.number))

@@ -12,8 +12,8 @@ import pytest
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
-from gradscope.trace.jaxprs import Body, RuleKey, body_of, custom_rule, inner_bodies
-from gradscope.trace.jaxprs.rewriting import without_custom_rules, without_stop_gradient
+from gradscope.trace.jaxprs import Body, RuleKey, all_equations, body_of, custom_rule, inner_bodies
+from gradscope.trace.jaxprs.rewriting import with_functions, without_custom_rules, without_stop_gradient
 
 stop = lax.stop_gradient
 
@@ -107,3 +107,18 @@ def test_a_rule_gives_way_to_its_own_function(name: str, rule: Any) -> None:
     np.testing.assert_allclose(found, jax.grad(free)(0.7), rtol=1e-6)
     of_the_same_name = {key._replace(line=key.line + 1) for key in keys}
     assert jax.grad(lambda x: run(of_the_same_name, x))(0.7) == jax.grad(ruled)(0.7)
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_another_function_stands_in_the_place_of_an_equation(name: str) -> None:
+    body = body_of(jax.make_jaxpr(PROGRAMS[name](jnp.tanh))(0.7))
+    tanhs = [eqn for top in body.eqns for eqn in all_equations(top) if eqn.primitive.name == "tanh"]
+    changed = with_functions(body, {id(eqn): lambda x: 2 * jnp.cos(x) for eqn in tanhs})
+
+    def through(x: Any) -> Any:
+        return jax.core.eval_jaxpr(changed.jaxpr, changed.consts, x)[0]
+
+    meant = PROGRAMS[name](lambda x: 2 * jnp.cos(x))
+    np.testing.assert_allclose(through(0.7), meant(0.7), rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(through)(0.7), jax.grad(meant)(0.7), rtol=1e-6)

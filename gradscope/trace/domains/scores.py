@@ -49,6 +49,8 @@ class Scores:
     sides: tuple[frozenset[int], frozenset[int]]
     """Axes that come from the one and from the other value alone."""
     eqn: JaxprEqn = field(compare=False)
+    masks: tuple[tuple[JaxprEqn, int], ...] = field(default=(), compare=False)
+    """The equations that mask them by what no parameter goes into, and the operand that is the mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +164,12 @@ def _kept(eqn: JaxprEqn, ins: Sequence[Part], found: Part) -> Part:
         return found
     other = [part for part in ins if part is not mine]
     added = name == "add" and any(part.number is None for part in other)
+    mask = 0 if name == "select_n" else 1 - ins.index(mine)
+    plain = (added or name == "select_n") and ins[mask] is not mine and not ins[mask].weight
     scores = replace(
         mine.scores,
         masked=mine.scores.masked or added or name == "select_n",
+        masks=(*mine.scores.masks, *([(eqn, mask)] if plain else [])),
         shifted=mine.scores.shifted or (name == "sub" and any(part.learned for part in other)),
     )
     return replace(found, scores=scores, labels=mine.labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -41,6 +41,26 @@ def without_custom_rules(body: Body, keys: Collection[RuleKey]) -> Body:
         if rule.key not in keys or rule.body.consts:
             return eqn
         params = {**_call().params, "jaxpr": rule.body.jaxpr}
+        return _as_equation(eqn.replace(primitive=_call().primitive, params=params))
+
+    return Body(_rewritten(body.jaxpr, exchange), body.consts)
+
+
+def with_functions(body: Body, functions: Mapping[int, Callable[..., Any]]) -> Body:
+    """The program in which other functions stand in the place of equations, by the `id` of each.
+
+    A function takes the operands and gives the one result; what is traced of it must hold no constants but
+    numbers. An equation of a body that runs several times is exchanged in all of its runs.
+    """
+
+    def exchange(eqn: JaxprEqn) -> JaxprEqn | None:
+        function = functions.get(id(eqn))
+        if function is None:
+            return None
+        shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]  # type: ignore
+        other = body_of(jax.make_jaxpr(function)(*shapes))
+        assert not other.consts
+        params = {**_call().params, "jaxpr": other.jaxpr}
         return _as_equation(eqn.replace(primitive=_call().primitive, params=params))
 
     return Body(_rewritten(body.jaxpr, exchange), body.consts)

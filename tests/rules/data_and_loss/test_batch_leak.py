@@ -43,3 +43,14 @@ def test_a_reshape_is_a_warning_with_both_shapes_and_the_change() -> None:
 
 def test_one_line_is_told_once() -> None:
     assert len(told(SOFTMAX, SOFTMAX, RESHAPE)) == 2
+
+
+def test_a_loop_over_the_examples_is_a_warning_with_both_axes_and_the_change() -> None:
+    loop = BatchLeak(
+        BatchMix.RECURRENCE, source(8), "cell", (64, 96, 16), 0, places=96, example=3, change=0.2, largest=0.9
+    )
+    (finding,) = told(loop)
+    assert (finding.severity, finding.source) == (Severity.WARNING, source(8))
+    assert "runs over the 64 examples of its (64, 96, 16)" in finding.message
+    assert "a row for each of their 96 places" in finding.message
+    assert "the output for example 3, which was not, changed by 0.2" in finding.message

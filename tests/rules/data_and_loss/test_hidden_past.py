@@ -1,11 +1,13 @@
-"""hidden-past: a note where no attention of the model sees an earlier place."""
+"""hidden-past: where no attention of the model sees an earlier place, an error if that was tried."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import Attention, Finding, Severity
+from gradscope.records import Attention, Finding, Severity, Structure, TriedVariant
+from gradscope.rules import Parts, judge
 from tests.rules.made import attention, chain, found, head
+from tests.rules.training.made import trained
 
 
 def told(*attentions: Attention) -> list[Finding]:
@@ -27,3 +29,12 @@ def test_a_model_that_reads_both_ways_or_from_left_to_right_is_quiet() -> None:
     assert told(CAUSAL) == []
     assert told(attention(head(), forward=40, backward=40, masked=True)) == []
     assert told(attention(head())) == []
+
+
+def test_a_mask_that_trains_better_turned_over_is_an_error() -> None:
+    tried = TriedVariant(100, start_without=3.0, end_without=1.9, start=2.9, end=0.01)
+    for mirrored, severity in ((tried, Severity.ERROR), (replace(tried, end=1.8), Severity.NOTE)):
+        flow = replace(chain([1.0] * 2), attentions=(BACKWARDS,), structure=Structure(mirrored=mirrored))
+        (finding,), _ = judge(Parts(flow, training=trained()), select=("hidden-past",))
+        assert finding.severity is severity
+        assert "With the mask turned over, 100 steps of your optimizer" in finding.message

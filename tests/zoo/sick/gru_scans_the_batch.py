@@ -61,7 +61,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong axis",
     "source": "Stack Overflow, batch_first confused; Karpathy's recipe, mixing information across the batch; Humbatova et al. 2020, wrong tensor shape or axis",
-    "cause": ["batch-leak", "wrong-axis", "state-not-carried", "mixed-examples"],
+    "cause": ["batch-leak"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "scan",

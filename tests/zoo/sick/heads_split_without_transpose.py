@@ -78,7 +78,7 @@ optimizer = optax.adam(1e-2)
 EXPECTED = {
     "fault": "wrong reshape",
     "source": "Jahan et al. 2025 (attention faults), wrong tensor shape of heads; Stack Overflow, view in place of transpose in multi-head attention",
-    "cause": ["mixed-positions", "mixed-examples"],
+    "cause": ["reshape-for-transpose"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "reshape",

@@ -42,7 +42,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong attention mask",
     "source": "Jahan et al. 2025 (attention faults), inverted mask",
-    "cause": ["wrong-mask"],
+    "cause": ["hidden-past"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "",

@@ -81,7 +81,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong network architecture",
     "source": "GitHub, edge_index direction reversed (PyTorch Geometric, GraphGym #26 on the flow of messages); Humbatova et al. 2020, wrong network architecture",
-    "cause": ["misdirected-messages", "state-not-carried"],
+    "cause": ["returned-messages"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "segment_sum",

@@ -35,7 +35,7 @@ optimizer = optax.adam(1e-2)
 EXPECTED = {
     "fault": "wrong axis",
     "source": "Jahan et al. 2025 (attention faults), normalization over the wrong dimension; Humbatova et al. 2020",
-    "cause": ["wrong-axis", "normalized-away"],
+    "cause": ["normalized-away"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "",

@@ -40,9 +40,9 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong reshape",
     "source": "Humbatova et al. 2020, wrong tensor shape; Stack Overflow, reshape in place of transpose",
-    "cause": ["mixed-examples"],
+    "cause": ["reshape-for-transpose"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
-    "line": "",
+    "line": "reshape",
     "twin": "real_transpose",
 }

@@ -101,7 +101,7 @@ def reshaped(eqn: JaxprEqn, axes: Axes) -> tuple[Axes, dict[int, int]]:
     if jaxprs.order_before(eqn) != tuple(range(len(before))):
         return (Along.NONE,) * len(after), {}
     found, where = [Along.NONE] * len(after), dict[int, int]()
-    for old, new in _parts(before, after):
+    for old, new in parts(before, after):
         long = [axis for axis in new if after[axis] > 1]
         first = next((axis for axis in old if before[axis] > 1), None)
         if long:
@@ -111,7 +111,7 @@ def reshaped(eqn: JaxprEqn, axes: Axes) -> tuple[Axes, dict[int, int]]:
     return tuple(found), where
 
 
-def _parts(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
+def parts(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[int], list[int]]]:
     """Runs of axes with as many elements before as after."""
     old, new = list(range(len(before))), list(range(len(after)))
     while old or new:

@@ -1,0 +1,125 @@
+"""What the structure of the program does to rows and places, and what another one was worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradscope.records.common import Source
+
+GAINED = 0.5
+"""Of what the steps gain otherwise: the share by which the program as it is stays behind."""
+LEFT = 0.5
+"""The loss at the end over that of the program as it is; of losses that are not negative."""
+CLEAR = 0.05
+"""Share of the gain that the two ends have to be apart: below it, losses near 0 differ by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedVariant:
+    """The same steps on the same batches from the same weights, with equations of the program exchanged."""
+
+    steps: int
+    start_without: float
+    end_without: float
+    """Mean loss of up to 8 batches before and after as many steps of the program as it is."""
+    start: float
+    end: float
+    """The same of the other one."""
+
+    @property
+    def better(self) -> bool:
+        """Clearly, at any scale of the loss. Both gains are measured from the lower of the two starts."""
+        gain = min(self.start, self.start_without) - self.end
+        if not (math.isfinite(gain) and gain > 0):
+            return False
+        behind = self.end_without - self.end
+        if not behind < GAINED * gain:
+            return True
+        return 0 <= self.end <= LEFT * self.end_without and behind >= CLEAR * gain
+
+
+@dataclass(frozen=True, slots=True)
+class ReshapedAxes:
+    """A reshape whose result has the shape of another axis order, and not its elements."""
+
+    source: Source | None
+    layer: str | None
+    """The last one on the way to it."""
+    shape: tuple[int, ...]
+    result: tuple[int, ...]
+    axis: int
+    """Of the operand: the first of those that stand elsewhere in the result."""
+    to: int
+    """The axis of the result that has its length."""
+    axes: int
+    """How many neighbours stand elsewhere together: rows and columns of an image."""
+    places: int
+    """Along them."""
+    mixed: int
+    """Of that many the elements lie in one place of the result, at most."""
+    split: bool
+    """An axis of the operand has to be split for it, or one of the result to be merged."""
+    written: str
+    """What exchanges the axes, as one writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedMessages:
+    """Rows that are gathered by an index and summed by the same one."""
+
+    source: Source | None
+    """Of the sum."""
+    layer: str | None
+    """The last one on the way to it."""
+    messages: int
+    senders: int
+    """Different numbers in the index."""
+    rows: int
+    """That they are gathered from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBlind:
+    """A model with attention whose loss stays as it is with the places of its sequences in another order."""
+
+    source: Source | None
+    """Where the places come in."""
+    places: int
+    loss: float
+    other: float
+    """With the places in another order, in all arrays of the batch that have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizedPlaces:
+    """A value of the model less its mean along some axes, over a root of what is summed along them."""
+
+    source: Source | None
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    """Neither the first, which counts examples, nor the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What was found in the program, and what was tried of it."""
+
+    reshapes: tuple[ReshapedAxes, ...] = ()
+    """In the order of the program."""
+    transposed: TriedVariant | None = None
+    """With all of them as reshapes that exchange the axes; `None` where it was not tried."""
+    returned_messages: tuple[ReturnedMessages, ...] = ()
+    """In the order of the program."""
+    received: TriedVariant | None = None
+    """With these summed by the one other index that the batch has; `None` where it has none or several."""
+    mirrored: TriedVariant | None = None
+    """Tried where attention sees what comes later and not what came before: with the mask turned over."""
+    order_blind: OrderBlind | None = None
+    """Looked at where an attention has as many queries as keys."""
+    placed: TriedVariant | None = None
+    """Of a model that does not know the order: with positions added."""
+    normalized: tuple[NormalizedPlaces, ...] = ()
+    """In the order of the program."""
+    over_features: TriedVariant | None = None
+    """With the last axis normalized in all of them."""

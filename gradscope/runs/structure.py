@@ -1,0 +1,91 @@
+"""What the program does to rows and places, and short trainings of it with that done otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from gradscope.load.usercode.fault import Looks
+from gradscope.measure.messages import Returned, returned_messages
+from gradscope.measure.mirrored import mirrored_masks
+from gradscope.measure.normalized_places import normalizations, normalized_places
+from gradscope.measure.order import Entrance, order_blind
+from gradscope.measure.reshapes import reshaped_axes
+from gradscope.records import Attention, Structure, TriedVariant, hides_the_past
+from gradscope.records.progress import Progress
+from gradscope.runs.preparing import Prepared
+from gradscope.trace.domains.objective.axes import shape_of
+from gradscope.trace.domains.reshapes import Suspect, suspects
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.jaxprs.rewriting import with_functions
+from gradscope.trace.program import Program
+from gradscope.trace.spliced import with_operands
+from gradscope.training.short import Trained
+from gradscope.training.variants import tried_variant
+
+Functions = Mapping[int, Callable[..., Any]]
+"""In the place of equations, by the `id` of each."""
+
+
+def structure_of(
+    prepared: Prepared,
+    found: Trained | None,
+    attentions: Sequence[Attention],
+    looks: Looks,
+    progress: Progress,
+) -> Structure:
+    """Nothing is trained where nothing calls for it."""
+    program = prepared.program
+
+    def trained(what: str, make: Callable[[], Body]) -> TriedVariant | None:
+        if found is None:
+            return None
+        progress(f"training with {what}")
+        return looks.taken(what, lambda: tried_variant(found.trainer, make(), found.record.steps), None)
+
+    def tried(what: str, functions: Functions) -> TriedVariant | None:
+        return trained(what, lambda: with_functions(program.body, functions)) if functions else None
+
+    reshapes = looks.listed("reshapes", lambda: suspects(program, prepared.batches[0]))
+    hidden = hides_the_past(attentions)
+    no_masks: dict[int, Callable[..., Any]] = {}
+    masks = looks.taken("masks", lambda: mirrored_masks(prepared.attentions), no_masks) if hidden else {}
+    blind = looks.taken("order of places", lambda: _order_blind(prepared, attentions), None)
+    norms = looks.listed("normalizations", lambda: normalizations(program))
+    layer_norms = {key: each for norm in norms for key, each in norm.functions.items()}
+    returned = looks.listed(
+        "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
+    )
+    return Structure(
+        returned_messages=tuple(each.record for each in returned),
+        received=_received(program, returned, trained),
+        reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
+        transposed=tried("axes exchanged", _transposing(reshapes)),
+        mirrored=tried("masks turned over", masks),
+        order_blind=None if blind is None else blind.record,
+        placed=tried("positions", {} if blind is None else blind.functions),
+        normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
+        over_features=tried("features normalized", layer_norms),
+    )
+
+
+def _received(
+    program: Program, returned: Sequence[Returned], trained: Callable[..., TriedVariant | None]
+) -> TriedVariant | None:
+    """With the messages of all sums sent to their receivers, where each has some."""
+    receivers = [each.receivers for each in returned if each.receivers is not None]
+    if not returned or len(receivers) < len(returned):
+        return None
+
+    others = [(each.sum.eqn, 1, receiver) for each, receiver in zip(returned, receivers, strict=True)]
+    return trained("messages to their receivers", lambda: with_operands(program.body, others))
+
+
+def _transposing(reshapes: list[Suspect]) -> Functions:
+    return {id(each.eqn): partial(each.exchange, result=shape_of(each.eqn.outvars[0])) for each in reshapes}
+
+
+def _order_blind(prepared: Prepared, attentions: Sequence[Attention]) -> Entrance | None:
+    batch, inputs = prepared.batches[0], prepared.inputs[0]
+    return order_blind(prepared.program, prepared.flow, batch, inputs, attentions)
