@@ -124,6 +124,10 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
+from gradscope.records.randomness import (
+    RepeatedNoise as RepeatedNoise,
+    RepeatedNoiseTrial as RepeatedNoiseTrial,
+)
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,

@@ -11,6 +11,7 @@ from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
+from gradscope.training.repeated_noise import repeated_noise
 from gradscope.training.short import Trained
 
 
@@ -39,10 +40,14 @@ def looked_closer(
         "outputs that are alike",
         lambda: constant_outputs(program, layers, found.gradients, drawn[0], (first, found.weights)),
     )
+    noise = looks.listed(
+        "repeated-noise", lambda: repeated_noise(program, prepared.tracer, trainer, record.steps)
+    )
     return replace(
         record,
         partly_dead=tuple(dead),
         unpenalized=penalized,
         shares=tuple(shares),
         outputs=tuple(outputs),
+        repeated_noise=tuple(noise),
     )

@@ -39,6 +39,7 @@ NAMES = [
     "mismatched-output",
     "one-key-attention",
     "padding-leak",
+    "repeated-noise",
     "sorted-batches",
     "unbalanced-experts",
     "unbalanced-loss-terms",
