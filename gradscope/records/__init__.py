@@ -125,6 +125,8 @@ from gradscope.records.parameter_groups import (
 )
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.randomness import (
+    Dropout as Dropout,
+    DropoutTrial as DropoutTrial,
     RepeatedNoise as RepeatedNoise,
     RepeatedNoiseTrial as RepeatedNoiseTrial,
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
 from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
-from gradscope.records.randomness import RepeatedNoise
+from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
@@ -218,6 +218,8 @@ class ShortTraining:
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
+    dropouts: tuple[Dropout, ...] = ()
+    """Those of the output, and those that keep little, in the order of the program."""
     repeated_noise: tuple[RepeatedNoise, ...] = ()
     """Random numbers for each example that are the same at every step, in the order of the program."""
     labels: tuple[LabelMixing, ...] = ()

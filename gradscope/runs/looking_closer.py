@@ -8,6 +8,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.records import Measurement, ShortTraining
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
+from gradscope.training.dropped import dropped_values
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
@@ -43,6 +44,7 @@ def looked_closer(
     noise = looks.listed(
         "repeated-noise", lambda: repeated_noise(program, prepared.tracer, trainer, record.steps)
     )
+    dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
     return replace(
         record,
         partly_dead=tuple(dead),
@@ -50,4 +52,5 @@ def looked_closer(
         shares=tuple(shares),
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
+        dropouts=tuple(dropped),
     )

@@ -29,6 +29,7 @@ NAMES = [
     "collapsed-representations",
     "constant-data",
     "constant-output",
+    "dropout-too-high",
     "empty-attention-row",
     "future-leak",
     "hidden-past",

@@ -14,6 +14,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.bits import Bits
+from gradscope.trace.domains.located import plan_at
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.contract import Entry
@@ -96,7 +97,7 @@ class Draws(Bits):
     def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
         del eqn
         self._around.pop(0)
-        plan = _plan_at(self._plan, place)
+        plan = plan_at(self._plan, place)
         site = plan.taps.get(index) if plan is not None else None
         if site is not None:
             for bit in self.bits.values():
@@ -111,12 +112,6 @@ class Draws(Bits):
 
     def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
         return (*visit.place, visit.index, entry.number)
-
-
-def _plan_at(plan: Plan | None, place: Path) -> Plan | None:
-    for depth in range(0, len(place), 2):
-        plan = None if plan is None else plan.inner.get((place[depth], place[depth + 1]))
-    return plan
 
 
 def constant_draws(body: Body, plan: Plan) -> list[Draw]:
