@@ -119,6 +119,7 @@ from gradscope.records.objective import (
     UnsetState as UnsetState,
 )
 from gradscope.records.parameter_groups import (
+    DecayRates as DecayRates,
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,
     UnpenalizedTraining as UnpenalizedTraining,

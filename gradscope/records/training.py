@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
-from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
+from gradscope.records.parameter_groups import (
+    DecayRates,
+    ParameterGroup,
+    UndecayedTraining,
+    UnpenalizedTraining,
+)
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
@@ -211,6 +216,8 @@ class ShortTraining:
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
+    decay_rates: DecayRates | None = None
+    """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None
     """Tried where weight decay is strong, and weights enter the updates by it alone."""
     clipped: tuple[ClippedStep, ...] = ()

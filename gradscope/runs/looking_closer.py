@@ -9,6 +9,7 @@ from gradscope.records import Measurement, ShortTraining
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.dropped import dropped_values
+from gradscope.training.moments import decay_rates
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
@@ -45,6 +46,7 @@ def looked_closer(
         "repeated-noise", lambda: repeated_noise(program, prepared.tracer, trainer, record.steps)
     )
     dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
+    rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
     return replace(
         record,
         partly_dead=tuple(dead),
@@ -52,5 +54,6 @@ def looked_closer(
         shares=tuple(shares),
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
+        decay_rates=rates,
         dropouts=tuple(dropped),
     )

@@ -71,6 +71,7 @@ NAMES = [
     "clipped-gradient",
     "decayed-norm",
     "invisible-update",
+    "mismatched-betas",
     "not-updated",
     "optimizer-regression",
     "undecayed-weights",
