@@ -140,6 +140,7 @@ from gradscope.records.remedies import (
     TriedRemedy as TriedRemedy,
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
+from gradscope.records.rounding import RoundedInput as RoundedInput, RoundedTrial as RoundedTrial
 from gradscope.records.shards import UnreducedShard as UnreducedShard
 from gradscope.records.suite import (
     FailureKind as FailureKind,

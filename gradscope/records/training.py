@@ -14,6 +14,7 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining,
 )
 from gradscope.records.randomness import Dropout, RepeatedNoise
+from gradscope.records.rounding import RoundedInput
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
@@ -225,6 +226,8 @@ class ShortTraining:
     trials: tuple[Intervention, ...] = ()
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
+    rounded: tuple[RoundedInput, ...] = ()
+    """Casts before any parameter that make numbers equal which the network has to tell apart."""
     dropouts: tuple[Dropout, ...] = ()
     """Those of the output, and those that keep little, in the order of the program."""
     repeated_noise: tuple[RepeatedNoise, ...] = ()

@@ -14,6 +14,7 @@ from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
 from gradscope.training.repeated_noise import repeated_noise
+from gradscope.training.rounded import rounded_inputs
 from gradscope.training.short import Trained
 
 
@@ -47,6 +48,7 @@ def looked_closer(
     )
     dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
+    rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
     return replace(
         record,
         partly_dead=tuple(dead),
@@ -55,5 +57,6 @@ def looked_closer(
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
         decay_rates=rates,
+        rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

@@ -41,6 +41,7 @@ NAMES = [
     "one-key-attention",
     "padding-leak",
     "repeated-noise",
+    "rounded-input",
     "sorted-batches",
     "unbalanced-experts",
     "unbalanced-loss-terms",
