@@ -69,8 +69,8 @@ def rounded_input(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         yield Hit(
             message=(
                 f"A cast to {found.dtype} leaves {found.after:,} of {found.before:,} different numbers{of}. "
-                f"What the network gets of them differs from the same in float64 by {number(found.error)} times "
-                f"their spread.{_trial(tried)}"
+                f"What the network gets of them differs from the same in float64 by {number(found.error)} "
+                f"times their spread.{_trial(tried)}"
             ),
             remedy=REMEDY,
             evidence={
