@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from gradscope.measure.several_labels import asks_for_classes, several_labels
 from gradscope.measure.wrong_softmax import softmax_over_examples
 from gradscope.records import (
     BatchLeak,
@@ -22,7 +23,7 @@ from gradscope.records import (
     UnsetState,
 )
 from gradscope.trace.domains.linear import linear_chain
-from gradscope.trace.domains.objective import Seen, find_meetings, observe
+from gradscope.trace.domains.objective import Seen, examples_of, find_meetings, observe
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.example_pairs import Meeting
 from gradscope.trace.domains.objective.forms import Form, Made
@@ -48,9 +49,13 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
     owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
     given = [[*each.weights, *each.others] for each in inputs]
     seen = observe(program, batch)
+    examples = examples_of(program, batch)
     return Objective(
         example_pairings=tuple(_pairing(each, owner) for each in find_meetings(program, batch)),
-        outputs=_found(_mismatch(program, each, given, owner) for each in seen),
+        outputs=(
+            *_found(_mismatch(program, each, given, owner) for each in seen),
+            *_found(_several(program, each, given, owner, examples) for each in seen),
+        ),
         class_averages=_found(_average(each, given, owner) for each in seen),
         cross_entropies=_found(_cross_entropy(each, given, owner) for each in seen),
         unset_states=_found(_unset(each, given, owner) for each in seen),
@@ -138,6 +143,14 @@ def _likelihood(
             OutputFault.NEVER_NEGATIVE, **place, function=scores.made.value, classes=form.size
         )
     return None
+
+
+def _several(
+    program: Program, seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner, examples: int
+) -> OutputMismatch | None:
+    if not asks_for_classes(program, seen, examples):
+        return None
+    return several_labels(seen, _values(seen.observation, inputs), **_place(seen.observation, owner))
 
 
 def _out_of_range(

@@ -127,12 +127,19 @@ from gradscope.records.objective import (
     UnsetState as UnsetState,
 )
 from gradscope.records.parameter_groups import (
+    DecayRates as DecayRates,
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.precision import LayerInPrecision as LayerInPrecision, Precision as Precision
+from gradscope.records.randomness import (
+    Dropout as Dropout,
+    DropoutTrial as DropoutTrial,
+    RepeatedNoise as RepeatedNoise,
+    RepeatedNoiseTrial as RepeatedNoiseTrial,
+)
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
@@ -142,6 +149,7 @@ from gradscope.records.remedies import (
     TriedRemedy as TriedRemedy,
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
+from gradscope.records.rounding import RoundedInput as RoundedInput, RoundedTrial as RoundedTrial
 from gradscope.records.shards import UnreducedShard as UnreducedShard
 from gradscope.records.structure import (
     NormalizedPlaces as NormalizedPlaces,

@@ -40,6 +40,8 @@ class OutputFault(StrEnum):
     NO_MINIMUM = "no-minimum"
     LIKELIHOOD = "likelihood"
     """The log-probability of the labels is minimized."""
+    SEVERAL_LABELS = "several-labels"
+    """A softmax meets rows of 0 and 1 with more than one 1."""
     NEVER_NEGATIVE = "never-negative"
     """The scores of classes are those of a ReLU."""
 
@@ -72,6 +74,10 @@ class OutputMismatch:
     """The loss chooses the scores of classes: by integers, or by rows with a single 1."""
     parameters: tuple[str, ...] = ()
     """In which the loss is affine."""
+    labelled: int = 0
+    """Rows with a label, `several` of which have more than one, and none more than `most`."""
+    several: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gradscope.records.common import Source
@@ -46,6 +47,23 @@ class UnpenalizedTraining:
     end_without: float
     at_zero: float
     """The same where all weights are 0, which is where most penalties lead to."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecayRates:
+    """What the moving averages of an optimizer keep of themselves at each step, where that of the gradient
+    keeps more than the proofs of Adam allow; and the training with the two rates exchanged."""
+
+    first: float
+    """Of the average of the gradient, in [0, 1]; measured, to 4 digits."""
+    second: float
+    """Of that of its square."""
+    steps: int = 0
+    """0 where nothing was tried."""
+    start: float = math.nan
+    """Mean loss of the batches; NaN where nothing was tried."""
+    end: float = math.nan
+    end_exchanged: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,14 @@ from gradscope.records.interventions import (
     StandardizedArray,
     WarmUp,
 )
-from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
+from gradscope.records.parameter_groups import (
+    DecayRates,
+    ParameterGroup,
+    UndecayedTraining,
+    UnpenalizedTraining,
+)
+from gradscope.records.randomness import Dropout, RepeatedNoise
+from gradscope.records.rounding import RoundedInput
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 GROWING = 2.0
@@ -150,6 +157,8 @@ class ShortTraining:
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
+    decay_rates: DecayRates | None = None
+    """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None
     """Tried where weight decay is strong, and weights enter the updates by it alone."""
     clipped: tuple[ClippedStep, ...] = ()
@@ -161,6 +170,12 @@ class ShortTraining:
     """Looked at where the loss does not fall, or where it was asked for."""
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
+    rounded: tuple[RoundedInput, ...] = ()
+    """Casts before any parameter that make numbers equal which the network has to tell apart."""
+    dropouts: tuple[Dropout, ...] = ()
+    """Those of the output, and those that keep little, in the order of the program."""
+    repeated_noise: tuple[RepeatedNoise, ...] = ()
+    """Random numbers for each example that are the same at every step, in the order of the program."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
     shares: tuple[LabelShare, ...] = ()

@@ -9,10 +9,14 @@ from gradscope.records import Measurement, ShortTraining
 from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
+from gradscope.training.dropped import dropped_values
+from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
+from gradscope.training.repeated_noise import repeated_noise
+from gradscope.training.rounded import rounded_inputs
 from gradscope.training.short import Trained
 
 
@@ -50,6 +54,12 @@ def looked_closer(
         "outputs that are alike",
         lambda: constant_outputs(program, layers, found.gradients, drawn[0], (first, found.weights)),
     )
+    noise = looks.listed(
+        "repeated-noise", lambda: repeated_noise(program, prepared.tracer, trainer, record.steps)
+    )
+    dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
+    rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
+    rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
     return replace(
         record,
         partly_dead=tuple(dead),
@@ -58,4 +68,8 @@ def looked_closer(
         one_batch=alone,
         shares=tuple(shares),
         outputs=tuple(outputs),
+        repeated_noise=tuple(noise),
+        decay_rates=rates,
+        rounded=tuple(rounded),
+        dropouts=tuple(dropped),
     )

@@ -36,6 +36,10 @@ class Quantity:
     """Bits of those to which a gradient of it comes back."""
     number: Any = None
     """Of a literal, what it is."""
+    position: int | None = None
+    """Of an input of the program, its place."""
+    constant: Any = None
+    """Of an array that the program closes over, what it is."""
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +79,10 @@ class Graph:
         self._identity = Identity()
         invars = body.jaxpr.invars
         bits = [1 << i if i < leaves else 0 for i in range(len(invars))]
-        inputs = [Quantity(var.aval, None, bit, bit) for var, bit in zip(invars, bits, strict=True)]
+        inputs = [
+            Quantity(var.aval, None, bit, bit, position=place)
+            for place, (var, bit) in enumerate(zip(invars, bits, strict=True))
+        ]
         self.outs = self._run(body, inputs, (), ())
 
     def _run(
@@ -87,7 +94,10 @@ class Graph:
                 return self._run(carried.entries[0].body, operands, (eqn, *calls), (*around, index, 0))
             return self._node(eqn, calls, (*around, index), operands)
 
-        consts = [Quantity(var.aval) for var in body.jaxpr.constvars]
+        consts = [
+            Quantity(var.aval, constant=value)
+            for var, value in zip(body.jaxpr.constvars, body.consts, strict=True)
+        ]
         return straight(body, inputs, consts, lambda atom: Quantity(atom.aval, number=atom.val), equation)
 
     def _node(

@@ -129,8 +129,8 @@ class Tracer:
         drawn = split(self._prepare(batch)).traced.values()
         return Inputs(weights, [*rest, *drawn, self._problem.key(draw) if key is None else key])
 
-    def trace(self, batch: Any) -> Program:
-        """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
+    def body(self, batch: Any) -> Body:
+        """The loss at the shapes of `batch`, as JAX traces it."""
         inputs, cut = self.inputs(batch), split(self._prepare(batch))
         weights = len(inputs.weights)
 
@@ -140,12 +140,16 @@ class Tracer:
             return scalar(value, self._problem.name), arrays(aux)
 
         with user_code(f"tracing {self._problem.name}"):
-            closed = jax.make_jaxpr(loss)(*inputs.weights, *inputs.others)
+            return jaxprs.body_of(jax.make_jaxpr(loss)(*inputs.weights, *inputs.others))
+
+    def trace(self, batch: Any) -> Program:
+        """Trace the loss at the shapes of `batch`, and find its sites, layers and connections."""
+        cut, body = split(self._prepare(batch)), self.body(batch)
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
         names = Names(self._problem.root, integer_leaves(batch))
         of_batch = [*[False] * self._rest, *[True] * len(cut.traced), False]
-        return program_of(jaxprs.body_of(closed), tuple(leaves.values()), of_batch, names)
+        return program_of(body, tuple(leaves.values()), of_batch, names)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.program import Inputs
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
@@ -43,6 +44,8 @@ class Modification:
     """An array of each batch that is standardized."""
     without: Callable[[Leaves], tuple[Any, Leaves]] | None = None
     """A part of the loss, of the weights alone, that is taken off it: its value and its gradients."""
+    loss: Callable[[Inputs, int], tuple[Any, Leaves]] | None = None
+    """Another loss: its value and its gradients, at the inputs of a step and its number, from 0."""
     held: tuple[int, tuple[int, ...]] | None = None
     """A step, from 0, and leaves of the optimizer's state that keep what they have before it."""
     one_batch: bool = False
@@ -109,7 +112,9 @@ class Trainer:
                 kept = kept or jax.tree.leaves(state)
                 state = _put_back(state, kept, change.held[1])
             inputs = self.feed.at(step, weights, odd, first=change.one_batch)
-            loss, gradients = self.flow.loss_and_gradients(inputs)
+            loss, gradients = (
+                self.flow.loss_and_gradients(inputs) if change.loss is None else change.loss(inputs, step)
+            )
             if change.without is not None:
                 part, own = change.without(weights)
                 loss = loss - part

@@ -482,3 +482,75 @@ def test_the_examples_are_what_the_parts_of_a_batch_share() -> None:
     batch = {"x": X, "target": BATCH["target"], "state": state}
     problem = Problem(lambda p, b: jnp.mean((unit(p, b) - b["target"][:, None]) ** 2), PARAMS, batch)
     assert examples_of(Tracer(problem).trace(batch), batch) == N
+
+
+TAGS = (RNG.random((N, C)) < 0.6).astype(np.float32)
+TAGS[0] = 0
+TAGGED = BATCH | {
+    "tags": TAGS,
+    "flags": TAGS.astype(np.int32),
+    "weight": RNG.uniform(0.5, 2.0, (N, 1)).astype(np.float32),
+    "squares": np.ones((N, N), np.float32),
+}
+
+
+def by_softmax(labels: Any) -> Any:
+    def loss(p: Any, b: Any) -> Any:
+        return optax.softmax_cross_entropy(logits(p, b), labels(b)).mean()
+
+    return loss
+
+
+SEVERAL = {
+    "optax": by_softmax(lambda b: b["tags"]),
+    "integers": by_softmax(lambda b: b["flags"]),
+    "by hand": lambda p, b: -jnp.sum(b["tags"] * log_softmax(p, b)) / N,
+    "for each row": lambda p, b: jnp.mean(
+        jax.vmap(lambda x, t: optax.softmax_cross_entropy(logits(p, {"x": x}), t))(b["x"], b["tags"])
+    ),
+    "in half precision": lambda p, b: optax.softmax_cross_entropy(
+        logits(p, b).astype(jnp.bfloat16), b["tags"].astype(jnp.bfloat16)
+    ).mean(),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_labels_of_a_row_under_a_softmax(name: str) -> None:
+    (fault,) = objective(SEVERAL[name], batch=TAGGED).outputs
+    assert (fault.fault, fault.classes) == (OutputFault.SEVERAL_LABELS, C)
+    counts = TAGS.sum(1)
+    assert (fault.labelled, fault.several, fault.most) == (
+        (counts > 0).sum(),
+        (counts > 1).sum(),
+        counts.max(),
+    )
+
+
+def of_what_it_gets(p: Any, b: Any) -> Any:
+    scores = jnp.tanh(b["tags"] @ p["w2"].T) @ p["w2"]
+    return -jnp.mean(jnp.sum(b["tags"] * jax.nn.log_softmax(scores), -1))
+
+
+def of_other_examples(p: Any, b: Any) -> Any:
+    alike = jax.nn.log_softmax(logits(p, b) @ logits(p, b).T)
+    return -jnp.mean(jnp.sum(b["squares"] * alike, -1))
+
+
+ONE_LABEL = {
+    "one-hot": by_softmax(lambda b: b["onehot"]),
+    "one-hot times a weight": by_softmax(lambda b: b["onehot"] * b["weight"]),
+    "smoothed": by_softmax(lambda b: optax.smooth_labels(b["onehot"], 0.1)),
+    "rows without a label": by_softmax(lambda b: b["onehot"] * (b["y"] > 1)[:, None]),
+    "shares": by_softmax(lambda b: b["tags"] / jnp.maximum(b["tags"].sum(-1, keepdims=True), 1)),
+    "by a sigmoid": lambda p, b: optax.sigmoid_binary_cross_entropy(logits(p, b), b["tags"]).mean(),
+    "likelihood of its own input": of_what_it_gets,
+    "several positives": of_other_examples,
+    "mean over the positives": lambda p, b: (
+        -jnp.mean(jnp.sum(b["tags"] * log_softmax(p, b), -1) / jnp.maximum(b["tags"].sum(-1), 1))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_LABEL)
+def test_labels_that_a_softmax_can_give_are_quiet(name: str) -> None:
+    assert OutputFault.SEVERAL_LABELS not in faults(ONE_LABEL[name], batch=TAGGED)

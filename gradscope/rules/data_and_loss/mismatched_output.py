@@ -4,7 +4,7 @@
 Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
 softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, scores
 that the labels choose without a log-softmax, whose loss has no minimum, a log-likelihood whose minus is
-missing, and a ReLU on the scores of a cross-entropy.
+missing, a softmax whose rows of labels have more than one 1, and a ReLU on the scores of a cross-entropy.
 
 ## Why is this bad
 Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
@@ -28,6 +28,8 @@ be negative.
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
   that rounding or a little noise carries over the end of the range is far below.
 - `little = 0.01`: a warning.
+- `several = 0.1`: a warning; share of the rows with a label that have more than one under a softmax. Source:
+  our choice; one in a hundred may be a mistake of the data.
 
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores of one run of the layer, else a warning: a critic whose weights are clipped after
@@ -49,6 +51,9 @@ A log-softmax of a log-softmax is the same one and is not reported; nor are prob
 a softmax inside of attention, a squared error on probabilities (a Brier score, which is proper), and means of
 an output without labels (the loss of a Wasserstein critic). The sign of log-probabilities that a reward
 multiplies, or the size of a mask divides, depends on the data, and they are left alone.
+Several labels under a softmax are not told where the network gets them as its input (a multinomial likelihood
+of items or words), where the classes are the examples of the batch, and where any label is another number
+than 0 and 1, as after a division by their sum.
 
 ## Source
 "Wrong activation for the output layer" and "redundant softmax" in Humbatova et al. 2020, *Taxonomy of Real
@@ -70,6 +75,7 @@ from gradscope.rules.words import names_of, number
     severity=Severity.ERROR,
     unexplained=0.05,
     little=0.01,
+    several=0.1,
 )
 def mismatched_output(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     told = set()
@@ -91,7 +97,36 @@ def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) ->
         return _likelihood(output)
     if output.fault is OutputFault.NEVER_NEGATIVE:
         return _never_negative(output)
+    if output.fault is OutputFault.SEVERAL_LABELS:
+        return _several_labels(output, limits)
     return _no_minimum(measurement, output)
+
+
+def _several_labels(output: OutputMismatch, limits: Limits) -> Hit | None:
+    if output.several < limits["several"] * output.labelled:
+        return None
+    return Hit(
+        message=(
+            f"A softmax over {output.classes} classes meets several labels: {output.several:,} of the "
+            f"{output.labelled:,} rows with a label have more than one, and up to {output.most}. The "
+            "probabilities of a row add up to 1, so that the loss is least where n labels get 1/n each, and "
+            "how many there are is not learned."
+        ),
+        remedy="Where each label holds or not whatever the others do, ask for each by itself: "
+        "`optax.sigmoid_binary_cross_entropy(logits, labels)`. Where they share what there is, divide each "
+        "row of labels by its sum.",
+        evidence={
+            "classes": output.classes,
+            "labelled": output.labelled,
+            "several": output.several,
+            "most": output.most,
+            "limit": limits["several"],
+        },
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.WARNING,
+        explains=None,
+    )
 
 
 def _likelihood(output: OutputMismatch) -> Hit:

@@ -9,11 +9,18 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.sites import Plan
-from gradscope.trace.walk import Domain, Visit
+from gradscope.trace.walk import Domain, Path, Visit
 
 V = TypeVar("V")
 Place = Plan | None
 """The plan of a jaxpr; `None` where the flow pass does not enter."""
+
+
+def plan_at(plan: Place, path: Path) -> Place:
+    """That of a carried jaxpr, by the indices of the equations on the way, each with the jaxpr's number."""
+    for depth in range(0, len(path), 2):
+        plan = None if plan is None else plan.inner.get((path[depth], path[depth + 1]))
+    return plan
 
 
 class Located(Domain[V, Place]):

@@ -131,3 +131,11 @@ def test_scores_of_a_relu_are_a_warning() -> None:
     (finding,) = found(of(mismatch(OutputFault.NEVER_NEGATIVE, function="ReLU", classes=3)), RULE)
     assert finding.severity is Severity.WARNING
     assert "The scores of the 3 classes are the output of a ReLU" in finding.message
+
+
+def test_several_labels_under_a_softmax_are_a_warning_from_a_tenth_of_the_rows_on() -> None:
+    fields = {"function": "softmax", "classes": 6, "labelled": 200, "most": 4}
+    (finding,) = found(of(mismatch(OutputFault.SEVERAL_LABELS, several=20, **fields)), RULE)
+    assert finding.severity is Severity.WARNING
+    assert "20 of the 200 rows with a label have more than one, and up to 4" in finding.message
+    assert found(of(mismatch(OutputFault.SEVERAL_LABELS, several=19, **fields)), RULE) == []

@@ -56,7 +56,7 @@ optimizer = optax.chain(
 EXPECTED = {
     "fault": "wrong optimizer",
     "source": "Humbatova et al. 2020, wrong optimisation function, suboptimal hyperparameters; Reddi et al. 2018 on Adam without convergence",
-    "cause": ["wrong-momentum"],
+    "cause": ["mismatched-betas"],
     "symptom": [
         "oscillating-loss",
         "diverging-loss",

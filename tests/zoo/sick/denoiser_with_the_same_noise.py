@@ -61,7 +61,7 @@ optimizer = optax.adam(2e-3)
 EXPECTED = {
     "fault": "missing randomness",
     "source": "JAX documentation and discussions on reused PRNG keys within jit; TrainCheck (Jiang et al. 2025), random states",
-    "cause": ["same-noise-each-step"],
+    "cause": ["repeated-noise"],
     "symptom": [],
     "layer": [],
     "line": "PRNGKey",

@@ -62,7 +62,7 @@ optimizer = optax.adamw(5e-3, weight_decay=1e-4)
 EXPECTED = {
     "fault": "wrong dropout",
     "source": "Stack Overflow and Keras issues, dropout after the last layer; Humbatova et al. 2020, suboptimal dropout",
-    "cause": ["dropout-on-output", "dropout-too-high"],
+    "cause": ["dropout-too-high"],
     "symptom": ["loss-not-decreasing", "oscillating-loss", "plateau"],
     "layer": [],
     "line": "Dropout(0.5",

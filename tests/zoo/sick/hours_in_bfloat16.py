@@ -62,7 +62,7 @@ optimizer = optax.adamw(5e-3, weight_decay=1e-4)
 EXPECTED = {
     "fault": "wrong precision",
     "source": "Hugging Face transformers issues on rotary positions in bfloat16; TrainCheck (Jiang et al. 2025), low-precision training",
-    "cause": ["lost-precision", "rounded-input"],
+    "cause": ["rounded-input"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "",

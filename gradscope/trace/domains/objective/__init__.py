@@ -18,7 +18,7 @@ from gradscope.trace.leaves import is_array, split
 from gradscope.trace.program import Program
 from gradscope.trace.walk import walk
 
-__all__ = ["Seen", "find_meetings", "observe"]
+__all__ = ["Seen", "examples_of", "find_meetings", "observe"]
 
 
 @dataclass(frozen=True)
