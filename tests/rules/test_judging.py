@@ -85,6 +85,7 @@ NAMES = [
     "oscillating-loss",
     "overfitting",
     "plateau",
+    "unstable-learning-rate",
 ]
 
 
