@@ -45,7 +45,7 @@ def test_no_error_has_the_name_of_a_rule() -> None:
 def test_the_wheel_has_the_page_where_explain_looks_for_it() -> None:
     built = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
     included = built["targets"]["wheel"]["force-include"]
-    for page in ("errors.md", "reading-a-report.md"):
+    for page in ("errors.md", "reading-a-report.md", "symptoms.md"):
         assert (ROOT / included[f"docs/{page}"], ROOT / "docs" / page) == tuple(p / page for p in PLACES)
 
 

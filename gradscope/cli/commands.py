@@ -40,6 +40,12 @@ COMMANDS = {
     "explain": (
         "Explain a rule (what it measures, what it means, what to do), an error message, or the table."
     ),
+    "doctor": (
+        "Show what is installed: JAX, devices, frameworks, the compilation cache. For a report of a bug."
+    ),
+    "skill": (
+        "Print how a coding agent uses gradscope: the file it needs, the loop, the commands by symptom."
+    ),
     "schema": "Print the JSON Schema of `--format json`.",
 }
 """Each with the first paragraph of its function's docstring."""

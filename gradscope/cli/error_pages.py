@@ -1,8 +1,9 @@
 """Pages of the documentation that `gradscope explain` shows without a network: the sections of docs/errors.md
-by their slugs, and how to read the table."""
+by their slugs, those of docs/symptoms.md by what one sees, and how to read the table."""
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ PLACES = (PACKAGE, PACKAGE.parent / "docs")
 """In an installed wheel, and in a checkout."""
 TABLE = "table"
 HEADING = "### "
+LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 
 
 @cache
@@ -20,6 +22,25 @@ def sections() -> dict[str, str]:
     Empty where the installation was repackaged without the page.
     """
     return sections_of(_page("errors.md"))
+
+
+@cache
+def symptoms() -> dict[str, str]:
+    """The text below each symptom, without its links; empty as `sections` may be."""
+    return {name: LINK.sub(r"\1", text) for name, text in sections_of(_page("symptoms.md")).items()}
+
+
+def symptoms_like(words: str) -> dict[str, str]:
+    """Those that have most of the words, in their name before their text; none where no word is in any."""
+    asked = [word for word in words.casefold().split() if len(word) > 2]
+
+    def score(name: str, text: str) -> int:
+        title, body = name.casefold(), text.casefold()
+        return sum(10 * (word in title) + (word in body) for word in asked)
+
+    scores = {name: score(name, text) for name, text in symptoms().items()}
+    best = max(scores.values(), default=0)
+    return {name: text for name, text in symptoms().items() if best and scores[name] == best}
 
 
 def table() -> str:
@@ -42,4 +63,4 @@ def sections_of(page: str) -> dict[str, str]:
             body = None
         elif body is not None:
             body.append(line)
-    return {slug: "\n".join(lines).strip() for slug, lines in found.items()}
+    return {slug: "\n".join(lines).strip("\n") for slug, lines in found.items()}

@@ -1,4 +1,5 @@
-"""`gradscope explain NAME`: the page of a rule, the section on an error, or how to read the table."""
+"""`gradscope explain NAME`: the page of a rule, the section on an error, how to read the table; `--symptom`:
+what to run for what one sees."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import typer
 from gradscope.cli import completion, error_pages, pager, screen
 from gradscope.cli.options import OUTPUT, PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.screen import Color
+from gradscope.errors import GradscopeError
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.rules import sources
 
@@ -20,6 +22,7 @@ EPILOG = examples(
     "gradscope explain non-finite > non-finite.md",
     "gradscope explain no-batches",
     "gradscope explain table",
+    'gradscope explain --symptom "loss is nan"',
 )
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
@@ -27,7 +30,7 @@ HEADINGS = ("markdown.h1", "markdown.h2", "markdown.h3")
 CODE = ("markdown.code", "markdown.code_block")
 
 Name = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="NAME",
         help="A rule that `gradscope rules` lists, the name that an error message ends with, or table: how "
@@ -48,15 +51,32 @@ NoPager = Annotated[
 ]
 
 
+Symptom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORDS",
+        help="What you see, such as nan or 'validation rises': what to run, and what to read.",
+        show_default=False,
+    ),
+]
+
+
 def explain(
-    name: Name,
+    name: Name = None,
+    symptom: Symptom = None,
     format: PageFormat = "terminal",
     color: ColorMode = Color.AUTO,
     no_pager: NoPager = False,
 ) -> None:
     """Explain a rule (what it measures, what it means, what to do), an error message, or the table."""
     check_format(format, PAGE_FORMATS)
-    kind, title, text = _found(name)
+    if (name is None) == (symptom is None):
+        raise GradscopeError(
+            "Give either a name or --symptom.",
+            fix="`gradscope rules` lists the rules; --symptom nan begins with what you see.",
+            slug="bad-option",
+        )
+    kind, title, text = _found(name) if name is not None else _seen(symptom or "")
     if format == "json":
         screen.emit(_as_json(kind, title, text))
     else:
@@ -75,6 +95,22 @@ def _found(name: str) -> tuple[str, str, str]:
     from gradscope.rules.registry import unknown
 
     raise unknown("rule or error", name, [*sources.files(), *errors, error_pages.TABLE])
+
+
+def _seen(words: str) -> tuple[str, str, str]:
+    """The sections on what one sees. Raises `GradscopeError` where no word is known."""
+    found = error_pages.symptoms_like(words)
+    if not found:
+        raise GradscopeError(
+            f'No symptom has a word of "{words}".',
+            why=f"Known are: {'; '.join(error_pages.symptoms())}.",
+            fix='Use words of these, as in `gradscope explain --symptom "does not move"`.',
+            slug="bad-option",
+        )
+    if len(found) == 1:
+        ((title, text),) = found.items()
+        return "page", title, text
+    return "page", "By symptom", "\n\n".join(f"### {title}\n\n{text}" for title, text in found.items())
 
 
 def _as_json(kind: str, title: str, text: str) -> str:

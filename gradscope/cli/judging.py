@@ -84,6 +84,14 @@ InputGradients = Annotated[
         show_default="--no-inputs",
     ),
 ]
+OverfitBatch = Annotated[
+    bool | None,
+    typer.Option(
+        "--overfit-batch/--no-overfit-batch",
+        help="Also train on the first batch alone: a network that learns can learn one batch by heart.",
+        show_default="--no-overfit-batch",
+    ),
+]
 Truncate = Annotated[
     int | None,
     typer.Option(
@@ -106,6 +114,7 @@ def given_judging(
     histograms: Histograms = None,
     through_time: ThroughTime = None,
     inputs: InputGradients = None,
+    overfit_batch: OverfitBatch = None,
     truncate: Truncate = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
@@ -122,6 +131,7 @@ def given_judging(
         "histograms": histograms,
         "through-time": through_time,
         "inputs": inputs,
+        "overfit-batch": overfit_batch,
         "truncate": truncate,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,

@@ -132,6 +132,7 @@ KEYS = (
     Key("histograms", flag, "true or false, without quotes", "true", False),
     Key("through-time", flag, "true or false, without quotes", "true", False),
     Key("inputs", flag, "true or false, without quotes", "true", False),
+    Key("overfit-batch", flag, "true or false, without quotes", "true", False),
     Key("truncate", count, "an integer of at least 1, without quotes", "20"),
     Key("batch-size", count, "an integer of at least 1, without quotes", "32"),
     Key("seed", whole, "an integer of at least 0, without quotes", "7", 0),

@@ -168,6 +168,7 @@ from gradscope.records.training import (
     Intervention as Intervention,
     LabelMixing as LabelMixing,
     LeafUpdate as LeafUpdate,
+    OneBatch as OneBatch,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
     StandardizedArray as StandardizedArray,

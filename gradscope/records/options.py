@@ -53,6 +53,8 @@ class CheckOptions:
     """Follow the gradient through the steps of loops over time, too."""
     inputs: bool = False
     """Look at the gradient with respect to the inputs, too."""
+    overfit_batch: bool = False
+    """Train on the first batch alone, too, to see whether it can be learned by heart."""
     truncate: int | None = None
     """Steps after which backpropagation through time is cut, to see what is lost."""
     baseline: str | None = None

@@ -17,7 +17,8 @@ class Effect(StrEnum):
     HELPS = "helps"
     """A lower loss from every seed."""
     CURES = "cures"
-    """Errors are gone, the loss falls from every seed, and it is another loss than before."""
+    """Findings are gone, and the loss falls from every seed: another loss than before, or the same one, which
+    ends no lower."""
     NO_GAIN = "no clear gain"
     WORSE = "worse"
     FAILED = "cannot be run"

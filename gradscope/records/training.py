@@ -155,6 +155,22 @@ class DecayedRate:
 
 
 @dataclass(frozen=True, slots=True)
+class OneBatch:
+    """The same optimizer on the first batch alone."""
+
+    steps: int
+    start: float
+    end: float
+    """Its loss before the first and after the last step, with the same random numbers."""
+    asked: bool
+    """By the user, and not because the loss does not fall."""
+
+    @property
+    def fall(self) -> float:
+        return self.start - self.end
+
+
+@dataclass(frozen=True, slots=True)
 class WarmUp:
     """What a schedule makes of one and the same gradient at steps far ahead."""
 
@@ -215,6 +231,8 @@ class ShortTraining:
     clipped: tuple[ClippedStep, ...] = ()
     """The first step and the last one, where the optimizer lets through a small part of both gradients."""
     trials: tuple[Intervention, ...] = ()
+    one_batch: OneBatch | None = None
+    """Looked at where the loss does not fall, or where it was asked for."""
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
     labels: tuple[LabelMixing, ...] = ()

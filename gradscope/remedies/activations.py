@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from gradscope.remedies.source_code import Remedy, SourceCode, Spot, assigned, called, term
+from gradscope.remedies.source_code import Remedy, SourceCode, Spot, assigned, called, name_of, term
 
 BOUNDED = ("sigmoid", "tanh", "hard_tanh", "hard_sigmoid", "soft_sign", "softsign")
 RECTIFIED = ("relu", "relu6", "elu", "leaky_relu")
@@ -19,8 +19,7 @@ STRAIGHT = ("dead-loss-term", "zero-gradient")
 
 
 def edits(code: SourceCode) -> Iterator[Remedy]:
-    bounded = [call for call in code.calls(*BOUNDED) if call.args]
-    rectified = [call for call in code.calls(*RECTIFIED) if call.args]
+    bounded, rectified = _functions(code, BOUNDED), _functions(code, RECTIFIED)
     swaps = (
         (bounded, "relu", FLOW, "take ReLU for {}"),
         (bounded, "gelu", FLOW, "take GELU for {}"),
@@ -28,10 +27,10 @@ def edits(code: SourceCode) -> Iterator[Remedy]:
         (rectified, "leaky_relu", DEAD, "take leaky ReLU for {}"),
         (rectified, "tanh", STRAIGHT, "take tanh for {}"),
     )
-    for calls, name, rules, what in swaps:
-        spots: list[Spot] = [(call.func, _named(code, call, name)) for call in calls]
-        if spots and called(calls[0]) != name:
-            yield Remedy(what.format(called(calls[0])), rules, code.path, code.replaced(*spots))
+    for functions, name, rules, what in swaps:
+        spots: list[Spot] = [(each, _named(code, each, name)) for each in functions]
+        if spots and (old := name_of(functions[0])) != name:
+            yield Remedy(what.format(old), rules, code.path, code.replaced(*spots))
     yield from _named_by_text(code)
     jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
     steps = list(_steps(code))
@@ -59,9 +58,14 @@ def _named_by_text(code: SourceCode) -> Iterator[Remedy]:
             yield Remedy(f"take {new} for hidden activations", rules, code.path, code.replaced(*spots))
 
 
-def _named(code: SourceCode, call: ast.Call, name: str) -> str:
+def _functions(code: SourceCode, names: tuple[str, ...]) -> list[ast.expr]:
+    """Called, or handed on by name."""
+    calls = [call.func for call in code.calls(*names) if call.args]
+    return sorted([*calls, *code.named(*names)], key=lambda node: (node.lineno, node.col_offset))
+
+
+def _named(code: SourceCode, owner: ast.expr, name: str) -> str:
     """As the file can say it: from the module of the function that is there now, or from `jax.nn`."""
-    owner = call.func
     if isinstance(owner, ast.Attribute) and code.part(owner.value).rpartition(".")[2] in ("nn", "nnx"):
         return f"{code.part(owner.value)}.{name}"
     return f"{code.name_of('jax')}.nn.{name}"

@@ -55,6 +55,13 @@ def _cut(code: SourceCode, line: int | None, finding: Finding) -> Made:
             value, minus = term(through, call.args[0]), bracketed(through, call.args[0])
             estimator = f"({value} + {jax}.lax.stop_gradient({whole} - {minus}))"
             yield f"let the gradient pass straight through the {called(call)}", [(call, estimator)]
+    for call in code.calls("one_hot", line=line):
+        chosen = call.args[0] if call.args else None
+        if isinstance(chosen, ast.Call) and called(chosen) == "argmax" and chosen.args:
+            scores, whole = code.part(chosen.args[0]), code.part(call)
+            soft = f"{jax}.nn.softmax({scores})"
+            estimator = f"({soft} + {jax}.lax.stop_gradient({whole} - {soft}))"
+            yield "choose straight through: the gradient is that of the softmax", [(call, estimator)]
 
 
 def _last(code: SourceCode, line: int | None, finding: Finding) -> Made:

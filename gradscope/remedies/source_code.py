@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LIBRARIES = ("nn", "nnx", "jnp", "numpy")
 USUAL = {"jax.numpy": "jnp", "jax": "jax"}
 MARK = "\ufeff"
 """The byte order mark, which some editors of Windows begin a file with."""
@@ -86,6 +87,19 @@ class SourceCode:
             node
             for node in ast.walk(self.tree)
             if isinstance(node, ast.Call) and called(node) in names and (line is None or on(node, line))
+        ]
+        return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
+    def named(self, *names: str) -> list[ast.expr]:
+        """Functions of a library's `nn` or of `numpy` that are handed on by name and not called there:
+        `activation = jax.nn.relu`, `MLP(act=nnx.relu)`."""
+        found = [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Attribute)
+            and node.attr in names
+            and self.part(node.value).rpartition(".")[2] in LIBRARIES
+            and not (isinstance(parent := self.parent(node), ast.Call) and parent.func is node)
         ]
         return sorted(found, key=lambda node: (node.lineno, node.col_offset))
 
@@ -173,9 +187,14 @@ class SourceCode:
 
 def called(node: ast.Call) -> str:
     """The last part of the name of what is called."""
-    if isinstance(node.func, ast.Attribute):
-        return node.func.attr
-    return node.func.id if isinstance(node.func, ast.Name) else ""
+    return name_of(node.func)
+
+
+def name_of(node: ast.expr) -> str:
+    """The last part of a name; empty for any other expression."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def root(node: ast.AST) -> str | None:

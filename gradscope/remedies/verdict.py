@@ -30,11 +30,16 @@ def effect(before: SeedEnds, after: SeedEnds, changes_loss: bool, cured: bool) -
     return Effect.WORSE if max(gains) <= -CLEAR else Effect.NO_GAIN
 
 
+def harmless(before: SeedEnds, after: SeedEnds) -> bool:
+    """Whether the loss, the same one, falls from every seed and ends from none clearly higher."""
+    return min(after.falls) >= CLEAR and min(_gains(before, after)) > -CLEAR
+
+
 def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
     """By seed, how much lower the loss ends, as a share of what either began at, or of what the steps change
-    without the remedy where that is more; where the loss is not finite without it, the share that falls with
-    it. None where the loss ends above the one that there was before any step, or where the seed trains
-    without the remedy."""
+    without the remedy where that is more and ends below the beginning with it; where the loss is not finite
+    without it, the share that falls with it. None where the loss ends above the one that there was before any
+    step, or where the seed trains without the remedy."""
     found = []
     solved = SOLVED * abs(before.start)
     for place, (old, new) in enumerate(zip(before.ends, after.ends, strict=True)):
@@ -43,12 +48,12 @@ def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
             found.append(-math.inf if math.isfinite(old) else 0.0)
         elif not math.isfinite(old):
             found.append(max(after.falls[place], 0.0))
-        elif 0 <= old <= solved and new <= solved:
+        elif 0 <= old <= solved and new <= solved and not old > after.starts[place]:
             found.append(math.inf)
         else:
-            size = max(
-                abs(_usable(start, after.starts[place])), abs(start - old) if math.isfinite(start) else 0.0
-            )
+            size = abs(_usable(start, after.starts[place]))
+            if math.isfinite(start) and not old > after.starts[place]:
+                size = max(size, abs(start - old))
             gain = (old - new) / size if size else 0.0
             found.append(min(gain, 0.0) if new >= start else gain)
     return found if any(map(math.isfinite, found)) else [0.0 if gain > 0 else gain for gain in found]

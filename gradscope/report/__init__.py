@@ -16,6 +16,7 @@ FORMATS = {
     "junit": "gradscope.report.ci.junit",
     "github": "gradscope.report.ci.github",
     "gitlab": "gradscope.report.ci.gitlab",
+    "agent": "gradscope.report.ci.agent",
     "svg": "gradscope.report.terminal.svg",
 }
 """To add a format, write its file with a `REPORTER` in it and name it here."""

@@ -128,6 +128,7 @@ def check_loss(
     after_steps: int = 0,
     through_time: bool = False,
     inputs: bool = False,
+    overfit_batch: bool = False,
     truncate: int | None = None,
 ) -> Report:
     """`gradscope.check`: measure a loss function at its parameters and a batch, or a `Problem`.
@@ -139,7 +140,8 @@ def check_loss(
     too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
     anything is measured. `through_time` follows the gradient through the steps of loops over time, and
     `truncate` cuts it every so many steps to see what is lost; `inputs` looks at the gradient with respect to
-    the inputs. Raises `GradscopeError` where the loss cannot be judged.
+    the inputs, and `overfit_batch` trains on the first batch alone. Raises `GradscopeError`
+    where the loss cannot be judged.
     """
     from gradscope.trace.compiling import programs_kept
 
@@ -165,6 +167,7 @@ def check_loss(
         after_steps=after_steps,
         through_time=through_time,
         inputs=inputs,
+        overfit_batch=overfit_batch,
         truncate=truncate,
     )
     with programs_kept():

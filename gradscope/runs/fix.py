@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -16,6 +16,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.target import split_target
 from gradscope.records import (
     Chance,
+    Effect,
     Finding,
     LongerTraining,
     Remedies,
@@ -178,21 +179,40 @@ def _try(
 
 
 def _examine(trying: Trying, before: SeedEnds, tried: list[TriedRemedy]) -> None:
-    """Run the passes of `check` on the few that bring most. Of the others it is not known what they cure, and
-    one whose loss is another one is not said to help by its number alone."""
+    """Run the passes of `check` on the few that bring most; where none lowers the loss, on those that are
+    meant for a finding and do no harm. Of the others it is not known what they cure, and one whose loss is
+    another one is not said to help by its number alone."""
     tried[:] = verdict.ranked(tried, before)
-    for place, each in enumerate(tried):
-        if not each.helps:
-            return
-        if place < EXAMINED and not trying.spent:
+    rules = {each.rule for each in trying.findings if each.severity is not Severity.NOTE}
+    _check_each(trying, before, tried, lambda each: each.helps)
+    if not any(each.helps for each in tried):
+        _check_each(
+            trying,
+            before,
+            tried,
+            lambda each: not each.checked and bool(rules & {*each.rules}) and _harmless(before, each),
+        )
+
+
+def _check_each(
+    trying: Trying, before: SeedEnds, tried: list[TriedRemedy], asked: Callable[[TriedRemedy], bool]
+) -> None:
+    for number, place in enumerate([place for place, each in enumerate(tried) if asked(each)]):
+        each = tried[place]
+        if number < EXAMINED and not trying.spent:
             trying.progress(f"checking what it cures to {each.what}")
             tried[place] = trying.checked(each, edited_by(each), before)
         else:
             tried[place] = verdict.unexamined(each)
 
 
+def _harmless(before: SeedEnds, found: TriedRemedy) -> bool:
+    training = found.training
+    return training is not None and not found.changes_loss and verdict.harmless(before, training)
+
+
 def _against(found: TriedRemedy, chance: Chance | None) -> TriedRemedy:
-    if chance is None or found.training is None or found.changes_loss or not found.helps:
+    if chance is None or found.training is None or found.changes_loss or found.effect is not Effect.HELPS:
         return found
     return replace(found, beats_chance=verdict.beats(found.training, chance.training))
 

@@ -40,10 +40,11 @@ class Judge:
 
     def __call__(self, prepared: Prepared, timing: Timing, progress: Progress, *, first: bool) -> SeedRun:
         """`timing` is what was spent until now; gradients are verified for the `first` seed alone."""
-        found = measure(prepared, self.options.steps, progress)
+        options = self.options
+        found = measure(prepared, options.steps, progress, overfit_batch=first and options.overfit_batch)
         timing = timing.plus(Timing(run_s=found.run_s, train_s=found.train_s))
-        verified = self._verified(prepared, progress) if first and self.options.verified else None
-        measurement, options = found.measurement, self.options
+        verified = self._verified(prepared, progress) if first and options.verified else None
+        measurement = found.measurement
         if first and options.histograms:
             counted, spent = histograms(
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress

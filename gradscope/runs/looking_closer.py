@@ -8,6 +8,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.records import Measurement, ShortTraining
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
+from gradscope.training.one_batch import one_batch
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
@@ -15,10 +16,17 @@ from gradscope.training.short import Trained
 
 
 def looked_closer(
-    prepared: Prepared, measured: Measurement, found: Trained, record: ShortTraining, looks: Looks
+    prepared: Prepared,
+    measured: Measurement,
+    found: Trained,
+    record: ShortTraining,
+    looks: Looks,
+    *,
+    overfit_batch: bool,
 ) -> ShortTraining:
     """The record, with what the optimizer does with which leaves, units that are not used, what penalties
-    cost, the frequencies of the labels, and last layers with one output for all."""
+    cost, the first batch by heart, the frequencies of the labels, and last layers with one output for all.
+    """
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     last = found.weights, found.gradients
@@ -34,6 +42,7 @@ def looked_closer(
         lambda: unpenalized(program, trainer, record.steps, record.batches),
         None,
     )
+    alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
     outputs = looks.listed(
         "outputs that are alike",
@@ -43,6 +52,7 @@ def looked_closer(
         record,
         partly_dead=tuple(dead),
         unpenalized=penalized,
+        one_batch=alone,
         shares=tuple(shares),
         outputs=tuple(outputs),
     )

@@ -78,9 +78,11 @@ class Run:
     samples: list[Sample]
 
 
-def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measured:
+def measure(
+    prepared: Prepared, steps: int | None, progress: Progress, *, overfit_batch: bool = False
+) -> Measured:
     """The flow pass over all batches, a short training, and what the numbers of the pass call for: nothing,
-    for a healthy problem."""
+    for a healthy problem. `overfit_batch` also trains on the first batch alone."""
     program, count, samples = prepared.program, len(prepared.inputs), []
     running = time.perf_counter()
     for number, each in enumerate(prepared.inputs, 1):
@@ -112,7 +114,7 @@ def measure(prepared: Prepared, steps: int | None, progress: Progress) -> Measur
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:
-        record = looked_closer(prepared, measured, found, record, looks)
+        record = looked_closer(prepared, measured, found, record, looks, overfit_batch=overfit_batch)
     attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)

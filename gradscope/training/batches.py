@@ -62,8 +62,11 @@ class StepBatches:
         if self.stopped is not None:
             yield Skipped("further batches in the training", self.stopped.rstrip("."))
 
-    def at(self, step: int, weights: list[Any], standardized: OddArray | None = None) -> Inputs:
-        batch = self.drawn[step % len(self.drawn)]
+    def at(
+        self, step: int, weights: list[Any], standardized: OddArray | None = None, *, first: bool = False
+    ) -> Inputs:
+        """`first`: of the first batch, with the random numbers of that step."""
+        batch = self.drawn[0 if first else step % len(self.drawn)]
         others = self._tracer.inputs(batch, step, self._key).others
         if standardized is not None:
             others[standardized.place] = standardized.standardized(others[standardized.place])

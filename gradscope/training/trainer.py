@@ -45,6 +45,8 @@ class Modification:
     """A part of the loss, of the weights alone, that is taken off it: its value and its gradients."""
     held: tuple[int, tuple[int, ...]] | None = None
     """A step, from 0, and leaves of the optimizer's state that keep what they have before it."""
+    one_batch: bool = False
+    """The first batch at every step."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Trainer:
             if change.held is not None and step >= change.held[0]:
                 kept = kept or jax.tree.leaves(state)
                 state = _put_back(state, kept, change.held[1])
-            inputs = self.feed.at(step, weights, odd)
+            inputs = self.feed.at(step, weights, odd, first=change.one_batch)
             loss, gradients = self.flow.loss_and_gradients(inputs)
             if change.without is not None:
                 part, own = change.without(weights)

@@ -37,6 +37,8 @@ COMMANDS = [
     "diff",
     "rules",
     "explain",
+    "skill",
+    "doctor",
 ]
 
 

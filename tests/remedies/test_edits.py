@@ -198,6 +198,13 @@ def test_what_binds_less_than_a_plus_gets_brackets() -> None:
             "x = (x @ w + jax.lax.stop_gradient(jnp.round(x @ w) - (x @ w)))",
         ),
         (
+            "blocked-gradient",
+            "x = jax.nn.one_hot(jnp.argmax(s, axis=-1), 8)",
+            "choose straight through: the gradient is that of the softmax",
+            "x = (jax.nn.softmax(s) + jax.lax.stop_gradient("
+            "jax.nn.one_hot(jnp.argmax(s, axis=-1), 8) - jax.nn.softmax(s)))",
+        ),
+        (
             "non-finite",
             "x = jnp.log(jax.nn.softmax(x, axis=-1))",
             "take `log_softmax` for the logarithm of a softmax",
@@ -495,3 +502,20 @@ def test_a_shape_by_name_is_that_of_a_weight_where_it_is_drawn_and_of_a_bias_whe
     found = changed(start.edits(code(text)))
     assert "he_normal()(key, shape), jnp.full" in found["begin with He's initialization"]
     assert "9.0, jnp.zeros(shape[1])" in found["begin with biases of 0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [
+        ("act = jax.nn.relu\n", "act = jax.nn.tanh\n"),
+        ("net = MLP(8, act=nnx.relu)\n", "net = MLP(8, act=nnx.tanh)\n"),
+        ("for act in (jax.nn.relu, jax.nn.gelu):\n    pass\n", None),
+    ],
+)
+def test_activations_that_are_handed_on_by_name_are_exchanged_too(text: str, edited: str | None) -> None:
+    found = changed(activations.edits(code(text)))["take tanh for relu"]
+    assert found == (edited or "for act in (jax.nn.tanh, jax.nn.gelu):\n    pass\n")
+
+
+def test_a_name_that_is_no_function_of_a_library_stays() -> None:
+    assert changed(activations.edits(code("act = config.relu\nuse(settings.nn_relu)\n"))) == {}

@@ -30,11 +30,22 @@ def ends(start: float, *found: float) -> SeedEnds:
         # A start that happens to be near 0 makes no gain of a small difference.
         (ends(0.01, -3.0), ends(0.01, -3.1), Effect.NO_GAIN),
         (ends(0.0, 0.0), ends(0.0, 0.0), Effect.NO_GAIN),
+        # From absurd weights the loss falls far, and ends far above where the remedy begins.
+        (ends(1e12, 1e10, 1e10), ends(2.0, 0.2, 0.2), Effect.HELPS),
+        (ends(1e12, 1e10, 1e10), ends(2.0, 1.99, 1.99), Effect.HELPS),
+        # It ends below where the remedy begins: what it took away counts.
+        (ends(100.0, 1.0), ends(2.0, 0.5), Effect.NO_GAIN),
         (ends(1.0, 0.001), ends(1.0, 0.0), Effect.NO_GAIN),
     ],
 )
 def test_effects(before: SeedEnds, after: SeedEnds, effect: Effect) -> None:
     assert verdict.effect(before, after, changes_loss=False, cured=True) is effect
+
+
+def test_what_cures_at_no_cost_trains_and_ends_nowhere_clearly_higher() -> None:
+    assert verdict.harmless(ends(1.0, 0.5, 0.5), ends(1.0, 0.5, 0.55))
+    assert not verdict.harmless(ends(1.0, 0.5, 0.5), ends(1.0, 0.5, 0.65))
+    assert not verdict.harmless(ends(1.0, 0.95), ends(1.0, 0.95))
 
 
 def tried(what: str, after: SeedEnds, diff: str = "--- a\n+++ b\n-x\n+y\n") -> TriedRemedy:

@@ -73,6 +73,7 @@ NAMES = [
     "optimizer-regression",
     "undecayed-weights",
     "weight-decay-too-high",
+    "batch-not-overfitted",
     "decayed-learning-rate",
     "diverging-loss",
     "learning-rate-too-high",

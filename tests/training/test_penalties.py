@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.scipy.special import gammaln
 
 from gradscope.load.problem import Problem
 from gradscope.records import Report
@@ -79,6 +80,29 @@ def test_one_that_keeps_the_rest_from_falling_is_an_error() -> None:
     assert "A penalty on the weights holds the loss up: 100 steps" in finding.message
     assert finding.source is not None
     assert "sum(jnp.sum(leaf**2)" in finding.source.text
+
+
+def test_a_normalizing_constant_is_no_penalty() -> None:
+    """The likelihood of a Beta distribution: what it divides by is a function of the weights alone."""
+
+    def loss(p: Any, x: Any) -> Any:
+        a, b = p["a"], p["b"]
+        kernel = (a - 1) * jnp.log(x) + (b - 1) * jnp.log(1 - x)
+        return -jnp.mean(kernel + gammaln(a + b) - gammaln(a) - gammaln(b))
+
+    x = jnp.array([0.2, 0.5, 0.55, 0.7, 0.9])
+    assert check_loss(loss, {"a": jnp.array(1.0), "b": jnp.array(1.0)}, x).findings == ()
+
+
+def test_a_term_with_a_minimum_elsewhere_is_no_penalty() -> None:
+    """A known scale that weights are to have, and a log of one: neither pulls to 0."""
+    for term in (
+        lambda p: 3.0 * jnp.sum((p["body"]["w"] - 1.0) ** 2),
+        lambda p: 3.0 * sum(jnp.sum((leaf**2 - 1.0) ** 2) for leaf in leaves_of(p)),
+    ):
+        found = checked(term)
+        assert found.training is not None
+        assert found.training.unpenalized is None
 
 
 @pytest.mark.parametrize("factor", [1e-4, 1e-2])

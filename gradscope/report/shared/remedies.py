@@ -103,6 +103,8 @@ def summary(found: Remedies) -> list[str]:
         said.append(f"None of {tried} helps clearly from every seed.")
     elif best.training is not None:
         how = "Its loss is another one, and goes" if best.changes_loss else "The loss goes"
+        if best.effect is Effect.CURES and not best.changes_loss:
+            how = "It lowers the loss no further, which goes"
         said.append(
             f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
             f"{_told(best.training)}{_gone(best)}."
@@ -160,7 +162,8 @@ def _later(longer: LongerTraining, best: TriedRemedy) -> str:
         return f"{when} its loss is {units.number(longer.after)}."
     without = units.number(longer.before) if math.isfinite(longer.before) else "not finite"
     said = f"{when} the loss is {units.number(longer.after)} with it, and {without} without"
-    return f"{said}." if longer.lasts else f"{said}: what it brings does not last."
+    gained = best.effect is Effect.HELPS and not longer.lasts
+    return f"{said}: what it brings does not last." if gained else f"{said}."
 
 
 def _told(training: SeedEnds) -> str:

@@ -30,6 +30,10 @@ def sentence(training: ShortTraining) -> str:
         text = f"{steps} of {who} {verb} the loss{of} from {start} to {end}."
     if training.own and training.fall > TELLING * abs(training.start):
         text += " If your run does not learn, look at its loop."
+    if training.one_batch is not None:
+        alone = training.one_batch
+        what = "that batch" if of else "it"
+        text += f" {units.counted(alone.steps, 'step')} on {what} alone end at {units.cell(alone.end)}."
     return text
 
 

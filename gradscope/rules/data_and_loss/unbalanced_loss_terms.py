@@ -21,7 +21,9 @@ the arrays that are reduced in it, each with the factor that an element of it ge
 layers, and the first is computed from the same outputs by further layers.
 
 Terms that read weights and nothing of the batch are taken off the loss exactly: it is linear in its summands,
-so that what they add is its derivative along them. Where their gradient is larger than that of the rest at
+so that what they add is its derivative along them. They are a penalty where the sign of the weights does not
+matter to them and they fall on the straight way to 0, as norms do; the normalizing constant of a density is
+none. Where their gradient is larger than that of the rest at
 the start, the short training is run again, five times as long, once as it is and once without them: same
 start, same batches, same random numbers. What is compared is the rest of the loss.
 

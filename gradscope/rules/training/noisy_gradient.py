@@ -41,14 +41,18 @@ from collections.abc import Iterator
 
 from gradscope.records import GradientNoise, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.training.learning_rate_too_low import SYMPTOM_OF
+from gradscope.rules.training import learning_rate_too_low
 from gradscope.rules.words import number
+
+SYMPTOM_OF = (
+    *learning_rate_too_low.SYMPTOM_OF, "learning-rate-too-high", "learning-rate-too-low", "sorted-batches",
+)  # fmt: skip
 
 
 @rule(
     "noisy-gradient",
     severity=Severity.WARNING,
-    symptom_of=(*SYMPTOM_OF, "learning-rate-too-high", "learning-rate-too-low", "sorted-batches"),
+    symptom_of=SYMPTOM_OF,
     needs=("training",),
     signal=0.1,
     fall=0.02,
