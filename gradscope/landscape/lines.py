@@ -57,8 +57,8 @@ def along_negative(products: Products, end: End, parts: Sequence[LayerPlaces]) -
     points = [
         LinePoint(
             side * distance,
-            products.loss + side * distance * slope + curvature * distance**2 / 2,
-            products.loss_at(vector, side * distance),
+            side * distance * slope + curvature * distance**2 / 2,
+            products.loss_at(vector, side * distance) - products.loss,
         )
         for distance in distances
         for side in (-1, 1)
@@ -92,9 +92,9 @@ def critical_step(products: Products, update: Array, optimizer: str) -> Critical
             break
         last = factor
     if found is None:
-        return CriticalStep(optimizer, first, *((0.0, last) if rises else (last, None)))
+        return CriticalStep(optimizer, first - products.loss, *((0.0, last) if rises else (last, None)))
     below, above = found
     for _ in range(HALVINGS):
         middle = math.sqrt(below * above)
         below, above = (below, middle) if higher(middle) else (middle, above)
-    return CriticalStep(optimizer, first, below, above)
+    return CriticalStep(optimizer, first - products.loss, below, above)

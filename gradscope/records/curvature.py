@@ -41,12 +41,13 @@ class LayerSharpness:
 
 @dataclass(frozen=True, slots=True)
 class LinePoint:
-    """The loss a way along a direction of length 1."""
+    """A way along a direction of length 1."""
 
     distance: float
     predicted: float
-    """By value, slope and curvature at the start."""
+    """Change of the loss, by its slope and curvature at the start."""
     measured: float
+    """Change of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,12 @@ class NegativeDirection:
     layer: str | None
     """The one with most of it."""
 
-    def deepest(self, loss: float, noise: float) -> tuple[float, float] | None:
+    def deepest(self, noise: float) -> tuple[float, float] | None:
         """The distance at which the mean of both sides lies furthest below the start, and by how much; `None`
         where it is nowhere below by more than rounding."""
         at = {point.distance: point.measured for point in self.points}
         falls = [
-            (distance, loss - (at[distance] + at[-distance]) / 2)
+            (distance, -(at[distance] + at[-distance]) / 2)
             for distance in at
             if distance > 0 and -distance in at
         ]
@@ -96,8 +97,8 @@ class CriticalStep:
     """Multiples of the optimizer's first update, each measured: where the loss is back at its start."""
 
     optimizer: str
-    first: float
-    """The loss after one whole update."""
+    change: float
+    """Of the loss, by one whole update."""
     below: float
     """The largest that was tried below which no other was higher than the start; 0 where all were."""
     above: float | None

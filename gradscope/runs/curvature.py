@@ -161,10 +161,14 @@ def _traced(problem: Problem, count: int) -> _Traced:
     inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(drawn)]
     notes, skipped = [], []
     if thin:
-        notes.append(f"Numbers of {' and '.join(thin)} are float32 here: rounded, a loss has no curvature.")
+        dtypes = " and ".join(thin)
+        notes.append(
+            f"Numbers in {dtypes} were widened to float32: second derivatives of a rounded loss are mostly "
+            "rounding."
+        )
     inside = _rounded_inside(program)
     if inside:
-        notes.append(f"The loss computes in {inside} inside: so are its second derivatives rounded.")
+        notes.append(f"The loss computes in {inside} inside: its second derivatives are rounded, too.")
     if len(drawn) < count:
         why = "differ in shape from the first" if others else "are all there are"
         skipped.append(Skipped(f"{count} batches", f"{len(drawn)} {why}"))

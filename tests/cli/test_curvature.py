@@ -49,7 +49,7 @@ def test_json_has_the_eigenvalues(run: Run, model: str) -> None:
 def test_a_rate_above_stability_fails_where_that_is_asked_for(run: Run, model: str) -> None:
     result = run("curvature", model, "--fail-on", "unstable-learning-rate", "--no-layers", "--no-progress")
     assert result.code == 1
-    assert "One update takes the loss from" in " ".join(result.out.split())
+    assert "One update raises the loss by" in " ".join(result.out.split())
     assert "sharpness by layer" not in result.out
 
 

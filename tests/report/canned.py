@@ -452,7 +452,7 @@ def curved() -> Report:
     line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
     shares = (0.01, 0.0, 0.95, 0.03, 0.0, 0.0, 0.01)
     bins = tuple(DensityBin(2.0 * i - 5, 2.0 * i - 3, share) for i, share in enumerate(shares))
-    points = tuple(LinePoint(d, 2.3 - 2 * d * d, 2.3 - 1.9 * d * d) for d in (-0.5, -0.1, 0.1, 0.5))
+    points = tuple(LinePoint(d, -2 * d * d, -1.9 * d * d) for d in (-0.5, -0.1, 0.1, 0.5))
     finding = Finding(
         rule="unstable-learning-rate",
         severity=Severity.WARNING,
@@ -493,7 +493,7 @@ def curved() -> Report:
         ),
         gradient_step=GradientStep(0.5, 2.0, 0.5, 0.0625, -0.01),
         negative=NegativeDirection(-4.0, -0.01, points, 0.7, HOSTILE),
-        critical=CriticalStep("your optimizer", 2.9, 0.25, 0.3),
+        critical=CriticalStep("your optimizer", 0.6, 0.25, 0.3),
         own=OwnRate("proportional", 0.5, 0.0, 4.0),
     )
     skipped = (Skipped("the sharpness of 1 of 3 layers", "time was up: --budget gives more"),)

@@ -60,9 +60,9 @@ def test_a_rate_is_told_beside_what_the_optimizer_stands() -> None:
 @pytest.mark.parametrize(
     ("step", "text"),
     [
-        (CriticalStep("your optimizer", 2.9, 0.25, 0.3), "back where it was between 0.25 and 0.3 times"),
-        (CriticalStep("your optimizer", 2.0, 1024.0, None), "not above its start either at 1020 times"),
-        (CriticalStep("your optimizer", 2.9, 0.0, 1e-5), "at every part of that update down to 1e-05"),
+        (CriticalStep("your optimizer", 0.6, 0.25, 0.3), "back where it was between 0.25 and 0.3 times"),
+        (CriticalStep("your optimizer", -0.3, 1024.0, None), "not above its start either at 1020 times"),
+        (CriticalStep("your optimizer", 0.6, 0.0, 1e-5), "at every part of that update down to 1e-05"),
     ],
 )
 def test_the_critical_step_says_what_was_tried(step: CriticalStep, text: str) -> None:

@@ -111,8 +111,8 @@ def _least(found: Curvature) -> str:
 
 
 def _critical(step: CriticalStep, loss: float) -> str:
-    ends = f"from {units.number(loss)} to {units.number(step.first)}"
-    head = f"One update of {step.optimizer} takes the loss {ends}"
+    lowers = f"{'raises' if step.change > 0 else 'lowers'} the loss by {units.number(abs(step.change))}"
+    head = f"One update of {step.optimizer} {lowers}, from {units.number(loss)}"
     if step.above is None:
         return f"{head}; it is not above its start either at {units.number(step.below)} times that update."
     if step.below == 0:
@@ -150,7 +150,7 @@ def _point(found: Curvature) -> Iterator[str]:
     if found.smallest is None:
         return
     negative = found.negative
-    deepest = None if negative is None else negative.deepest(found.loss, found.noise)
+    deepest = None if negative is None else negative.deepest(found.noise)
     if negative is not None and deepest is not None:
         distance, fall = deepest
         layer = (
@@ -230,8 +230,8 @@ def line_table(found: Curvature) -> SmallTable | None:
         head="distance",
         names=[units.number(point.distance) for point in points],
         columns=[
-            Column(("measured", "change"), 0, [_change(point.measured - found.loss) for point in points]),
-            Column(("quadratic", "model"), 1, [_change(point.predicted - found.loss) for point in points]),
+            Column(("measured", "change"), 0, [_change(point.measured) for point in points]),
+            Column(("quadratic", "model"), 1, [_change(point.predicted) for point in points]),
         ],
         urgency=range(len(points)),
         meaning="The change of the loss along the direction of the smallest eigenvalue, on both sides.",

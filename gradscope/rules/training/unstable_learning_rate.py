@@ -54,8 +54,11 @@ def unstable_learning_rate(curvature: Curvature, limits: Limits) -> Iterator[Hit
     rises = critical is not None and critical.above is not None and critical.above <= 1
     seen = ""
     if critical is not None:
-        ends = f"from {number(curvature.loss)} to {number(critical.first)}"
-        seen = f" One update takes the loss {ends}, as measured."
+        lowers = f"{'raises' if critical.change > 0 else 'lowers'} the loss"
+        seen = (
+            f" One update {lowers} by {number(abs(critical.change))}, from {number(curvature.loss)}, as "
+            "measured."
+        )
     momentum = f" and momentum {number(own.momentum)}" if own.momentum else ""
     yield Hit(
         message=(
@@ -74,7 +77,7 @@ def unstable_learning_rate(curvature: Curvature, limits: Limits) -> Iterator[Hit
             "rate": own.rate,
             "ratio": excess,
             "limit": limits["ratio"],
-            **({} if critical is None else {"loss_after_one_update": critical.first}),
+            **({} if critical is None else {"change_by_one_update": critical.change}),
         },
         severity=None if rises else Severity.NOTE,
     )

@@ -18,7 +18,7 @@ POINT = Curvature(
     gradient_norm=1.0,
     largest=Eigenvalue(8.0, 0.01, True),
     own=OwnRate("proportional", 0.5, 0.0, 4.0),
-    critical=CriticalStep("your optimizer", 3.0, 0.4, 0.5),
+    critical=CriticalStep("your optimizer", 1.0, 0.4, 0.5),
 )
 
 
@@ -30,13 +30,13 @@ def found(**changes: object) -> list[Finding]:
 def test_it_is_a_warning_where_the_first_update_raises_the_loss() -> None:
     (finding,) = found()
     assert finding.severity is Severity.WARNING
-    assert "from 2 to 3, as measured" in finding.message
+    assert "raises the loss by 1, from 2, as measured" in finding.message
     assert "below 0.25" in finding.remedy
     assert finding.evidence["ratio"] == 2
 
 
 def test_it_is_a_note_where_it_does_not() -> None:
-    (finding,) = found(critical=CriticalStep("your optimizer", 1.0, 2.0, 2.5))
+    (finding,) = found(critical=CriticalStep("your optimizer", -1.0, 2.0, 2.5))
     assert finding.severity is Severity.NOTE
 
 
