@@ -15,6 +15,8 @@ from gradscope.landscape.spectrum import End
 from gradscope.records import CriticalStep, GradientStep, LinePoint, NegativeDirection
 
 DISTANCES = 4
+SLOW_S = 0.3
+"""[seconds] of a product: above it every other distance is tried."""
 APART = 4.0
 """Each distance over the one before."""
 SEEN = 30.0
@@ -53,7 +55,8 @@ def along_negative(products: Products, end: End, parts: Sequence[LayerPlaces]) -
     vector = end.vector if slope <= 0 else -end.vector
     slope = -abs(slope)
     first = math.sqrt(2 * SEEN * noise / abs(curvature)) or SHORT
-    distances = [first * APART**power for power in range(DISTANCES)]
+    powers = range(DISTANCES) if products.product_s < SLOW_S else range(1, DISTANCES, 2)
+    distances = [first * APART**power for power in powers]
     points = [
         LinePoint(
             side * distance,

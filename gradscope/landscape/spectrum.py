@@ -19,6 +19,8 @@ from gradscope.landscape.pace import Pace
 from gradscope.records import DensityBin, Eigenvalue
 
 MOST_STEPS = 80
+FEWEST_STEPS = 4
+"""However short time is: fewer find nothing."""
 PROBE_STEPS = 24
 MOST_PROBES = 12
 FEWEST_PROBES = 2
@@ -69,7 +71,7 @@ class Spectrum:
     def extend(self, start: Array, pace: Pace) -> Iterator[Ritz]:
         """The first run, until both ends are found; yields what is known after each step."""
         run = self._main = Lanczos(self._paired, start)
-        while not run.ended and run.steps < self._most and (run.steps < 2 or pace.has_time()):
+        while not run.ended and run.steps < self._most and (run.steps < FEWEST_STEPS or pace.has_time()):
             run.step()
             if not run.finite:
                 self.finite = False

@@ -37,7 +37,7 @@ SYMMETRIC = 0.05
 """Of the matrix: less asymmetry is rounding."""
 ENDS, PROBES = 0.5, 0.75
 """Parts of the time by which each part ends."""
-FEWEST_STEPS = 3
+FEWEST_STEPS = 2
 """Of a probe, where time is short."""
 SECOND = "second derivatives"
 ROOM = 0.4
@@ -54,6 +54,7 @@ class Study:
         self._parts: list[LayerPlaces] = parts_of(program, products)
         self._draws = np.random.default_rng(1)
         self._largest: End | None = None
+        self._smallest: End | None = None
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -77,7 +78,7 @@ class Study:
             return
         step = self.looks.taken("the step along the gradient", lambda: lines.along_gradient(products), None)
         self.record = replace(self.record, gradient_step=step)
-        self._negative(spectrum)
+        self._negative()
         self._probes(spectrum, pace)
         if layers:
             self._layers(pace)
@@ -104,7 +105,8 @@ class Study:
             return None
         self._largest = spectrum.end(-1)
         self.record = replace(self.record, largest=self._largest.eigenvalue)
-        self.record = replace(self.record, smallest=spectrum.end(0).eigenvalue, products=products.count)
+        self._smallest = spectrum.end(0)
+        self.record = replace(self.record, smallest=self._smallest.eigenvalue, products=products.count)
         if pace.spent and not (
             self._converged(self.record.largest) and self._converged(self.record.smallest)
         ):
@@ -135,10 +137,11 @@ class Study:
 
         self.record = replace(self.record, critical=self.looks.taken("the first update", look, None))
 
-    def _negative(self, spectrum: Spectrum) -> None:
-        smallest, largest = self.record.smallest, self.record.largest
-        assert smallest is not None
+    def _negative(self) -> None:
+        end, largest = self._smallest, self.record.largest
+        assert end is not None
         assert largest is not None
+        smallest = end.eigenvalue
         spacing = float(jnp.finfo(self.products.dtype).eps)  # type: ignore[no-untyped-call]
         size = max(abs(smallest.value), abs(largest.value))
         if smallest.value >= -max(100 * spacing, self.record.asymmetry or 0.0) * size:
@@ -146,7 +149,7 @@ class Study:
         self._progress("trying the direction of negative curvature")
         found = self.looks.taken(
             "the direction of negative curvature",
-            lambda: lines.along_negative(self.products, spectrum.end(0), self._parts),
+            lambda: lines.along_negative(self.products, end, self._parts),
             None,
         )
         self.record = replace(self.record, negative=found)

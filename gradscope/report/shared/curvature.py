@@ -21,9 +21,11 @@ def summary(found: Curvature) -> list[str]:
     return [*_spectrum(found), *_rates(found), *_tried(found)]
 
 
-def between(value: Eigenvalue) -> str:
-    """`6.52 ± 0.01`; the error in two digits."""
-    return f"{units.number(value.value)} ± {value.error:.2g}"
+def _found(value: Eigenvalue, bound: str) -> str:
+    """`is 6.52 ± 0.01`; a bound where it did not converge, which it is whatever the residual."""
+    if value.converged:
+        return f"is {units.number(value.value)} ± {value.error:.2g}"
+    return f"is {bound} {units.number(value.value)}, not found closely (residual {value.error:.2g})"
 
 
 def _spectrum(found: Curvature) -> Iterator[str]:
@@ -35,12 +37,11 @@ def _spectrum(found: Curvature) -> Iterator[str]:
             "derivative: 2 / the largest eigenvalue sets no limit to the learning rate."
         )
     if found.largest is not None:
-        kind = "is" if found.largest.converged else "is at least"
-        yield f"The largest eigenvalue of the Hessian over {size} {kind} {between(found.largest)}."
+        yield f"The largest eigenvalue of the Hessian over {size} {_found(found.largest, 'at least')}."
     if found.smallest is not None:
-        kind = "is" if found.smallest.converged else "is at most"
-        near = " It is not to be told from zero." if abs(found.smallest.value) <= found.smallest.error else ""
-        yield f"The smallest {kind} {between(found.smallest)}.{near}"
+        lost = found.smallest.converged and abs(found.smallest.value) <= found.smallest.error
+        near = " It is not to be told from zero." if lost else ""
+        yield f"The smallest {_found(found.smallest, 'at most')}.{near}"
     if found.trace is not None and not found.zero:
         if found.trace_error is None:
             yield f"Its trace is about {units.number(found.trace)}, by a single random vector."
