@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gradscope.training.alone import OptimizerAlone
 
 USUAL_S = 15.0
-"""[seconds] of products: a 12-layer transformer then takes less than three times as long as `check`."""
+"""[seconds] of products with the Hessian, where the options name none."""
 WARM_UP = 20
 """Steps that an optimizer is given to move anything."""
 OPTIMIZER = "what the optimizer does"
