@@ -29,6 +29,7 @@ after-steps = 10
 histograms = true
 through-time = true
 inputs = true
+what-if = "f16"
 overfit-batch = true
 truncate = 20
 batch-size = 32
@@ -105,6 +106,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 histograms=True,
                 through_time=True,
                 inputs=True,
+                what_if="f16",
                 overfit_batch=True,
                 truncate=20,
                 baseline="known.json",

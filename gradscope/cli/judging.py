@@ -10,7 +10,8 @@ from gradscope import config, rules
 from gradscope.cli import completion
 from gradscope.cli.baselines import Baseline, Seeds
 from gradscope.cli.loading import Given
-from gradscope.cli.options import FailOn, names_in, policy
+from gradscope.cli.options import FailOn, names_in, one_of, policy
+from gradscope.records.options import PRECISIONS
 
 Batches = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Number of batches to measure.", show_default="1")
@@ -84,6 +85,15 @@ InputGradients = Annotated[
         show_default="--no-inputs",
     ),
 ]
+WhatIf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(PRECISIONS),
+        help="Also compare with the program rounded to this precision: gradients that turn, δ that falls "
+        "below its range, the loss scale that helps.",
+        show_default=False,
+    ),
+]
 OverfitBatch = Annotated[
     bool | None,
     typer.Option(
@@ -114,6 +124,7 @@ def given_judging(
     histograms: Histograms = None,
     through_time: ThroughTime = None,
     inputs: InputGradients = None,
+    what_if: WhatIf = None,
     overfit_batch: OverfitBatch = None,
     truncate: Truncate = None,
     baseline: Baseline = None,
@@ -131,6 +142,7 @@ def given_judging(
         "histograms": histograms,
         "through-time": through_time,
         "inputs": inputs,
+        "what-if": None if what_if is None else one_of("--what-if", what_if, PRECISIONS),
         "overfit-batch": overfit_batch,
         "truncate": truncate,
         "baseline": baseline,

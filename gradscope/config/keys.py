@@ -11,6 +11,7 @@ from gradscope import rules
 from gradscope.config.places import Place
 from gradscope.errors import GradscopeError
 from gradscope.gate import policy as gate_policy
+from gradscope.records.options import PRECISIONS
 
 Value = str | int | float | bool | tuple[str, ...] | None
 """A tuple is a list of names or paths; `None` is a setting that was not given."""
@@ -119,6 +120,12 @@ def shown(given: Any) -> str:
     return f'"{given}"' if isinstance(given, str) else str(given)
 
 
+def precision(given: Any) -> str:
+    if given not in PRECISIONS:
+        raise Unfit
+    return str(given)
+
+
 LIST = '["a", "b"]'
 KEYS = (
     Key("fail-on", policy, 'a list of severities and names of rules, or "never"', '["error"]', ("error",)),
@@ -132,6 +139,7 @@ KEYS = (
     Key("histograms", flag, "true or false, without quotes", "true", False),
     Key("through-time", flag, "true or false, without quotes", "true", False),
     Key("inputs", flag, "true or false, without quotes", "true", False),
+    Key("what-if", precision, f"one of {', '.join(PRECISIONS)}", '"bf16"'),
     Key("overfit-batch", flag, "true or false, without quotes", "true", False),
     Key("truncate", count, "an integer of at least 1, without quotes", "20"),
     Key("batch-size", count, "an integer of at least 1, without quotes", "32"),

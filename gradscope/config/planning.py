@@ -158,6 +158,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             histograms=value["histograms"],
             through_time=value["through-time"],
             inputs=value["inputs"],
+            what_if=value["what-if"],
             overfit_batch=value["overfit-batch"],
             truncate=value["truncate"],
             baseline=value["baseline"],

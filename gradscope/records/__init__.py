@@ -81,6 +81,13 @@ from gradscope.records.inputs import (
     FeatureShare as FeatureShare,
     InputGradient as InputGradient,
 )
+from gradscope.records.interventions import (
+    DecayedRate as DecayedRate,
+    Intervention as Intervention,
+    OneBatch as OneBatch,
+    StandardizedArray as StandardizedArray,
+    WarmUp as WarmUp,
+)
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,
@@ -135,6 +142,7 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
+from gradscope.records.precision import LayerInPrecision as LayerInPrecision, Precision as Precision
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
@@ -163,16 +171,12 @@ from gradscope.records.through_time import (
 )
 from gradscope.records.training import (
     ConstantArray as ConstantArray,
-    DecayedRate as DecayedRate,
     GradientNoise as GradientNoise,
-    Intervention as Intervention,
     LabelMixing as LabelMixing,
+    LayerAfter as LayerAfter,
     LeafUpdate as LeafUpdate,
-    OneBatch as OneBatch,
     RowSpread as RowSpread,
     ShortTraining as ShortTraining,
-    StandardizedArray as StandardizedArray,
-    WarmUp as WarmUp,
 )
 from gradscope.records.units import (
     PartlyDeadWeight as PartlyDeadWeight,

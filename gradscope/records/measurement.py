@@ -15,6 +15,7 @@ from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
+from gradscope.records.precision import Precision
 from gradscope.records.shards import UnreducedShard
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
@@ -48,6 +49,8 @@ class Measurement:
     """By `check --inputs`: of each array of floats that the network takes in."""
     adversarial: AdversarialStep | None = None
     """By `check --inputs`."""
+    precision: Precision | None = None
+    """By `check --what-if`."""
     unreduced: tuple[UnreducedShard, ...] = ()
     """Results that are declared the same on all devices and are not."""
     units: tuple[UnitActivity, ...] = ()

@@ -29,6 +29,9 @@ class LoadOptions:
     """Given to the functions that make the network."""
 
 
+PRECISIONS = ("bf16", "f16", "fp8")
+
+
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
     """What is measured, and which rules judge it."""
@@ -53,6 +56,8 @@ class CheckOptions:
     """Follow the gradient through the steps of loops over time, too."""
     inputs: bool = False
     """Look at the gradient with respect to the inputs, too."""
+    what_if: str | None = None
+    """One of `PRECISIONS`: also compare with the program rounded to it."""
     overfit_batch: bool = False
     """Train on the first batch alone, too, to see whether it can be learned by heart."""
     truncate: int | None = None

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
+from gradscope.records.interventions import (
+    DecayedRate,
+    Intervention,
+    OneBatch,
+    StandardizedArray,
+    WarmUp,
+)
 from gradscope.records.parameter_groups import ParameterGroup, UndecayedTraining, UnpenalizedTraining
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
@@ -51,54 +58,6 @@ class LeafUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Intervention:
-    """The same training with one thing changed."""
-
-    change: str
-    """`none`, `factor` (each update times it) or `master-weights` (kept in float32 between the steps)."""
-    factor: float
-    steps: int
-    start: float
-    end: float
-    """Mean loss of up to 8 batches before the first and after the last step."""
-    error: float = 0.0
-    """Standard error of `start`; 0 for one batch."""
-
-    @property
-    def size(self) -> float:
-        """What a rise or a fall of the loss is measured by."""
-        return max(abs(self.start), self.error)
-
-    @property
-    def fall(self) -> float:
-        return self.start - self.end
-
-
-@dataclass(frozen=True, slots=True)
-class StandardizedArray:
-    """The same training with one array of the batches standardized.
-
-    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes.
-    """
-
-    name: str
-    is_input: bool
-    """It reaches a matrix product or a convolution; otherwise it is what the loss compares with."""
-    rms: float
-    off_center: float
-    """Largest |mean| over standard deviation of a feature."""
-    uneven: float
-    """Largest over smallest standard deviation of its features."""
-    steps: int
-    start_without: float
-    end_without: float
-    """Mean loss of up to 8 batches before and after as many steps with the array as it is."""
-    start: float
-    end: float
-    """The same with the array standardized."""
-
-
-@dataclass(frozen=True, slots=True)
 class LabelMixing:
     """How the classes are spread over the batches: of an array with one integer for each row."""
 
@@ -139,49 +98,14 @@ class GradientNoise:
 
 
 @dataclass(frozen=True, slots=True)
-class DecayedRate:
-    """A schedule that makes the updates for one and the same gradient next to nothing within some steps."""
+class LayerAfter:
+    """A layer after the steps, measured as those of the table before them, on the same batches."""
 
-    highest: int
-    """The step, from 1, at which they are largest."""
-    ended: int
-    """The first step from which on they are less than a hundredth of that."""
-    steps: int
-    start: float
-    end: float
-    """Mean loss of up to 8 batches before the first and after the last of `steps` steps."""
-    end_held: float
-    """The same with the schedule held where the updates are largest."""
-
-
-@dataclass(frozen=True, slots=True)
-class OneBatch:
-    """The same optimizer on the first batch alone."""
-
-    steps: int
-    start: float
-    end: float
-    """Its loss before the first and after the last step, with the same random numbers."""
-    asked: bool
-    """By the user, and not because the loss does not fall."""
-
-    @property
-    def fall(self) -> float:
-        return self.start - self.end
-
-
-@dataclass(frozen=True, slots=True)
-class WarmUp:
-    """What a schedule makes of one and the same gradient at steps far ahead."""
-
-    steps: tuple[int, ...]
-    sizes: tuple[float, ...]
-    """Largest element of the update at each of them."""
-
-    @property
-    def highest(self) -> int:
-        """The first of these steps at which the update is largest."""
-        return self.steps[self.sizes.index(max(self.sizes))]
+    layer: str
+    activation_rms: float | None
+    delta_rms: float | None
+    gradient_rms: float
+    weight_rms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +155,8 @@ class ShortTraining:
     clipped: tuple[ClippedStep, ...] = ()
     """The first step and the last one, where the optimizer lets through a small part of both gradients."""
     trials: tuple[Intervention, ...] = ()
+    after: tuple[LayerAfter, ...] = ()
+    """In the order of the table; empty where the loss after the steps is not finite."""
     one_batch: OneBatch | None = None
     """Looked at where the loss does not fall, or where it was asked for."""
     standardized: tuple[StandardizedArray, ...] = ()

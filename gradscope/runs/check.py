@@ -128,6 +128,7 @@ def check_loss(
     after_steps: int = 0,
     through_time: bool = False,
     inputs: bool = False,
+    what_if: str | None = None,
     overfit_batch: bool = False,
     truncate: int | None = None,
 ) -> Report:
@@ -140,8 +141,8 @@ def check_loss(
     too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
     anything is measured. `through_time` follows the gradient through the steps of loops over time, and
     `truncate` cuts it every so many steps to see what is lost; `inputs` looks at the gradient with respect to
-    the inputs, and `overfit_batch` trains on the first batch alone. Raises `GradscopeError`
-    where the loss cannot be judged.
+    the inputs, `what_if` compares with the program rounded to `bf16`, `f16` or `fp8`, and
+    `overfit_batch` trains on the first batch alone. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.trace.compiling import programs_kept
 
@@ -167,6 +168,7 @@ def check_loss(
         after_steps=after_steps,
         through_time=through_time,
         inputs=inputs,
+        what_if=what_if,
         overfit_batch=overfit_batch,
         truncate=truncate,
     )

@@ -11,6 +11,7 @@ from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
+from gradscope.measure.precision import precision
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import Finding, Measurement, Reference, Skipped, Timing
 from gradscope.records.options import CheckOptions
@@ -58,6 +59,9 @@ class Judge:
         if first and options.inputs:
             measurement, uninspected = self._with_inputs(prepared, measurement, progress)
             unfollowed = (*unfollowed, *uninspected)
+        if first and options.what_if is not None:
+            measurement, unrounded = self._in_precision(prepared, measurement, progress)
+            unfollowed = (*unfollowed, *unrounded)
         parts = Parts(
             measurement,
             None if verified is None else verified.record,
@@ -142,6 +146,18 @@ class Judge:
         if not found.input_gradients and not looks.failed:
             return found, (Skipped("inputs", "no array of floats goes into the network"),)
         return found, tuple(looks.failed)
+
+    def _in_precision(
+        self, prepared: Prepared, measurement: Measurement, progress: Progress
+    ) -> tuple[Measurement, tuple[Skipped, ...]]:
+        """The program rounded to another precision; where that fails, the report is whole without it."""
+        name, looks = self.options.what_if, Looks()
+        assert name is not None
+        progress(f"rounding to {name}")
+        found = looks.taken(
+            f"what if {name}", lambda: precision(prepared.program, prepared.inputs[0], name), None
+        )
+        return replace(measurement, precision=found), tuple(looks.failed)
 
     def _verified(self, prepared: Prepared, progress: Progress) -> Verified:
         """On the batch and the program at hand."""

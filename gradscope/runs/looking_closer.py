@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from gradscope.load.usercode.fault import Looks
 from gradscope.records import Measurement, ShortTraining
+from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.one_batch import one_batch
@@ -25,8 +26,8 @@ def looked_closer(
     overfit_batch: bool,
 ) -> ShortTraining:
     """The record, with what the optimizer does with which leaves, units that are not used, what penalties
-    cost, the first batch by heart, the frequencies of the labels, and last layers with one output for all.
-    """
+    cost, the layers after the steps, the first batch by heart, the frequencies of the labels, and last
+    layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     last = found.weights, found.gradients
@@ -42,6 +43,7 @@ def looked_closer(
         lambda: unpenalized(program, trainer, record.steps, record.batches),
         None,
     )
+    later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights))
     alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
     outputs = looks.listed(
@@ -52,6 +54,7 @@ def looked_closer(
         record,
         partly_dead=tuple(dead),
         unpenalized=penalized,
+        after=tuple(later),
         one_batch=alone,
         shares=tuple(shares),
         outputs=tuple(outputs),

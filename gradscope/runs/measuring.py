@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from gradscope.records import (
 )
 from gradscope.records.progress import Progress
 from gradscope.runs.looking_closer import looked_closer
+from gradscope.runs.measuring_later import measured_at
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.trace.loss_terms import loss_terms
@@ -187,37 +187,6 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
         future_leaks=tuple(later),
         batch_leaks=(*objective.batch_leaks, *mixed),
         padding_leaks=tuple(padded),
-    )
-
-
-def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
-    """The flow of the gradient at other weights, and the units there."""
-    measured = flow_at(prepared, weights)
-    if not math.isfinite(measured.loss):
-        return measured
-    inputs = [replace(each, weights=weights) for each in prepared.inputs]
-    return replace(measured, units=tuple(unit_activity(prepared.program, measured.layers, inputs)))
-
-
-def flow_at(prepared: Prepared, weights: list[Any]) -> Measurement:
-    """The flow of the gradient at other weights, and nothing else."""
-    inputs = [replace(each, weights=weights) for each in prepared.inputs]
-    found = weight_statistics(prepared.program, weights)
-    return measurement(
-        Taken(
-            program=prepared.program,
-            weights=found,
-            nonfinite_weights=nonfinite_counts.in_weights(weights, found),
-            nonfinite_inputs=(),
-            origin=None,
-            lost_infinity=None,
-            unfound=(),
-            nonfinite_gradients=None,
-            samples=[prepared.flow(each) for each in inputs],
-            updates=None,
-            nonzero_after_steps={},
-            optimizer_given=prepared.problem.optimizer is not None,
-        )
     )
 
 

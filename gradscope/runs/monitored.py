@@ -34,7 +34,8 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.common import tool
 from gradscope.runs.excerpts import excerpts
-from gradscope.runs.measuring import Measured, flow_at, measure
+from gradscope.runs.measuring import Measured, measure
+from gradscope.runs.measuring_later import flow_at
 from gradscope.runs.preparing import Prepared, prepare
 from gradscope.runs.stepping import first_line
 from gradscope.trace.program import Inputs, Tracer

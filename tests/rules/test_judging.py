@@ -64,6 +64,7 @@ NAMES = [
     "zero-gradient",
     "isolated-branch",
     "non-finite",
+    "precision-loss",
     "unstable-expression",
     "ascending-update",
     "clipped-gradient",

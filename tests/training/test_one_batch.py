@@ -68,3 +68,17 @@ def test_it_is_tried_by_itself_where_the_loss_does_not_fall() -> None:
     learned = check_loss(loss, START, batches=batches, optimizer=optax.sgd(0.02))
     assert learned.training is not None
     assert learned.training.one_batch is None
+
+
+def test_the_layers_after_the_steps_are_those_of_a_loop() -> None:
+    report = check_loss(loss, START, batches=batches, optimizer=OPTIMIZER)
+    assert report.training is not None
+    (after,) = report.training.after
+    w, state = jnp.asarray(START), OPTIMIZER.init(jnp.asarray(START))
+    for step in range(report.training.steps):
+        batch = X[step % 4], Y[step % 4]
+        updates, state = OPTIMIZER.update(jax.grad(loss)(w, batch), state)
+        w = optax.apply_updates(w, updates)
+    gradient, output = jax.grad(loss)(w, (X[0], Y[0])), X[0] @ w
+    rms = [float(jnp.sqrt(jnp.mean(each**2))) for each in (w, gradient, output)]
+    assert [after.weight_rms, after.gradient_rms, after.activation_rms] == pytest.approx(rms, rel=1e-3)

@@ -144,7 +144,7 @@ def _flow(report: Report, flow: Measurement, frame: Frame) -> list[Html]:
         recurrences(flow.recurrences, frame),
         through_time(flow, frame),
         sections(flow, frame),
-        short_training(report.training, frame),
+        short_training(report, frame),
         histograms(flow.histograms, frame),
         tables.lead_up(flow.origin, frame),
         frame.section("layers", "Layers", tables.layers(flow, flags, frame), tables.parameters(flow)),

@@ -53,7 +53,7 @@ def report_lines(report: Report, view: View) -> list[Line]:
         return [*lines, *found, *curvature(report.curvature, view), *notes, *footer]
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
-        lines += sections.short_training(report.training, view)
+        lines += sections.short_training(report, view)
         lines += training_over_time(report.history, report.findings, view)
         lines += gradients(report.gradients, view)
     lines += found

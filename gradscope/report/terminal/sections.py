@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradscope.records import Finding, Number, Recurrence, Report, ShortTraining, Source
+from gradscope.records import Finding, Number, Recurrence, Report, Source
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, sparkline
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.baseline import remarks
+from gradscope.report.shared.layers_after import after_table
 from gradscope.report.shared.parameter_groups import group_table
 from gradscope.report.shared.training import WIDEST, curve as loss_curve, sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, durations, gaps, headline, ranked
@@ -119,14 +120,17 @@ def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     return lines
 
 
-def short_training(training: ShortTraining | None, view: View) -> list[Line]:
+def short_training(report: Report, view: View) -> list[Line]:
+    training = report.training
     if training is None:
         return []
     lines: list[Line] = [[], *paragraph(sentence(training), view.at_most(LONGEST_LINE))]
     curve = loss_curve(training, view.glyphs, min(WIDEST, view.width - INDENT))
     lines.append([(" " * INDENT, ""), (curve, "bad" if BROKEN in curve else "bar")])
-    groups = group_table(training)
-    return lines if groups is None else [*lines, *small_table(groups, view.at_most(LONGEST_LINE))]
+    tables = [group_table(training), after_table(report) if view.verbose else None]
+    for table in tables:
+        lines += [] if table is None else small_table(table, view.at_most(LONGEST_LINE))
+    return lines
 
 
 def not_judged(report: Report, view: View) -> list[Line]:

@@ -1,0 +1,248 @@
+"""The program with every floating result, and every cotangent on its way back, rounded to a smaller format.
+
+Rounding is put between the operations of the program and leaves them as they are: a product of matrices adds
+up in the dtype of the program and rounds once, as units for small formats do. JAX's own dtypes of these
+formats (those of ml_dtypes) round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.extend.core import JaxprEqn
+
+from gradscope.measure.leaf_statistics import stacks_of_leaves
+from gradscope.measure.measurement import rows_of
+from gradscope.measure.readings import Reading, pooled
+from gradscope.records import LayerInPrecision, Precision
+from gradscope.trace import jaxprs
+from gradscope.trace.compiling import compile_program
+from gradscope.trace.forward import Forward
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.layers import LayerGroup, Row
+from gradscope.trace.nested.registry import inside
+from gradscope.trace.program import Inputs, Program
+from gradscope.trace.statistics import COUNT, MAX, Axes, Floats, Operand, Selection, Statistic
+from gradscope.trace.walk import Path
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
+HALF: dict[str, Any] = {"bf16": jnp.bfloat16, "f16": jnp.float16}
+FORWARD, BACKWARD = jnp.float8_e4m3fn, jnp.float8_e5m2
+"""Operands of products, and cotangents of their results, as Micikevicius et al. 2022 have them; each array is
+scaled so that its largest element is the largest of the format. All else is bfloat16."""
+LARGEST_SCALE = 2.0**15
+"""Of a loss: its own cotangent has to be a float16."""
+
+
+def precision(program: Program, inputs: Inputs, name: str) -> Precision:
+    """At the inputs of one batch; `name` is one of `gradscope.records.options.PRECISIONS`."""
+    plain = _Plain(program, HALF.get(name))
+    loss, gradients, forward, delta = plain(inputs)
+    run = _Rounded(program, name, inputs)
+    rounded_loss, rounded = run(inputs, 1.0)
+    scale, scaled = None, None
+    if name in HALF and any(pooled(plain.small, [each]) for each in delta.values()):
+        scale = _scale(HALF[name], max(pooled(MAX, [each]) for each in delta.values()))
+        scaled = run(inputs, scale)[1] if scale > 1 else None
+    stacks = stacks_of_leaves(program)
+
+    def cosine(found: Sequence[Any] | None, group: LayerGroup, row: Row) -> float | None:
+        if found is None:
+            return None
+        both = (
+            [
+                np.moveaxis(each[leaf], stacks[leaf], range(len(stacks[leaf])))[row.index]
+                for leaf in group.leaves
+            ]
+            for each in (gradients, found)
+        )
+        return _cosine(*both)
+
+    layers = []
+    for group, row, _ in rows_of(program):
+        values = [forward[site.id].at(mask) for site, mask in row.uses] if name in HALF else []
+        deltas = [delta[site.id].at(mask) for site, mask in row.uses if site.live] if name in HALF else []
+        value_shares = [_share(each, plain.some, values) for each in plain.beyond]
+        delta_shares = [_share(each, plain.some, deltas) for each in plain.beyond]
+        layers.append(
+            LayerInPrecision(
+                layer=row.name,
+                cosine=cosine(rounded, group, row),
+                value_underflow=value_shares[0],
+                value_overflow=value_shares[1],
+                delta_underflow=delta_shares[0],
+                delta_overflow=delta_shares[1],
+                cosine_scaled=cosine(scaled, group, row),
+            )
+        )
+    return Precision(
+        format=name,
+        loss=float(loss),
+        rounded_loss=float(rounded_loss),
+        cosine=_cosine(gradients, rounded),
+        layers=tuple(layers),
+        scale=None if scaled is None else scale,
+        cosine_scaled=None if scaled is None else _cosine(gradients, scaled),
+    )
+
+
+def _scale(dtype: Any, largest: float) -> float:
+    """The largest power of two that keeps twice the largest δ in range."""
+    top = float(jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    room = top / (2 * largest) if 0 < largest < math.inf else 1.0
+    return float(min(2.0 ** math.floor(math.log2(room)), LARGEST_SCALE)) if room >= 1 else 1.0
+
+
+def _cosine(one: Sequence[Any], other: Sequence[Any]) -> float | None:
+    with np.errstate(all="ignore"):
+        a, b = (np.concatenate([np.ravel(each).astype(np.float64) for each in side]) for side in (one, other))
+        a, b = (side / top if (top := np.abs(side).max(initial=0.0)) else side for side in (a, b))
+        size = math.sqrt(float(a @ a) * float(b @ b))
+        return float(a @ b) / size if math.isfinite(size) and size else None
+
+
+def _share(statistic: Statistic, some: Statistic, parts: Sequence[Reading]) -> float | None:
+    whole = sum(float(part.total(some)) for part in parts)
+    return sum(float(part.total(statistic)) for part in parts) / whole if whole else None
+
+
+class _Counted(Statistic):
+    """How many elements satisfy a condition on their size."""
+
+    additive = True
+
+    def __init__(self, name: str, holds: Callable[[Array], Array]) -> None:
+        self.name = name  # type: ignore[misc]
+        self._holds = holds
+
+    def of(self, x: Operand, over: Axes) -> Array:
+        return lax.reduce_sum(lax.convert_element_type(self._holds(x.size), x.dtype), over)
+
+    def combine(self, entries: Floats, axes: Axes) -> Floats:
+        return np.asarray(entries.sum(axes), np.float64)
+
+    def read(self, total: Floats, count: float) -> float:
+        return float(total)
+
+
+class _Plain:
+    """The program as it is: its loss, its gradients, and what of each layer lies beyond a format's range."""
+
+    def __init__(self, program: Program, dtype: Any) -> None:
+        limits = jnp.finfo(dtype or jnp.bfloat16)  # type: ignore[no-untyped-call]
+        least, most = float(limits.smallest_subnormal) / 2, float(limits.max)
+        self.some = _Counted("some", lambda size: size > 0)
+        self.small = _Counted("small", lambda size: (size > 0) & (size <= least))
+        large = _Counted("large", lambda size: size > most)
+        self.beyond = (self.small, large)
+        self._program = program
+        of_delta = (self.some, *self.beyond, MAX)
+        self._selection = Selection((COUNT, *of_delta), of_delta)
+
+    def __call__(self, inputs: Inputs) -> tuple[Any, list[Any], dict[int, Reading], dict[int, Reading]]:
+        program, chosen = self._program, self._selection
+        gains, consts = program.gains(), list(program.body.consts)
+
+        def tapped(weights: list[Any], sinks: Any, others: list[Any]) -> Any:
+            return program.tapped(weights, sinks, gains, others, consts, chosen)
+
+        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
+        given = inputs.weights, program.sinks(chosen), inputs.others
+        (loss, found), (gradients, delta) = jax.device_get(compile_program(both, given, runs=1)(*given))
+        ones = {site.id: np.ones(site.shape) for site in program.sites}
+        counts = {site.id: found[site.id][COUNT.name] for site in program.sites}
+        return (
+            loss,
+            gradients,
+            {key: Reading.of(chosen.value, found[key], one, counts[key]) for key, one in ones.items()},
+            {key: Reading.of(chosen.delta, delta[key], one, counts[key]) for key, one in ones.items()},
+        )
+
+
+class _Rounded(Forward):
+    """Loss and gradients of the rounded program; compiled once."""
+
+    def __init__(self, program: Program, name: str, inputs: Inputs) -> None:
+        self._program = program
+        self._dtype = HALF.get(name, jnp.bfloat16)
+        self._eight = name == "fp8"
+        given = inputs.weights, inputs.others, 1.0
+        self._compiled = compile_program(jax.value_and_grad(self._loss, has_aux=True), given, runs=1)
+
+    def __call__(self, inputs: Inputs, scale: float) -> tuple[Any, list[Any]]:
+        """The gradients free of the scale, in float32 at least."""
+        (_, loss), gradients = jax.device_get(self._compiled(inputs.weights, inputs.others, scale))
+        return loss, [np.asarray(each, np.float64) / scale for each in gradients]
+
+    def _loss(self, weights: list[Any], others: list[Any], scale: Any) -> Any:
+        body = self._program.body
+        given = [self._rounded(each) for each in (*weights, *others)]
+        outs, _ = self.run(Body(body.jaxpr, list(body.consts)), given, ())
+        return outs[0] * jnp.asarray(scale, outs[0].dtype), outs[0]
+
+    def enters(self, eqn: JaxprEqn, path: Path) -> bool:
+        carried = inside(eqn)
+        return carried is not None and not carried.own_rule
+
+    def plain(self, eqn: JaxprEqn, values: list[Any]) -> list[Any]:
+        eight = self._eight and eqn.primitive.name in PRODUCTS
+        if eight:
+            values = [_eight(each, FORWARD, None) for each in values]
+        if not eqn.outvars:
+            return []
+        outs = jaxprs.run_equation(eqn, values)
+        return [_eight(each, None, BACKWARD) if eight else self._rounded(each) for each in outs]
+
+    def _rounded(self, value: Any) -> Any:
+        wider = _is_floating(value) and jnp.result_type(value).itemsize > jnp.dtype(self._dtype).itemsize
+        return _half(value, self._dtype) if wider else value
+
+
+def _is_floating(value: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(value), jnp.floating)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _half(value: Array, dtype: Any) -> Array:
+    """`value` rounded; so is its cotangent."""
+    return _through(value, dtype)
+
+
+_half.defvjp(
+    lambda value, dtype: (_through(value, dtype), None),
+    lambda dtype, _, cotangent: (_through(cotangent, dtype),),
+)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _eight(value: Array, forward: Any, backward: Any) -> Array:
+    """`value` in 8 bits with a scale of its own, and its cotangent; `None` leaves either in bfloat16."""
+    return _scaled(value, forward)
+
+
+_eight.defvjp(
+    lambda value, forward, backward: (_scaled(value, forward), None),
+    lambda forward, backward, _, cotangent: (_scaled(cotangent, backward),),
+)
+
+
+def _through(value: Array, dtype: Any) -> Array:
+    """The barrier keeps a compiler from leaving both conversions out."""
+    kept: Array = lax.optimization_barrier(value.astype(dtype))  # type: ignore[no-untyped-call]
+    return kept.astype(value.dtype)
+
+
+def _scaled(value: Array, dtype: Any) -> Array:
+    if dtype is None or not _is_floating(value):
+        return _through(value, jnp.bfloat16) if _is_floating(value) else value
+    top = jnp.max(jnp.abs(value), initial=0.0)
+    most = float(jnp.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    scale = jnp.where(top > 0, most / jnp.where(top > 0, top, 1), 1).astype(value.dtype)
+    return _through(value * scale, dtype) / scale

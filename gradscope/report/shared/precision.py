@@ -1,0 +1,66 @@
+"""What another precision would do, as every format for people words it."""
+
+from __future__ import annotations
+
+from gradscope.records import LayerInPrecision, Precision
+from gradscope.report.shared import units
+from gradscope.report.shared.table import Column, SmallTable
+
+NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats in products, bfloat16 elsewhere"}
+MEANING = (
+    "cosine: of a layer's gradient and that of the program in which every value, and every δ, is rounded: 1 "
+    "where nothing is lost. To 0, too large: shares of the elements that are not 0."
+)
+
+
+def precision_table(found: Precision) -> SmallTable:
+    layers = found.layers
+    columns = [Column(("", "cosine"), 0, [_cosine(each.cosine) for each in layers])]
+    if found.scale is not None:
+        heading = ("cosine with", f"loss × {found.scale:g}")
+        columns.append(Column(heading, 1, [_cosine(each.cosine_scaled) for each in layers]))
+    shares = (
+        (("output", "to 0"), [each.value_underflow for each in layers]),
+        (("output", "too large"), [each.value_overflow for each in layers]),
+        (("δ", "to 0"), [each.delta_underflow for each in layers]),
+        (("δ", "too large"), [each.delta_overflow for each in layers]),
+    )
+    for place, (heading, values) in enumerate(shares):
+        if any(values):
+            columns.append(Column(heading, 2 + place, [_share(value) for value in values]))
+    return SmallTable(
+        "Precision",
+        "layer",
+        [each.layer for each in layers],
+        columns,
+        [_urgency(each) for each in layers],
+        MEANING,
+        heading=f"What if: {NAMES.get(found.format, found.format)}",
+        said=said(found),
+    )
+
+
+def said(found: Precision) -> str:
+    """`The loss is 2.30 and 2.31 rounded; the cosine of the two gradients is 0.998.`"""
+    text = f"The loss is {units.number(found.loss)}, and {units.number(found.rounded_loss)} rounded"
+    if found.cosine is None:
+        return f"{text}; its gradient is 0 or not finite then."
+    text += f"; the cosine of the two gradients is {_cosine(found.cosine)}"
+    if found.scale is not None:
+        text += f", and {_cosine(found.cosine_scaled)} where the loss is multiplied by {found.scale:g}"
+    return f"{text}."
+
+
+def _urgency(layer: LayerInPrecision) -> float:
+    return -1.0 if layer.cosine is None else layer.cosine
+
+
+def _cosine(value: float | None) -> str:
+    """As many digits as tell it from 1."""
+    if value is None:
+        return "-"
+    return "1" if 1 - value < 1e-6 else f"{value:.6f}" if value > 0.9995 else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if not value else units.share(value)
