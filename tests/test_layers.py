@@ -31,12 +31,23 @@ MAY_IMPORT = {
     "blocks": DATA | {"trace"},
     "measure": DATA | {"load", "trace", "blocks"},
     "footprint": DATA | {"load", "trace", "blocks"},
+    "landscape": DATA | {"load", "trace"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
     "training": DATA | {"load", "trace", "measure", "recording"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
-    | {"load", "trace", "measure", "footprint", "nonfinite", "verification", "training", "optimizers"}
+    | {
+        "load",
+        "trace",
+        "measure",
+        "footprint",
+        "landscape",
+        "nonfinite",
+        "verification",
+        "training",
+        "optimizers",
+    }
     | {"remedies", "rules", "gate", "serialization", "recording"},
     "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
     "integrations": DATA
@@ -57,8 +68,8 @@ REPORTS = {
 }
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
-    "load/", "trace/", "blocks/", "measure/", "footprint/", "nonfinite/", "verification/", "training/",
-    "optimizers/", "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
+    "load/", "trace/", "blocks/", "measure/", "footprint/", "landscape/", "nonfinite/", "verification/",
+    "training/", "optimizers/", "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {
     "typer": ("cli/",),

@@ -30,6 +30,9 @@ COMMANDS = {
     "memory": (
         "Show what the backward pass keeps, by layer and line; what checkpointing saves; which batch fits."
     ),
+    "curvature": (
+        "Show how the loss bends: the largest stable learning rate, sharpness by layer, minimum or saddle."
+    ),
     "init": "Write a short problem file that runs, for the framework of your choice.",
     "report": "Show a saved run or a recording in any format, and exit with its code; no model is run.",
     "diff": "Show what changed between two saved runs. `--fail-on` considers new findings only.",

@@ -46,6 +46,17 @@ from gradscope.records.correctness import (
     Verdict as Verdict,
     Verification as Verification,
 )
+from gradscope.records.curvature import (
+    CriticalStep as CriticalStep,
+    Curvature as Curvature,
+    DensityBin as DensityBin,
+    Eigenvalue as Eigenvalue,
+    GradientStep as GradientStep,
+    LayerSharpness as LayerSharpness,
+    LinePoint as LinePoint,
+    NegativeDirection as NegativeDirection,
+    OwnRate as OwnRate,
+)
 from gradscope.records.equality import IsolatedBranch as IsolatedBranch
 from gradscope.records.experts import Routing as Routing
 from gradscope.records.finding import (

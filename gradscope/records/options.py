@@ -111,6 +111,18 @@ class MemoryOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvatureOptions:
+    """What is asked of the curvature of the loss."""
+
+    batches: int = 1
+    """Whose mean loss is looked at."""
+    budget_s: float | None = None
+    """[seconds] for products with the Hessian; `None`: a usual one."""
+    layers: bool = True
+    """Find the sharpness of each layer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One target of a run with all that is asked of it."""
 

@@ -12,6 +12,7 @@ from gradscope.records.baseline import BaselineResult
 from gradscope.records.common import Excerpt, Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
+from gradscope.records.curvature import Curvature
 from gradscope.records.finding import Finding
 from gradscope.records.history import History
 from gradscope.records.measurement import Measurement
@@ -81,6 +82,8 @@ class Report:
     """By `fix`."""
     memory: Memory | None = None
     """By `memory`."""
+    curvature: Curvature | None = None
+    """By `curvature`."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done and may surprise: a cast to float32, for instance. Nothing was left out."""
@@ -112,6 +115,10 @@ class Report:
         """What a verdict of `healthy` does not speak of."""
         if self.memory is not None:
             return ("no limit given",) if self.memory.limit is None else ()
+        if self.curvature is not None:
+            known = self.curvature.largest is not None or self.curvature.zero
+            gaps = [] if known else ["second derivatives not measured"]
+            return tuple(gaps if self.curvature.own is not None else [*gaps, "no optimizer given"])
         found = [] if self.flow is not None else ["layers not measured"]
         if self.gradients is None:
             rules = self.flow.custom_rules if self.flow is not None else None
@@ -136,6 +143,8 @@ class Report:
             return self.gradients.loss
         if self.optimizers is not None:
             return self.optimizers.initial_loss
+        if self.curvature is not None:
+            return self.curvature.loss
         if self.history is not None and self.history.losses.low:
             return self.history.mean_losses[0]
         tests = self.rates.tests if self.rates is not None else ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -46,10 +46,25 @@ class _Answer:
         return float(high) if _alike(low, high) else None
 
 
+class AskedForSteps(Protocol):
+    """What can be asked for steps: a `Trainer`, or an optimizer alone."""
+
+    weights: Leaves
+
+    def gradients(self) -> tuple[Any, Leaves]:
+        """The loss and its gradients, at the start."""
+
+    def fresh(self, weights: Leaves) -> Any:
+        """The state before the first step of all."""
+
+    def asked(self, weights: Leaves, gradients: Leaves, state: Any, loss: Any) -> tuple[Leaves, Any]:
+        """What a step adds to each weight, and the state after it."""
+
+
 class OptimizerProbe:
     """An optimizer from a fresh state, asked again and again."""
 
-    def __init__(self, made: Trainer, steps: int) -> None:
+    def __init__(self, made: AskedForSteps, steps: int) -> None:
         """It is given up to `steps` steps to move anything: in a warm-up or where it gathers gradients the
         first one does not."""
         self._made, self.steps = made, steps

@@ -30,6 +30,7 @@ COMMANDS = [
     "compare-optimizers",
     "find-lr",
     "memory",
+    "curvature",
     "verify",
     "init",
     "report",

@@ -16,23 +16,32 @@ from gradscope.records import (
     Connection,
     Contestant,
     Contribution,
+    CriticalStep,
+    Curvature,
     Cut,
+    DensityBin,
     DerivedOperation,
     Effect,
+    Eigenvalue,
     Ending,
     Finding,
+    GradientStep,
     History,
     KeptArray,
     Layer,
+    LayerSharpness,
     LayerSteps,
     LayerUpdate,
+    LinePoint,
     LongerTraining,
     Measurement,
     Memory,
     MemoryLimit,
+    NegativeDirection,
     NonFiniteInput,
     NonFiniteValue,
     OptimizerAtWidth,
+    OwnRate,
     PairOfEnds,
     Parameter,
     RangeTest,
@@ -438,6 +447,59 @@ def remembered() -> Report:
     return Report("model.py", TOOL, memory=found, findings=(finding,), timing=TIMING)
 
 
+def curved() -> Report:
+    """Beyond the edge of stability: hostile names, a layer that was not reached, one not converged."""
+    line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
+    shares = (0.01, 0.0, 0.95, 0.03, 0.0, 0.0, 0.01)
+    bins = tuple(DensityBin(2.0 * i - 5, 2.0 * i - 3, share) for i, share in enumerate(shares))
+    points = tuple(LinePoint(d, -2 * d * d, -1.9 * d * d) for d in (-0.5, -0.1, 0.1, 0.5))
+    finding = Finding(
+        rule="unstable-learning-rate",
+        severity=Severity.WARNING,
+        layer=None,
+        parameter=None,
+        source=None,
+        message="The largest eigenvalue of the Hessian is at least 8, and steps at a rate of 0.5 shrink on "
+        "parabolas up to a curvature of 4: along that direction they overshoot.",
+        evidence={
+            "largest_eigenvalue": 8.0,
+            "stable_curvature": 4.0,
+            "rate": 0.5,
+            "ratio": 2.0,
+            "limit": 1.0,
+        },
+        remedy="Start at a rate below 0.25, or warm up to the higher one.",
+    )
+    found = Curvature(
+        parameters=4160,
+        left_out=64,
+        batches=1,
+        dtype="float32",
+        loss=2.3,
+        gradient_norm=0.5,
+        noise=2e-6,
+        products=120,
+        asymmetry=2e-3,
+        largest=Eigenvalue(8.0, 0.02, True),
+        smallest=Eigenvalue(-4.0, 0.9, False),
+        trace=30.0,
+        trace_error=2.0,
+        probes=12,
+        density=bins,
+        layers=(
+            LayerSharpness("layers[0]", 4096, line, Eigenvalue(6.0, 0.1, True)),
+            LayerSharpness(HOSTILE, 64, line, Eigenvalue(0.03, 0.02, False)),
+            LayerSharpness("head", 64, None, None),
+        ),
+        gradient_step=GradientStep(0.5, 2.0, 0.5, 0.0625, -0.01),
+        negative=NegativeDirection(-4.0, -0.01, points, 0.7, HOSTILE),
+        critical=CriticalStep("your optimizer", 0.6, 0.25, 0.3),
+        own=OwnRate("proportional", 0.5, 0.0, 4.0),
+    )
+    skipped = (Skipped("the sharpness of 1 of 3 layers", "time was up: --budget gives more"),)
+    return Report("model.py", TOOL, curvature=found, findings=(finding,), skipped=skipped, timing=TIMING)
+
+
 def repaired() -> Report:
     """Remedies of each effect; hostile words in a remedy, an edit and a reason."""
     finding = replace(vanishing(layer("layers[0]", 1e-6)), source=Source("model.py", 2, "y = x - 1"))
@@ -546,5 +608,6 @@ CANNED = {
     "monitored": monitored,
     "repaired": repaired,
     "remembered": remembered,
+    "curved": curved,
     "through_time": through_time,
 }

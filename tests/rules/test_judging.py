@@ -95,6 +95,7 @@ NAMES = [
     "oscillating-loss",
     "overfitting",
     "plateau",
+    "unstable-learning-rate",
 ]
 
 

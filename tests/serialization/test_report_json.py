@@ -86,6 +86,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "rates",
         "remedies",
         "memory",
+        "curvature",
         "findings",
         "notes",
         "skipped",

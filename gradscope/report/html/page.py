@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
+from gradscope.report.html.curvature import curvature
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
 from gradscope.report.html.history import training_over_time
@@ -126,6 +127,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         findings(report, frame),
         remedies(report.remedies, frame),
         memory(report.memory, frame),
+        curvature(report.curvature, frame),
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),

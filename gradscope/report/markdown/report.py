@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import BaselineResult, Finding, Layer, Report
+from gradscope.report.markdown.curvature import curvature
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
 from gradscope.report.markdown.memory import memory
@@ -58,6 +59,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
         yield from remedies(report.remedies, detail.all_layers)
     if report.memory is not None:
         yield from memory(report.memory, detail.all_layers)
+    if report.curvature is not None:
+        yield from curvature(report.curvature, detail.all_layers)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
     if (groups := group_table(report.training)) is not None:

@@ -8,6 +8,7 @@ from gradscope.records import Measurement, Report, Suite
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal import optimizers, sections
 from gradscope.report.terminal.baseline import baseline_lines
+from gradscope.report.terminal.curvature import curvature
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
 from gradscope.report.terminal.layer_table import layer_table
@@ -47,6 +48,9 @@ def report_lines(report: Report, view: View) -> list[Line]:
     if report.memory is not None:
         footer = [] if view.quiet else sections.footer(report, view)
         return [*lines, *found, *memory(report.memory, view), *notes, *footer]
+    if report.curvature is not None:
+        footer = [] if view.quiet else sections.footer(report, view)
+        return [*lines, *found, *curvature(report.curvature, view), *notes, *footer]
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
         lines += sections.short_training(report, view)

@@ -1,0 +1,270 @@
+"""The curvature of the loss, as every format for people words it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradscope.records import CriticalStep, Curvature, DensityBin, Eigenvalue, OwnRate
+from gradscope.report.shared import units
+from gradscope.report.shared.table import Column, SmallTable
+
+SYMMETRIC = 1e-3
+ADAM = (
+    "What counts for Adam is the Hessian after it is scaled as the optimizer scales the gradient: its "
+    "largest eigenvalue settles near 38 / rate at a first decay of 0.9 (Cohen et al. 2022, "
+    "arXiv:2207.14484). That is not measured here."
+)
+
+
+def summary(found: Curvature) -> list[str]:
+    """Sentences: the spectrum, the rates, what was tried along lines."""
+    return [*_spectrum(found), *_rates(found), *_tried(found)]
+
+
+def _found(value: Eigenvalue, bound: str) -> str:
+    """`is 6.52 ± 0.01`; a bound where it did not converge, which it is whatever the residual."""
+    if value.converged:
+        return f"is {units.number(value.value)} ± {value.error:.2g}"
+    return f"is {bound} {units.number(value.value)}, not found closely (residual {value.error:.2g})"
+
+
+def _spectrum(found: Curvature) -> Iterator[str]:
+    size = units.counted(found.parameters, "parameter")
+    if found.zero:
+        yield (
+            f"The Hessian over {size} is zero: its product with a random vector is exactly that. The loss "
+            "is linear in its parameters here, or piecewise linear, and its kinks are in no second "
+            "derivative: 2 / the largest eigenvalue sets no limit to the learning rate."
+        )
+    if found.largest is not None:
+        yield f"The largest eigenvalue of the Hessian over {size} {_found(found.largest, 'at least')}."
+    if found.smallest is not None:
+        lost = found.smallest.converged and abs(found.smallest.value) <= found.smallest.error
+        near = " It is not to be told from zero." if lost else ""
+        yield f"The smallest {_found(found.smallest, 'at most')}.{near}"
+    if found.trace is not None and not found.zero:
+        if found.trace_error is None:
+            yield f"Its trace is about {units.number(found.trace)}, by a single random vector."
+        else:
+            probes = units.counted(found.probes, "random vector")
+            yield (
+                f"Its trace is {units.number(found.trace)} ± {found.trace_error:.2g} (standard error of "
+                f"{probes})."
+            )
+    middle = next((each for each in found.density if each.low < 0 < each.high), None)
+    if middle is not None and not found.zero:
+        yield (
+            f"About {units.share(middle.share)} of all eigenvalues lie within ± {units.number(middle.high)} "
+            "of zero."
+        )
+    if found.asymmetry is not None and found.asymmetry > SYMMETRIC:
+        yield (
+            f"The matrix is not quite symmetric: {found.asymmetry:.2g} of it is rounding, and so much of "
+            "each number."
+        )
+    if found.left_out:
+        held = "" if found.own is None else ", or the optimizer holds them"
+        left = units.counted(found.left_out, "parameter")
+        yield f"{left} are left out: the loss does not depend on them{held}."
+
+
+def _rates(found: Curvature) -> Iterator[str]:
+    if found.stable_rate is not None and found.largest is not None:
+        least = "" if found.largest.converged else "at most "
+        yield (
+            "Plain gradient descent is stable up to a rate of 2 / the largest eigenvalue, "
+            f"{least}{units.number(found.stable_rate)}, in the quadratic model."
+        )
+    if found.own is not None:
+        yield _own(found, found.own)
+    if found.critical is not None:
+        yield _critical(found.critical, found.loss)
+
+
+def _own(found: Curvature, own: OwnRate) -> str:
+    if own.transform == "fixed":
+        rate = "" if own.rate is None else f" ({units.number(own.rate)})"
+        return (
+            f"For your optimizer that is no limit: its first steps have one size{rate} whatever the "
+            f"gradient, as Adam's. {ADAM}"
+        )
+    if own.stable is None or found.largest is None:
+        return f"Where your optimizer stands to that is not known: {own.reason}." if own.reason else ""
+    momentum = f" with momentum {units.number(own.momentum)}" if own.momentum else ""
+    head = (
+        f"Your optimizer moves by {units.number(own.rate)} times the gradient{momentum}: it is stable up to "
+        f"a curvature of {units.number(own.stable)}"
+    )
+    excess = found.excess or 0.0
+    if excess > 1:
+        return (
+            f"{head}, and the largest eigenvalue is {_least(found)}{units.number(excess)} times that. "
+            "Training with a whole batch mostly hovers at this edge of stability; steps beyond it grow "
+            "until they come to where the loss is flatter, or diverge."
+        )
+    if excess <= 0:
+        return f"{head}, and the loss bends down in all directions that were found."
+    return f"{head}, and the largest eigenvalue is {_least(found)}{units.share(excess)} of that."
+
+
+def _least(found: Curvature) -> str:
+    return "" if found.largest is None or found.largest.converged else "at least "
+
+
+def _critical(step: CriticalStep, loss: float) -> str:
+    lowers = f"{'raises' if step.change > 0 else 'lowers'} the loss by {units.number(abs(step.change))}"
+    head = f"One update of {step.optimizer} {lowers}, from {units.number(loss)}"
+    if step.above is None:
+        return f"{head}; it is not above its start either at {units.number(step.below)} times that update."
+    if step.below == 0:
+        return (
+            f"{head}; it is above its start at every part of that update down to {units.number(step.above)}."
+        )
+    return (
+        f"{head}; it is back where it was between {units.number(step.below)} and {units.number(step.above)} "
+        "times that update (the critical step)."
+    )
+
+
+def _tried(found: Curvature) -> Iterator[str]:
+    step = found.gradient_step
+    if step is not None and step.rate is not None:
+        yield (
+            f"Along the gradient the curvature is {units.number(step.curvature)}: by the quadratic model "
+            f"the step at a rate of {units.number(step.rate)} lowers the loss by "
+            f"{units.number(step.predicted)}, and it was measured to {_lowers(step.measured)}."
+        )
+    elif step is not None:
+        along = units.number(step.curvature)
+        yield f"Along the gradient the loss does not bend up: its curvature there is {along}."
+    yield from _point(found)
+
+
+def _lowers(fall: float | None) -> str:
+    if fall is None:
+        return "be unknown"
+    return f"lower it by {units.number(fall)}" if fall >= 0 else f"raise it by {units.number(-fall)}"
+
+
+def _point(found: Curvature) -> Iterator[str]:
+    """A minimum, a saddle, or neither."""
+    if found.smallest is None:
+        return
+    negative = found.negative
+    deepest = None if negative is None else negative.deepest(found.noise)
+    if negative is not None and deepest is not None:
+        distance, fall = deepest
+        layer = (
+            ""
+            if negative.layer is None
+            else f" Most of it ({units.share(negative.share)}) lies in {negative.layer}."
+        )
+        yield (
+            f"The loss bends down along the direction of the smallest eigenvalue: {units.number(distance)} "
+            f"away the mean of both sides lies {units.number(fall)} below it, as measured "
+            f"({units.number(-negative.curvature * distance**2 / 2)} by the quadratic model).{layer}"
+        )
+    elif negative is not None:
+        yield (
+            "The smallest eigenvalue is negative, but the loss was not seen to fall on the mean of both "
+            "sides along its direction."
+        )
+    else:
+        yield "No direction was found in which the loss bends down."
+    if not found.stationary:
+        yield (
+            f"The gradient is not zero (norm {units.number(found.gradient_norm)}): this is no stationary "
+            "point, neither a minimum nor a saddle."
+        )
+    elif deepest is not None:
+        yield "The gradient is zero but for rounding: this is a saddle point or a maximum, no minimum."
+    elif negative is None and found.smallest.converged and found.smallest.value > found.smallest.error:
+        yield "The gradient is zero but for rounding, and the loss bends up all around: a minimum."
+    else:
+        yield (
+            "The gradient is zero but for rounding: a minimum, as far as was seen; directions without "
+            "curvature are not decided by it."
+        )
+
+
+def layer_table(found: Curvature) -> SmallTable | None:
+    rows = [row for row in found.layers if row.largest is not None]
+    if not rows:
+        return None
+    most = found.largest.value if found.largest is not None else 0.0
+    values = [row.largest for row in rows if row.largest is not None]
+    return SmallTable(
+        title="Sharpness by layer",
+        head="layer",
+        names=[row.name for row in rows],
+        columns=[
+            Column(("largest", "eigenvalue"), 0, [_at_least(value) for value in values]),
+            Column(("", "±"), 2, [f"{value.error:.2g}" for value in values]),
+            Column(
+                ("of the", "whole"),
+                1,
+                ["" if most <= 0 or value.value < 0 else units.share(value.value / most) for value in values],
+            ),
+            Column(("", "parameters"), 3, [units.count(row.size) for row in rows]),
+            Column(
+                ("", "line"), 5, ["" if row.source is None else str(row.source) for row in rows], right=False
+            ),
+        ],
+        urgency=[-value.value for value in values],
+        meaning="The largest eigenvalue of the diagonal block of each layer, all others held.",
+        heading="sharpness by layer: how much its own parameters bend the loss",
+    )
+
+
+def _at_least(value: Eigenvalue) -> str:
+    return units.cell(value.value) if value.converged else f"≥ {units.cell(value.value)}"
+
+
+def line_table(found: Curvature) -> SmallTable | None:
+    """The loss along negative curvature."""
+    negative = found.negative
+    if negative is None or not negative.points:
+        return None
+    points = negative.points
+    return SmallTable(
+        title="Along negative curvature",
+        head="distance",
+        names=[units.number(point.distance) for point in points],
+        columns=[
+            Column(("measured", "change"), 0, [_change(point.measured) for point in points]),
+            Column(("quadratic", "model"), 1, [_change(point.predicted) for point in points]),
+        ],
+        urgency=range(len(points)),
+        meaning="The change of the loss along the direction of the smallest eigenvalue, on both sides.",
+        heading="the loss along the direction of the smallest eigenvalue",
+    )
+
+
+def _change(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{units.cell(value)}"
+
+
+def density_table(found: Curvature) -> SmallTable | None:
+    bins = [each for each in found.density if each.share > 0]
+    if len(found.density) < 2:
+        return None
+    return SmallTable(
+        title="Density of eigenvalues",
+        head="eigenvalues",
+        names=[span_of(each) for each in bins],
+        columns=[
+            Column(("", "share"), 0, [f"{each.share:.2g}" for each in bins]),
+            Column(("", "number"), 1, [units.count(round(each.share * found.parameters)) for each in bins]),
+        ],
+        urgency=range(len(bins)),
+        meaning="How many of all eigenvalues lie where, as seen by the probes.",
+        heading="density of eigenvalues",
+    )
+
+
+def span_of(each: DensityBin) -> str:
+    return f"{units.number(each.low)} to {units.number(each.high)}"
+
+
+def tables(found: Curvature) -> list[SmallTable]:
+    return [each for each in (layer_table(found), line_table(found)) if each is not None]
