@@ -8,6 +8,7 @@ better than it began. What came out is `tests/zoo/truth.json`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def train(target: str) -> dict[str, float]:
     weights = [jnp.asarray(leaves[i]) for i in trained]
     start = None if metric is None else float(metric(weights))
     state = jax.jit(lambda weights: optimizer.init(whole(weights)))(weights)
-    batches = list(problem.batches())[:32]
+    batches = list(itertools.islice(problem.batches(), 32))
     losses = []
     for count in range(STEPS):
         weights, state, loss = step(weights, state, batches[count % len(batches)], problem.key(count))

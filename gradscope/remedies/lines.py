@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 
 from gradscope.records import Finding
+from gradscope.remedies import exchanges
+from gradscope.remedies.exchanges import Made
 from gradscope.remedies.source_code import Remedy, SourceCode, Spot, bracketed, called, number, on, term
 
 STAIRS = ("round", "floor", "ceil", "sign")
@@ -23,6 +25,7 @@ OF_LABELS = {"softmax_cross_entropy_with_integer_labels": 1, "one_hot": 0, "take
 PRODUCTS = ("einsum", "matmul", "dot", "dot_general", "tensordot")
 MASKED = -1e9
 COUNTED = "let the labels count from 0"
+SAME_LOSS = ("blocked-gradient", "unscaled-attention", "mismatched-betas", "hidden-past", "rounded-input")
 FINITE = ("non-finite", "unstable-expression", "non-finite-update")
 
 
@@ -33,15 +36,9 @@ def edits(code: SourceCode, findings: Sequence[Finding]) -> Iterator[Remedy]:
         line = finding.source.line if finding.source is not None else None
         if make is None:
             continue
-        changes = finding.rule not in FINITE and finding.rule not in (
-            "blocked-gradient",
-            "unscaled-attention",
-        )
+        changes = finding.rule not in (*FINITE, *SAME_LOSS)
         for what, spots in make(code, line, finding):
             yield Remedy(what, (finding.rule,), code.path, code.replaced(*spots), changes or what == COUNTED)
-
-
-Made = Iterator[tuple[str, list[Spot]]]
 
 
 def _cut(code: SourceCode, line: int | None, finding: Finding) -> Made:
@@ -73,6 +70,11 @@ def _last(code: SourceCode, line: int | None, finding: Finding) -> Made:
                 f"take away the {called(call)} of line {call.lineno}",
                 [(call, bracketed(code.part(call.args[0]), call.args[0]))],
             )
+
+
+def _output(code: SourceCode, line: int | None, finding: Finding) -> Made:
+    yield from exchanges.several_labels(code, line, finding)
+    yield from _last(code, line, finding)
 
 
 def _broadcast(code: SourceCode, line: int | None, finding: Finding) -> Made:
@@ -230,7 +232,11 @@ MAKERS: dict[str, Callable[[SourceCode, int | None, Finding], Made]] = {
     "blocked-gradient": _cut,
     "dead-loss-term": _cut,
     "disconnected-parameter": _cut,
-    "mismatched-output": _last,
+    "mismatched-output": _output,
+    "mismatched-betas": exchanges.decay_rates,
+    "hidden-past": exchanges.triangle,
+    "dropout-too-high": exchanges.dropout,
+    "rounded-input": exchanges.cast,
     "broadcast-loss": _broadcast,
     "unscaled-attention": _scores,
     "future-leak": _causal,

@@ -198,6 +198,42 @@ def test_what_binds_less_than_a_plus_gets_brackets() -> None:
             "x = (x @ w + jax.lax.stop_gradient(jnp.round(x @ w) - (x @ w)))",
         ),
         (
+            "mismatched-betas",
+            "tx = optax.scale_by_adam(b1=0.999, b2=0.9)",
+            "exchange b1 and b2",
+            "tx = optax.scale_by_adam(b1=0.9, b2=0.999)",
+        ),
+        (
+            "hidden-past",
+            "x = jnp.triu(jnp.ones((n, n), bool))",
+            "take `tril` for `triu` in line 5",
+            "x = jnp.tril(jnp.ones((n, n), bool))",
+        ),
+        (
+            "dropout-too-high",
+            "x = nn.Dropout(0.98, deterministic=False)(x)",
+            "drop a tenth in line 5",
+            "x = nn.Dropout(0.1, deterministic=False)(x)",
+        ),
+        (
+            "dropout-too-high",
+            "x = nn.Dropout(0.5, deterministic=False)(x + y)",
+            "leave out the dropout of line 5",
+            "x = (x + y)",
+        ),
+        (
+            "rounded-input",
+            "x = x.astype(self.dtype)",
+            "leave out the cast of line 5",
+            "x = x",
+        ),
+        (
+            "mismatched-output",
+            "x = optax.softmax_cross_entropy(x, y).mean()",
+            "let each label be likely by itself: a sigmoid for the softmax",
+            "x = optax.sigmoid_binary_cross_entropy(x, y).mean(-1).mean()",
+        ),
+        (
             "blocked-gradient",
             "x = jax.nn.one_hot(jnp.argmax(s, axis=-1), 8)",
             "choose straight through: the gradient is that of the softmax",

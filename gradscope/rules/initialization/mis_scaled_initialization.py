@@ -20,7 +20,7 @@ quickly is no gain of the other start.
 
 ## Limits
 From the user's own start the steps gain at most half of what they gain from the rescaled one. Source: a
-choice; the gain was 0.9 and more of the other in networks of usual initialization. `fall = 0.1`: it is an
+choice; the gain was 0.9 and more of the other in networks of usual initialization. `fall = 0.05`: it is an
 error where they take away no more than this share of the loss; a network that learns, but more slowly, is a
 warning.
 
@@ -66,7 +66,7 @@ FAR = 2.0
     severity=Severity.ERROR,
     needs=("flow", "training"),
     fallback=True,
-    fall=0.1,
+    fall=0.05,
 )
 def mis_scaled_initialization(
     measurement: Measurement, training: ShortTraining, limits: Limits

@@ -23,9 +23,9 @@ def told(start: RescaledStart | None, **flow: Any) -> list[Finding]:
 
 
 def test_a_start_that_trains_better_is_one_error() -> None:
-    (finding,) = told(another_start(0.3, 1.8), units=(units("layers[1]", saturated=0.9),))
+    (finding,) = told(another_start(0.3, 1.92), units=(units("layers[1]", saturated=0.9),))
     assert (finding.rule, finding.severity, finding.layer) == (RULE, Severity.ERROR, "layers[1]")
-    assert "100 steps of your optimizer take the loss from 2 to 1.8" in finding.message
+    assert "100 steps of your optimizer take the loss from 2 to 1.92" in finding.message
     assert "`layers[1]` have the size of He initialization, so it is what goes into it" in finding.remedy
     assert "the output of `layers[1]` (standard deviation 20)" in finding.message
     assert "take it from 2 to 0.3" in finding.message
@@ -40,17 +40,17 @@ def test_a_network_that_learns_all_the_same_only_more_slowly_is_a_warning() -> N
 
 def test_usual_weights_of_the_first_layer_speak_for_what_goes_into_it() -> None:
     small = (RescaledLayer("layers[0]", 0.0009, 0.0009, 0.1),)
-    (finding,) = told(another_start(0.3, 1.8, layers=small))
+    (finding,) = told(another_start(0.3, 1.92, layers=small))
     assert (finding.rule, finding.severity, finding.layer) == (
         "unnormalized-input",
         Severity.ERROR,
         "layers[0]",
     )
     assert "What goes into the first layer, `layers[0]`, is too small" in finding.message
-    assert "take the loss from 2 to 1.8; with that output brought" in finding.message
+    assert "take the loss from 2 to 1.92; with that output brought" in finding.message
     assert told(another_start(1.0, 1.1, layers=small)) == []
     narrow = parameter("layers[0].w", weight_rms=1e-4)
-    (other,) = told(another_start(0.3, 1.8, layers=small), parameters=(narrow,))
+    (other,) = told(another_start(0.3, 1.92, layers=small), parameters=(narrow,))
     assert other.rule == RULE
 
 
@@ -78,7 +78,7 @@ def test_gains_are_compared_from_the_lower_start(
 
 def test_a_bias_is_told_as_such() -> None:
     layers = (RescaledLayer("layers[1]", 5.1, 1.0, 5.0),)
-    (finding,) = told(another_start(0.3, 1.8, layers=layers))
+    (finding,) = told(another_start(0.3, 1.92, layers=layers))
     assert finding.remedy == "Start the bias of `layers[1]` at 0."
     assert "(mean 5 from 0)" in finding.message
 
@@ -86,13 +86,13 @@ def test_a_bias_is_told_as_such() -> None:
 def test_a_bias_that_is_0_is_not_told_to_start_at_0() -> None:
     layers = (RescaledLayer("layers[1]", 5.1, 1.0, 5.0),)
     bias = parameter("layers[1].b", shape=(32,), weight_rms=0.0)
-    (finding,) = told(another_start(0.3, 1.8, layers=layers), parameters=(bias,))
+    (finding,) = told(another_start(0.3, 1.92, layers=layers), parameters=(bias,))
     assert finding.remedy.startswith("Center what goes into `layers[1]`")
 
 
 def test_without_a_bias_the_mean_stays_and_is_not_said_to_go() -> None:
     layers = (RescaledLayer("layers[1]", 20.0, 20.0, 0.0),)
-    (finding,) = told(another_start(0.3, 1.8, layers=layers))
+    (finding,) = told(another_start(0.3, 1.92, layers=layers))
     assert "the output of `layers[1]` (rms 20) brought to an rms of 1" in finding.message
     assert "mean 0" not in finding.message
 
@@ -103,7 +103,7 @@ def test_nothing_tried_is_quiet() -> None:
 
 def test_layers_that_make_all_rows_alike_are_another_cause() -> None:
     spreads = (RowSpread("layers[0]", 0.5, 0.5), RowSpread("layers[1]", 0.01, 0.01))
-    training = trained(rescaled=another_start(0.3, 1.8), spreads=spreads)
+    training = trained(rescaled=another_start(0.3, 1.92), spreads=spreads)
     found, _ = judge(Parts(flow=chain([1.0] * 3), training=training), select=(RULE,))
     assert found == ()
 
@@ -114,7 +114,7 @@ def test_a_layer_without_a_gradient_speaks_for_its_dead_units_and_its_start() ->
     flow = measured(
         [layer("layers[0]", 1), dead, layer("layers[2]", 3)], [leaf], units=(units("layers[1]", dead=64),)
     )
-    start = another_start(0.3, 1.8, layers=(RescaledLayer("layers[1]", 5.1, 1.0, 5.0),))
+    start = another_start(0.3, 1.92, layers=(RescaledLayer("layers[1]", 5.1, 1.0, 5.0),))
     findings, _ = judge(Parts(flow=flow, training=trained(rescaled=start)))
     assert [finding.rule for finding in findings] == ["zero-gradient"]
     assert "dead-units" in str(findings[0].evidence["silenced"])
