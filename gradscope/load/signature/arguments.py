@@ -14,13 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gradscope.load.message_text import listed
 from gradscope.load.model.frameworks.table import fresh
 from gradscope.load.signature.companions import is_extra_argument
-from gradscope.load.signature.keys import is_key_name, is_seed_name, seed_from
+from gradscope.load.signature.keys import is_key, is_key_name, is_seed_name, seed_from
 from gradscope.load.signature.unmatched import no_batch, unmatched_parameters
 
 PARAMETER_NAMES = (
@@ -152,16 +150,8 @@ def _extra(
         return sources if left else sure
     # What was taken for a key only because it comes last is the file's own, where the file has it.
     guessed = {name for name, each in filled.items() if each.role is Role.KEY}
-    own = {name: each for name, each in sources.items() if name in guessed and not _is_key(each.detail)}
+    own = {name: each for name, each in sources.items() if name in guessed and not is_key(each.detail)}
     return sure | own
-
-
-def _is_key(value: Any) -> bool:
-    """A PRNG key, of either kind."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return False
-    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or (value.shape == (2,) and dtype == np.uint32)
 
 
 def _keys(

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.user_code import user_code
@@ -75,3 +77,11 @@ def call_with_key(function: Callable[..., Any], name: str, seed: int) -> Any:
         if required[0].kind is inspect.Parameter.KEYWORD_ONLY:
             return function(**{required[0].name: argument})
         return function(argument)
+
+
+def is_key(value: Any) -> bool:
+    """A PRNG key, of either kind."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return False
+    return bool(jnp.issubdtype(dtype, jax.dtypes.prng_key)) or (value.shape == (2,) and dtype == np.uint32)
