@@ -32,7 +32,8 @@ def symptoms() -> dict[str, str]:
 
 def symptoms_like(words: str) -> dict[str, str]:
     """Those that have most of the words, in their name before their text; none where no word is in any."""
-    asked = [word for word in words.casefold().split() if len(word) > 2]
+    given = words.casefold().split()
+    asked = [word for word in given if len(word) > 2] or given
 
     def score(name: str, text: str) -> int:
         title, body = name.casefold(), text.casefold()

@@ -21,6 +21,7 @@ SYMPTOMS = error_pages.symptoms()
         ("nan", "loss is NaN or infinite"),
         ("not move", "loss does not move"),
         ("accuracy at chance", "loss stays at ln C, accuracy at chance"),
+        ("ln C", "loss stays at ln C, accuracy at chance"),
         ("only last layers", "only the last layers learn"),
         ("validation", "training loss falls, validation loss rises"),
         ("memory", "out of memory"),
