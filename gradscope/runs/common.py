@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__
 from gradscope.records import Tool
+from gradscope.records.options import LoadOptions
+from gradscope.records.progress import Progress
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
+
+
+@contextlib.contextmanager
+def loaded(target: str, loading: LoadOptions, progress: Progress) -> Iterator[tuple[Problem, float]]:
+    """The problem of a target, and the seconds that it took; its draws from `random` and NumPy begin with the
+    seed, in loading and for as long as the block runs. Imports JAX."""
+    start = perf_counter()
+    progress(f"loading {target}")
+    from gradscope.load.target import load
+    from gradscope.load.usercode.random_generators import seeded
+
+    with seeded(loading.seed):
+        problem = load(target, loading)
+        yield problem, perf_counter() - start
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:

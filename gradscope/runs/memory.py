@@ -14,7 +14,7 @@ from gradscope.records import Checkpointing, Memory, MemoryLimit, Report, Skippe
 from gradscope.records.options import LoadOptions, MemoryOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
-from gradscope.runs.common import problem_of, tool
+from gradscope.runs.common import loaded, problem_of, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -34,17 +34,8 @@ def memory(
     progress: Progress = silent,
 ) -> Report:
     """Load a target and account for the memory of one of its training steps."""
-    start = perf_counter()
-    progress(f"loading {target}")
-    from gradscope.load.target import load
-    from gradscope.load.usercode.random_generators import seeded
-
-    loading = loading or LoadOptions()
-    with seeded(loading.seed):
-        problem = load(target, loading)
-        return memory_of(
-            problem, target=target, options=options, progress=progress, load_s=perf_counter() - start
-        )
+    with loaded(target, loading or LoadOptions(), progress) as (problem, load_s):
+        return memory_of(problem, target=target, options=options, progress=progress, load_s=load_s)
 
 
 def memory_loss(

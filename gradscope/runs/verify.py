@@ -6,7 +6,6 @@ JAX is imported inside the functions, as in `check`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope.errors import GradscopeError
@@ -15,7 +14,7 @@ from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.runs.check import Limits
-from gradscope.runs.common import problem_of, tool
+from gradscope.runs.common import loaded, problem_of, tool
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -33,21 +32,14 @@ def verify(
     progress: Progress = silent,
 ) -> Report:
     """Load a target and verify its gradients: leaf by leaf, and every custom rule by itself."""
-    start = perf_counter()
-    progress(f"loading {target}")
-    from gradscope.load.target import load
-    from gradscope.load.usercode.random_generators import seeded
-
-    options = options or LoadOptions()
-    with seeded(options.seed):
-        problem = load(target, options)
+    with loaded(target, options or LoadOptions(), progress) as (problem, load_s):
         return verify_problem(
             problem,
             target=target,
             directions=directions,
             per_element=per_element,
             progress=progress,
-            load_s=perf_counter() - start,
+            load_s=load_s,
         )
 
 
