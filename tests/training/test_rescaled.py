@@ -102,7 +102,8 @@ SICK = [tiny, saturated, dead_by_bias, saturated_nnx, tiny_equinox]
 def test_weights_that_hold_the_training_up_are_one_error(sick: Callable[[], Report]) -> None:
     report = sick()
     (finding,) = of_rule(report)
-    assert finding.severity is Severity.ERROR
+    # Half of its units are dead, and it learns with the others, more slowly.
+    assert finding.severity is (Severity.WARNING if sick is dead_by_bias else Severity.ERROR)
     assert finding.source is not None
     start = report.training.rescaled  # type: ignore[union-attr]
     assert start is not None

@@ -21,8 +21,8 @@ quickly is no gain of the other start.
 ## Limits
 From the user's own start the steps gain at most half of what they gain from the rescaled one. Source: a
 choice; the gain was 0.9 and more of the other in networks of usual initialization. `fall = 0.05`: it is an
-error where they take away no more than this share of the loss; a network that learns, but more slowly, is a
-warning.
+error where they take away no more than this share of the lower start; a network that learns, but more
+slowly, is a warning.
 
 ## Example
     w = jax.random.normal(key, (256, 256)) * 1e-3
@@ -81,7 +81,8 @@ def mis_scaled_initialization(
     rest = len(start.layers) - SHOWN
     shown = ", ".join(_how(each) for each in start.layers[:SHOWN])
     more = f" and {rest} more" if rest > 0 else ""
-    hardly = start.start_without - start.end_without <= limits["fall"] * abs(start.start_without)
+    lower = min(start.start_without, start.start)
+    hardly = not lower - start.end_without > limits["fall"] * abs(lower)
     how = "hardly learns" if hardly else "learns more slowly"
     yield Hit(
         message=f"From where it starts the network {how}: {start.steps} steps of "
