@@ -14,7 +14,7 @@ from gradscope.records import OwnRate, ParameterGroup
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
 from gradscope.training.optimizer import Leaves, StepRule
-from gradscope.training.parameter_groups import ALIKE, OptimizerProbe
+from gradscope.training.parameter_groups import ALIKE, OptimizerProbe, filled
 
 AFTER = 3
 """Steps without a gradient, after one with it."""
@@ -39,7 +39,7 @@ class OptimizerAlone:
 
     def gradients(self) -> tuple[Any, Leaves]:
         """Zeros: it is asked about made ones."""
-        return jnp.zeros(()), [jnp.zeros_like(weight) for weight in self.weights]
+        return jnp.zeros(()), filled(self.weights, 0.0)
 
     def fresh(self, weights: Leaves) -> Any:
         return self._fresh(weights)
@@ -98,8 +98,7 @@ def impulse_response(made: OptimizerAlone, leaf: int, before: int = 0, after: in
     """By how much an element falls at a step with a small gradient and at some without after it, over that
     gradient; some without may come `before`."""
     size = 2.0 ** round(math.log2(0.05 / math.sqrt(max(sum(each.size for each in made.weights), 1))))
-    zeros = [jnp.zeros_like(weight) for weight in made.weights]
-    gradients = [jnp.full_like(weight, size) for weight in made.weights]
+    zeros, gradients = filled(made.weights, 0.0), filled(made.weights, size)
     state, found = made.fresh(zeros), []
     for _ in range(before):
         _, state = made.asked(zeros, zeros, state, made.gradients()[0])

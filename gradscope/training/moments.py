@@ -18,6 +18,7 @@ import optax
 from gradscope.load.model.optimizer_state import fresh_init
 from gradscope.records import DecayRates
 from gradscope.training.optimizer import Leaves
+from gradscope.training.parameter_groups import filled, striped
 from gradscope.training.trainer import Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
 
@@ -60,15 +61,15 @@ def wrong(first: float, second: float) -> bool:
 
 def averages(made: Trainer) -> Iterator[tuple[Pair, tuple[float, float]]]:
     """Pairs of averages that shrink alike in all their elements, and their decay rates to 4 digits."""
-    weights = [jnp.zeros_like(weight) for weight in made.weights]
+    weights = filled(made.weights, 0.0)
     size = NORM / max(sum(weight.size for weight in weights), 1) ** 0.5
-    once = [_alternating(weight, size) for weight in weights]
+    once, twice = ([striped(weight, times * size) for weight in weights] for times in (1, 2))
     loss, fresh = jnp.zeros((), jnp.float32), made.fresh(weights)
 
     def after(state: Any, gradients: Leaves) -> Any:
         return made.asked(weights, gradients, state, loss)[1]
 
-    one, two = after(fresh, once), after(fresh, [2 * each for each in once])
+    one, two = after(fresh, once), after(fresh, twice)
     degrees = _quotients(two, one)
     later = after(one, weights)
     shrinks = _quotients(later, one)
@@ -89,11 +90,6 @@ def averages(made: Trainer) -> Iterator[tuple[Pair, tuple[float, float]]]:
                 yield (first, second), (round(float(rates[0] or 0), 4), round(float(rates[1] or 0), 4))
 
 
-def _alternating(weight: Any, size: float) -> Any:
-    signs = jnp.where(jnp.arange(weight.size) % 2 == 0, size, -size)
-    return signs.reshape(weight.shape).astype(weight.dtype)
-
-
 def _quotients(states: Any, before: Any) -> list[float | None]:
     """Of each floating array, where all elements have the same one."""
     found: list[float | None] = []
@@ -109,8 +105,9 @@ def _quotients(states: Any, before: Any) -> list[float | None]:
 
 
 def _looked_at(array: Any) -> Any:
-    rows = array[: max(1, LOOKED_AT * len(array) // array.size)]
-    return np.asarray(jax.device_get(rows), np.float64)
+    """On a CPU NumPy reads the rows where they lie."""
+    whole = np.asarray(array) if jax.default_backend() == "cpu" else array
+    return np.asarray(whole[: max(1, LOOKED_AT * len(whole) // whole.size)], np.float64)
 
 
 def _beside(one: Sequence[Any], other: Sequence[Any]) -> bool:

@@ -75,7 +75,7 @@ class OptimizerProbe:
         self._twice, self._nothing = self._asked(0.0, 2 * self._size), self._asked(1.0, 0.0)
         self._heavy = self._asked(2.0, 0.0) if self._nothing.ends.any() else self._nothing
         self._both = self._asked(2.0, self._size)
-        self._striped = self._asked(0.0, self._size, striped=True)
+        self._striped = self._asked(0.0, self._size, in_turn=True)
 
     def groups(self, program: Program) -> tuple[ParameterGroup, ...]:
         """Of the leaves of the program, in their order; nothing where no step moved anything."""
@@ -97,7 +97,7 @@ class OptimizerProbe:
         update without it; `None` without decay, and where weights enter an update or a state otherwise."""
         if not any(group.decayed for group in groups) or any(group.transform == "other" for group in groups):
             return None
-        weights, none = self._made.weights, _filled(self._made.weights, 0.0)
+        weights, none = self._made.weights, filled(self._made.weights, 0.0)
         states = zip(*(jax.tree.leaves(self._made.fresh(each)) for each in (weights, none)), strict=True)
         if not all(np.array_equal(one, other) for one, other in states):
             return None
@@ -116,10 +116,10 @@ class OptimizerProbe:
                 break
         return updates
 
-    def _asked(self, weight: float, gradient: float, *, wait: bool = False, striped: bool = False) -> _Answer:
+    def _asked(self, weight: float, gradient: float, *, wait: bool = False, in_turn: bool = False) -> _Answer:
         own = self._made.weights
-        gradients = [_stripes(each, gradient) for each in own] if striped else _filled(own, gradient)
-        return _Answer(_ends(self._updates(_filled(own, weight), gradients, wait=wait)))
+        gradients = [striped(each, gradient) for each in own] if in_turn else filled(own, gradient)
+        return _Answer(_ends(self._updates(filled(own, weight), gradients, wait=wait)))
 
     def _transform(self, leaf: int) -> tuple[str, float | None]:
         once, twice, both = (each.one(leaf) for each in (self._once, self._twice, self._both))
@@ -183,7 +183,7 @@ def _undecayed(
     decayed = {name for group in groups if group.decayed for name in group.leaves}
     none = [
         zero if about.name in decayed else own
-        for about, own, zero in zip(program.leaves, made.weights, _filled(made.weights, 0.0), strict=True)
+        for about, own, zero in zip(program.leaves, made.weights, filled(made.weights, 0.0), strict=True)
     ]
     return UndecayedTraining(
         share=share,
@@ -196,12 +196,12 @@ def _undecayed(
     )
 
 
-def _filled(weights: Leaves, value: float) -> Leaves:
-    """Made by NumPy: nothing is compiled for their shapes."""
+def filled(weights: Leaves, value: float) -> Leaves:
+    """As large as the weights; made by NumPy, so that nothing is compiled for their shapes."""
     return [_placed(np.full(each.shape, value), each) for each in weights]
 
 
-def _stripes(weight: Any, value: float) -> Any:
+def striped(weight: Any, value: float) -> Any:
     """The value, and minus twice the value, in turn."""
     turns = np.arange(weight.size).reshape(weight.shape) % 2
     return _placed(np.where(turns, -2 * value, value), weight)
