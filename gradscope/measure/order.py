@@ -43,10 +43,16 @@ class Entrance:
 
 
 def order_blind(
-    program: Program, flow: FlowPass, batch: Any, inputs: Inputs, attentions: Sequence[Attention]
+    program: Program,
+    flow: FlowPass,
+    batch: Any,
+    inputs: Inputs,
+    loss: float,
+    attentions: Sequence[Attention],
 ) -> Entrance | None:
     """Where the loss stays as it is with the places in another order, in all arrays of the batch that have
-    them; looked at where an attention has as many queries as keys."""
+    them; looked at where an attention has as many queries as keys. `loss` is that of the inputs as they are.
+    """
     lengths = {each.keys for each in attentions if each.keys == each.queries and each.keys > 2}
     if len(lengths) != 1:
         return None
@@ -55,10 +61,7 @@ def order_blind(
     others = _turned(batch, inputs, length)
     if entrance is None or others is None:
         return None
-    loss, moved = (
-        float(jax.device_get(flow.loss_and_gradients(each)[0]))
-        for each in (inputs, replace(inputs, others=others))
-    )
+    moved = float(jax.device_get(flow.loss_and_gradients(replace(inputs, others=others))[0]))
     if not abs(moved - loss) <= SAME * abs(loss):
         return None
     return replace(entrance, record=replace(entrance.record, loss=loss, other=moved))

@@ -118,7 +118,9 @@ def measure(
     if found is not None and record is not None:
         record = looked_closer(prepared, measured, found, record, looks, overfit_batch=overfit_batch)
     attentions = looks.listed("attention", lambda: attentions_of(program, prepared.attentions, samples))
-    structure = structure_of(prepared, found, attentions, looks, progress) if finite else Structure()
+    structure = (
+        structure_of(prepared, found, samples[0].loss, attentions, looks, progress) if finite else Structure()
+    )
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(

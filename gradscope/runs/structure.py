@@ -31,11 +31,12 @@ Functions = Mapping[int, Callable[..., Any]]
 def structure_of(
     prepared: Prepared,
     found: Trained | None,
+    loss: float,
     attentions: Sequence[Attention],
     looks: Looks,
     progress: Progress,
 ) -> Structure:
-    """Nothing is trained where nothing calls for it."""
+    """Nothing is trained where nothing calls for it; `loss` is that of the first batch."""
     program = prepared.program
 
     def trained(what: str, make: Callable[[], Body]) -> TriedVariant | None:
@@ -51,7 +52,7 @@ def structure_of(
     hidden = hides_the_past(attentions)
     no_masks: dict[int, Callable[..., Any]] = {}
     masks = looks.taken("masks", lambda: mirrored_masks(prepared.attentions), no_masks) if hidden else {}
-    blind = looks.taken("order of places", lambda: _order_blind(prepared, attentions), None)
+    blind = looks.taken("order of places", lambda: _order_blind(prepared, loss, attentions), None)
     norms = looks.listed("normalizations", lambda: normalizations(program))
     layer_norms = {key: each for norm in norms for key, each in norm.functions.items()}
     returned = looks.listed(
@@ -86,6 +87,6 @@ def _transposing(reshapes: list[Suspect]) -> Functions:
     return {id(each.eqn): partial(each.exchange, result=shape_of(each.eqn.outvars[0])) for each in reshapes}
 
 
-def _order_blind(prepared: Prepared, attentions: Sequence[Attention]) -> Entrance | None:
+def _order_blind(prepared: Prepared, loss: float, attentions: Sequence[Attention]) -> Entrance | None:
     batch, inputs = prepared.batches[0], prepared.inputs[0]
-    return order_blind(prepared.program, prepared.flow, batch, inputs, attentions)
+    return order_blind(prepared.program, prepared.flow, batch, inputs, loss, attentions)
