@@ -22,7 +22,7 @@ def measured_hazards(
     program: Program, candidates: Sequence[Candidate], samples: Sequence[Sample]
 ) -> tuple[Hazard, ...]:
     """Those that ran, in the order of the program; what stands in a branch not taken is left out."""
-    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    owner = program.layer_names
     found = []
     for candidate in candidates:
         seen = [sample.probes[candidate.probe.id] for sample in samples]

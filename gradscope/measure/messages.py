@@ -50,7 +50,7 @@ def returned_messages(program: Program, batch: Any, inputs: Sequence[Inputs]) ->
         )
 
     onward = {gather for each in found.sums if not back(each) for gather in each.gathers}
-    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    owner = program.layer_names
     returned = []
     for each in found.sums:
         index, rows = values(each.index)[0], found.gathers[each.gathers[0]].rows

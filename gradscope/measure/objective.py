@@ -46,7 +46,7 @@ ALIKE = 0.02
 
 def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Objective:
     """Everything in the order of the program; `batch` is the first of those in `inputs`."""
-    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    owner = program.layer_names
     given = [[*each.weights, *each.others] for each in inputs]
     seen = observe(program, batch)
     examples = examples_of(program, batch)

@@ -30,9 +30,9 @@ from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.nested.registry import inside
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, MAX, Axes, Floats, Operand, Selection, Statistic
+from gradscope.trace.vocabulary import PRODUCTS
 from gradscope.trace.walk import Path
 
-PRODUCTS = ("dot_general", "conv_general_dilated")
 HALF: dict[str, Any] = {"bf16": jnp.bfloat16, "f16": jnp.float16}
 FORWARD, BACKWARD = jnp.float8_e4m3fn, jnp.float8_e5m2
 """Operands of products, and cotangents of their results, as Micikevicius et al. 2022 have them; each array is

@@ -12,7 +12,7 @@ from gradscope.trace.sources import source_of
 
 
 def reshaped_axes(program: Program, found: Sequence[Suspect]) -> tuple[ReshapedAxes, ...]:
-    owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    owner = program.layer_names
     return tuple(_record(each, owner) for each in found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -57,6 +58,11 @@ class Program:
     """Every operation without a gradient that the loss reads through, also where another path has one."""
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
+
+    @cached_property
+    def layer_names(self) -> dict[int, str]:
+        """By site: the group of layers that it belongs to."""
+        return {site.id: layer.name for layer in self.layers for site in layer.sites}
 
     def sinks(self, selection: Selection = FLOW) -> dict[int, Stats]:
         """Zeros for each site and step, one for each statistic of δ."""

@@ -47,7 +47,7 @@ def dropped_values(program: Program, made: Trainer, steps: int) -> Iterator[Drop
         return
     means = {drop.path: _mean(drop, *found) for drop, found in zip(every, counts, strict=True)}
     tried = _tried(program, made, steps, told, means) if steps >= USUAL_STEPS and not made.searches else None
-    layers = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    layers = program.layer_names
     for drop, (kept, total, _) in zip(every, counts, strict=True):
         if drop in told:
             yield Dropout(

@@ -42,6 +42,5 @@ class OtherLoss:
         inputs = [made.feed.at(step, weights) for step in range(batches)]
         found = jax.device_get([[self(each, one)[0] for each in inputs] for one in given])
         means = np.mean(np.asarray(found, np.float64), axis=1)
-        return float(np.mean(means)), float(np.std(means, ddof=1) / len(means) ** 0.5) if len(
-            means
-        ) > 1 else 0.0
+        error = float(np.std(means, ddof=1)) / len(means) ** 0.5 if len(means) > 1 else 0.0
+        return float(np.mean(means)), error

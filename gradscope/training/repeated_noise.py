@@ -36,7 +36,7 @@ def repeated_noise(program: Program, tracer: Tracer, made: Trainer, steps: int) 
     if not found:
         return
     tried = _tried(program, made, steps, found) if steps >= USUAL_STEPS and not made.searches else None
-    layers = {site.id: layer.name for layer in program.layers for site in layer.sites}
+    layers = program.layer_names
     for draw in found:
         yield RepeatedNoise(
             key=None if draw.seed is None else source_of(*draw.seed),

@@ -48,7 +48,7 @@ def mixed_examples(trials: Trials) -> Iterator[BatchLeak]:
             turned = _edited(rows, other, 1)
             found = found if _dependence(trials, compared, turned, other, places, apart=True) else None
         if found is not None:
-            owner = {site.id: layer.name for layer in program.layers for site in layer.sites}
+            owner = program.layer_names
             yield _record(suspect, owner, *found)
             return
 
