@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from gradscope.trace import jaxprs
+from jax.extend.core import JaxprEqn
+
+from gradscope.trace.domains.bits import Bits
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.contract import Counted
 from gradscope.trace.nested.registry import inside
+from gradscope.trace.walk import Path, Visit, walk
+
+CODE = 1
+"""It comes of the last state of a loop."""
 
 
 def hands_a_code_on(body: Body, length: int) -> bool:
     """The code has no axis of `length` positions: stacks of layers hand on whole sequences."""
-    return _walk(body, [False] * len(body.jaxpr.invars), length)[1]
+    domain = _Codes(length)
+    walk(domain, body, [0] * len(body.jaxpr.invars), ())
+    return domain.handed_on
 
 
-def _walk(body: Body, given: Sequence[bool], length: int) -> tuple[list[bool], bool]:
-    """Which outputs come of such a state, and whether another loop was given one."""
-    known: dict[Any, bool] = dict(zip(body.jaxpr.invars, given, strict=True))
+class _Codes(Bits):
+    """Loops are not entered: the pieces in which one sequence is run are no encoder and decoder."""
 
-    def of_state(atom: Any) -> bool:
-        return not jaxprs.is_literal(atom) and known.get(atom, False)
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self.handed_on = False
 
-    for eqn in body.eqns:
-        ins = [of_state(atom) for atom in eqn.invars]
-        outs = [any(ins)] * len(eqn.outvars)
+    def enters(self, visit: Visit[int, Path]) -> bool:
+        return visit.inside.calls
+
+    def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
+        del place, index
+        outs = [self.join(values)] * len(eqn.outvars)
         carried = inside(eqn)
-        if carried is not None and carried.calls:
-            entry = carried.entries[0]
-            outs, handed = _walk(entry.body, [ins[operand] for operand in entry.operands], length)
-            if handed:
-                return outs, True
-        elif carried is not None and isinstance(carried.loop, Counted):
-            entry = carried.entries[0]
-            whole = [operand for place, operand in enumerate(entry.operands) if place not in entry.rows]
-            if any(ins[operand] for operand in whole):
-                return outs, True
-            for place in range(len(entry.carried)):
-                aval: Any = eqn.outvars[place].aval
-                outs[place] = outs[place] or (carried.loop.length > 1 and length not in aval.shape)
-        known.update(zip(eqn.outvars, outs, strict=True))
-    return [of_state(atom) for atom in body.jaxpr.outvars], False
+        if carried is None or not isinstance(carried.loop, Counted):
+            return outs
+        (entry,) = carried.entries
+        whole = [values[operand] for i, operand in enumerate(entry.operands) if i not in entry.rows]
+        self.handed_on |= bool(self.join(whole))
+        for state in range(len(entry.carried)) if carried.loop.length > 1 else ():
+            aval: Any = eqn.outvars[state].aval
+            outs[state] |= CODE * (self._length not in aval.shape)
+        return outs
