@@ -35,6 +35,11 @@ def harmless(before: SeedEnds, after: SeedEnds) -> bool:
     return min(after.falls) >= CLEAR and min(_gains(before, after)) > -CLEAR
 
 
+def is_free(before: SeedEnds, found: TriedRemedy) -> bool:
+    """Whether what it may cure costs nothing of the same loss."""
+    return found.training is not None and not found.changes_loss and harmless(before, found.training)
+
+
 def _gains(before: SeedEnds, after: SeedEnds) -> list[float]:
     """By seed, how much lower the loss ends, as a share of what either began at, or of what the steps change
     without the remedy where that is more and ends below the beginning with it; where the loss is not finite

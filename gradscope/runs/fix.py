@@ -190,7 +190,7 @@ def _examine(trying: Trying, before: SeedEnds, tried: list[TriedRemedy]) -> None
             trying,
             before,
             tried,
-            lambda each: not each.checked and bool(rules & {*each.rules}) and _harmless(before, each),
+            lambda each: not each.checked and bool(rules & {*each.rules}) and verdict.is_free(before, each),
         )
 
 
@@ -204,11 +204,6 @@ def _check_each(
             tried[place] = trying.checked(each, edited_by(each), before)
         else:
             tried[place] = verdict.unexamined(each)
-
-
-def _harmless(before: SeedEnds, found: TriedRemedy) -> bool:
-    training = found.training
-    return training is not None and not found.changes_loss and verdict.harmless(before, training)
 
 
 def _against(found: TriedRemedy, chance: Chance | None) -> TriedRemedy:

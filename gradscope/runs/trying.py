@@ -136,8 +136,7 @@ class Trying:
             return replace(verdict.unexamined(found), reason=_reason(error))
         cured, caused, remaining = verdict.gone(self.findings, report.findings)
         effect = verdict.effect(before, found.training, found.changes_loss, bool(cured))
-        free = not (caused or found.changes_loss) and verdict.harmless(before, found.training)
-        if effect is Effect.NO_GAIN and cured and free:
+        if effect is Effect.NO_GAIN and cured and not caused and verdict.is_free(before, found):
             effect = Effect.CURES
         ratio = verdict.delta_ratio(report.flow)
         told = replace(found, effect=effect, cured=cured, caused=caused, remaining=remaining)

@@ -53,7 +53,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import takewhile
 
 from gradscope.records import Measurement, Recurrence, Severity, ShortTraining
@@ -98,9 +97,7 @@ def vanishing_through_time(
         reference = max(steps.levels[-max(1, len(steps.levels) // 8) :])
         if steady_fall([*steps.levels[:-1], reference], fall) is not None:
             elementwise = _is_elementwise(measurement, recurrence)
-            hit = _hit(recurrence, steps, reference, limits["ratio"], elementwise)
-            if learns and hit.severity is Severity.ERROR:
-                hit = replace(hit, severity=Severity.WARNING)
+            hit = _hit(recurrence, steps, reference, limits["ratio"], elementwise, learns)
             found.append((recurrence, float(hit.evidence["total"]), hit))
     yield from worst_of_each_loop(found)
 
@@ -111,13 +108,15 @@ def _is_elementwise(measurement: Measurement, recurrence: Recurrence) -> bool:
     return bool(ops) and not any(op in PRODUCTS for op in ops)
 
 
-def _severity(recurrence: Recurrence, forgotten: bool, elementwise: bool) -> Severity:
+def _severity(recurrence: Recurrence, forgotten: bool, elementwise: bool, learns: bool) -> Severity:
     if elementwise:
         return Severity.NOTE
-    return Severity.ERROR if forgotten and not recurrence.gated else Severity.WARNING
+    return Severity.ERROR if forgotten and not (recurrence.gated or learns) else Severity.WARNING
 
 
-def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float, elementwise: bool) -> Hit:
+def _hit(
+    recurrence: Recurrence, steps: Steps, reference: float, limit: float, elementwise: bool, learns: bool
+) -> Hit:
     floor = reference + math.log(limit) + 2 * TOLERANCE
     fallen = sum(1 for _ in takewhile(lambda level: level <= floor, steps.levels)) - 1
     fallen_at = steps.start + fallen
@@ -142,7 +141,7 @@ def _hit(recurrence: Recurrence, steps: Steps, reference: float, limit: float, e
         },
         layer=recurrence.layers[0] if recurrence.layers else None,
         source=recurrence.source,
-        severity=_severity(recurrence, 2 * horizon < length, elementwise),
+        severity=_severity(recurrence, 2 * horizon < length, elementwise, learns),
         layers=recurrence.layers,
         explains=recurrence.layers,
     )
