@@ -34,18 +34,11 @@ def _show_version(asked: bool) -> None:
     if asked:
         import platform
 
-        screen.emit(f"gradscope {__version__} (jax {_jax_version()}, Python {platform.python_version()})\n")
+        from gradscope.cli.doctor import installed
+
+        versions = f"jax {installed('jax')}, Python {platform.python_version()}"
+        screen.emit(f"gradscope {__version__} ({versions})\n")
         raise typer.Exit
-
-
-def _jax_version() -> str:
-    """Read from its metadata: importing it would take seconds."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("jax")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @app.callback()

@@ -37,7 +37,7 @@ def doctor(format: PageFormat = "terminal") -> None:
 
 
 def facts() -> Facts:
-    installed = {name: _version(name) for name in PACKAGES}
+    packages = {name: installed(name) for name in PACKAGES}
     return {
         "gradscope": {
             "version": __version__,
@@ -45,8 +45,8 @@ def facts() -> Facts:
             "system": platform.platform(),
             "cores": str(os.cpu_count()),
         },
-        "packages": installed,
-        "JAX": _devices() if installed["jax"] != MISSING else {},
+        "packages": packages,
+        "JAX": _devices() if packages["jax"] != MISSING else {},
         "compilation cache": _cache(),
         "variables": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(PREFIXES)},
     }
@@ -55,7 +55,8 @@ def facts() -> Facts:
 MISSING = "not installed"
 
 
-def _version(name: str) -> str:
+def installed(name: str) -> str:
+    """The version, read from its metadata: importing it would take seconds."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -98,6 +98,12 @@ class Pipeline:
 
 
 @pytest.fixture
+def no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would change the settings of the process that runs the tests."""
+    monkeypatch.setattr("gradscope.processes.prepare.prepare_process", lambda: None)
+
+
+@pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     stand_in = Pipeline()
     module = ModuleType("gradscope.runs.check")

@@ -10,7 +10,6 @@ import pytest
 from gradscope.cli.memory import bytes_in, gate_of
 from gradscope.errors import GradscopeError
 from gradscope.footprint import account
-from gradscope.processes import prepare
 from tests.cli.conftest import Run
 
 MODEL = """
@@ -25,10 +24,7 @@ def loss_fn(params, batch):
 """
 
 
-@pytest.fixture(autouse=True)
-def no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would change the settings of the process that runs the tests."""
-    monkeypatch.setattr(prepare, "prepare_process", lambda: None)
+pytestmark = pytest.mark.usefixtures("no_preparation")
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import gradscope
-from gradscope.processes import prepare
 from gradscope.recording.file import Recording, read
 from gradscope.records import Ending
 from tests.cli.conftest import Run
@@ -36,10 +35,7 @@ def loss_fn(params, batch):
 MSE = 'jnp.mean((batch["x"] @ params["w"] + params["b"] - batch["y"]) ** 2)'
 
 
-@pytest.fixture(autouse=True)
-def no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would change the settings of the process that runs the tests."""
-    monkeypatch.setattr(prepare, "prepare_process", lambda: None)
+pytestmark = pytest.mark.usefixtures("no_preparation")
 
 
 def model(tmp_path: Path, optimizer: str = "optax.adam(0.05)", loss: str = MSE, more: str = "") -> str:
