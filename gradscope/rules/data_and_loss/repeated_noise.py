@@ -96,7 +96,7 @@ def _trial(tried: RepeatedNoiseTrial | None) -> str:
     if tried is None:
         return ""
     return (
-        f" {tried.steps} steps lower the loss to {number(tried.seen)} with this noise. On noise that they "
+        f" {tried.steps} steps take the loss to {number(tried.seen)} with this noise. On noise that they "
         f"have not seen it is {number(tried.end)}, and {number(tried.end_renewed)} after as many steps with "
         f"new noise at each of them; before, it was {number(tried.start)}."
     )
