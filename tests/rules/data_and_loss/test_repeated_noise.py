@@ -55,7 +55,7 @@ def test_the_lines_of_key_and_draw_the_layer_and_the_numbers_are_told() -> None:
     assert "of shape (8, 2), come from a key that is made of a number" in found.message
     assert "drawn at model.py:5). They go into `body`." in found.message
     assert (
-        "200 steps lower the loss to 0.1 with this noise. On noise that they have not seen it is 1.5, and 1"
+        "200 steps take the loss to 0.1 with this noise. On noise that they have not seen it is 1.5, and 1"
         in (found.message)
     )
     assert told(None, key=None).source == DRAW
