@@ -107,7 +107,7 @@ def curvature_of(
         tool(),
         curvature=found,
         findings=findings,
-        notes=(*problem.notes, *at.notes),
+        notes=at.notes,
         skipped=(*at.skipped, *study.skipped, *interrupted, *unjudged),
         timing=Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s),
         rules=judging(parts, skipped=unjudged),
@@ -131,26 +131,17 @@ class _Traced:
 
 def _traced(problem: Problem, count: int) -> _Traced:
     from gradscope.landscape.widening import narrow, widened
-    from gradscope.load.usercode.user_code import user_code
+    from gradscope.runs.preparing import Drawn
     from gradscope.trace.program import Tracer
-    from gradscope.trace.stream import form_of
 
-    drawn: list[Any] = []
-    others = 0
-    with user_code("drawing batches"):
-        for batch in problem.batches():
-            if drawn and form_of(batch) != form_of(drawn[0]):
-                others += 1
-            else:
-                drawn.append(batch)
-            if len(drawn) == count:
-                break
+    drawn = Drawn.of(problem, problem.batches(), count)
+    first = drawn.used[0]
     plain = Tracer(problem)
-    thin = narrow((problem.params, drawn[0]))
+    thin = narrow((problem.params, first))
     tracer = Tracer(problem, widened) if thin else plain
-    program = tracer.trace(drawn[0])
-    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(drawn)]
-    notes, skipped = [], []
+    program = tracer.trace(first)
+    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(drawn.used)]
+    notes = list(drawn.notes)
     if thin:
         dtypes = " and ".join(thin)
         notes.append(
@@ -160,10 +151,7 @@ def _traced(problem: Problem, count: int) -> _Traced:
     inside = _rounded_inside(program)
     if inside:
         notes.append(f"The loss computes in {inside} inside: its second derivatives are rounded, too.")
-    if len(drawn) < count:
-        why = "differ in shape from the first" if others else "are all there are"
-        skipped.append(Skipped(f"{count} batches", f"{len(drawn)} {why}"))
-    return _Traced(program, inputs, plain, tuple(notes), tuple(skipped), drawn[0])
+    return _Traced(program, inputs, plain, tuple(notes), drawn.skipped, first)
 
 
 def _rounded_inside(program: Program) -> str:

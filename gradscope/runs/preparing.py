@@ -58,20 +58,51 @@ class Prepared:
         return self.problem, self.tracer, self.program, self.flow, self.inputs[0], batches
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Batches of one form, for which one program is compiled, and what is said of the others."""
+
+    used: list[Any]
+    notes: tuple[str, ...]
+    """Those of the problem, and whether it has one batch where several were asked for."""
+    skipped: tuple[Skipped, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, rest: Iterator[Any], asked: int) -> Drawn:
+        """The next ones of a pass over the data."""
+        with user_code("drawing batches"):
+            drawn = list(itertools.islice(rest, asked))
+        used = [batch for batch in drawn if form_of(batch) == form_of(drawn[0])]
+        notes, skipped = list(problem.notes), []
+        for name in complex_leaves(problem.params):
+            reason = "complex: only real floating leaves are differentiated"
+            skipped.append(Skipped(f"params {name}", reason))
+        if len(drawn) < asked and problem.has_one_batch:
+            notes.append(
+                f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
+            )
+        elif len(drawn) < asked:
+            what = f"{asked - len(drawn)} of {asked} batches"
+            skipped.append(Skipped(what, "the data ended before them"))
+        if len(used) < len(drawn):
+            reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
+            skipped.append(Skipped(f"{len(drawn) - len(used)} of {len(drawn)} batches", reason))
+        return cls(used, tuple(notes), tuple(skipped))
+
+
 def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
     """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
     rest = problem.batches()
-    with user_code("drawing batches"):
-        drawn = list(itertools.islice(rest, batches))
+    drawn = Drawn.of(problem, rest, batches)
     start = time.perf_counter()
     progress("tracing")
     tracer = Tracer(problem)
-    program = tracer.trace(drawn[0])
+    first = drawn.used[0]
+    program = tracer.trace(first)
     traced = time.perf_counter()
-    used = [batch for batch in drawn if form_of(batch) == form_of(drawn[0])]
-    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(used)]
-    hazards, looks = find_hazards(program, drawn[0]), Looks()
-    attentions = tuple(looks.listed("attention", lambda: find_attentions(program, drawn[0])))
+    inputs = [tracer.inputs(batch, draw) for draw, batch in enumerate(drawn.used)]
+    hazards, looks = find_hazards(program, first), Looks()
+    attentions = tuple(looks.listed("attention", lambda: find_attentions(program, first)))
     routers = tuple(looks.listed("experts", lambda: find_routers(program)))
     progress("compiling")
     try:
@@ -84,7 +115,7 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         flow = FlowPass(program, inputs[0], runs=len(inputs))
     return Prepared(
         problem,
-        used,
+        drawn.used,
         rest,
         tracer,
         inputs,
@@ -93,9 +124,9 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
         attentions,
         routers,
         flow,
-        notes=_notes(problem, len(drawn), batches),
+        notes=drawn.notes,
         skipped=(
-            *_skipped(problem, len(drawn), len(used), batches),
+            *drawn.skipped,
             *not_looked_at(attentions),
             *looks.failed,
         ),
@@ -107,23 +138,3 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
             *flow.compiled.blocks,
         ),
     )
-
-
-def _notes(problem: Problem, drawn: int, asked: int) -> tuple[str, ...]:
-    if drawn == asked or not problem.has_one_batch:
-        return tuple(problem.notes)
-    text = f"There is one batch, not the {asked} that were asked for: give batches(), data() or --data."
-    return *problem.notes, text
-
-
-def _skipped(problem: Problem, drawn: int, used: int, asked: int) -> list[Skipped]:
-    found = [
-        Skipped(f"params {name}", "complex: only real floating leaves are differentiated")
-        for name in complex_leaves(problem.params)
-    ]
-    if drawn < asked and not problem.has_one_batch:
-        found.append(Skipped(f"{asked - drawn} of {asked} batches", "the data ended before them"))
-    if used < drawn:
-        reason = "they differ from the first batch in shape or in a Python value; one shape is compiled"
-        found.append(Skipped(f"{drawn - used} of {drawn} batches", reason))
-    return found
