@@ -157,7 +157,7 @@ def _point(found: Curvature) -> Iterator[str]:
         layer = (
             ""
             if negative.layer is None
-            else f" Most of it ({units.share(negative.share)}) lies in {negative.layer}."
+            else f" The largest part of it ({units.share(negative.share)}) lies in {negative.layer}."
         )
         yield (
             f"The loss bends down along the direction of the smallest eigenvalue: {units.number(distance)} "
