@@ -35,9 +35,10 @@ class Blockwise:
         blocks: Sequence[Block] | None = None,
         *,
         runs: int = 1,
+        work: float = 0.0,
         selection: Selection = FLOW,
     ) -> None:
-        """`blocks` are those of the program, where it has been cut before."""
+        """`blocks` are those of the program, where it has been cut before; `work` is that of all runs."""
         body = program.body
         self._selection = selection
         gains = program.gains()
@@ -51,7 +52,7 @@ class Blockwise:
         self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
         self.steps = self._steps()
         self.distinct = {id(step): step for step in self.steps}
-        spent = [step.compile(runs) for step in self.distinct.values()]
+        spent = [step.compile(runs, work) for step in self.distinct.values()]
         self.trace_s, self.compile_s = (sum(part) for part in zip(*spent, strict=True))
 
     @property
@@ -97,21 +98,39 @@ class Blockwise:
         keep: Keep,
     ) -> tuple[Any, dict[int, Any], dict[int, Any], list[Any]]:
         """The loss, the statistics by site and probe, those of δ by site, and the reduced gradients."""
-        env: dict[Any, Any] = dict(zip(self._invars, [*weights, *others], strict=True))
-        env.update(zip(self._constvars, consts, strict=True))
         statistics: dict[int, Any] = {}
         tape: list[list[Any]] = []
+        loss = self._forward(weights, gains, others, consts, (statistics, tape))
+        gradients, delta = self._backward(loss, tape, keep)
+        return loss, statistics, delta, gradients
+
+    def loss(
+        self, weights: Sequence[Any], gains: Mapping[int, Any], others: Sequence[Any], consts: Sequence[Any]
+    ) -> Any:
+        """The loss alone, by the same programs."""
+        return self._forward(weights, gains, others, consts, None)
+
+    def _forward(
+        self,
+        weights: Sequence[Any],
+        gains: Mapping[int, Any],
+        others: Sequence[Any],
+        consts: Sequence[Any],
+        kept: tuple[dict[int, Any], list[list[Any]]] | None,
+    ) -> Any:
+        """The loss; `kept` gets the statistics, and what each block keeps for its backward."""
+        env: dict[Any, Any] = dict(zip(self._invars, [*weights, *others], strict=True))
+        env.update(zip(self._constvars, consts, strict=True))
         for number, (block, step) in enumerate(zip(self.blocks, self.steps, strict=True)):
             found = step.forward([env[var] for var in block.reads], [gains[site.id] for site in block.sites])
             env.update(zip(block.writes, found.writes, strict=True))
-            tape.append(found.residuals)
-            statistics.update(zip(block.names, found.statistics, strict=True))
+            if kept is not None:
+                kept[0].update(zip(block.names, found.statistics, strict=True))
+                kept[1].append(found.residuals)
             for var in block.reads:
                 if self._last[var] == number:
                     env.pop(var)
-        loss = env[self._loss]
-        gradients, delta = self._backward(loss, tape, keep)
-        return loss, statistics, delta, gradients
+        return env[self._loss]
 
     def _backward(self, loss: Any, tape: list[list[Any]], keep: Keep) -> tuple[list[Any], dict[int, Any]]:
         first = {var: number for number, block in reversed([*enumerate(self.blocks)]) for var in block.reads}

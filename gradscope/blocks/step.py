@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -156,18 +157,17 @@ class BlockProgram:
     def executables(self) -> tuple[Any, ...]:
         return tuple(each.executable for each in self._compiled or () if each is not None)
 
-    def compile(self, runs: int) -> tuple[float, float]:
+    def compile(self, runs: int, work: float) -> tuple[float, float]:
         """Seconds of tracing and compiling; nothing where it was compiled before."""
         if self._compiled is not None:
             return 0.0, 0.0
         arguments = [*(_shape(var) for var in self.block.reads), *self._gains]
-        forward = compile_program(
-            _selected(self._forward, self._kept), tuple(arguments), runs=runs, plain=blame_outside
-        )
+        compiled = partial(compile_program, runs=runs, work=work, plain=blame_outside)
+        forward = compiled(_selected(self._forward, self._kept), tuple(arguments))
         backward = None
         if self.has_backward:
             pulled = (*map(_shape, self._residuals), *self._cotangents)
-            backward = compile_program(self._pulled_back, pulled, runs=runs, plain=blame_outside)
+            backward = compiled(self._pulled_back, pulled)
         self._compiled = forward, backward
         both = [forward] + ([backward] if backward else [])
         return sum(each.trace_s for each in both), sum(each.compile_s for each in both)

@@ -23,8 +23,11 @@ def copied_leaves(program: Program, weights: Sequence[Any]) -> tuple[tuple[str, 
     """
     kinds: dict[Any, list[int]] = {}
     for leaf, weight in enumerate(weights):
-        if program.connections[leaf] is Connection.CONNECTED and program.leaves[leaf].size >= FEWEST:
-            kinds.setdefault(_kind(weight), []).append(leaf)
+        if program.connections[leaf] is not Connection.CONNECTED or program.leaves[leaf].size < FEWEST:
+            continue
+        first = _first_elements(weight)
+        if np.any(first != first[0]) or np.any(np.asarray(weight) != first[0]):
+            kinds.setdefault((np.shape(weight), str(weight.dtype), first.tobytes()), []).append(leaf)
     found = []
     for leaves in kinds.values():
         while len(leaves) > 1:
@@ -36,14 +39,11 @@ def copied_leaves(program: Program, weights: Sequence[Any]) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def _kind(weight: Any) -> Any:
-    """Leaves of another kind are not equal: shape, dtype and the first elements."""
+def _first_elements(weight: Any) -> Any:
+    """On the host; an array on a device is not copied for them."""
     array = weight if isinstance(weight, np.ndarray) else weight.ravel()[:PROBED]
-    return np.shape(weight), str(weight.dtype), np.asarray(array).ravel()[:PROBED].tobytes()
+    return np.asarray(array).ravel()[:PROBED]
 
 
 def _copied(one: Any, other: Any) -> bool:
-    if one is other:
-        return False
-    a, b = np.asarray(one), np.asarray(other)
-    return bool(np.array_equal(a, b)) and bool(np.any(a != a.ravel()[0]))
+    return one is not other and bool(np.array_equal(np.asarray(one), np.asarray(other)))

@@ -1,7 +1,7 @@
 """The flow pass: one compiled program that measures activations, δ and gradients, layer by layer.
 
-Nothing of the size of an activation or of a gradient leaves the program. Squares that would underflow
-or overflow are measured again by the same program at another gain, without compiling anew.
+Nothing of the size of an activation leaves the program, and no large gradient unless it is asked for. Squares
+that would underflow or overflow are measured again at another gain, by the same compiled program.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, FLOW, MAX, Selection
 
 T = TypeVar("T")
+Begun = tuple[Any, list[Any]]
+"""A loss and by leaf its gradients, on the device."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,35 @@ class FlowPass:
         inputs: Inputs,
         *,
         runs: int = 1,
+        work: float = 0.0,
         selection: Selection = FLOW,
+        gradients: bool = False,
     ) -> None:
-        """`selection` has at least the statistics of `FLOW`: the gains are set by them."""
+        """`selection` has at least the statistics of `FLOW`: the gains are set by them. `gradients`: what is
+        compiled hands them out, so that no other program is compiled for a training. `work`: what all runs,
+        those of the training among them, compute."""
         self.program = program
         self._selection = selection
         self._leaves = LeafStatistics(program)
         self._consts = list(program.body.consts)
-        self._step, self._runs = Step(program, self._leaves, selection), runs
+        self._step, self._runs = Step(program, self._leaves, selection, gradients, work), runs
         self.compiled = self._compile(compiled_step, inputs)
 
     def __call__(self, inputs: Inputs) -> Sample:
+        return self.with_gradients(inputs)[0]
+
+    def with_gradients(self, inputs: Inputs) -> tuple[Sample, Begun | None]:
+        """The sample, and what it is of where the pass hands gradients out."""
         gains, leaf_gains = self.program.gains(), self._leaves.gains()
-        raw = self._run(inputs, gains, leaf_gains)
+        raw, begun = self._run(inputs, gains, leaf_gains)
         if self._out_of_range(raw, gains, leaf_gains):
-            raw = self._run(inputs, gains, leaf_gains)
-        return self._read(raw, gains, leaf_gains)
+            raw, begun = self._run(inputs, gains, leaf_gains)
+        return self._read(raw, gains, leaf_gains), begun
+
+    def loss(self, inputs: Inputs) -> Any:
+        """The loss alone, which stays on the device."""
+        given = inputs.weights, inputs.others, self._consts
+        return self._retried(lambda: self.compiled.loss(*given), inputs)
 
     def gradients(self, inputs: Inputs, keep: Keep = all_of_it) -> list[Any]:
         """Of each leaf what `keep` makes of its gradient, which stays on the device."""
@@ -80,9 +95,10 @@ class FlowPass:
         leaf_gains = self._leaves.gains() if leaf_gains is None else leaf_gains
         return inputs.weights, gains, leaf_gains, inputs.others, self._consts
 
-    def _run(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> Any:
+    def _run(self, inputs: Inputs, gains: Any, leaf_gains: Any) -> tuple[Any, Begun | None]:
         arguments = self.arguments(inputs, gains, leaf_gains)
-        return jax.device_get(self._retried(lambda: self.compiled(*arguments), inputs))
+        raw, gradients = self._retried(lambda: self.compiled(*arguments), inputs)
+        return jax.device_get(raw), None if gradients is None else (raw[0], gradients)
 
     def _compile(self, how: Callable[..., Whole | InBlocks], inputs: Inputs) -> Whole | InBlocks:
         plain = partial(self.program.differentiate_plain, inputs)

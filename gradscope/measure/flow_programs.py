@@ -41,6 +41,10 @@ class Step:
     program: Program
     leaves: LeafStatistics
     selection: Selection
+    gradients: bool = False
+    """Large gradients are handed out, too."""
+    work: float = 0.0
+    """Of all runs, in operations."""
 
     def __call__(
         self,
@@ -49,15 +53,16 @@ class Step:
         leaf_gains: dict[int, Array],
         others: list[Array],
         consts: list[Array],
-    ) -> Raw:
-        """Traceable."""
+    ) -> tuple[Raw, list[Array]]:
+        """Traceable: what is measured, and the gradients where they are handed out."""
 
         def tapped(weights: list[Array], sinks: Any) -> Any:
             return self.program.tapped(weights, sinks, gains, others, consts, self.selection)
 
         both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
         (loss, forward), (gradients, delta) = both(weights, self.program.sinks(self.selection))
-        return loss, forward, delta, self.leaves.reduced(gradients, leaf_gains, GRADIENT)
+        reduced = self.leaves.reduced(gradients, leaf_gains, GRADIENT)
+        return (loss, forward, delta, reduced), gradients if self.gradients else []
 
 
 class Whole:
@@ -66,7 +71,7 @@ class Whole:
     def __init__(self, step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None) -> None:
         self._step = step
         self._gradient: Compiled | None = None
-        self._compiled: Compiled = compile_program(step, arguments, runs=runs, plain=plain)
+        self._compiled: Compiled = compile_program(step, arguments, runs=runs, work=step.work, plain=plain)
         self.trace_s, self.compile_s = self._compiled.trace_s, self._compiled.compile_s
 
     @property
@@ -83,23 +88,34 @@ class Whole:
     def executables(self) -> tuple[Any, ...]:
         return (self._compiled.executable,)
 
-    def __call__(self, *arguments: Any) -> Raw:
-        found: Raw = self._compiled(*arguments)
-        return found
+    def __call__(self, *arguments: Any) -> tuple[Raw, list[Any] | None]:
+        """What is measured, and the gradients where the pass hands them out."""
+        raw, gradients = self._compiled(*arguments)
+        if not self._step.leaves.gains():
+            gradients = raw[3]
+        return raw, gradients or None
+
+    def loss(self, weights: list[Any], others: list[Any], consts: list[Any]) -> Any:
+        return self.loss_and_gradients(weights, others, consts, _nothing)[0]
 
     def loss_and_gradients(
         self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep
     ) -> tuple[Any, list[Any]]:
-        """By leaf. Small ones come out of the pass as they are; where a leaf is large, another program is
-        compiled when it is asked for."""
-        program, arguments = self._step.program, (weights, others, consts)
-        if not self._step.leaves.gains():
-            loss, _, _, gradients = self._compiled(weights, program.gains(), {}, others, consts)
+        """By leaf. Where the pass does not hand them out, another program is compiled when asked for."""
+        step, arguments = self._step, (weights, others, consts)
+        program, leaf_gains = step.program, step.leaves.gains()
+        if step.gradients or not leaf_gains:
+            raw, gradients = self(weights, program.gains(), leaf_gains, others, consts)
+            loss, gradients = raw[0], gradients or []
         else:
             if self._gradient is None:
                 self._gradient = compile_program(jax.value_and_grad(program.loss), arguments, runs=1)
             loss, gradients = self._gradient(*arguments)
         return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
+
+
+def _nothing(leaf: int, gradient: Any) -> None:
+    del leaf, gradient
 
 
 class InBlocks:
@@ -108,7 +124,7 @@ class InBlocks:
     def __init__(self, step: Step, blocks: Sequence[Block], arguments: tuple[Any, ...], runs: int) -> None:
         """Raises what JAX raises at a block, as it is."""
         self._step = step
-        self._blocks = Blockwise(step.program, blocks, runs=runs, selection=step.selection)
+        self._blocks = Blockwise(step.program, blocks, runs=runs, work=step.work, selection=step.selection)
         self._leaves: dict[Hashable, Compiled] = {}
         weights, _, leaf_gains, _, _ = arguments
         for leaf, gain in leaf_gains.items():
@@ -140,15 +156,21 @@ class InBlocks:
         leaf_gains: dict[int, Any],
         others: list[Any],
         consts: list[Any],
-    ) -> Raw:
-        def reduce(leaf: int, gradient: Any) -> Any:
-            if leaf not in leaf_gains:
-                return gradient
-            return self._leaves[self._step.leaves.kind(leaf)].start(gradient, leaf_gains[leaf])
+    ) -> tuple[Raw, list[Any] | None]:
+        """What is measured, and the gradients where the pass hands them out."""
 
-        found = self._blocks(weights, gains, others, consts, reduce)
-        raw: Raw = jax.block_until_ready(found)  # type: ignore[no-untyped-call]
-        return raw
+        def reduce(leaf: int, gradient: Any) -> Any:
+            reduced = gradient
+            if leaf in leaf_gains:
+                reduced = self._leaves[self._step.leaves.kind(leaf)].start(gradient, leaf_gains[leaf])
+            return reduced, gradient if self._step.gradients else None
+
+        loss, forward, delta, found = self._blocks(weights, gains, others, consts, reduce)
+        raw: Raw = jax.block_until_ready((loss, forward, delta, [reduced for reduced, _ in found]))  # type: ignore[no-untyped-call]
+        return raw, [gradient for _, gradient in found] if self._step.gradients else None
+
+    def loss(self, weights: list[Any], others: list[Any], consts: list[Any]) -> Any:
+        return self._blocks.loss(weights, self._step.program.gains(), others, consts)
 
     def loss_and_gradients(
         self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep

@@ -12,7 +12,7 @@ from jax import lax
 
 from gradscope.records import NormalizedPlaces
 from gradscope.trace import jaxprs
-from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
@@ -42,7 +42,7 @@ def normalizations(program: Program) -> list[Normalization]:
     names = frozenset({"reduce_sum"}), _ROOTS
     if not all(jaxprs.has_primitive(program.body, each) for each in names):
         return []
-    graph = Graph(program.body, len(program.leaves))
+    graph = program.graph
     return [found for node in graph.nodes for found in _normalization(node)]
 
 

@@ -47,7 +47,7 @@ def looked_closer(
         lambda: unpenalized(program, trainer, record.steps, record.batches),
         None,
     )
-    later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights))
+    later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))
     alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
     outputs = looks.listed(

@@ -13,7 +13,7 @@ from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
 from gradscope.measure.experts import routings_of
-from gradscope.measure.flow import Sample
+from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
@@ -85,16 +85,18 @@ def measure(
 ) -> Measured:
     """The flow pass over all batches, a short training, and what the numbers of the pass call for: nothing,
     for a healthy problem. `overfit_batch` also trains on the first batch alone."""
-    program, count, samples = prepared.program, len(prepared.inputs), []
+    program, count, samples = prepared.program, len(prepared.inputs), list[Sample]()
+    begun: Begun | None = None
     running = time.perf_counter()
     for number, each in enumerate(prepared.inputs, 1):
         progress(f"measuring batch {number} of {count}" if count > 1 else "measuring")
-        samples.append(prepared.flow(each))
+        sample, handed_out = prepared.flow.with_gradients(each)
+        samples, begun = [*samples, sample], begun if samples else handed_out
     run_s = time.perf_counter() - running
-    begun = time.perf_counter()
+    training = time.perf_counter()
     finite = _worst(samples) is None
-    found, untrained = trained(prepared, steps, progress) if finite else (None, ())
-    train_s = time.perf_counter() - begun
+    found, untrained = trained(prepared, steps, begun, progress) if finite else (None, ())
+    train_s = time.perf_counter() - training
     taken = _taken(Run(prepared, samples), found, progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
     looks = Looks()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gradscope.measure import nonfinite_counts
+from gradscope.measure.flow import Sample
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.units import unit_activity
@@ -24,10 +25,15 @@ def measured_at(prepared: Prepared, weights: list[Any]) -> Measurement:
     return replace(measured, units=tuple(unit_activity(prepared.program, measured.layers, inputs)))
 
 
-def flow_at(prepared: Prepared, weights: list[Any]) -> Measurement:
-    """The flow of the gradient at other weights, and nothing else."""
+def flow_at(prepared: Prepared, weights: list[Any], known: Sample | None = None) -> Measurement:
+    """The flow of the gradient at other weights, and nothing else; `known` is that of the first batch."""
     inputs = [replace(each, weights=weights) for each in prepared.inputs]
     found = weight_statistics(prepared.program, weights)
+    samples = (
+        [prepared.flow(each) for each in inputs]
+        if known is None
+        else [known, *(prepared.flow(each) for each in inputs[1:])]
+    )
     return measurement(
         Taken(
             program=prepared.program,
@@ -38,7 +44,7 @@ def flow_at(prepared: Prepared, weights: list[Any]) -> Measurement:
             lost_infinity=None,
             unfound=(),
             nonfinite_gradients=None,
-            samples=[prepared.flow(each) for each in inputs],
+            samples=samples,
             updates=None,
             nonzero_after_steps={},
             optimizer_given=prepared.problem.optimizer is not None,
@@ -46,9 +52,9 @@ def flow_at(prepared: Prepared, weights: list[Any]) -> Measurement:
     )
 
 
-def layers_after(prepared: Prepared, weights: list[Any]) -> Iterator[LayerAfter]:
-    """Nothing where the loss there is not finite."""
-    measured = flow_at(prepared, weights)
+def layers_after(prepared: Prepared, weights: list[Any], first: Sample) -> Iterator[LayerAfter]:
+    """Nothing where the loss there is not finite; `first` is that of the first batch."""
+    measured = flow_at(prepared, weights, first)
     for layer in measured.layers if math.isfinite(measured.loss) else ():
         yield LayerAfter(
             layer=layer.name,

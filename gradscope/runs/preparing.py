@@ -22,6 +22,9 @@ from gradscope.trace.domains.routing import Router, find_routers
 from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.stream import form_of
+from gradscope.trace.work import BACKWARD, operations
+from gradscope.training.room import has_room
+from gradscope.training.short import steps_of
 
 Batches = tuple[list[Any], Iterator[Any]]
 """Those drawn so far, and the pass that goes on after them."""
@@ -90,8 +93,11 @@ class Drawn:
         return cls(used, tuple(notes), tuple(skipped))
 
 
-def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepared:
-    """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape."""
+def prepare(problem: Problem, *, batches: int = 1, trains: bool = False, progress: Progress) -> Prepared:
+    """Draw `batches` batches, trace the loss at the first, compile the flow pass for all of its shape.
+
+    `trains`: a training follows, which takes the gradients of the pass where there is room for them.
+    """
     rest = problem.batches()
     drawn = Drawn.of(problem, rest, batches)
     start = time.perf_counter()
@@ -106,7 +112,10 @@ def prepare(problem: Problem, *, batches: int = 1, progress: Progress) -> Prepar
     routers = tuple(looks.listed("experts", lambda: find_routers(program)))
     progress("compiling")
     try:
-        flow = FlowPass(program, inputs[0], runs=len(inputs))
+        gradients = trains and has_room(inputs[0].weights)
+        runs = len(inputs) + (steps_of(program) if trains else 0)
+        work = runs * BACKWARD * operations(program.body)
+        flow = FlowPass(program, inputs[0], runs=len(inputs), work=work, gradients=gradients)
     except GradscopeError:
         raise
     except Exception as error:  # a mistake of ours, for the user's own program can be differentiated

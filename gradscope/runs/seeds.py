@@ -90,7 +90,8 @@ def seed_runs(
     with closing(beginnings), compiling_once() if options.seeds > 1 else nullcontext():
         for number, begun in enumerate(beginnings, 1):
             stage = _numbered(progress, number, options.seeds)
-            prepared = prepare(begun.problem, batches=options.batches, progress=stage)
+            trains = options.steps != 0
+            prepared = prepare(begun.problem, batches=options.batches, trains=trains, progress=stage)
             if options.after_steps:
                 prepared = after_steps(prepared, options.after_steps, stage)
             timing = Timing(begun.load_s).plus(prepared.timing)

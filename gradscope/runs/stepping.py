@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.fault import headline
+from gradscope.measure.flow import Begun
 from gradscope.records import Skipped, Timing
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
 from gradscope.training.optimizer import RefusedStep, StepRule
-from gradscope.training.short import TooLarge, Trained, short_training, trained_from
+from gradscope.training.room import TooLarge
+from gradscope.training.short import Trained, short_training, trained_from
 
 OF_AFTER_STEPS = (
     "The steps of --after-steps could not be taken.",
@@ -67,14 +69,15 @@ def first_line(error: Exception) -> str:
 
 
 def trained(
-    prepared: Prepared, steps: int | None, progress: Progress
+    prepared: Prepared, steps: int | None, begun: Begun | None, progress: Progress
 ) -> tuple[Trained | None, tuple[Skipped, ...]]:
-    """The short training, or why it could not be run."""
+    """The short training, or why it could not be run; `begun` is what the flow pass hands out of the first
+    batch."""
     if steps == 0:
         return None, ()
     progress("training a few steps")
     try:
-        found = short_training(*prepared.for_training, steps)
+        found = short_training(*prepared.for_training, steps, begun)
     except TooLarge as reason:
         return None, (Skipped("training", str(reason)),)
     except Exception as error:  # an optimizer may ask for anything: a Hessian, labels

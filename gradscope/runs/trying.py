@@ -172,7 +172,7 @@ class Trying:
         from gradscope.runs.seeds import of_target
 
         for begun in of_target(self.target, self.loading, count, silent):
-            yield prepare(begun.problem, progress=silent)
+            yield prepare(begun.problem, trains=True, progress=silent)
 
     def _edited(self, edit: tuple[str, str], run: Callable[[], T]) -> T:
         """What `run` makes of the target with another text of a file."""

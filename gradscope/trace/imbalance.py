@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from gradscope.records import Source, TermImbalance
-from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.jaxprs import is_user_file
 from gradscope.trace.jaxprs.authors import author
 from gradscope.trace.jaxprs.programs import inner_bodies
@@ -68,7 +68,7 @@ def imbalances(program: Program) -> tuple[TermImbalance, ...]:
     The second one is taken element by element of the outputs of layers from which the first is computed by
     further layers, as a penalty on a code is.
     """
-    graph = Graph(program.body, len(program.leaves))
+    graph = program.graph
     found = [(each, divisor) for each in _reduced(graph.outs[0]) if (divisor := each.divisor()) is not None]
     pairs = [
         (averaged, summed, products)

@@ -17,7 +17,7 @@ def loss_terms(program: Program) -> tuple[LossTerm, ...]:
     """In the order in which they are written; a loss that is no sum is one term, and so are those of one line
     that are alike (a penalty on every leaf).
     """
-    graph = Graph(program.body, len(program.leaves))
+    graph = program.graph
     found = summands(graph.outs[0])
     names = [leaf.name for leaf in program.leaves]
     reader = _Reader(graph, names, upstream(each.value for each in found if each.value.grad))

@@ -16,8 +16,10 @@ from gradscope.load.problem import Problem
 from gradscope.load.usercode.user_code import user_code
 from gradscope.records import Connection, Cut, Skipped, Source
 from gradscope.trace import jaxprs
+from gradscope.trace.connections import connections_of
 from gradscope.trace.cuts import blocking_cuts, integer_leaves
 from gradscope.trace.dataflow import Flow
+from gradscope.trace.graph import Graph
 from gradscope.trace.interpret import Found, Slot, Taps, evaluate
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
@@ -63,6 +65,11 @@ class Program:
     def layer_names(self) -> dict[int, str]:
         """By site: the group of layers that it belongs to."""
         return {site.id: layer.name for layer in self.layers for site in layer.sites}
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Of its values, made once for all that read it."""
+        return Graph(self.body, len(self.leaves))
 
     def sinks(self, selection: Selection = FLOW) -> dict[int, Stats]:
         """Zeros for each site and step, one for each statistic of δ."""
@@ -217,7 +224,7 @@ def program_of(
     outs = flow.walk(body, _input_values(flow, leaves, of_batch), plan, closed_over)
     plan.note_paths()
     loss, aux = outs[0], join(outs[1:])
-    connections = _connections(flow, len(leaves), [site.leaves for site in plan.sites()], loss, aux)
+    connections = connections_of(flow, len(leaves), [site.leaves for site in plan.sites()], loss, aux)
     reaching = [site for site in plan.sites() if site.op == "state" or site.reaches(loss.reads)]
     for site in reaching:
         site.live = site.op == "state" or site.reaches(loss.grad)
@@ -267,32 +274,3 @@ def _drop_idle_states(plan: Plan) -> None:
         _drop_idle_states(inner)
     if plan.entry and all(site.op == "state" for site in plan.sites()):
         plan.clear()
-
-
-def _connections(
-    flow: Flow, count: int, consumed: Sequence[int], loss: Value, aux: Value
-) -> tuple[Connection, ...]:
-    """Of each leaf; `consumed` are the leaves of every site, those that do not reach the loss included.
-
-    A bias whose layer is connected, in a loss made of derivatives, is constant under them by construction:
-    the last bias of an energy whose gradient is a score or a force.
-    """
-    found = [_connection(1 << i, loss, aux) for i in range(count)]
-    if loss.reads & flow.backward:
-        for i, connection in enumerate(found):
-            beside = 0
-            for leaves in consumed:
-                beside |= leaves if leaves >> i & 1 else 0
-            if connection is Connection.DISCONNECTED and any(
-                found[other] is Connection.CONNECTED for other in members_of(beside)
-            ):
-                found[i] = Connection.DERIVATIVE
-    return tuple(found)
-
-
-def _connection(bit: int, loss: Value, aux: Value) -> Connection:
-    if loss.grad & bit:
-        return Connection.CONNECTED
-    if loss.reads & bit:
-        return Connection.BLOCKED
-    return Connection.STATE if aux.reads & bit else Connection.DISCONNECTED

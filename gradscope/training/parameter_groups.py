@@ -21,7 +21,8 @@ from gradscope.records import ParameterGroup, ShortTraining, UndecayedTraining
 from gradscope.trace.program import Program
 from gradscope.training.clipping import clipped_steps
 from gradscope.training.optimizer import Leaves, widened
-from gradscope.training.trainer import Floats, Modification, Trainer
+from gradscope.training.step_numbers import Floats
+from gradscope.training.trainer import Modification, Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
 
 NORM = 0.05

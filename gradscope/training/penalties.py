@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from gradscope.records import UnpenalizedTraining
 from gradscope.trace.compiling import compile_program
-from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.leaves import norm
 from gradscope.trace.program import Inputs, Program
@@ -100,7 +100,7 @@ def _pulls_to_zero(penalty: Penalty, weights: Leaves) -> bool:
 
 def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
     """The summands that read weights, and nothing of the batch or of the key."""
-    graph = Graph(program.body, len(program.leaves))
+    graph = program.graph
     found = summands(graph.outs[0])
     if len(found) < 2:
         return

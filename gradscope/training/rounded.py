@@ -20,7 +20,7 @@ from gradscope.records import RoundedInput, RoundedTrial
 from gradscope.trace import jaxprs
 from gradscope.trace.changed import Changed
 from gradscope.trace.domains.uses import arrays_of
-from gradscope.trace.graph import Graph, Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.jaxprs.custom_rules import CannotWiden
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
@@ -85,7 +85,7 @@ def rounded_inputs(program: Program, made: Trainer, steps: int) -> Iterator[Roun
 
 def _meetings(program: Program) -> Iterator[MetByWeights]:
     """Of values behind a cast that depend on the batch, and on neither parameters nor a key."""
-    graph = Graph(program.body, len(program.leaves))
+    graph = program.graph
     key = len(program.body.jaxpr.invars) - 1
     for node in graph.nodes:
         if not any(result.reads for result in node.results):

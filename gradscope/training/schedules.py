@@ -10,7 +10,7 @@ import numpy as np
 
 from gradscope.records import DecayedRate, WarmUp
 from gradscope.records.training import GROWING
-from gradscope.training import trainer
+from gradscope.training import step_numbers
 from gradscope.training.trainer import Modification, Trainer, Trajectory, largest_of
 from gradscope.training.trials import LONGER, USUAL_STEPS
 
@@ -26,7 +26,7 @@ COUNTS = tuple(10**power for power in range(2, 9))
 def decayed_rate(made: Trainer, run: Trajectory, batches: int) -> DecayedRate | None:
     """`None` where the updates for equal gradients do not end within the steps of a longer training, or where
     no counter of the optimizer's state makes them."""
-    sizes = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
+    sizes = run.leaves[:, :, step_numbers.UPDATE_MAX].max(axis=1, initial=0.0)
     if (
         made.restored
         or len(sizes) < USUAL_STEPS

@@ -18,37 +18,46 @@ import numpy as np
 
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.fault import Looks
-from gradscope.measure.flow import FlowPass
+from gradscope.measure.flow import Begun, FlowPass, Sample
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
 from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped, StandardizedArray
-from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.trace.work import operations
-from gradscope.training import trainer
+from gradscope.trace.work import BACKWARD, operations
 from gradscope.training.batches import StepBatches
 from gradscope.training.constant_data import constant_arrays
 from gradscope.training.labels import label_mixing
 from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
+from gradscope.training.room import require_room
 from gradscope.training.row_spread import looks_collapsed, row_spreads
 from gradscope.training.scales import odd_arrays
 from gradscope.training.schedules import decayed_rate, warm_up
+from gradscope.training.step_numbers import (
+    ARRIVED,
+    ASKED,
+    GRADIENT,
+    GRADIENT_MAX,
+    RAW,
+    UNCHANGED,
+    UPDATE,
+    UPDATE_MAX,
+    UPHILL,
+    WANTED,
+    Floats,
+    numbers_of_step,
+)
 from gradscope.training.symmetry import equal_units
-from gradscope.training.trainer import Floats, Modification, Trainer, Trajectory
+from gradscope.training.trainer import Modification, Trainer, Trajectory
 from gradscope.training.trials import LONGER, USUAL_STEPS, critical_step, later, trials
 
 FEWEST_STEPS = 3
 WORK = 4e9
 """Operations that all steps together may take, where the number of steps is not given: a fraction of a second
 on two cores."""
-BACKWARD = 3.0
-"""A gradient computes about three times what its loss does."""
 PER_WEIGHT = 30.0
 """Operations of the optimizer, and of what is measured of its step."""
 MOST_ARRAYS = 3
-COPIES = 4
-"""Arrays of the size of the params, besides the state: weights before and after, gradients, updates."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,12 @@ class Trained:
     """After the last step."""
     gradients: list[Any]
     """At the last step."""
+    after: Sample
+    """Of the first batch, after the last step."""
     trainer: Trainer
     """For further runs from the same start."""
     skipped: tuple[Skipped, ...]
     """What of it could not be looked at, and batches that were passed over."""
-
-
-class TooLarge(Exception):
-    """The arrays of a training step do not fit beside what is there."""
 
 
 def short_training(
@@ -78,13 +85,15 @@ def short_training(
     first: Inputs,
     batches: tuple[Sequence[Any], Iterator[Any]],
     steps: int | None,
+    begun: Begun | None = None,
 ) -> Trained:
     """`batches` are those drawn so far and the pass that goes on after them; `steps` is `None` where their
-    number is to be chosen. Raises `TooLarge`, and whatever the optimizer raises."""
+    number is to be chosen; `begun` is what the flow pass hands out of the first batch. Raises `TooLarge`, and
+    whatever the optimizer raises."""
     count = steps if steps is not None else steps_of(program)
-    made = trainer_of(problem, tracer, flow, first, batches)
+    made = trainer_of(problem, tracer, flow, first, batches, begun)
     rule, feed = made.rule, made.feed
-    run = made.run(count, watched=True)
+    run, after = made.watched(count)
     looks = Looks()
     unknown: tuple[float, list[tuple[float | None, bool]]] = (0.0, [(None, False)] * len(program.leaves))
     unseen: tuple[int, int | None, float | None] = 0, 1, None
@@ -122,7 +131,7 @@ def short_training(
             )
             for leaf in range(len(program.leaves))
         ),
-        update_max=float(np.max(run.leaves[:, :, trainer.UPDATE_MAX], initial=0.0)),
+        update_max=float(np.max(run.leaves[:, :, UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
         trials=tuple(tried),
         standardized=tuple(arrays),
@@ -139,7 +148,7 @@ def short_training(
     )
     updates = _readings(program, run) if rule.own else None
     skipped = (*feed.passed_over(), *looks.failed)
-    return Trained(record, updates, run.weights, run.gradients, made, skipped)
+    return Trained(record, updates, run.weights, run.gradients, after, made, skipped)
 
 
 def trained_from(
@@ -160,11 +169,12 @@ def trainer_of(
     flow: FlowPass,
     first: Inputs,
     batches: tuple[Sequence[Any], Iterator[Any]],
+    begun: Begun | None = None,
 ) -> Trainer:
     """From the start of a problem. Raises `TooLarge`."""
     rule = StepRule.of(problem, tracer)
-    _require_room(rule, first.weights)
-    return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights)
+    require_room(rule, first.weights)
+    return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights, begun)
 
 
 def steps_of(program: Program) -> int:
@@ -172,17 +182,6 @@ def steps_of(program: Program) -> int:
     size = sum(leaf.size for leaf in program.leaves)
     affordable = WORK / (BACKWARD * operations(program.body) + PER_WEIGHT * size + 1.0)
     return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
-
-
-def _require_room(rule: StepRule, weights: Sequence[Any]) -> None:
-    state = jax.eval_shape(rule.fresh, list(weights))
-    own = sum(int(np.size(leaf)) * jax.numpy.result_type(leaf).itemsize for leaf in weights)
-    needed = COPIES * own + 2 * sum(math.prod(s.shape) * s.dtype.itemsize for s in jax.tree.leaves(state))
-    free = free_memory()
-    if free is not None and needed > free / 2:
-        raise TooLarge(
-            f"a step of the optimizer takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
-        )
 
 
 def _readings(program: Program, run: Trajectory) -> list[Reading]:
@@ -196,20 +195,20 @@ def _readings(program: Program, run: Trajectory) -> list[Reading]:
 def _leaf(
     program: Program, leaf: int, layer: str, seen: Floats, ascent: float | None, raw: bool
 ) -> LeafUpdate:
-    about, asked = program.leaves[leaf], seen[:, trainer.ASKED].sum()
-    sizes = seen[:, trainer.UPDATE_MAX]
+    about, asked = program.leaves[leaf], seen[:, ASKED].sum()
+    sizes = seen[:, UPDATE_MAX]
     usable = np.isfinite(seen).all(axis=1) & (sizes > 0)
     scale = sizes[usable] / sizes[usable].max(initial=0.0)
-    square = float(np.sum(seen[usable, trainer.WANTED] * scale**2))
-    arrived = float(np.sum(seen[usable, trainer.ARRIVED] * scale**2))
+    square = float(np.sum(seen[usable, WANTED] * scale**2))
+    arrived = float(np.sum(seen[usable, ARRIVED] * scale**2))
     return LeafUpdate(
         name=about.name,
         layer=layer,
         dtype=about.dtype,
         size=about.size,
-        gradient=bool(np.any(seen[:, trainer.GRADIENT_MAX] != 0)),
+        gradient=bool(np.any(seen[:, GRADIENT_MAX] != 0)),
         moved=bool(np.any(sizes != 0)),
-        unchanged_share=float(seen[:, trainer.UNCHANGED].sum() / asked) if asked else 0.0,
+        unchanged_share=float(seen[:, UNCHANGED].sum() / asked) if asked else 0.0,
         arrived_share=arrived / square if square else math.nan,
         ascent=ascent,
         raw=raw,
@@ -259,11 +258,11 @@ def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | N
     if made.restored:
         loss, gradients = made.gradients()
         updates = made.fresh_update(gradients, loss)
-        seen = _numbers(made, gradients, updates)
+        seen = _numbers(gradients, updates)
     else:
         loss = gradients = None
         seen = run.leaves[0]
-    fresh = float(np.max(seen[:, trainer.UPDATE_MAX], initial=0.0))
+    fresh = float(np.max(seen[:, UPDATE_MAX], initial=0.0))
     found = [_cosine(row) for row in seen]
     if any(each is not None and each > 0 for each in found):
         if gradients is None:
@@ -271,30 +270,30 @@ def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | N
         nothing = made.fresh_update([jax.numpy.zeros_like(each) for each in gradients], loss)
         updates = made.fresh_update(gradients, loss)
         alone = [update - without for update, without in zip(updates, nothing, strict=True)]
-        probed = [_cosine(row) for row in _numbers(made, gradients, alone)]
+        probed = [_cosine(row) for row in _numbers(gradients, alone)]
         climbs = _climbs(run)
         found = [
             cosine if cosine is None or cosine <= 0 else (own if own is not None else cosine) if up else 0.0
             for cosine, own, up in zip(found, probed, climbs, strict=True)
         ]
-    raw = [bool(row[trainer.RAW]) for row in seen]
+    raw = [bool(row[RAW]) for row in seen]
     return fresh, [(each, same and each is not None) for each, same in zip(found, raw, strict=True)]
 
 
 def _climbs(run: Trajectory) -> list[bool]:
     """By leaf, whether the products of update and gradient over all steps add up to more than 0."""
     with np.errstate(all="ignore"):
-        sizes = run.leaves[:, :, trainer.UPDATE_MAX] * run.leaves[:, :, trainer.GRADIENT_MAX]
-        total = np.sum(run.leaves[:, :, trainer.UPHILL] * sizes, axis=0)
+        sizes = run.leaves[:, :, UPDATE_MAX] * run.leaves[:, :, GRADIENT_MAX]
+        total = np.sum(run.leaves[:, :, UPHILL] * sizes, axis=0)
     return [not up <= 0 for up in total]
 
 
-def _numbers(made: Trainer, gradients: Any, updates: Any) -> Floats:
-    return np.asarray(jax.device_get(made.watch(gradients, updates, gradients, gradients)), np.float64)
+def _numbers(gradients: Any, updates: Any) -> Floats:
+    return np.asarray(jax.device_get(numbers_of_step(gradients, updates, gradients, gradients)), np.float64)
 
 
 def _cosine(row: Floats) -> float | None:
-    size = float(row[trainer.UPDATE] * row[trainer.GRADIENT])
-    if not (math.isfinite(size) and size > 0 and math.isfinite(row[trainer.UPHILL])):
+    size = float(row[UPDATE] * row[GRADIENT])
+    if not (math.isfinite(size) and size > 0 and math.isfinite(row[UPHILL])):
         return None
-    return float(row[trainer.UPHILL]) / math.sqrt(size)
+    return float(row[UPHILL]) / math.sqrt(size)

@@ -5,29 +5,23 @@ The same problem, the same batches, the same random numbers: what differs in the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
 
-from gradscope.measure.flow import FlowPass
+from gradscope.measure.flow import Begun, FlowPass, Sample
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
-
-Floats = NDArray[np.float64]
-(UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, WANTED, ARRIVED, ASKED, UNCHANGED, RAW) = range(10)
-"""Places in what is measured of a leaf at a step. Sums of squares and products are those of the update over
-its largest element and of the gradient over its own; `WANTED` and those after it count only elements that
-have a gradient: what decay does to the others is another matter."""
+from gradscope.training.step_numbers import NUMBERS, Floats, numbers_of_step
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Trajectory:
     end: float
     """Of the first batch, after the last step."""
     leaves: Floats
-    """f64[steps, leaves, 10], by the places above; empty where nobody watched."""
+    """f64[steps, leaves, 10], as `step_numbers` has them; empty where nobody watched."""
     first: Leaves
     """What the optimizer asked for at the first step."""
     weights: Leaves
@@ -74,11 +68,19 @@ class Trajectory:
 class Trainer:
     """Trains one problem again and again from the same start, and compiles each of its programs once."""
 
-    def __init__(self, flow: FlowPass, rule: StepRule, feed: StepBatches, weights: list[Any]) -> None:
+    def __init__(
+        self,
+        flow: FlowPass,
+        rule: StepRule,
+        feed: StepBatches,
+        weights: list[Any],
+        begun: Begun | None = None,
+    ) -> None:
+        """`begun`: the loss of the first batch and its gradients at the start, where they are at hand."""
         self.flow, self.rule, self.feed = flow, rule, feed
+        self._begun = begun
         self.weights = [jnp.asarray(weight) for weight in weights]
         """At the start."""
-        self._fresh = compile_program(rule.fresh, (self.weights,), runs=1)
         self._given = rule.begun(self.weights)
         self._steps: dict[bool, Compiled] = {}
         self._unchanged: dict[int, Leaves] = {}
@@ -91,17 +93,36 @@ class Trainer:
         return self._given is not None
 
     def start(self) -> Any:
-        return self._fresh(self.weights) if self._given is None else self._given
+        return self.fresh(self.weights) if self._given is None else self._given
 
     def run(
         self,
         steps: int,
         change: Modification = Modification(),
         *,
-        watched: bool = False,
         start: Leaves | None = None,
     ) -> Trajectory:
-        """From the start, or from other weights; `watched` measures what each step does to each leaf."""
+        """From the start, or from other weights."""
+        found = self._trained(steps, change, start)
+        last = self.feed.at(0, found.weights, change.standardized)
+        return replace(found, end=float(self.flow.loss(last)))
+
+    def watched(self, steps: int) -> tuple[Trajectory, Sample]:
+        """From the start, with what each step does to each leaf; and what the flow pass measures of the first
+        batch after the last one."""
+        found = self._trained(steps, watched=True)
+        after = self.flow(self.feed.at(0, found.weights))
+        return replace(found, end=after.loss), after
+
+    def _trained(
+        self,
+        steps: int,
+        change: Modification = Modification(),
+        start: Leaves | None = None,
+        *,
+        watched: bool = False,
+    ) -> Trajectory:
+        """Its `end` is not known."""
         weights = wide = self.weights if start is None else start
         state, losses, seen, odd = self.start(), [], [], change.standardized
         first: Leaves = []
@@ -112,9 +133,12 @@ class Trainer:
                 kept = kept or jax.tree.leaves(state)
                 state = _put_back(state, kept, change.held[1])
             inputs = self.feed.at(step, weights, odd, first=change.one_batch)
-            loss, gradients = (
-                self.flow.loss_and_gradients(inputs) if change.loss is None else change.loss(inputs, step)
-            )
+            if change.loss is not None:
+                loss, gradients = change.loss(inputs, step)
+            elif step == 0 and start is None and odd is None:
+                loss, gradients = self.gradients()
+            else:
+                loss, gradients = self.flow.loss_and_gradients(inputs)
             if change.without is not None:
                 part, own = change.without(weights)
                 loss = loss - part
@@ -129,13 +153,12 @@ class Trainer:
             losses.append(loss)
             first = first or updates
             if watched:
-                seen.append(self.watch(gradients, updates, before, weights))
-        end, _ = self.flow.loss_and_gradients(self.feed.at(0, weights, odd))
-        losses, end, seen = jax.device_get((losses, end, seen))
+                seen.append(numbers_of_step(gradients, updates, before, weights))
+        losses, seen = jax.device_get((losses, seen))
         return Trajectory(
             [float(each) for each in losses],
-            float(end),
-            np.asarray(seen, np.float64).reshape(len(seen), len(weights), RAW + 1),
+            math.nan,
+            np.asarray(seen, np.float64).reshape(len(seen), len(weights), NUMBERS),
             first,
             weights,
             gradients,
@@ -151,11 +174,11 @@ class Trainer:
 
     def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
         """What the optimizer asks for at its first step of all, for these gradients."""
-        return self.asked(self.weights, gradients, self._fresh(self.weights), loss)[0]
+        return self.asked(self.weights, gradients, self.fresh(self.weights), loss)[0]
 
     def fresh(self, weights: Leaves) -> Any:
         """The state of the optimizer before the first step of all, at other weights."""
-        return self._fresh(weights)
+        return self.rule.fresh(weights)
 
     def asked(self, weights: Leaves, gradients: Leaves, state: Any, loss: Any) -> tuple[Leaves, Any]:
         """What the optimizer asks for at these weights and gradients, and its state after that."""
@@ -167,15 +190,17 @@ class Trainer:
     ) -> tuple[float, float]:
         """Of the first batches, and the standard error of that mean: 0 for one batch."""
         inputs = (self.feed.at(step, weights, standardized) for step in range(batches))
-        found = [self.flow.loss_and_gradients(each)[0] for each in inputs]
+        found = [self.flow.loss(each) for each in inputs]
         losses = np.asarray(jax.device_get(found), np.float64)
         with np.errstate(invalid="ignore"):
             error = float(np.std(losses, ddof=1) / batches**0.5) if batches > 1 else 0.0
         return float(np.mean(losses)), error
 
     def gradients(self) -> tuple[Any, Leaves]:
-        """The loss of the first batch and its gradients, at the start."""
-        return self.flow.loss_and_gradients(self.feed.at(0, self.weights))
+        """The loss of the first batch and its gradients, at the start: every run begins with them."""
+        if self._begun is None:
+            self._begun = self.flow.loss_and_gradients(self.feed.at(0, self.weights))
+        return self._begun
 
     def _step(
         self,
@@ -223,14 +248,6 @@ class Trainer:
 
         return loss_of
 
-    def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
-        """By leaf, the ten numbers of one step; on a CPU NumPy reads the arrays where they lie."""
-        leaves = zip(gradients, updates, before, after, strict=True)
-        if jax.default_backend() != "cpu":
-            return [_watched_on_device(*arrays) for arrays in leaves]
-        with np.errstate(all="ignore"):
-            return [_watched(*map(np.asarray, arrays), xp=np) for arrays in leaves]
-
     def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
         """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
         counted from 1, and the largest element of each step's update over all leaves."""
@@ -265,29 +282,3 @@ def _put_back(state: Any, before: Leaves, places: tuple[int, ...]) -> Any:
     return jax.tree.unflatten(
         structure, [before[i] if i in places else leaf for i, leaf in enumerate(leaves)]
     )
-
-
-def _watched(gradient: Any, update: Any, before: Any, after: Any, *, xp: Any) -> Any:
-    """The ten numbers of one leaf, in the order of their places; traceable where `xp` is `jax.numpy`."""
-    g, u, p, q = (widened(each) for each in (gradient, update, before, after))
-    u_max, g_max = (xp.max(xp.abs(each), initial=0.0) for each in (u, g))
-    to, of = u / xp.where(u_max > 0, u_max, 1), g / xp.where(g_max > 0, g_max, 1)
-    real = (q - p) / xp.where(u_max > 0, u_max, 1)
-    asked = (u != 0) & (g != 0)
-    return xp.stack(
-        [
-            u_max,
-            g_max,
-            xp.sum(to * to),
-            xp.sum(of * of),
-            xp.sum(to * of),
-            xp.sum(to * to * asked),
-            xp.sum(to * real * asked),
-            xp.sum(asked, dtype=np.int32).astype(u.dtype),
-            xp.sum(asked & (p == q), dtype=np.int32).astype(u.dtype),
-            xp.all(u == g).astype(u.dtype),
-        ]
-    )
-
-
-_watched_on_device = jax.jit(partial(_watched, xp=jnp))

@@ -10,7 +10,7 @@ import numpy as np
 from gradscope.records import Intervention
 from gradscope.records.training import GROWING, LATER_STEPS
 from gradscope.trace.program import Program
-from gradscope.training import trainer
+from gradscope.training import step_numbers
 from gradscope.training.optimizer import Leaves, stepped
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 
@@ -26,7 +26,7 @@ LONGER = 5
 
 def later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | None, float | None]:
     """Further steps tried where nothing moved, the first step that moves, and how the updates grow."""
-    largest = run.leaves[:, :, trainer.UPDATE_MAX].max(axis=1, initial=0.0)
+    largest = run.leaves[:, :, step_numbers.UPDATE_MAX].max(axis=1, initial=0.0)
     moving = np.flatnonzero(largest > 0)
     size = sum(leaf.size for leaf in program.leaves)
     steps = int(min(LATER_STEPS, max(run.leaves.shape[0], LATER_WORK / max(size, 1))))
@@ -68,7 +68,7 @@ def _mostly_lost(run: Trajectory) -> bool:
     """In weights that float32 would widen."""
     narrow = [place for place, weight in enumerate(run.weights) if weight.dtype.itemsize < 4]
     seen = run.leaves.sum(axis=0)[narrow]
-    asked, unchanged = seen[:, trainer.ASKED].sum(), seen[:, trainer.UNCHANGED].sum()
+    asked, unchanged = seen[:, step_numbers.ASKED].sum(), seen[:, step_numbers.UNCHANGED].sum()
     return bool(asked and 2 * unchanged > asked)
 
 

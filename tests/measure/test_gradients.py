@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from gradscope.blocks import block
+from gradscope.blocks.running import Blockwise
 from gradscope.load.problem import Problem
-from gradscope.measure import flow_programs
+from gradscope.measure import flow_programs, leaf_statistics
 from gradscope.measure.flow import FlowPass
+from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.nonfinite_counts import in_gradients
 from gradscope.report.shared.wording import durations
 from gradscope.runs.check import check_loss
@@ -46,6 +48,34 @@ def test_they_are_those_of_jax(flow):
         found = made.gradients(tracer.inputs(batch))
         for ours, truth in zip(found, jax.tree.leaves(jax.grad(loss)(PARAMS, batch)), strict=True):
             np.testing.assert_allclose(ours, truth, rtol=1e-5, atol=1e-7)
+
+
+def test_the_loss_alone_is_the_same_and_nothing_runs_backward(flow, monkeypatch):
+    _, made, tracer = flow
+    inputs = tracer.inputs(BATCH)
+    expected = made.loss_and_gradients(inputs)[0]
+    monkeypatch.setattr(Blockwise, "_backward", None)
+    assert float(made.loss(inputs)) == float(expected)
+    assert not isinstance(made.compiled, flow_programs.InBlocks) or made.compiled.blocks[0]
+
+
+@pytest.mark.parametrize("small", [0, 2**16])
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_one_program_measures_and_hands_the_gradients_out(monkeypatch, small, in_blocks):
+    monkeypatch.setattr(leaf_statistics, "SMALL", small)
+    monkeypatch.setattr(LeafStatistics.__init__, "__defaults__", (small,))
+    monkeypatch.setattr(block, "pays", lambda _: in_blocks)
+    tracer = Tracer(Problem(loss, PARAMS, BATCH))
+    inputs = tracer.inputs(BATCH)
+    made = FlowPass(tracer.trace(BATCH), inputs, gradients=True)
+    sample, begun = made.with_gradients(inputs)
+    assert begun is not None
+    assert float(begun[0]) == sample.loss
+    truth = jax.tree.leaves(jax.grad(loss)(PARAMS, BATCH))
+    monkeypatch.setattr(flow_programs, "compile_program", None)
+    for found in (begun[1], made.gradients(inputs)):
+        for ours, theirs in zip(found, truth, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_only_what_is_kept_comes_back(flow):

@@ -13,6 +13,7 @@ import pytest
 
 from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.problem import Problem
+from gradscope.measure.flow import FlowPass
 from gradscope.records import Report, ShortTraining
 from gradscope.records.options import CheckOptions
 from gradscope.runs.check import check_loss, check_problem
@@ -338,3 +339,25 @@ def test_a_large_model_that_accumulates_is_no_error() -> None:
     optimizer = optax.MultiSteps(optax.adam(1e-3), 1024).gradient_transformation()
     found = check_loss(wide, params, BATCH, optimizer=optimizer)
     assert {f.severity.value for f in found.findings if f.rule == "not-updated"} <= {"note"}
+
+
+def test_no_gradient_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass hands that of the first step out, and measures the layers after the last one with its loss."""
+    ran: list[str] = []
+
+    def counted(name: str) -> Any:
+        inner = getattr(FlowPass, name)
+
+        def call(self: Any, *given: Any) -> Any:
+            ran.append(name)
+            return inner(self, *given)
+
+        return call
+
+    for name in ("with_gradients", "loss_and_gradients"):
+        monkeypatch.setattr(FlowPass, name, counted(name))
+    found = training(steps=3)
+    assert sorted(ran) == [*["loss_and_gradients"] * 2, *["with_gradients"] * 2]
+    losses, end = plain_loop(optax.adam(1e-3), [BATCH] * 3)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
+    np.testing.assert_allclose(found.end, end, rtol=1e-5)

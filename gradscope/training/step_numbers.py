@@ -1,0 +1,85 @@
+"""Ten numbers of what a step does to a leaf: sizes of gradient and update, their product, what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from gradscope.training.optimizer import widened
+
+Floats = NDArray[np.float64]
+(UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, WANTED, ARRIVED, ASKED, UNCHANGED, RAW) = range(10)
+"""Places of the numbers. Sums of squares and products are those of the update over its largest element and of
+the gradient over its own; `WANTED` and those after it count only elements that have a gradient: what decay
+does to the others is another matter."""
+NUMBERS = 10
+
+PIECE = 2**15
+"""Elements that are reduced at once: what is made of them on the way stays in the processor's cache."""
+
+
+def numbers_of_step(
+    gradients: Sequence[Any], updates: Sequence[Any], before: Sequence[Any], after: Sequence[Any]
+) -> list[Any]:
+    """By leaf, the numbers of one step; on a CPU NumPy reads the arrays where they lie."""
+    leaves = zip(gradients, updates, before, after, strict=True)
+    if jax.default_backend() != "cpu":
+        return [_on_device(*arrays) for arrays in leaves]
+    with np.errstate(all="ignore"):
+        return [_by_pieces(*map(np.asarray, arrays)) for arrays in leaves]
+
+
+def _by_pieces(*arrays: Any) -> Floats:
+    flat = [np.ravel(each) for each in arrays]
+    g, u = flat[:2]
+    u_max, g_max = (np.max(np.abs(widened(each)), initial=0.0) for each in (u, g))
+    pieces = [slice(start, start + PIECE) for start in range(0, g.size, PIECE)]
+    sums = np.zeros(7)
+    for piece in pieces:
+        sums += _sums([widened(each[piece]) for each in flat], _or_one(u_max), _or_one(g_max))
+    return np.array([u_max, g_max, *sums, all(np.array_equal(u[piece], g[piece]) for piece in pieces)])
+
+
+def _or_one(largest: Any) -> Any:
+    return largest if largest > 0 else largest.dtype.type(1)
+
+
+def _sums(piece: Sequence[Any], u_max: Any, g_max: Any) -> Sequence[Any]:
+    """Those from `UPDATE` to `UNCHANGED`."""
+    g, u, p, q = piece
+    to, of, real = u / u_max, g / g_max, (q - p) / u_max
+    asked = (u != 0) & (g != 0)
+    wanted, still = to * asked, asked & (p == q)
+    products = to @ to, of @ of, to @ of, wanted @ to, wanted @ real
+    return *products, np.count_nonzero(asked), np.count_nonzero(still)
+
+
+def _in_one(gradient: Any, update: Any, before: Any, after: Any) -> Any:
+    """Traceable: the same in one piece."""
+    g, u, p, q = (widened(each) for each in (gradient, update, before, after))
+    u_max, g_max = (jnp.max(jnp.abs(each), initial=0.0) for each in (u, g))
+    to, of = u / jnp.where(u_max > 0, u_max, 1), g / jnp.where(g_max > 0, g_max, 1)
+    real = (q - p) / jnp.where(u_max > 0, u_max, 1)
+    asked = (u != 0) & (g != 0)
+    return jnp.stack(
+        [
+            u_max,
+            g_max,
+            jnp.sum(to * to),
+            jnp.sum(of * of),
+            jnp.sum(to * of),
+            jnp.sum(to * to * asked),
+            jnp.sum(to * real * asked),
+            jnp.sum(asked, dtype=np.int32).astype(u.dtype),
+            jnp.sum(asked & (p == q), dtype=np.int32).astype(u.dtype),
+            jnp.all(u == g).astype(u.dtype),
+        ]
+    )
+
+
+_on_device = jax.jit(_in_one)
