@@ -70,8 +70,8 @@ class Measurement:
     unseen: tuple[Skipped, ...] = ()
     """Operations that consume parameters and that gradscope ran without looking inside."""
     custom_rules: int | None = None
-    """Custom derivative rules of the user (`custom_vjp`, `custom_jvp`) on the way of the gradient: the flow
-    pass takes what they say for right. `None`: not counted."""
+    """Custom derivative rules of the user (`custom_vjp`, `custom_jvp`) on the way of the gradient, without
+    those that were found right: the flow pass takes what they say for right. `None`: not counted."""
     terms: tuple[LossTerm, ...] = ()
     """The summands of the loss, in the order in which they are added."""
 

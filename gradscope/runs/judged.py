@@ -13,7 +13,15 @@ from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
 from gradscope.measure.precision import precision
 from gradscope.measure.through_time import ThroughTime, through_time
-from gradscope.records import Finding, Measurement, Reference, Skipped, Timing
+from gradscope.records import (
+    Finding,
+    Measurement,
+    Reference,
+    Skipped,
+    Timing,
+    Verdict,
+    Verification,
+)
 from gradscope.records.options import CheckOptions
 from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
@@ -44,8 +52,11 @@ class Judge:
         options = self.options
         found = measure(prepared, options.steps, progress, overfit_batch=first and options.overfit_batch)
         timing = timing.plus(Timing(run_s=found.run_s, train_s=found.train_s))
-        verified = self._verified(prepared, progress) if first and options.verified else None
         measurement = found.measurement
+        verified = self._verified(prepared, progress) if first and options.verified else None
+        checked, unchecked = None if verified is None else verified.record, list[Skipped]()
+        if first and verified is None and measurement.custom_rules:
+            measurement, checked, unchecked = _wrong_rules(prepared, measurement, progress)
         if first and options.histograms:
             counted, spent = histograms(
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress
@@ -64,7 +75,7 @@ class Judge:
             unfollowed = (*unfollowed, *unrounded)
         parts = Parts(
             measurement,
-            None if verified is None else verified.record,
+            checked,
             training=found.training,
             reference=self.reference,
         )
@@ -82,9 +93,9 @@ class Judge:
             measurement=measurement,
             training=found.training,
             findings=findings,
-            skipped=(*found.skipped, *unfollowed, *skipped),
+            skipped=(*found.skipped, *unchecked, *unfollowed, *skipped),
             notes=prepared.notes if verified is None else (*prepared.notes, *verified.notes),
-            gradients=parts.gradients,
+            gradients=None if verified is None else verified.record,
             rules=judging(parts, options.select, options.ignore, skipped),
             left_out=left_out(parts, options.select, options.ignore),
             timing=timing if verified is None else timing.plus(verified.timing),
@@ -166,3 +177,21 @@ class Judge:
         return verify(
             prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
         )
+
+
+def _wrong_rules(
+    prepared: Prepared, measurement: Measurement, progress: Progress
+) -> tuple[Measurement, Verification | None, list[Skipped]]:
+    """The custom rules of the user that are wrong at what they get from the first batch, `None` where none
+    is; in the measurement stay those that are not found right. What cannot be judged is left to `verify`."""
+    from gradscope.verification.rules import check_rules
+
+    program, inputs, looks = prepared.program, prepared.inputs[0], Looks()
+    seed = prepared.problem.seed
+    found = looks.listed("custom rules", lambda: check_rules(program, inputs, seed=seed, progress=progress))
+    if not looks.failed:
+        unsure = {each.key for each in found if each.check.verdict is not Verdict.RIGHT}
+        measurement = replace(measurement, custom_rules=len(unsure))
+    wrong = tuple(each.check for each in found if each.check.verdict is Verdict.WRONG)
+    verification = Verification(measurement.loss, (), custom_rules=wrong) if wrong else None
+    return measurement, verification, looks.failed

@@ -3,7 +3,8 @@
 ## What it does
 Reports each custom derivative rule (`jax.custom_vjp`, `jax.custom_jvp`) that is wrong, with the parameters
 whose gradients it makes wrong; wrong gradients without such a rule; and a forward mode that disagrees with
-the reverse mode. It applies to `gradscope verify` and `gradscope check --verify` only.
+the reverse mode. Every `gradscope check` checks the custom derivative rules of your file; the rest takes
+`gradscope verify` or `gradscope check --verify`.
 
 ## Why is this bad
 The optimizer does not follow the gradient of the loss. With a wrong factor or a missing term in one rule in
