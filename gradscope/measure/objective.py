@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from gradscope.measure.binary_targets import binary_targets
 from gradscope.measure.several_labels import asks_for_classes, several_labels
 from gradscope.measure.wrong_softmax import softmax_over_examples
 from gradscope.records import (
@@ -55,6 +56,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         outputs=(
             *_found(_mismatch(program, each, given, owner) for each in seen),
             *_found(_several(program, each, given, owner, examples) for each in seen),
+            *binary_targets(program, inputs),
         ),
         class_averages=_found(_average(each, given, owner) for each in seen),
         cross_entropies=_found(_cross_entropy(each, given, owner) for each in seen),

@@ -139,6 +139,7 @@ from gradscope.records.objective import (
 )
 from gradscope.records.parameter_groups import (
     DecayRates as DecayRates,
+    OutweighedTerms as OutweighedTerms,
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,
     UnpenalizedTraining as UnpenalizedTraining,

@@ -42,6 +42,8 @@ class OutputFault(StrEnum):
     """The log-probability of the labels is minimized."""
     SEVERAL_LABELS = "several-labels"
     """A softmax meets rows of 0 and 1 with more than one 1."""
+    NOT_BINARY = "not-binary"
+    """Targets of a binary cross-entropy are no probabilities."""
     NEVER_NEGATIVE = "never-negative"
     """The scores of classes are those of a ReLU."""
 

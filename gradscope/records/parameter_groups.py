@@ -50,6 +50,24 @@ class UnpenalizedTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class OutweighedTerms:
+    """The same training without the terms of the loss that read the batch through the model alone, beside
+    others that are compared with it."""
+
+    source: Source | None
+    """Of the first of these terms."""
+    share: float
+    """Norm of their gradient over that of the rest of the loss, before the first step or after the last one
+    of the short training, where it is larger."""
+    steps: int
+    start: float
+    """Mean of the rest of the loss over up to 8 batches, before the first step."""
+    end_with: float
+    """The same after the last step, trained with these terms and without."""
+    end_without: float
+
+
+@dataclass(frozen=True, slots=True)
 class DecayRates:
     """What the moving averages of an optimizer keep of themselves at each step, where that of the gradient
     keeps more than the proofs of Adam allow; and the training with the two rates exchanged."""

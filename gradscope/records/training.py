@@ -16,6 +16,7 @@ from gradscope.records.interventions import (
 )
 from gradscope.records.parameter_groups import (
     DecayRates,
+    OutweighedTerms,
     ParameterGroup,
     UndecayedTraining,
     UnpenalizedTraining,
@@ -157,6 +158,8 @@ class ShortTraining:
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
+    outweighed: OutweighedTerms | None = None
+    """Tried where terms that are not compared with the data have at least half the gradient of the others."""
     decay_rates: DecayRates | None = None
     """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None

@@ -12,6 +12,7 @@ from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.dropped import dropped_values
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
+from gradscope.training.outweighed import outweighed_terms
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
@@ -30,8 +31,8 @@ def looked_closer(
     overfit_batch: bool,
 ) -> ShortTraining:
     """The record, with what the optimizer does with which leaves, units that are not used, what penalties
-    cost, the layers after the steps, the first batch by heart, the frequencies of the labels, and last
-    layers with one output for all."""
+    and other terms without data cost, the layers after the steps, the first batch by heart, the frequencies
+    of the labels, and last layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     last = found.weights, found.gradients
@@ -45,6 +46,11 @@ def looked_closer(
     penalized = looks.taken(
         "penalties on the weights",
         lambda: unpenalized(program, trainer, record.steps, record.batches),
+        None,
+    )
+    outweighed = looks.taken(
+        "terms of the loss without data",
+        lambda: outweighed_terms(program, trainer, last, record.steps, record.batches),
         None,
     )
     later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))
@@ -64,6 +70,7 @@ def looked_closer(
         record,
         partly_dead=tuple(dead),
         unpenalized=penalized,
+        outweighed=outweighed,
         after=tuple(later),
         one_batch=alone,
         shares=tuple(shares),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gradscope.trace.graph import Node, Quantity
@@ -26,10 +26,18 @@ class Summand:
     """What makes it; of an input, what it goes into."""
     fixed: bool = True
     """Its factors are numbers that the program writes."""
+    use: tuple[Node, int] | None = None
+    """What takes it on the way to the loss, and as which operand; `None` of the loss itself."""
 
 
-def summands(loss: Quantity) -> list[Summand]:
-    """In the order in which they are written; one that is added twice stands once."""
+def _no(value: Quantity) -> bool:
+    del value
+    return False
+
+
+def summands(loss: Quantity, whole: Callable[[Quantity], bool] = _no) -> list[Summand]:
+    """In the order in which they are written; one that is added twice stands once. What is `whole` is not
+    taken apart."""
     found: list[Summand] = []
     met: set[int] = set()
     waiting: list[tuple[Quantity, Node | None, bool]] = [(loss, loss.node, True)]
@@ -38,12 +46,13 @@ def summands(loss: Quantity) -> list[Summand]:
         if id(value) in met:
             continue
         met.add(id(value))
-        parts = list(_parts(value))
+        parts = [] if whole(value) else list(_parts(value))
         if parts:
             still = fixed and _by_numbers(value.node, parts)
             waiting.extend((part, value.node, still) for part in reversed(parts))
         elif value.number is None:
-            found.append(Summand(value, value.node or user, fixed))
+            use = None if user is None or value is loss else (user, user.operands.index(value))
+            found.append(Summand(value, value.node or user, fixed, use))
     return found
 
 

@@ -104,7 +104,7 @@ def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
     found = summands(graph.outs[0])
     if len(found) < 2:
         return
-    alone = [each for each in found if each.fixed and _of_weights_alone(each.value)]
+    alone = [each for each in found if each.fixed and of_weights_alone(each.value)]
     if len(alone) == len(found):
         return
     for each in alone:
@@ -113,6 +113,7 @@ def _penalties(program: Program) -> Iterator[tuple[Spot, Node]]:
             yield (node.path, -1 - node.results.index(each.value)), node
 
 
-def _of_weights_alone(value: Quantity) -> bool:
+def of_weights_alone(value: Quantity) -> bool:
+    """Whether it reads nothing of the batch or of the key."""
     given = (each for node in upstream([value]) for each in node.operands if each.node is None)
     return all(each.reads or each.number is not None for each in given)

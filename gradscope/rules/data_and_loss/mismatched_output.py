@@ -4,7 +4,8 @@
 Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
 softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, scores
 that the labels choose without a log-softmax, whose loss has no minimum, a log-likelihood whose minus is
-missing, a softmax whose rows of labels have more than one 1, and a ReLU on the scores of a cross-entropy.
+missing, a binary cross-entropy with targets outside of [0, 1], a softmax whose rows of labels have more than
+one 1, and a ReLU on the scores of a cross-entropy.
 
 ## Why is this bad
 Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
@@ -22,7 +23,8 @@ targets from the output's range over their variance: what no training can remove
 in a parameter where only sums, views and products with the batch or with other parameters lie behind it, no
 penalty included; with a gradient that is not 0 it then has no minimum. The log-probability of the labels is
 followed to the loss through sums, views and numbers that the program writes: what it is multiplied by has to
-be negative.
+be negative. A binary cross-entropy is the sum of two logarithms of the model, times numbers of the batch that
+add up to a constant, or the product of a logit whose size and positive part are taken beside it.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
@@ -97,6 +99,8 @@ def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) ->
         return _likelihood(output)
     if output.fault is OutputFault.NEVER_NEGATIVE:
         return _never_negative(output)
+    if output.fault is OutputFault.NOT_BINARY:
+        return _not_binary(output)
     if output.fault is OutputFault.SEVERAL_LABELS:
         return _several_labels(output, limits)
     return _no_minimum(measurement, output)
@@ -125,6 +129,29 @@ def _several_labels(output: OutputMismatch, limits: Limits) -> Hit | None:
         layer=output.layer,
         source=output.source,
         severity=Severity.WARNING,
+        explains=None,
+    )
+
+
+def _not_binary(output: OutputMismatch) -> Hit:
+    smallest, largest = output.smallest or 0.0, output.largest or 0.0
+    signs = smallest == -1 and largest == 1
+    where = f"`{output.layer}`" if output.layer else "the last layer"
+    return Hit(
+        message=(
+            f"The targets of this binary cross-entropy go from {number(smallest)} to {number(largest)}, and "
+            f"{output.outside or 0.0:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
+            "minimum, and falls without end as the output grows."
+        ),
+        remedy="Bring them to 0 and 1 first: `(y + 1) / 2`."
+        if signs
+        else f"For several classes give {where} a unit for each, and take "
+        "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`; numbers that are no classes want "
+        "a squared error.",
+        evidence={"smallest": smallest, "largest": largest, "outside": output.outside or 0.0},
+        layer=output.layer,
+        source=output.source,
+        severity=Severity.ERROR,
         explains=None,
     )
 

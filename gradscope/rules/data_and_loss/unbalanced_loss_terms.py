@@ -1,17 +1,19 @@
-"""A penalty outweighs what the loss is for: on the code of an autoencoder, or on the weights.
+"""A term of the loss outweighs what the loss is for: of a code, of a policy, of the weights.
 
 ## What it does
 Reports two terms of the loss where the first is a mean over all elements, and the second is a sum over the
 outputs of a layer from which the first is computed, so that an element of the second weighs many times as
 much. An autoencoder whose reconstruction is averaged over pixels and whose KL divergence is summed over the
-code is one. And penalties on the weights that keep the rest of the loss from falling.
+code is one. And penalties on the weights, and terms that are not compared with the data, that keep the rest
+of the loss from falling.
 
 ## Why is this bad
 The loss falls, and nothing looks wrong. But the penalty is cheaper to lower than the error that it is held
 against: a variational autoencoder lets its code carry nothing (posterior collapse) and reconstructs the mean
 of all examples. The strength of the penalty also changes with the size of an example: a larger image makes it
 stronger. A penalty on the weights is the sum over thousands of them beside a mean over examples, and pulls
-them to 0 whatever the data say.
+them to 0 whatever the data say. A policy whose entropy weighs more than its rewards stays as random as it
+was.
 
 ## How it is measured
 From the program (its jaxpr). The loss is followed back through sums, means, views and constant factors to
@@ -27,6 +29,11 @@ none. Where their gradient is larger than that of the rest at
 the start, the short training is run again, five times as long, once as it is and once without them: same
 start, same batches, same random numbers. What is compared is the rest of the loss.
 
+The same is tried without the terms that read the batch through the model alone (the divergence of a code, an
+entropy, a balance of experts), where others compare outputs with arrays of the batch: where their gradient is
+at least half of the others', before the first step of the short training or after its last one. In the
+program that is tried there is a 0 in their place.
+
 ## Limits
 `ratio = 10`: the second term divides by so many fewer elements than the first. Source: a choice; a reduction
 that is left out of a small code or of two coordinates stays below it. A factor between 1/2 and 2 belongs to a
@@ -36,6 +43,11 @@ Of penalties on weights: from where it starts, or from where it is with all weig
 rest falls by more than `gain = 2` times as much without them, and by more than the share `fall = 0.1` of it
 (as in `weight-decay-too-high`). That is tried; it is a warning all the same, since only data that was held
 back could tell whether so much of a penalty is too much.
+
+Of terms that are not compared with the data: without them the rest falls by more than the share `fall` of
+where it starts or ends, and with them by less than the share `kept = 0.2` of that. A divergence or a bonus of
+the usual weight keeps less back: in the healthy programs of the zoo with such terms the rest falls by at
+least half as much with them as without. This is a warning, too, for it may be meant.
 
 Of the code it is a warning, too: that nobody wrote a weight is read from the program, that none is meant is
 not.
@@ -50,8 +62,9 @@ Use instead, to reduce both alike:
     reconstruction = jnp.mean(jnp.sum((decode(z) - x) ** 2, axis=1))
 
 ## What it does not say
-A term with a weight that the author wrote (a β, a weight decay, an entropy bonus of 0.01) is not compared,
-nor one whose weight comes from the batch (a mask, an advantage) or from a variable. Terms of different
+From the program alone a term with a weight that the author wrote (a β, an entropy bonus of 0.01) is not
+compared, nor one whose weight comes from the batch (a mask, an advantage) or from a variable; the training
+without them has no such bounds, but takes 20 steps or more of the short training. Terms of different
 outputs (a head for classes beside one for boxes), and functions that mix elements
 before they are summed (a softmax, a cross-entropy, a load balance of experts) are no penalties on a code. A
 code whose penalty is too weak is not looked for: it trains as an autoencoder.
@@ -69,6 +82,7 @@ from collections.abc import Iterator
 
 from gradscope.records import (
     Measurement,
+    OutweighedTerms,
     Severity,
     ShortTraining,
     TermImbalance,
@@ -86,12 +100,15 @@ from gradscope.rules.words import names_of, number
     ratio=10.0,
     gain=2.0,
     fall=0.1,
+    kept=0.2,
 )
 def unbalanced_loss_terms(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
 ) -> Iterator[Hit]:
     if training is not None and training.unpenalized is not None:
         yield from _penalty(training.unpenalized, training, limits)
+    if training is not None and training.outweighed is not None:
+        yield from _outweighed(training.outweighed, training, limits)
     for found in measurement.objective.imbalances:
         if found.ratio >= limits["ratio"]:
             yield _hit(found, limits["ratio"])
@@ -153,6 +170,36 @@ def _penalty(tried: UnpenalizedTraining, training: ShortTraining, limits: Limits
             "loss_after": tried.end_with,
             "loss_after_without": tried.end_without,
             "limit": limits["gain"],
+        },
+        source=tried.source,
+        severity=Severity.WARNING,
+        layers=training.layers,
+        explains=None,
+    )
+
+
+def _outweighed(tried: OutweighedTerms, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+    with_them, without = tried.start - tried.end_with, tried.start - tried.end_without
+    if not (math.isfinite(without) and math.isfinite(with_them)):
+        return
+    least = limits["fall"] * max(abs(tried.start), abs(tried.end_without))
+    if not (without > least and with_them < limits["kept"] * without):
+        return
+    yield Hit(
+        message=(
+            f"Terms of the loss that are not compared with the data hold the rest of it up: {tried.steps} "
+            f"steps of {training.optimizer} take the rest from {number(tried.start)} to "
+            f"{number(tried.end_with)}, and to {number(tried.end_without)} without them. In the short "
+            f"training their gradient is up to {number(tried.share)} times that of the rest."
+        ),
+        remedy="If they are not meant to be so strong, write a factor of a tenth or a hundredth before them, "
+        "and raise it while the rest still falls.",
+        evidence={
+            "share": tried.share,
+            "loss_before": tried.start,
+            "loss_after": tried.end_with,
+            "loss_after_without": tried.end_without,
+            "limit": limits["kept"],
         },
         source=tried.source,
         severity=Severity.WARNING,

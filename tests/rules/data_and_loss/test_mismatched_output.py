@@ -139,3 +139,12 @@ def test_several_labels_under_a_softmax_are_a_warning_from_a_tenth_of_the_rows_o
     assert finding.severity is Severity.WARNING
     assert "20 of the 200 rows with a label have more than one, and up to 4" in finding.message
     assert found(of(mismatch(OutputFault.SEVERAL_LABELS, several=19, **fields)), RULE) == []
+
+
+@pytest.mark.parametrize(("smallest", "remedy"), [(0.0, "For several classes"), (-1.0, "`(y + 1) / 2`")])
+def test_targets_of_a_binary_cross_entropy_are_probabilities(smallest: float, remedy: str) -> None:
+    fields = {"smallest": smallest, "largest": 4.0 + 3 * smallest, "outside": 0.6}
+    (finding,) = found(of(mismatch(OutputFault.NOT_BINARY, **fields)), RULE)
+    assert finding.severity is Severity.ERROR
+    assert "60.0% of them are no probabilities" in finding.message
+    assert remedy in finding.remedy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Objective, Severity, TermImbalance, UnpenalizedTraining
+from gradscope.records import Objective, OutweighedTerms, Severity, TermImbalance, UnpenalizedTraining
 from gradscope.rules import Parts, judge
 from tests.rules.made import found, layer, measured, source
 from tests.rules.training.made import trained
@@ -80,3 +80,26 @@ def test_a_penalty_on_the_weights_is_held_against_the_lower_start(
         assert (finding.severity, finding.source) == (Severity.WARNING, source(31))
         assert "its gradient is 16.7 times that of the rest" in finding.message
         assert "divide its factor by 2000," in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("start", "end_with", "end_without", "is_told"),
+    [
+        (0.002, -0.09, -1.57, True),
+        (90.0, 88.0, 1.3, True),
+        (90.0, 60.0, 1.3, False),
+        (90.0, 91.0, 85.0, False),
+        (90.0, math.nan, 1.3, False),
+        (90.0, 92.0, 1.3, True),
+    ],
+)
+def test_terms_without_data_may_keep_a_part_of_the_fall_back(
+    start: float, end_with: float, end_without: float, is_told: bool
+) -> None:
+    tried = OutweighedTerms(source(31), 1.14, 100, start, end_with, end_without)
+    parts = Parts(flow=measured([layer("policy", 1)]), training=trained(outweighed=tried))
+    findings = [one for one in judge(parts)[0] if one.rule == RULE]
+    assert bool(findings) is is_told
+    for finding in findings:
+        assert (finding.severity, finding.source) == (Severity.WARNING, source(31))
+        assert "up to 1.14 times that of the rest" in finding.message

@@ -1,0 +1,123 @@
+"""Targets of a binary cross-entropy that are no probabilities: below 0 or above 1 it has no minimum.
+
+It is written as -y log p - (1 - y) log(1 - p), of which the two weights of the logarithms add up to a
+constant, or, of a logit x, as max(x, 0) - x y + log(1 + exp(-|x|)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gradscope.records import OutputFault, OutputMismatch
+from gradscope.trace import jaxprs
+from gradscope.trace.domains.data_meetings import DataMeeting, data_meetings
+from gradscope.trace.graph import Node, Quantity, upstream
+from gradscope.trace.program import Inputs, Program
+from gradscope.trace.sources import source_of
+from gradscope.trace.vocabulary import VIEWS
+
+Floats = NDArray[np.float64]
+BEYOND = 1e-3
+"""Outside of [0, 1] by less is rounding."""
+_LOGARITHMS = frozenset({"log", "log1p"})
+_ON_THE_WAY = VIEWS | {"neg", "add", "sub", "max", "min", "clamp"}
+
+
+def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[OutputMismatch]:
+    """In the order of the program; nothing where all targets lie in [0, 1]."""
+    meetings = [each for each in data_meetings(program.body, len(program.leaves)) if each.outputs]
+    products = {each.path: each for each in meetings if each.eqn.primitive.name == "mul"}
+    if not products:
+        return
+    nodes = {node.path: node for node in program.graph.nodes}
+    given = [[*each.weights, *each.others, *program.body.consts] for each in inputs]
+    for node in program.graph.nodes:
+        found: Floats | None = None
+        if node.name in ("add", "sub", "add_any"):
+            found = _of_two_logarithms(node, products, given)
+        elif node.path in products:
+            found = _of_a_logit(node, products[node.path], program.graph.nodes, given)
+        if found is None or not np.isfinite(found).all():
+            continue
+        outside = (found < -BEYOND) | (found > 1 + BEYOND)
+        if outside.any():
+            yield OutputMismatch(
+                OutputFault.NOT_BINARY,
+                source_of(node.eqn, node.calls),
+                _layer(program, nodes, node),
+                low=0.0,
+                high=1.0,
+                smallest=float(found.min()),
+                largest=float(found.max()),
+                outside=float(np.mean(outside)),
+            )
+
+
+def _of_two_logarithms(
+    node: Node, products: dict[Any, DataMeeting], given: Sequence[Sequence[Any]]
+) -> Floats | None:
+    """Of a sum of two products, the weight of the first logarithm over that of both."""
+    parts = [each.node for each in node.operands]
+    if any(part is None or part.path not in products for part in parts):
+        return None
+    meetings = [products[part.path] for part in parts if part is not None]
+    logarithms = [
+        part.operands[each.outputs[0]] for part, each in zip(parts, meetings, strict=True) if part is not None
+    ]
+    if not all(map(_is_logarithm, logarithms)):
+        return None
+    first, second = (_values(each, given) for each in meetings)
+    if first.shape != second.shape:
+        return None
+    both = first + (-second if node.name == "sub" else second)
+    if not both.size or both.flat[0] == 0 or not np.allclose(both, both.flat[0], rtol=BEYOND):
+        return None
+    return first / both
+
+
+def _of_a_logit(
+    node: Node, product: DataMeeting, nodes: Sequence[Node], given: Sequence[Sequence[Any]]
+) -> Floats | None:
+    """What is multiplied with a logit whose size and positive part are taken beside it."""
+    logit = _seen_through(node.operands[product.outputs[0]])
+    beside = [each for each in nodes if any(_seen_through(value) is logit for value in each.operands)]
+    positive = (each for each in beside if each.name == "max")
+    numbers = [value.number for each in positive for value in each.operands if value.number is not None]
+    sized = any(each.name == "abs" for each in beside)
+    return _values(product, given) if sized and any(not np.any(each) for each in numbers) else None
+
+
+def _is_logarithm(value: Quantity) -> bool:
+    while value.node is not None:
+        node = value.node
+        rule = jaxprs.custom_rule(node.eqn)
+        if node.name in _LOGARITHMS or (rule is not None and rule.function == "logaddexp"):
+            return True
+        moving = [each for each in node.operands if each.reads]
+        if node.name not in _ON_THE_WAY or len(moving) != 1:
+            return False
+        value = moving[0]
+    return False
+
+
+def _seen_through(value: Quantity) -> Quantity:
+    while value.node is not None and value.node.name in VIEWS:
+        value = value.node.operands[0]
+    return value
+
+
+def _values(meeting: DataMeeting, given: Sequence[Sequence[Any]]) -> Floats:
+    found = jax.device_get([meeting.given.value(each) for each in given])
+    return np.concatenate([np.ravel(np.asarray(each, np.float64)) for each in found])
+
+
+def _layer(program: Program, nodes: dict[Any, Node], node: Node) -> str | None:
+    """The last one that it is computed from."""
+    above = {each.path for each in upstream([*node.results])}
+    before = [site for site in program.sites if site.path[:-1] in above]
+    return program.layer_names.get(before[-1].id) if before else None

@@ -1,0 +1,114 @@
+"""Terms of the loss in which nothing is compared with the data, and the training without them.
+
+A divergence of the code of an autoencoder, the entropy of a policy, a balance of experts are functions of
+what the model puts out. They stand beside a term in which the batch says what is wanted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradscope.records import OutweighedTerms
+from gradscope.trace.compiling import compile_program
+from gradscope.trace.domains.data_meetings import data_meetings
+from gradscope.trace.graph import Node, Quantity, upstream
+from gradscope.trace.jaxprs import Body
+from gradscope.trace.leaves import norm
+from gradscope.trace.program import Inputs, Program
+from gradscope.trace.sources import source_of
+from gradscope.trace.spliced import Spliced, Spot
+from gradscope.trace.summands import summands
+from gradscope.training.optimizer import Leaves
+from gradscope.training.penalties import of_weights_alone
+from gradscope.training.trainer import Modification, Trainer
+from gradscope.training.trials import LONGER, USUAL_STEPS
+
+STRONG = 0.5
+"""Norm of their gradient over that of the terms that compare, before the first step or after the last one:
+from there on it is tried without. Where they have won, the two hold each other up."""
+
+
+def outweighed_terms(
+    program: Program, made: Trainer, last: tuple[Leaves, Leaves], steps: int, batches: int
+) -> OutweighedTerms | None:
+    """More than the steps of the short training without them, where these are strong; `last` are weights and
+    gradients at its last step."""
+    found = _free_of_data(program) if steps >= USUAL_STEPS else []
+    if not found:
+        return None
+    rest = _Rest(program, [spot for spot, _ in found], made)
+    weights, whole = last
+    strong = max(
+        _share(made.gradients()[1], rest(made.feed.at(0, made.weights))[1]),
+        _share(whole, rest(made.feed.at(steps - 1, weights))[1]),
+    )
+    if not strong >= STRONG:
+        return None
+    count = LONGER * steps
+    without = made.run(count, Modification(loss=lambda inputs, _: rest(inputs))).weights
+    node = found[0][1]
+    return OutweighedTerms(
+        source=source_of(node.eqn, node.calls),
+        share=strong,
+        steps=count,
+        start=rest.mean(made.weights, batches),
+        end_with=rest.mean(made.unchanged(count), batches),
+        end_without=rest.mean(without, batches),
+    )
+
+
+class _Rest:
+    """The loss with 0 in the place of those terms, and its gradients."""
+
+    def __init__(self, program: Program, spots: Sequence[Spot], made: Trainer) -> None:
+        self._feed, self._consts = made.feed, list(program.body.consts)
+
+        def loss(weights: Leaves, others: Leaves, consts: Leaves) -> Any:
+            body, arguments = Body(program.body.jaxpr, consts), [*weights, *others]
+            _, values = Spliced(spots).outcome(body, arguments, {})
+            nothing = {spot: jnp.zeros_like(value) for spot, value in zip(spots, values, strict=True)}
+            return Spliced([], spots).outcome(body, arguments, nothing)[0]
+
+        first = self._feed.at(0, made.weights)
+        given = first.weights, first.others, self._consts
+        self._run = compile_program(jax.value_and_grad(loss), given, runs=1)
+
+    def __call__(self, inputs: Inputs) -> tuple[Any, Leaves]:
+        return self._run.start(inputs.weights, inputs.others, self._consts)  # type: ignore[no-any-return]
+
+    def mean(self, weights: Leaves, batches: int) -> float:
+        found = [self(self._feed.at(step, weights))[0] for step in range(batches)]
+        return float(np.mean(np.asarray(jax.device_get(found), np.float64)))
+
+
+def _share(whole: Leaves, rest: Leaves) -> float:
+    """Norm of what is not of the rest over that of the rest."""
+    size = norm(rest)
+    own = norm([all_of_it - part for all_of_it, part in zip(whole, rest, strict=True)])
+    return own / size if math.isfinite(own) and size > 0 else math.nan
+
+
+def _free_of_data(program: Program) -> list[tuple[Spot, Node]]:
+    """The operands of sums that read the batch through the model alone, where another one compares with it,
+    each with what makes it."""
+    loss = program.graph.outs[0]
+    if len(summands(loss)) < 2:
+        return []
+    compared = {each.path for each in data_meetings(program.body, len(program.leaves)) if each.outputs}
+
+    def compares(value: Quantity) -> bool:
+        return not compared.isdisjoint(node.path for node in upstream([value]))
+
+    def free(value: Quantity) -> bool:
+        return bool(value.grad) and not of_weights_alone(value) and not compares(value)
+
+    if not compared or free(loss):
+        return []
+    found = [each for each in summands(loss, free) if free(each.value)]
+    return [((each.use[0].path, each.use[1]), each.at or each.use[0]) for each in found if each.use]
