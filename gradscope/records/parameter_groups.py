@@ -51,8 +51,8 @@ class UnpenalizedTraining:
 
 @dataclass(frozen=True, slots=True)
 class OutweighedTerms:
-    """The same training without the terms of the loss that read the batch through the model alone, beside
-    others that are compared with it."""
+    """The same training without the entropy of a choice, which reads the batch through the model alone,
+    beside terms that are compared with it."""
 
     source: Source | None
     """Of the first of these terms."""

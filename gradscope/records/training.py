@@ -159,7 +159,7 @@ class ShortTraining:
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
     outweighed: OutweighedTerms | None = None
-    """Tried where terms that are not compared with the data have at least half the gradient of the others."""
+    """Tried where the entropy of a choice has at least half the gradient of the rest of the loss."""
     decay_rates: DecayRates | None = None
     """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None

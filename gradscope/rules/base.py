@@ -97,7 +97,8 @@ class Rule:
     needs: tuple[str, ...] = FLOW
     """The fields of `Parts` that it is given; without one of them it cannot judge."""
     uses: tuple[str, ...] = ()
-    """Further fields, which it is given after those, as `None` where they were not measured."""
+    """Further fields, which it is given after those, as `None` where they were not measured. Where it needs
+    none, one of these has to be there."""
     fallback: bool = False
     """An error of another rule speaks for its findings: what was tried says little of a program that has
     another fault."""
@@ -105,7 +106,8 @@ class Rule:
     """A finding in one of several seeds is a finding of the run: a NaN is not a matter of degree."""
 
     def can_judge(self, parts: Parts) -> bool:
-        return all(getattr(parts, name) is not None for name in self.needs)
+        has = [getattr(parts, name) is not None for name in self.needs or self.uses]
+        return all(has) if self.needs else any(has)
 
     def run(self, parts: Parts, limits: Limits | None = None) -> Iterator[Hit | Skipped]:
         """The rule's hits in its own order, none where it cannot judge; `limits` replaces defaults."""

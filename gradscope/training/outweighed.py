@@ -1,7 +1,8 @@
-"""Terms of the loss in which nothing is compared with the data, and the training without them.
+"""The entropy of a choice among the terms of the loss, and the training without it.
 
-A divergence of the code of an autoencoder, the entropy of a policy, a balance of experts are functions of
-what the model puts out. They stand beside a term in which the batch says what is wanted.
+It is a function of what the model puts out alone, and stands beside a term in which the batch says what is
+wanted. Other terms of that kind, as the logarithm of a standard deviation, may be what keeps that term from
+being trivial.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.spliced import Spliced, Spot
 from gradscope.trace.summands import summands
+from gradscope.trace.vocabulary import VIEWS
 from gradscope.training.optimizer import Leaves
 from gradscope.training.penalties import of_weights_alone
 from gradscope.training.trainer import Modification, Trainer
@@ -95,8 +97,8 @@ def _share(whole: Leaves, rest: Leaves) -> float:
 
 
 def _free_of_data(program: Program) -> list[tuple[Spot, Node]]:
-    """The operands of sums that read the batch through the model alone, where another one compares with it,
-    each with what makes it."""
+    """The entropies in sums that read the batch through the model alone, where another term compares with
+    it: as which operand they go in, and what makes each."""
     loss = program.graph.outs[0]
     if len(summands(loss)) < 2:
         return []
@@ -110,5 +112,36 @@ def _free_of_data(program: Program) -> list[tuple[Spot, Node]]:
 
     if not compared or free(loss):
         return []
-    found = [each for each in summands(loss, free) if free(each.value)]
+    found = [each for each in summands(loss, free) if free(each.value) and _is_entropy(each.value)]
     return [((each.use[0].path, each.use[1]), each.at or each.use[0]) for each in found if each.use]
+
+
+def _is_entropy(value: Quantity) -> bool:
+    """A sum of p log p, whose p is the exponential of that logarithm or whose logarithm is that of p."""
+    for node in upstream([value]):
+        if node.name != "mul":
+            continue
+        p, log_p = (_seen_through(each) for each in node.operands)
+        if _made_by(p, "exp", log_p) or _made_by(log_p, "exp", p):
+            return True
+        if _made_by(p, "log", log_p) or _made_by(log_p, "log", p):
+            return True
+    return False
+
+
+def _made_by(result: Quantity, name: str, operand: Quantity) -> bool:
+    node = result.node
+    return node is not None and node.name == name and _seen_through(node.operands[0]) is operand
+
+
+def _seen_through(value: Quantity) -> Quantity:
+    """Views, signs and a small number that keeps a logarithm finite."""
+    while value.node is not None and value.node.name in _ON_THE_WAY:
+        moving = [each for each in value.node.operands if each.reads]
+        if len(moving) != 1:
+            break
+        value = moving[0]
+    return value
+
+
+_ON_THE_WAY = VIEWS | {"neg", "add", "max"}

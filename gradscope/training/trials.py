@@ -17,6 +17,9 @@ from gradscope.training.trainer import Modification, Trainer, Trajectory
 USUAL_STEPS = 20
 LATER_WORK = 3e8
 """Elements updated in all further steps of the optimizer alone."""
+LOWERED = 0.1, 0.01, 0.001
+FURTHER = tuple(10.0**-power for power in range(4, 13))
+"""Tried where none of `LOWERED` lowers the loss: inputs of 1e5 want a rate of 1e-11."""
 RAISED = 10.0, 1e2, 1e3, 1e4, 1e5, 1e6
 ENOUGH = 0.1
 """Of the loss: a higher rate that lowers it by so much need not be raised further."""
@@ -107,10 +110,17 @@ def trials(
         yield ended("master-weights", 1.0, steps, made.run(steps, Modification(master=True)).weights)
     if rises:
         # A rate that suits may first overshoot: what counts is where it is some time later.
-        count = LONGER * steps
+        count, suits = LONGER * steps, False
         yield ended("none", 1.0, count, made.unchanged(count))
-        for factor in (0.1, 0.01, 0.001, -1.0):
-            yield ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
+        for factor in (*LOWERED, -1.0):
+            found = ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
+            yield found
+            suits = suits or (factor > 0 and found.fall > SMALL_FALL * found.size)
+        for factor in FURTHER if not suits else ():
+            found = ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
+            yield found
+            if found.fall > SMALL_FALL * found.size:
+                break
     raised: list[Intervention] = []
     for factor in RAISED if slow else ():
         raised.append(ended("factor", factor, steps, made.run(steps, Modification(factor=factor)).weights))

@@ -1,4 +1,4 @@
-"""Terms that are not compared with the data, beside one that is: a policy and the entropy of its choices."""
+"""The entropy of a choice beside a term that is compared with the data: a policy and its bonus."""
 
 from __future__ import annotations
 
@@ -85,17 +85,29 @@ def test_with_few_steps_nothing_is_tried() -> None:
     assert found.training.outweighed is None
 
 
-def test_a_decoder_that_reads_the_same_code_is_left_as_it_is() -> None:
-    """The term goes, and what it is made of stays for the other one."""
+def test_what_normalizes_a_likelihood_is_left_alone() -> None:
+    """Without the logarithm of the standard deviation the rest of it is least where that is infinite."""
 
     def loss(params: Any, batch: Any) -> Any:
-        code = batch[0] @ params["w"]
-        return jnp.mean((code @ params["v"] - batch[2][:, None]) ** 2) + 50 * jnp.mean(code**2)
-
-    def fit(params: Any, batch: Any) -> Any:
-        return jnp.mean((batch[0] @ params["w"] @ params["v"] - batch[2][:, None]) ** 2)
+        x, _, y = batch
+        hidden = jnp.tanh(x @ params["w"])
+        mean, log_std = hidden @ params["v"][:, :1], 3 + hidden @ params["v"][:, 1:2]
+        return jnp.mean((mean - y[:, None]) ** 2 * jnp.exp(-2 * log_std) / 2 + log_std)
 
     found = checked(loss)
     assert found.training is not None
-    assert found.training.outweighed is not None
-    np.testing.assert_allclose(found.training.outweighed.start, fit(PARAMS, BATCH), rtol=1e-4)
+    assert found.training.outweighed is None
+
+
+@pytest.mark.parametrize("name", ["by its logarithm", "by hand"])
+def test_an_entropy_is_told_by_what_it_is_made_of(name: str) -> None:
+    def loss(params: Any, batch: Any) -> Any:
+        x, taken, advantage = batch
+        logits = jnp.tanh(x @ params["w"]) @ params["v"]
+        p = jax.nn.softmax(logits)
+        log_p = jnp.log(p + 1e-8) if name == "by hand" else jax.nn.log_softmax(logits)
+        q = p if name == "by hand" else jnp.exp(log_p)
+        chosen = jnp.take_along_axis(log_p, taken[:, None], axis=1)[:, 0]
+        return jnp.mean(-chosen * advantage + 5.0 * jnp.sum(q * log_p, axis=1))
+
+    assert rules(checked(loss)) == ["unbalanced-loss-terms"]

@@ -361,3 +361,19 @@ def test_no_gradient_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     losses, end = plain_loop(optax.adam(1e-3), [BATCH] * 3)
     np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
     np.testing.assert_allclose(found.end, end, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e5, 1e3])
+def test_rates_are_lowered_until_one_suits(size: float) -> None:
+    x = size * np.linspace(0, 1, 200, dtype=np.float32)
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.mean((params["w"] * batch[0] + params["b"] - batch[1]) ** 2)
+
+    params = {"w": jnp.float32(1), "b": jnp.float32(1)}
+    problem = Problem(loss, params, (x, x + size), optimizer=optax.sgd(0.1))
+    (finding,) = check_problem(problem, CheckOptions(), target="m.py").findings
+    assert finding.rule == "learning-rate-too-high"
+    factor = finding.evidence["factor"]
+    assert isinstance(factor, float)
+    assert 2 / (2 * float(np.mean(x**2))) / 200 < 0.1 * factor < 2 / (2 * float(np.mean(x**2)))

@@ -4,8 +4,8 @@
 Reports two terms of the loss where the first is a mean over all elements, and the second is a sum over the
 outputs of a layer from which the first is computed, so that an element of the second weighs many times as
 much. An autoencoder whose reconstruction is averaged over pixels and whose KL divergence is summed over the
-code is one. And penalties on the weights, and terms that are not compared with the data, that keep the rest
-of the loss from falling.
+code is one. And penalties on the weights, and the entropy of a choice, that keep the rest of the loss from
+falling.
 
 ## Why is this bad
 The loss falls, and nothing looks wrong. But the penalty is cheaper to lower than the error that it is held
@@ -29,10 +29,10 @@ none. Where their gradient is larger than that of the rest at
 the start, the short training is run again, five times as long, once as it is and once without them: same
 start, same batches, same random numbers. What is compared is the rest of the loss.
 
-The same is tried without the terms that read the batch through the model alone (the divergence of a code, an
-entropy, a balance of experts), where others compare outputs with arrays of the batch: where their gradient is
-at least half of the others', before the first step of the short training or after its last one. In the
-program that is tried there is a 0 in their place.
+The same is tried without the entropy of a choice (a sum of p log p), where it reads the batch through the
+model alone and other terms compare outputs with arrays of the batch: where its gradient is at least half of
+the others', before the first step of the short training or after its last one. In the program that is tried
+there is a 0 in its place.
 
 ## Limits
 `ratio = 10`: the second term divides by so many fewer elements than the first. Source: a choice; a reduction
@@ -44,10 +44,9 @@ rest falls by more than `gain = 2` times as much without them, and by more than 
 (as in `weight-decay-too-high`). That is tried; it is a warning all the same, since only data that was held
 back could tell whether so much of a penalty is too much.
 
-Of terms that are not compared with the data: without them the rest falls by more than the share `fall` of
-where it starts or ends, and with them by less than the share `kept = 0.2` of that. A divergence or a bonus of
-the usual weight keeps less back: in the healthy programs of the zoo with such terms the rest falls by at
-least half as much with them as without. This is a warning, too, for it may be meant.
+Of an entropy: without it the rest falls by more than the share `fall` of where it starts or ends, and with it
+by less than the share `kept = 0.2` of that. A bonus of a hundredth keeps nothing back that one could see.
+This is a warning, too, for it may be meant.
 
 Of the code it is a warning, too: that nobody wrote a weight is read from the program, that none is meant is
 not.
@@ -187,13 +186,13 @@ def _outweighed(tried: OutweighedTerms, training: ShortTraining, limits: Limits)
         return
     yield Hit(
         message=(
-            f"Terms of the loss that are not compared with the data hold the rest of it up: {tried.steps} "
-            f"steps of {training.optimizer} take the rest from {number(tried.start)} to "
-            f"{number(tried.end_with)}, and to {number(tried.end_without)} without them. In the short "
-            f"training their gradient is up to {number(tried.share)} times that of the rest."
+            f"The entropy in the loss holds the rest of it up: {tried.steps} steps of {training.optimizer} "
+            f"take the rest from {number(tried.start)} to {number(tried.end_with)}, and to "
+            f"{number(tried.end_without)} without it. In the short training its gradient is up to "
+            f"{number(tried.share)} times that of the rest."
         ),
-        remedy="If they are not meant to be so strong, write a factor of a tenth or a hundredth before them, "
-        "and raise it while the rest still falls.",
+        remedy="If it is not meant to be so strong, write a factor of a tenth or a hundredth before it, and "
+        "raise that while the rest still falls.",
         evidence={
             "share": tried.share,
             "loss_before": tried.start,

@@ -8,10 +8,11 @@ until it ends far above where it began.
 Each step makes it worse. From a NaN on every loss is NaN, and nothing that is learned afterwards counts.
 
 ## How it is measured
-By `gradscope monitor`, at each step. Where the training broke down (a parameter would not be finite, checked
-on every element, or the loss is not finite to the end) and the loss had grown before, that is exact, and an
-error. A loss that rises and stays finite is a warning: the medians of the first and the last fifth of the run
-are compared, against the scatter within them.
+By `gradscope check`, in the short training with the optimizer of the file: a loss that is finite at first,
+and is not after some step, is exact, and an error. By `gradscope monitor`, at each step. Where the training
+broke down (a parameter would not be finite, checked on every element, or the loss is not finite to the end)
+and the loss had grown before, that is exact, and an error. A loss that rises and stays finite is a warning:
+the medians of the first and the last fifth of the run are compared, against the scatter within them.
 
 ## Limits
 `growth = 10`: the losses before the breakdown rise from one to the next, at least twice, by this factor in
@@ -39,7 +40,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Ending, History, Severity
+from gradscope.records import Ending, History, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.steps import (
     Growth,
@@ -52,21 +53,29 @@ from gradscope.rules.steps import (
     start_and_end,
     taken,
 )
-from gradscope.rules.words import number
+from gradscope.rules.words import count, number
 
 FEWEST = 10
+SYMPTOM_OF = (
+    "learning-rate-too-high", "ascending-update", "exploding-gradient", "unnormalized-input",
+    "unscaled-target", "non-finite", "mismatched-output", "wrong-mode", "mismatched-betas",
+)  # fmt: skip
 
 
 @rule(
     "diverging-loss",
     severity=Severity.ERROR,
-    symptom_of=("learning-rate-too-high", "ascending-update", "exploding-gradient"),
-    needs=("history",),
+    symptom_of=SYMPTOM_OF,
+    needs=(),
+    uses=("history", "training"),
     single_seed_suffices=True,
     growth=10.0,
     rise=1.0,
 )
-def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
+def diverging_loss(history: History | None, training: ShortTraining | None, limits: Limits) -> Iterator[Hit]:
+    if history is None:
+        yield from () if training is None else _in_a_few_steps(training)
+        return
     if broke_down(history):
         grown = growth(history)
         if grown is not None and grown.factor > limits["growth"]:
@@ -92,6 +101,23 @@ def diverging_loss(history: History, limits: Limits) -> Iterator[Hit]:
         },
         severity=Severity.WARNING,
         layers=names(history),
+        explains=None,
+    )
+
+
+def _in_a_few_steps(training: ShortTraining) -> Iterator[Hit]:
+    losses = [*training.losses, training.end]
+    ended = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if not training.own or not ended:
+        return
+    before, last = number(losses[0]), number(losses[ended - 1])
+    yield Hit(
+        message=f"Your optimizer takes the loss from {before} to {last} in {count(ended - 1, 'step')}, and "
+        "after the next one it is not finite.",
+        remedy="Search for a learning rate with `gradscope find-lr`, and look at the sizes of inputs and "
+        "targets.",
+        evidence={"step": ended, "loss_before": losses[0], "loss_after": losses[ended - 1]},
+        layers=training.layers,
         explains=None,
     )
 

@@ -51,6 +51,8 @@ from gradscope.rules.words import number
 
 NOISE = 2.0
 """Standard errors of the mean loss."""
+OF_SCALE = 1e-3
+"""Parts of a rate below which rates are not what is wrong."""
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
     "exploding-through-time", "mismatched-output", "wrong-mode", "weight-decay-too-high",
@@ -81,7 +83,7 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
         return
     yield Hit(
         message=_message(longer, best) + _critical(training),
-        remedy=f"Multiply the learning rate by {best.factor:g}, or search for one with `gradscope find-lr`.",
+        remedy=_remedy(best.factor),
         evidence={
             "loss_before": training.start,
             "loss_after": longer.end,
@@ -94,6 +96,15 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
         layers=training.layers,
         explains=None,
     )
+
+
+def _remedy(factor: float) -> str:
+    if factor < OF_SCALE:
+        return (
+            f"It takes {factor:g} of the learning rate, which is a matter of scale: bring inputs and targets "
+            "to a standard deviation of 1, then search for a rate with `gradscope find-lr`."
+        )
+    return f"Multiply the learning rate by {factor:g}, or search for one with `gradscope find-lr`."
 
 
 def _message(longer: Intervention, best: Intervention) -> str:

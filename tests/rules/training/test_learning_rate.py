@@ -49,6 +49,23 @@ def test_a_loss_that_is_not_finite_any_more_has_risen() -> None:
     assert "to a value that is not finite" in finding.message
 
 
+def test_a_rate_that_is_far_too_high_is_a_matter_of_scale() -> None:
+    (finding,) = found(tried("none", 1.0, math.nan), tried("factor", 1e-10, 1.0), end=math.nan)
+    assert "bring inputs and targets to a standard deviation of 1" in finding.remedy
+    assert "Multiply" in found(tried("none", 1.0, math.nan), tried("factor", 0.001, 1.0))[0].remedy
+
+
+def test_steps_that_make_the_loss_not_finite_are_an_error_where_no_rate_cures_it() -> None:
+    losses = (2.0, 30.0, 4e5, *[math.inf] * 17)
+    (finding,) = found(tried("factor", 1e-12, math.nan), losses=losses, end=math.nan)
+    assert (finding.rule, finding.severity.value) == ("diverging-loss", "error")
+    assert "from 2 to 4e+05 in 2 steps, and after the next one it is not finite" in finding.message
+    nothing = {"losses": losses, "end": math.nan}
+    assert found(tried("factor", 0.1, math.nan), own=False, **nothing) == []
+    (other,) = found(tried("none", 1.0, math.nan), tried("factor", 0.1, 1.0), **nothing)
+    assert other.rule == "learning-rate-too-high"
+
+
 def test_turning_the_updates_round_is_no_smaller_rate() -> None:
     assert found(tried("none", 1.0, 2.3), tried("factor", -1.0, 1.0)) == []
 
