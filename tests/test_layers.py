@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "landscape": DATA | {"load", "trace"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
-    "training": DATA | {"load", "trace", "measure", "recording"},
+    "training": DATA | {"load", "trace", "blocks", "measure", "recording"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {

@@ -25,7 +25,7 @@ class Block:
     plan: Plan
     reads: tuple[Var, ...]
     writes: tuple[Var, ...]
-    """What a later block reads, and the loss."""
+    """What a later block reads, and the outputs."""
     key: Hashable
     sites: tuple[Site, ...]
     probes: tuple[Probe, ...]
@@ -44,9 +44,11 @@ class _Line:
     plan: Plan
 
 
-def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
-    """The blocks of a program whose first output is wanted, with every tap and probe of its plan."""
-    line = _needed(body, plan)
+def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None = 1) -> list[Block]:
+    """The blocks of a program of which the first outputs are wanted (`None`: all), with every tap and probe
+    of its plan."""
+    wanted = {each for each in body.jaxpr.outvars[:outputs] if isinstance(each, Var)}
+    line = _needed(body, plan, wanted)
     identity = Identity()
     keys = [
         identity.number((identity.equation(eqn), _taps_key(line.plan, index, index + 1)))
@@ -56,7 +58,7 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
         identity.number((identity.kind(eqn), _taps_key(line.plan, index, index + 1)))
         for index, eqn in enumerate(line.eqns)
     ]
-    last = _last_reads(line, body.jaxpr.outvars[0])
+    last = _last_reads(line, wanted)
     stretches = cut(keys, _crossing(line, last), sizes, kinds)
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
 
@@ -68,7 +70,7 @@ LONG = 600
 """Equations from which on a program is cut even where nothing in it repeats."""
 
 
-def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
+def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any, outputs: int | None = 1) -> list[Block]:
     """The blocks of a program that takes these arguments; none where it had better run as one.
 
     Blocks are compiled for values that lie whole on the default device; effects would have to keep their
@@ -76,7 +78,7 @@ def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
     """
     if body.jaxpr.effects or not _on_one_device(arguments) or jaxprs.has_primitive(body, CALLBACKS | PLACED):
         return []
-    blocks = blocks_of(body, plan)
+    blocks = blocks_of(body, plan, outputs=outputs)
     return blocks if pays(blocks) else []
 
 
@@ -98,9 +100,9 @@ def _weight(body: Body) -> int:
     return sum(1 + sum(map(_weight, jaxprs.inner_bodies(eqn))) for eqn in body.eqns)
 
 
-def _needed(body: Body, plan: Plan) -> _Line:
-    """Without the equations of which neither the loss nor a tap nor a probe knows anything."""
-    wanted = {body.jaxpr.outvars[0]}
+def _needed(body: Body, plan: Plan, outputs: Collection[Var]) -> _Line:
+    """Without the equations of which neither an output nor a tap nor a probe knows anything."""
+    wanted = {*outputs}
     busy = {index for index, _ in plan.inner} | {*plan.taps}
     kept: list[int] = []
     for index in reversed(range(len(body.eqns))):
@@ -136,11 +138,10 @@ def _reads(line: _Line, index: int) -> Iterator[Var]:
         yield from (atom for atom in line.plan.probes[index].operands if isinstance(atom, Var))
 
 
-def _last_reads(line: _Line, loss: Any) -> dict[Any, int]:
-    """The last equation that reads each variable; the loss is read after all of them."""
+def _last_reads(line: _Line, outputs: Collection[Var]) -> dict[Any, int]:
+    """The last equation that reads each variable; outputs are read after all of them."""
     last = {var: index for index in range(len(line.eqns)) for var in _reads(line, index)}
-    last[loss] = len(line.eqns)
-    return last
+    return last | dict.fromkeys(outputs, len(line.eqns))
 
 
 def _crossing(line: _Line, last: dict[Any, int]) -> list[int]:

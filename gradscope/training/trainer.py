@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from gradscope.blocks.by_part import compile_by_part
 from gradscope.measure.flow import Begun, FlowPass, Sample
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
@@ -82,7 +83,7 @@ class Trainer:
         self.weights = [jnp.asarray(weight) for weight in weights]
         """At the start."""
         self._given = rule.begun(self.weights)
-        self._steps: dict[bool, Compiled] = {}
+        self._steps: dict[bool, Callable[..., Any]] = {}
         self._unchanged: dict[int, Leaves] = {}
         self.searches = False
         """Its optimizer asks for the loss of other weights, as a line search does; known from its first step
@@ -218,10 +219,10 @@ class Trainer:
         others = self.feed.at(0, weights).others if others is None else others
         consts = list(self.flow.program.body.consts)
         given = weights, wide if change.master else [], gradients, others, consts
-        arguments = *given, state, loss, change.factor
+        arguments = *given, state, loss, np.float32(change.factor)
         if change.master not in self._steps:
-            self._steps[change.master] = compile_program(self._advanced, arguments, runs=1)
-        return self._steps[change.master].start(*arguments)
+            self._steps[change.master] = compile_by_part(self._advanced, arguments, runs=1)
+        return self._steps[change.master](*arguments)
 
     def _advanced(
         self,

@@ -142,7 +142,7 @@ class Trials:
             inputs = [*self._values, *values]
             if not compiled:
                 compiled.append(compile_forward(jaxprs.body_of(jax.make_jaxpr(run)(*inputs)), inputs, RUNS))
-            return np.asarray(jax.device_get(compiled[0](inputs)))
+            return np.asarray(jax.device_get(compiled[0](inputs)[0]))
 
         return call
 

@@ -36,8 +36,8 @@ add up to a constant, or the product of a logit whose size and positive part are
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores of one run of the layer, else a warning: a critic whose weights are clipped after
 each step has one, too. A second softmax is a warning: it may train, slowly; so is a ReLU on scores. A
-log-likelihood with the wrong sign is told where the loss has no cross-entropy of the usual sign beside it,
-as an adversary's has. It is a warning, because an attack on a network wants just that.
+log-likelihood with the wrong sign is told where the loss has no cross-entropy of the usual sign beside it, as
+an adversary's has. It is a warning, because an attack on a network wants just that.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])
@@ -52,10 +52,10 @@ Use instead:
 A log-softmax of a log-softmax is the same one and is not reported; nor are probabilities times a temperature,
 a softmax inside of attention, a squared error on probabilities (a Brier score, which is proper), and means of
 an output without labels (the loss of a Wasserstein critic). The sign of log-probabilities that a reward
-multiplies, or the size of a mask divides, depends on the data, and they are left alone.
-Several labels under a softmax are not told where the network gets them as its input (a multinomial likelihood
-of items or words), where the classes are the examples of the batch, and where any label is another number
-than 0 and 1, as after a division by their sum.
+multiplies, or the size of a mask divides, depends on the data, and they are left alone. Several labels under
+a softmax are not told where the network gets them as its input (a multinomial likelihood of items or words),
+where the classes are the examples of the batch, and where any label is another number than 0 and 1, as after
+a division by their sum.
 
 ## Source
 "Wrong activation for the output layer" and "redundant softmax" in Humbatova et al. 2020, *Taxonomy of Real
@@ -89,21 +89,13 @@ def mismatched_output(measurement: Measurement, limits: Limits) -> Iterator[Hit]
 
 
 def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) -> Hit | None:
-    if output.fault is OutputFault.NORMALIZED_TWICE:
-        return _twice(output)
-    if output.fault is OutputFault.SINGLE_UNIT:
-        return _single_unit(measurement, output)
+    if output.fault in _BY_ITSELF:
+        return _BY_ITSELF[output.fault](output)
     if output.fault is OutputFault.OUT_OF_RANGE:
         return _out_of_range(measurement, output, limits)
-    if output.fault is OutputFault.LIKELIHOOD:
-        return _likelihood(output)
-    if output.fault is OutputFault.NEVER_NEGATIVE:
-        return _never_negative(output)
-    if output.fault is OutputFault.NOT_BINARY:
-        return _not_binary(output)
     if output.fault is OutputFault.SEVERAL_LABELS:
         return _several_labels(output, limits)
-    return _no_minimum(measurement, output)
+    return (_single_unit if output.fault is OutputFault.SINGLE_UNIT else _no_minimum)(measurement, output)
 
 
 def _several_labels(output: OutputMismatch, limits: Limits) -> Hit | None:
@@ -134,21 +126,20 @@ def _several_labels(output: OutputMismatch, limits: Limits) -> Hit | None:
 
 
 def _not_binary(output: OutputMismatch) -> Hit:
-    smallest, largest = output.smallest or 0.0, output.largest or 0.0
-    signs = smallest == -1 and largest == 1
+    smallest, largest, outside = output.smallest or 0.0, output.largest or 0.0, output.outside or 0.0
     where = f"`{output.layer}`" if output.layer else "the last layer"
     return Hit(
         message=(
             f"The targets of this binary cross-entropy go from {number(smallest)} to {number(largest)}, and "
-            f"{output.outside or 0.0:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
+            f"{outside:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
             "minimum, and falls without end as the output grows."
         ),
         remedy="Bring them to 0 and 1 first: `(y + 1) / 2`."
-        if signs
+        if (smallest, largest) == (-1, 1)
         else f"For several classes give {where} a unit for each, and take "
         "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`; numbers that are no classes want "
         "a squared error.",
-        evidence={"smallest": smallest, "largest": largest, "outside": output.outside or 0.0},
+        evidence={"smallest": smallest, "largest": largest, "outside": outside},
         layer=output.layer,
         source=output.source,
         severity=Severity.ERROR,
@@ -212,15 +203,12 @@ def _twice(output: OutputMismatch) -> Hit:
 
 
 def _single_unit(measurement: Measurement, output: OutputMismatch) -> Hit:
-    layer = next((one for one in measurement.layers if one.name == output.layer), None)
-    still = layer is not None and layer.gradient_max == 0
+    still = any(one.name == output.layer and one.gradient_max == 0 for one in measurement.layers)
     zero = tuple(one.name for one in measurement.layers if one.gradient_max == 0)
     told = f" The gradient of `{output.layer}` is exactly 0." if still else ""
     return Hit(
-        message=(
-            "A softmax over an axis of length 1 is 1 whatever its input, and passes no gradient on to it."
-            f"{told}"
-        ),
+        message="A softmax over an axis of length 1 is 1 whatever its input, and passes no gradient on to it."
+        f"{told}",
         remedy=(
             "For two classes from one unit use a sigmoid: `optax.sigmoid_binary_cross_entropy(logits, y)`. "
             "For several classes give the layer a unit for each, and normalize along their axis."
@@ -238,13 +226,10 @@ def _out_of_range(measurement: Measurement, output: OutputMismatch, limits: Limi
     if lost < limits["little"] or output.smallest is None or output.largest is None:
         return None
     ends = f"[{number(output.low)}, {number(output.high)}]"
-    reach = (
-        f"never below {number(output.low)}"
-        if output.high == math.inf
-        else f"never above {number(output.high)}"
-        if output.low == -math.inf
-        else f"always in {ends}"
+    below, above = (
+        f"never {word} {number(end)}" for word, end in (("below", output.low), ("above", output.high))
     )
+    reach = below if output.high == math.inf else above if output.low == -math.inf else f"always in {ends}"
     still = measurement.gradient_norm == 0
     return Hit(
         message=(
@@ -271,10 +256,10 @@ def _out_of_range(measurement: Measurement, output: OutputMismatch, limits: Limi
 
 def _range_remedy(output: OutputMismatch) -> str:
     where = f"`{output.layer}`" if output.layer else "the last layer"
-    linear = f"Leave the output of {where} without {output.function}"
-    if output.function == "ReLU":
-        return f"{linear}: a regression has a linear last layer."
-    return f"{linear}, or scale the targets into [{number(output.low)}, {number(output.high)}]."
+    ends = f"[{number(output.low)}, {number(output.high)}]"
+    relu = output.function == "ReLU"
+    otherwise = ": a regression has a linear last layer." if relu else f", or scale the targets into {ends}."
+    return f"Leave the output of {where} without {output.function}{otherwise}"
 
 
 def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
@@ -290,11 +275,7 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
     # Scores of two runs, one of which is to rise as the other falls, are those of a critic.
     critic = any(layer.uses > 1 for layer in measurement.layers if layer.name == output.layer)
     return Hit(
-        message=(
-            f"{what} The labels choose the scores of classes, and nothing normalizes these."
-            if labels
-            else what
-        ),
+        message=(what + " The labels choose the scores of classes, and nothing normalizes these." * labels),
         remedy=(
             "Normalize the scores first: `jax.nn.log_softmax(scores)`, or let "
             "`optax.softmax_cross_entropy(scores, labels)` do it."
@@ -308,3 +289,11 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
         source=output.source,
         severity=Severity.ERROR if labels and not critic else Severity.WARNING,
     )
+
+
+_BY_ITSELF = {
+    OutputFault.NORMALIZED_TWICE: _twice,
+    OutputFault.LIKELIHOOD: _likelihood,
+    OutputFault.NEVER_NEGATIVE: _never_negative,
+    OutputFault.NOT_BINARY: _not_binary,
+}
