@@ -38,17 +38,30 @@ class Layers:
             self._orders.setdefault(_key(place), []).append(order)
             self._orders.setdefault(_key(place)[:1], []).append(order)
         self._starts = self._found(program)
+        self._known: dict[int, str | None] = {}
+
+    def place(self, place: Spotted) -> Spotted | None:
+        """Where in the user's loss an equation stands, or the one that differentiating it gave."""
+        order = self._order(place)
+        return None if order is None else self._all[order]
 
     def operation(self, place: Spotted) -> JaxprEqn | None:
         """What the user's loss has in the place of an equation that differentiating it gave."""
-        order = self._order(place)
-        return None if order is None else self._all[order].eqn
+        found = self.place(place)
+        return None if found is None else found.eqn
 
     def layer(self, place: Spotted) -> str | None:
         """The layer whose parameters were consumed last before it, or, where it was called together with
         those of the next one (the statistics of a normalization), that one."""
         order = self._order(place)
-        if order is None or not self._starts:
+        if order is None:
+            return None
+        if order not in self._known:
+            self._known[order] = self._layer_at(order)
+        return self._known[order]
+
+    def _layer_at(self, order: int) -> str | None:
+        if not self._starts:
             return None
         at = bisect_right([start.order for start in self._starts], order)
         if at in (0, len(self._starts)):
