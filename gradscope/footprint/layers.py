@@ -36,7 +36,8 @@ class Layers:
         self._orders: dict[Key, list[int]] = {}
         for order, place in enumerate(self._all):
             self._orders.setdefault(_key(place), []).append(order)
-            self._orders.setdefault(_key(place)[:1], []).append(order)
+            if place.calls:
+                self._orders.setdefault(_key(place)[:1], []).append(order)
         self._starts = self._found(program)
         self._known: dict[int, str | None] = {}
 
@@ -73,11 +74,26 @@ class Layers:
 
     def _order(self, place: Spotted) -> int | None:
         key = _key(place)
-        found = self._orders.get(key) or self._orders.get(key[:1]) or []
+        found = self._orders.get(key) or self._called_alike(key)
         name = place.eqn.primitive.name
         alike = [order for order in found if self._all[order].eqn.primitive.name == name]
         real = [order for order in found if self._all[order].eqn.primitive.name != "broadcast_in_dim"]
         return next(iter(alike or real or found), None)
+
+    def _called_alike(self, key: Key) -> list[int]:
+        """Of one function that is traced once and called several times: derivatives leave out some of the
+        calls around an equation, or keep the traceback of the first; the outermost call tells which."""
+        found = self._orders.get(key[:1], [])
+        if len(key) < 2:
+            return found
+        within = [order for order in found if _key(self._all[order])[-1] == key[-1]]
+        suffixes = (key[depth:] for depth in range(1, len(key)))
+        calls = next((suffix for suffix in suffixes if suffix in self._orders), None)
+        if not within and calls is not None:
+            return self._orders[calls]
+        around = set(key[1:])
+        shared = {order: len(around.intersection(_key(self._all[order])[1:])) for order in within or found}
+        return [order for order, count in shared.items() if count == max(shared.values())]
 
     def _found(self, program: Program) -> list[_LayerStart]:
         orders = {_identity(place): order for order, place in reversed(list(enumerate(self._all)))}

@@ -85,11 +85,20 @@ class CompilerCost:
     """[bytes]"""
     counted: float
     counted_transcendental: float
+    given: float | None = None
+    """XLA's count of all of them before it optimizes; a loop that it has not unrolled yet counts one step."""
 
     @property
     def difference(self) -> float | None:
         """Of all that is counted from XLA's figure, as a share of that."""
-        theirs = self.operations + self.transcendental
+        return self._beside(self.operations + self.transcendental)
+
+    @property
+    def given_difference(self) -> float | None:
+        """The same from its figure before it optimizes."""
+        return self._beside(self.given or 0.0)
+
+    def _beside(self, theirs: float) -> float | None:
         return (self.counted + self.counted_transcendental) / theirs - 1 if theirs else None
 
 

@@ -81,7 +81,7 @@ def _timed(
     from gradscope.trace.compiling import NotEnoughMemory, free_memory
     from gradscope.workload.growth import with_fits
     from gradscope.workload.measuring import on_device
-    from gradscope.workload.step import compiled_step
+    from gradscope.workload.step import compiled_step, is_short
     from gradscope.workload.timing import Times, rounds, seconds_of
 
     free = free_memory()
@@ -91,16 +91,20 @@ def _timed(
         skipped.append(Skipped("seconds at other sizes", why))
         return [sizes.further(*each) for each in counted]
     runs: dict[tuple[str, int], Callable[[], float]] = {}
-    at_hand = ("", 0)
+    at_hand, whole = ("", 0), is_short(program.body)
     for axis, _ in counted:
         for size in axis.timed:
             key = at_hand if size == axis.at else (axis.name, size)
             if key in runs:
                 continue
             progress(f"compiling for {size} in the place of {axis.at}")
+            if key == at_hand and whole:
+                runs[key] = seconds_of(step.start)
+                continue
             body, inputs = sizes.at(axis, size)
+            weights, others = on_device(inputs.weights), on_device(inputs.others)
             try:
-                run = compiled_step(program, body, on_device(inputs.weights), on_device(inputs.others))
+                run = compiled_step(program, body, weights, others)
             except NotEnoughMemory as error:
                 skipped.append(Skipped(f"seconds at {axis.name} {size}", error.what.rstrip(".")))
                 continue
@@ -172,9 +176,11 @@ def _of_network(
             progress(f"{axis} {size}: compiling")
             weights, others = on_device(inputs.weights), on_device(inputs.others)
             try:
-                runs[size] = seconds_of(compiled_step(program, program.body, weights, others))
+                step = compiled_step(program, program.body, weights, others)
             except NotEnoughMemory as error:
                 skipped.append(Skipped(f"seconds at {axis} {size}", error.what.rstrip(".")))
+                continue
+            runs[size] = seconds_of(step)
     if len(set(parameters)) < len(parameters):
         raise _same_network(target, axis, dict(zip(sizes, parameters, strict=True)))
     progress(f"timing at each {axis}")

@@ -34,7 +34,10 @@ class WholeStep:
         self.program = program
         self.inputs = Inputs(on_device(inputs.weights), on_device(inputs.others))
         self.compiled: Compiled = compile_program(
-            gradient_of(program.body), (self.inputs.weights, self.inputs.others), runs=OFTEN
+            gradient_of(program.body),
+            (self.inputs.weights, self.inputs.others),
+            runs=OFTEN,
+            keep_lowered=True,
         )
 
     def start(self) -> Any:
@@ -49,9 +52,8 @@ class WholeStep:
 
     def compiler_cost(self, account: Account) -> CompilerCost | None:
         """XLA's own count beside that of the program."""
-        found = self.compiled.executable.cost_analysis()
-        found = found[0] if isinstance(found, list | tuple) and found else found
-        if not found or "flops" not in found:
+        found, given = _analysis(self.compiled.executable), _analysis(self.compiled.lowered)
+        if "flops" not in found:
             return None
         written = account.written
         return CompilerCost(
@@ -60,7 +62,15 @@ class WholeStep:
             size=float(found.get("bytes accessed", 0.0)),
             counted=written.operations - written.transcendental,
             counted_transcendental=written.transcendental,
+            given=given["flops"] + given.get("transcendentals", 0.0) if "flops" in given else None,
         )
+
+
+def _analysis(stage: Any) -> dict[str, float]:
+    """XLA's cost analysis of a lowered or a compiled program; empty where a backend has none."""
+    found = stage.cost_analysis()
+    found = found[0] if isinstance(found, list | tuple) and found else found
+    return {name: float(value) for name, value in (found or {}).items()}
 
 
 @dataclass(frozen=True)

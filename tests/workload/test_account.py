@@ -115,7 +115,7 @@ def test_a_loop_costs_its_steps_and_xla_counts_one() -> None:
     found, theirs = account_of(loss, params, x), compiler_count(loss, params, x)
     assert products(found, "w")[0] == steps * 2 * M * K * K
     counted = found.written.operations - found.written.transcendental
-    assert counted == pytest.approx(theirs["flops"], rel=0.05)
+    assert counted == pytest.approx(theirs["flops"], rel=0.1)
 
 
 def test_of_branches_the_longest_counts_and_an_open_loop_once() -> None:
@@ -216,6 +216,18 @@ def test_a_called_function_costs_what_it_does_written_out() -> None:
     called = account_of(jax.jit(network), PARAMS, ones(M, K))
     assert called.written.operations == plain.written.operations
     assert products(called, "second") == products(plain, "second")
+
+
+def test_what_a_cached_function_does_belongs_to_each_layer_that_calls_it() -> None:
+    def loss(params: Any, x: Any) -> Any:
+        for layer in params["layers"]:
+            x = jax.nn.relu(x @ layer["w"])
+        return jnp.mean(x)
+
+    found = account_of(loss, {"layers": [{"w": ones(K, K)} for _ in range(3)]}, ones(M, K))
+    first, second = (found.by_layer[f"layers[{number}]"] for number in (0, 1))
+    assert first.forward.kinds == second.forward.kinds
+    assert first.forward.kinds["elementwise"] >= M * K
 
 
 def test_integer_leaves_and_shared_weights_are_counted() -> None:

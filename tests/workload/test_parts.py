@@ -62,6 +62,16 @@ def test_a_loss_in_jit_has_the_same_parts(wrap: Any) -> None:
     assert parts_of(wrap(network)).count == DEPTH + 1
 
 
+def test_what_a_loss_closes_over_is_given_to_the_parts() -> None:
+    table = jnp.asarray(ones(WIDTH, WIDTH) * 3)
+
+    def loss(params: Any, x: Any) -> Any:
+        return network(params, jnp.tanh(x @ table) @ table)
+
+    forward, _ = parts_of(loss).run()
+    assert len(forward) == DEPTH + 1
+
+
 def recurrent(params: Any, x: Any) -> Any:
     def step(h: Any, _: Any) -> Any:
         return jnp.tanh(jnp.tanh(h @ params["first"]["w"]) @ params["second"]["w"]), None

@@ -10,6 +10,7 @@ from gradscope.records import Cost, LayerCost, PassCost, RepeatedBlock
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import visible
 
+SAME = 5e-4
 AGREES = 0.02
 """Of XLA's own count: a difference within it needs no explanation."""
 NEAR = 0.1
@@ -162,31 +163,27 @@ def _compiler(found: Cost) -> Iterator[str]:
     xla = found.compiled
     if xla is None or xla.difference is None:
         return
-    theirs = units.operations(xla.operations + xla.transcendental)
-    loops = (
-        ", the step of a loop once"
-        if xla.counted + xla.counted_transcendental < 0.99 * found.operations
-        else ""
-    )
-    head = f"XLA's own count of the compiled program is {theirs}{loops}"
-    amount = abs(xla.difference)
-    if amount < 0.0005:
-        yield f"{head}; counted so, ours is the same."
-        return
-    ours = f"ours is {_percent(amount)} {'more' if xla.difference > 0 else 'less'}"
-    why = ""
-    if amount > AGREES:
-        why = (
-            ": the compiler may leave out or share some"
-            if xla.difference > 0
-            else ": a compiler that fuses may compute cheap operations again for each reader, and write some "
-            "as several"
+    once = xla.counted + xla.counted_transcendental < 0.99 * found.operations
+    before, after = xla.given_difference, xla.difference
+    first = ""
+    if before is not None:
+        first = f"{units.operations(xla.given or 0.0)} before it optimizes ({_beside(before)}) and "
+    compiled = units.operations(xla.operations + xla.transcendental)
+    text = f"XLA itself counts {first}{compiled} in the compiled program ({_beside(after)})"
+    text += ", the step of a loop once as here" if once else ""
+    if abs(after) > AGREES:
+        text += (
+            ": a compiler may compute again what it fuses, write some as several, or share what stands there "
+            "twice"
         )
-    yield f"{head}; counted so, {ours}{why}."
+    yield f"{text}."
 
 
-def _percent(amount: float) -> str:
-    return f"{100 * amount:.2g}%"
+def _beside(difference: float) -> str:
+    """Of ours from theirs."""
+    if abs(difference) < SAME:
+        return "as here"
+    return f"here {100 * abs(difference):.2g}% {'more' if difference > 0 else 'less'}"
 
 
 def _parts(found: Cost) -> Iterator[str]:

@@ -50,9 +50,7 @@ def written_out(body: Body, called: Called) -> WrittenOut:
 
     write(body, names, ())
     outs = [names[atom] if isinstance(atom, Var) else atom for atom in body.jaxpr.outvars]
-    jaxpr: Any = body.jaxpr
-    new = Jaxpr(jaxpr.constvars, jaxpr.invars, outs, eqns, jaxpr.effects, jaxpr.debug_info)
-    return WrittenOut(Body(new, body.consts), origins)
+    return WrittenOut(Body(body.jaxpr.replace(eqns=eqns, outvars=outs), body.consts), origins)
 
 
 def live(body: Body, wanted: Sequence[bool]) -> tuple[Body, list[bool]]:
