@@ -45,7 +45,11 @@ def cost(
     found = report.cost
     if found is None or not found.complete or not (options.widths or options.depths):
         return report
-    growth, skipped = grown_with_network(target, loading, options, progress)
+    try:
+        growth, skipped = grown_with_network(target, loading, options, progress)
+    except KeyboardInterrupt:
+        left = Skipped("other widths and depths", "interrupted")
+        return replace(report, cost=replace(found, complete=False), skipped=(*report.skipped, left))
     wider = replace(found, growth=(*found.growth, *growth))
     return replace(report, cost=wider, skipped=(*report.skipped, *skipped))
 

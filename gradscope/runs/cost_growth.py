@@ -45,13 +45,17 @@ def grown(
                 one = _first([growth.batch_axis(batch, found.batch_size)], sizes)
             else:
                 one = _first(growth.length_axes(batch, program.body), sizes)
-        except (growth.CannotCut, GradscopeError) as error:
+        except growth.CannotCut as error:
             skipped.append(Skipped(what, str(error)))
             continue
         counted += [one] if one is not None else []
     if step is None:
         return tuple(sizes.further(*each) for each in counted)
-    return tuple(_timed(program, sizes, counted, found, step, skipped, progress))
+    try:
+        return tuple(_timed(program, sizes, counted, found, step, skipped, progress))
+    except GradscopeError as error:
+        skipped.append(Skipped("seconds at other sizes", error.what.rstrip(".")))
+        return tuple(each for _, each in counted)
 
 
 def _first(axes: list[ResizableAxis], sizes: OtherSizes) -> tuple[ResizableAxis, CostGrowth] | None:
@@ -63,7 +67,7 @@ def _first(axes: list[ResizableAxis], sizes: OtherSizes) -> tuple[ResizableAxis,
         try:
             return axis, sizes.count(axis)
         except CannotCut as error:
-            refused = refused or error
+            refused = refused or (error if axis.likely else None)
     if refused is not None:
         raise refused
     return None

@@ -19,6 +19,7 @@ from gradscope.errors import GradscopeError
 from gradscope.footprint.account import shapes_of
 from gradscope.records import CostGrowth, GrowthPoint
 from gradscope.trace import jaxprs
+from gradscope.trace.compiling import users_errors
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.leaves import is_array
 from gradscope.trace.nested.contract import Counted
@@ -51,6 +52,8 @@ class ResizableAxis:
     resize: Resize
     sizes: tuple[int, ...]
     """At which it is looked at, the size at hand among them."""
+    likely: bool = True
+    """It is an axis of that kind; where it only may be one, nothing is said of a loss that has none."""
 
     @property
     def timed(self) -> tuple[int, ...]:
@@ -59,6 +62,8 @@ class ResizableAxis:
 
 
 def batch_axis(batch: Any, rows: int | None) -> ResizableAxis:
+    if not any(map(is_array, jax.tree.leaves(batch))):
+        raise CannotCut("the loss takes no batch of arrays")
     if rows is None:
         raise CannotCut("the arrays of the batch share no leading axis")
     if rows < 2:
@@ -88,19 +93,20 @@ def length_axes(batch: Any, body: Body) -> list[ResizableAxis]:
         for name in ["batch" + jax.tree_util.keystr(path)]
     ]
     loops, found = set(_loop_lengths(body)), list[ResizableAxis]()
+    images = jaxprs.has_primitive(body, frozenset({"conv_general_dilated"}))
     for name, leaf in arrays:
         shape, whole = np.shape(leaf), jnp.issubdtype(leaf.dtype, jnp.integer)
-        places = [axis for axis in (1, 0) if shape[axis] in loops]
-        if (whole and len(shape) == 2) or len(shape) == 3:
-            places = [*places, 1]
-        for axis in dict.fromkeys(places):
+        sure = [axis for axis in (1, 0) if shape[axis] in loops] + [1] * (whole and len(shape) == 2)
+        maybe = [1] if len(shape) == 3 and not images else []
+        for axis in dict.fromkeys([*sure, *maybe]):
             length = shape[axis]
             sizes = tuple(sorted({int(length * part) for part in PARTS_OF_LENGTH} | {length}))
             if length < 8 or len(sizes) < 4:
                 continue
             of = f"axis {axis} of {name}"
             for every in (False, True):
-                found.append(ResizableAxis("length", of, length, _cut_along(axis, length, every), sizes))
+                cut = _cut_along(axis, length, every)
+                found.append(ResizableAxis("length", of, length, cut, sizes, likely=axis in sure))
     return found
 
 
@@ -165,7 +171,11 @@ class OtherSizes:
             return GrowthPoint(size, *self._known)
         body, inputs = self.at(axis, size)
         shapes = shapes_of(inputs.weights), shapes_of(inputs.others)
-        return GrowthPoint(size, *operations_of(body, *shapes))
+        try:
+            with users_errors("differentiating the loss"):
+                return GrowthPoint(size, *operations_of(body, *shapes))
+        except GradscopeError as error:
+            raise self._refused(axis, size, error) from error
 
     def at(self, axis: ResizableAxis, size: int) -> tuple[Body, Any]:
         """The program and its inputs."""
@@ -177,9 +187,11 @@ class OtherSizes:
             self._traced[key] = self._tracer.body(batch), self._tracer.inputs(batch)
             return self._traced[key]
         except GradscopeError as error:
-            raise CannotCut(
-                f"the loss cannot be traced with {size} in the place of {axis.at} ({error.what.rstrip('.')})"
-            ) from error
+            raise self._refused(axis, size, error) from error
+
+    def _refused(self, axis: ResizableAxis, size: int, error: GradscopeError) -> CannotCut:
+        said = error.what.rstrip(".")
+        return CannotCut(f"the loss cannot be traced with {size} in the place of {axis.at} ({said})")
 
 
 def with_fits(growth: CostGrowth) -> CostGrowth:

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 
 from gradscope.blocks.block import may_be_cut
 from gradscope.footprint.account import gradient_of
+from gradscope.load.usercode.fault import headline
 from gradscope.records import CompilerCost
 from gradscope.records.progress import Progress
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, NotEnoughMemory, compile_program
 from gradscope.trace.program import Inputs, Program
 from gradscope.workload.account import Account
 from gradscope.workload.parts import LayerParts, LayerSeconds
@@ -89,11 +90,18 @@ def measured(
     step: WholeStep, account: Account, update: Callable[[], Any] | None, progress: Progress
 ) -> StepTimes:
     """All of them in turn, since what else runs on the machine slows down all alike."""
-    parts, unmeasured = None, ""
+    parts: LayerParts | None = None
+    unmeasured = ""
     program, inputs = step.program, step.inputs
     if may_be_cut(program.body, (inputs.weights, inputs.others)):
         progress("compiling the layers")
-        parts = LayerParts(program, account, inputs)
+        try:
+            parts = LayerParts(program, account, inputs)
+            parts.run()
+        except NotEnoughMemory as error:
+            parts, unmeasured = None, error.what.rstrip(".")
+        except Exception as error:
+            parts, unmeasured = None, f"gradscope itself failed there ({headline(error)})"
     else:
         unmeasured = (
             "the loss cannot be cut: it lies on several devices, calls back into Python or has effects"

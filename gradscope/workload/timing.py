@@ -18,6 +18,8 @@ from gradscope.trace.compiling import compile_program
 ENOUGH_S = 1.0
 """Of rounds, from `FEWEST` on."""
 FEWEST, MOST = 3, 30
+SLOW_S = 20.0
+"""Of rounds, after which two are enough."""
 OFTEN = 1000
 """A training step runs often: it is measured as it is compiled for that."""
 
@@ -40,11 +42,13 @@ def rounds(runs: Mapping[Any, Callable[[], Any]]) -> dict[Any, list[Any]]:
     found: dict[Any, list[Any]] = {name: [] for name in runs}
     for run in runs.values():
         run()
-    begun, count = perf_counter(), 0
-    while count < FEWEST or (perf_counter() - begun < ENOUGH_S * len(runs) and count < MOST):
+    begun = perf_counter()
+    for count in range(MOST):
+        spent = perf_counter() - begun
+        if (count >= FEWEST and spent > ENOUGH_S * len(runs)) or (count >= 2 and spent > SLOW_S):
+            break
         for name, run in runs.items():
             found[name].append(run())
-        count += 1
     return found
 
 

@@ -126,6 +126,23 @@ def test_images_have_no_length() -> None:
     assert not reason(report, "growth with the length")
 
 
+def test_rows_of_an_image_are_no_sequence_that_is_told_of() -> None:
+    report = counted(lambda p, x: jnp.mean(x.reshape(len(x), -1) @ p["w"]), {"w": ones(64, 2)}, ones(4, 8, 8))
+    assert growth_of(report, "length") is None
+    assert not reason(report, "growth with the length")
+
+
+def test_a_rule_that_is_written_for_one_batch_is_left_out_with_the_reason() -> None:
+    @jax.custom_vjp
+    def double(x: Any) -> Any:
+        return 2 * x
+
+    double.defvjp(lambda x: (2 * x, None), lambda _, ct: (2 * ct.reshape(6, 2),))
+    report = counted(lambda p, x: jnp.mean(double(x @ p["w"])), {"w": ones(4, 2)}, ones(6, 4))
+    assert growth_of(report, "batch") is None
+    assert "cannot be traced with 3 in the place of 6" in reason(report, "growth with the batch")
+
+
 @pytest.mark.parametrize(
     ("batch", "said"),
     [
@@ -137,6 +154,11 @@ def test_a_batch_that_cannot_be_cut_is_left_out_with_the_reason(batch: Any, said
     report = counted(lambda p, x: jnp.mean(jax.tree.leaves(x)[0] @ p["w"]), {"w": ones(4, 2)}, batch)
     assert growth_of(report, "batch") is None
     assert said in reason(report, "growth with the batch")
+
+
+def test_a_loss_that_closes_over_its_data_has_no_batch_to_cut() -> None:
+    report = counted(lambda params: jnp.mean(ones(6, 4) @ params["w"]), {"w": ones(4, 2)}, None)
+    assert "takes no batch of arrays" in reason(report, "growth with the batch")
 
 
 def test_a_loss_that_is_written_for_one_batch_is_left_out_with_the_reason() -> None:

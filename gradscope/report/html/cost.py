@@ -12,7 +12,7 @@ from gradscope.report.html.scales import logarithmic, short
 from gradscope.report.html.shades import SHADES
 from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import units
-from gradscope.report.shared.cost import CostRow, alike, every_row, summary
+from gradscope.report.shared.cost import CostRow, alike, every_row, summary, trusted
 from gradscope.report.shared.cost_growth import axis_name, growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
 from gradscope.report.shared.table import SmallTable
@@ -48,7 +48,7 @@ def _picture(found: Cost) -> Html:
     rows = every_row(found)
     rows = alike(found) if len(rows) > MOST_BARS else rows
     shown = rows[:MOST_BARS]
-    timed = found.parts_s is not None
+    timed = trusted(found)
     largest = max((_amounts(row, timed)[2] for row in shown), default=0.0)
     if not largest:
         return NOTHING
@@ -136,7 +136,7 @@ def _figure(growth: CostGrowth) -> Html:
             for number, size in enumerate(sizes)
         ],
     )
-    legend = "Operations blue" + (", seconds the other line." if timed else ".")
+    legend = "Operations blue" + (", time grey." if timed else ".")
     return tag("figure", drawn(plot), tag("figcaption", legend), class_="wide")
 
 
