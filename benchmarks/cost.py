@@ -20,10 +20,12 @@ from gradscope.report.shared import units
 def rows() -> Iterator[dict[str, Any]]:
     for make in ALL:
         model = make()
-        yield row(model.name, gradscope.cost(model.loss_fn, model.params, model.batch, growth=False))
+        yield row(
+            model.name, gradscope.cost(model.loss_fn, model.params, model.batch, growth=False, whole=True)
+        )
     for name, file in FILES.items():
         problem = load(str(ROOT / file), LoadOptions())
-        yield row(name, gradscope.cost(problem, growth=False))
+        yield row(name, gradscope.cost(problem, growth=False, whole=True))
 
 
 def row(name: str, report: gradscope.Report) -> dict[str, Any]:

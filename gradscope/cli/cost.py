@@ -46,6 +46,14 @@ Depths = Annotated[
 NoTime = Annotated[
     bool, typer.Option("--no-time", help="Count only: nothing is compiled, and nothing of the step is run.")
 ]
+Whole = Annotated[
+    bool,
+    typer.Option(
+        "--whole",
+        help="Compile loss and gradient as one program, as a training does, also where that takes long; "
+        "otherwise those of more than 600 equations are compiled in blocks.",
+    ),
+]
 NoGrowth = Annotated[bool, typer.Option("--no-growth", help="Leave out other batches and lengths.")]
 FailOnCost = Annotated[
     str | None,
@@ -71,6 +79,7 @@ def cost(
     depths: Depths = None,
     no_time: NoTime = False,
     no_growth: NoGrowth = False,
+    whole: Whole = False,
     fail_on: FailOnCost = None,
 ) -> None:
     """Show what a training step computes and how long, by layer, and how that grows with batch and length."""
@@ -82,6 +91,7 @@ def cost(
         sizes_in("--depths", depths),
         time=not no_time,
         growth=not no_growth,
+        whole=whole,
     )
     (task,) = configuration.plan(loading, [target]).tasks
 

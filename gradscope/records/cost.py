@@ -76,30 +76,26 @@ class KindCost:
 
 @dataclass(frozen=True, slots=True)
 class CompilerCost:
-    """XLA's cost analysis of the compiled loss and gradient, and the same counted in the program its way:
-    the step of a loop once, transcendental operations apart."""
+    """XLA's own count of the operations of the loss and its gradient, and ours in its way: the step of a loop
+    once."""
 
-    operations: float
-    transcendental: float
-    size: float
-    """[bytes]"""
+    given: float
+    """Before it optimizes; a loop that it unrolls later counts one step."""
+    compiled: float | None
+    """Of the compiled program; `None` where it was not compiled as one."""
+    size: float | None
+    """[bytes] that the compiled program reads and writes."""
     counted: float
-    counted_transcendental: float
-    given: float | None = None
-    """XLA's count of all of them before it optimizes; a loop that it has not unrolled yet counts one step."""
 
     @property
     def difference(self) -> float | None:
-        """Of all that is counted from XLA's figure, as a share of that."""
-        return self._beside(self.operations + self.transcendental)
+        """Of what is counted from XLA's figure for the compiled program, as a share of that."""
+        return self.counted / self.compiled - 1 if self.compiled else None
 
     @property
     def given_difference(self) -> float | None:
         """The same from its figure before it optimizes."""
-        return self._beside(self.given or 0.0)
-
-    def _beside(self, theirs: float) -> float | None:
-        return (self.counted + self.counted_transcendental) / theirs - 1 if theirs else None
+        return self.counted / self.given - 1 if self.given else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +188,12 @@ class Cost:
     compiled: CompilerCost | None = None
     """`None` where it was not compiled."""
     whole_s: float | None = None
-    """Median of the loss and its gradient as one compiled program."""
+    """Median of the loss and its gradient, compiled."""
     low_s: float | None = None
     """A quarter of the runs took no longer."""
     high_s: float | None = None
+    blocks: int = 0
+    """In which that was run, where it would compile for long; 0: as one program."""
     parts: int = 0
     """In which it was measured by layer."""
     call_s: float | None = None

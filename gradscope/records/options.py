@@ -126,6 +126,8 @@ class CostOptions:
     """Compile and run it."""
     growth: bool = True
     """Look at other batches and lengths."""
+    whole: bool = False
+    """Compile the loss as one program, also where that takes long."""
 
 
 @dataclass(frozen=True, slots=True)

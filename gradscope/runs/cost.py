@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gradscope.trace.program import Inputs, Program, Tracer
     from gradscope.workload.account import Account
     from gradscope.workload.counting import CountedWork
-    from gradscope.workload.measuring import StepTimes, WholeStep
+    from gradscope.workload.measuring import StepTimes
+    from gradscope.workload.step import WholeStep
     from gradscope.workload.update import Update
 
 NO_OPTIMIZER = "The file gives no optimizer: its part of a step is not counted."
@@ -67,14 +68,15 @@ def cost_loss(
     limit: float | None = None,
     time: bool = True,
     growth: bool = True,
+    whole: bool = False,
 ) -> Report:
     """`gradscope.cost`: operations and seconds of a loss and its gradient, by layer, and how both grow.
 
     `report.cost.layers` has each layer forward and backward, `report.cost.lines` each operation at each line,
     `report.cost.compiled` XLA's own count, `report.cost.growth` the exponents. Without `time` nothing is
-    compiled or run, without `growth` no other size is looked at. A step of more than `limit` operations is
-    an error. The other arguments are those of `check`. Raises `GradscopeError` where the loss cannot be
-    differentiated.
+    compiled or run, without `growth` no other size is looked at. A loss of many operations is compiled in
+    blocks unless `whole` is true. A step of more than `limit` operations is an error. The other arguments are
+    those of `check`. Raises `GradscopeError` where the loss cannot be differentiated.
     """
     from gradscope.trace.compiling import programs_kept
 
@@ -89,7 +91,7 @@ def cost_loss(
         seed=seed,
     )
     with programs_kept():
-        options = CostOptions(limit, time=time, growth=growth)
+        options = CostOptions(limit, time=time, growth=growth, whole=whole)
         return cost_of(problem, target=problem.name, options=options)
 
 
@@ -119,7 +121,7 @@ def cost_of(
         found = replace(found, update=None if update is None else update.record, limit=options.limit)
         step = None
         if options.time:
-            found, step, compiled_s = _timed(found, at, update, looks, skipped, progress)
+            found, step, compiled_s = _timed(found, at, update, looks, skipped, progress, whole=options.whole)
         if options.growth:
             growth = grown(at.tracer, at.program, at.batch, found, step, skipped, progress)
             found = replace(found, growth=growth)
@@ -245,16 +247,20 @@ def _timed(
     looks: Looks,
     skipped: list[Skipped],
     progress: Progress,
+    *,
+    whole: bool,
 ) -> tuple[Cost, WholeStep | None, float]:
     from gradscope.trace.compiling import NotEnoughMemory
-    from gradscope.workload.measuring import WholeStep, measured
+    from gradscope.workload.measuring import measured
+    from gradscope.workload.step import WholeStep, is_short
 
     progress("compiling")
     try:
-        step = WholeStep(at.program, at.inputs)
-        found = replace(found, compiled=step.compiler_cost(at.account))
+        as_one = whole or is_short(at.program.body)
+        step = WholeStep(at.program, at.program.body, at.inputs, as_one=as_one)
+        found = replace(found, compiled=step.compiler_cost(at.account), blocks=step.blocks)
         run = None if update is None else looks.taken(UPDATE, lambda: _compiled_update(update, step), None)
-        times = measured(step, at.account, run, progress)
+        times = measured(at.program, step, at.account, run, progress)
     except NotEnoughMemory as error:
         skipped.append(Skipped("seconds", error.what.rstrip(".")))
         return found, None, 0.0

@@ -14,10 +14,11 @@ from gradscope.records.progress import Progress
 if TYPE_CHECKING:
     from gradscope.trace.program import Program, Tracer
     from gradscope.workload.growth import OtherSizes, ResizableAxis
-    from gradscope.workload.measuring import WholeStep
+    from gradscope.workload.step import WholeStep
     from gradscope.workload.timing import Times
 
 BATCH, LENGTH = "growth with the batch", "growth with the length"
+AT_HAND = "", 0
 SLOW_S = 3.0
 """[seconds] of a step: where it takes longer, growth is counted, and not timed."""
 ROOM = 2.5
@@ -84,8 +85,7 @@ def _timed(
 ) -> list[CostGrowth]:
     from gradscope.trace.compiling import NotEnoughMemory, free_memory
     from gradscope.workload.growth import with_fits
-    from gradscope.workload.measuring import on_device
-    from gradscope.workload.step import compiled_step, is_short
+    from gradscope.workload.step import WholeStep
     from gradscope.workload.timing import Times, rounds, seconds_of
 
     free = free_memory()
@@ -95,24 +95,20 @@ def _timed(
         skipped.append(Skipped("seconds at other sizes", why))
         return [sizes.further(*each) for each in counted]
     runs: dict[tuple[str, int], Callable[[], float]] = {}
-    at_hand, whole = ("", 0), is_short(program.body)
+    as_one = not step.blocks
+    runs[AT_HAND] = seconds_of(step.start)
     for axis, _ in counted:
-        for size in axis.timed:
-            key = at_hand if size == axis.at else (axis.name, size)
-            if key in runs:
+        for size in axis.timed(few=not as_one):
+            if size == axis.at:
                 continue
             progress(f"compiling for {size} in the place of {axis.at}")
-            if key == at_hand and whole:
-                runs[key] = seconds_of(step.start)
-                continue
             body, inputs = sizes.at(axis, size)
-            weights, others = on_device(inputs.weights), on_device(inputs.others)
             try:
-                run = compiled_step(program, body, weights, others)
+                other = WholeStep(program, body, inputs, as_one=as_one)
             except NotEnoughMemory as error:
                 skipped.append(Skipped(f"seconds at {axis.name} {size}", error.what.rstrip(".")))
                 continue
-            runs[key] = seconds_of(run)
+            runs[axis.name, size] = seconds_of(other.start)
     progress("timing at other sizes")
     times = {key: Times.of(found) for key, found in rounds(runs).items()}
     return [
@@ -124,7 +120,7 @@ def _timed(
 
 
 def _timed_point(growth: CostGrowth, point: GrowthPoint, times: Any) -> GrowthPoint:
-    found = times.get(("", 0) if point.size == growth.at else (growth.axis, point.size))
+    found = times.get(AT_HAND if point.size == growth.at else (growth.axis, point.size))
     return point if found is None else _with_seconds(point, found)
 
 
@@ -159,8 +155,7 @@ def _of_network(
     from gradscope.trace.program import Tracer
     from gradscope.workload.account import operations_of
     from gradscope.workload.growth import with_fits
-    from gradscope.workload.measuring import on_device
-    from gradscope.workload.step import compiled_step
+    from gradscope.workload.step import WholeStep, is_short
     from gradscope.workload.timing import Times, rounds, seconds_of
 
     points, runs, parameters = [], dict[int, Callable[[], float]](), list[int]()
@@ -178,13 +173,13 @@ def _of_network(
         parameters.append(sum(leaf.size for leaf in program.leaves))
         if options.time:
             progress(f"{axis} {size}: compiling")
-            weights, others = on_device(inputs.weights), on_device(inputs.others)
             try:
-                step = compiled_step(program, program.body, weights, others)
+                as_one = options.whole or is_short(program.body)
+                step = WholeStep(program, program.body, inputs, as_one=as_one)
             except NotEnoughMemory as error:
                 skipped.append(Skipped(f"seconds at {axis} {size}", error.what.rstrip(".")))
                 continue
-            runs[size] = seconds_of(step)
+            runs[size] = seconds_of(step.start)
     if len(set(parameters)) < len(parameters):
         raise _same_network(target, axis, dict(zip(sizes, parameters, strict=True)))
     progress(f"timing at each {axis}")

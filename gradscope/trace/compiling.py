@@ -65,10 +65,8 @@ def _remembering(programs: dict[Any, Any] | None) -> Iterator[None]:
 class Compiled:
     """A compiled program and the seconds it took to trace and to compile."""
 
-    def __init__(self, executable: Any, trace_s: float, compile_s: float, lowered: Any = None) -> None:
+    def __init__(self, executable: Any, trace_s: float, compile_s: float) -> None:
         self.executable = executable
-        self.lowered = lowered
-        """What was compiled, where it was asked for."""
         self.trace_s = trace_s
         self.compile_s = compile_s
 
@@ -91,7 +89,6 @@ def compile_program(
     donate: tuple[int, ...] = (),
     plain: Plain | None = None,
     to_run: bool = True,
-    keep_lowered: bool = False,
 ) -> Compiled:
     """`function` compiled for `args`; without backend optimization where it runs only a few times.
 
@@ -109,8 +106,7 @@ def compile_program(
         lowered = jax.jit(program, keep_unused=True, donate_argnums=donate).lower(*args)
     traced = time.perf_counter()
     compiled = _compiled(lowered, _options(runs), to_run)
-    kept = lowered if keep_lowered else None
-    return Compiled(compiled, traced - start, time.perf_counter() - traced, kept)
+    return Compiled(compiled, traced - start, time.perf_counter() - traced)
 
 
 def _compiled(lowered: Any, options: dict[str, Any], to_run: bool) -> Any:

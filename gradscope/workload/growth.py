@@ -55,10 +55,10 @@ class ResizableAxis:
     likely: bool = True
     """It is an axis of that kind; where it only may be one, nothing is said of a loss that has none."""
 
-    @property
-    def timed(self) -> tuple[int, ...]:
-        """Three of them, the size at hand among them."""
-        return tuple(sorted({*self.sizes[:2], self.sizes[-1], self.at}))
+    def timed(self, *, few: bool) -> tuple[int, ...]:
+        """Three of them, or two where each takes long; the size at hand is among them."""
+        half = min(self.sizes, key=lambda size: abs(2 * size - self.at))
+        return tuple(sorted({half, self.at} if few else {*self.sizes[:2], self.sizes[-1], self.at}))
 
 
 def batch_axis(batch: Any, rows: int | None) -> ResizableAxis:

@@ -52,6 +52,10 @@ def test_a_step_is_told_with_its_parts_and_its_speed() -> None:
     assert "ms" not in told(whole_s=None, update=None, layers=(), call_s=None)
 
 
+def test_a_whole_that_ran_in_blocks_is_told_so() -> None:
+    assert "Loss and gradient, compiled in 14 blocks, take 400 ms" in told(blocks=14)
+
+
 def test_what_dominates_is_one_sentence() -> None:
     assert (
         "Matrix products are >99% of the operations; >99% of the time goes to the 14 layers blocks[*].up."
@@ -65,7 +69,7 @@ def test_seconds_of_parts_that_take_much_longer_than_the_whole_name_no_layer() -
     assert "4.35 times as long as the whole" in text
     assert "say little of where the whole spends its time" in text
     assert "Calls of 32 empty programs take 0.320 ms of that" in text
-    assert "As one program it ran slower here" in told(whole_s=1.0)
+    assert "In larger pieces it ran slower here" in told(whole_s=1.0)
 
 
 def test_xlas_count_is_told_before_and_after_it_optimizes() -> None:
@@ -74,10 +78,12 @@ def test_xlas_count_is_told_before_and_after_it_optimizes() -> None:
     text = told()
     assert "XLA itself counts 84.0 GFLOP before it optimizes (as here) and 86.0 GFLOP in the" in text
     assert "compiled program (here 2.3% less): a compiler may compute again what it fuses" in text
-    near = told(compiled=replace(xla, operations=xla.counted * 0.99, given=None))
-    assert "XLA itself counts 83.2 GFLOP in the compiled program (here 1% more)." in near
-    once = told(compiled=replace(xla, counted=1e9, operations=1e9, given=None))
-    assert "in the compiled program (as here), the step of a loop once as here." in once
+    near = told(compiled=replace(xla, compiled=xla.counted * 0.99))
+    assert "83.2 GFLOP in the compiled program (here 1% more)." in near
+    once = told(compiled=replace(xla, counted=1e9, given=1e9, compiled=None))
+    assert (
+        "XLA itself counts 1.00 GFLOP before it optimizes (as here), the step of a loop once as here." in once
+    )
 
 
 def test_what_was_not_counted_is_said() -> None:

@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import gradscope
 from gradscope.records import Cost, Report
-from gradscope.workload import measuring, timing
+from gradscope.workload import measuring, step, timing
 from tests.workload.programs import ones
 
 PARAMS = {"w": ones(4, 3)}
@@ -83,4 +82,23 @@ def test_xlas_own_count_is_near() -> None:
     _, cost = timed(loss)
     assert cost.compiled is not None
     assert cost.compiled.given_difference == pytest.approx(0.0, abs=0.02)
-    np.testing.assert_allclose(cost.operations, cost.compiled.counted + cost.compiled.counted_transcendental)
+    assert cost.compiled.counted == cost.operations
+
+
+def test_a_long_loss_runs_in_blocks_unless_it_is_wanted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def deep(params: Any, x: Any) -> Any:
+        for _ in range(12):
+            for _ in range(3):
+                x = jnp.sin(jnp.cos(jnp.tanh(x)))
+            x = x @ params["w"] @ params["w"].T
+        return jnp.mean(x)
+
+    monkeypatch.setattr(step, "LONG", 10)
+    _, blocks = timed(deep)
+    assert blocks.blocks > 1
+    assert blocks.compiled is not None
+    assert blocks.compiled.compiled is None
+    _, whole = timed(deep, whole=True)
+    assert whole.blocks == 0
+    assert whole.compiled is not None
+    assert whole.compiled.compiled

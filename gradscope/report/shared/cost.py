@@ -120,11 +120,14 @@ def _step(found: Cost) -> str:
     )
     if found.whole_s is None:
         return text
+    how = " as one compiled program"
+    if found.blocks:
+        how = f", compiled in {units.counted(found.blocks, 'block')},"
     span = f"{units.brief(found.low_s)} to {units.brief(found.high_s)}"
     speed = f"{units.operations(found.operations / found.whole_s)}/s" if found.whole_s else ""
     return (
-        f"{text} Loss and gradient as one compiled program take {units.brief(found.whole_s)} (half of the "
-        f"runs {span}), at {speed}."
+        f"{text} Loss and gradient{how} take {units.brief(found.whole_s)} (half of the runs {span}), at "
+        f"{speed}."
     )
 
 
@@ -161,17 +164,16 @@ def _dominant(found: Cost) -> Iterator[str]:
 
 def _compiler(found: Cost) -> Iterator[str]:
     xla = found.compiled
-    if xla is None or xla.difference is None:
+    if xla is None or xla.given_difference is None:
         return
-    once = xla.counted + xla.counted_transcendental < 0.99 * found.operations
-    before, after = xla.given_difference, xla.difference
-    first = ""
-    if before is not None:
-        first = f"{units.operations(xla.given or 0.0)} before it optimizes ({_beside(before)}) and "
-    compiled = units.operations(xla.operations + xla.transcendental)
-    text = f"XLA itself counts {first}{compiled} in the compiled program ({_beside(after)})"
-    text += ", the step of a loop once as here" if once else ""
-    if abs(after) > AGREES:
+    once = ", the step of a loop once as here" if xla.counted < 0.99 * found.operations else ""
+    before = f"before it optimizes ({_beside(xla.given_difference)})"
+    text = f"XLA itself counts {units.operations(xla.given)} {before}"
+    if xla.difference is None or xla.compiled is None:
+        yield f"{text}{once}."
+        return
+    text += f" and {units.operations(xla.compiled)} in the compiled program ({_beside(xla.difference)}){once}"
+    if abs(xla.difference) > AGREES:
         text += (
             ": a compiler may compute again what it fuses, write some as several, or share what stands there "
             "twice"
@@ -205,7 +207,7 @@ def _parts(found: Cost) -> Iterator[str]:
         if not trusted(found):
             text += " So they say little of where the whole spends its time."
     elif difference < -NEAR:
-        text += " As one program it ran slower here."
+        text += " In larger pieces it ran slower here."
     if any(layer.estimated for layer in found.layers):
         text += (
             " Where a loop or a branch has several layers in it, its time is shared out by operations (~)."
