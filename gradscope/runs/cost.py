@@ -5,7 +5,7 @@ JAX is imported inside the functions, as in `check`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,20 +16,17 @@ from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.runs.common import loaded, problem_of, tool
 from gradscope.runs.cost_growth import grown, grown_with_network
+from gradscope.runs.cost_timing import UPDATE, timed
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
-    from gradscope.load.usercode.fault import Looks
     from gradscope.trace.program import Inputs, Program, Tracer
     from gradscope.workload.account import Account
     from gradscope.workload.counting import CountedWork
-    from gradscope.workload.measuring import StepTimes
-    from gradscope.workload.step import WholeStep
     from gradscope.workload.update import Update
 
 NO_OPTIMIZER = "The file gives no optimizer: its part of a step is not counted."
-SECONDS, UPDATE = "seconds by layer", "the update of the optimizer"
 
 
 def cost(
@@ -121,7 +118,17 @@ def cost_of(
         found = replace(found, update=None if update is None else update.record, limit=options.limit)
         step = None
         if options.time:
-            found, step, compiled_s = _timed(found, at, update, looks, skipped, progress, whole=options.whole)
+            found, step, compiled_s = timed(
+                found,
+                at.program,
+                at.inputs,
+                at.account,
+                update,
+                looks,
+                skipped,
+                progress,
+                whole=options.whole,
+            )
         if options.growth:
             growth = grown(at.tracer, at.program, at.batch, found, step, skipped, progress)
             found = replace(found, growth=growth)
@@ -238,67 +245,3 @@ def _update(problem: Problem, at: _TracedStep, skipped: list[Skipped]) -> Update
     except RefusedStep as error:
         skipped.append(Skipped(UPDATE, error.why_not))
         return None
-
-
-def _timed(
-    found: Cost,
-    at: _TracedStep,
-    update: Update | None,
-    looks: Looks,
-    skipped: list[Skipped],
-    progress: Progress,
-    *,
-    whole: bool,
-) -> tuple[Cost, WholeStep | None, float]:
-    from gradscope.trace.compiling import NotEnoughMemory
-    from gradscope.workload.measuring import measured
-    from gradscope.workload.step import WholeStep, is_short
-
-    progress("compiling")
-    try:
-        as_one = whole or is_short(at.program.body)
-        step = WholeStep(at.program, at.program.body, at.inputs, as_one=as_one)
-        found = replace(found, compiled=step.compiler_cost(at.account), blocks=step.blocks)
-        run = None if update is None else looks.taken(UPDATE, lambda: _compiled_update(update, step), None)
-        times = measured(at.program, step, at.account, run, progress)
-    except NotEnoughMemory as error:
-        skipped.append(Skipped("seconds", error.what.rstrip(".")))
-        return found, None, 0.0
-    if times.unmeasured:
-        skipped.append(Skipped(SECONDS, times.unmeasured))
-    return _with_seconds(found, times), step, times.compile_s
-
-
-def _compiled_update(update: Update, step: WholeStep) -> Callable[[], Any]:
-    import jax
-
-    from gradscope.workload.update import compiled_update
-
-    state = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), update.state)
-    return compiled_update(update, step.inputs.weights, state)
-
-
-def _with_seconds(found: Cost, times: StepTimes) -> Cost:
-    update = found.update
-    return replace(
-        found,
-        layers=tuple(_layers_with_seconds(found.layers, times)),
-        whole_s=times.whole.median,
-        low_s=times.whole.low,
-        high_s=times.whole.high,
-        parts=times.parts,
-        call_s=times.call_s,
-        update=None if update is None else replace(update, seconds=times.update_s),
-    )
-
-
-def _layers_with_seconds(layers: Sequence[LayerCost], times: StepTimes) -> list[LayerCost]:
-    found = []
-    for layer in layers:
-        seconds = times.layers.get(layer.name)
-        if seconds is not None:
-            forward = replace(layer.forward, seconds=seconds.forward)
-            backward = replace(layer.backward, seconds=seconds.backward)
-            layer = replace(layer, forward=forward, backward=backward, estimated=seconds.estimated)
-        found.append(layer)
-    return found

@@ -82,7 +82,7 @@ def test_xlas_count_is_told_before_and_after_it_optimizes() -> None:
     assert "83.2 GFLOP in the compiled program (here 1% more)." in near
     once = told(compiled=replace(xla, counted=1e9, given=1e9, compiled=None))
     assert (
-        "XLA itself counts 1.00 GFLOP before it optimizes (as here), the step of a loop once as here." in once
+        "XLA itself counts 1.00 GFLOP before it optimizes (as here), each loop as one step, as here." in once
     )
 
 

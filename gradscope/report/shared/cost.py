@@ -166,7 +166,7 @@ def _compiler(found: Cost) -> Iterator[str]:
     xla = found.compiled
     if xla is None or xla.given_difference is None:
         return
-    once = ", the step of a loop once as here" if xla.counted < 0.99 * found.operations else ""
+    once = ", each loop as one step, as here" if xla.counted < 0.99 * found.operations else ""
     before = f"before it optimizes ({_beside(xla.given_difference)})"
     text = f"XLA itself counts {units.operations(xla.given)} {before}"
     if xla.difference is None or xla.compiled is None:
@@ -218,7 +218,7 @@ def _parts(found: Cost) -> Iterator[str]:
 def _repeated(found: Cost, block: RepeatedBlock) -> str:
     each = block.operations / block.count
     share = block.operations / found.operations if found.operations else None
-    times = units.counted(block.count, "step" if block.loop else "time")
+    times = units.counted(block.count, "time")
     verb = "runs" if block.loop else "repeats"
     more = "step" if block.loop else "one"
     return (
