@@ -129,6 +129,8 @@ def _counted(eqn: JaxprEqn, name: str) -> tuple[str | None, float]:
         return SORTS, float(given * math.ceil(math.log2(max(2, given))))
     if name in _RANDOM:
         return RANDOM, float(made * THREEFRY)
+    if name == "one_minus_square":  # of JAX 0.12: (1 - x) (1 + x)
+        return ELEMENTWISE, 3.0 * made
     if name == "integer_pow":
         return ELEMENTWISE, float(made * _multiplications(jaxprs.exponent(eqn)))
     return (ELEMENTWISE, float(made)) if _element_by_element(eqn) else (None, 0.0)
