@@ -91,6 +91,18 @@ def test_what_was_not_counted_is_said() -> None:
     assert "1 loop of which only the run knows the number of steps: one step is counted." in told()
 
 
+def test_what_repeats_is_told_with_what_one_more_adds() -> None:
+    block = cost_of(costly()).repeated
+    assert block is not None
+    assert (
+        "block repeats 14 times: together >99% of the operations, and each further one adds 6.00 GFLOP"
+        in told()
+    )
+    lines = told(repeated=replace(block, block="lines 3 to 5 of f"))
+    assert "lines 3 to 5 of f repeat 14 times" in lines
+    assert "step runs 14 times" in told(repeated=replace(block, block="step", loop=True))
+
+
 def test_layers_that_differ_by_their_place_are_alike_and_names_with_a_number_are_not() -> None:
     found = cost_of(costly())
     first = found.layers[0]

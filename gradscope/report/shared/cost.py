@@ -219,7 +219,8 @@ def _repeated(found: Cost, block: RepeatedBlock) -> str:
     each = block.operations / block.count
     share = block.operations / found.operations if found.operations else None
     times = units.counted(block.count, "time")
-    verb = "runs" if block.loop else "repeats"
+    verb = "run" if block.loop else "repeat"
+    verb += "" if block.block.startswith("lines ") else "s"
     more = "step" if block.loop else "one"
     return (
         f"{visible(block.block)} {verb} {times}: together {units.share(share)} of the operations, and each "
