@@ -170,15 +170,22 @@ def _compiler(found: Cost) -> Iterator[str]:
     before = f"before it optimizes ({_beside(xla.given_difference)})"
     text = f"XLA itself counts {units.operations(xla.given)} {before}"
     if xla.difference is None or xla.compiled is None:
-        yield f"{text}{once}."
+        yield f"{text}{once}{_why(found, xla.given_difference)}."
         return
     text += f" and {units.operations(xla.compiled)} in the compiled program ({_beside(xla.difference)}){once}"
-    if abs(xla.difference) > AGREES:
-        text += (
-            ": a compiler may compute again what it fuses, write some as several, or share what stands there "
-            "twice"
-        )
-    yield f"{text}."
+    yield f"{text}{_why(found, max(xla.given_difference, xla.difference, key=abs))}."
+
+
+def _why(found: Cost, difference: float) -> str:
+    """What may be the reason of a difference."""
+    if abs(difference) <= AGREES:
+        return ""
+    drawn = any(kind.name == "random numbers" for kind in found.kinds)
+    rounds = "count one of the rounds that make a random number, " if drawn else ""
+    return (
+        f": it may {rounds}compute again what it fuses, write some as several, or share what stands there "
+        "twice"
+    )
 
 
 def _beside(difference: float) -> str:
