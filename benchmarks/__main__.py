@@ -24,6 +24,7 @@ PARTS = {
     "accuracy": "accuracy",
     "remedies": "remedies",
     "memory": "memory",
+    "cost": "cost",
 }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gradscope.load.problem import Problem as Problem
     from gradscope.records import Finding as Finding, Report as Report, Severity as Severity
     from gradscope.runs.check import check_loss as check
+    from gradscope.runs.cost import cost_loss as cost
     from gradscope.runs.curvature import curvature_loss as curvature
     from gradscope.runs.fix import fix_target as fix
     from gradscope.runs.memory import memory_loss as memory
@@ -36,6 +37,7 @@ _HOME = {
     "verify": ("gradscope.runs.verify", "verify_loss"),
     "compare_optimizers": ("gradscope.runs.optimizers", "compare_loss"),
     "find_lr": ("gradscope.runs.optimizers", "find_loss_rate"),
+    "cost": ("gradscope.runs.cost", "cost_loss"),
     "curvature": ("gradscope.runs.curvature", "curvature_loss"),
     "fix": ("gradscope.runs.fix", "fix_target"),
     "memory": ("gradscope.runs.memory", "memory_loss"),
@@ -64,6 +66,7 @@ __all__ = [
     "assert_healthy",
     "check",
     "compare_optimizers",
+    "cost",
     "curvature",
     "diff",
     "find_lr",

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "blocks": DATA | {"trace"},
     "measure": DATA | {"load", "trace", "blocks"},
     "footprint": DATA | {"load", "trace", "blocks"},
+    "workload": DATA | {"load", "trace", "blocks", "footprint"},
     "landscape": DATA | {"load", "trace"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
@@ -42,6 +43,7 @@ MAY_IMPORT = {
         "trace",
         "measure",
         "footprint",
+        "workload",
         "landscape",
         "nonfinite",
         "verification",
@@ -68,8 +70,8 @@ REPORTS = {
 }
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
-    "load/", "trace/", "blocks/", "measure/", "footprint/", "landscape/", "nonfinite/", "verification/",
-    "training/", "optimizers/", "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
+    "load/", "trace/", "blocks/", "measure/", "footprint/", "workload/", "landscape/", "nonfinite/",
+    "verification/", "training/", "optimizers/", "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {
     "typer": ("cli/",),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import jax
@@ -50,10 +51,7 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None 
     wanted = {each for each in body.jaxpr.outvars[:outputs] if isinstance(each, Var)}
     line = _needed(body, plan, wanted)
     identity = Identity()
-    keys = [
-        identity.number((identity.equation(eqn), _taps_key(line.plan, index, index + 1)))
-        for index, eqn in enumerate(line.eqns)
-    ]
+    keys = _keys(line, identity)
     kinds = [
         identity.number((identity.kind(eqn), _taps_key(line.plan, index, index + 1)))
         for index, eqn in enumerate(line.eqns)
@@ -61,6 +59,25 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None 
     last = _last_reads(line, wanted)
     stretches = cut(keys, _crossing(line, last), sizes, kinds)
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
+
+
+def blocks_by(body: Body, label: Callable[[JaxprEqn], Hashable]) -> list[tuple[Hashable, Block]]:
+    """The blocks of a program whose first output is wanted, cut where the label changes, and the labels."""
+    line, found, low = _needed(body, Plan()), [], 0
+    identity = Identity()
+    keys, last = _keys(line, identity), _last_reads(line, body.jaxpr.outvars[0])
+    for each, run in groupby(line.eqns, label):
+        high = low + len(list(run))
+        found.append((each, _block(body, line, keys, last, identity, low, high)))
+        low = high
+    return found
+
+
+def _keys(line: _Line, identity: Identity) -> list[int]:
+    return [
+        identity.number((identity.equation(eqn), _taps_key(line.plan, index, index + 1)))
+        for index, eqn in enumerate(line.eqns)
+    ]
 
 
 LEAST_SAVED = 60
@@ -76,10 +93,16 @@ def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any, outputs: int | 
     Blocks are compiled for values that lie whole on the default device; effects would have to keep their
     order from block to block, and a callback may give another value each time.
     """
-    if body.jaxpr.effects or not _on_one_device(arguments) or jaxprs.has_primitive(body, CALLBACKS | PLACED):
+    if not may_be_cut(body, arguments):
         return []
     blocks = blocks_of(body, plan, outputs=outputs)
     return blocks if pays(blocks) else []
+
+
+def may_be_cut(body: Body, arguments: Any) -> bool:
+    """Its values lie on the default device, and nothing in it has to keep an order."""
+    placed = jaxprs.has_primitive(body, CALLBACKS | PLACED)
+    return not body.jaxpr.effects and not placed and _on_one_device(arguments)
 
 
 def _on_one_device(arguments: Any) -> bool:

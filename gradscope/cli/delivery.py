@@ -198,7 +198,8 @@ def _without_timing(suite: Suite) -> Suite:
         if report is None:
             return None
         memory = None if report.memory is None else report.memory.without_times()
-        return replace(report, timing=Timing(), memory=memory)
+        cost = None if report.cost is None else report.cost.without_times()
+        return replace(report, timing=Timing(), memory=memory, cost=cost)
 
     outcomes: tuple[Outcome, ...] = tuple(replace(o, report=bare(o.report)) for o in suite.outcomes)
     return replace(suite, outcomes=outcomes)

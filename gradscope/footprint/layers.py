@@ -36,19 +36,33 @@ class Layers:
         self._orders: dict[Key, list[int]] = {}
         for order, place in enumerate(self._all):
             self._orders.setdefault(_key(place), []).append(order)
-            self._orders.setdefault(_key(place)[:1], []).append(order)
+            if place.calls:
+                self._orders.setdefault(_key(place)[:1], []).append(order)
         self._starts = self._found(program)
+        self._known: dict[int, str | None] = {}
+
+    def place(self, place: Spotted) -> Spotted | None:
+        """Where in the user's loss an equation stands, or the one that differentiating it gave."""
+        order = self._order(place)
+        return None if order is None else self._all[order]
 
     def operation(self, place: Spotted) -> JaxprEqn | None:
         """What the user's loss has in the place of an equation that differentiating it gave."""
-        order = self._order(place)
-        return None if order is None else self._all[order].eqn
+        found = self.place(place)
+        return None if found is None else found.eqn
 
     def layer(self, place: Spotted) -> str | None:
         """The layer whose parameters were consumed last before it, or, where it was called together with
         those of the next one (the statistics of a normalization), that one."""
         order = self._order(place)
-        if order is None or not self._starts:
+        if order is None:
+            return None
+        if order not in self._known:
+            self._known[order] = self._layer_at(order)
+        return self._known[order]
+
+    def _layer_at(self, order: int) -> str | None:
+        if not self._starts:
             return None
         at = bisect_right([start.order for start in self._starts], order)
         if at in (0, len(self._starts)):
@@ -60,11 +74,26 @@ class Layers:
 
     def _order(self, place: Spotted) -> int | None:
         key = _key(place)
-        found = self._orders.get(key) or self._orders.get(key[:1]) or []
+        found = self._orders.get(key) or self._called_alike(key)
         name = place.eqn.primitive.name
         alike = [order for order in found if self._all[order].eqn.primitive.name == name]
         real = [order for order in found if self._all[order].eqn.primitive.name != "broadcast_in_dim"]
         return next(iter(alike or real or found), None)
+
+    def _called_alike(self, key: Key) -> list[int]:
+        """Of one function that is traced once and called several times: derivatives leave out some of the
+        calls around an equation, or keep the traceback of the first; the outermost call tells which."""
+        found = self._orders.get(key[:1], [])
+        if len(key) < 2:
+            return found
+        within = [order for order in found if _key(self._all[order])[-1] == key[-1]]
+        suffixes = (key[depth:] for depth in range(1, len(key)))
+        calls = next((suffix for suffix in suffixes if suffix in self._orders), None)
+        if not within and calls is not None:
+            return self._orders[calls]
+        around = set(key[1:])
+        shared = {order: len(around.intersection(_key(self._all[order])[1:])) for order in within or found}
+        return [order for order, count in shared.items() if count == max(shared.values())]
 
     def _found(self, program: Program) -> list[_LayerStart]:
         orders = {_identity(place): order for order, place in reversed(list(enumerate(self._all)))}

@@ -21,7 +21,7 @@ from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
 from gradscope.load.signature.losses import loss_in_file
 from gradscope.load.usercode.other_scopes import inside_a_function
-from gradscope.load.widths import at_width
+from gradscope.load.widths import DEPTH, WIDTH, at_size
 from gradscope.records.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
@@ -40,8 +40,9 @@ def problem_in(
     place of whatever data the module gives.
     """
     names = dict(vars(module))
-    if options.width is not None:
-        names = at_width(names, options.width, target)
+    for size, value in ((WIDTH, options.width), (DEPTH, options.depth)):
+        if value is not None:
+            names = at_size(names, size, value, target)
     if rows is None:
         return _problem(names, wanted, target, options)
     names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}

@@ -1,4 +1,4 @@
-"""One width of a network: the functions of a user's file that take a `width` are bound to it."""
+"""One size of a network: the functions of a user's file that take a `width` or a `depth` are bound to it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import Any
 from gradscope.errors import GradscopeError
 from gradscope.load.model.find_params import MAKERS, is_function
 
-WIDTH = "width"
+WIDTH, DEPTH = "width", "depth"
+_USUAL = {WIDTH: 64, DEPTH: 4}
+_PLACE = {WIDTH: "the size of its hidden layers", DEPTH: "the number of its layers"}
 _NETWORKS = ("init", *MAKERS, "problem")
 """What makes a network."""
 
 
-def at_width(names: Mapping[str, Any], width: int, target: str) -> dict[str, Any]:
-    """The names with `width` given to what makes a network, and to `optimizer` where it takes one, too.
+def at_size(names: Mapping[str, Any], size: str, value: int, target: str) -> dict[str, Any]:
+    """The names with a `width` or a `depth` given to what makes a network, and to `optimizer` where it takes
+    one, too.
 
-    Raises `GradscopeError`, with the line to write, where no network takes a width.
+    Raises `GradscopeError`, with the line to write, where no network takes one.
     """
-    bound = {name: partial(names[name], width=width) for name in _NETWORKS if _takes_width(names.get(name))}
+    given = {size: value}
+    bound = {name: partial(names[name], **given) for name in _NETWORKS if _takes(names.get(name), size)}
     if not bound:
-        raise _no_width(names, target)
-    if _takes_width(names.get("optimizer")):
-        bound["optimizer"] = partial(names["optimizer"], width=width)
+        raise _not_taken(names, size, target)
+    if _takes(names.get("optimizer"), size):
+        bound["optimizer"] = partial(names["optimizer"], **given)
     return {**names, **bound}
 
 
-def _takes_width(value: Any) -> bool:
-    return is_function(value) and WIDTH in _parameters(value)
+def _takes(value: Any, size: str) -> bool:
+    return is_function(value) and size in _parameters(value)
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
@@ -39,18 +43,19 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
         return []
 
 
-def _no_width(names: Mapping[str, Any], target: str) -> GradscopeError:
+def _not_taken(names: Mapping[str, Any], size: str, target: str) -> GradscopeError:
     maker = next((name for name in _NETWORKS if is_function(names.get(name))), None)
     if maker is None:
-        line = "def init(key, width=64): return params"
-        what = f"{target} gives a network of one width."
+        line = f"def init(key, {size}={_USUAL[size]}): return params"
+        what = f"{target} gives a network of one {size}."
     else:
         old = ", ".join(_parameters(names[maker]))
-        line = f"def {maker}({old}{', ' if old else ''}width=64):"
-        what = f"`{maker}({old})` in {target} takes no `width`."
+        line = f"def {maker}({old}{', ' if old else ''}{size}={_USUAL[size]}):"
+        what = f"`{maker}({old})` in {target} takes no `{size}`."
     return GradscopeError(
         what,
-        why="With --widths the network is made anew at each width: by `init(key, width)` or `model(width)`.",
-        fix=f"Write `{line}`, and `width` in the place of the size of its hidden layers.",
+        why=f"With --{size}s the network is made anew at each {size}: by `init(key, {size})` or "
+        f"`model({size})`.",
+        fix=f"Write `{line}`, and `{size}` in the place of {_PLACE[size]}.",
         slug="no-width",
     )

@@ -46,6 +46,18 @@ from gradscope.records.correctness import (
     Verdict as Verdict,
     Verification as Verification,
 )
+from gradscope.records.cost import (
+    CompilerCost as CompilerCost,
+    Cost as Cost,
+    CostGrowth as CostGrowth,
+    GrowthPoint as GrowthPoint,
+    KindCost as KindCost,
+    LayerCost as LayerCost,
+    LineCost as LineCost,
+    PassCost as PassCost,
+    RepeatedBlock as RepeatedBlock,
+    UpdateCost as UpdateCost,
+)
 from gradscope.records.curvature import (
     CriticalStep as CriticalStep,
     Curvature as Curvature,

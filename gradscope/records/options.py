@@ -27,6 +27,8 @@ class LoadOptions:
     """A checkpoint whose parameters take the place of the initial ones."""
     width: int | None = None
     """Given to the functions that make the network."""
+    depth: int | None = None
+    """Likewise."""
 
 
 PRECISIONS = ("bf16", "f16", "fp8")
@@ -108,6 +110,24 @@ class MemoryOptions:
     """[bytes] above which the run fails; `None`: the limit."""
     checkpoints: bool = True
     """Try gradient checkpointing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostOptions:
+    """What is asked of the cost of a training step."""
+
+    limit: float | None = None
+    """Operations of a step above which the run fails."""
+    widths: tuple[int, ...] = ()
+    """Widths of the network at which it is counted and timed, too."""
+    depths: tuple[int, ...] = ()
+    """Depths of the network, likewise."""
+    time: bool = True
+    """Compile and run it."""
+    growth: bool = True
+    """Look at other batches and lengths."""
+    whole: bool = False
+    """Compile the loss as one program, also where that takes long."""
 
 
 @dataclass(frozen=True, slots=True)

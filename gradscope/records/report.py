@@ -12,6 +12,7 @@ from gradscope.records.baseline import BaselineResult
 from gradscope.records.common import Excerpt, Severity, Skipped
 from gradscope.records.comparison import Comparison, RateSearch
 from gradscope.records.correctness import Verification
+from gradscope.records.cost import Cost
 from gradscope.records.curvature import Curvature
 from gradscope.records.finding import Finding
 from gradscope.records.history import History
@@ -84,6 +85,8 @@ class Report:
     """By `memory`."""
     curvature: Curvature | None = None
     """By `curvature`."""
+    cost: Cost | None = None
+    """By `cost`."""
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done and may surprise: a cast to float32, for instance. Nothing was left out."""
@@ -115,6 +118,8 @@ class Report:
         """What a verdict of `healthy` does not speak of."""
         if self.memory is not None:
             return ("no limit given",) if self.memory.limit is None else ()
+        if self.cost is not None:
+            return ("no limit given",) if self.cost.limit is None else ()
         if self.curvature is not None:
             known = self.curvature.largest is not None or self.curvature.zero
             gaps = [] if known else ["second derivatives not measured"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:  # What lists the rules starts without the records.
     from gradscope.records import (
         Comparison,
+        Cost,
         Curvature,
         Finding,
         History,
@@ -45,6 +46,8 @@ class Parts:
     training: ShortTraining | None = None
     memory: Memory | None = None
     """What a training step holds."""
+    cost: Cost | None = None
+    """What a training step computes."""
     curvature: Curvature | None = None
     """The shape of the loss around the parameters."""
     history: History | None = None

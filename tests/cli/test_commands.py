@@ -30,6 +30,7 @@ COMMANDS = [
     "compare-optimizers",
     "find-lr",
     "memory",
+    "cost",
     "curvature",
     "verify",
     "init",

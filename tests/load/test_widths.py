@@ -43,6 +43,19 @@ def test_what_makes_the_network_gets_the_width(tmp_path: Path, code: str) -> Non
     assert at(tmp_path, code) == (3, 5)
 
 
+def test_a_depth_is_given_likewise(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        LOSS + "def init(key, depth=1):\n    return {'w': jnp.ones((3, 2)), 'b': [1.0] * depth}\n"
+    )
+    assert len(load(str(file), LoadOptions(depth=4)).params["b"]) == 4
+    file.write_text(LOSS + "def init(key):\n    return {'w': jnp.ones((3, 2))}\n")
+    with pytest.raises(GradscopeError) as caught:
+        load(str(file), LoadOptions(depth=4))
+    assert caught.value.slug == "no-width"
+    assert "`def init(key, depth=4):`" in caught.value.fix
+
+
 def test_a_default_serves_all_other_commands(tmp_path: Path) -> None:
     code = "def init(key, width=7):\n    return {'w': jnp.ones((3, width))}\n"
     assert at(tmp_path, code, None) == (3, 7)

@@ -13,9 +13,12 @@ from gradscope.records import (
     CheckpointTrial,
     Comparison,
     CompiledMemory,
+    CompilerCost,
     Connection,
     Contestant,
     Contribution,
+    Cost,
+    CostGrowth,
     CriticalStep,
     Curvature,
     Cut,
@@ -26,12 +29,16 @@ from gradscope.records import (
     Ending,
     Finding,
     GradientStep,
+    GrowthPoint,
     History,
     KeptArray,
+    KindCost,
     Layer,
+    LayerCost,
     LayerSharpness,
     LayerSteps,
     LayerUpdate,
+    LineCost,
     LinePoint,
     LongerTraining,
     Measurement,
@@ -44,10 +51,12 @@ from gradscope.records import (
     OwnRate,
     PairOfEnds,
     Parameter,
+    PassCost,
     RangeTest,
     RateSearch,
     Recurrence,
     Remedies,
+    RepeatedBlock,
     Report,
     SeedEnds,
     SeveralStarts,
@@ -64,6 +73,7 @@ from gradscope.records import (
     TriedRemedy,
     TruncatedGradient,
     Truncation,
+    UpdateCost,
     ValidationRecord,
 )
 from tests.recording import made
@@ -447,6 +457,69 @@ def remembered() -> Report:
     return Report("model.py", TOOL, memory=found, findings=(finding,), timing=TIMING)
 
 
+def costly() -> Report:
+    """What a step computes: layers alike, one with a hostile name, seconds shared out, growth, a limit."""
+    line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
+    layers = tuple(
+        LayerCost(
+            f"blocks[{number}].up",
+            line,
+            PassCost(2e9, 1e6, 4e6, 0.010),
+            PassCost(4e9, 0.0, 8e6, 0.021),
+        )
+        for number in range(14)
+    )
+    odd = LayerCost(
+        HOSTILE, None, PassCost(0.0, 0.0, 0.0, 1e-5), PassCost(3.0, 0.0, 12.0, None), estimated=True
+    )
+    rest = LayerCost(None, None, PassCost(1e6, 0.0, 1e6, 0.001), PassCost(0.0, 0.0, 0.0, 0.0))
+    points = tuple(
+        GrowthPoint(size, 5e8 * size + 1e5 * size**2, 1e9 * size + 2e5 * size**2, *times)
+        for size, times in (
+            (32, (0.011, 0.010, 0.012)),
+            (64, (0.02, 0.019, 0.022)),
+            (128, (0.042, 0.04, 0.05)),
+            (5000, ()),
+        )
+    )
+    growth = (
+        CostGrowth("length", "axis 1 of batch[0]", 128, points, 1.2, 0.97, (0.0, 1.5e9, 3e5), 0.025, 5000),
+        CostGrowth("batch", "rows", 8, points[:3], 1.0, None, (0.0, 1e9)),
+    )
+    finding = Finding(
+        rule="cost-over-limit",
+        severity=Severity.ERROR,
+        layer=None,
+        parameter=None,
+        source=line,
+        message="A training step with 8 rows takes 8.5e+10 operations, and the limit is 2e+10.",
+        evidence={"operations": 8.5e10, "limit": 2e10},
+        remedy="Use a smaller batch.",
+    )
+    found = Cost(
+        batch_size=8,
+        layers=(*layers, odd, rest),
+        lines=(
+            LineCost("dot_general", line, 14, 2.8e10, 5.5e10, 1.5e8),
+            LineCost(HOSTILE, None, 1, 0.0, 3.0, 0.0),
+        ),
+        kinds=(KindCost("matrix products", 2.8e10, 5.6e10), KindCost("elementwise", 1e6, 3.0)),
+        uncounted=("fft",),
+        open_loops=1,
+        compiled=CompilerCost(8.4e10, 8.6e10, 4e8, 8.4e10),
+        whole_s=0.4,
+        low_s=0.39,
+        high_s=0.44,
+        parts=16,
+        call_s=1e-5,
+        update=UpdateCost("your optimizer", 1e6, 3e6, 0.002),
+        repeated=RepeatedBlock("block", line, 14, False, 2.8e10, 5.6e10),
+        growth=growth,
+        limit=2e10,
+    )
+    return Report("model.py", TOOL, cost=found, findings=(finding,), timing=TIMING)
+
+
 def curved() -> Report:
     """Beyond the edge of stability: hostile names, a layer that was not reached, one not converged."""
     line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
@@ -609,5 +682,6 @@ CANNED = {
     "repaired": repaired,
     "remembered": remembered,
     "curved": curved,
+    "costly": costly,
     "through_time": through_time,
 }

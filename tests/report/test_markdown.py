@@ -78,7 +78,7 @@ def test_runs_read_as_the_golden_files_do(name: str) -> None:
 
 def test_several_targets_begin_with_a_table_of_them() -> None:
     lines = shown(several()).splitlines()
-    assert lines[0].startswith("### ❌ 6 of 14 targets fail, 3 not judged: ")
+    assert lines[0].startswith("### ❌ 7 of 15 targets fail, 3 not judged: ")
     assert lines[2] == "Gradients of 9 targets not verified, training not tried."
     assert lines[4].startswith("|  | target | verdict | errors |")
     assert lines[6].startswith("| ✅ | `model.py` | healthy |")

@@ -55,6 +55,7 @@ NAMES = [
     "unscaled-target",
     "wrong-attention-axis",
     "wrong-mode",
+    "cost-over-limit",
     "memory-over-limit",
     "unreduced-shard",
     "exploding-gradient",

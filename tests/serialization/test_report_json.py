@@ -87,6 +87,7 @@ def test_the_envelope_has_the_documented_keys() -> None:
         "remedies",
         "memory",
         "curvature",
+        "cost",
         "findings",
         "notes",
         "skipped",

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from gradscope.records import Finding, Number, Outcome, Remedies, Report, Severity, Source, Suite
 from gradscope.report.ci.places import Placed, error_text, one_line, placed
-from gradscope.report.shared import history, memory, optimizers, remedies, units
+from gradscope.report.shared import cost, history, memory, optimizers, remedies, units
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import visible
 from gradscope.report.shared.remedies import lines_of_edit
@@ -92,6 +92,8 @@ def _told(report: Report) -> Iterator[str]:
         yield optimizers.pasted(report.rates)
     if report.memory is not None:
         yield from islice(memory.summary(report.memory), 2)
+    if report.cost is not None:
+        yield from islice(cost.summary(report.cost), 2)
     if report.history is not None:
         yield history.sentence(report.history)
     elif report.training is not None and report.remedies is None:
@@ -168,6 +170,8 @@ def _next(outcome: Outcome) -> Iterator[str]:
         yield f"verify (exit 0): gradscope monitor {target} --steps {report.history.recorded_steps}{fails}"
     elif report.memory is not None:
         yield f"verify (exit 0): gradscope memory {target}{fails}"
+    elif report.cost is not None:
+        yield f"verify (exit 0): gradscope cost {target}{fails}"
     elif report.flow is None and report.gradients is not None:
         yield f"verify (exit 0): gradscope verify {target}{fails}"
     elif report.flow is not None:

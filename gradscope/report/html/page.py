@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
+from gradscope.report.html.cost import cost
 from gradscope.report.html.curvature import curvature
 from gradscope.report.html.findings import findings, not_judged
 from gradscope.report.html.histograms import histograms
@@ -128,6 +129,7 @@ def _report(report: Report, frame: Frame) -> list[Html]:
         remedies(report.remedies, frame),
         memory(report.memory, frame),
         curvature(report.curvature, frame),
+        cost(report.cost, frame),
         *body,
         tables.gradients(report.gradients, frame),
         notes(report, frame),
@@ -203,7 +205,7 @@ def _brand() -> Html:
 
 def _facts(report: Report) -> Html:
     flow, loss = report.flow, units.cell(report.loss)
-    if flow is None and report.loss is None and (report.history or report.memory) is not None:
+    if flow is None and report.loss is None and (report.history or report.memory or report.cost) is not None:
         return NOTHING
     if flow is None:
         return tag("dl", listed("loss", loss), class_="facts")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import BaselineResult, Finding, Layer, Report
+from gradscope.report.markdown.cost import cost
 from gradscope.report.markdown.curvature import curvature
 from gradscope.report.markdown.history import training_over_time
 from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
@@ -61,6 +62,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
         yield from memory(report.memory, detail.all_layers)
     if report.curvature is not None:
         yield from curvature(report.curvature, detail.all_layers)
+    if report.cost is not None:
+        yield from cost(report.cost, detail.all_layers)
     if report.training is not None:
         yield f"{prose(sentence(report.training))}\n"
     if (groups := group_table(report.training)) is not None:
@@ -68,7 +71,7 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     if report.history is not None:
         yield from training_over_time(report.history)
     tool = report.tool
-    unknown = report.loss is None and (report.history is not None or report.memory is not None)
+    unknown = report.loss is None and any((report.history, report.memory, report.cost))
     loss = "" if unknown else f"loss {units.cell(report.loss)}, "
     yield f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}"
 

@@ -61,7 +61,7 @@ def scale_of(values: Iterable[float | None]) -> LogScale | None:
     return LogScale(min(*logs, high - LEAST_DECADES), high)
 
 
-def bar(value: float | None, scale: LogScale | None, width: int, glyphs: Glyphs) -> str:
+def bar(value: float | None, scale: Scale | None, width: int, glyphs: Glyphs) -> str:
     """Empty for zero and for what was not measured; the smallest value keeps a sliver."""
     if value is None:
         return ""

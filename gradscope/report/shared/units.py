@@ -73,6 +73,23 @@ def size(amount: float) -> str:
     return f"{value:.3g} {unit}"
 
 
+def operations(amount: float) -> str:
+    """`512 FLOP`, `1.50 kFLOP`, `12.3 GFLOP`: three digits."""
+    value, prefix = float(amount), ""
+    for larger in ("k", "M", "G", "T", "P", "E"):
+        if abs(value) < 999.5:
+            break
+        value, prefix = value / 1000, larger
+    return f"{number(value) if not prefix else cell(value)} {prefix}FLOP"
+
+
+def brief(duration: float | None) -> str:
+    """Milliseconds with three digits, seconds from one on: `0.0312 ms`, `285 ms`, `1.25 s`."""
+    if duration is None:
+        return ""
+    return f"{cell(duration * 1000)} ms" if duration < 1 else f"{cell(duration)} s"
+
+
 def counted(amount: int, noun: str) -> str:
     """`1 layer`, `2,000 layers`."""
     return f"{count(amount)} {noun}" if amount == 1 else f"{count(amount)} {noun}s"

@@ -46,6 +46,8 @@ def _where(report: Report) -> str:
         return f" in {units.counted(len(report.flow.layers), 'layer')}"
     if report.memory is not None:
         return f" in a step of {units.size(report.memory.step)}"
+    if report.cost is not None:
+        return f" in a step of {units.operations(report.cost.step)}"
     if report.curvature is not None:
         return f" in the curvature over {units.counted(report.curvature.parameters, 'parameter')}"
     return f" in {tally(report.gradients.leaves)}" if report.gradients is not None else ""

@@ -8,6 +8,7 @@ from gradscope.records import Measurement, Report, Suite
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal import optimizers, sections
 from gradscope.report.terminal.baseline import baseline_lines
+from gradscope.report.terminal.cost import cost
 from gradscope.report.terminal.curvature import curvature
 from gradscope.report.terminal.gradients import gradients
 from gradscope.report.terminal.history import training_over_time
@@ -51,6 +52,9 @@ def report_lines(report: Report, view: View) -> list[Line]:
     if report.curvature is not None:
         footer = [] if view.quiet else sections.footer(report, view)
         return [*lines, *found, *curvature(report.curvature, view), *notes, *footer]
+    if report.cost is not None:
+        footer = [] if view.quiet else sections.footer(report, view)
+        return [*lines, *found, *cost(report.cost, view), *notes, *footer]
     if not view.quiet:
         lines += _flow(report, report.flow, view) if report.flow is not None else []
         lines += sections.short_training(report, view)

@@ -153,7 +153,11 @@ def footer(report: Report, view: View) -> list[Line]:
 def _facts(report: Report) -> list[str]:
     flow, loss = report.flow, f"loss {units.cell(report.loss)}"
     if flow is None:
-        return [] if report.loss is None and (report.history or report.memory) is not None else [loss]
+        return (
+            []
+            if report.loss is None and (report.history or report.memory or report.cost) is not None
+            else [loss]
+        )
     if flow.loss_spread is not None:
         loss += f" (spread {units.number(flow.loss_spread)})"
     params = sum(parameter.size for parameter in flow.parameters)

@@ -47,6 +47,11 @@ from gradscope.trace.jaxprs.equations import (
     run_equation as run_equation,
     while_params as while_params,
 )
+from gradscope.trace.jaxprs.inlining import (
+    WrittenOut as WrittenOut,
+    live as live,
+    written_out as written_out,
+)
 from gradscope.trace.jaxprs.locations import (
     UserFunction as UserFunction,
     is_user_file as is_user_file,
@@ -68,8 +73,11 @@ from gradscope.trace.jaxprs.meshes import (
 )
 from gradscope.trace.jaxprs.operands import (
     axes_of_product as axes_of_product,
+    exponent as exponent,
     fan_in as fan_in,
+    multiply_adds as multiply_adds,
     pairs_same_axes as pairs_same_axes,
+    window as window,
 )
 from gradscope.trace.jaxprs.programs import (
     Body as Body,

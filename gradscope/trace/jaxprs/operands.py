@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 from jax.extend.core import JaxprEqn
 
 
@@ -55,3 +56,41 @@ def axes_of_product(eqn: JaxprEqn, side: int) -> tuple[tuple[int, ...], tuple[in
     summed, batch = (tuple(axes[side]) for axes in eqn.params["dimension_numbers"])
     ndim: int = eqn.invars[side].aval.ndim  # type: ignore[attr-defined]
     return batch, summed, tuple(axis for axis in range(ndim) if axis not in batch + summed)
+
+
+def multiply_adds(eqn: JaxprEqn) -> int | None:
+    """Pairs that a product or a convolution multiplies and adds; those with padding, or with the zeros of a
+    dilated input, are none. `None` for other equations."""
+    outs: Any = eqn.outvars[0].aval if eqn.outvars else None
+    if eqn.primitive.name == "dot_general":
+        return int(math.prod(outs.shape)) * (fan_in(eqn) or 0)
+    if eqn.primitive.name != "conv_general_dilated":
+        return None
+    p, numbers = eqn.params, eqn.params["dimension_numbers"]
+    image, kernel = _shape(eqn, 0), _shape(eqn, 1)
+    pairs = [
+        _pairs(image[left], kernel[right], outs.shape[out], *spans)
+        for left, right, out, *spans in zip(
+            numbers.lhs_spec[2:],
+            numbers.rhs_spec[2:],
+            numbers.out_spec[2:],
+            p["window_strides"],
+            (low for low, _ in p["padding"]),
+            p["lhs_dilation"],
+            p["rhs_dilation"],
+            strict=True,
+        )
+    ]
+    rows, features = (outs.shape[axis] for axis in numbers.out_spec[:2])
+    return int(math.prod([*pairs, rows, features, kernel[numbers.rhs_spec[1]]]))
+
+
+def _pairs(image: int, kernel: int, out: int, stride: int, low: int, spread: int, step: int) -> int:
+    """Along one axis: places of the result and of the kernel that meet an element of the input."""
+    at = stride * np.arange(out)[:, None] - low + step * np.arange(kernel)
+    return int(np.sum((at >= 0) & (at <= (image - 1) * spread) & (at % spread == 0)))
+
+
+def window(eqn: JaxprEqn) -> int:
+    """Elements of the window of a `reduce_window`, or of its transpose."""
+    return math.prod(eqn.params["window_dimensions"])

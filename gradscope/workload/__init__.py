@@ -1,0 +1,1 @@
+"""What a training step computes, by layer: operations counted, seconds measured, and how both grow."""
