@@ -48,7 +48,7 @@ class _Line:
 def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None = 1) -> list[Block]:
     """The blocks of a program of which the first outputs are wanted (`None`: all), with every tap and probe
     of its plan."""
-    wanted = {each for each in body.jaxpr.outvars[:outputs] if isinstance(each, Var)}
+    wanted = _outputs(body, outputs)
     line = _needed(body, plan, wanted)
     identity = Identity()
     keys = _keys(line, identity)
@@ -63,14 +63,18 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None 
 
 def blocks_by(body: Body, label: Callable[[JaxprEqn], Hashable]) -> list[tuple[Hashable, Block]]:
     """The blocks of a program whose first output is wanted, cut where the label changes, and the labels."""
-    line, found, low = _needed(body, Plan()), [], 0
-    identity = Identity()
-    keys, last = _keys(line, identity), _last_reads(line, body.jaxpr.outvars[0])
+    wanted, identity = _outputs(body, 1), Identity()
+    line, found, low = _needed(body, Plan(), wanted), [], 0
+    keys, last = _keys(line, identity), _last_reads(line, wanted)
     for each, run in groupby(line.eqns, label):
         high = low + len(list(run))
         found.append((each, _block(body, line, keys, last, identity, low, high)))
         low = high
     return found
+
+
+def _outputs(body: Body, count: int | None) -> set[Var]:
+    return {each for each in body.jaxpr.outvars[:count] if isinstance(each, Var)}
 
 
 def _keys(line: _Line, identity: Identity) -> list[int]:
