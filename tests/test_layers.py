@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "blocks": DATA | {"trace"},
     "measure": DATA | {"load", "trace", "blocks"},
     "footprint": DATA | {"load", "trace", "blocks"},
-    "landscape": DATA | {"load", "trace"},
+    "landscape": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
     "training": DATA | {"load", "trace", "measure", "recording"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -44,8 +45,11 @@ class _Line:
     plan: Plan
 
 
-def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
-    """The blocks of a program whose first output is wanted, with every tap and probe of its plan."""
+def blocks_of(
+    body: Body, plan: Plan, sizes: Sizes = USUAL, behind: frozenset[Var] = frozenset()
+) -> list[Block]:
+    """The blocks of a program whose first output is wanted, with every tap and probe of its plan; one ends
+    at each equation that makes a variable of `behind`."""
     line = _needed(body, plan)
     identity = Identity()
     keys = [
@@ -57,7 +61,12 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL) -> list[Block]:
         for index, eqn in enumerate(line.eqns)
     ]
     last = _last_reads(line, body.jaxpr.outvars[0])
-    stretches = cut(keys, _crossing(line, last), sizes, kinds)
+    ends = {index + 1 for index, eqn in enumerate(line.eqns) if not behind.isdisjoint(eqn.outvars)}
+    stretches = [
+        part
+        for low, high in cut(keys, _crossing(line, last), sizes, kinds)
+        for part in pairwise(sorted({low, high} | {end for end in ends if low < end < high}))
+    ]
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
 
 
@@ -68,7 +77,9 @@ LONG = 600
 """Equations from which on a program is cut even where nothing in it repeats."""
 
 
-def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
+def blocks_where_it_pays(
+    body: Body, plan: Plan, arguments: Any, behind: frozenset[Var] = frozenset()
+) -> list[Block]:
     """The blocks of a program that takes these arguments; none where it had better run as one.
 
     Blocks are compiled for values that lie whole on the default device; effects would have to keep their
@@ -76,7 +87,7 @@ def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any) -> list[Block]:
     """
     if body.jaxpr.effects or not _on_one_device(arguments) or jaxprs.has_primitive(body, CALLBACKS | PLACED):
         return []
-    blocks = blocks_of(body, plan)
+    blocks = blocks_of(body, plan, behind=behind)
     return blocks if pays(blocks) else []
 
 

@@ -51,6 +51,7 @@ from gradscope.records.curvature import (
     Curvature as Curvature,
     DensityBin as DensityBin,
     Eigenvalue as Eigenvalue,
+    GaussNewton as GaussNewton,
     GradientStep as GradientStep,
     LayerSharpness as LayerSharpness,
     LinePoint as LinePoint,

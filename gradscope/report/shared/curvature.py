@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import CriticalStep, Curvature, DensityBin, Eigenvalue, OwnRate
+from gradscope.records import CriticalStep, Curvature, DensityBin, Eigenvalue, GaussNewton, OwnRate
 from gradscope.report.shared import units
 from gradscope.report.shared.table import Column, SmallTable
 
@@ -137,7 +137,34 @@ def _tried(found: Curvature) -> Iterator[str]:
     elif step is not None:
         along = units.number(step.curvature)
         yield f"Along the gradient the loss does not bend up: its curvature there is {along}."
+    if found.gauss_newton is not None:
+        yield from _natural(found, found.gauss_newton)
     yield from _point(found)
+
+
+def _natural(found: Curvature, step: GaussNewton) -> Iterator[str]:
+    place = "" if step.source is None else f" (its outputs: {step.source})"
+    whole = "" if found.largest is None else f"; that of the Hessian {_found(found.largest, 'at least')}"
+    yield (
+        "The largest eigenvalue of the Gauss-Newton matrix, which leaves out what the network itself "
+        f"bends{place}, {_found(step.largest, 'at least')}{whole}."
+    )
+    damped = f"a damping of {units.number(step.damping)}" if step.damping else "no damping"
+    fall, of_gradient = -step.change, -step.gradient_change
+    times = ""
+    if min(fall, of_gradient) > found.noise:
+        times = f", {units.number(fall / of_gradient)} times as much"
+    yield (
+        f"The best of {units.counted(step.products + step.tries, 'step')} along the gradient, at a rate of "
+        f"{units.number(step.gradient_rate)}, {_changes(of_gradient)} the loss by "
+        f"{units.number(abs(of_gradient))}, as measured. The Gauss-Newton step, by "
+        f"{units.counted(step.products, 'product')} with that matrix and at {damped} (the best of "
+        f"{step.tries}), {_changes(fall)} it by {units.number(abs(fall))}{times}."
+    )
+
+
+def _changes(fall: float) -> str:
+    return "lowers" if fall >= 0 else "raises"
 
 
 def _lowers(fall: float | None) -> str:

@@ -90,6 +90,7 @@ from gradscope.trace.jaxprs.programs import (
     is_literal as is_literal,
     is_zero as is_zero,
     part as part,
+    reaching as reaching,
     scan_params as scan_params,
 )
 from gradscope.trace.jaxprs.rule_lines import rule_of as rule_of, with_rule_lines as with_rule_lines
