@@ -40,7 +40,7 @@ ENDS, NATURAL, PROBES = 0.45, 0.6, 0.8
 FEWEST_STEPS = 2
 """Of a probe, where time is short."""
 SECOND = "second derivatives"
-STEP = "the step of the natural gradient"
+STEP = "the Gauss-Newton step"
 ROOM = 0.4
 """Of free memory, for the vectors of Lanczos."""
 
@@ -157,11 +157,11 @@ class Study:
         self.record = replace(self.record, negative=found)
 
     def _natural(self, pace: Pace) -> None:
-        """The step of the natural gradient, where the outputs of the network are told from the loss."""
+        """The Gauss-Newton step, where the outputs of the network are told from the loss."""
         if self.record.stationary:
             return
         pace.up_to(NATURAL)
-        self._progress("trying the step of the natural gradient")
+        self._progress("trying the Gauss-Newton step")
         products = self.products
 
         def look() -> GaussNewton | None:
@@ -171,7 +171,10 @@ class Study:
                 return None
             step = self.record.gradient_step
             rate = None if step is None else step.rate
+            pace.spent = False
             found = natural.gauss_newton(products, outputs, pace, _steps_that_fit(products), rate)
+            if pace.spent:
+                self._left.append(Skipped("a closer Gauss-Newton step", "time was up: --budget gives more"))
             if found is None:
                 self._left.append(
                     Skipped(STEP, "the Gauss-Newton matrix is zero along the gradient, or not finite")
