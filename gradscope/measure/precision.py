@@ -20,6 +20,7 @@ from jax.extend.core import JaxprEqn
 
 from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.measure.measurement import rows_of
+from gradscope.measure.microscaling import is_multiplied, multiplied
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import LayerInPrecision, Precision
 from gradscope.trace import jaxprs
@@ -51,6 +52,7 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
     if name in HALF and any(pooled(plain.small, [each]) for each in delta.values()):
         scale = _scale(HALF[name], max(pooled(MAX, [each]) for each in delta.values()))
         scaled = run(inputs, scale)[1] if scale > 1 else None
+    up = _Rounded(program, name, inputs, up=True)(inputs, 1.0)[1] if name == "mxfp8" else None
     stacks = stacks_of_leaves(program)
 
     def cosine(found: Sequence[Any] | None, group: LayerGroup, row: Row) -> float | None:
@@ -80,6 +82,7 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
                 delta_underflow=delta_shares[0],
                 delta_overflow=delta_shares[1],
                 cosine_scaled=cosine(scaled, group, row),
+                cosine_up=cosine(up, group, row),
             )
         )
     return Precision(
@@ -90,6 +93,7 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
         layers=tuple(layers),
         scale=None if scaled is None else scale,
         cosine_scaled=None if scaled is None else _cosine(gradients, scaled),
+        cosine_up=None if up is None else _cosine(gradients, up),
     )
 
 
@@ -169,10 +173,10 @@ class _Plain:
 class _Rounded(Forward):
     """Loss and gradients of the rounded program; compiled once."""
 
-    def __init__(self, program: Program, name: str, inputs: Inputs) -> None:
-        self._program = program
+    def __init__(self, program: Program, name: str, inputs: Inputs, *, up: bool = False) -> None:
+        self._program, self._up = program, up
         self._dtype = HALF.get(name, jnp.bfloat16)
-        self._eight = name == "fp8"
+        self._eight, self._blocks = name == "fp8", name == "mxfp8"
         given = inputs.weights, inputs.others, 1.0
         self._compiled = compile_program(jax.value_and_grad(self._loss, has_aux=True), given, runs=1)
 
@@ -192,7 +196,10 @@ class _Rounded(Forward):
         return carried is not None and not carried.own_rule
 
     def plain(self, eqn: JaxprEqn, values: list[Any]) -> list[Any]:
-        eight = self._eight and eqn.primitive.name in PRODUCTS
+        product = eqn.primitive.name in PRODUCTS
+        if self._blocks and product and is_multiplied(eqn, values):
+            return [self._rounded(multiplied(eqn, *values, up=self._up))]
+        eight = self._eight and product
         if eight:
             values = [_eight(each, FORWARD, None) for each in values]
         if not eqn.outvars:

@@ -29,7 +29,7 @@ class LoadOptions:
     """Given to the functions that make the network."""
 
 
-PRECISIONS = ("bf16", "f16", "fp8")
+PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
 
 
 @dataclass(frozen=True, slots=True)

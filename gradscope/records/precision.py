@@ -21,6 +21,9 @@ class LayerInPrecision:
     """The same of δ."""
     cosine_scaled: float | None = None
     """With the loss scale; `None` where none was tried."""
+    cosine_up: float | None = None
+    """Of `mxfp8`: with the scales of its blocks rounded up, so that nothing is clamped; the specification
+    rounds them down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Precision:
     """The first batch once as it is, and once with every result, and every cotangent, rounded to a format."""
 
     format: str
-    """`bf16`, `f16` or `fp8`."""
+    """`bf16`, `f16`, `fp8` or `mxfp8`."""
     loss: float
     rounded_loss: float
     cosine: float | None
@@ -40,3 +43,5 @@ class Precision:
     falls below it."""
     cosine_scaled: float | None = None
     """With it."""
+    cosine_up: float | None = None
+    """As that of the layers."""

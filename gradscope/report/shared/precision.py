@@ -6,7 +6,12 @@ from gradscope.records import LayerInPrecision, Precision
 from gradscope.report.shared import units
 from gradscope.report.shared.table import Column, SmallTable
 
-NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats in products, bfloat16 elsewhere"}
+NAMES = {
+    "bf16": "bfloat16",
+    "f16": "float16",
+    "fp8": "8-bit floats in products, bfloat16 elsewhere",
+    "mxfp8": "MXFP8 (blocks of 32 with a scale each) in products, bfloat16 elsewhere",
+}
 MEANING = (
     "cosine: of a layer's gradient and that of the program in which every value, and every δ, is rounded: 1 "
     "where nothing is lost. To 0, too large: shares of the elements that are not 0."
@@ -19,6 +24,9 @@ def precision_table(found: Precision) -> SmallTable:
     if found.scale is not None:
         heading = ("cosine with", f"loss × {found.scale:g}")
         columns.append(Column(heading, 1, [_cosine(each.cosine_scaled) for each in layers]))
+    if found.cosine_up is not None:
+        heading = ("cosine, scales", "rounded up")
+        columns.append(Column(heading, 1, [_cosine(each.cosine_up) for each in layers]))
     shares = (
         (("output", "to 0"), [each.value_underflow for each in layers]),
         (("output", "too large"), [each.value_overflow for each in layers]),
@@ -48,6 +56,8 @@ def said(found: Precision) -> str:
     text += f"; the cosine of the two gradients is {_cosine(found.cosine)}"
     if found.scale is not None:
         text += f", and {_cosine(found.cosine_scaled)} where the loss is multiplied by {found.scale:g}"
+    if found.cosine_up is not None:
+        text += f", and {_cosine(found.cosine_up)} where the scales of its blocks are rounded up"
     return f"{text}."
 
 

@@ -13,9 +13,11 @@ numbers are lost.
 The first batch is run once as it is, and once with each floating result rounded, and with each cotangent
 rounded; products of matrices add up in the dtype of the program and round once, as hardware for these
 formats does. `fp8` rounds operands of products to e4m3 and the cotangents of their results to e5m2, each
-array with a scale of its own, and everything else to bfloat16. What is compared is the direction (the
-cosine) of each layer's gradient. Where δ falls to 0, the same is run with the loss multiplied by a power of
-two, the largest that keeps the largest δ in range, and at most 32,768.
+array with a scale of its own, and everything else to bfloat16. `mxfp8` rounds the operands of each product,
+and of those of its derivatives, to e4m3 in blocks of 32 with a power of two as their scale, rounded down as
+the specification has it; the same is run with it rounded up. What is compared is the direction (the cosine)
+of each layer's gradient. Where δ falls to 0, the same is run with the loss multiplied by a power of two, the
+largest that keeps the largest δ in range, and at most 32,768.
 
 ## Limits
 `cosine = 0.9`: choice. In every layer of 18 healthy samples bfloat16 and float16 leave 0.99 and more; 8-bit
@@ -42,7 +44,9 @@ up in a small format are not emulated, nor weights that are kept in it
 
 ## Source
 Micikevicius et al. 2018, *Mixed Precision Training*, arXiv:1710.03740; Micikevicius et al. 2022, *FP8
-Formats for Deep Learning*, arXiv:2209.05433.
+Formats for Deep Learning*, arXiv:2209.05433; Open Compute Project 2023, *Microscaling Formats Specification
+v1.0*; Mishra et al. 2025, *Recipes for Pre-training LLMs with MXFP8*, arXiv:2506.08027 (scales rounded
+up).
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ from gradscope.records import LayerInPrecision, Measurement, Precision, Severity
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of, number
 
-NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats"}
+NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats", "mxfp8": "MXFP8"}
 
 
 @rule("precision-loss", severity=Severity.WARNING, single_seed_suffices=True, cosine=0.9)
@@ -98,12 +102,23 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
     if mended:
         lowest = min(each.cosine_scaled or 0.0 for each in turned)
         text += f" With the loss multiplied by {found.scale:g} it is {number(lowest)} and more."
+    up = all(each.cosine_up is not None and each.cosine_up >= limit for each in turned)
+    if up:
+        lowest = min(each.cosine_up or 0.0 for each in turned)
+        text += (
+            " Its scales were rounded down, as the specification has them, which clamps the largest elements "
+            f"of some blocks; rounded up, the cosine is {number(lowest)} and more."
+        )
+    keep = f"eep {names_of([each.layer for each in turned])} in float32."
+    remedy = f"K{keep}"
+    if up:
+        remedy = f"Round the scales of blocks up, where your library gives a choice, or k{keep}"
+    if mended:
+        by = f"{found.scale:g}"
+        remedy = f"Multiply the loss by {by} and divide the gradients by it, or use a dynamic loss scale."
     return Hit(
         message=text,
-        remedy=f"Multiply the loss by {found.scale:g} and divide the gradients by it, or use a dynamic loss "
-        "scale."
-        if mended
-        else f"Keep {names_of([each.layer for each in turned])} in float32.",
+        remedy=remedy,
         evidence={
             "cosine": worst.cosine if worst.cosine is not None else 0.0,
             "layers": len(turned),

@@ -67,9 +67,11 @@ from gradscope.trace.jaxprs.meshes import (
     varying_axes as varying_axes,
 )
 from gradscope.trace.jaxprs.operands import (
+    SummedAxes as SummedAxes,
     axes_of_product as axes_of_product,
     fan_in as fan_in,
     pairs_same_axes as pairs_same_axes,
+    summed_axes as summed_axes,
 )
 from gradscope.trace.jaxprs.programs import (
     Body as Body,
