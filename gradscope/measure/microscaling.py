@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -29,35 +28,40 @@ SCALES = 127
 """The largest exponent of a scale; the smallest is its opposite."""
 
 
-def multiplied(eqn: JaxprEqn, left: Array, right: Array, *, up: bool = False) -> Array:
+def multiplied(eqn: JaxprEqn, left: Array, right: Array, *, up: bool = False, keep: Any = False) -> Array:
     """The product of matrices, or the convolution, of `eqn`; its operands, and those of its derivatives, are
-    rounded, `up` with the scales of blocks rounded up. It adds up in the dtype of the program."""
+    rounded, `up` with the scales of blocks rounded up, unless `keep` (bool[], traceable). It adds up in the
+    dtype of the program."""
     axes = jaxprs.summed_axes(eqn)
-    in_blocks = partial(rounded_in_blocks, up=up)
 
     def plain(left: Array, right: Array) -> Array:
         return jaxprs.run_equation(eqn, [left, right])[0]  # type: ignore[no-any-return]
 
+    def in_blocks(value: Array, axes: Sequence[int], keep: Any) -> Array:
+        return jnp.where(keep, value, rounded_in_blocks(value, axes, up=up))
+
     @jax.custom_vjp
-    def product(left: Array, right: Array) -> Array:
-        return plain(in_blocks(left, axes.forward[0]), in_blocks(right, axes.forward[1]))
+    def product(left: Array, right: Array, keep: Any) -> Array:
+        first, second = axes.forward
+        return plain(in_blocks(left, first, keep), in_blocks(right, second, keep))
 
-    def forward(left: Array, right: Array) -> tuple[Array, tuple[Array, Array]]:
-        return product(left, right), (left, right)
+    def forward(left: Array, right: Array, keep: Any) -> tuple[Array, Any]:
+        return product(left, right, keep), (left, right, keep)
 
-    def backward(operands: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-        left, right = operands
-        by_right, by_left = in_blocks(right, axes.to_left[1]), in_blocks(left, axes.to_right[1])
+    def backward(saved: Any, cotangent: Array) -> tuple[Array, Array, None]:
+        left, right, keep = saved
+        by_right = in_blocks(right, axes.to_left[1], keep)
+        by_left = in_blocks(left, axes.to_right[1], keep)
         (to_left,) = jax.vjp(lambda left: plain(left, by_right), left)[1](
-            in_blocks(cotangent, axes.to_left[0])
+            in_blocks(cotangent, axes.to_left[0], keep)
         )
         (to_right,) = jax.vjp(lambda right: plain(by_left, right), right)[1](
-            in_blocks(cotangent, axes.to_right[0])
+            in_blocks(cotangent, axes.to_right[0], keep)
         )
-        return to_left, to_right
+        return to_left, to_right, None
 
     product.defvjp(forward, backward)
-    return product(left, right)
+    return product(left, right, jnp.asarray(keep))
 
 
 def rounded_in_blocks(value: Array, axes: Sequence[int], *, up: bool = False) -> Array:

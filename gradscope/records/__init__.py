@@ -145,7 +145,11 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
-from gradscope.records.precision import LayerInPrecision as LayerInPrecision, Precision as Precision
+from gradscope.records.precision import (
+    KeptWide as KeptWide,
+    LayerInPrecision as LayerInPrecision,
+    Precision as Precision,
+)
 from gradscope.records.randomness import (
     Dropout as Dropout,
     DropoutTrial as DropoutTrial,

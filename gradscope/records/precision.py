@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradscope.records.common import Source
+
 
 @dataclass(frozen=True, slots=True)
 class LayerInPrecision:
@@ -27,6 +29,18 @@ class LayerInPrecision:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptWide:
+    """A trial: some operations, and δ behind them, as they are, and everything else rounded."""
+
+    kind: str
+    """`products` of matrices, `sums`, `functions` (exponentials, roots, quotients), or `others`."""
+    source: Source | None
+    """Those at this line; `None` for all of the kind."""
+    cosine: float
+    """The lowest of a layer; -1 where one has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Precision:
     """The first batch once as it is, and once with every result, and every cotangent, rounded to a format."""
 
@@ -45,3 +59,23 @@ class Precision:
     """With it."""
     cosine_up: float | None = None
     """As that of the layers."""
+    kept: tuple[KeptWide, ...] = ()
+    """What was kept as it is, where the cosine of a layer is below 0.99: each kind, then lines of the best
+    kind."""
+    kept_before: float | None = None
+    """The lowest cosine of a layer with nothing kept: with the loss scale, or with scales rounded up, where
+    these are there."""
+
+    @property
+    def best_kind(self) -> KeptWide | None:
+        """The trial of a whole kind that brings most back."""
+        return max((each for each in self.kept if each.source is None), key=_cosine_of, default=None)
+
+    @property
+    def best_line(self) -> KeptWide | None:
+        """The trial of one line that does."""
+        return max((each for each in self.kept if each.source is not None), key=_cosine_of, default=None)
+
+
+def _cosine_of(trial: KeptWide) -> float:
+    return trial.cosine

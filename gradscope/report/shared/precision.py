@@ -12,6 +12,12 @@ NAMES = {
     "fp8": "8-bit floats in products, bfloat16 elsewhere",
     "mxfp8": "MXFP8 (blocks of 32 with a scale each) in products, bfloat16 elsewhere",
 }
+KINDS = {
+    "products": "products of matrices",
+    "sums": "sums along axes",
+    "functions": "exponentials, roots, quotients and the like",
+    "others": "additions and other operations",
+}
 MEANING = (
     "cosine: of a layer's gradient and that of the program in which every value, and every δ, is rounded: 1 "
     "where nothing is lost. To 0, too large: shares of the elements that are not 0."
@@ -52,13 +58,39 @@ def said(found: Precision) -> str:
     """`The loss is 2.30 and 2.31 rounded; the cosine of the two gradients is 0.998.`"""
     text = f"The loss is {units.number(found.loss)}, and {units.number(found.rounded_loss)} rounded"
     if found.cosine is None:
-        return f"{text}; its gradient is 0 or not finite then."
+        return f"{text}; its gradient is 0 or not finite then.{_kept(found)}"
     text += f"; the cosine of the two gradients is {_cosine(found.cosine)}"
     if found.scale is not None:
         text += f", and {_cosine(found.cosine_scaled)} where the loss is multiplied by {found.scale:g}"
     if found.cosine_up is not None:
         text += f", and {_cosine(found.cosine_up)} where the scales of its blocks are rounded up"
-    return f"{text}."
+    return f"{text}.{_kept(found)}"
+
+
+def _kept(found: Precision) -> str:
+    kind, line = found.best_kind, found.best_line
+    if kind is None or found.kept_before is None:
+        return ""
+    kinds = sum(each.source is None for each in found.kept)
+    if kind.cosine == -1:
+        tried = units.counted(kinds, "kind")
+        return (
+            f" None of {tried} of operations, kept as it is while all else is rounded, gives every layer a "
+            "gradient."
+        )
+    text = (
+        f" Of {units.counted(kinds, 'kind')} of operations that were kept as they are in turn, "
+        f"{KINDS.get(kind.kind, kind.kind)} bring most back: the lowest cosine of a layer is "
+        f"{_lowest(kind.cosine)} then, and {_lowest(found.kept_before)} with nothing kept."
+    )
+    if line is not None:
+        lines = units.counted(len(found.kept) - kinds, "line")
+        text += f" Those at {line.source} alone bring {_lowest(line.cosine)}, the most of {lines}."
+    return text
+
+
+def _lowest(cosine: float) -> str:
+    return "none" if cosine == -1 else _cosine(cosine)
 
 
 def _urgency(layer: LayerInPrecision) -> float:

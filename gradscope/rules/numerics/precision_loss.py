@@ -37,6 +37,9 @@ or `jmp.DynamicLossScale`. Otherwise keep the layer that is named in float32:
 
     nn.LayerNorm(dtype=jnp.float32)
 
+What to keep is tried where the cosine of a layer is below 0.99: kinds of operations one by one, then the
+lines of the kind that brings most back, at most 16 trials of one step.
+
 ## What it does not say
 That a training fails: noise of rounding is partly averaged away over steps. Sums that a device itself adds
 up in a small format are not emulated, nor weights that are kept in it
@@ -58,6 +61,12 @@ from gradscope.records import LayerInPrecision, Measurement, Precision, Severity
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of, number
 
+KINDS = {
+    "products": "the products of matrices",
+    "sums": "the sums",
+    "functions": "the exponentials, roots and quotients",
+    "others": "the additions and other operations",
+}
 NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats", "mxfp8": "MXFP8"}
 
 
@@ -71,7 +80,8 @@ def precision_loss(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
         yield Hit(
             message=f"Rounded to {name}, the loss is not finite; as it is, it is {number(found.loss)}."
             f"{_largest(found)}",
-            remedy="Keep what overflows in float32: usually sums of squares, exponentials and logits. "
+            remedy=_kept(found, limits["cosine"])
+            or "Keep what overflows in float32: usually sums of squares, exponentials and logits. "
             "Scale what the first layer takes in, if it is large.",
             evidence={"loss": found.loss, "format": found.format},
         )
@@ -109,8 +119,9 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
             " Its scales were rounded down, as the specification has them, which clamps the largest elements "
             f"of some blocks; rounded up, the cosine is {number(lowest)} and more."
         )
+    kept = _kept(found, limit)
     keep = f"eep {names_of([each.layer for each in turned])} in float32."
-    remedy = f"K{keep}"
+    remedy = kept or f"K{keep}"
     if up:
         remedy = f"Round the scales of blocks up, where your library gives a choice, or k{keep}"
     if mended:
@@ -128,6 +139,18 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
         layer=worst.layer,
         layers=tuple(each.layer for each in turned),
     )
+
+
+def _kept(found: Precision, limit: float) -> str:
+    """What was tried, and does: a line, else a kind."""
+    for trial in (found.best_line, found.best_kind):
+        if trial is not None and trial.cosine >= limit:
+            place = "" if trial.source is None else f" at {trial.source}"
+            return (
+                f"Keep {KINDS.get(trial.kind, trial.kind)}{place} in float32: tried, the lowest cosine of a "
+                f"layer is {number(trial.cosine)} then."
+            )
+    return ""
 
 
 def _largest(found: Precision) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradscope.records import LayerInPrecision, Precision
-from tests.rules.made import found, measured
+from gradscope.records import KeptWide, LayerInPrecision, Precision
+from tests.rules.made import found, measured, source
 
 
 def judged(precision):
@@ -46,6 +46,20 @@ def test_scales_that_are_rounded_up_are_the_remedy_where_they_were_tried_and_hel
     assert other.remedy == "Keep `head` in float32."
 
 
+def test_a_place_that_was_kept_and_helps_is_the_remedy():
+    line, kind = KeptWide("sums", source(3), 0.95), KeptWide("sums", None, 0.97)
+    (finding,) = judged(rounded("bf16", layer(0.5), kept=(kind, line), kept_before=0.5))
+    assert finding.remedy == (
+        "Keep the sums at model.py:3 in float32: tried, the lowest cosine of a layer is 0.95 then."
+    )
+    (whole,) = judged(rounded("bf16", layer(0.5), kept=(kind, replace(line, cosine=0.6)), kept_before=0.5))
+    assert whole.remedy.startswith("Keep the sums in float32: tried")
+    (neither,) = judged(rounded("bf16", layer(0.5), kept=(replace(kind, cosine=0.8),), kept_before=0.5))
+    assert neither.remedy == "Keep `head` in float32."
+
+
 def test_a_loss_that_is_not_finite_is_told_first():
     (finding,) = judged(replace(rounded("f16", layer(0.1)), rounded_loss=math.inf))
     assert "the loss is not finite" in finding.message
+    kept = replace(rounded("f16", layer(0.1)), rounded_loss=math.inf, kept=(KeptWide("sums", None, 0.99),))
+    assert judged(kept)[0].remedy.startswith("Keep the sums in float32: tried")
