@@ -63,7 +63,7 @@ class Groups:
         sizes: list[int] = []
         self._by_path: dict[Path, int] = {}
         names: list[tuple[str, Source | None]] = []
-        for path, eqn, calls in _equations(body, (), ()):
+        for path, eqn, calls in equations_of(body):
             name = _kind(eqn), source_of(eqn, calls)
             if name not in numbers:
                 numbers[name] = len(names)
@@ -112,13 +112,14 @@ def _kind(eqn: JaxprEqn) -> str:
     return next((kind for kind, names in _KINDS if name in names), OTHERS)
 
 
-def _equations(
-    body: Body, path: Path, calls: Sequence[JaxprEqn]
+def equations_of(
+    body: Body, path: Path = (), calls: Sequence[JaxprEqn] = ()
 ) -> Iterator[tuple[Path, JaxprEqn, Sequence[JaxprEqn]]]:
+    """Those that are rounded, with the path of each and the equations around it, innermost first."""
     for index, eqn in enumerate(body.eqns):
         at = (*path, index)
         if not goes_in(eqn):
             yield at, eqn, calls
             continue
         for entry in entries(eqn):
-            yield from _equations(entry.body, (*at, entry.number), (eqn, *calls))
+            yield from equations_of(entry.body, (*at, entry.number), (eqn, *calls))

@@ -22,6 +22,7 @@ from gradscope.measure.kept_wide import LOST, Groups, goes_in, tried
 from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.measure.measurement import rows_of
 from gradscope.measure.microscaling import is_multiplied, multiplied
+from gradscope.measure.narrow_sums import narrow_sums
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import LayerInPrecision, Precision
 from gradscope.trace import jaxprs
@@ -106,6 +107,7 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
         scale=None if scaled is None else scale,
         cosine_scaled=None if scaled is None else _cosine(gradients, scaled),
         cosine_up=None if up is None else _cosine(gradients, up),
+        narrow_sums=narrow_sums(program.body),
         kept=kept,
         kept_before=before if kept else None,
     )

@@ -148,6 +148,7 @@ from gradscope.records.policy import Policy as Policy
 from gradscope.records.precision import (
     KeptWide as KeptWide,
     LayerInPrecision as LayerInPrecision,
+    NarrowSum as NarrowSum,
     Precision as Precision,
 )
 from gradscope.records.randomness import (

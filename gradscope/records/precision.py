@@ -41,6 +41,18 @@ class KeptWide:
 
 
 @dataclass(frozen=True, slots=True)
+class NarrowSum:
+    """A sum that the program itself adds up in a small format."""
+
+    op: str
+    """`reduce_sum` or `cumsum`."""
+    dtype: str
+    length: int
+    """Numbers that are added up."""
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
 class Precision:
     """The first batch once as it is, and once with every result, and every cotangent, rounded to a format."""
 
@@ -65,6 +77,9 @@ class Precision:
     kept_before: float | None = None
     """The lowest cosine of a layer with nothing kept: with the loss scale, or with scales rounded up, where
     these are there."""
+
+    narrow_sums: tuple[NarrowSum, ...] = ()
+    """Of 16 numbers or more, in the order of the program."""
 
     @property
     def best_kind(self) -> KeptWide | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import KeptWide, LayerInPrecision, Precision, Source
+from gradscope.records import KeptWide, LayerInPrecision, NarrowSum, Precision, Source
 from gradscope.report.shared.precision import precision_table, said
 
 LAYER = LayerInPrecision("head", 0.6, None, None, None, None, cosine_up=0.98)
@@ -16,6 +16,13 @@ def test_scales_that_are_rounded_up_have_a_column_and_a_clause() -> None:
     table = precision_table(FOUND)
     assert [column.heading for column in table.columns] == ["cosine", "cosine, scales rounded up"]
     assert "the cosine of the two gradients is 0.700, and 0.990 where the scales" in said(FOUND)
+
+
+def test_sums_in_a_small_format_are_told_with_their_lines() -> None:
+    sums = tuple(NarrowSum("cumsum", "bfloat16", 4096, Source("m.py", line, "")) for line in range(1, 6))
+    text = said(replace(FOUND, narrow_sums=sums))
+    assert "adds up in a small format: cumsum of 4,096 numbers in bfloat16 at m.py:1, cumsum of" in text
+    assert text.endswith("at m.py:3 and 2 more.")
 
 
 def test_what_brings_most_back_is_told_with_what_was_tried() -> None:

@@ -12,6 +12,7 @@ NAMES = {
     "fp8": "8-bit floats in products, bfloat16 elsewhere",
     "mxfp8": "MXFP8 (blocks of 32 with a scale each) in products, bfloat16 elsewhere",
 }
+MOST_SUMS = 3
 KINDS = {
     "products": "products of matrices",
     "sums": "sums along axes",
@@ -58,13 +59,25 @@ def said(found: Precision) -> str:
     """`The loss is 2.30 and 2.31 rounded; the cosine of the two gradients is 0.998.`"""
     text = f"The loss is {units.number(found.loss)}, and {units.number(found.rounded_loss)} rounded"
     if found.cosine is None:
-        return f"{text}; its gradient is 0 or not finite then.{_kept(found)}"
+        return f"{text}; its gradient is 0 or not finite then.{_kept(found)}{_sums(found)}"
     text += f"; the cosine of the two gradients is {_cosine(found.cosine)}"
     if found.scale is not None:
         text += f", and {_cosine(found.cosine_scaled)} where the loss is multiplied by {found.scale:g}"
     if found.cosine_up is not None:
         text += f", and {_cosine(found.cosine_up)} where the scales of its blocks are rounded up"
-    return f"{text}.{_kept(found)}"
+    return f"{text}.{_kept(found)}{_sums(found)}"
+
+
+def _sums(found: Precision) -> str:
+    if not found.narrow_sums:
+        return ""
+    told = [
+        f"{each.op} of {units.count(each.length)} numbers in {each.dtype}"
+        + ("" if each.source is None else f" at {each.source}")
+        for each in found.narrow_sums
+    ]
+    more = f" and {len(told) - MOST_SUMS} more" if len(told) > MOST_SUMS else ""
+    return f" The program itself adds up in a small format: {', '.join(told[:MOST_SUMS])}{more}."
 
 
 def _kept(found: Precision) -> str:
