@@ -159,6 +159,7 @@ class Study:
     def _natural(self, pace: Pace) -> None:
         """The Gauss-Newton step, where the outputs of the network are told from the loss."""
         if self.record.stationary:
+            self._left.append(Skipped(STEP, "the gradient is zero but for rounding"))
             return
         pace.up_to(NATURAL)
         self._progress("trying the Gauss-Newton step")

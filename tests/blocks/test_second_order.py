@@ -71,19 +71,20 @@ def _holds(loss_fn: Any, params: Any, batch: Any) -> SecondOrder:
     return second
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "activation",
     [
-        jnp.tanh,
-        jax.nn.relu,
-        jax.nn.gelu,
         lambda x: new_rule()(x),
-        jax.checkpoint(lambda x: jnp.sin(x) * 2),
+        jax.nn.relu,
         lambda x: lax.scan(lambda c, _: (jnp.tanh(c), None), x, None, 3)[0],
+        jnp.tanh,
+        jax.nn.gelu,
+        jax.checkpoint(lambda x: jnp.sin(x) * 2),
         lambda x: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x),
         lambda x: x * lax.stop_gradient(jax.nn.sigmoid(x)),
     ],
-    ids=["tanh", "relu", "gelu", "custom_vjp", "checkpoint", "scan", "cond", "stop_gradient"],
+    ids=["custom_vjp", "relu", "scan", "tanh", "gelu", "checkpoint", "cond", "stop_gradient"],
 )
 def test_equal_layers_are_linearized_once(activation: Callable[[Array], Array]) -> None:
     loss_fn, params = layers(8, activation)
@@ -106,8 +107,9 @@ def test_shared_weights_integers_and_a_dropout_mask_cross_blocks() -> None:
     holds(loss_fn, params, batch)
 
 
+@pytest.mark.slow
 @settings(
-    max_examples=3,
+    max_examples=10,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
