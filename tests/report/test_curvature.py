@@ -106,6 +106,13 @@ def test_the_page_draws_the_density_and_names_do_nothing() -> None:
     assert "<script" not in page
 
 
+def test_a_program_that_edits_code_gets_a_sentence_of_each_part() -> None:
+    text = shown(curved(), "agent")
+    assert "The largest eigenvalue of the Hessian over 4,160 parameters is 8 ± 0.02." in text
+    assert "stable up to a rate of 2 / the largest eigenvalue, 0.25" in text
+    assert "The Gauss-Newton step of 12 products lowers the loss by 0.6, the best step along the" in text
+
+
 @pytest.mark.parametrize("name", ["sarif", "junit", "github", "gitlab", "json"])
 def test_machines_get_the_finding(name: str) -> None:
     assert "unstable-learning-rate" in shown(curved(), name)
