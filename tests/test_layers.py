@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "measure": DATA | {"load", "trace", "blocks"},
     "footprint": DATA | {"load", "trace", "blocks"},
     "workload": DATA | {"load", "trace", "blocks", "footprint"},
-    "landscape": DATA | {"load", "trace"},
+    "landscape": DATA | {"load", "trace", "blocks"},
     "nonfinite": DATA | {"load", "trace", "measure"},
     "verification": DATA | {"load", "trace", "blocks"},
     "training": DATA | {"load", "trace", "blocks", "measure", "recording"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import jax
@@ -45,9 +45,15 @@ class _Line:
     plan: Plan
 
 
-def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None = 1) -> list[Block]:
+def blocks_of(
+    body: Body,
+    plan: Plan,
+    sizes: Sizes = USUAL,
+    behind: frozenset[Var] = frozenset(),
+    outputs: int | None = 1,
+) -> list[Block]:
     """The blocks of a program of which the first outputs are wanted (`None`: all), with every tap and probe
-    of its plan."""
+    of its plan; one ends at each equation that makes a variable of `behind`."""
     wanted = _outputs(body, outputs)
     line = _needed(body, plan, wanted)
     identity = Identity()
@@ -57,7 +63,12 @@ def blocks_of(body: Body, plan: Plan, sizes: Sizes = USUAL, outputs: int | None 
         for index, eqn in enumerate(line.eqns)
     ]
     last = _last_reads(line, wanted)
-    stretches = cut(keys, _crossing(line, last), sizes, kinds)
+    ends = {index + 1 for index, eqn in enumerate(line.eqns) if not behind.isdisjoint(eqn.outvars)}
+    stretches = [
+        part
+        for low, high in cut(keys, _crossing(line, last), sizes, kinds)
+        for part in pairwise(sorted({low, high} | {end for end in ends if low < end < high}))
+    ]
     return [_block(body, line, keys, last, identity, *stretch) for stretch in stretches]
 
 
@@ -91,7 +102,13 @@ LONG = 600
 """Equations from which on a program is cut even where nothing in it repeats."""
 
 
-def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any, outputs: int | None = 1) -> list[Block]:
+def blocks_where_it_pays(
+    body: Body,
+    plan: Plan,
+    arguments: Any,
+    behind: frozenset[Var] = frozenset(),
+    outputs: int | None = 1,
+) -> list[Block]:
     """The blocks of a program that takes these arguments; none where it had better run as one.
 
     Blocks are compiled for values that lie whole on the default device; effects would have to keep their
@@ -99,7 +116,7 @@ def blocks_where_it_pays(body: Body, plan: Plan, arguments: Any, outputs: int | 
     """
     if not may_be_cut(body, arguments):
         return []
-    blocks = blocks_of(body, plan, outputs=outputs)
+    blocks = blocks_of(body, plan, behind=behind, outputs=outputs)
     return blocks if pays(blocks) else []
 
 

@@ -34,7 +34,7 @@ def compile_by_part(
         return found
 
     body = jaxprs.body_of(jax.make_jaxpr(flat)(*leaves))
-    run = compile_forward(by_part(body), leaves, runs)
+    run = compile_forward(by_part(body), leaves, runs, outputs=None)
     return lambda *arguments: jax.tree.unflatten(structure[0], run(jax.tree.leaves(arguments)))
 
 

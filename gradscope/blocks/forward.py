@@ -13,23 +13,26 @@ from gradscope.trace.jaxprs import Body, is_literal
 from gradscope.trace.sites import Plan
 
 Run = Callable[[Sequence[Any]], list[Any]]
-"""From the inputs of the program to its outputs."""
+"""From the inputs of the program to those outputs that were asked for."""
 
 
-def compile_forward(body: Body, inputs: Sequence[Any], runs: int) -> Run:
-    """The program for these inputs: in blocks, or as one where cutting it saves little."""
-    blocks = blocks_where_it_pays(body, Plan(), inputs, outputs=None)
+def compile_forward(body: Body, inputs: Sequence[Any], runs: int, outputs: int | None = 1) -> Run:
+    """The program for these inputs: in blocks, or as one where cutting it saves little. It gives its first
+    outputs, by default one, and with `None` all."""
+    blocks = blocks_where_it_pays(body, Plan(), inputs, outputs=outputs)
     if blocks:
-        return _InBlocks(body, blocks, runs)
-    whole = compile_program(lambda *values: _outputs(body, values), tuple(inputs), runs=runs)
+        return _InBlocks(body, blocks, runs, outputs)
+    whole = compile_program(lambda *values: _outputs(body, values)[:outputs], tuple(inputs), runs=runs)
     return lambda inputs: whole.start(*inputs)
 
 
 class _InBlocks:
-    def __init__(self, body: Body, blocks: Sequence[Block], runs: int) -> None:
+    def __init__(self, body: Body, blocks: Sequence[Block], runs: int, outputs: int | None) -> None:
         self._body, self._blocks = body, blocks
-        self._outputs = {each for each in body.jaxpr.outvars if not is_literal(each)}
-        self._last = {var: number for number, block in enumerate(blocks) for var in block.reads}
+        self._outputs = list(body.jaxpr.outvars[:outputs])
+        kept = {each for each in self._outputs if not is_literal(each)}
+        last = {var: number for number, block in enumerate(blocks) for var in block.reads if var not in kept}
+        self._last = last
         self._programs: dict[Hashable, Compiled] = {}
         for block in blocks:
             if block.key not in self._programs:
@@ -43,9 +46,9 @@ class _InBlocks:
             found = self._programs[block.key].start(*(env[var] for var in block.reads))
             env.update(zip(block.writes, found, strict=True))
             for var in block.reads:
-                if self._last[var] == number and var not in self._outputs:
+                if self._last.get(var) == number:
                     env.pop(var)
-        return [each.val if is_literal(each) else env[each] for each in jaxpr.outvars]
+        return [each.val if is_literal(each) else env[each] for each in self._outputs]
 
 
 def _compiled(block: Block, runs: int) -> Compiled:

@@ -12,7 +12,7 @@ from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
 from gradscope.blocks.step import BlockProgram
-from gradscope.trace.interpret import Slot
+from gradscope.trace.interpret import Slot, Slots
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
 from gradscope.trace.vocabulary import NO_GRADIENT, is_real
@@ -40,9 +40,8 @@ class Blockwise:
     ) -> None:
         """`blocks` are those of the program, where it has been cut before; `work` is that of all runs."""
         body = program.body
-        self._selection = selection
         gains = program.gains()
-        self._slots: dict[int, Slot] = {
+        self._slots: Slots = {
             key: jax.eval_shape(Slot, sink, gains[key]) for key, sink in program.sinks(selection).items()
         }
         self._invars, self._constvars = list(body.jaxpr.invars), list(body.jaxpr.constvars)
@@ -50,7 +49,7 @@ class Blockwise:
         self._loss = body.jaxpr.outvars[0]
         self.blocks = list(blocks or blocks_of(body, program.plan))
         self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
-        self.steps = self._steps()
+        self.steps = differentiated(self.blocks, self._weights, self._loss, self._slots, selection)
         self.distinct = {id(step): step for step in self.steps}
         spent = [step.compile(runs, work) for step in self.distinct.values()]
         self.trace_s, self.compile_s = (sum(part) for part in zip(*spent, strict=True))
@@ -69,25 +68,6 @@ class Blockwise:
             (order[id(step)], *(names.setdefault(var, len(names)) for var in (*block.reads, *block.writes)))
             for block, step in zip(self.blocks, self.steps, strict=True)
         )
-
-    def _steps(self) -> list[BlockProgram]:
-        """From the loss backward: which writes get a cotangent decides what a block differentiates."""
-        moving = _moving(self._weights, self.blocks)
-        reached: set[Any] = {self._loss}
-        known: dict[Any, BlockProgram] = {}
-        steps: list[BlockProgram] = []
-        for block in reversed(self.blocks):
-            moves = tuple(var in moving for var in block.reads)
-            wanted = tuple(var in reached and is_real(var.aval) for var in block.writes)
-            key = block.key, moves, wanted
-            if key not in known:
-                slots = [self._slots[site.id] for site in block.sites]
-                known[key] = BlockProgram(block, moves, wanted, slots, self._selection)
-            step = known[key]
-            steps.append(step)
-            gets = [var for var, moves in zip(block.reads, moves, strict=True) if moves]
-            reached |= {var for var, reach in zip(gets, step.reached, strict=True) if reach}
-        return steps[::-1]
 
     def __call__(
         self,
@@ -156,6 +136,29 @@ class Blockwise:
             if leaf not in reduced:
                 reduced[leaf] = keep(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
         return [reduced[leaf] for leaf in range(len(self._weights))], delta
+
+
+def differentiated(
+    blocks: Sequence[Block], weights: Sequence[Any], loss: Any, slots: Slots, selection: Selection
+) -> list[BlockProgram]:
+    """A program for each block, one object for equal ones, found from the loss backward: which writes get a
+    cotangent decides what a block differentiates. `slots` are the shapes of what each site is given."""
+    moving = _moving(weights, blocks)
+    reached: set[Any] = {loss}
+    known: dict[Any, BlockProgram] = {}
+    steps: list[BlockProgram] = []
+    for block in reversed(blocks):
+        moves = tuple(var in moving for var in block.reads)
+        wanted = tuple(var in reached and is_real(var.aval) for var in block.writes)
+        key = block.key, moves, wanted
+        if key not in known:
+            own = [slots[site.id] for site in block.sites]
+            known[key] = BlockProgram(block, moves, wanted, own, selection)
+        step = known[key]
+        steps.append(step)
+        gets = [var for var, moves in zip(block.reads, moves, strict=True) if moves]
+        reached |= {var for var, reach in zip(gets, step.reached, strict=True) if reach}
+    return steps[::-1]
 
 
 def _nothing(shape: jax.ShapeDtypeStruct) -> Any:

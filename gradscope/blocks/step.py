@@ -14,6 +14,7 @@ from jax.extend.core import JaxprEqn, Var, jaxpr_as_fun
 
 from gradscope.blocks.block import Block
 from gradscope.blocks.recomputing import made_again
+from gradscope.blocks.residuals import Residual, depending, found_again, values_of
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import Compiled, blame_outside, compile_program
 from gradscope.trace.interpret import Slot, Taps, evaluate
@@ -23,12 +24,11 @@ Shapes = Sequence[jax.ShapeDtypeStruct]
 
 
 @dataclass(frozen=True)
-class Residual:
-    """Where backward finds a value that it needs."""
+class FlatFunction:
+    """A function of flat arrays, and their shapes."""
 
-    kind: str
-    """`argument` or `result` of forward: nothing is kept twice."""
-    place: int
+    function: Callable[..., list[Any]]
+    shapes: Shapes
 
 
 @dataclass(frozen=True)
@@ -105,25 +105,10 @@ class BlockProgram:
 
     def _shared(self) -> tuple[list[int], dict[Var, Residual]]:
         """The results that forward has to give, and where backward finds each value that it is given."""
-        outs = self._forward.jaxpr.outvars
-        arguments = {var: place for place, var in enumerate(self._forward.jaxpr.invars)}
         again = {eqn.outvars[0] for eqn in self._again}
-        kept, places, found = list(range(self._given)), dict[Any, int](), dict[Var, Residual]()
-        for place, var in enumerate(outs[: self._given]):
-            if isinstance(var, Var):
-                places.setdefault(var, place)
-        ends = {var: place for place, var in enumerate(outs) if isinstance(var, Var)}
-        for var in [*self._needed, *(atom for eqn in self._again for atom in eqn.invars)]:
-            if not isinstance(var, Var) or var in again or var in found:
-                continue
-            if var in arguments:
-                found[var] = Residual("argument", arguments[var])
-                continue
-            if var not in places:
-                places[var] = len(kept)
-                kept.append(ends[var])
-            found[var] = Residual("result", places[var])
-        return kept, found
+        needed = [*self._needed, *(atom for eqn in self._again for atom in eqn.invars)]
+        wanted = [atom for atom in needed if isinstance(atom, Var) and atom not in again]
+        return found_again(self._forward.jaxpr, self._given, wanted)
 
     def _pulled_back(self, *arguments: Any) -> list[Any]:
         """The backward program, of what is kept and of the cotangents."""
@@ -135,13 +120,20 @@ class BlockProgram:
         return list(jaxpr_as_fun(self._backward)(*residuals, *cotangents))
 
     def _reached(self) -> tuple[bool, ...]:
-        body = jaxprs.body_of(self._backward)
-        depends = {var for var in body.jaxpr.invars[len(self._residual_shapes) :]}
-        for eqn in body.eqns:
-            if not depends.isdisjoint(atom for atom in eqn.invars if isinstance(atom, Var)):
-                depends.update(eqn.outvars)
-        outs = body.jaxpr.outvars[: sum(self.moves)]
-        return tuple(isinstance(var, Var) and var in depends for var in outs)
+        return depending(self._backward.jaxpr, len(self._residual_shapes))[: sum(self.moves)]
+
+    @property
+    def derivative(self) -> tuple[FlatFunction, FlatFunction]:
+        """What runs forward and backward, before it is compiled."""
+        reads: list[Any] = [*(_shape(var) for var in self.block.reads), *self._gains]
+        pulled = [*map(_shape, self._residuals), *self._cotangents]
+        ahead = FlatFunction(selected(self._forward, self._kept), reads)
+        return ahead, FlatFunction(self._pulled_back, pulled)
+
+    @property
+    def residuals(self) -> list[Residual]:
+        """What backward is given before the cotangents."""
+        return list(self._residuals.values())
 
     @property
     def kept(self) -> int:
@@ -161,13 +153,12 @@ class BlockProgram:
         """Seconds of tracing and compiling; nothing where it was compiled before."""
         if self._compiled is not None:
             return 0.0, 0.0
-        arguments = [*(_shape(var) for var in self.block.reads), *self._gains]
+        ahead, back = self.derivative
         compiled = partial(compile_program, runs=runs, work=work, plain=blame_outside)
-        forward = compiled(_selected(self._forward, self._kept), tuple(arguments))
+        forward = compiled(ahead.function, tuple(ahead.shapes))
         backward = None
         if self.has_backward:
-            pulled = (*map(_shape, self._residuals), *self._cotangents)
-            backward = compiled(self._pulled_back, pulled)
+            backward = compiled(back.function, tuple(back.shapes))
         self._compiled = forward, backward
         both = [forward] + ([backward] if backward else [])
         return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
@@ -176,8 +167,7 @@ class BlockProgram:
         assert self._compiled is not None
         arguments = [*values, *gains]
         found = self._compiled[0].start(*arguments)
-        source = {"argument": arguments, "result": found}
-        residuals = [source[residual.kind][residual.place] for residual in self._residuals.values()]
+        residuals = values_of(self.residuals, arguments, found)
         writes, rest = found[: self._writes], found[self._writes : self._given]
         return BlockResult(
             writes, jax.tree.unflatten(self._statistics, rest), residuals if self.has_backward else []
@@ -192,7 +182,7 @@ class BlockProgram:
         return found[: sum(self.moves)], jax.tree.unflatten(sinks, found[sum(self.moves) :])
 
 
-def _selected(closed: Any, kept: list[int]) -> Callable[..., Any]:
+def selected(closed: Any, kept: list[int]) -> Callable[..., Any]:
     """A traced program as a function of flat arguments; XLA drops what leads to no result that is kept."""
     run = jaxpr_as_fun(closed)
 

@@ -31,7 +31,7 @@ Budget = Annotated[
         metavar="TIME",
         help="About so much time for products with the Hessian, for instance 60s or 5m: more of it finds the "
         "eigenvalues of large networks more closely, and those of more layers.",
-        show_default="15s",
+        show_default="10s",
     ),
 ]
 NoLayers = Annotated[bool, typer.Option("--no-layers", help="Leave out the sharpness of each layer.")]

@@ -19,6 +19,11 @@ class Pace:
         """The next part ends at this share of the whole."""
         self._until = share * self._budget
 
+    def granted(self, share: float) -> None:
+        """The part that runs has this share of the whole from now on, however late it is: it was compiled."""
+        now = perf_counter() - self._start
+        self._until = max(self._until, now + share * self._budget)
+
     def left(self) -> int:
         """Products for which there is time."""
         return max(0, int((self._until - (perf_counter() - self._start)) / max(self._product_s(), 1e-9)))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gradscope.landscape import lines
+from gradscope.landscape import lines, natural
 from gradscope.landscape.by_layer import LayerPlaces, parts_of, sharpness
 from gradscope.landscape.pace import Pace
 from gradscope.landscape.products import Products
@@ -28,18 +28,19 @@ from gradscope.landscape.spectrum import (
     trace_of,
 )
 from gradscope.load.usercode.fault import Looks
-from gradscope.records import Curvature, LayerSharpness, Skipped
+from gradscope.records import Curvature, GaussNewton, LayerSharpness, Skipped
 from gradscope.records.progress import Progress
 from gradscope.trace.compiling import free_memory
 from gradscope.trace.program import Program
 
 SYMMETRIC = 0.05
 """Of the matrix: less asymmetry is rounding."""
-ENDS, PROBES = 0.5, 0.75
+ENDS, NATURAL, PROBES = 0.45, 0.6, 0.8
 """Parts of the time by which each part ends."""
 FEWEST_STEPS = 2
 """Of a probe, where time is short."""
 SECOND = "second derivatives"
+STEP = "the Gauss-Newton step"
 ROOM = 0.4
 """Of free memory, for the vectors of Lanczos."""
 
@@ -79,6 +80,7 @@ class Study:
         step = self.looks.taken("the step along the gradient", lambda: lines.along_gradient(products), None)
         self.record = replace(self.record, gradient_step=step)
         self._negative()
+        self._natural(pace)
         self._probes(spectrum, pace)
         if layers:
             self._layers(pace)
@@ -153,6 +155,35 @@ class Study:
             None,
         )
         self.record = replace(self.record, negative=found)
+
+    def _natural(self, pace: Pace) -> None:
+        """The Gauss-Newton step, where the outputs of the network are told from the loss."""
+        if self.record.stationary:
+            self._left.append(Skipped(STEP, "the gradient is zero but for rounding"))
+            return
+        pace.up_to(NATURAL)
+        self._progress("trying the Gauss-Newton step")
+        products = self.products
+
+        def look() -> GaussNewton | None:
+            outputs = natural.outputs_of(products, self._draws)
+            if isinstance(outputs, str):
+                self._left.append(Skipped(STEP, outputs))
+                return None
+            step = self.record.gradient_step
+            rate = None if step is None else step.rate
+            pace.spent = False
+            found = natural.gauss_newton(products, outputs, pace, _steps_that_fit(products), rate)
+            if pace.spent:
+                self._left.append(Skipped("a closer Gauss-Newton step", "time was up: --budget gives more"))
+            if found is None:
+                self._left.append(
+                    Skipped(STEP, "the Gauss-Newton matrix is zero along the gradient, or not finite")
+                )
+            return found
+
+        found = self.looks.taken(STEP, look, None)
+        self.record = replace(self.record, gauss_newton=found)
 
     def _probes(self, spectrum: Spectrum, pace: Pace) -> None:
         """As many as time allows, each of fewer steps where it is short."""

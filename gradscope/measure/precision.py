@@ -18,8 +18,11 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
+from gradscope.measure.kept_wide import LOST, Groups, goes_in, tried
 from gradscope.measure.leaf_statistics import stacks_of_leaves
 from gradscope.measure.measurement import rows_of
+from gradscope.measure.microscaling import is_multiplied, multiplied
+from gradscope.measure.narrow_sums import narrow_sums
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import LayerInPrecision, Precision
 from gradscope.trace import jaxprs
@@ -27,10 +30,9 @@ from gradscope.trace.compiling import compile_program
 from gradscope.trace.forward import Forward
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, Row
-from gradscope.trace.nested.registry import inside
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.statistics import COUNT, MAX, Axes, Floats, Operand, Selection, Statistic
-from gradscope.trace.vocabulary import PRODUCTS
+from gradscope.trace.vocabulary import PARTS, PRODUCTS, VIEWS
 from gradscope.trace.walk import Path
 
 HALF: dict[str, Any] = {"bf16": jnp.bfloat16, "f16": jnp.float16}
@@ -51,6 +53,8 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
     if name in HALF and any(pooled(plain.small, [each]) for each in delta.values()):
         scale = _scale(HALF[name], max(pooled(MAX, [each]) for each in delta.values()))
         scaled = run(inputs, scale)[1] if scale > 1 else None
+    up_run = _Rounded(program, name, inputs, up=True) if name == "mxfp8" else None
+    up = None if up_run is None else up_run(inputs, 1.0)[1]
     stacks = stacks_of_leaves(program)
 
     def cosine(found: Sequence[Any] | None, group: LayerGroup, row: Row) -> float | None:
@@ -65,8 +69,19 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
         )
         return _cosine(*both)
 
+    rows = rows_of(program)
+
+    def lowest(found: Sequence[Any] | None) -> float:
+        """-1 where a layer has none."""
+        cosines = [cosine(found, group, row) for group, row, _ in rows]
+        return min((-1.0 if each is None else each for each in cosines), default=1.0)
+
+    engine = run if up_run is None else up_run
+    at = 1.0 if scaled is None else scale or 1.0
+    before = lowest(next(each for each in (scaled, up, rounded) if each is not None))
+    kept = tried(engine.groups, lambda keep: lowest(engine(inputs, at, keep)[1])) if before < LOST else ()
     layers = []
-    for group, row, _ in rows_of(program):
+    for group, row, _ in rows:
         values = [forward[site.id].at(mask) for site, mask in row.uses] if name in HALF else []
         deltas = [delta[site.id].at(mask) for site, mask in row.uses if site.live] if name in HALF else []
         value_shares = [_share(each, plain.some, values) for each in plain.beyond]
@@ -80,6 +95,7 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
                 delta_underflow=delta_shares[0],
                 delta_overflow=delta_shares[1],
                 cosine_scaled=cosine(scaled, group, row),
+                cosine_up=cosine(up, group, row),
             )
         )
     return Precision(
@@ -90,6 +106,10 @@ def precision(program: Program, inputs: Inputs, name: str) -> Precision:
         layers=tuple(layers),
         scale=None if scaled is None else scale,
         cosine_scaled=None if scaled is None else _cosine(gradients, scaled),
+        cosine_up=None if up is None else _cosine(gradients, up),
+        narrow_sums=narrow_sums(program.body),
+        kept=kept,
+        kept_before=before if kept else None,
     )
 
 
@@ -169,67 +189,85 @@ class _Plain:
 class _Rounded(Forward):
     """Loss and gradients of the rounded program; compiled once."""
 
-    def __init__(self, program: Program, name: str, inputs: Inputs) -> None:
-        self._program = program
+    def __init__(self, program: Program, name: str, inputs: Inputs, *, up: bool = False) -> None:
+        self._program, self._up = program, up
         self._dtype = HALF.get(name, jnp.bfloat16)
-        self._eight = name == "fp8"
-        given = inputs.weights, inputs.others, 1.0
+        self._eight, self._blocks = name == "fp8", name == "mxfp8"
+        self.groups = Groups(program.body)
+        self._path: Path = ()
+        self._keep: Any = None
+        given = inputs.weights, inputs.others, 1.0, self.groups.nothing()
         self._compiled = compile_program(jax.value_and_grad(self._loss, has_aux=True), given, runs=1)
 
-    def __call__(self, inputs: Inputs, scale: float) -> tuple[Any, list[Any]]:
-        """The gradients free of the scale, in float32 at least."""
-        (_, loss), gradients = jax.device_get(self._compiled(inputs.weights, inputs.others, scale))
+    def __call__(self, inputs: Inputs, scale: float, keep: Any = None) -> tuple[Any, list[Any]]:
+        """The gradients free of the scale, in float32 at least; those at `keep` (bool[groups]) stay as they
+        are."""
+        keep = self.groups.nothing() if keep is None else keep
+        (_, loss), gradients = jax.device_get(self._compiled(inputs.weights, inputs.others, scale, keep))
         return loss, [np.asarray(each, np.float64) / scale for each in gradients]
 
-    def _loss(self, weights: list[Any], others: list[Any], scale: Any) -> Any:
-        body = self._program.body
-        given = [self._rounded(each) for each in (*weights, *others)]
+    def _loss(self, weights: list[Any], others: list[Any], scale: Any, keep: Any) -> Any:
+        body, self._keep = self._program.body, keep
+        given = [self._rounded(each, False) for each in (*weights, *others)]
         outs, _ = self.run(Body(body.jaxpr, list(body.consts)), given, ())
         return outs[0] * jnp.asarray(scale, outs[0].dtype), outs[0]
 
     def enters(self, eqn: JaxprEqn, path: Path) -> bool:
-        carried = inside(eqn)
-        return carried is not None and not carried.own_rule
+        return goes_in(eqn)
+
+    def operands(self, path: Path, values: list[Any]) -> list[Any]:
+        self._path = path
+        return values
 
     def plain(self, eqn: JaxprEqn, values: list[Any]) -> list[Any]:
-        eight = self._eight and eqn.primitive.name in PRODUCTS
+        product, keep = eqn.primitive.name in PRODUCTS, self._keep[self.groups.of(self._path)]
+        if self._blocks and product and is_multiplied(eqn, values):
+            return [self._rounded(multiplied(eqn, *values, up=self._up, keep=keep), keep)]
+        eight = self._eight and product
         if eight:
-            values = [_eight(each, FORWARD, None) for each in values]
+            values = [_eight(each, keep, FORWARD, None) for each in values]
         if not eqn.outvars:
             return []
         outs = jaxprs.run_equation(eqn, values)
-        return [_eight(each, None, BACKWARD) if eight else self._rounded(each) for each in outs]
+        if eight:
+            return [_eight(each, keep, None, BACKWARD) for each in outs]
+        return [self._rounded(each, keep, eqn.primitive.name in VIEWS | PARTS) for each in outs]
 
-    def _rounded(self, value: Any) -> Any:
+    def _rounded(self, value: Any, keep: Any, as_it_is: bool = False) -> Any:
+        """`as_it_is`: another arrangement of what has been rounded, or kept."""
         wider = _is_floating(value) and jnp.result_type(value).itemsize > jnp.dtype(self._dtype).itemsize
-        return _half(value, self._dtype) if wider else value
+        return _half(value, jnp.asarray(keep | as_it_is), jnp.asarray(keep), self._dtype) if wider else value
 
 
 def _is_floating(value: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(value), jnp.floating)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _half(value: Array, dtype: Any) -> Array:
-    """`value` rounded; so is its cotangent."""
-    return _through(value, dtype)
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _half(value: Array, keep: Array, keep_delta: Array, dtype: Any) -> Array:
+    """`value` rounded, and so is its cotangent, unless they are to be kept."""
+    return jnp.where(keep, value, _through(value, dtype))
 
 
 _half.defvjp(
-    lambda value, dtype: (_through(value, dtype), None),
-    lambda dtype, _, cotangent: (_through(cotangent, dtype),),
+    lambda value, keep, keep_delta, dtype: (_half(value, keep, keep_delta, dtype), keep_delta),
+    lambda dtype, keep, cotangent: (jnp.where(keep, cotangent, _through(cotangent, dtype)), None, None),
 )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _eight(value: Array, forward: Any, backward: Any) -> Array:
-    """`value` in 8 bits with a scale of its own, and its cotangent; `None` leaves either in bfloat16."""
-    return _scaled(value, forward)
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _eight(value: Array, keep: Array, forward: Any, backward: Any) -> Array:
+    """`value` in 8 bits with a scale of its own, and its cotangent, unless `keep`; `None` leaves either in
+    bfloat16."""
+    return jnp.where(keep, value, _scaled(value, forward))
 
 
 _eight.defvjp(
-    lambda value, forward, backward: (_scaled(value, forward), None),
-    lambda forward, backward, _, cotangent: (_scaled(cotangent, backward),),
+    lambda value, keep, forward, backward: (_eight(value, keep, forward, backward), keep),
+    lambda forward, backward, keep, cotangent: (
+        jnp.where(keep, cotangent, _scaled(cotangent, backward)),
+        None,
+    ),
 )
 
 

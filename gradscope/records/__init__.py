@@ -63,6 +63,7 @@ from gradscope.records.curvature import (
     Curvature as Curvature,
     DensityBin as DensityBin,
     Eigenvalue as Eigenvalue,
+    GaussNewton as GaussNewton,
     GradientStep as GradientStep,
     LayerSharpness as LayerSharpness,
     LinePoint as LinePoint,
@@ -157,7 +158,12 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining as UnpenalizedTraining,
 )
 from gradscope.records.policy import Policy as Policy
-from gradscope.records.precision import LayerInPrecision as LayerInPrecision, Precision as Precision
+from gradscope.records.precision import (
+    KeptWide as KeptWide,
+    LayerInPrecision as LayerInPrecision,
+    NarrowSum as NarrowSum,
+    Precision as Precision,
+)
 from gradscope.records.randomness import (
     Dropout as Dropout,
     DropoutTrial as DropoutTrial,

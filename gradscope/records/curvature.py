@@ -122,6 +122,35 @@ class OwnRate:
 
 
 @dataclass(frozen=True, slots=True)
+class GaussNewton:
+    """The matrix JᵀHJ, J the derivative of the outputs of the network and H the Hessian of the loss by these,
+    and the step (JᵀHJ + damping)⁻¹ gradient, measured."""
+
+    outputs: int
+    """Numbers that the loss reads of the network, and of the parameters themselves."""
+    source: Source | None
+    """The line that makes them."""
+    output_low: float
+    """The smallest eigenvalue of H that was found: not below zero but for rounding."""
+    output_high: float
+    """The largest."""
+    largest: Eigenvalue
+    """Of JᵀHJ."""
+    products: int
+    """Of it with a vector, for the step."""
+    tries: int
+    """Dampings that were tried."""
+    damping: float
+    """The best of them."""
+    change: float
+    """Of the loss, by the step."""
+    gradient_change: float
+    """Of the loss, by the best of products + tries steps along the gradient."""
+    gradient_rate: float
+    """Of that step."""
+
+
+@dataclass(frozen=True, slots=True)
 class Curvature:
     """At the parameters of the file, of the mean loss over the batches."""
 
@@ -152,6 +181,8 @@ class Curvature:
     layers: tuple[LayerSharpness, ...] = ()
     """In forward order."""
     gradient_step: GradientStep | None = None
+    gauss_newton: GaussNewton | None = None
+    """`None` where the outputs cannot be told from the loss, or it bends down in them."""
     negative: NegativeDirection | None = None
     """`None` where the smallest eigenvalue is not below zero."""
     critical: CriticalStep | None = None

@@ -31,7 +31,7 @@ class LoadOptions:
     """Likewise."""
 
 
-PRECISIONS = ("bf16", "f16", "fp8")
+PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradscope.records.common import Source
+
 
 @dataclass(frozen=True, slots=True)
 class LayerInPrecision:
@@ -21,6 +23,33 @@ class LayerInPrecision:
     """The same of δ."""
     cosine_scaled: float | None = None
     """With the loss scale; `None` where none was tried."""
+    cosine_up: float | None = None
+    """Of `mxfp8`: with the scales of its blocks rounded up, so that nothing is clamped; the specification
+    rounds them down."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWide:
+    """A trial: some operations, and δ behind them, as they are, and everything else rounded."""
+
+    kind: str
+    """`products` of matrices, `sums`, `functions` (exponentials, roots, quotients), or `others`."""
+    source: Source | None
+    """Those at this line; `None` for all of the kind."""
+    cosine: float
+    """The lowest of a layer; -1 where one has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowSum:
+    """A sum that the program itself adds up in a small format."""
+
+    op: str
+    """`reduce_sum` or `cumsum`."""
+    dtype: str
+    length: int
+    """Numbers that are added up."""
+    source: Source | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +57,7 @@ class Precision:
     """The first batch once as it is, and once with every result, and every cotangent, rounded to a format."""
 
     format: str
-    """`bf16`, `f16` or `fp8`."""
+    """`bf16`, `f16`, `fp8` or `mxfp8`."""
     loss: float
     rounded_loss: float
     cosine: float | None
@@ -40,3 +69,28 @@ class Precision:
     falls below it."""
     cosine_scaled: float | None = None
     """With it."""
+    cosine_up: float | None = None
+    """As that of the layers."""
+    kept: tuple[KeptWide, ...] = ()
+    """What was kept as it is, where the cosine of a layer is below 0.99: each kind, then lines of the best
+    kind."""
+    kept_before: float | None = None
+    """The lowest cosine of a layer with nothing kept: with the loss scale, or with scales rounded up, where
+    these are there."""
+
+    narrow_sums: tuple[NarrowSum, ...] = ()
+    """Of 16 numbers or more, in the order of the program."""
+
+    @property
+    def best_kind(self) -> KeptWide | None:
+        """The trial of a whole kind that brings most back."""
+        return max((each for each in self.kept if each.source is None), key=_cosine_of, default=None)
+
+    @property
+    def best_line(self) -> KeptWide | None:
+        """The trial of one line that does."""
+        return max((each for each in self.kept if each.source is not None), key=_cosine_of, default=None)
+
+
+def _cosine_of(trial: KeptWide) -> float:
+    return trial.cosine

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gradscope.trace.program import Inputs, Program, Tracer
     from gradscope.training.alone import OptimizerAlone
 
-USUAL_S = 15.0
+USUAL_S = 10.0
 """[seconds] of products with the Hessian, where the options name none."""
 WARM_UP = 20
 """Steps that an optimizer is given to move anything."""
@@ -62,7 +62,7 @@ def curvature_loss(
     `report.curvature.largest` has the value and its error, `report.curvature.stable_rate` 2 / value,
     `report.curvature.layers` the same for the diagonal block of each layer unless `layers` is false. The mean
     loss of the first `count` batches is looked at, for about `budget_s` seconds of products with the Hessian
-    (15).
+    (10).
     The other arguments are those of `check`. Raises `GradscopeError` where the loss has no gradient.
     """
     from gradscope.trace.compiling import programs_kept

@@ -48,7 +48,7 @@ def lowest_precision(program: Program) -> Any:
     A model may pin its own dtype inside (`x.astype(jnp.bfloat16)`): it then rounds there, in whatever
     precision it is traced. Constants and data in another dtype do not count.
     """
-    body = _reaching_the_loss(program.body)
+    body = jaxprs.reaching(program.body)
     from_weights = [i < len(program.leaves) for i in range(len(body.jaxpr.invars))]
     found = [jnp.dtype(leaf.dtype) for leaf in program.leaves]
     found += [var.dtype for var in _computed(body, from_weights)]
@@ -58,16 +58,6 @@ def lowest_precision(program: Program) -> Any:
 def spacing(dtype: Any) -> float:
     """The relative distance between neighbouring numbers."""
     return float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
-
-
-def _reaching_the_loss(body: Body) -> Body:
-    """Without what only the auxiliary output reads."""
-    needed, kept = {body.jaxpr.outvars[0]} if not jaxprs.is_literal(body.jaxpr.outvars[0]) else set(), []
-    for eqn in reversed(body.eqns):
-        if needed.intersection(eqn.outvars):
-            kept.append(eqn)
-            needed.update(atom for atom in eqn.invars if not jaxprs.is_literal(atom))
-    return Body(body.jaxpr.replace(eqns=kept[::-1], outvars=body.jaxpr.outvars[:1]), body.consts)
 
 
 def _computed(body: Body, from_weights: Sequence[bool]) -> Iterator[Any]:

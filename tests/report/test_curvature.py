@@ -80,6 +80,18 @@ def test_a_point_is_a_saddle_a_minimum_or_neither() -> None:
     assert "was not seen to fall" in told(noise=1.0)
 
 
+def test_the_gauss_newton_step_stands_beside_the_best_along_the_gradient() -> None:
+    text = told()
+    assert "(its outputs: model.py:12), is 7.5 ± 0.03; that of the Hessian is 8 ± 0.02." in text
+    assert "The best of 19 steps along the gradient, at a rate of 0.3, lowers the loss by 0.2, as" in text
+    assert "at a damping of 0.0075 (the best of 7), lowers it by 0.6, 3 times as much." in text
+    step = curvature_of(curved()).gauss_newton
+    assert step is not None
+    worse = told(gauss_newton=replace(step, damping=0.0, change=0.1))
+    assert "at no damping (the best of 7), raises it by 0.1." in worse
+    assert "Gauss-Newton" not in told(gauss_newton=None)
+
+
 def test_a_zero_hessian_sets_no_limit() -> None:
     text = told(zero=True, largest=None, smallest=None, trace=0.0, density=())
     assert "is zero: its product with a random vector is exactly that" in text
@@ -92,6 +104,13 @@ def test_the_page_draws_the_density_and_names_do_nothing() -> None:
     assert "-1 to 1: a share of 0.95" in page
     assert HOSTILE not in page
     assert "<script" not in page
+
+
+def test_a_program_that_edits_code_gets_a_sentence_of_each_part() -> None:
+    text = shown(curved(), "agent")
+    assert "The largest eigenvalue of the Hessian over 4,160 parameters is 8 ± 0.02." in text
+    assert "stable up to a rate of 2 / the largest eigenvalue, 0.25" in text
+    assert "The Gauss-Newton step of 12 products lowers the loss by 0.6, the best step along the" in text
 
 
 @pytest.mark.parametrize("name", ["sarif", "junit", "github", "gitlab", "json"])

@@ -13,7 +13,16 @@ from typing import TextIO
 
 from gradscope.records import Finding, Number, Outcome, Remedies, Report, Severity, Source, Suite
 from gradscope.report.ci.places import Placed, error_text, one_line, placed
-from gradscope.report.shared import cost, history, memory, optimizers, remedies, units
+from gradscope.report.shared import (
+    cost,
+    curvature,
+    history,
+    memory,
+    optimizers,
+    precision,
+    remedies,
+    units,
+)
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import visible
 from gradscope.report.shared.remedies import lines_of_edit
@@ -94,6 +103,10 @@ def _told(report: Report) -> Iterator[str]:
         yield from islice(memory.summary(report.memory), 2)
     if report.cost is not None:
         yield from islice(cost.summary(report.cost), 2)
+    if report.curvature is not None:
+        yield from curvature.brief(report.curvature)
+    if report.flow is not None and report.flow.precision is not None:
+        yield precision.said(report.flow.precision)
     if report.history is not None:
         yield history.sentence(report.history)
     elif report.training is not None and report.remedies is None:

@@ -8,7 +8,8 @@ from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.scales import Linear, logarithmic
 from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import units
-from gradscope.report.shared.curvature import density_table, span_of, summary, tables
+from gradscope.report.shared.curvature import summary
+from gradscope.report.shared.curvature_tables import density_table, span_of, tables
 from gradscope.report.shared.table import SmallTable
 
 

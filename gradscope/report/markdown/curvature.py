@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from gradscope.records import Curvature
 from gradscope.report.markdown.marks import code, folded, prose, table
-from gradscope.report.shared.curvature import density_table, summary, tables
+from gradscope.report.shared.curvature import summary
+from gradscope.report.shared.curvature_tables import density_table, tables
 from gradscope.report.shared.table import filled
 
 MOST_ROWS = 20

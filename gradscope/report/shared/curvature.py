@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
-from gradscope.records import CriticalStep, Curvature, DensityBin, Eigenvalue, OwnRate
+from gradscope.records import CriticalStep, Curvature, Eigenvalue, GaussNewton, OwnRate
 from gradscope.report.shared import units
-from gradscope.report.shared.table import Column, SmallTable
 
 SYMMETRIC = 1e-3
 ADAM = (
@@ -19,6 +19,20 @@ ADAM = (
 def summary(found: Curvature) -> list[str]:
     """Sentences: the spectrum, the rates, what was tried along lines."""
     return [*_spectrum(found), *_rates(found), *_tried(found)]
+
+
+def brief(found: Curvature) -> Iterator[str]:
+    """A sentence each of the spectrum, the rates and the Gauss-Newton step."""
+    yield from islice(_spectrum(found), 1)
+    yield from islice(_rates(found), 1)
+    step = found.gauss_newton
+    if step is not None:
+        fall, of_gradient = -step.change, -step.gradient_change
+        yield (
+            f"The Gauss-Newton step of {units.counted(step.products, 'product')} {_changes(fall)} the loss "
+            f"by {units.number(abs(fall))}, the best step along the gradient {_changes(of_gradient)} it by "
+            f"{units.number(abs(of_gradient))}."
+        )
 
 
 def _found(value: Eigenvalue, bound: str) -> str:
@@ -137,7 +151,34 @@ def _tried(found: Curvature) -> Iterator[str]:
     elif step is not None:
         along = units.number(step.curvature)
         yield f"Along the gradient the loss does not bend up: its curvature there is {along}."
+    if found.gauss_newton is not None:
+        yield from _natural(found, found.gauss_newton)
     yield from _point(found)
+
+
+def _natural(found: Curvature, step: GaussNewton) -> Iterator[str]:
+    place = "" if step.source is None else f" (its outputs: {step.source})"
+    whole = "" if found.largest is None else f"; that of the Hessian {_found(found.largest, 'at least')}"
+    yield (
+        "The largest eigenvalue of the Gauss-Newton matrix, which leaves out what the network itself "
+        f"bends{place}, {_found(step.largest, 'at least')}{whole}."
+    )
+    damped = f"a damping of {units.number(step.damping)}" if step.damping else "no damping"
+    fall, of_gradient = -step.change, -step.gradient_change
+    times = ""
+    if min(fall, of_gradient) > found.noise:
+        times = f", {units.number(fall / of_gradient)} times as much"
+    yield (
+        f"The best of {units.counted(step.products + step.tries, 'step')} along the gradient, at a rate of "
+        f"{units.number(step.gradient_rate)}, {_changes(of_gradient)} the loss by "
+        f"{units.number(abs(of_gradient))}, as measured. The Gauss-Newton step, by "
+        f"{units.counted(step.products, 'product')} with that matrix and at {damped} (the best of "
+        f"{step.tries}), {_changes(fall)} it by {units.number(abs(fall))}{times}."
+    )
+
+
+def _changes(fall: float) -> str:
+    return "lowers" if fall >= 0 else "raises"
 
 
 def _lowers(fall: float | None) -> str:
@@ -185,86 +226,3 @@ def _point(found: Curvature) -> Iterator[str]:
             "The gradient is zero but for rounding: a minimum, as far as was seen; directions without "
             "curvature are not decided by it."
         )
-
-
-def layer_table(found: Curvature) -> SmallTable | None:
-    rows = [row for row in found.layers if row.largest is not None]
-    if not rows:
-        return None
-    most = found.largest.value if found.largest is not None else 0.0
-    values = [row.largest for row in rows if row.largest is not None]
-    return SmallTable(
-        title="Sharpness by layer",
-        head="layer",
-        names=[row.name for row in rows],
-        columns=[
-            Column(("largest", "eigenvalue"), 0, [_at_least(value) for value in values]),
-            Column(("", "±"), 2, [f"{value.error:.2g}" for value in values]),
-            Column(
-                ("of the", "whole"),
-                1,
-                ["" if most <= 0 or value.value < 0 else units.share(value.value / most) for value in values],
-            ),
-            Column(("", "parameters"), 3, [units.count(row.size) for row in rows]),
-            Column(
-                ("", "line"), 5, ["" if row.source is None else str(row.source) for row in rows], right=False
-            ),
-        ],
-        urgency=[-value.value for value in values],
-        meaning="The largest eigenvalue of the diagonal block of each layer, all others held.",
-        heading="sharpness by layer: how much its own parameters bend the loss",
-    )
-
-
-def _at_least(value: Eigenvalue) -> str:
-    return units.cell(value.value) if value.converged else f"≥ {units.cell(value.value)}"
-
-
-def line_table(found: Curvature) -> SmallTable | None:
-    """The loss along negative curvature."""
-    negative = found.negative
-    if negative is None or not negative.points:
-        return None
-    points = negative.points
-    return SmallTable(
-        title="Along negative curvature",
-        head="distance",
-        names=[units.number(point.distance) for point in points],
-        columns=[
-            Column(("measured", "change"), 0, [_change(point.measured) for point in points]),
-            Column(("quadratic", "model"), 1, [_change(point.predicted) for point in points]),
-        ],
-        urgency=range(len(points)),
-        meaning="The change of the loss along the direction of the smallest eigenvalue, on both sides.",
-        heading="the loss along the direction of the smallest eigenvalue",
-    )
-
-
-def _change(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{units.cell(value)}"
-
-
-def density_table(found: Curvature) -> SmallTable | None:
-    bins = [each for each in found.density if each.share > 0]
-    if len(found.density) < 2:
-        return None
-    return SmallTable(
-        title="Density of eigenvalues",
-        head="eigenvalues",
-        names=[span_of(each) for each in bins],
-        columns=[
-            Column(("", "share"), 0, [f"{each.share:.2g}" for each in bins]),
-            Column(("", "number"), 1, [units.count(round(each.share * found.parameters)) for each in bins]),
-        ],
-        urgency=range(len(bins)),
-        meaning="How many of all eigenvalues lie where, as seen by the probes.",
-        heading="density of eigenvalues",
-    )
-
-
-def span_of(each: DensityBin) -> str:
-    return f"{units.number(each.low)} to {units.number(each.high)}"
-
-
-def tables(found: Curvature) -> list[SmallTable]:
-    return [each for each in (layer_table(found), line_table(found)) if each is not None]

@@ -8,7 +8,8 @@ from gradscope.records import Curvature
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import bar, scale_of, sparkline
 from gradscope.report.shared.base import Line, View
-from gradscope.report.shared.curvature import layer_table, line_table, summary
+from gradscope.report.shared.curvature import summary
+from gradscope.report.shared.curvature_tables import layer_table, line_table
 from gradscope.report.shared.table import Column, SmallTable
 from gradscope.report.terminal.lines import paragraph
 from gradscope.report.terminal.small_tables import small_table

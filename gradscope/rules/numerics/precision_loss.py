@@ -13,9 +13,11 @@ numbers are lost.
 The first batch is run once as it is, and once with each floating result rounded, and with each cotangent
 rounded; products of matrices add up in the dtype of the program and round once, as hardware for these
 formats does. `fp8` rounds operands of products to e4m3 and the cotangents of their results to e5m2, each
-array with a scale of its own, and everything else to bfloat16. What is compared is the direction (the
-cosine) of each layer's gradient. Where δ falls to 0, the same is run with the loss multiplied by a power of
-two, the largest that keeps the largest δ in range, and at most 32,768.
+array with a scale of its own, and everything else to bfloat16. `mxfp8` rounds the operands of each product,
+and of those of its derivatives, to e4m3 in blocks of 32 with a power of two as their scale, rounded down as
+the specification has it; the same is run with it rounded up. What is compared is the direction (the cosine)
+of each layer's gradient. Where δ falls to 0, the same is run with the loss multiplied by a power of two, the
+largest that keeps the largest δ in range, and at most 32,768.
 
 ## Limits
 `cosine = 0.9`: choice. In every layer of 18 healthy samples bfloat16 and float16 leave 0.99 and more; 8-bit
@@ -35,6 +37,9 @@ or `jmp.DynamicLossScale`. Otherwise keep the layer that is named in float32:
 
     nn.LayerNorm(dtype=jnp.float32)
 
+What to keep is tried where the cosine of a layer is below 0.99: kinds of operations one by one, then the
+lines of the kind that brings most back, at most 16 trials of one step.
+
 ## What it does not say
 That a training fails: noise of rounding is partly averaged away over steps. Sums that a device itself adds
 up in a small format are not emulated, nor weights that are kept in it
@@ -42,7 +47,9 @@ up in a small format are not emulated, nor weights that are kept in it
 
 ## Source
 Micikevicius et al. 2018, *Mixed Precision Training*, arXiv:1710.03740; Micikevicius et al. 2022, *FP8
-Formats for Deep Learning*, arXiv:2209.05433.
+Formats for Deep Learning*, arXiv:2209.05433; Open Compute Project 2023, *Microscaling Formats Specification
+v1.0*; Mishra et al. 2025, *Recipes for Pre-training LLMs with MXFP8*, arXiv:2506.08027 (scales rounded
+up).
 """
 
 from __future__ import annotations
@@ -54,7 +61,13 @@ from gradscope.records import LayerInPrecision, Measurement, Precision, Severity
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import names_of, number
 
-NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats"}
+KINDS = {
+    "products": "the products of matrices",
+    "sums": "the sums",
+    "functions": "the exponentials, roots and quotients",
+    "others": "the additions and other operations",
+}
+NAMES = {"bf16": "bfloat16", "f16": "float16", "fp8": "8-bit floats", "mxfp8": "MXFP8"}
 
 
 @rule("precision-loss", severity=Severity.WARNING, single_seed_suffices=True, cosine=0.9)
@@ -67,7 +80,8 @@ def precision_loss(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
         yield Hit(
             message=f"Rounded to {name}, the loss is not finite; as it is, it is {number(found.loss)}."
             f"{_largest(found)}",
-            remedy="Keep what overflows in float32: usually sums of squares, exponentials and logits. "
+            remedy=_kept(found, limits["cosine"])
+            or "Keep what overflows in float32: usually sums of squares, exponentials and logits. "
             "Scale what the first layer takes in, if it is large.",
             evidence={"loss": found.loss, "format": found.format},
         )
@@ -98,12 +112,24 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
     if mended:
         lowest = min(each.cosine_scaled or 0.0 for each in turned)
         text += f" With the loss multiplied by {found.scale:g} it is {number(lowest)} and more."
+    up = all(each.cosine_up is not None and each.cosine_up >= limit for each in turned)
+    if up:
+        lowest = min(each.cosine_up or 0.0 for each in turned)
+        text += (
+            " Its scales were rounded down, as the specification has them, which clamps the largest elements "
+            f"of some blocks; rounded up, the cosine is {number(lowest)} and more."
+        )
+    kept = _kept(found, limit)
+    keep = f"eep {names_of([each.layer for each in turned])} in float32."
+    remedy = kept or f"K{keep}"
+    if up:
+        remedy = f"Round the scales of blocks up, where your library gives a choice, or k{keep}"
+    if mended:
+        by = f"{found.scale:g}"
+        remedy = f"Multiply the loss by {by} and divide the gradients by it, or use a dynamic loss scale."
     return Hit(
         message=text,
-        remedy=f"Multiply the loss by {found.scale:g} and divide the gradients by it, or use a dynamic loss "
-        "scale."
-        if mended
-        else f"Keep {names_of([each.layer for each in turned])} in float32.",
+        remedy=remedy,
         evidence={
             "cosine": worst.cosine if worst.cosine is not None else 0.0,
             "layers": len(turned),
@@ -113,6 +139,18 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
         layer=worst.layer,
         layers=tuple(each.layer for each in turned),
     )
+
+
+def _kept(found: Precision, limit: float) -> str:
+    """What was tried, and does: a line, else a kind."""
+    for trial in (found.best_line, found.best_kind):
+        if trial is not None and trial.cosine >= limit:
+            place = "" if trial.source is None else f" at {trial.source}"
+            return (
+                f"Keep {KINDS.get(trial.kind, trial.kind)}{place} in float32: tried, the lowest cosine of a "
+                f"layer is {number(trial.cosine)} then."
+            )
+    return ""
 
 
 def _largest(found: Precision) -> str:

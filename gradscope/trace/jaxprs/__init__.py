@@ -72,11 +72,13 @@ from gradscope.trace.jaxprs.meshes import (
     varying_axes as varying_axes,
 )
 from gradscope.trace.jaxprs.operands import (
+    SummedAxes as SummedAxes,
     axes_of_product as axes_of_product,
     exponent as exponent,
     fan_in as fan_in,
     multiply_adds as multiply_adds,
     pairs_same_axes as pairs_same_axes,
+    summed_axes as summed_axes,
     window as window,
 )
 from gradscope.trace.jaxprs.programs import (
@@ -98,6 +100,7 @@ from gradscope.trace.jaxprs.programs import (
     is_literal as is_literal,
     is_zero as is_zero,
     part as part,
+    reaching as reaching,
     scan_params as scan_params,
 )
 from gradscope.trace.jaxprs.rule_lines import rule_of as rule_of, with_rule_lines as with_rule_lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,35 @@ def _pairs(image: int, kernel: int, out: int, stride: int, low: int, spread: int
 def window(eqn: JaxprEqn) -> int:
     """Elements of the window of a `reduce_window`, or of its transpose."""
     return math.prod(eqn.params["window_dimensions"])
+
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SummedAxes:
+    """What a product adds up, and what those of its derivatives do: axes of both operands of each."""
+
+    forward: tuple[Axes, Axes]
+    """Of the left and of the right one."""
+    to_left: tuple[Axes, Axes]
+    """Of the result's cotangent and of the right one."""
+    to_right: tuple[Axes, Axes]
+    """Of the result's cotangent and of the left one."""
+
+
+def summed_axes(eqn: JaxprEqn) -> SummedAxes:
+    """Of a `dot_general`, or of a convolution, whose window is left out: places lie beside one another."""
+    if eqn.primitive.name == "dot_general":
+        (batch, left, of_left), (_, right, of_right) = (axes_of_product(eqn, side) for side in (0, 1))
+        first = len(batch) + len(of_left)
+        kept = tuple(range(len(batch), first))
+        return SummedAxes(
+            (left, right), (tuple(range(first, first + len(of_right))), of_right), (kept, of_left)
+        )
+    numbers = eqn.params["dimension_numbers"]
+    (examples, channels, *places), out = numbers.lhs_spec, numbers.out_spec
+    makes, takes = numbers.rhs_spec[:2]
+    return SummedAxes(
+        ((channels,), (takes,)), ((out[1],), (makes,)), ((out[0], *out[2:]), (examples, *places))
+    )

@@ -125,6 +125,17 @@ def differentiations(eqn: JaxprEqn, calls: Sequence[JaxprEqn] = ()) -> int:
     return sum(str(each.source_info.name_stack).count("jvp(") for each in (eqn, *calls))
 
 
+def reaching(body: Body) -> Body:
+    """Only the equations that the first output needs, and that output."""
+    loss = body.jaxpr.outvars[0]
+    needed, kept = set() if is_literal(loss) else {loss}, []
+    for eqn in reversed(body.eqns):
+        if needed.intersection(eqn.outvars):
+            kept.append(eqn)
+            needed.update(atom for atom in eqn.invars if not is_literal(atom))
+    return Body(body.jaxpr.replace(eqns=kept[::-1], outvars=[loss]), body.consts)
+
+
 def part(body: Body, eqns: Sequence[JaxprEqn], reads: list[Var], writes: list[Var]) -> Body:
     """A run of neighbouring equations as a program of its own."""
     effects = frozenset().union(*(eqn.effects for eqn in eqns)) if eqns else frozenset()
