@@ -46,6 +46,7 @@ COMMANDS = {
     "skill": (
         "Print how a coding agent uses gradscope: the file it needs, the loop, the commands by symptom."
     ),
+    "mcp": "Serve check, fix, verify, memory, explain and diff as tools to a coding agent, over stdio (MCP).",
     "schema": "Print the JSON Schema of `--format json`.",
 }
 """Each with the first paragraph of its function's docstring."""

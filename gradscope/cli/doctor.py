@@ -17,6 +17,7 @@ EPILOG = examples("gradscope doctor", "gradscope doctor --format json")
 PACKAGES = (
     "jax", "jaxlib", "numpy", "optax", "rich", "typer",
     "flax", "equinox", "dm-haiku", "keras", "pyarrow", "safetensors", "orbax-checkpoint",
+    "pandas", "polars", "matplotlib", "mcp",
 )  # fmt: skip
 PREFIXES = ("JAX_", "XLA_", "GRADSCOPE_", "CUDA_VISIBLE_DEVICES", "KERAS_BACKEND", "NO_COLOR", "FORCE_COLOR")
 Facts = dict[str, dict[str, str]]
