@@ -13,7 +13,11 @@ from gradscope.cli import screen
 from gradscope.cli.options import PAGE_FORMATS, PageFormat, check_format, examples
 from gradscope.report.shared.glyphs import visible
 
-EPILOG = examples("gradscope doctor", "gradscope doctor --format json")
+EPILOG = examples(
+    "gradscope doctor",
+    "gradscope doctor --format json",
+    "JAX_PLATFORMS=cpu gradscope doctor",
+)
 PACKAGES = (
     "jax", "jaxlib", "numpy", "optax", "rich", "typer",
     "flax", "equinox", "dm-haiku", "keras", "pyarrow", "safetensors", "orbax-checkpoint",
