@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
 
+from gradscope.cli import screen
 from gradscope.cli.options import examples, seconds_in
 from gradscope.report.shared.optional import imported
 
@@ -27,6 +30,10 @@ def mcp(timeout: Timeout = None) -> None:
     """Serve check, fix, verify, memory, explain and diff as tools to a coding agent, over stdio (MCP)."""
     limit = seconds_in(timeout, "--timeout") or USUAL_S
     imported(("mcp.server.mcpserver",), "serve its tools", "mcp")
-    from gradscope.cli.mcp_tools import served
+    from gradscope.cli.mcp_tools import leave, served
 
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
+    if sys.stdin.isatty():
+        screen.tell("Serving tools to a program over stdin and stdout; Ctrl-C ends it. See docs/agents.md.")
     served(limit).run()

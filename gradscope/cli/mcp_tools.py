@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, TextContent
@@ -33,6 +33,7 @@ INSTRUCTIONS = (
     "`explain` says what a rule means. An error was tried or is exact, a warning may be meant, a note is a "
     "fact."
 )
+_running: set[asyncio.subprocess.Process] = set()
 Target = Annotated[str, Field(description="Path of the Python file, or file.py:name for one model of it.")]
 
 
@@ -120,14 +121,18 @@ async def run(arguments: Sequence[str], timeout_s: float) -> tuple[int, str, str
         env=_plain(os.environ),
         start_new_session=True,
     )
+    _running.add(child)
     try:
         out, err = await asyncio.wait_for(child.communicate(), timeout_s)
     except TimeoutError:
-        await _end(child)
+        _end(child)
+        await child.wait()
         return ExitCode.NOT_JUDGED, "", overdue(arguments[0], timeout_s)
     except BaseException:  # the client went away, or does not want the answer any more
-        await _end(child)
+        _end(child)
         raise
+    finally:
+        _running.discard(child)
     return child.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
 
 
@@ -166,11 +171,17 @@ def _plain(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "NO_COLOR": "1", "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+def leave(*signal_and_frame: object) -> NoReturn:
+    """On Ctrl-C: end what runs, and this process, which a thread that waits for a line would keep alive."""
+    for child in _running:
+        _end(child)
+    os._exit(ExitCode.INTERRUPTED)
+
+
+def _end(child: asyncio.subprocess.Process) -> None:
     """And what it started."""
     if sys.platform == "win32":
         child.kill()
     else:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-    await child.wait()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,6 +117,24 @@ def test_a_call_that_takes_too_long_is_ended_with_its_process(
     told = asyncio.run(answer(("check", str(tmp_path / "slow.py")), 0.2))
     assert (told.is_error, told.content[0].text) == (True, bounded(overdue("check", 0.2)))
     assert started[0].returncode is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_ends_a_server_that_waits_for_a_line() -> None:
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    command = [sys.executable, "-m", "gradscope", "mcp"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["result"]["serverInfo"]["name"] == "gradscope"
+        server.send_signal(signal.SIGINT)
+        try:
+            assert server.wait(60) == 130
+        finally:
+            server.kill()
 
 
 def test_what_a_model_printed_is_no_part_of_an_error() -> None:
