@@ -96,7 +96,7 @@ def __dir__() -> list[str]:
 
 def _shown_by(name: str) -> Any:
     """A function of `report.display` that is imported when the first report is shown."""
-    return lambda report: getattr(import_module("gradscope.report.display"), name)(report)
+    return lambda *given: getattr(import_module("gradscope.report.display"), name)(*given)
 
 
 def _save(report: Any, path: str) -> None:
@@ -109,5 +109,7 @@ set_display(
     page=_shown_by("as_page"),
     json=_shown_by("as_json"),
     changes=_shown_by("as_changes"),
+    frame=_shown_by("as_frame"),
+    figure=_shown_by("as_figure"),
     save=_save,
 )

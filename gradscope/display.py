@@ -1,4 +1,4 @@
-"""How a report shows itself where it is printed, stands last in a cell of a notebook, or is written.
+"""How a report shows itself where it is printed or stands last in a cell; how it is drawn and written.
 
 Records know nothing of `report/` and `serialization/`: `gradscope/__init__.py` names here the functions that
 render and write them.
@@ -31,6 +31,14 @@ def page_of(report: Any) -> str:
 
 def json_of(report: Any) -> str:
     return str(_hooks["json"](report))
+
+
+def frame_of(report: Any, what: str, library: str | None) -> Any:
+    return _hooks["frame"](report, what, library)
+
+
+def figure_of(report: Any, finding: Any) -> Any:
+    return _hooks["figure"](report, finding)
 
 
 def changes_of(changes: Any) -> str:

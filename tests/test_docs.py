@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from gradscope.cli.commands import COMMANDS, loaded
 from gradscope.cli.error_pages import PLACES, sections_of, table
 from gradscope.report import FORMATS
 from gradscope.report.shared.columns import COLUMNS
@@ -113,6 +115,44 @@ def test_the_page_on_json_has_every_key_of_a_recurrence() -> None:
 def test_the_page_on_formats_has_every_format() -> None:
     page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(FORMATS)
+
+
+def commands_in(text: str) -> list[tuple[list[str], bool]]:
+    """The words of each command of gradscope on a page, and whether it stands by itself, to be run."""
+    lines = re.findall(r"^(?:    |\$ )(gradscope [^\n]+)$", text, re.MULTILINE)
+    mentioned = re.findall(r"`(gradscope [a-z][^`\n]*)`", text)
+    found = []
+    for command, whole in [*((line, True) for line in lines), *((span, False) for span in mentioned)]:
+        for part in re.split(r" \| | && | > |; ", command.partition(" #")[0]):
+            if part.startswith("gradscope "):
+                found.append((shlex.split(part)[1:], whole))
+    return found
+
+
+def refused(words: list[str], whole: bool) -> str:
+    """Why this command line would not be taken; a command that is only mentioned may lack its target."""
+    if words[0] not in COMMANDS:
+        return "" if words[0].startswith("--") else "there is no such command"
+    try:
+        loaded(words[0]).make_context(words[0], words[1:])
+    except Exception as error:
+        missing = type(error).__name__ == "MissingParameter"
+        return "" if missing and not whole else f"{type(error).__name__}: {error}"
+    return ""
+
+
+WITH_COMMANDS = [ROOT / "README.md", ROOT / "sample_models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_command_on_a_page_is_taken_as_it_stands_there(page: Path) -> None:
+    commands = commands_in(page.read_text(encoding="utf-8"))
+    assert {" ".join(words): why for words, whole in commands if (why := refused(words, whole))} == {}
+
+
+def test_a_command_that_there_is_not_is_seen() -> None:
+    text = "    gradscope check m.py --no-such\n$ gradscope fix\n`gradscope fix` and `gradscope chekc m.py`\n"
+    assert [bool(refused(words, whole)) for words, whole in commands_in(text)] == [True, True, False, True]
 
 
 def test_a_dead_link_and_a_missing_heading_are_seen(tmp_path: Path) -> None:

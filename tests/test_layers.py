@@ -78,6 +78,7 @@ ONLY_IN = {
     "click": ("cli/",),
     "rich": ("cli/", "report/"),
     "pytest": ("integrations/pytest/",),
+    "mcp": ("cli/mcp_tools.py",),
     "optax": ("load/", "measure/", "training/", "optimizers/"),
     "flax": ("load/model/frameworks/",),
     "equinox": ("load/model/frameworks/",),

@@ -12,11 +12,13 @@ from gradscope import __version__
 from gradscope.cli import screen, surroundings
 from gradscope.cli.commands import Commands
 from gradscope.cli.help_pages import usage_error
+from gradscope.cli.options import examples
 from gradscope.errors import ExitCode, GradscopeError
 
-EPILOG = (
-    "Start with **gradscope check model.py**. Exit codes: 0 success, 1 findings that --fail-on names, "
-    "2 the input could not be judged, 3 a bug in gradscope."
+EPILOG = examples("gradscope init", "gradscope check model.py", "gradscope explain vanishing-gradient")
+EXIT_CODES = (
+    "Exit codes: 0 success, 1 findings that --fail-on names, 2 the input could not be judged, 3 a bug in "
+    "gradscope."
 )
 
 app = typer.Typer(
@@ -25,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    epilog=EPILOG,
+    epilog=f"{EPILOG}\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -27,6 +27,11 @@ EPILOG = examples(
     "gradscope check model.py --format json --output report.json",
 )
 
+MAIN = (
+    "--data", "--batch-size", "--batches", "--seeds", "--verify", "--overfit-batch", "--through-time",
+    "--fail-on", "--format", "--report", "--save",
+)  # fmt: skip
+
 
 @with_options(
     judging=given_judging, loading=given_loading, configuration=configured_options, delivery=delivery_options

@@ -1,6 +1,7 @@
 """The commands: a line for each is at hand, and its file is imported when it is called or asked for its help.
 
-The file `cli/<name>.py` has the command in a function of that name, and the end of its help in `EPILOG`.
+The file `cli/<name>.py` has the command in a function of that name, its examples in `EPILOG`, and in `MAIN`
+the options that `--help` shows where not all of them fit on a screen.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import typer
 
-from gradscope.cli.help_pages import Command, Group
+from gradscope.cli.help_pages import Command, Group, with_help_all
 
 COMMANDS = {
     "check": "Find out why a network does not learn: at which layer, at which source line, and what to do.",
@@ -49,6 +50,7 @@ COMMANDS = {
     "skill": (
         "Print how a coding agent uses gradscope: the file it needs, the loop, the commands by symptom."
     ),
+    "mcp": "Serve check, fix, verify, memory, explain and diff as tools to a coding agent, over stdio (MCP).",
     "schema": "Print the JSON Schema of `--format json`.",
 }
 """Each with the first paragraph of its function's docstring."""
@@ -68,6 +70,8 @@ def loaded(name: str) -> Any:
     """The command itself, with its options."""
     module = import_module(f"gradscope.cli.{name.replace('-', '_')}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
-    function = getattr(module, name.replace("-", "_"))
-    app.command(name, cls=Command, epilog=getattr(module, "EPILOG", None))(function)
-    return typer.main.get_command(app)
+    function, main = getattr(module, name.replace("-", "_")), getattr(module, "MAIN", ())
+    app.command(name, cls=Command, epilog=module.EPILOG)(with_help_all(function) if main else function)
+    command = typer.main.get_command(app)
+    command.main_options = main  # type: ignore[attr-defined]
+    return command

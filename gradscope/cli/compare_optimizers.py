@@ -25,6 +25,10 @@ EPILOG = examples(
     "gradscope compare-optimizers model.py --budget 30s --save run.json",
     "gradscope compare-optimizers model.py --against run.json --fail-on regression:5%",
 )
+MAIN = (
+    "--optimizers", "--steps", "--seeds", "--budget", "--data", "--batch-size", "--against", "--fail-on",
+    "--report",
+)  # fmt: skip
 TUNING = "What is compared"
 TRAINING = "Training"
 

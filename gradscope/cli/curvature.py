@@ -19,9 +19,12 @@ from gradscope.serialization import report_json
 EPILOG = examples(
     "gradscope curvature model.py",
     "gradscope curvature model.py --batches 8 --budget 2m",
-    "gradscope curvature model.py --params checkpoint.npz --report html=curvature.html",
     "gradscope curvature model.py --fail-on unstable-learning-rate",
+    "gradscope curvature model.py --params checkpoint.npz --report html=curvature.html",
 )
+MAIN = (
+    "--batches", "--budget", "--no-layers", "--data", "--batch-size", "--params", "--fail-on", "--report",
+)  # fmt: skip
 Batches = Annotated[
     int, typer.Option("--batches", min=1, metavar="N", help="Look at the mean loss of so many batches.")
 ]

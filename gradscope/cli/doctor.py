@@ -13,10 +13,15 @@ from gradscope.cli import screen
 from gradscope.cli.options import PAGE_FORMATS, PageFormat, check_format, examples
 from gradscope.report.shared.glyphs import visible
 
-EPILOG = examples("gradscope doctor", "gradscope doctor --format json")
+EPILOG = examples(
+    "gradscope doctor",
+    "gradscope doctor --format json",
+    "JAX_PLATFORMS=cpu gradscope doctor",
+)
 PACKAGES = (
     "jax", "jaxlib", "numpy", "optax", "rich", "typer",
     "flax", "equinox", "dm-haiku", "keras", "pyarrow", "safetensors", "orbax-checkpoint",
+    "pandas", "polars", "matplotlib", "mcp",
 )  # fmt: skip
 PREFIXES = ("JAX_", "XLA_", "GRADSCOPE_", "CUDA_VISIBLE_DEVICES", "KERAS_BACKEND", "NO_COLOR", "FORCE_COLOR")
 Facts = dict[str, dict[str, str]]

@@ -19,10 +19,10 @@ from gradscope.rules import sources
 
 EPILOG = examples(
     "gradscope explain vanishing-gradient",
-    "gradscope explain non-finite > non-finite.md",
-    "gradscope explain no-batches",
-    "gradscope explain table",
     'gradscope explain --symptom "loss is nan"',
+    "gradscope explain table",
+    "gradscope explain no-batches",
+    "gradscope explain non-finite > non-finite.md",
 )
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""

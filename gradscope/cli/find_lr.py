@@ -15,7 +15,12 @@ from gradscope.records import Policy, Suite
 from gradscope.records.options import LoadOptions
 from gradscope.serialization import report_json
 
-EPILOG = examples("gradscope find-lr model.py", "gradscope find-lr model.py --optimizer adam --seeds 9")
+EPILOG = examples(
+    "gradscope find-lr model.py",
+    "gradscope find-lr model.py --optimizer adam --seeds 9",
+    "gradscope find-lr model.py --report html=rates.html",
+)
+MAIN = ("--optimizer", "--seeds", "--steps", "--data", "--batch-size", "--loss", "--report")
 
 Optimizer = Annotated[
     str | None,

@@ -24,6 +24,9 @@ EPILOG = examples(
     "gradscope fix model.py --apply",
     "gradscope fix model.py --exhaustive --seeds 5 --steps 300",
 )
+MAIN = (
+    "--steps", "--seeds", "--budget", "--exhaustive", "--diff", "--apply", "--data", "--format", "--report",
+)  # fmt: skip
 Steps = Annotated[
     int | None,
     typer.Option(metavar="N", help="Number of steps of each training.", show_default="100, fewer where slow"),

@@ -1,28 +1,74 @@
 """How help pages look, and what is said of a command or an option that there is not.
 
-A flag stands without the type of its value, which is always a truth value, and so does an argument.
+`--help` fits on one screen: what the command is for, its main options, three examples. `--help-all` has every
+option, as Typer lays it out; a flag stands there without the type of its value, which is a truth value, and
+so does an argument.
 """
 
 from __future__ import annotations
 
+import inspect
+import io
 import re
-from typing import Any
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gradscope.cli import screen, short_help
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.report.shared.base import Line
+from gradscope.report.terminal.lines import print_lines
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)\.?$")
 _TARGET = re.compile(r"\.py$|\.py:|^[\w.]+:\w+$|[/\\]")
 """A file, or a name in a file or a module."""
 
 
+def _show_all(ctx: typer.Context, value: bool) -> None:
+    if value:
+        TyperCommand.format_help(ctx.command, ctx, ctx.make_formatter())  # type: ignore[arg-type]
+        raise typer.Exit
+
+
+HelpAll = Annotated[
+    bool,
+    typer.Option("--help-all", callback=_show_all, is_eager=True, help="Show every option and exit."),
+]
+
+
+def with_help_all(function: Callable[..., None]) -> Callable[..., None]:
+    """A command with the option `--help-all`, of which it hears nothing."""
+
+    @wraps(function)
+    def run(**given: Any) -> None:
+        function(**{name: value for name, value in given.items() if name != "help_all"})
+
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    asked = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
+    run.__signature__ = inspect.Signature([*own, asked])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, asked)}
+    return run
+
+
 class Command(TyperCommand):
+    main_options: tuple[str, ...] = ()
+    """The options that `--help` shows; none: all of them."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write(short_help.of_command(self, ctx, self.main_options, screen.view(sys.stdout)), formatter)
+
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
 
 
 class Group(TyperGroup):
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        _write(short_help.of_group(self, ctx, screen.view(sys.stdout)), formatter)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A target in the place of a command gets the command that most want."""
         if args and args[0] not in self.commands and _TARGET.search(args[0]):
@@ -51,9 +97,20 @@ def usage_error(error: Exception) -> GradscopeError | None:
     command = "gradscope" if context is None else context.command_path
     return GradscopeError(
         text if text.endswith((".", "?")) else f"{text}.",
-        fix=f"`{command} --help` lists what it takes.",
+        fix=f"`{command} {_whole(context)}` lists what it takes.",
         slug="bad-option",
     )
+
+
+def _whole(context: Any) -> str:
+    """The option that shows all there is."""
+    return "--help-all" if getattr(getattr(context, "command", None), "main_options", ()) else "--help"
+
+
+def _write(lines: list[Line], formatter: Any) -> None:
+    out = io.StringIO()
+    print_lines(lines, out, screen.colored(sys.stdout, screen.Color.AUTO))
+    formatter.write(out.getvalue())
 
 
 def _without_types(parameters: list[Any]) -> list[Any]:

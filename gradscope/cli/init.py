@@ -18,6 +18,7 @@ from gradscope.errors import GradscopeError
 EPILOG = examples(
     "gradscope init",
     "gradscope init train.py --framework flax-nnx",
+    "gradscope init train.py --framework equinox && gradscope check train.py",
 )
 DATA = """\
 rows = np.random.default_rng(0)

@@ -23,6 +23,16 @@ EPILOG = examples(
     "gradscope memory model.py --no-checkpoints --fail-on memory:8GiB",
     "gradscope memory model.py --report html=memory.html",
 )
+MAIN = (
+    "--limit",
+    "--no-checkpoints",
+    "--data",
+    "--batch-size",
+    "--fail-on",
+    "--format",
+    "--report",
+    "--save",
+)
 GATED = "memory:"
 RULE = "memory-over-limit"
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

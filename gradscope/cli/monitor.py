@@ -27,6 +27,10 @@ EPILOG = examples(
     "gradscope monitor model.py --steps 1000 --baseline monitor-baseline.json",
 )
 
+MAIN = (
+    "--steps", "--every", "--validate-every", "--record", "--follow", "--data", "--batch-size", "--fail-on",
+    "--report", "--save",
+)  # fmt: skip
 MaybeTarget = Annotated[str | None, typer.Argument(metavar="TARGET", help=TARGET_HELP, show_default=False)]
 Steps = Annotated[int, typer.Option(min=1, metavar="N", help="Number of training steps.")]
 Every = Annotated[

@@ -134,7 +134,7 @@ def one_of(option: str, value: str, known: Sequence[str]) -> str:
     return value
 
 
-def seconds_in(text: str | None) -> float | None:
+def seconds_in(text: str | None, option: str = "--budget") -> float | None:
     """`90`, `90s`, `1.5m`, `1h` as seconds."""
     if text is None:
         return None
@@ -145,7 +145,7 @@ def seconds_in(text: str | None) -> float | None:
         value = 0.0
     if not 0 < value < float("inf"):
         raise GradscopeError(
-            f'"--budget {text}" is not a time.', fix="Write 60s, 5m or 1h.", slug="bad-option"
+            f'"{option} {text}" is not a time.', fix="Write 60s, 5m or 1h.", slug="bad-option"
         )
     return value
 

@@ -7,12 +7,14 @@ import json
 import sys
 
 from gradscope.cli import screen
-from gradscope.cli.options import PAGE_FORMATS, ColorMode, PageFormat, check_format
+from gradscope.cli.options import PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.screen import Color
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal.lines import pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
 from gradscope.serialization.report_json import FORMAT
+
+EPILOG = examples("gradscope rules", "gradscope rules --format json", "gradscope rules | grep gradient")
 
 
 def rules(format: PageFormat = "terminal", color: ColorMode = Color.AUTO) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from gradscope.cli import screen
 from gradscope.cli.options import examples
 
-EPILOG = examples("gradscope schema > report.schema.json")
+EPILOG = examples(
+    "gradscope schema > report.schema.json",
+    "gradscope schema | less",
+    "gradscope schema | python -m json.tool --compact",
+)
 
 
 def schema() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from gradscope.cli import screen
 from gradscope.cli.options import examples
 
-EPILOG = examples("gradscope skill", "gradscope skill > SKILL.md")
+EPILOG = examples("gradscope skill", "gradscope skill > SKILL.md", "gradscope skill | less")
 PAGE = Path(__file__).parents[1] / "templates" / "SKILL.md"
 
 

@@ -20,6 +20,16 @@ EPILOG = examples(
     "gradscope verify model.py --fail-on wrong-gradient,unverifiable-gradient",
 )
 
+MAIN = (
+    "--directions",
+    "--per-element",
+    "--data",
+    "--batch-size",
+    "--fail-on",
+    "--format",
+    "--report",
+    "--save",
+)
 Directions = Annotated[
     int, typer.Option(min=1, metavar="N", help="Number of random directions to test in each parameter leaf.")
 ]

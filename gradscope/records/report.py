@@ -191,6 +191,24 @@ class Report:
         """
         display.save(self, os.fspath(path))
 
+    def to_frame(self, what: str = "layers", library: str | None = None) -> Any:
+        """A table of this report as a data frame, with all digits and a row for each record.
+
+        `what` is `layers`, `parameters`, `findings`, `evidence` (the numbers of the findings) or `steps`
+        (those of a training). `library` is `pandas` or `polars`; by default the first that is installed.
+        What was not measured is missing; in pandas a number that is NaN looks the same, in polars it is NaN.
+        Raises `GradscopeError` where no library is installed or the run did not measure `what`.
+        """
+        return display.frame_of(self, what, library)
+
+    def figure(self, finding: Finding | None = None) -> Any:
+        """Activation and δ of each layer on log scales, the input first, as a `matplotlib.figure.Figure`.
+
+        Marked are the layers that have findings, or that of `finding` alone. It shows itself in a notebook;
+        `savefig` writes it. Raises `GradscopeError` where matplotlib is not installed or there are no layers.
+        """
+        return display.figure_of(self, finding)
+
     def _repr_html_(self) -> str:
         return display.html_of(self)
 

@@ -39,6 +39,7 @@ COMMANDS = [
     "rules",
     "explain",
     "skill",
+    "mcp",
     "doctor",
 ]
 
@@ -53,7 +54,7 @@ def test_every_command_has_a_help_page_that_lists_flags_without_a_type(run: Run,
 
 
 def test_the_help_of_diff_names_its_own_default(run: Run) -> None:
-    assert "[default: (never)]" in run("diff", "--help").out
+    assert "[never]" in run("diff", "--help").out
 
 
 def test_the_version_names_jax_too(run: Run) -> None:

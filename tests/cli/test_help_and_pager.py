@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,53 @@ from gradscope.cli.options import PAGE_FORMATS
 from gradscope.report.diff import RENDERERS
 from tests.cli.conftest import Run
 
+ROWS = 40
+"""Of a terminal of 80 columns, as one opens."""
+
+
+def whole_page(run: Run, command: str) -> str:
+    return run(command, "--help-all" if loaded(command).main_options else "--help").out
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_on_a_screen_and_has_three_examples(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*command.split(), "--help").out.splitlines()
+    assert len(lines) < ROWS
+    assert max(map(len, lines)) <= 80
+    examples = lines[lines.index("Examples") + 1 :]
+    assert len(examples) == 3
+    assert all("gradscope" in example for example in examples), "one has more than a line"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_example_is_a_command_line_that_is_taken(command: str) -> None:
+    for example in re.findall(r"\*\*(.+?)\*\*", loaded(command).epilog):
+        for part in re.split(r" \| | && | > ", example):
+            words = [word for word in shlex.split(part) if not re.match(r"[A-Z_]+=", word)]
+            if words[0] == "gradscope":
+                loaded(words[1]).make_context(words[1], words[2:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_main_options_exist_and_the_rest_is_counted(run: Run, command: str) -> None:
+    found, page = loaded(command), run(command, "--help").out
+    context = found.make_context(command, [], resilient_parsing=True)
+    options = [each for each in found.get_params(context) if each.param_type_name == "option"]
+    names = {name for each in options for name in each.opts}
+    assert set(found.main_options) <= names
+    if found.main_options:
+        left = len(options) - len(found.main_options)
+        assert f"{left} more options: gradscope {command} --help-all" in " ".join(page.split())
+    whole = whole_page(run, command)
+    assert {name for name in names if name.startswith("--") and name not in whole} == set()
+
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_help_page_shows_no_types_of_the_implementation(run: Run, command: str) -> None:
-    help_page = run(command, "--help").out
+    help_page = whole_page(run, command)
     for type_name in ("<bool>", "<str>", "<list[str]>", "<int>", "<float>"):
         assert type_name not in help_page
 
@@ -44,7 +89,7 @@ def test_a_command_line_that_cannot_be_read_is_an_error_as_any_other(
     assert result.out == ""
     assert result.err.startswith("error: ")
     assert said in " ".join(result.err.split())
-    assert "--help` lists" in result.err
+    assert re.search(r"--help(-all)?` lists", result.err)
     assert "╭" not in result.err
 
 

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from gradscope.cli.commands import COMMANDS
+from gradscope.cli.commands import COMMANDS, loaded
 from gradscope.cli.skill import PAGE
 from gradscope.rules import sources
 from tests.cli.conftest import Run
@@ -25,7 +25,7 @@ def test_it_is_printed_and_costs_less_than_2000_tokens(run: Run) -> None:
 def test_what_it_names_exists(command: str, run: Run) -> None:
     name, *arguments = shlex.split(command)
     assert name in COMMANDS
-    help_page = run(name, "--help").out
+    help_page = run(name, "--help-all" if loaded(name).main_options else "--help").out
     for option in (each for each in arguments if each.startswith("--")):
         assert option in help_page
 

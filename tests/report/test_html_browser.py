@@ -121,3 +121,30 @@ def test_rows_stand_on_their_drawing_and_the_page_fits_in_the_dark(tmp_path: Pat
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;")
+
+
+@pytest.mark.parametrize("system", ["dark", "light"])
+def test_in_a_notebook_a_report_has_the_theme_of_the_notebook(tmp_path: Path, system: str) -> None:
+    """Whatever the system has; where nothing says which, that of the system."""
+    notebooks = {
+        "jupyterlab-dark": ('data-jp-theme-light="false"', "dark"),
+        "jupyterlab-light": ('data-jp-theme-light="true"', "light"),
+        "code-dark": ('data-vscode-theme-kind="vscode-dark"', "dark"),
+        "code-light": ('data-vscode-theme-kind="vscode-light"', "light"),
+        "other": ("", system),
+    }
+    shown = broken()._repr_html_()
+    cells = "".join(f"<section {theme}>{shown}</section>" for theme, _ in notebooks.values())
+    each = "const has = getComputedStyle(it.querySelector('.gradscope')); return has.color + has.background"
+    look = f"[...document.body.children].map((it) => {{ {each} }})"
+    tell = f"onload = () => {{ document.title = JSON.stringify({look}); }}"
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!doctype html><script>{tell}</script><body>{cells}</body>", encoding="utf-8")
+    seen = visit(file, f"--blink-settings=preferredColorScheme={0 if system == 'dark' else 1}")
+    found = json.loads(re.search(r"<title>(.*?)</title>", seen.dom)[1].replace("&quot;", '"'))
+    inks = {
+        "dark": ("rgb(235, 232, 225)", "rgb(22, 22, 21)"),
+        "light": ("rgb(29, 28, 26)", "rgb(255, 254, 251)"),
+    }
+    for text, (name, (_, theme)) in zip(found, notebooks.items(), strict=True):
+        assert text.startswith("".join(inks[theme])), name

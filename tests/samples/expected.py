@@ -32,17 +32,23 @@ def healthy(remark: str | None = None) -> Expected:
     return Expected("healthy", remark=remark)
 
 
-def warned(rule: str, layer: str, line: str) -> Expected:
+def warned(rule: str, layer: str | None, line: str = "") -> Expected:
     return Expected("healthy", layers=(layer,), line=line, warning=rule)
 
 
 EXPECTED = {
+    "actor_critic.py": healthy(),
+    "actor_critic_pairs.py": sick("broadcast-loss", "critic", line="outcome - value"),
     "all_layers_mlp.py": healthy(),
     "argmax_bottleneck.py": sick("blocked-gradient", "encoder.hidden", "encoder.scores", line="jnp.argmax("),
+    "claims_in_cents.py": warned("unscaled-target", None),
+    "claims_in_logs.py": healthy(),
     "connected_parameter.py": healthy(),
     "dead_relu_mlp.py": sick("zero-gradient", "layers[2]", line="x @ w + b"),
     "deep_relu_mlp.py": healthy(),
     "deep_sigmoid_mlp.py": sick("vanishing-gradient", "layers[0]", line="jax.nn.sigmoid("),
+    "diffusion_new_noise.py": healthy(),
+    "diffusion_same_noise.py": sick("repeated-noise", "enter", line="jax.random.key(0)"),
     "disconnected_parameter.py": sick("disconnected-parameter", "squeeze", "expand"),
     "exploding_rnn.py": sick("exploding-through-time", "w_hh", line="jax.lax.scan("),
     "finite_mask_softmax.py": healthy(),
@@ -62,6 +68,10 @@ EXPECTED = {
     "no_add_norm_transformer.py": sick("vanishing-gradient", "embed", "position", line='["table"]'),
     "orthogonal_rnn.py": healthy(),
     "plain_deep_convnet.py": sick("vanishing-gradient", "stem", line="conv(params"),
+    "ratings_by_place.py": healthy(),
+    "ratings_by_raw_id.py": sick("non-finite", "film_bias", "film_factors"),
+    "readmission_sigmoid.py": healthy(),
+    "readmission_softmax.py": sick("mismatched-output", "layer_2"),
     "relu_physics.py": sick("dead-loss-term", None, line="equation = "),
     "residual_convnet.py": healthy(),
     "right_rule_mlp.py": Expected("healthy", verified=True),
@@ -69,6 +79,10 @@ EXPECTED = {
     "safe_where.py": healthy(),
     "small_transformer.py": healthy(),
     "smooth_physics.py": healthy(),
+    "speech_log_of_silence.py": sick("non-finite", None, line="jnp.log("),
+    "speech_log_with_floor.py": healthy(),
+    "steering_in_steps.py": sick("blocked-gradient", "hidden", "steer", line="jnp.round("),
+    "steering_straight_through.py": healthy(),
     "straight_through.py": healthy(),
     "tiny_classifier.py": healthy(),
     "vanilla_rnn.py": sick("vanishing-through-time", "w_rec", line="jax.lax.scan("),

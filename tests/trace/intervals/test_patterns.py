@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from jax import lax
@@ -206,3 +207,10 @@ def test_an_operation_without_a_result_is_passed_over():
 
 def test_a_logged_softmax_by_hand_is_told_once():
     assert "softmax-by-hand" not in kinds(lambda z, b: jnp.log(by_hand(z)))
+
+
+def test_the_range_of_a_large_constant_is_known():
+    """A bank of filters, as of log-mel features: what it makes of squares is never negative."""
+    filters = np.random.default_rng(0).uniform(0, 1, (4, 600)).astype(np.float32)
+    assert kinds(lambda z, b: jnp.log(z**2 @ filters + 1e-5)) == set()
+    assert kinds(lambda z, b: jnp.log(z**2 @ (filters - 0.5) + 1e-5)) != set()

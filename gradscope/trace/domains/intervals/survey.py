@@ -34,7 +34,10 @@ RESHAPED = frozenset({"reshape", "transpose", "squeeze", "broadcast_in_dim", "re
 """Views whose elements stand elsewhere."""
 
 SMALL = 1024
-"""Constants of so many elements are looked at: an epsilon, a list of scales."""
+"""A constant of so many elements belongs to the program, as an epsilon or a list of scales; a larger one may
+be data."""
+LARGE = 2**20
+"""The range of a constant of so many elements is taken: a matrix of filters, a table of positions."""
 
 
 class Survey(Intervals):
@@ -57,7 +60,10 @@ class Survey(Intervals):
 
     def constant(self, value: Any, place: Place) -> Known:
         del place
-        return _constant(value) or self._closed_over
+        found = _constant(value)
+        if found is None or getattr(value, "size", 1) <= SMALL:
+            return found or self._closed_over
+        return replace(found, reads=self._closed_over.reads)
 
     def bound(self, value: Known) -> Known:
         """A name for each value, the same one for the same value."""
@@ -191,8 +197,8 @@ def _side_by_side(eqn: JaxprEqn, ins: Sequence[Known]) -> list[Known]:
 
 
 def _constant(value: Any) -> Known | None:
-    """The range of a constant, where it is small."""
-    if getattr(value, "size", 1) > SMALL or not getattr(value, "is_fully_addressable", True):
+    """The range of a constant, where it is not too large to look at."""
+    if getattr(value, "size", 1) > LARGE or not getattr(value, "is_fully_addressable", True):
         return None
     if np.iscomplexobj(value) or jnp.issubdtype(getattr(value, "dtype", float), jax.dtypes.extended):
         return None
