@@ -27,6 +27,7 @@ from gradscope.trace.compiling import (
     users_errors,
 )
 from gradscope.trace.program import Program
+from gradscope.trace.spread import placed_as
 from gradscope.trace.statistics import Selection
 
 Raw = tuple[Any, Any, Any, Any]
@@ -97,7 +98,12 @@ class Whole:
             loss, _, _, gradients = self._compiled(weights, program.gains(), {}, others, consts)
         else:
             if self._gradient is None:
-                self._gradient = compile_program(jax.value_and_grad(program.loss), arguments, runs=1)
+
+                def placed(weights: list[Any], others: list[Any], consts: list[Any]) -> Any:
+                    loss, gradients = jax.value_and_grad(program.loss)(weights, others, consts)
+                    return loss, placed_as(gradients, arguments[0])
+
+                self._gradient = compile_program(placed, arguments, runs=1)
             loss, gradients = self._gradient(*arguments)
         return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
 

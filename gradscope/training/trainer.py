@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs
+from gradscope.trace.spread import in_reach, placed_as, started
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
@@ -78,7 +79,7 @@ class Trainer:
         self.flow, self.rule, self.feed = flow, rule, feed
         self.weights = [jnp.asarray(weight) for weight in weights]
         """At the start."""
-        self._fresh = compile_program(rule.fresh, (self.weights,), runs=1)
+        self._fresh = started(rule.fresh, (self.weights,))
         self._given = rule.begun(self.weights)
         self._steps: dict[bool, Compiled] = {}
         self._unchanged: dict[int, Leaves] = {}
@@ -214,7 +215,8 @@ class Trainer:
         updates = [update * jnp.asarray(factor, update.dtype) for update in updates]
         sums = [base + update for base, update in zip(wide or weights, updates, strict=True)]
         moved = [each.astype(weight.dtype) for each, weight in zip(sums, weights, strict=True)]
-        return moved, sums if wide else [], updates, state
+        moved, updates = placed_as(moved, self.weights), placed_as(updates, self.weights)
+        return moved, placed_as(sums, self.weights) if wide else [], updates, state
 
     def _loss_of(self, others: Leaves, consts: Leaves) -> LossOf:
         def loss_of(weights: Leaves) -> Array:
@@ -226,10 +228,11 @@ class Trainer:
     def watch(self, gradients: Leaves, updates: Leaves, before: Leaves, after: Leaves) -> list[Any]:
         """By leaf, the ten numbers of one step; on a CPU NumPy reads the arrays where they lie."""
         leaves = zip(gradients, updates, before, after, strict=True)
-        if jax.default_backend() != "cpu":
-            return [_watched_on_device(*arrays) for arrays in leaves]
         with np.errstate(all="ignore"):
-            return [_watched(*map(np.asarray, arrays), xp=np) for arrays in leaves]
+            return [
+                _watched(*map(np.asarray, arrays), xp=np) if in_reach(arrays) else _watched_on_device(*arrays)
+                for arrays in leaves
+            ]
 
     def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
         """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
