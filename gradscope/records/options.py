@@ -27,6 +27,16 @@ class LoadOptions:
     """A checkpoint whose parameters take the place of the initial ones."""
     width: int | None = None
     """Given to the functions that make the network."""
+    mesh: tuple[tuple[str, int], ...] = ()
+    """Names and sizes of axes over which the arrays of a file are laid out that knows of one device."""
+    devices: int | None = None
+    """CPU devices that JAX is to make."""
+    shapes: bool = False
+    """The shapes of parameters are enough: what makes them is traced and not run."""
+
+
+AXES = ("data", "model")
+"""Those that `--mesh` may have: over one rows are split, over the other parameters."""
 
 
 PRECISIONS = ("bf16", "f16", "fp8")
