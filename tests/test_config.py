@@ -95,7 +95,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 y=("label",),
                 loss="mse",
                 params="best.npz",
-                mesh=(("data", 4), ("model", 2)),
+                mesh={"data": 4, "model": 2},
                 devices=8,
             ),
             checking=CheckOptions(

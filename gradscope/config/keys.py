@@ -128,10 +128,10 @@ def precision(given: Any) -> str:
 
 def mesh(given: Any) -> str:
     """A mesh as `--mesh` takes it, checked."""
-    return ",".join(f"{name}={size}" for name, size in axes_of(text(given)))
+    return ",".join(f"{name}={size}" for name, size in axes_of(text(given)).items())
 
 
-def axes_of(given: str) -> tuple[tuple[str, int], ...]:
+def axes_of(given: str) -> dict[str, int]:
     """`data=4,model=2` as names and sizes; any of `AXES`, each once."""
     found: dict[str, int] = {}
     for part in given.split(","):
@@ -145,7 +145,7 @@ def axes_of(given: str) -> tuple[tuple[str, int], ...]:
                 slug="bad-option",
             )
         found[name] = int(size)
-    return tuple(found.items())
+    return found
 
 
 MOST_DEVICES = 2**16

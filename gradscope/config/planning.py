@@ -181,7 +181,7 @@ def _loading(settings: Sequence[Setting], target: str) -> LoadOptions:
         y=value["y"],
         loss=value["loss"],
         params=value["params"],
-        mesh=axes_of(value["mesh"]) if value["mesh"] else (),
+        mesh=axes_of(value["mesh"]) if value["mesh"] else {},
         devices=value["devices"],
     )
 

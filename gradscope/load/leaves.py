@@ -180,7 +180,7 @@ def _not_an_array(leaf: Any, name: str, because: str = "") -> GradscopeError:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         why, fix = (
             "It is the shape of an array, without values.",
-            "Create the array: call `init`, not `eval_shape`.",
+            "Create the array: call `init`, not `eval_shape`. `gradscope memory --shapes` needs none.",
         )
     elif callable(leaf):
         why = "Params and batches are pytrees of arrays."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,35 +28,34 @@ ROWS, WEIGHTS = "data", "model"
 def require_devices(options: LoadOptions) -> None:
     """Ask JAX for as many CPU devices as `options` want, and raise where there are fewer.
 
-    Before anything computes, as a backend keeps the devices that it began with.
+    Before anything computes, as a backend keeps the devices that it began with: where a file is loaded again
+    it has these already. A number in `XLA_FLAGS` is the user's, and stays.
     """
-    wanted = options.devices or math.prod(size for _, size in options.mesh)
+    wanted = max(options.devices or 1, math.prod(options.mesh.values()))
     if not options.mesh and options.devices is None:
         return
-    with contextlib.suppress(
-        RuntimeError
-    ):  # it has begun already: with these, where the file is loaded again
-        jax.config.update("jax_num_cpu_devices", wanted)  # type: ignore[no-untyped-call]
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", wanted)  # type: ignore[no-untyped-call]
     devices = jax.devices()
-    needed = max(wanted, math.prod(size for _, size in options.mesh))
-    if len(devices) < needed:
-        kind = devices[0].platform
-        asked = "--devices" if options.devices is not None else "--mesh"
-        raise GradscopeError(
-            f"{asked} asks for {needed} devices, and JAX has {len(devices)} ({kind}).",
-            why="Only CPU devices can be made of one another, and only before JAX begins to compute."
-            if kind == "cpu"
-            else "A mesh is made of the devices that JAX finds first.",
-            fix=f"Ask for {len(devices)} at most"
-            + (", or set `JAX_PLATFORMS=cpu` for CPU devices." if kind != "cpu" else "."),
-            slug="bad-option",
-        )
+    if len(devices) >= wanted:
+        return
+    kind = devices[0].platform
+    raise GradscopeError(
+        f"{'--mesh' if options.mesh else '--devices'} asks for {wanted} devices, and JAX has {len(devices)} "
+        f"({kind}).",
+        why="CPU devices are made before JAX begins to compute, and XLA_FLAGS may name another number."
+        if kind == "cpu"
+        else "A mesh is made of the devices that JAX finds first.",
+        fix=f"Ask for {len(devices)} at most"
+        + (", or set JAX_PLATFORMS=cpu for CPU devices." if kind != "cpu" else ", or change XLA_FLAGS."),
+        slug="bad-option",
+    )
 
 
-def placed(problem: Problem, axes: tuple[tuple[str, int], ...]) -> Problem:
+def placed(problem: Problem, sizes: Mapping[str, int]) -> Problem:
     """The problem with its params and batches on a mesh. Raises where the file has one of its own, or where
     the rows cannot be divided."""
-    sizes = dict(axes)
     count = math.prod(sizes.values())
     mesh = Mesh(np.array(jax.devices()[:count]).reshape(tuple(sizes.values())), tuple(sizes))
     placement = OnMesh(mesh, sizes)

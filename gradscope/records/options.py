@@ -27,7 +27,7 @@ class LoadOptions:
     """A checkpoint whose parameters take the place of the initial ones."""
     width: int | None = None
     """Given to the functions that make the network."""
-    mesh: tuple[tuple[str, int], ...] = ()
+    mesh: Mapping[str, int] = field(default_factory=dict)
     """Names and sizes of axes over which the arrays of a file are laid out that knows of one device."""
     devices: int | None = None
     """CPU devices that JAX is to make."""

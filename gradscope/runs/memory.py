@@ -141,7 +141,7 @@ def memory_of(
         notes=notes,
         skipped=(*skipped, *unjudged),
         timing=timing,
-        rules=judging(parts, skipped=unjudged),
+        rules=(*judging(parts, skipped=unjudged), *(STRUCTURAL if shapes_alone else ())),
         excerpts=excerpts(findings),
     )
 

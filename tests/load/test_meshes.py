@@ -32,7 +32,8 @@ def loss_fn(params, batch):
 batches = [(np.ones((8, 12), np.float32) * i, np.arange(8.0), np.ones(3)) for i in (1, 2)]
 validation_batch = batches[0]
 """
-GRID = (("data", 2), ("model", 2))
+GRID = {"data": 2, "model": 2}
+assert len(jax.devices()) == 4, "they are made before a test asks for another number"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_params_of_another_seed_lie_alike_and_have_other_values(model: str) -> N
 
 
 def test_without_an_axis_model_params_are_on_every_device(model: str) -> None:
-    problem = load(model, LoadOptions(mesh=(("data", 4),)))
+    problem = load(model, LoadOptions(mesh={"data": 4}))
     assert {spec(leaf) for leaf in jax.tree.leaves(problem.params) if isinstance(leaf, jax.Array)} == {P()}
     assert len(problem.params["tall"].devices()) == 4
 
@@ -81,8 +82,8 @@ def test_without_an_axis_model_params_are_on_every_device(model: str) -> None:
 @pytest.mark.parametrize(
     ("mesh", "what", "fix"),
     [
-        ((("data", 3),), "The batch has 8 rows, which `data=3` of --mesh does not divide.", "6 or 9 rows"),
-        ((("data", 2), ("model", 4)), "--mesh asks for 8 devices, and JAX has 4 (cpu).", "4 at most"),
+        ({"data": 3}, "The batch has 8 rows, which `data=3` of --mesh does not divide.", "6 or 9 rows"),
+        ({"data": 2, "model": 4}, "--mesh asks for 8 devices, and JAX has 4 (cpu).", "4 at most"),
     ],
 )
 def test_a_mesh_that_does_not_fit_is_told(model: str, mesh: Any, what: str, fix: str) -> None:
@@ -104,7 +105,7 @@ def test_a_file_with_a_mesh_of_its_own_needs_no_other(model: str) -> None:
     own += "batches = jax.device_put(batches, NamedSharding(mesh, PartitionSpec()))\n"
     Path(model).write_text(MODEL + own)
     with pytest.raises(GradscopeError, match=r"batch\[0\] lies on a mesh already"):
-        load(model, LoadOptions(mesh=(("data", 4),)))
+        load(model, LoadOptions(mesh={"data": 4}))
 
 
 def test_the_loss_is_that_of_one_device(model: str) -> None:
