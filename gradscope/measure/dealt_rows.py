@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gradscope.measure.flow import FlowPass
 from gradscope.records import ShardDependence, SharedNoise
+from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.domains.sharded_rows import SplitRows, split_rows
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program
@@ -27,7 +28,8 @@ from gradscope.trace.sources import source_of
 def splits_of(program: Program, inputs: Inputs, batch: Any) -> list[SplitRows]:
     """The `shard_map`s that get rows of the batch."""
     count = len(split(batch).traced)
-    return split_rows(program.body, len(inputs.weights) + len(inputs.others) - 1 - count, count)
+    first = len(inputs.weights) + len(inputs.others) - 1 - count
+    return split_rows(program.body, first, count, examples_of(program, batch))
 
 
 def shared_noise(splits: list[SplitRows]) -> Iterator[SharedNoise]:
@@ -44,7 +46,7 @@ def dealt(
     seen, count = set(), len(split(batch).traced)
     for each in splits:
         own = each.rows // each.devices
-        if own < 2 or (each.rows, each.devices) in seen:
+        if not each.given or own < 2 or (each.rows, each.devices) in seen:
             continue
         seen.add((each.rows, each.devices))
         places = np.arange(each.rows).reshape(each.devices, own)

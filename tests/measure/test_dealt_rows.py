@@ -172,3 +172,22 @@ def test_the_same_mask_for_devices_that_share_their_rows_is_quiet() -> None:
     report = report_of(folded, X, Y, mesh=GRID, key=True)
     assert rules(report) == set()
     assert rules(report_of(dropped, X, Y, mesh=GRID, key=True)) == {"shared-noise"}
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["examples", "units"])
+def test_a_layer_of_its_own_that_drops_what_was_computed_is_told(split: bool) -> None:
+    """Devices that have other units of the same examples are another matter: nothing is said of them."""
+
+    def drop(h: Any, key: Any) -> Any:
+        return jnp.where(jax.random.bernoulli(key, 0.8, h.shape), h / 0.8, 0)
+
+    spec = P("data") if split else P(None, "data")
+    layer = jax.shard_map(drop, mesh=MESH, in_specs=(spec, P()), out_specs=spec)
+
+    def loss(params: Any, batch: Any, key: Any) -> Any:
+        return error(params, layer(batch[0] @ params["w"], key), batch[1])
+
+    report = gradscope.check(loss, PARAMS, (X, Y), steps=0)
+    assert rules(report) == ({"shared-noise"} if split else set())
+    assert report.flow is not None
+    assert report.flow.dealt == ()

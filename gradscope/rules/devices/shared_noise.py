@@ -27,9 +27,10 @@ Use instead:
         keep = jax.random.bernoulli(key, 0.9, x.shape)
 
 ## What it does not say
-Whether it is meant: antithetic or common random numbers are drawn so on purpose. Noise without numbers for
-each example (of weights, one for the whole batch) is not looked at, nor is a draw outside of `shard_map`:
-there JAX draws for the whole batch at once, and no two examples share numbers.
+Whether it is meant: antithetic or common random numbers are drawn so on purpose. Rows of a value that was
+computed from the batch are taken for examples where there are as many. Noise without numbers for each example
+(of weights, one for the whole batch) is not looked at, nor is a draw outside of `shard_map`: there JAX draws
+for the whole batch at once, and no two examples share numbers.
 
 ## Source
 Srivastava et al. 2014, *Dropout* (a mask for each example); JAX documentation, *Pseudorandom numbers* and

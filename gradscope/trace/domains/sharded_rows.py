@@ -1,6 +1,7 @@
 """Where a `shard_map` gives each device some of the rows of the batch, and what is drawn there by all alike.
 
-Only arrays of the batch that come to it as they are count: what a device has of them is known row by row.
+Rows are those of an array of the batch, or of what was computed from it and has as many rows as there are
+examples.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from gradscope.trace.vocabulary import ELEMENTWISE
 from gradscope.trace.walk import Path, Visit, walk
 
 _AS_IT_IS = frozenset({"convert_element_type", "copy", "sharding_constraint", "device_put", "pvary"})
+_GIVEN, _COMPUTED = 1, 2
+"""The bits of an array of the batch as it is, and of what depends on one."""
 _VARIES = 1
 """The bit of what may differ between the devices along the axes."""
 
@@ -47,23 +50,24 @@ class SplitRows:
     """Along those axes."""
     rows: int
     """Of the whole batch."""
+    given: bool
+    """They are those of an array of the batch as it is."""
     draws: tuple[SharedDraw, ...] = field(default=())
 
 
-def split_rows(body: Body, first: int, count: int) -> list[SplitRows]:
+def split_rows(body: Body, first: int, count: int, examples: int) -> list[SplitRows]:
     """In the order of the program; so many of its inputs from `first` on are the arrays of the batch."""
     if not jaxprs.has_primitive(body, frozenset({"shard_map"})):
         return []
-    domain = _Arrays()
-    inputs = [first <= number < first + count for number in range(len(body.jaxpr.invars))]
-    walk(domain, body, [int(each) for each in inputs], ())
+    domain = _Arrays(examples)
+    of_batch = [first <= number < first + count for number in range(len(body.jaxpr.invars))]
+    walk(domain, body, [_GIVEN | _COMPUTED if each else 0 for each in of_batch], ())
     return list(domain.found.values())
 
 
 class _Arrays(Bits):
-    """The bit of an array of the batch as it is."""
-
-    def __init__(self) -> None:
+    def __init__(self, examples: int) -> None:
+        self._examples = examples
         self.found: dict[Path, SplitRows] = {}
         self._around: list[JaxprEqn] = []
 
@@ -73,7 +77,7 @@ class _Arrays(Bits):
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
         self._around.insert(0, eqn)
         if eqn.primitive.name == "shard_map":
-            found = _split(eqn, tuple(self._around[1:]), values)
+            found = _split(eqn, tuple(self._around[1:]), values, self._examples)
             if found is not None:
                 self.found[(*place, index)] = found
 
@@ -84,20 +88,23 @@ class _Arrays(Bits):
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         del place, index
-        return [values[0] if eqn.primitive.name in _AS_IT_IS else 0] * len(eqn.outvars)
+        as_it_is = values[0] & _GIVEN if eqn.primitive.name in _AS_IT_IS else 0
+        return [as_it_is | (self.join(values) & _COMPUTED)] * len(eqn.outvars)
 
 
-def _split(eqn: JaxprEqn, calls: tuple[JaxprEqn, ...], values: Sequence[int]) -> SplitRows | None:
-    """By the first array of the batch that has rows over several devices."""
+def _split(
+    eqn: JaxprEqn, calls: tuple[JaxprEqn, ...], values: Sequence[int], examples: int
+) -> SplitRows | None:
+    """By the first array that has rows over several devices; those of the batch as they are go first."""
     p = jaxprs.shard_map_params(eqn)
     sizes = dict(p.axes)
-    for atom, spec, of_batch in zip(eqn.invars, p.in_specs, values, strict=True):
+    operands = list(zip(eqn.invars, p.in_specs, values, strict=True))
+    for atom, spec, bits in sorted(operands, key=lambda each: not each[2] & _GIVEN):
         axes = tuple(axis for axis in _parts(spec, 0) if axis in sizes)
-        devices = math.prod(sizes[axis] for axis in axes)
-        if of_batch and devices > 1:
-            rows = shape_of(atom)[0]
+        devices, rows = math.prod(sizes[axis] for axis in axes), next(iter(shape_of(atom)), 0)
+        if devices > 1 and (bits & _GIVEN or (bits and rows == examples)):
             shared = tuple(_shared_draws(p, frozenset(axes), rows // devices))
-            return SplitRows(eqn, calls, axes, devices, rows, shared)
+            return SplitRows(eqn, calls, axes, devices, rows, bool(bits & _GIVEN), shared)
     return None
 
 
