@@ -184,7 +184,7 @@ def test_verify_says_the_same(others: Reports, name: str) -> None:
     one, eight = others(name)
     assert eight["verdict"] == one["verdict"] == "healthy"
     for alone, spread in zip(one["gradients"]["leaves"], eight["gradients"]["leaves"], strict=True):
-        assert (alone["name"], alone["verdict"]) == (spread["name"], spread["verdict"])
+        assert (alone["parameter"], alone["verdict"]) == (spread["parameter"], spread["verdict"])
 
 
 @pytest.mark.slow
