@@ -40,6 +40,8 @@ x = "height, width"
 y = ["label"]
 loss = "mse"
 params = "best.npz"
+mesh = "data=4, model=2"
+devices = 8
 baseline = "known.json"
 jobs = 2
 
@@ -93,6 +95,8 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 y=("label",),
                 loss="mse",
                 params="best.npz",
+                mesh={"data": 4, "model": 2},
+                devices=8,
             ),
             checking=CheckOptions(
                 batches=4,
@@ -319,6 +323,9 @@ WRONG = [
     ("data = [1]", "unusable-setting", "is [1]"),
     ('params = ""', "unusable-setting", "path of a checkpoint"),
     ("loss = {}", "unusable-setting", "is a table"),
+    ('mesh = "rows=4"', "bad-option", '"rows=4" is not an axis'),
+    ('mesh = "data=2,data=2"', "bad-option", "each once"),
+    ('mesh = "data=0"', "bad-option", '"data=0" is not an axis'),
     ('select = ["non-finit"]', "unknown-rule", "non-finite"),
     ('ignore = "zero_gradient"', "unknown-rule", "zero-gradient"),
     ('fail-on = ["eror"]', "unknown-policy", '"error"'),

@@ -115,6 +115,26 @@ Timeout = Annotated[
         rich_help_panel=LOADING,
     ),
 ]
+Mesh = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXES",
+        help="Lay the arrays of TARGET out over devices, for instance data=4,model=2: rows of the batch are "
+        "split over data, and parameters over model, each along its largest axis that fits.",
+        show_default="where TARGET puts them",
+        rich_help_panel=LOADING,
+    ),
+]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Let JAX have N CPU devices, for a TARGET that makes a mesh itself.",
+        show_default="as many as --mesh needs",
+        rich_help_panel=LOADING,
+    ),
+]
 
 
 def given_loading(
@@ -126,6 +146,8 @@ def given_loading(
     batch_size: BatchSize = None,
     seed: Seed = None,
     timeout: Timeout = None,
+    mesh: Mesh = None,
+    devices: Devices = None,
 ) -> Given:
     """The options that were given, checked, by the keys of a configuration. For `groups.with_options`."""
     if timeout is not None and not 0 < timeout < float("inf"):
@@ -143,6 +165,8 @@ def given_loading(
         "batch-size": batch_size,
         "seed": seed,
         "timeout": timeout,
+        "mesh": None if mesh is None else config.mesh(mesh),
+        "devices": devices,
     }
     return {name: value for name, value in options.items() if value is not None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ EPILOG = examples(
     "gradscope memory model.py",
     "gradscope memory model.py --limit 16GiB",
     "gradscope memory model.py --no-checkpoints --fail-on memory:8GiB",
+    "gradscope memory model.py --shapes --mesh data=4,model=2",
     "gradscope memory model.py --report html=memory.html",
 )
 MAIN = (
@@ -51,6 +53,14 @@ NoCheckpoints = Annotated[
     bool,
     typer.Option("--no-checkpoints", help="Do not try gradient checkpointing, which compiles more programs."),
 ]
+Shapes = Annotated[
+    bool,
+    typer.Option(
+        "--shapes",
+        help="Trace init(key) for the shapes of the parameters and make none of them: for models that do not "
+        "fit on this machine. Nothing is run.",
+    ),
+]
 FailOnSize = Annotated[
     str | None,
     typer.Option(
@@ -73,6 +83,7 @@ def memory(
     delivery: Delivery,
     limit: Limit = None,
     no_checkpoints: NoCheckpoints = False,
+    shapes: Shapes = False,
     fail_on: FailOnSize = None,
 ) -> None:
     """Show what the backward pass keeps, by layer and line; what checkpointing saves; which batch fits."""
@@ -96,7 +107,7 @@ def memory(
 
     prepare.prepare_process()
     with delivery.judging(task.target, policed) as progress:
-        report = run_memory(target, task.loading, options, progress=progress)
+        report = run_memory(target, replace(task.loading, shapes=shapes), options, progress=progress)
     code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
     complete = report.memory is None or report.memory.complete
     raise typer.Exit(code if complete else ExitCode.INTERRUPTED)

@@ -11,7 +11,7 @@ from gradscope import rules
 from gradscope.config.places import Place
 from gradscope.errors import GradscopeError
 from gradscope.gate import policy as gate_policy
-from gradscope.records.options import PRECISIONS
+from gradscope.records.options import AXES, PRECISIONS
 
 Value = str | int | float | bool | tuple[str, ...] | None
 """A tuple is a list of names or paths; `None` is a setting that was not given."""
@@ -126,6 +126,29 @@ def precision(given: Any) -> str:
     return str(given)
 
 
+def mesh(given: Any) -> str:
+    """A mesh as `--mesh` takes it, checked."""
+    return ",".join(f"{name}={size}" for name, size in axes_of(text(given)).items())
+
+
+def axes_of(given: str) -> dict[str, int]:
+    """`data=4,model=2` as names and sizes; any of `AXES`, each once."""
+    found: dict[str, int] = {}
+    for part in given.split(","):
+        name, _, size = (each.strip() for each in part.partition("="))
+        if name not in AXES or name in found or not size.isdecimal() or not 1 <= int(size) <= MOST_DEVICES:
+            raise GradscopeError(
+                f'"--mesh {given}" is not a mesh.',
+                why=f'"{part.strip()}" is not an axis with its size: the axes are `data`, over which rows '
+                "of the batch are split, and `model`, over which parameters are, each once.",
+                fix="Write data=4, model=2 or data=4,model=2.",
+                slug="bad-option",
+            )
+        found[name] = int(size)
+    return found
+
+
+MOST_DEVICES = 2**16
 LIST = '["a", "b"]'
 KEYS = (
     Key("fail-on", policy, 'a list of severities and names of rules, or "never"', '["error"]', ("error",)),
@@ -150,6 +173,8 @@ KEYS = (
     Key("y", names, "a string or a list of strings, the names of arrays or columns", LIST, ()),
     Key("loss", text, "the name of a loss", '"cross-entropy"'),
     Key("params", text, "the path of a checkpoint", '"best.npz"', paths=True),
+    Key("mesh", mesh, "a text with axes and their sizes", '"data=4,model=2"'),
+    Key("devices", count, "an integer of at least 1, without quotes", "8"),
     Key("baseline", text, "the path of a file", '"baseline.json"', per_target=False, paths=True),
     Key("jobs", count, "an integer of at least 1, without quotes", "2", per_target=False),
 )

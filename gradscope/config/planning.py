@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gradscope.config.keys import KEYS, Value
+from gradscope.config.keys import KEYS, Value, axes_of
 from gradscope.config.policies import require_gate
 from gradscope.config.tables import Config, Limits
 from gradscope.config.targets import Named, configured, of_entry, parse
@@ -181,6 +181,8 @@ def _loading(settings: Sequence[Setting], target: str) -> LoadOptions:
         y=value["y"],
         loss=value["loss"],
         params=value["params"],
+        mesh=axes_of(value["mesh"]) if value["mesh"] else {},
+        devices=value["devices"],
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import listed, short_repr
+from gradscope.load.shapes import is_shape
 from gradscope.load.usercode.user_code import user_code
 
 _NOT_NUMERIC = {
@@ -36,6 +37,19 @@ def numeric(tree: Any, what: str) -> Any:
         if all(new is old for new, (_, old) in zip(checked, leaves, strict=True)):
             return tree
         return jax.tree_util.tree_unflatten(structure, checked)
+
+
+def checked_params(params: Any) -> Any:
+    if params is None:
+        raise GradscopeError(
+            "There are no params.",
+            why="The loss is differentiated with respect to them.",
+            fix="Give `params`, a pytree of arrays, or in a file a function `init(key)` that returns it.",
+            slug="no-params",
+        )
+    params = numeric(params, "params")
+    require_floating(params)
+    return params
 
 
 def require_floating(params: Any) -> None:
@@ -101,7 +115,7 @@ def conversion_notes(tree: Any, what: str) -> tuple[str, ...]:
 
 
 def _numeric_leaf(leaf: Any, name: str) -> Any:
-    if isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, jax.core.Tracer) or is_shape(leaf):
         return leaf
     if isinstance(leaf, jax.Array):
         return _living(leaf, name)
@@ -166,7 +180,7 @@ def _not_an_array(leaf: Any, name: str, because: str = "") -> GradscopeError:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         why, fix = (
             "It is the shape of an array, without values.",
-            "Create the array: call `init`, not `eval_shape`.",
+            "Create the array: call `init`, not `eval_shape`. `gradscope memory --shapes` needs none.",
         )
     elif callable(leaf):
         why = "Params and batches are pytrees of arrays."

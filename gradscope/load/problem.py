@@ -10,15 +10,18 @@ from typing import Any
 import jax
 
 from gradscope.errors import GradscopeError
-from gradscope.load.data.batches import BatchSource, PrefetchedSource, RowSource, SingleBatch, unused_size
+from gradscope.load.data.batches import BatchSource, RowSource, SingleBatch, unused_size
+from gradscope.load.data.prefetched import PrefetchedSource
 from gradscope.load.data.sources import checked_batch, source_of
-from gradscope.load.leaves import conversion_notes, numeric, require_floating
+from gradscope.load.leaves import checked_params, conversion_notes
 from gradscope.load.message_text import short_repr, type_name
 from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.table import loss_of, watched
 from gradscope.load.model.open_model import open_params
 from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
+from gradscope.load.placement import ArrayPlaces, OwnPlaces
+from gradscope.load.shapes import evaluated
 from gradscope.load.signature.arguments import Arguments, arrange, params_name
 from gradscope.load.signature.keys import prng_key
 from gradscope.load.signature.losses import OutputLoss, bound
@@ -67,6 +70,7 @@ class Problem:
     """Whether another seed also gives another loss: `problem(key)` draws what its loss closes over."""
     _redraws: bool
     """Whether the random streams inside a model object are drawn by the key, too."""
+    _place: ArrayPlaces
 
     def __init__(
         self,
@@ -94,7 +98,7 @@ class Problem:
         arguments = arrange(loss_fn, first, name, extra, model.rngs if model else None)
         loss = bound(loss_fn, model)
         object_given = params if model else None
-        params = _checked_params(model.params if model else params)
+        params = checked_params(model.params if model else params)
         self._set(
             loss_fn=loss_fn,
             params=params,
@@ -124,10 +128,11 @@ class Problem:
             _factory=None,
             factory_makes_loss=False,
             _redraws=False,
+            _place=OwnPlaces(),
         )
         if loss is not loss_fn:
             with user_code("calling the model"):
-                jax.eval_shape(lambda: self.loss(params, first, self.key()))
+                evaluated(self.loss, params, first, self.key())
 
     def loss(self, params: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         """`(value, aux)` of one batch, traceable; the user's function gets what its signature asks for.
@@ -174,7 +179,7 @@ class Problem:
             rows = source.with_options(seed, batch_size)
             if rows is not source:
                 kept = (note for note in self.notes if note not in source.notes)
-                changed._set(batch_source=PrefetchedSource(rows), notes=(*kept, *rows.notes))
+                changed._set(batch_source=self.batch_source.over(rows), notes=(*kept, *rows.notes))
         elif batch_size is not None:
             changed._set(notes=(*self.notes, unused_size(batch_size)))
         return changed._map_seeds(lambda made: made.with_options(seed=made.seed, batch_size=batch_size))
@@ -223,7 +228,8 @@ class Problem:
         model = open_params(made, self.loss_fn, self.name, first, self._extra, self.seed)
         extra = {**self._extra, **(model.given if model else {})}
         changed = copy.copy(self)
-        changed._set(params=_checked_params(model.params if model else made), _opened=model, _extra=extra)
+        params = self._place.params(checked_params(model.params if model else made))
+        changed._set(params=params, _opened=model, _extra=extra)
         changed._set(model=made if model else None, _loss=bound(self.loss_fn, model))
         changed._set(_arguments=arrange(self.loss_fn, first, self.name, extra, model.rngs if model else None))
         return changed
@@ -233,6 +239,15 @@ class Problem:
         changed = copy.copy(self)
         changed._set(params=params, notes=(*self.notes, *notes), _factory=None, factory_makes_loss=False)
         return changed
+
+    def placed(self, placement: ArrayPlaces, *notes: str) -> Problem:
+        """This problem with its params and batches where `placement` puts them, from other seeds, too."""
+        changed = copy.copy(self)
+        changed._set(params=placement.params(self.params), _place=placement, notes=(*self.notes, *notes))
+        changed._set(batch_source=self.batch_source.placed(placement.batch))
+        if self.validation_batch is not None:
+            changed._set(validation_batch=placement.batch(self.validation_batch))
+        return changed._map_seeds(lambda made: made.placed(placement, *notes))
 
     def in_training(self, state: Any) -> Problem:
         """This problem in the midst of a training of its optimizer."""
@@ -250,7 +265,7 @@ class Problem:
 
     def with_batches(self, source: RowSource) -> Problem:
         """This problem on other data; the arguments of the loss are matched to the new first batch."""
-        prefetched = PrefetchedSource(source)
+        prefetched = self.batch_source.over(source)
         first = prefetched.first()
         rngs = self._opened.rngs if self._opened else None
         arguments = arrange(self.loss_fn, first, self.name, self._extra, rngs)
@@ -283,16 +298,3 @@ def _name_of(loss_fn: Any) -> str:
         return loss_fn.name
     name = getattr(getattr(loss_fn, "func", loss_fn), "__name__", "loss_fn")
     return name if str(name).isidentifier() else "loss_fn"
-
-
-def _checked_params(params: Any) -> Any:
-    if params is None:
-        raise GradscopeError(
-            "There are no params.",
-            why="The loss is differentiated with respect to them.",
-            fix="Give `params`, a pytree of arrays, or in a file a function `init(key)` that returns it.",
-            slug="no-params",
-        )
-    params = numeric(params, "params")
-    require_floating(params)
-    return params

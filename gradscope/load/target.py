@@ -32,15 +32,21 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     # JAX comes first: once the user's folder is searched, a file there could take its name.
     from gradscope.load.data.files.open_files import open_data
     from gradscope.load.definitions import problem_in
+    from gradscope.load.meshes import placed, require_devices
     from gradscope.load.model.checkpoints.loading import with_checkpoint
 
     where, name = split_target(target)
-    with time_limit(options.timeout, f"Loading {target}"):
+    from gradscope.load.shapes import ShapesAlone, shapes_suffice
+
+    require_devices(options)
+    with time_limit(options.timeout, f"Loading {target}"), shapes_suffice(options.shapes):
         # Before the file runs: a name that is spelled wrong should not cost a minute.
         rows = open_data(options) if options.data else None
         problem = problem_in(_module(where), name, str(where), options, rows)
         problem = problem.with_options(seed=options.seed, batch_size=options.batch_size)
-        return with_checkpoint(problem, options.params) if options.params else problem
+        problem = with_checkpoint(problem, options.params) if options.params else problem
+        problem = placed(problem, options.mesh) if options.mesh else problem
+        return problem.placed(ShapesAlone()) if options.shapes else problem
 
 
 def split_target(target: str) -> tuple[Path | str, str | None]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradscope.records import Connection
 from gradscope.trace.program import Program
+from gradscope.trace.spread import in_reach
 
 PROBED = 64
 """Elements that are compared first."""
@@ -26,7 +27,8 @@ def copied_leaves(program: Program, weights: Sequence[Any]) -> tuple[tuple[str, 
         if program.connections[leaf] is not Connection.CONNECTED or program.leaves[leaf].size < FEWEST:
             continue
         first = _first_elements(weight)
-        if np.any(first != first[0]) or np.any(np.asarray(weight) != first[0]):
+        whole = np.asarray(weight) if in_reach([weight]) else weight
+        if np.any(first != first[0]) or bool((whole != first[0]).any()):
             kinds.setdefault((np.shape(weight), str(weight.dtype), first.tobytes()), []).append(leaf)
     found = []
     for leaves in kinds.values():

@@ -27,6 +27,7 @@ from gradscope.trace.compiling import (
     users_errors,
 )
 from gradscope.trace.program import Program
+from gradscope.trace.spread import placed_as
 from gradscope.trace.statistics import Selection
 
 Raw = tuple[Any, Any, Any, Any]
@@ -71,7 +72,12 @@ class Whole:
     def __init__(self, step: Step, arguments: tuple[Any, ...], runs: int, plain: Plain | None = None) -> None:
         self._step = step
         self._gradient: Compiled | None = None
-        self._compiled: Compiled = compile_program(step, arguments, runs=runs, work=step.work, plain=plain)
+
+        def placed(*given: Any) -> tuple[Raw, list[Array]]:
+            raw, gradients = step(*given)
+            return raw, placed_as(gradients, arguments[0]) if gradients else []
+
+        self._compiled: Compiled = compile_program(placed, arguments, runs=runs, work=step.work, plain=plain)
         self.trace_s, self.compile_s = self._compiled.trace_s, self._compiled.compile_s
 
     @property
@@ -91,7 +97,7 @@ class Whole:
     def __call__(self, *arguments: Any) -> tuple[Raw, list[Any] | None]:
         """What is measured, and the gradients where the pass hands them out."""
         raw, gradients = self._compiled(*arguments)
-        if not self._step.leaves.gains():
+        if not gradients and not self._step.leaves.gains():
             gradients = raw[3]
         return raw, gradients or None
 
@@ -109,7 +115,12 @@ class Whole:
             loss, gradients = raw[0], gradients or []
         else:
             if self._gradient is None:
-                self._gradient = compile_program(jax.value_and_grad(program.loss), arguments, runs=1)
+
+                def placed(weights: list[Any], others: list[Any], consts: list[Any]) -> Any:
+                    loss, gradients = jax.value_and_grad(program.loss)(weights, others, consts)
+                    return loss, placed_as(gradients, arguments[0])
+
+                self._gradient = compile_program(placed, arguments, runs=1)
             loss, gradients = self._gradient(*arguments)
         return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
 

@@ -20,6 +20,7 @@ from jax import Array
 from gradscope.measure.readings import Reading
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Program
+from gradscope.trace.spread import in_reach
 from gradscope.trace.statistics import MAX, NONZERO, RMS, Statistic, Stats, reduced, stats_dtype
 
 SMALL = 2**16
@@ -114,7 +115,7 @@ def stacks_of_leaves(program: Program) -> list[tuple[int, ...]]:
 
 def weight_statistics(program: Program, weights: Sequence[Any]) -> list[Reading]:
     """Of the parameters themselves; on a CPU NumPy reads them where they lie."""
-    leaves = LeafStatistics(program, math.inf if jax.default_backend() == "cpu" else SMALL)
+    leaves = LeafStatistics(program, math.inf if in_reach(weights) else SMALL)
     found, gains = list(weights), leaves.gains()
     if gains:
         found = jax.device_get(compile_program(leaves.reduced, (found, gains), runs=1)(found, gains))

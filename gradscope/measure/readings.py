@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.trace.statistics import RMS, Floats, Statistic
+from gradscope.trace.statistics import MAX, RMS, Floats, Statistic
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class Reading:
             own = tuple(range(gain.ndim, raw.ndim))
             entry = statistic.entry(raw, np.expand_dims(gain, own))
             entries[statistic.name] = np.where(np.expand_dims(counts, own) > 0, entry, statistic.zero)
+        if RMS.name in entries and MAX.name in entries:
+            # Devices that compare their largest values may pass over a NaN; a sum of squares never does.
+            lost = np.isnan(entries[RMS.name])
+            entries[MAX.name] = np.where(lost, np.nan, entries[MAX.name])
         return Reading(counts, entries)
 
     def __getitem__(self, statistic: Statistic) -> Floats:

@@ -78,7 +78,9 @@ def _bounds(value: Any) -> tuple[float, float]:
 @jax.jit
 def _device_bounds(value: jax.Array) -> tuple[jax.Array, jax.Array]:
     real = jnp.abs(value) if jnp.iscomplexobj(value) else value
-    return jnp.min(real), jnp.max(real)
+    # Devices that compare their smallest and largest values may pass over a NaN of one of them.
+    finite = jnp.all(jnp.isfinite(real))
+    return jnp.where(finite, jnp.min(real), jnp.nan), jnp.where(finite, jnp.max(real), jnp.nan)
 
 
 def _on_host(value: jax.Array) -> bool:

@@ -114,8 +114,12 @@ class Walk:
     def plain(self, eqn: JaxprEqn, cells: list[Cell], occurrence: Occurrence) -> list[Cell]:
         """Runs the equation as it is, whatever it carries."""
 
+        carried = inside(eqn)
+        # On a mesh each operation of the body would be compiled by itself, for every run anew.
+        step = jaxprs.as_compiled(eqn) if carried is not None and carried.shards is not None else None
+
         def run(values: list[Any]) -> list[Any]:
-            return jaxprs.run_equation(eqn, values)
+            return jaxprs.run_equation(eqn, values) if step is None else list(step(*values))
 
         outs = self.with_ranges(run([cell.value for cell in cells]), cells, occurrence)
 

@@ -25,6 +25,7 @@ from gradscope.optimizers.lattice import TrialSetting
 from gradscope.optimizers.training import Training, gradient, line_search_evaluations
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Program
+from gradscope.trace.spread import placed_as, started
 
 CHUNK = 20
 """Steps between two reads of the losses: a read waits for the device."""
@@ -73,7 +74,7 @@ class OneByOne:
         weights = training.feed.weights
         self._any = training.candidate.any_setting
         self._consts = list(training.program.body.consts)
-        self._start: Compiled = compile_program(training.start, (weights, self._any), runs=1)
+        self._start = started(training.start, (weights, self._any))
         self.compiled = 1
         self.step_seconds: list[float] = []
 
@@ -126,8 +127,8 @@ class Stepwise(OneByOne):
                 if run.first_nonfinite() is not None:
                     return
                 self._require_time()
-            loss, gradients = self._gradient.executable(run.weights, others, self._consts)
-            run.weights, run.state = self._update.executable(
+            loss, gradients = self._gradient.run(run.weights, others, self._consts)
+            run.weights, run.state = self._update.run(
                 run.weights, run.state, run.setting, loss, gradients, others, self._consts
             )
             waiting.append(loss)
@@ -140,7 +141,13 @@ class Stepwise(OneByOne):
 
 def compiled_gradient(program: Program, feed: Feed) -> Compiled:
     args = (feed.weights, feed.opening, list(program.body.consts))
-    return compile_program(gradient(program), args, runs=MANY)
+    run = gradient(program)
+
+    def placed(weights: Any, others: Any, consts: Any) -> Any:
+        loss, gradients = run(weights, others, consts)
+        return loss, placed_as(gradients, feed.weights)
+
+    return compile_program(placed, args, runs=MANY)
 
 
 class Looped(OneByOne):
@@ -169,7 +176,7 @@ class Looped(OneByOne):
             places = self._table.chunk(done, CHUNK)[self._seeds[id(run.feed)]]
             count = min(CHUNK, steps - done)
             begun = time.perf_counter()
-            run.weights, run.state, losses = self._run.executable(
+            run.weights, run.state, losses = self._run.run(
                 run.weights, run.state, run.setting, self._table.columns, places, count, self._consts
             )
             self._record(run, np.asarray(losses, np.float64)[:count].tolist(), begun)

@@ -21,6 +21,7 @@ from gradscope.optimizers.candidates import OWN, CandidateOptimizer
 from gradscope.optimizers.feed import Feed
 from gradscope.optimizers.lattice import TrialSetting
 from gradscope.trace.program import Program
+from gradscope.trace.spread import placed_as
 
 Weights = list[Array]
 Schedule = Callable[[Any], Any]
@@ -127,7 +128,8 @@ class Training:
         stepped = self.feed.tracer.unpacked(optax.apply_updates(packed(weights), packed(updates)))
         frozen = self.frozen or (False,) * len(weights)
         kept_or_stepped = zip(frozen, weights, stepped, strict=True)
-        return [weight if kept else new for kept, weight, new in kept_or_stepped], state
+        moved = [weight if kept else new for kept, weight, new in kept_or_stepped]
+        return placed_as(moved, self.feed.weights), state
 
     def direction(
         self,

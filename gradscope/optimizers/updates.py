@@ -19,6 +19,7 @@ from gradscope.optimizers.training import Training, Weights, gradient
 from gradscope.records import LayerUpdate
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.layers import LayerGroup
+from gradscope.trace.spread import started
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 """f64[layers, 3]: rms of the update, of the weights, cosine of update and negative gradient."""
@@ -57,7 +58,7 @@ class UpdateProbe:
             return [_numbers(group, updates, gradients, weights) for group in groups]
 
         feed, setting = training.feed, training.candidate.any_setting
-        self._start = compile_program(training.start, (feed.weights, setting), runs=1)
+        self._start = started(training.start, (feed.weights, setting))
         state = self._start(feed.weights, setting)
         args = (feed.weights, state, setting, feed.opening, self._consts)
         self._run = compile_program(measured, args, runs=len(groups))

@@ -117,6 +117,7 @@ from gradscope.records.memory import (
     DerivedOperation as DerivedOperation,
     KeptArray as KeptArray,
     Memory as Memory,
+    MemoryByDevice as MemoryByDevice,
     MemoryLimit as MemoryLimit,
 )
 from gradscope.records.network import (
@@ -180,7 +181,12 @@ from gradscope.records.remedies import (
 )
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.rounding import RoundedInput as RoundedInput, RoundedTrial as RoundedTrial
-from gradscope.records.shards import UnreducedShard as UnreducedShard
+from gradscope.records.shards import (
+    DivergedReplicas as DivergedReplicas,
+    ShardDependence as ShardDependence,
+    SharedNoise as SharedNoise,
+    UnreducedShard as UnreducedShard,
+)
 from gradscope.records.structure import (
     NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,

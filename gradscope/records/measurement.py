@@ -16,7 +16,7 @@ from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
 from gradscope.records.precision import Precision
-from gradscope.records.shards import UnreducedShard
+from gradscope.records.shards import DivergedReplicas, ShardDependence, SharedNoise, UnreducedShard
 from gradscope.records.structure import Structure
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
@@ -55,6 +55,12 @@ class Measurement:
     """By `check --what-if`."""
     unreduced: tuple[UnreducedShard, ...] = ()
     """Results that are declared the same on all devices and are not."""
+    shared_noise: tuple[SharedNoise, ...] = ()
+    """Draws of which all devices have the same for examples of their own."""
+    dealt: tuple[ShardDependence, ...] = ()
+    """Where the examples of the batch are split over the devices of a `shard_map`."""
+    diverged: tuple[DivergedReplicas, ...] = ()
+    """Parameters and arrays of the batch whose copies on several devices are not equal bit for bit."""
     units: tuple[UnitActivity, ...] = ()
     """Of the layers whose numbers are a sign of dead or saturated units."""
     attentions: tuple[Attention, ...] = ()

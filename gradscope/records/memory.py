@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gradscope.records.common import Source
@@ -132,8 +133,22 @@ class MemoryLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryByDevice:
+    """What lies on each device of a mesh. All in bytes."""
+
+    axes: Mapping[str, int]
+    """Names and sizes of the axes of the mesh."""
+    devices: int
+    parameters: int
+    """Its parts of them, and as much for the gradients."""
+    data: int
+    optimizer_state: int | None
+    """Laid out as the parameters of its shapes; as in `Memory`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """All in bytes."""
+    """All in bytes, and of whole arrays; what XLA says is of one device."""
 
     parameters: int
     """Those that are differentiated."""
@@ -158,6 +173,10 @@ class Memory:
     limit: MemoryLimit | None = None
     complete: bool = True
     """False where it was interrupted."""
+    by_device: MemoryByDevice | None = None
+    """`None` where all lies on one device."""
+    shapes_alone: bool = False
+    """The parameters have no values, and nothing was run."""
 
     @property
     def residuals(self) -> int:
@@ -198,13 +217,17 @@ class Memory:
 
     @property
     def difference(self) -> float | None:
-        """Of what is accounted from XLA's own figure, as a share of that."""
-        if self.compiled is None or not self.compiled.peak:
+        """Of what is accounted from XLA's own figure, as a share of that; `None` on a mesh, where XLA decides
+        how what is kept is divided."""
+        if self.compiled is None or not self.compiled.peak or self.by_device is not None:
             return None
         return self.accounted / self.compiled.peak - 1
 
     @property
     def step(self) -> int:
-        """Peak of a training step: XLA's figure where it is known, and the state of the optimizer."""
-        peak = self.accounted if self.compiled is None else self.compiled.peak
-        return peak + (self.optimizer_state or 0)
+        """Peak of a training step: XLA's figure where it is known, and the state of the optimizer; of one
+        device where it was compiled for a mesh."""
+        if self.compiled is None:
+            return self.accounted + (self.optimizer_state or 0)
+        state = self.optimizer_state if self.by_device is None else self.by_device.optimizer_state
+        return self.compiled.peak + (state or 0)

@@ -29,6 +29,16 @@ class LoadOptions:
     """Given to the functions that make the network."""
     depth: int | None = None
     """Likewise."""
+    mesh: Mapping[str, int] = field(default_factory=dict)
+    """Names and sizes of axes over which the arrays of a file are laid out that knows of one device."""
+    devices: int | None = None
+    """CPU devices that JAX is to make."""
+    shapes: bool = False
+    """The shapes of parameters are enough: what makes them is traced and not run."""
+
+
+AXES = ("data", "model")
+"""Those that `--mesh` may have: over one rows are split, over the other parameters."""
 
 
 PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")

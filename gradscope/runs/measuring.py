@@ -12,6 +12,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
+from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
@@ -24,6 +25,7 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
+from gradscope.measure.replicas import diverged_in
 from gradscope.measure.shards import unreduced_shards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
@@ -140,6 +142,10 @@ def measure(
             unreduced=tuple(
                 looks.listed("shards", lambda: unreduced_shards(program, first)) if finite else ()
             ),
+            **(_on_devices(prepared, samples[0].loss, looks) if finite else {}),
+            diverged=tuple(
+                looks.listed("copies on devices", lambda: diverged_in(program, first, prepared.batches[0]))
+            ),
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
@@ -152,6 +158,16 @@ def measure(
         drawn=prepared.batches if found is None else found.trainer.feed.drawn,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
+
+
+def _on_devices(prepared: Prepared, loss: float, looks: Looks) -> dict[str, Any]:
+    """What the devices of a mesh make of their own rows."""
+    first, batch, what = prepared.inputs[0], prepared.batches[0], "rows on devices"
+    splits = looks.listed(what, lambda: splits_of(prepared.program, first, batch))
+    return {
+        "shared_noise": tuple(shared_noise(splits)),
+        "dealt": tuple(looks.listed(what, lambda: dealt(prepared.flow, first, batch, loss, splits))),
+    }
 
 
 def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:

@@ -95,11 +95,19 @@ def memory_of(
     progress("tracing")
     tracer = Tracer(problem)
     program, inputs = tracer.trace(batch), tracer.inputs(batch)
+    from jax import ShapeDtypeStruct
+
     from gradscope.footprint.account import account, compiled_memory
+    from gradscope.footprint.by_device import by_device
     from gradscope.footprint.limits import rows_of
+    from gradscope.footprint.peak import size_of
+    from gradscope.measure.by_shapes import STRUCTURAL, structure
 
     with users_errors("differentiating the loss", lambda: program.differentiate_plain(inputs)):
-        found = account(program, inputs, _optimizer_state(problem, tracer, inputs), rows_of(batch))
+        state = _optimizer_state(problem, tracer, inputs)
+        found = account(program, inputs, None if state is None else sum(map(size_of, state)), rows_of(batch))
+    shapes_alone = any(isinstance(weight, ShapeDtypeStruct) for weight in inputs.weights)
+    found = replace(found, by_device=by_device(program, inputs, state), shapes_alone=shapes_alone)
     traced = perf_counter()
     notes = problem.notes if problem.optimizer is not None else (*problem.notes, NO_OPTIMIZER)
     skipped: tuple[Skipped, ...] = ()
@@ -111,7 +119,10 @@ def memory_of(
         from gradscope.footprint.checkpointing import Plain
 
         plain = Plain(program.body, inputs, compiled, found.working, record.peak)
-        found, skipped = _more(problem, tracer, batch, plain, found, options, progress)
+        if found.by_device is None and not shapes_alone:
+            found, skipped = _more(problem, tracer, batch, plain, found, options, progress)
+        else:
+            skipped = _untried(options, shapes_alone)
     except KeyboardInterrupt:
         found, skipped = replace(found, complete=False), (Skipped("what else is tried", "interrupted"),)
     gate = options.gate if options.gate is not None else options.limit
@@ -119,6 +130,8 @@ def memory_of(
         found = replace(found, limit=MemoryLimit(gate))
     parts = Parts(memory=found)
     findings, unjudged = judge(parts)
+    if shapes_alone:
+        findings = (*findings, *judge(Parts(flow=structure(program)), select=STRUCTURAL)[0])
     timing = Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s)
     return Report(
         target,
@@ -128,22 +141,27 @@ def memory_of(
         notes=notes,
         skipped=(*skipped, *unjudged),
         timing=timing,
-        rules=judging(parts, skipped=unjudged),
+        rules=(*judging(parts, skipped=unjudged), *(STRUCTURAL if shapes_alone else ())),
         excerpts=excerpts(findings),
     )
 
 
-def _optimizer_state(problem: Problem, tracer: Tracer, inputs: Any) -> int | None:
-    """Bytes of the state before the first step, by its shapes alone."""
+def _optimizer_state(problem: Problem, tracer: Tracer, inputs: Any) -> list[Any] | None:
+    """The shapes of the state before the first step."""
     if problem.optimizer is None:
         return None
     import jax
 
-    from gradscope.footprint.peak import size_of
     from gradscope.training.optimizer import StepRule
 
-    state = jax.eval_shape(StepRule.of(problem, tracer).fresh, inputs.weights)
-    return sum(size_of(leaf) for leaf in jax.tree.leaves(state))
+    return jax.tree.leaves(jax.eval_shape(StepRule.of(problem, tracer).fresh, inputs.weights))
+
+
+def _untried(options: MemoryOptions, shapes_alone: bool) -> tuple[Skipped, ...]:
+    """What is tried of whole arrays on one device."""
+    reason = "nothing is run with --shapes" if shapes_alone else "the arrays lie on several devices"
+    asked = [CHECKPOINTS] * options.checkpoints + [LARGEST] * (options.limit is not None)
+    return tuple(Skipped(what, reason) for what in asked)
 
 
 def _more(

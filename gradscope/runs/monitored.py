@@ -91,6 +91,7 @@ def monitor_problem(
         if end.broken is not None:
             flow = _where_it_broke(prepared, end.broken, progress)
             notes = (*notes, f"The layers are those of step {end.steps - 1:,}, where the training ended.")
+        flow = replace(flow, diverged=begun.measurement.diverged or end.diverged)
         findings, unjudged = _judged(Parts(flow, training=begun.training, history=history), options)
         if end.broken is not None:
             findings = tuple(_at_step(finding, history) for finding in findings)

@@ -73,16 +73,44 @@ class Compiled:
         self.executable = executable
         self.trace_s = trace_s
         self.compile_s = compile_s
+        self._layout = _layout_of(executable)
 
     def __call__(self, *args: Any) -> Any:
         """The results, computed; what a callback of the user's raises while it runs is the user's error."""
         with users_errors("running the loss"):
-            return jax.block_until_ready(self.executable(*args))  # type: ignore[no-untyped-call]
+            return jax.block_until_ready(self.run(*args))  # type: ignore[no-untyped-call]
 
     def start(self, *args: Any) -> Any:
         """The results, on their way: they may still be computed."""
         with users_errors("running the loss"):
-            return self.executable(*args)
+            return self.run(*args)
+
+    def run(self, *args: Any) -> Any:
+        """The results, on their way; what goes wrong is raised as it is."""
+        return self.executable(*(args if self._layout is None else laid_out(args, self._layout)))
+
+
+def _layout_of(executable: Any) -> list[Any] | None:
+    """Where a compiled program wants its arguments, in their order; `None` for one of one device."""
+    shardings = jax.tree.leaves(getattr(executable, "input_shardings", ((), {}))[0])
+    return shardings if any(len(each.device_set) > 1 for each in shardings) else None
+
+
+def laid_out(args: tuple[Any, ...], layout: list[Any]) -> tuple[Any, ...]:
+    """The same arguments where the program wants them: XLA may put the results of one step, which the next
+    one is given, elsewhere than its arguments lay."""
+    leaves, structure = jax.tree.flatten(args)
+    if len(leaves) != len(layout):
+        return args
+    placed = [
+        jax.device_put(leaf, wanted)
+        if isinstance(leaf, jax.Array)
+        and leaf.committed
+        and not leaf.sharding.is_equivalent_to(wanted, leaf.ndim)
+        else leaf
+        for leaf, wanted in zip(leaves, layout, strict=True)
+    ]
+    return tuple(jax.tree.unflatten(structure, placed))
 
 
 def compile_program(

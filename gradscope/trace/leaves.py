@@ -61,7 +61,7 @@ def split(tree: Any) -> Split:
 
 
 def is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex)
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float | complex | jax.ShapeDtypeStruct)
 
 
 def is_differentiated(leaf: Any) -> bool:

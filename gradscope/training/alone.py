@@ -13,6 +13,7 @@ import numpy as np
 from gradscope.records import OwnRate, ParameterGroup
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.spread import started
 from gradscope.training.optimizer import Leaves, StepRule
 from gradscope.training.parameter_groups import ALIKE, OptimizerProbe, filled
 
@@ -34,7 +35,7 @@ class OptimizerAlone:
         self.names = [leaf.name for leaf in program.leaves]
         self.weights = [jnp.asarray(weight) for weight in inputs.weights]
         self._program, self._inputs = program, inputs
-        self._fresh = compile_program(rule.fresh, (self.weights,), runs=1)
+        self._fresh = started(rule.fresh, (self.weights,))
         self._step: Compiled | None = None
 
     def gradients(self) -> tuple[Any, Leaves]:

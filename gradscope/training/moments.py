@@ -17,6 +17,7 @@ import optax
 
 from gradscope.load.model.optimizer_state import fresh_init
 from gradscope.records import DecayRates
+from gradscope.trace.spread import in_reach
 from gradscope.training.optimizer import Leaves
 from gradscope.training.parameter_groups import filled, striped
 from gradscope.training.trainer import Trainer
@@ -106,7 +107,7 @@ def _quotients(states: Any, before: Any) -> list[float | None]:
 
 def _looked_at(array: Any) -> Any:
     """On a CPU NumPy reads the rows where they lie."""
-    whole = np.asarray(array) if jax.default_backend() == "cpu" else array
+    whole = np.asarray(array) if in_reach([array]) else array
     return np.asarray(whole[: max(1, LOOKED_AT * len(whole) // whole.size)], np.float64)
 
 

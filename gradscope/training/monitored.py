@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,15 +18,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gradscope.records import Ending, LossRecord, StepRecord, ValidationRecord
+from gradscope.measure.replicas import diverged, is_replicated
+from gradscope.records import DivergedReplicas, Ending, LossRecord, StepRecord, ValidationRecord
 from gradscope.trace.compiling import Compiled, compile_program
 from gradscope.trace.program import Inputs, Program
+from gradscope.trace.spread import placed_as, started
 from gradscope.trace.stream import BatchStream
 from gradscope.training.layer_numbers import TAKEN, Gains, LayerNumbers
 from gradscope.training.optimizer import Leaves, StepRule, stepped
 
 BAD_LOSSES = 20
 """Steps in a row whose loss is not finite, after which a training is stopped."""
+COMPARED = 20
+"""How often on the way the copies of parameters on several devices are compared."""
 AHEAD = 2
 """Steps that are on their way while the numbers of an earlier one are read."""
 
@@ -42,6 +46,8 @@ class TrainingEnd:
     weights: Leaves
     broken: tuple[Any, Inputs] | None = None
     """Where it came to an end of its own: the batch of that step, and its inputs."""
+    diverged: tuple[DivergedReplicas, ...] = ()
+    """Parameters whose copies on several devices were no longer equal, where that was first seen."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class MonitoredTraining:
         # Copies, as the steps give their memory away.
         self._weights = [jnp.array(weight) for weight in weights]
         begun = rule.begun(self._weights)
-        fresh = partial(compile_program(rule.fresh, (self._weights,), runs=1), self._weights)
+        fresh = partial(started(rule.fresh, (self._weights,)), self._weights)
         self._state = fresh() if begun is None else jax.tree.map(jnp.array, begun)
         self._spare: list[Leaves] = []
         """Weights of steps that are known to be good: their memory is written over."""
@@ -95,6 +101,7 @@ class MonitoredTraining:
         self._bad_losses = 0
         self._broken: tuple[Ending, _OnItsWay] | None = None
         self._programs: dict[str, Compiled] = {}
+        self._diverged: tuple[DivergedReplicas, ...] = ()
 
     def run(self, stream: BatchStream, steps: int) -> TrainingEnd:
         """Ctrl-C ends it as `INTERRUPTED`. Raises what the optimizer and the data raise."""
@@ -103,6 +110,8 @@ class MonitoredTraining:
             batches = iter(stream)
             for step in range(steps):
                 self._validate(step, steps)
+                if step and step % max(1, steps // COMPARED) == 0:
+                    self._compare(step)
                 given = next(batches, None)
                 if given is None:
                     ending = Ending.DATA_ENDED
@@ -119,11 +128,19 @@ class MonitoredTraining:
             self._require_finite(self._last, self._weights)
         if self._losses:
             self._tell(LossRecord(self._done - 1, tuple(self._losses)))
+        self._compare(self._done)
         broken = None
         if self._broken is not None:
             ending, seen = self._broken
             broken = seen.batch, Inputs(self._weights, seen.others)
-        return TrainingEnd(ending, self._done, self._weights, broken)
+        return TrainingEnd(ending, self._done, self._weights, broken, self._diverged)
+
+    def _compare(self, step: int) -> None:
+        """The copies of each parameter, up to the first time that some differ."""
+        if self._diverged or not any(map(is_replicated, self._weights)):
+            return
+        names = [leaf.name for leaf in self._program.leaves]
+        self._diverged = tuple(replace(each, step=step) for each in diverged(names, self._weights))
 
     def _start(self, step: int, batch: Any, others: list[Any], steps: int) -> None:
         """The last step is measured, too, so that no loss before it is left untold."""
@@ -245,7 +262,8 @@ class MonitoredTraining:
             return self._program.loss(leaves, others, consts)
 
         updates, after = self._rule(weights, gradients, state, loss, loss_of)
-        return [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)], after
+        moved = [stepped(weight, update) for weight, update in zip(weights, updates, strict=True)]
+        return placed_as(moved, self._weights), after
 
 
 @jax.jit

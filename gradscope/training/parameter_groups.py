@@ -19,6 +19,7 @@ import numpy as np
 
 from gradscope.records import ParameterGroup, ShortTraining, UndecayedTraining
 from gradscope.trace.program import Program
+from gradscope.trace.spread import in_reach
 from gradscope.training.clipping import clipped_steps
 from gradscope.training.optimizer import Leaves, widened
 from gradscope.training.step_numbers import Floats
@@ -214,7 +215,7 @@ def _placed(array: Any, like: Any) -> Any:
 
 def _ends(updates: Leaves) -> Floats:
     """Smallest and largest element of each, f64[leaves, 2]; on a CPU NumPy reads them where they lie."""
-    if jax.default_backend() == "cpu":
+    if in_reach(updates):
         arrays = [
             np.asarray(update, np.float32) if update.dtype.itemsize < 4 else update for update in updates
         ]

@@ -127,7 +127,7 @@ def short_training(
         leaves=tuple(
             replace(
                 _leaf(program, leaf, names[leaf], run.leaves[:, leaf], *ascent[leaf]),
-                equal_units=_equal_units(first.weights[leaf], run, leaf),
+                equal_units=equal_units(first.weights[leaf], run.weights[leaf], run.gradients[leaf]),
             )
             for leaf in range(len(program.leaves))
         ),
@@ -239,13 +239,6 @@ def _standardized(made: Trainer, program: Program, first: Inputs, steps: int) ->
 def _spreads(made: Trainer, program: Program, first: Inputs, run: Trajectory) -> Iterator[RowSpread]:
     if looks_collapsed(program, made.gradients()[1]):
         yield from row_spreads(program, made.feed.drawn[0], first, run.weights)
-
-
-def _equal_units(before: Any, run: Trajectory, leaf: int) -> int:
-    """Looked at where the arrays lie, which on an accelerator is not here."""
-    if jax.default_backend() != "cpu":
-        return 0
-    return equal_units(before, run.weights[leaf], run.gradients[leaf])
 
 
 def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | None, bool]]]:

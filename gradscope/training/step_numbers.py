@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.trace.spread import in_reach
 from gradscope.training.optimizer import widened
 
 Floats = NDArray[np.float64]
@@ -28,10 +29,11 @@ def numbers_of_step(
 ) -> list[Any]:
     """By leaf, the numbers of one step; on a CPU NumPy reads the arrays where they lie."""
     leaves = zip(gradients, updates, before, after, strict=True)
-    if jax.default_backend() != "cpu":
-        return [_on_device(*arrays) for arrays in leaves]
     with np.errstate(all="ignore"):
-        return [_by_pieces(*map(np.asarray, arrays)) for arrays in leaves]
+        return [
+            _by_pieces(*map(np.asarray, arrays)) if in_reach(arrays) else _on_device(*arrays)
+            for arrays in leaves
+        ]
 
 
 def _by_pieces(*arrays: Any) -> Floats:

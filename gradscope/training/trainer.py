@@ -19,6 +19,7 @@ from gradscope.blocks.by_part import compile_by_part
 from gradscope.measure.flow import Begun, FlowPass, Sample
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs
+from gradscope.trace.spread import placed_as
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
@@ -240,7 +241,8 @@ class Trainer:
         updates = [update * jnp.asarray(factor, update.dtype) for update in updates]
         sums = [base + update for base, update in zip(wide or weights, updates, strict=True)]
         moved = [each.astype(weight.dtype) for each, weight in zip(sums, weights, strict=True)]
-        return moved, sums if wide else [], updates, state
+        moved, updates = placed_as(moved, self.weights), placed_as(updates, self.weights)
+        return moved, placed_as(sums, self.weights) if wide else [], updates, state
 
     def _loss_of(self, others: Leaves, consts: Leaves) -> LossOf:
         def loss_of(weights: Leaves) -> Array:

@@ -111,3 +111,43 @@ def test_the_gate_stands_beside_other_policies() -> None:
     assert gate == 8 * 2**30
     assert policy.fail_on == ("memory-over-limit", "warning")
     assert gate_of(None)[0] is None
+
+
+LARGE = """
+import jax
+import jax.numpy as jnp
+
+def init(key):
+    return {"w": jax.random.normal(key, (2**15, 2**15)), "unused": jnp.ones((2**10, 2**14))}
+
+batch = jnp.ones((4, 2**15))
+
+def loss_fn(params, batch):
+    return jnp.mean((batch @ params["w"]) ** 2)
+"""
+
+
+def test_shapes_alone_account_for_what_would_not_fit_and_are_judged(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.py"
+    path.write_text(LARGE)
+    arguments = ("--shapes", "--mesh", "data=2,model=2", "--format", "json", "--no-progress")
+    result = run("memory", str(path), *arguments)
+    found = json.loads(result.out)
+    size = 4 * (2**30 + 2**24)
+    assert found["memory"]["parameters"] == size
+    assert found["memory"]["by_device"]["parameters"] == size // 2
+    assert found["memory"]["compiled"]["arguments"] < size
+    assert [(each["rule"], each["parameter"]) for each in found["findings"]] == [
+        ("disconnected-parameter", "unused")
+    ]
+    assert result.code == 1
+    assert {each["reason"] for each in found["skipped"]} == {"nothing is run with --shapes"}
+
+
+def test_shapes_in_the_file_need_the_option(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.py"
+    path.write_text(f"{LARGE}\nparams = jax.eval_shape(init, jax.random.key(0))\n")
+    assert run("memory", str(path), "--shapes", "--no-progress").code == 1
+    result = run("memory", str(path), "--no-progress")
+    assert result.code == 2
+    assert "`gradscope memory --shapes` needs none" in " ".join(result.err.split())

@@ -101,8 +101,8 @@ class Stream:
                 yield self._kept[position]
                 position += 1
                 continue
-            following = next(self._walked or iter(()), _END)
-            if following is _END:
+            following = next(self._walked or iter(()), END)
+            if following is END:
                 return
             if self.keeps:
                 self._kept.append(following)
@@ -236,63 +236,16 @@ class _End:
     """What `next` returns at the end, since any value may be a batch."""
 
 
-_END = _End()
+END = _End()
 
 
 def _drawn(iterator: Iterator[Any]) -> Iterator[Any]:
     for number in itertools.count():
         with user_code("drawing a batch"):
-            batch = next(iterator, _END)
-        if batch is _END:
+            batch = next(iterator, END)
+        if batch is END:
             return
         what = "The first batch" if number == 0 else f"Batch {number}"
         batch = numeric(as_pytree(batch, "batch"), "batch")
         require_rows(batch, what)
         yield batch
-
-
-class PrefetchedSource:
-    """A source whose first batch is drawn already: the next pass starts with it, so nothing is read twice."""
-
-    def __init__(self, source: BatchSource) -> None:
-        self.source = source
-        self._waiting: tuple[Any, Iterator[Any]] | None = None
-
-    def first(self) -> Any:
-        """It stays the first of the next pass. Raises where there is no batch at all."""
-        if self._waiting is not None:
-            return self._waiting[0]
-        rest = self.source.start()
-        batch = next(rest, _END)
-        if batch is _END:
-            raise GradscopeError(
-                "batches yields no batch.",
-                why="It ended before the first one.",
-                fix="Check the filter or the file that the rows come from; a generator can be iterated only "
-                "once, so give the function instead of its result.",
-                slug="empty-batch",
-            )
-        self._waiting = (batch, rest)
-        return batch
-
-    def forget(self) -> bool:
-        """Keep no batch of an iterator any longer: later passes have only what was drawn until now. False
-        where the source is no iterator."""
-        if not (isinstance(self.source, Stream) and self.source.walked_once):
-            return False
-        self.source.keeps = False
-        return True
-
-    def start(self) -> Iterator[Any]:
-        waiting, self._waiting = self._waiting, None
-        first, rest = waiting or (_END, self.source.start())
-        if first is not _END:
-            yield first
-        while True:
-            # Never around a `yield`: until a pass is gone through to its end, its caller's code would count
-            # as the user's, and what it prints would go elsewhere.
-            with user_code("drawing batches"):
-                batch = next(rest, _END)
-            if batch is _END:
-                return
-            yield batch

@@ -15,6 +15,7 @@ import numpy as np
 from gradscope.errors import GradscopeError
 from gradscope.load.message_text import did_you_mean, listed
 from gradscope.load.model.frameworks.table import adapter_of, is_blueprint, sees_calls, title_of_class
+from gradscope.load.shapes import made_by_shape
 from gradscope.load.signature.arguments import PARAMETER_NAMES
 from gradscope.load.signature.keys import call_with_key, takes_nothing_or_a_key
 from gradscope.load.usercode.other_scopes import under_main_guard
@@ -89,7 +90,7 @@ def model_names(names: Mapping[str, Any]) -> list[str]:
 
 
 def _made(function: Callable[..., Any], name: str, seed: int) -> Any:
-    made = call_with_key(function, name, seed)
+    made = made_by_shape(lambda: call_with_key(function, name, seed), name)
     if made is None:
         kind = "params" if name == "init" else "model"
         raise GradscopeError(

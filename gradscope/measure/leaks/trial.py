@@ -25,6 +25,7 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.leaves import path_name, split
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.spliced import Spliced, Spot
+from gradscope.trace.spread import in_reach
 
 EXACT = 1e-6
 """Share of the largest change of the output: below it a change is of the size of rounding."""
@@ -210,4 +211,4 @@ def _filled(weights: Sequence[Any]) -> tuple[list[Any], bool]:
 
 def _holds_any(weight: Any) -> bool:
     """Whether an element is not 0: without compiling anything where the weights lie in host memory."""
-    return bool(np.any(np.asarray(weight)) if jax.default_backend() == "cpu" else jnp.any(weight))
+    return bool(np.any(np.asarray(weight)) if in_reach([weight]) else jnp.any(weight))

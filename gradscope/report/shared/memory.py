@@ -9,6 +9,7 @@ from gradscope.records import (
     DerivedOperation,
     KeptArray,
     Memory,
+    MemoryByDevice,
     Source,
 )
 from gradscope.report.shared import units
@@ -142,6 +143,8 @@ def operation_table(found: Memory) -> SmallTable | None:
 
 def parts_table(found: Memory) -> SmallTable:
     """The account beside XLA's figures."""
+    if found.by_device is not None:
+        return _parts_on_a_mesh(found, found.by_device)
     xla = found.compiled
     rows: list[tuple[str, int, int | None]] = [
         ("parameters and batch", found.parameters + found.data, xla.arguments if xla else None),
@@ -169,10 +172,49 @@ def parts_table(found: Memory) -> SmallTable:
     )
 
 
+def _parts_on_a_mesh(found: Memory, each: MemoryByDevice) -> SmallTable:
+    """Whole arrays, their parts by their shardings, and XLA's figures, which are of one device."""
+    xla, state = found.compiled, found.optimizer_state
+    rows: list[tuple[str, int | None, int | None, int | None]] = [
+        (
+            "parameters and batch",
+            found.parameters + found.data,
+            each.parameters + each.data,
+            xla.arguments if xla else None,
+        ),
+        ("gradients", found.gradients, each.parameters, xla.outputs if xla else None),
+        ("kept for backward, at work", found.working, None, xla.temporaries if xla else None),
+    ]
+    rows += [("written in place of arguments", None, None, -xla.aliased)] if xla and xla.aliased else []
+    rows += [("peak of loss and gradient", found.accounted, None, xla.peak if xla else None)]
+    if state is not None:
+        rows += [
+            ("optimizer state", state, each.optimizer_state, None),
+            ("peak of a step", found.accounted + state, None, found.step if xla else None),
+        ]
+
+    def sizes(of: Sequence[int | None]) -> list[str]:
+        return ["" if size is None else units.size(size) for size in of]
+
+    return SmallTable(
+        title="A training step",
+        head="part",
+        names=[row[0] for row in rows],
+        columns=[
+            Column(("all", "devices"), 2, sizes([row[1] for row in rows])),
+            Column(("each", "device"), 0, sizes([row[2] for row in rows])),
+            Column(("XLA's figure", "for each"), 1, sizes([row[3] for row in rows])),
+        ],
+        urgency=range(len(rows)),
+        meaning="What the program asks for as a whole, what of it each device has, and what XLA takes there.",
+        heading="a training step",
+    )
+
+
 def summary(found: Memory) -> list[str]:
     """Sentences: the peak, what XLA does otherwise, and what JAX holds where nothing is compiled."""
     rows = "" if found.batch_size is None else f" with {units.counted(found.batch_size, 'row')}"
-    said = [f"A training step{rows} takes {units.size(found.step)} at its peak."]
+    said = [f"A training step{rows} takes {units.size(found.step)} at its peak{_where(found)}."]
     if found.difference is not None and found.compiled is not None:
         said.append(_agreement(found))
     arrays = units.counted(len(found.kept), "array")
@@ -191,6 +233,14 @@ def summary(found: Memory) -> list[str]:
             "there anyway."
         )
     return said
+
+
+def _where(found: Memory) -> str:
+    each = found.by_device
+    if each is None or found.compiled is None:
+        return ""
+    axes = ", ".join(f"{visible(name)} {size}" for name, size in each.axes.items())
+    return f" on each of {each.devices} devices" + (f" ({axes})" if axes else "")
 
 
 def _agreement(found: Memory) -> str:

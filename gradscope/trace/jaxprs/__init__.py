@@ -40,6 +40,7 @@ from gradscope.trace.jaxprs.custom_rules import (
 )
 from gradscope.trace.jaxprs.equations import (
     WhileParams as WhileParams,
+    as_compiled as as_compiled,
     compiled as compiled,
     is_rematerialized as is_rematerialized,
     is_transposed as is_transposed,
@@ -65,6 +66,7 @@ from gradscope.trace.jaxprs.meshes import (
     ShardMapParams as ShardMapParams,
     by_device as by_device,
     make_varying as make_varying,
+    named_axes as named_axes,
     replicas as replicas,
     shard_map_params as shard_map_params,
     sharded_along as sharded_along,

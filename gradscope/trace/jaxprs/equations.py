@@ -20,6 +20,11 @@ def run_equation(eqn: JaxprEqn, values: Sequence[Any]) -> list[Any]:
     return list(outs) if primitive.multiple_results else [outs]
 
 
+def as_compiled(eqn: JaxprEqn) -> Callable[..., list[Any]]:
+    """The equation as a compiled function of its operands."""
+    return jax.jit(lambda *values: run_equation(eqn, values))
+
+
 def compiled(body: Body) -> Callable[..., list[Any]]:
     """The body of a loop as a compiled function of its inputs."""
     return jax.jit(jaxpr_as_fun(ClosedJaxpr(body.jaxpr, list(body.consts))))

@@ -69,6 +69,12 @@ def by_device(eqn: JaxprEqn, values: Sequence[Any]) -> dict[int, Any]:
     return dict(zip(wanted, mapped(*values), strict=True))
 
 
+def named_axes(eqn: JaxprEqn) -> frozenset[str]:
+    """The axes of a mesh that a collective operation, or a question for the place along one, names."""
+    found = eqn.params.get("axes", eqn.params.get("axis_name", ()))
+    return frozenset(found if isinstance(found, tuple) else (found,))
+
+
 def varying_axes(value: Any) -> frozenset[str]:
     """Mesh axes along which a value inside `shard_map` differs between devices."""
     aval: Any = jax.typeof(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from gradscope.load.model.frameworks.base import (
     Adapter,
@@ -23,6 +24,7 @@ from gradscope.load.model.frameworks.base import (
     unnested,
     wrapped_functions,
 )
+from gradscope.load.shapes import is_shape
 
 SPEC_NAMES = ("filter_spec", "trainable_spec", "trainable", "trainable_mask", "is_trainable")
 STATE_NAMES = ("state", "model_state", "bn_state", "net_state")
@@ -54,9 +56,7 @@ class Equinox(Adapter):
         model, state = _model_and_state(value)
         found, structure = jax.tree_util.tree_flatten_with_path(model)
         frozen, notes = _frozen(model, context)
-        places = [
-            i for i, (path, leaf) in enumerate(found) if eqx.is_inexact_array(leaf) and path not in frozen
-        ]
+        places = [i for i, (path, leaf) in enumerate(found) if _is_weight(leaf) and path not in frozen]
         walks = [_walk(model, found[i][0]) for i in places]
         paths = [path for path, _ in walks]
         leaves = [leaf for _, leaf in found]
@@ -76,6 +76,10 @@ class Equinox(Adapter):
             forward=_forward(state),
             notes=notes,
         )
+
+
+def _is_weight(leaf: Any) -> bool:
+    return eqx.is_inexact_array(leaf) or (is_shape(leaf) and jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def _has_module(value: Any) -> bool:
@@ -131,8 +135,8 @@ def _frozen(model: Any, context: OpeningContext) -> tuple[set[Any], tuple[str, .
         kept, rest = eqx.partition(model, context.names[name])
     except ValueError:
         return set(), (f"{name} does not fit the model: it is not used.",)
-    frozen = [path for path, leaf in _leaves(rest) if eqx.is_inexact_array(leaf)]
-    count = len(frozen) + sum(eqx.is_inexact_array(leaf) for _, leaf in _leaves(kept))
+    frozen = [path for path, leaf in _leaves(rest) if _is_weight(leaf)]
+    count = len(frozen) + sum(_is_weight(leaf) for _, leaf in _leaves(kept))
     note = f"{name} freezes {len(frozen)} of {count} arrays: they are passed through."
     return set(frozen), (note,) if frozen else ()
 

@@ -1,0 +1,58 @@
+"""What of a training step lies on each device of a mesh, by the shardings of its arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from gradscope.footprint.account import shapes_of
+from gradscope.footprint.peak import size_of
+from gradscope.records import MemoryByDevice
+from gradscope.trace.program import Inputs, Program
+
+
+def by_device(program: Program, inputs: Inputs, state: Sequence[Any] | None) -> MemoryByDevice | None:
+    """`state` has the shapes of the optimizer's; `None` where all lies on one device.
+
+    An array of the state lies as a parameter of its shape does, which is where `optimizer.init` puts it.
+    """
+    arrays = [*inputs.weights, *inputs.others, *program.body.consts]
+    spread = [sharding for array in arrays if (sharding := _spread(array)) is not None]
+    if not spread:
+        return None
+    like = {(tuple(weight.shape)): _spread(weight) for weight in reversed(inputs.weights)}
+    return MemoryByDevice(
+        axes=_axes(spread),
+        devices=max(len(sharding.device_set) for sharding in spread),
+        parameters=sum(map(_part, inputs.weights)),
+        data=sum(map(_part, [*inputs.others, *program.body.consts])),
+        optimizer_state=None
+        if state is None
+        else sum(_part(leaf, like.get(tuple(leaf.shape))) for leaf in state),
+    )
+
+
+def _spread(array: Any) -> Any:
+    """The sharding of an array that lies on several devices."""
+    sharding = getattr(array, "sharding", None)
+    return sharding if sharding is not None and len(sharding.device_set) > 1 else None
+
+
+def _part(array: Any, sharding: Any = None) -> int:
+    """Bytes on each device."""
+    (about,) = shapes_of([array])
+    sharding = _spread(array) or sharding
+    if sharding is None or not about.size:
+        return size_of(about)
+    return size_of(about) // int(about.size) * int(math.prod(sharding.shard_shape(about.shape)))
+
+
+def _axes(shardings: Sequence[Any]) -> dict[str, int]:
+    """Those of the first mesh; empty where shardings have no names for them."""
+    for sharding in shardings:
+        if isinstance(sharding, jax.sharding.NamedSharding):
+            return dict(sharding.mesh.shape)
+    return {}

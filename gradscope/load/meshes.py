@@ -1,0 +1,155 @@
+"""`--mesh`: the params and batches of a file that knows of one device, laid out over several.
+
+Where an array lies changes nothing of what is computed: XLA divides the same program among the devices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from gradscope.errors import GradscopeError
+from gradscope.load.problem import Problem
+from gradscope.records.options import LoadOptions
+
+ROWS, WEIGHTS = "data", "model"
+"""The axes of a mesh that is asked for by an option: one divides rows, the other parameters."""
+
+
+def require_devices(options: LoadOptions) -> None:
+    """Ask JAX for as many CPU devices as `options` want, and raise where there are fewer.
+
+    Before anything computes, as a backend keeps the devices that it began with: where a file is loaded again
+    it has these already. A number in `XLA_FLAGS` is the user's, and stays.
+    """
+    wanted = max(options.devices or 1, math.prod(options.mesh.values()))
+    if not options.mesh and options.devices is None:
+        return
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", wanted)  # type: ignore[no-untyped-call]
+    devices = jax.devices()
+    if len(devices) >= wanted:
+        return
+    kind = devices[0].platform
+    raise GradscopeError(
+        f"{'--mesh' if options.mesh else '--devices'} asks for {wanted} devices, and JAX has {len(devices)} "
+        f"({kind}).",
+        why="CPU devices are made before JAX begins to compute, and XLA_FLAGS may name another number."
+        if kind == "cpu"
+        else "A mesh is made of the devices that JAX finds first.",
+        fix=f"Ask for {len(devices)} at most"
+        + (", or set JAX_PLATFORMS=cpu for CPU devices." if kind != "cpu" else ", or change XLA_FLAGS."),
+        slug="bad-option",
+    )
+
+
+def placed(problem: Problem, sizes: Mapping[str, int]) -> Problem:
+    """The problem with its params and batches on a mesh. Raises where the file has one of its own, or where
+    the rows cannot be divided."""
+    count = math.prod(sizes.values())
+    mesh = Mesh(np.array(jax.devices()[:count]).reshape(tuple(sizes.values())), tuple(sizes))
+    placement = OnMesh(mesh, sizes)
+    first = problem.batch_source.first()
+    for what, tree in (("params", problem.params), ("batch", first)):
+        _require_unplaced(tree, what)
+    return problem.placed(placement, placement.told(problem.params, first))
+
+
+@dataclass(frozen=True)
+class OnMesh:
+    """Where each array of a problem lies."""
+
+    mesh: Mesh
+    sizes: Mapping[str, int]
+
+    def params(self, tree: Any) -> Any:
+        """Each array split along the largest of its axes that `model` divides, the last of several; whole on
+        every device where there is none, or no axis `model`."""
+        return jax.tree.map(lambda leaf: self._put(leaf, self._of_weights(leaf)), tree)
+
+    def batch(self, tree: Any) -> Any:
+        """Each array that has the rows of the batch split along them over `data`; the others are whole."""
+        rows = rows_of(tree)
+        parts = self.sizes.get(ROWS, 1)
+        if rows is not None and rows % parts:
+            down, up = rows // parts * parts, -(-rows // parts) * parts
+            raise GradscopeError(
+                f"The batch has {rows} rows, which `{ROWS}={parts}` of --mesh does not divide.",
+                why="Each device along that axis gets the same number of rows.",
+                fix=f"Give a batch of {f'{down} or {up}' if down else up} rows, or another size of `{ROWS}`.",
+                slug="bad-option",
+            )
+        return jax.tree.map(lambda leaf: self._put(leaf, self._of_rows(leaf, rows)), tree)
+
+    def told(self, params: Any, batch: Any) -> str:
+        """What was done, for the notes of a report."""
+        axes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
+        leaves = [leaf for leaf in jax.tree.leaves(params) if _is_array(leaf)]
+        split = sum(self._of_weights(leaf) != _spec() for leaf in leaves)
+        rows = rows_of(batch)
+        parts = self.sizes.get(ROWS, 1)
+        of_rows = f", {rows // parts} of the {rows} rows on each" if rows and parts > 1 else ""
+        of_params = (
+            f"all {split} arrays of the params are split."
+            if split == len(leaves)
+            else f"{split} of {len(leaves)} arrays of the params are split, the others are whole on each."
+            if split
+            else "the params are whole on each."
+        )
+        return f"Laid out over {self.mesh.size} devices ({axes}){of_rows}; {of_params}"
+
+    def _of_weights(self, leaf: Any) -> PartitionSpec:
+        parts, shape = self.sizes.get(WEIGHTS, 1), np.shape(leaf)
+        fitting = [axis for axis, length in enumerate(shape) if length and length % parts == 0]
+        if parts == 1 or not fitting:
+            return _spec()
+        best = max(fitting, key=lambda axis: (shape[axis], axis))
+        return _spec(*[WEIGHTS if axis == best else None for axis in range(best + 1)])
+
+    def _of_rows(self, leaf: Any, rows: int | None) -> PartitionSpec:
+        divided = rows is not None and np.shape(leaf)[:1] == (rows,) and ROWS in self.sizes
+        return _spec(ROWS) if divided else _spec()
+
+    def _put(self, leaf: Any, spec: PartitionSpec) -> Any:
+        if not _is_array(leaf):
+            return leaf
+        sharding = NamedSharding(self.mesh, spec)
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+        return jax.device_put(leaf, sharding)
+
+
+def _spec(*parts: str | None) -> PartitionSpec:
+    return PartitionSpec(*parts)  # type: ignore[no-untyped-call]
+
+
+def rows_of(batch: Any) -> int | None:
+    """The length of the first axis that most arrays of a batch have, the first of several."""
+    lengths = [np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if _is_array(leaf) and np.ndim(leaf)]
+    return Counter(lengths).most_common(1)[0][0] if lengths else None
+
+
+def _is_array(leaf: Any) -> bool:
+    """Numbers of Python are no arrays: they lie nowhere."""
+    return isinstance(leaf, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+
+
+def _require_unplaced(tree: Any, what: str) -> None:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        if isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1:
+            raise GradscopeError(
+                f"--mesh is given, and {what}{jax.tree_util.keystr(path)} lies on a mesh already.",
+                why="The file lays its arrays out over devices by itself.",
+                fix="Leave --mesh out: gradscope measures arrays where the file puts them.",
+                slug="bad-option",
+            )
