@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 
 from gradscope.records import Finding
-from gradscope.remedies import exchanges
+from gradscope.remedies import exchanges, rewrites
 from gradscope.remedies.exchanges import Made
 from gradscope.remedies.source_code import Remedy, SourceCode, Spot, bracketed, called, number, on, term
 
@@ -25,7 +25,11 @@ OF_LABELS = {"softmax_cross_entropy_with_integer_labels": 1, "one_hot": 0, "take
 PRODUCTS = ("einsum", "matmul", "dot", "dot_general", "tensordot")
 MASKED = -1e9
 COUNTED = "let the labels count from 0"
-SAME_LOSS = ("blocked-gradient", "unscaled-attention", "mismatched-betas", "hidden-past", "rounded-input")
+SAME_LOSS = (
+    "blocked-gradient", "unscaled-attention", "mismatched-betas", "hidden-past", "rounded-input",
+    "wrong-gradient", "wrong-attention-axis", "reshape-for-transpose", "returned-messages",
+    "copied-initialization", "symmetric-units",
+)  # fmt: skip
 FINITE = ("non-finite", "unstable-expression", "non-finite-update")
 
 
@@ -74,6 +78,8 @@ def _last(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 def _output(code: SourceCode, line: int | None, finding: Finding) -> Made:
     yield from exchanges.several_labels(code, line, finding)
+    yield from rewrites.sign(code, line, finding)
+    yield from rewrites.labels_of_signs(code, line, finding)
     yield from _last(code, line, finding)
 
 
@@ -237,6 +243,13 @@ MAKERS: dict[str, Callable[[SourceCode, int | None, Finding], Made]] = {
     "hidden-past": exchanges.triangle,
     "dropout-too-high": exchanges.dropout,
     "rounded-input": exchanges.cast,
+    "wrong-gradient": rewrites.own_rule,
+    "batch-leak": rewrites.last_axis,
+    "wrong-attention-axis": rewrites.last_axis,
+    "reshape-for-transpose": rewrites.axes,
+    "returned-messages": rewrites.receivers,
+    "copied-initialization": rewrites.another_key,
+    "symmetric-units": rewrites.another_key,
     "broadcast-loss": _broadcast,
     "unscaled-attention": _scores,
     "future-leak": _causal,

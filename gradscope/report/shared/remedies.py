@@ -104,7 +104,7 @@ def summary(found: Remedies) -> list[str]:
     elif best.training is not None:
         how = "Its loss is another one, and goes" if best.changes_loss else "The loss goes"
         if best.effect is Effect.CURES and not best.changes_loss:
-            how = "It lowers the loss no further, which goes"
+            how = "Not from every seed is the gain clear: the loss goes"
         said.append(
             f"Of {tried} the best is to {best.what}. {how} from {units.number(best.training.start)} to "
             f"{_told(best.training)}{_gone(best)}."
