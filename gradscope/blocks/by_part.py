@@ -17,6 +17,7 @@ from jax.extend.core import JaxprEqn, Var
 
 from gradscope.blocks.forward import compile_forward
 from gradscope.trace import jaxprs
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.jaxprs import Body
 
 
@@ -34,13 +35,16 @@ def compile_by_part(
         return found
 
     body = jaxprs.body_of(jax.make_jaxpr(flat)(*leaves))
+    if body.jaxpr.effects or any(eqn.effects for eqn in body.eqns):
+        # What it does beside its results keeps its order, and a reference is no value that a block hands on.
+        return compile_program(function, arguments, runs=runs).start
     run = compile_forward(by_part(body), leaves, runs, outputs=None)
     return lambda *arguments: jax.tree.unflatten(structure[0], run(jax.tree.leaves(arguments)))
 
 
 def by_part(body: Body) -> Body:
     """The same equations, sorted by the part that they belong to: arrays of more than one element hold a part
-    together, single numbers do not."""
+    together, single numbers do not. Nothing in it has an effect."""
     eqns = list(body.eqns)
     parts = _parts(eqns)
     made = {var: index for index, eqn in enumerate(eqns) for var in eqn.outvars}

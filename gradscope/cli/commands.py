@@ -31,9 +31,7 @@ COMMANDS = {
     "memory": (
         "Show what the backward pass keeps, by layer and line; what checkpointing saves; which batch fits."
     ),
-    "cost": (
-        "Show what a training step computes and how long, by layer, and how that grows with batch and length."
-    ),
+    "cost": ("Show what a training step computes, layer by layer: operations, time, and how they grow."),
     "curvature": (
         "Show how the loss bends: the largest stable learning rate, sharpness by layer, minimum or saddle."
     ),

@@ -23,6 +23,9 @@ EPILOG = examples(
     "gradscope cost model.py --no-time --fail-on cost:2TFLOP",
     "gradscope cost model.py --report html=cost.html",
 )
+MAIN = (
+    "--widths", "--depths", "--no-time", "--no-growth", "--data", "--batch-size", "--fail-on", "--report",
+)  # fmt: skip
 GATED = "cost:"
 RULE = "cost-over-limit"
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
@@ -82,7 +85,7 @@ def cost(
     whole: Whole = False,
     fail_on: FailOnCost = None,
 ) -> None:
-    """Show what a training step computes and how long, by layer, and how that grows with batch and length."""
+    """Show what a training step computes, layer by layer: operations, time, and how they grow."""
     delivery.prepare(source_of(target))
     limit, policed = gate_of(fail_on)
     options = CostOptions(

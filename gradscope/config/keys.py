@@ -128,7 +128,7 @@ def precision(given: Any) -> str:
 
 def mesh(given: Any) -> str:
     """A mesh as `--mesh` takes it, checked."""
-    return ",".join(f"{name}={size}" for name, size in axes_of(text(given)).items())
+    return ",".join(f"{name}={size}" for name, size in axes_of(str(given)).items())
 
 
 def axes_of(given: str) -> dict[str, int]:

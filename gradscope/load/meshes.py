@@ -100,7 +100,7 @@ class OnMesh:
         parts = self.sizes.get(ROWS, 1)
         of_rows = f", {rows // parts} of the {rows} rows on each" if rows and parts > 1 else ""
         of_params = (
-            f"all {split} arrays of the params are split."
+            f"all arrays of the params are split ({split})."
             if split == len(leaves)
             else f"{split} of {len(leaves)} arrays of the params are split, the others are whole on each."
             if split

@@ -1,7 +1,7 @@
 """Targets of a binary cross-entropy that are no probabilities: below 0 or above 1 it has no minimum.
 
-It is written as -y log p - (1 - y) log(1 - p), of which the two weights of the logarithms add up to a
-constant, or, of a logit x, as max(x, 0) - x y + log(1 + exp(-|x|)).
+It is written as -y log p - (1 - y) log(1 - p), of one logit, whose two weights add up to a constant, or of a
+logit x as max(x, 0) - x y + log(1 + exp(-|x|)), where nothing is multiplied with the positive part.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ BEYOND = 1e-3
 """Outside of [0, 1] by less is rounding."""
 _LOGARITHMS = frozenset({"log", "log1p"})
 _ON_THE_WAY = VIEWS | {"neg", "add", "sub", "max", "min", "clamp"}
+_TO_THE_LOGIT = _ON_THE_WAY | _LOGARITHMS | {"exp", "logistic", "abs"}
+SUMS = "add", "sub", "add_any"
 
 
 def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[OutputMismatch]:
@@ -36,12 +38,13 @@ def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[Outpu
         return
     nodes = {node.path: node for node in program.graph.nodes}
     given = [[*each.weights, *each.others, *program.body.consts] for each in inputs]
+    sums = _Sums(program.graph.nodes)
     for node in program.graph.nodes:
         found: Floats | None = None
-        if node.name in ("add", "sub", "add_any"):
+        if node.name in SUMS:
             found = _of_two_logarithms(node, products, given)
         elif node.path in products:
-            found = _of_a_logit(node, products[node.path], program.graph.nodes, given)
+            found = _of_a_logit(node, products[node.path], sums, given)
         if found is None or not np.isfinite(found).all():
             continue
         outside = (found < -BEYOND) | (found > 1 + BEYOND)
@@ -69,27 +72,80 @@ def _of_two_logarithms(
     logarithms = [
         part.operands[each.outputs[0]] for part, each in zip(parts, meetings, strict=True) if part is not None
     ]
-    if not all(map(_is_logarithm, logarithms)):
+    if not all(map(_is_logarithm, logarithms)) or _logit(logarithms[0]) is not _logit(logarithms[1]):
         return None
     first, second = (_values(each, given) for each in meetings)
-    if first.shape != second.shape:
+    if first.shape != second.shape or first.size < 2:
         return None
     both = first + (-second if node.name == "sub" else second)
-    if not both.size or both.flat[0] == 0 or not np.allclose(both, both.flat[0], rtol=BEYOND):
+    if both[0] == 0 or not np.allclose(both, both[0], rtol=BEYOND) or np.ptp(first) == 0:
         return None
     return first / both
 
 
 def _of_a_logit(
-    node: Node, product: DataMeeting, nodes: Sequence[Node], given: Sequence[Sequence[Any]]
+    node: Node, product: DataMeeting, sums: _Sums, given: Sequence[Sequence[Any]]
 ) -> Floats | None:
-    """What is multiplied with a logit whose size and positive part are taken beside it."""
+    """What is multiplied with a logit, where the sum around has its positive part with the other sign, and
+    the logarithm of 1 + exp(-|x|)."""
     logit = _seen_through(node.operands[product.outputs[0]])
-    beside = [each for each in nodes if any(_seen_through(value) is logit for value in each.operands)]
-    positive = (each for each in beside if each.name == "max")
-    numbers = [value.number for each in positive for value in each.operands if value.number is not None]
-    sized = any(each.name == "abs" for each in beside)
-    return _values(product, given) if sized and any(not np.any(each) for each in numbers) else None
+    terms = sums.around(node.results[0])
+    own = next((sign for sign, term in terms if term is node.results[0]), 0)
+    positive = any(sign == -own and _is_positive_part(term, logit) for sign, term in terms)
+    rest = any(sign == -own and _is_logarithm(term) and _logit(term) is logit for sign, term in terms)
+    return _values(product, given) if positive and rest else None
+
+
+class _Sums:
+    """Sums with all their terms, however they are nested."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._users: dict[int, list[Node]] = {}
+        for node in nodes:
+            for value in node.operands:
+                self._users.setdefault(id(value), []).append(node)
+
+    def around(self, value: Quantity) -> list[tuple[int, Quantity]]:
+        """The terms of the largest sum of values of its shape that a value stands in, with their signs."""
+        top = value
+        while len(users := self._users.get(id(top), [])) == 1 and users[0].name in (*SUMS, "neg"):
+            if getattr(users[0].results[0].aval, "shape", ()) != getattr(value.aval, "shape", ()):
+                break
+            top = users[0].results[0]
+        found: list[tuple[int, Quantity]] = []
+        waiting = [(1, top)]
+        while waiting:
+            sign, each = waiting.pop()
+            node = each.node
+            if node is None or node.name not in (*SUMS, "neg"):
+                found.append((sign, each))
+                continue
+            last = -sign if node.name in ("sub", "neg") else sign
+            waiting += [*((sign, one) for one in node.operands[:-1]), (last, node.operands[-1])]
+        return found
+
+
+def _is_positive_part(value: Quantity, logit: Quantity) -> bool:
+    node = value.node
+    if node is None or not any(_seen_through(each) is logit for each in node.operands):
+        return False
+    if node.name == "max":
+        return any(each.number is not None and not np.any(each.number) for each in node.operands)
+    rule = jaxprs.custom_rule(node.eqn)
+    return rule is not None and rule.function == "relu"
+
+
+def _logit(value: Quantity) -> Quantity:
+    """What a logarithm is of, behind sigmoids, exponentials, signs and numbers."""
+    while value.node is not None:
+        node = value.node
+        rule = jaxprs.custom_rule(node.eqn)
+        known = node.name in _TO_THE_LOGIT or (rule is not None and rule.function == "logaddexp")
+        moving = [each for each in node.operands if each.reads]
+        if not known or len(moving) != 1:
+            break
+        value = moving[0]
+    return value
 
 
 def _is_logarithm(value: Quantity) -> bool:

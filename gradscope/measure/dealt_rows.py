@@ -68,7 +68,7 @@ def _loss(flow: FlowPass, inputs: Inputs, count: int, order: NDArray[np.intp]) -
     *arrays, key = inputs.others
     rest = len(arrays) - count
     moved = [*arrays[:rest], *(_moved(each, order) for each in arrays[rest:]), key]
-    return float(jax.device_get(flow.loss_and_gradients(replace(inputs, others=moved))[0]))
+    return float(jax.device_get(flow.loss(replace(inputs, others=moved))))
 
 
 def _moved(array: Any, order: NDArray[np.intp]) -> Any:

@@ -30,7 +30,7 @@ LOST = 0.99
 _SUMS = frozenset({"reduce_sum", "cumsum", "reduce_window_sum", "cumlogsumexp", "cumprod", "reduce_prod"})
 _FUNCTIONS = frozenset(
     {"exp", "exp2", "expm1", "log", "log1p", "logistic", "tanh", "erf", "pow", "sqrt", "rsqrt", "div", "sin"}
-    | {"cos", "custom_jvp_call", "custom_vjp_call", "integer_pow", "square", "logsumexp"}
+    | {"cos", "custom_jvp_call", "custom_vjp_call", "integer_pow", "square"}
 )
 _KINDS = (("products", PRODUCTS), ("sums", _SUMS), ("functions", _FUNCTIONS))
 OTHERS = "others"

@@ -25,6 +25,8 @@ from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.rounding import RoundedInput
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
+SMALLEST_PART = 4.0**-6
+"""Of the first update, that is tried for the critical step."""
 GROWING = 2.0
 """A later update so many times that of the last step: the schedule is still warming up."""
 SMALL, LARGE = 0.05, 10.0
@@ -156,6 +158,9 @@ class ShortTraining:
     """The same of the first step from a fresh state of the optimizer."""
     groups: tuple[ParameterGroup, ...] = ()
     """What the problem's own optimizer does with which leaves; empty where it could not be told apart."""
+    bad_batch: int | None = None
+    """The batch, from 1, at which the losses of the steps stop being finite, where at the parameters of the
+    start its loss is not finite, either."""
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
     outweighed: OutweighedTerms | None = None

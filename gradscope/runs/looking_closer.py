@@ -50,7 +50,7 @@ def looked_closer(
     )
     outweighed = looks.taken(
         "terms of the loss without data",
-        lambda: outweighed_terms(program, trainer, last, record.steps, record.batches),
+        lambda: outweighed_terms(program, trainer, found.weights, record.steps, record.batches),
         None,
     )
     later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))

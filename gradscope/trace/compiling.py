@@ -206,7 +206,7 @@ def users_errors(doing: str, plain: Plain | None = None) -> Iterator[None]:
         raise
 
 
-def _options(runs: int, work: float) -> dict[str, Any]:
+def _options(runs: int, work: float = 0.0) -> dict[str, Any]:
     if jax.default_backend() != "cpu":
         return {}
     few = 1 if work > MUCH_WORK else 0

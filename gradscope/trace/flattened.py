@@ -13,7 +13,7 @@ from gradscope.trace.interpret import run_plain
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.vocabulary import PRODUCTS
 
-_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call"})
+_CALLS = frozenset({"jit", "closed_call"})
 SMALL = 16
 """Equations of a function without products, as those of `jax.nn`, that stays one equation."""
 

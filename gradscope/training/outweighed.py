@@ -37,18 +37,18 @@ from there on it is tried without. Where they have won, the two hold each other 
 
 
 def outweighed_terms(
-    program: Program, made: Trainer, last: tuple[Leaves, Leaves], steps: int, batches: int
+    program: Program, made: Trainer, weights: Leaves, steps: int, batches: int
 ) -> OutweighedTerms | None:
-    """More than the steps of the short training without them, where these are strong; `last` are weights and
-    gradients at its last step."""
+    """More than the steps of the short training without them, where these are strong; `weights` are those
+    after its last step."""
     found = _free_of_data(program) if steps >= USUAL_STEPS else []
     if not found:
         return None
     rest = _Rest(program, [spot for spot, _ in found], made)
-    weights, whole = last
+    later = made.feed.at(0, weights)
     strong = max(
         _share(made.gradients()[1], rest(made.feed.at(0, made.weights))[1]),
-        _share(whole, rest(made.feed.at(steps - 1, weights))[1]),
+        _share(made.flow.gradients(later), rest(later)[1]),
     )
     if not strong >= STRONG:
         return None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.trace.spread import in_reach
+from gradscope.trace.spread import spread
 from gradscope.training.optimizer import widened
 
 
@@ -18,9 +17,9 @@ def equal_units(before: Any, after: Any, gradient: Any) -> int:
 
     Units stand along the last axis, or in a matrix along either. Weights that were not moved tell nothing.
     """
-    here = in_reach([before, after, gradient])
-    if not here and jax.default_backend() != "cpu":
-        return 0  # each of these looks would be a program that an accelerator compiles
+    here = not spread([before, after, gradient])
+    if here and not _may_be(before):
+        return 0
     xp: Any = np if here else jnp
     start, end = xp.asarray(before), xp.asarray(after)
     if start.ndim < 2 or start.size < 2:
@@ -33,6 +32,19 @@ def equal_units(before: Any, after: Any, gradient: Any) -> int:
         if xp.any(slope) and xp.allclose(slope, one, rtol=1e-4, atol=0) and not xp.array_equal(start, end):
             return int(start.shape[axis])
     return 0
+
+
+def _may_be(array: Any) -> bool:
+    """Whether the first two slices along an axis are the same: of an array on an accelerator no more than
+    these are copied first."""
+    if np.ndim(array) < 2 or np.size(array) < 2:
+        return False
+    last = np.asarray(array[..., :2])
+    pairs = [(last[..., 0], last[..., -1])]
+    if np.ndim(array) == 2:
+        first = np.asarray(array[:2])
+        pairs.append((first[0], first[-1]))
+    return any(np.array_equal(one, other) for one, other in pairs)
 
 
 def _alike(array: Any, axis: int, xp: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradscope.records import Intervention
-from gradscope.records.training import GROWING, LATER_STEPS
+from gradscope.records.training import GROWING, LATER_STEPS, SMALLEST_PART
 from gradscope.trace.program import Program
 from gradscope.training import step_numbers
 from gradscope.training.optimizer import Leaves, stepped
@@ -48,7 +48,7 @@ def _asks_for_more(run: Trajectory) -> bool:
     return _mostly_lost(run) or _hardly_falls(run)
 
 
-CRITICAL = tuple(4.0**-power for power in range(7))
+CRITICAL = *(4.0**-power for power in range(6)), SMALLEST_PART
 
 
 def critical_step(made: Trainer, run: Trajectory) -> float | None:
@@ -61,7 +61,7 @@ def critical_step(made: Trainer, run: Trajectory) -> float | None:
         weights = [
             stepped(w, (u * part).astype(u.dtype)) for w, u in zip(made.weights, run.first, strict=True)
         ]
-        loss, _ = made.flow.loss_and_gradients(made.feed.at(0, weights))
+        loss = made.flow.loss(made.feed.at(0, weights))
         if float(loss) <= start:
             return part
     return 0.0

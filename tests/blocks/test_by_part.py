@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -80,3 +81,19 @@ def test_what_the_function_raises_is_raised() -> None:
 
     with pytest.raises(ValueError, match="no"):
         compile_by_part(refuses, (np.ones(2),), runs=1)
+
+
+def test_what_is_done_beside_the_results_keeps_its_order() -> None:
+    said: list[str] = []
+
+    def advanced(x: Any) -> Any:
+        kept = jax.new_ref(jnp.zeros(3))
+        jax.experimental.io_callback(lambda: said.append("first"), None, ordered=True)
+        kept[...] = 2 * x
+        jax.experimental.io_callback(lambda: said.append("second"), None, ordered=True)
+        return kept[...] + 1
+
+    run = compile_by_part(advanced, (np.ones(3, np.float32),), runs=1)
+    np.testing.assert_array_equal(run(np.ones(3, np.float32)), 3 * np.ones(3))
+    jax.effects_barrier()
+    assert said == ["first", "second"]

@@ -83,6 +83,15 @@ OTHERS: dict[str, Entropy] = {
     "a hinge": lambda x, y: jnp.maximum(0, 1 - x * y),
     "a line between two outputs": lambda x, y: (y * x + (1 - y) * x**2 - 1) ** 2,
     "a logistic loss of signs": lambda x, y: jax.nn.softplus(-x * y),
+    "a positive class of weight 3": lambda x, y: (
+        (1 - y) * x + (1 + 2 * y) * (jnp.log1p(jnp.exp(-jnp.abs(x))) + jnp.maximum(-x, 0))
+    ),
+    "examples of unlike weight": lambda x, y: (
+        3 * (jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))) - 3 * y * x
+    ),
+    "ten trials": lambda x, y: 10 * jax.nn.softplus(x) - y * x,
+    "spins": lambda x, y: jnp.abs(x) + jnp.log1p(jnp.exp(-2 * jnp.abs(x))) - y * x,
+    "two logits": lambda x, y: -y * jax.nn.log_sigmoid(x) - (1 - y) * jax.nn.log_sigmoid(x**2),
     "weighted classes": lambda x, y: -3 * y * jax.nn.log_sigmoid(x) - (1 - y) * jax.nn.log_sigmoid(-x),
 }
 

@@ -43,6 +43,9 @@ DELIBERATE = {
     "straight through": ruled(lambda x: jnp.round(x), lambda x, ct: ct),
     "spike": ruled(lambda x: (x > 0).astype(x.dtype), lambda x, ct: ct / (1 + jnp.abs(x)) ** 2),
 }
+ROUGH = {
+    "residual in 8 bits": ruled(jnp.tanh, lambda x, ct: ct * (1 - jnp.tanh(jnp.round(64 * x) / 64) ** 2)),
+}
 WRONG = {
     "sign": ruled(jnp.tanh, lambda x, ct: -ct * (1 - jnp.tanh(x) ** 2)),
     "factor": ruled(jnp.square, lambda x, ct: x * ct),
@@ -64,6 +67,10 @@ def test_a_rule_that_differs_on_purpose_is_no_finding(name: str) -> None:
     found = checked(DELIBERATE[name])
     assert found.findings == ()
     assert found.unexamined[0] == "gradients not verified (1 custom derivative rule)"
+
+
+def test_a_rule_that_is_rough_on_purpose_is_left_to_verify() -> None:
+    assert checked(ROUGH["residual in 8 bits"]).findings == ()
 
 
 @pytest.mark.parametrize("name", WRONG)

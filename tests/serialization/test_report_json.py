@@ -36,7 +36,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is tuple:
         return st.lists(values(arguments[0]), max_size=2).map(tuple)
     if get_origin(kind) is Mapping:
-        return EVIDENCE if arguments[1] is not float else st.dictionaries(NAMES, FLOATS)
+        if arguments[1] in PLAIN:
+            return st.dictionaries(NAMES, PLAIN[arguments[1]], max_size=2)
+        return EVIDENCE
     if arguments:
         return st.one_of(*(values(argument) for argument in arguments))
     if issubclass(kind, Enum):

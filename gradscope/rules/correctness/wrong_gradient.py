@@ -3,8 +3,8 @@
 ## What it does
 Reports each custom derivative rule (`jax.custom_vjp`, `jax.custom_jvp`) that is wrong, with the parameters
 whose gradients it makes wrong; wrong gradients without such a rule; and a forward mode that disagrees with
-the reverse mode. Every `gradscope check` checks the custom derivative rules of your file; the rest takes
-`gradscope verify` or `gradscope check --verify`.
+the reverse mode. Every `gradscope check` checks the custom derivative rules of your file, and reports those
+that are off by 5 % and more; the rest takes `gradscope verify` or `gradscope check --verify`.
 
 ## Why is this bad
 The optimizer does not follow the gradient of the loss. With a wrong factor or a missing term in one rule in
@@ -124,7 +124,7 @@ def _cure(worst: RuleCheck) -> str:
     part = "tangents" if worst.kind == "custom_jvp" else f"cotangent of `{worst.argument}`"
     if worst.ratio and f"{worst.ratio:.4g}" == "-1":
         return f"Change the sign of the {part} in the rule of `{worst.function}`."
-    if worst.ratio:
+    if worst.ratio and f"{abs(worst.ratio):.4g}" != "1":
         how = ("Multiply", 1 / worst.ratio) if abs(worst.ratio) < 1 else ("Divide", worst.ratio)
         return f"{how[0]} the {part} in the rule of `{worst.function}` by {how[1]:.4g}."
     return (

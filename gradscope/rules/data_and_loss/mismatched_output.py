@@ -24,7 +24,7 @@ in a parameter where only sums, views and products with the batch or with other 
 penalty included; with a gradient that is not 0 it then has no minimum. The log-probability of the labels is
 followed to the loss through sums, views and numbers that the program writes: what it is multiplied by has to
 be negative. A binary cross-entropy is the sum of two logarithms of the model, times numbers of the batch that
-add up to a constant, or the product of a logit whose size and positive part are taken beside it.
+add up to a constant, or max(x, 0) - x y + log(1 + exp(-|x|)) of a logit x.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target

@@ -59,7 +59,7 @@ from gradscope.rules.words import number
 def shard_dependent_loss(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     for found in measurement.dealt:
         moved, turned = abs(found.dealt - found.loss), abs(found.turned - found.loss)
-        size = abs(found.loss)
+        size = abs(found.loss) or abs(found.dealt)
         if moved > limits["change"] * size and turned <= min(limits["rounding"] * size, moved / 100):
             yield _hit(found, moved / size, limits["change"])
 

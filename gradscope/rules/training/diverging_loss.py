@@ -8,11 +8,13 @@ until it ends far above where it began.
 Each step makes it worse. From a NaN on every loss is NaN, and nothing that is learned afterwards counts.
 
 ## How it is measured
-By `gradscope check`, in the short training with the optimizer of the file: a loss that is finite at first,
-and is not after some step, is exact, and an error. By `gradscope monitor`, at each step. Where the training
-broke down (a parameter would not be finite, checked on every element, or the loss is not finite to the end)
-and the loss had grown before, that is exact, and an error. A loss that rises and stays finite is a warning:
-the medians of the first and the last fifth of the run are compared, against the scatter within them.
+By `gradscope check`, in the short training with the optimizer of the file: the loss of the first batch is
+finite before the steps and not finite after them. That is exact, and an error. The batch of the first step
+whose loss is not finite is run at the parameters of the start, too: where it has none there, the batch is
+told and not the optimizer. By `gradscope monitor`, at each step. Where the training broke down (a parameter
+would not be finite, checked on every element, or the loss is not finite to the end) and the loss had grown
+before, that is exact, and an error. A loss that rises and stays finite is a warning: the medians of the first
+and the last fifth of the run are compared, against the scatter within them.
 
 ## Limits
 `growth = 10`: the losses before the breakdown rise from one to the next, at least twice, by this factor in
@@ -40,7 +42,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from gradscope.records import Ending, History, Severity, ShortTraining
+from gradscope.records import Ending, History, Number, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.steps import (
     Growth,
@@ -106,20 +108,28 @@ def diverging_loss(history: History | None, training: ShortTraining | None, limi
 
 
 def _in_a_few_steps(training: ShortTraining) -> Iterator[Hit]:
-    losses = [*training.losses, training.end]
-    ended = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
-    if not training.own or not ended:
+    """The first batch had a finite loss, and after the steps it has none: what is broken are the weights."""
+    lost = (step for step, loss in enumerate(training.losses) if not math.isfinite(loss))
+    ended = next(lost, training.steps)
+    if not training.own or math.isfinite(training.end) or not math.isfinite(training.start):
         return
-    before, last = number(losses[0]), number(losses[ended - 1])
-    yield Hit(
-        message=f"Your optimizer takes the loss from {before} to {last} in {count(ended - 1, 'step')}, and "
-        "after the next one it is not finite.",
-        remedy="Search for a learning rate with `gradscope find-lr`, and look at the sizes of inputs and "
-        "targets.",
-        evidence={"step": ended, "loss_before": losses[0], "loss_after": losses[ended - 1]},
-        layers=training.layers,
-        explains=None,
-    )
+    went = f"from {number(training.start)} to {number(training.end)}"
+    evidence: dict[str, Number] = {"step": ended, "loss_before": training.start}
+    if training.bad_batch is not None:
+        message = (
+            f"Batch {training.bad_batch} of the data has a loss that is not finite, at the parameters before "
+            f"the first step already, and after the step on it the loss of the first batch goes {went}, too."
+        )
+        remedy = "Look at that batch for NaN, infinite or extreme values, and leave out or fill those."
+        evidence["batch"] = training.bad_batch
+    else:
+        how = "the first step" if ended < 2 else count(ended, "step")
+        message = (
+            f"Your optimizer takes the loss of the first batch {went}; the first loss that is not finite "
+            f"comes after {how}."
+        )
+        remedy = "Search for a learning rate with `gradscope find-lr`, and look at the sizes of the data."
+    yield Hit(message=message, remedy=remedy, evidence=evidence, layers=training.layers, explains=None)
 
 
 def _broken(history: History, grown: Growth, limits: Limits) -> Hit:

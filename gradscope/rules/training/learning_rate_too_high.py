@@ -46,13 +46,14 @@ import math
 from collections.abc import Iterator
 
 from gradscope.records import Intervention, Severity, ShortTraining
+from gradscope.records.training import SMALLEST_PART
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
 NOISE = 2.0
 """Standard errors of the mean loss."""
 OF_SCALE = 1e-3
-"""Parts of a rate below which rates are not what is wrong."""
+"""Parts of a rate below which a rate may not be all that is wrong."""
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
     "exploding-through-time", "mismatched-output", "wrong-mode", "weight-decay-too-high",
@@ -101,8 +102,9 @@ def learning_rate_too_high(training: ShortTraining, limits: Limits) -> Iterator[
 def _remedy(factor: float) -> str:
     if factor < OF_SCALE:
         return (
-            f"It takes {factor:g} of the learning rate, which is a matter of scale: bring inputs and targets "
-            "to a standard deviation of 1, then search for a rate with `gradscope find-lr`."
+            f"Multiply the learning rate by {factor:g}. So much may be a matter of scale: where inputs or "
+            "targets are far from a standard deviation of 1, bring them there first, and search for a rate "
+            "with `gradscope find-lr`."
         )
     return f"Multiply the learning rate by {factor:g}, or search for one with `gradscope find-lr`."
 
@@ -122,5 +124,5 @@ def _critical(training: ShortTraining) -> str:
     if part is None or part == 1:
         return ""
     if part == 0:
-        return " Even a small part of the first update raises the loss of its batch."
+        return f" Even {number(SMALLEST_PART)} of the first update raises the loss of its batch."
     return f" The first update raises the loss of its batch; {number(part)} of it does not."

@@ -49,21 +49,34 @@ def test_a_loss_that_is_not_finite_any_more_has_risen() -> None:
     assert "to a value that is not finite" in finding.message
 
 
-def test_a_rate_that_is_far_too_high_is_a_matter_of_scale() -> None:
+def test_a_rate_that_is_far_too_high_may_be_a_matter_of_scale() -> None:
     (finding,) = found(tried("none", 1.0, math.nan), tried("factor", 1e-10, 1.0), end=math.nan)
-    assert "bring inputs and targets to a standard deviation of 1" in finding.remedy
-    assert "Multiply" in found(tried("none", 1.0, math.nan), tried("factor", 0.001, 1.0))[0].remedy
+    assert "may be a matter of scale" in finding.remedy
+    assert "scale" not in found(tried("none", 1.0, math.nan), tried("factor", 0.001, 1.0))[0].remedy
+
+
+LOSSES = (2.0, 30.0, 4e5, *[math.inf] * 17)
 
 
 def test_steps_that_make_the_loss_not_finite_are_an_error_where_no_rate_cures_it() -> None:
-    losses = (2.0, 30.0, 4e5, *[math.inf] * 17)
-    (finding,) = found(tried("factor", 1e-12, math.nan), losses=losses, end=math.nan)
+    nothing = {"losses": LOSSES, "end": math.nan}
+    (finding,) = found(tried("factor", 1e-12, math.nan), **nothing)
     assert (finding.rule, finding.severity.value) == ("diverging-loss", "error")
-    assert "from 2 to 4e+05 in 2 steps, and after the next one it is not finite" in finding.message
-    nothing = {"losses": losses, "end": math.nan}
+    assert "from 2 to NaN; the first loss that is not finite comes after 3 steps." in finding.message
     assert found(tried("factor", 0.1, math.nan), own=False, **nothing) == []
     (other,) = found(tried("none", 1.0, math.nan), tried("factor", 0.1, 1.0), **nothing)
     assert other.rule == "learning-rate-too-high"
+
+
+def test_a_loss_that_is_finite_again_is_no_divergence() -> None:
+    """A batch with a NaN that the optimizer steps over, or a draw that is infinite now and then."""
+    assert found(losses=(2.0, 1.9, math.nan, 1.8), end=1.5) == []
+
+
+def test_a_batch_that_is_broken_from_the_start_is_told_and_not_the_optimizer() -> None:
+    (finding,) = found(tried("factor", 1e-12, math.nan), losses=LOSSES, end=math.nan, bad_batch=4)
+    assert finding.message.startswith("Batch 4 of the data has a loss that is not finite")
+    assert "learning rate" not in finding.remedy
 
 
 def test_turning_the_updates_round_is_no_smaller_rate() -> None:
@@ -146,7 +159,7 @@ def test_how_far_the_first_update_may_go_is_told() -> None:
     (finding,) = found(*high, critical=0.25)
     assert "The first update raises the loss of its batch; 0.25 of it does not." in finding.message
     (finding,) = found(*high, critical=0.0)
-    assert "Even a small part of the first update raises the loss" in finding.message
+    assert "Even 0.000244 of the first update raises the loss" in finding.message
     (finding,) = found(*high, critical=1.0)
     assert "first update" not in finding.message
 
