@@ -62,6 +62,7 @@ def placed(problem: Problem, sizes: Mapping[str, int]) -> Problem:
     first = problem.batch_source.first()
     for what, tree in (("params", problem.params), ("batch", first)):
         _require_unplaced(tree, what)
+    placement.require_rows(first)
     return problem.placed(placement, placement.told(problem.params, first))
 
 
@@ -77,18 +78,24 @@ class OnMesh:
         every device where there is none, or no axis `model`."""
         return jax.tree.map(lambda leaf: self._put(leaf, self._of_weights(leaf)), tree)
 
+    def require_rows(self, batch: Any) -> None:
+        """Raises where the rows cannot be divided."""
+        rows, parts = rows_of(batch), self.sizes.get(ROWS, 1)
+        if rows is None or rows % parts == 0:
+            return
+        down, up = rows // parts * parts, -(-rows // parts) * parts
+        raise GradscopeError(
+            f"The batch has {rows} rows, which `{ROWS}={parts}` of --mesh does not divide.",
+            why="Each device along that axis gets the same number of rows.",
+            fix=f"Give a batch of {f'{down} or {up}' if down else up} rows, or another size of `{ROWS}`.",
+            slug="bad-option",
+        )
+
     def batch(self, tree: Any) -> Any:
-        """Each array that has the rows of the batch split along them over `data`; the others are whole."""
+        """Each array that has the rows of the batch split along them over `data`; the others are whole, and
+        so are all of a later batch whose rows cannot be divided, which has another form than the first."""
         rows = rows_of(tree)
-        parts = self.sizes.get(ROWS, 1)
-        if rows is not None and rows % parts:
-            down, up = rows // parts * parts, -(-rows // parts) * parts
-            raise GradscopeError(
-                f"The batch has {rows} rows, which `{ROWS}={parts}` of --mesh does not divide.",
-                why="Each device along that axis gets the same number of rows.",
-                fix=f"Give a batch of {f'{down} or {up}' if down else up} rows, or another size of `{ROWS}`.",
-                slug="bad-option",
-            )
+        rows = rows if rows is None or rows % self.sizes.get(ROWS, 1) == 0 else None
         return jax.tree.map(lambda leaf: self._put(leaf, self._of_rows(leaf, rows)), tree)
 
     def told(self, params: Any, batch: Any) -> str:

@@ -41,7 +41,11 @@ def timed(
         as_one = whole or is_short(program.body)
         step = WholeStep(program, program.body, inputs, as_one=as_one)
         found = replace(found, compiled=step.compiler_cost(account), blocks=step.blocks)
-        run = None if update is None else looks.taken(UPDATE, lambda: _compiled_update(update, step), None)
+        run = None
+        if update is not None and update.effects:
+            skipped.append(Skipped(f"seconds of {UPDATE}", "it does something beside its results"))
+        elif update is not None:
+            run = looks.taken(UPDATE, lambda: _compiled_update(update, step), None)
         times = measured(program, step, account, run, progress)
     except NotEnoughMemory as error:
         skipped.append(Skipped("seconds", error.what.rstrip(".")))

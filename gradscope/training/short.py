@@ -49,7 +49,7 @@ from gradscope.training.step_numbers import (
 )
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Modification, Trainer, Trajectory
-from gradscope.training.trials import LONGER, USUAL_STEPS, critical_step, later, trials
+from gradscope.training.trials import LONGER, USUAL_STEPS, bad_batch, critical_step, later, trials
 
 FEWEST_STEPS = 3
 WORK = 4e9
@@ -131,7 +131,7 @@ def short_training(
             )
             for leaf in range(len(program.leaves))
         ),
-        bad_batch=looks.taken("batches at the start", lambda: _bad_batch(made, run), None),
+        bad_batch=looks.taken("batches at the start", lambda: bad_batch(made, run), None),
         update_max=float(np.max(run.leaves[:, :, UPDATE_MAX], initial=0.0)),
         fresh_update_max=fresh,
         trials=tuple(tried),
@@ -183,14 +183,6 @@ def steps_of(program: Program) -> int:
     size = sum(leaf.size for leaf in program.leaves)
     affordable = WORK / (BACKWARD * operations(program.body) + PER_WEIGHT * size + 1.0)
     return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
-
-
-def _bad_batch(made: Trainer, run: Trajectory) -> int | None:
-    """From 1: that of the first step whose loss is not finite, where its loss at the start is not, either."""
-    step = next((step for step, loss in enumerate(run.losses) if not math.isfinite(loss)), 0)
-    if step == 0 or math.isfinite(float(made.flow.loss(made.feed.at(step, made.weights)))):
-        return None
-    return step % len(made.feed.drawn) + 1
 
 
 def _readings(program: Program, run: Trajectory) -> list[Reading]:

@@ -132,3 +132,11 @@ def trials(
         count = LONGER * steps
         yield ended("none", 1.0, count, made.unchanged(count))
         yield ended("factor", best.factor, count, made.run(count, Modification(factor=best.factor)).weights)
+
+
+def bad_batch(made: Trainer, run: Trajectory) -> int | None:
+    """From 1: that of the first step whose loss is not finite, where its loss at the start is not, either."""
+    step = next((step for step, loss in enumerate(run.losses) if not math.isfinite(loss)), 0)
+    if step == 0 or math.isfinite(float(made.flow.loss(made.feed.at(step, made.weights)))):
+        return None
+    return step % len(made.feed.drawn) + 1

@@ -24,6 +24,8 @@ class Update:
     record: UpdateCost
     function: Function
     state: Any
+    effects: bool
+    """It does something beside its results, as a callback does: it is not run again and again."""
 
 
 def update_of(name: str, function: Function, weights: list[Any], state: Any) -> Update:
@@ -35,7 +37,7 @@ def update_of(name: str, function: Function, weights: list[Any], state: Any) -> 
     found = list(steps(live))
     operations = sum(step.work.operations * step.times for step in found)
     size = sum(step.work.size * step.times for step in found)
-    return Update(UpdateCost(name, operations, size), function, state)
+    return Update(UpdateCost(name, operations, size), function, state, bool(body.jaxpr.effects))
 
 
 def compiled_update(update: Update, weights: list[Any], state: Any) -> Callable[[], Any]:

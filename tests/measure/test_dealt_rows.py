@@ -191,3 +191,21 @@ def test_a_layer_of_its_own_that_drops_what_was_computed_is_told(split: bool) ->
     assert rules(report) == ({"shared-noise"} if split else set())
     assert report.flow is not None
     assert report.flow.dealt == ()
+
+
+def test_noise_on_shards_of_the_weights_is_no_noise_of_examples() -> None:
+    """Rows of a weight may be split as rows of the batch are, and there may be as many."""
+    weights = {"w": jnp.asarray(RNG.normal(size=(16, 2)) / 2, jnp.float32)}
+
+    def shard(w: Any, x: Any, y: Any, key: Any) -> Any:
+        noisy = lax.all_gather(w + jax.random.normal(key, w.shape) / 10, "data", tiled=True)
+        return lax.pmean(jnp.mean((x @ noisy - y) ** 2), "data")
+
+    mapped = jax.shard_map(
+        shard, mesh=MESH, in_specs=(P("data"), P("data"), P("data"), P()), out_specs=P(), check_vma=False
+    )
+    wide = RNG.normal(size=(16, 16)).astype(np.float32)
+    report = gradscope.check(
+        lambda params, batch, key: mapped(params["w"], *batch, key), weights, (wide, Y), steps=0
+    )
+    assert "shared-noise" not in rules(report)

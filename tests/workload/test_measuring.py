@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
+import optax
 import pytest
 
 import gradscope
+from gradscope.load.problem import Problem
 from gradscope.records import Cost, Report
 from gradscope.workload import measuring, step, timing
 from tests.workload.programs import ones
@@ -102,3 +105,17 @@ def test_a_long_loss_runs_in_blocks_unless_it_is_wanted_whole(monkeypatch: pytes
     assert whole.blocks == 0
     assert whole.compiled is not None
     assert whole.compiled.compiled
+
+
+def test_an_update_that_calls_back_is_counted_and_not_timed() -> None:
+    ran: list[int] = []
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        jax.experimental.io_callback(lambda: ran.append(1), None, ordered=True)
+        return jax.tree.map(lambda each: -0.1 * each, updates), state
+
+    problem = Problem(loss, PARAMS, X, optimizer=optax.GradientTransformation(lambda _: (), update))
+    report, cost = timed(problem)
+    assert cost.update is not None
+    assert ran == []
+    assert any("seconds of the update" in each.what for each in report.skipped)

@@ -147,10 +147,20 @@ def _kept(found: Precision, limit: float) -> str:
         if trial is not None and trial.cosine >= limit:
             place = "" if trial.source is None else f" at {trial.source}"
             return (
-                f"Keep {KINDS.get(trial.kind, trial.kind)}{place} in float32: tried, the lowest cosine of a "
-                f"layer is {number(trial.cosine)} then."
+                f"Keep {KINDS.get(trial.kind, trial.kind)}{place} in float32{_beside(found)}: tried, the "
+                f"lowest cosine of a layer is {number(trial.cosine)} then."
             )
     return ""
+
+
+def _beside(found: Precision) -> str:
+    """What else was done in those trials."""
+    said = []
+    if found.cosine_scaled is not None:
+        said.append(f"the loss multiplied by {found.scale:g}")
+    if found.cosine_up is not None:
+        said.append("scales of blocks rounded up")
+    return f", with {' and '.join(said)}" if said else ""
 
 
 def _largest(found: Precision) -> str:

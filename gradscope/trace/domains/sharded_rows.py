@@ -24,8 +24,8 @@ from gradscope.trace.walk import Path, Visit, walk
 _AS_IT_IS = frozenset({"convert_element_type", "copy", "sharding_constraint", "device_put", "pvary"})
 _GIVEN, _COMPUTED = 1, 2
 """The bits of an array of the batch as it is, and of what depends on one."""
-_VARIES = 1
-"""The bit of what may differ between the devices along the axes."""
+_VARIES, _ROWS = 1, 2
+"""The bits of what may differ between the devices along the axes, and of what comes from the batch."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def _split(
         axes = tuple(axis for axis in _parts(spec, 0) if axis in sizes)
         devices, rows = math.prod(sizes[axis] for axis in axes), next(iter(shape_of(atom)), 0)
         if devices > 1 and (bits & _GIVEN or (bits and rows == examples)):
-            shared = tuple(_shared_draws(p, frozenset(axes), rows // devices))
+            of_batch = [bool(each) for each in values]
+            shared = tuple(_shared_draws(p, frozenset(axes), rows // devices, of_batch))
             return SplitRows(eqn, calls, axes, devices, rows, bool(bits & _GIVEN), shared)
     return None
 
@@ -114,11 +115,15 @@ def _parts(spec: Any, axis: int) -> tuple[str, ...]:
     return () if part is None else part if isinstance(part, tuple) else (part,)
 
 
-def _shared_draws(p: jaxprs.ShardMapParams, axes: frozenset[str], rows: int) -> Iterator[SharedDraw]:
+def _shared_draws(
+    p: jaxprs.ShardMapParams, axes: frozenset[str], rows: int, of_batch: Sequence[bool]
+) -> Iterator[SharedDraw]:
+    """`of_batch` tells of each operand whether it comes from the batch: weights may be split, too."""
     domain = _Draws(axes, rows)
     inputs = [
-        _VARIES if any(not axes.isdisjoint(_parts(spec, axis)) for axis in range(len(spec))) else 0
-        for spec in p.in_specs
+        (_VARIES if any(not axes.isdisjoint(_parts(spec, axis)) for axis in range(len(spec))) else 0)
+        | (_ROWS if rows_of_it else 0)
+        for spec, rows_of_it in zip(p.in_specs, of_batch, strict=True)
     ]
     walk(domain, p.body, inputs, ())
     for bit, draw in domain.drawn.values():
@@ -140,7 +145,7 @@ class _Draws(Bits):
         shape = shape_of(eqn.outvars[0]) if eqn.outvars else ()
         if eqn.primitive.name in ELEMENTWISE and shape[:1] == (self._rows,):
             varies = any(
-                value & _VARIES and shape_of(atom) == shape
+                value & _VARIES and value & _ROWS and shape_of(atom) == shape
                 for atom, value in zip(eqn.invars, values, strict=True)
             )
             if varies:
@@ -161,7 +166,7 @@ class _Draws(Bits):
         elif eqn.primitive.name in DRAWS and not every & _VARIES:
             draw = SharedDraw(eqn, tuple(self._around[1:]), shape_of(eqn.outvars[0]))
             if draw.shape[:1] == (self._rows,):
-                known = self.drawn.setdefault((*place, index), (2 << len(self.drawn), draw))
+                known = self.drawn.setdefault((*place, index), (4 << len(self.drawn), draw))
                 every |= known[0]
         return [every] * len(eqn.outvars)
 
