@@ -61,6 +61,18 @@ def evaluated(function: Callable[..., Any], *trees: Any) -> None:
     jax.eval_shape(run, shapes)
 
 
+def with_values(tree: Any) -> Any:
+    """Zeros, or keys, in the place of shapes: for what is small beside the parameters, and is no input of the
+    program, as the running statistics and the random streams of a module."""
+    return jax.tree.map(lambda leaf: _value(leaf) if is_shape(leaf) else leaf, tree)
+
+
+def _value(shape: Any) -> Any:
+    if not jax.numpy.issubdtype(shape.dtype, jax.dtypes.prng_key):
+        return jax.numpy.zeros(shape.shape, shape.dtype)
+    return jax.random.split(jax.random.key(0), shape.shape) if shape.shape else jax.random.key(0)
+
+
 class ShapesAlone:
     """Arrays without their values, where they would lie."""
 

@@ -84,6 +84,7 @@ class Trainer:
         self.weights = [jnp.asarray(weight) for weight in weights]
         """At the start."""
         self._given = rule.begun(self.weights)
+        self._started: Any = None
         self._steps: dict[bool, Callable[..., Any]] = {}
         self._unchanged: dict[int, Leaves] = {}
         self.searches = False
@@ -95,7 +96,10 @@ class Trainer:
         return self._given is not None
 
     def start(self) -> Any:
-        return self.fresh(self.weights) if self._given is None else self._given
+        """The state of the optimizer there, made once."""
+        if self._started is None:
+            self._started = self.fresh(self.weights) if self._given is None else self._given
+        return self._started
 
     def run(
         self,
@@ -176,7 +180,8 @@ class Trainer:
 
     def fresh_update(self, gradients: Leaves, loss: Any) -> Leaves:
         """What the optimizer asks for at its first step of all, for these gradients."""
-        return self.asked(self.weights, gradients, self.fresh(self.weights), loss)[0]
+        fresh = self.start() if self._given is None else self.fresh(self.weights)
+        return self.asked(self.weights, gradients, fresh, loss)[0]
 
     def fresh(self, weights: Leaves) -> Any:
         """The state of the optimizer before the first step of all, at other weights."""

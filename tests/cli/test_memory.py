@@ -151,3 +151,22 @@ def test_shapes_in_the_file_need_the_option(run: Run, tmp_path: Path) -> None:
     result = run("memory", str(path), "--no-progress")
     assert result.code == 2
     assert "`gradscope memory --shapes` needs none" in " ".join(result.err.split())
+
+
+def test_shapes_of_a_module_with_statistics_and_random_streams(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("flax")
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import jax.numpy as jnp\nfrom flax import nnx\n\n"
+        "class Net(nnx.Module):\n"
+        "    def __init__(self, rngs):\n"
+        "        self.hidden, self.norm = nnx.Linear(4, 8, rngs=rngs), nnx.BatchNorm(8, rngs=rngs)\n"
+        "        self.drop, self.out = nnx.Dropout(0.1, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)\n\n"
+        "    def __call__(self, x):\n"
+        "        return self.out(self.drop(self.norm(self.hidden(x))))\n\n"
+        "def model(key):\n    return Net(nnx.Rngs(key))\n\n"
+        "batch = jnp.ones((8, 4))\n\n"
+        "def loss_fn(model, batch):\n    return jnp.mean(model(batch) ** 2)\n"
+    )
+    result = run("memory", str(path), "--shapes", "--no-progress")
+    assert result.code == 0, result.err

@@ -24,6 +24,7 @@ from gradscope.load.model.frameworks.base import (
     unnested,
     wrapped_functions,
 )
+from gradscope.load.shapes import with_values
 
 _OPTIMIZERS = ("optimizer", "opt", "optim")
 
@@ -75,7 +76,8 @@ class FlaxNNX(Adapter):
         if isinstance(value, nnx.State):
             return _opened_state(value)
         wrt, notes = _differentiated(value, context)
-        graph, chosen, rest = nnx.split(value, wrt, ...)
+        graph, chosen, others = nnx.split(value, wrt, ...)
+        rest = with_values(others)
         flat = nnx.to_flat_state(chosen)
         paths = [path for path, _ in flat]
 
