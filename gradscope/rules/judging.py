@@ -107,7 +107,13 @@ def _without_symptoms(hits: list[Judged], old: set[int]) -> list[Judged]:
 
 
 def _causes(symptoms: list[Judged], hits: list[Judged]) -> dict[int, Hit]:
-    return {id(hit): cause for rule, hit in symptoms if (cause := _cause(rule, hit, hits)) is not None}
+    """By the `id` of a hit; none is explained by what it explains itself."""
+    causes: dict[int, Hit] = {}
+    for rule, hit in symptoms:
+        cause = _cause(rule, hit, hits)
+        if cause is not None and _root(id(cause), causes) != id(hit):
+            causes[id(hit)] = cause
+    return causes
 
 
 def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:

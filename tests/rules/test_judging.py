@@ -8,8 +8,10 @@ import pytest
 
 from gradscope import rules
 from gradscope.errors import GradscopeError
-from gradscope.records import Connection, Measurement, Verification
+from gradscope.records import Connection, Measurement, Severity, Verification
 from gradscope.rules import Parts, all_rules, get, judge as judge_parts, judging, left_out
+from gradscope.rules.base import Hit
+from gradscope.rules.judging import _without_symptoms
 from gradscope.rules.words import names_of, number
 from tests.rules.activations.made import another_start
 from tests.rules.made import chain, decay, judge, layer, measured, parameter
@@ -219,3 +221,13 @@ def test_a_fallback_is_told_by_itself_only_where_no_other_rule_has_an_error():
         Parts(flow=chain(decay(12, 0.3)), training=training), ignore=("vanishing-gradient",)
     )
     assert [finding.rule for finding in ignored] == ["mis-scaled-initialization"]
+
+
+def test_hits_that_explain_each_other_leave_one_of_them() -> None:
+    """A gradient that explodes may be what makes a loss NaN, and what a rate that is too high makes of it."""
+    names = ("exploding-gradient", "non-finite", "diverging-loss", "learning-rate-too-high")
+    hits = [(get(name), Hit(name, "", {}, severity=Severity.ERROR, explains=None)) for name in names]
+    for order in (hits, hits[::-1]):
+        ((rule, hit),) = _without_symptoms(order, set())
+        assert rule.name in names
+        assert all(name in hit.message for name in names if name != rule.name)

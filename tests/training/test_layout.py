@@ -42,7 +42,7 @@ def test_weights_gradients_updates_and_state_lie_as_the_parameters_do(problem: P
     prepared = prepare(problem, progress=silent)
     inputs, flow = prepared.inputs[0], prepared.flow
     made = trainer_of(problem, prepared.tracer, flow, inputs, (prepared.batches, prepared.rest))
-    run = made.run(3, watched=True)
+    run, _ = made.watched(3)
     assert np.isfinite(run.leaves).all()
     for found in (run.weights, run.gradients, run.first, *_moments(made.start()), *_moments(run.state)):
         for weight, each in zip(inputs.weights, found, strict=True):

@@ -60,7 +60,7 @@ from gradscope.rules.words import count, number
 FEWEST = 10
 SYMPTOM_OF = (
     "learning-rate-too-high", "ascending-update", "exploding-gradient", "unnormalized-input",
-    "unscaled-target", "non-finite", "mismatched-output", "wrong-mode", "mismatched-betas",
+    "unscaled-target", "mismatched-output", "wrong-mode", "mismatched-betas",
 )  # fmt: skip
 
 
