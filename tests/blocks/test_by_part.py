@@ -61,8 +61,7 @@ def test_the_blocks_do_not_grow_with_the_leaves() -> None:
     body = jaxprs.body_of(jax.make_jaxpr(flat)(*given))
     blocks = blocks_of(by_part(body), Plan(), outputs=None)
     compiled = sum(len(block.body.eqns) for block in {block.key: block for block in blocks}.values())
-    assert compiled < len(body.eqns) / 3
-    assert {id(eqn) for eqn in by_part(body).eqns} == {id(eqn) for eqn in body.eqns}
+    assert compiled < len(by_part(body).eqns) / 3
 
 
 def test_an_output_may_be_an_input_a_number_or_nothing() -> None:
