@@ -19,7 +19,7 @@ from gradscope.blocks.forward import compile_forward
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.registry import inside
+from gradscope.trace.nested.registry import called_in_place
 
 
 def compile_by_part(
@@ -46,7 +46,8 @@ def compile_by_part(
 def by_part(body: Body) -> Body:
     """The same equations, those of called functions too, sorted by the part that they belong to: arrays of
     more than one element hold a part together, single numbers do not. Nothing in it has an effect."""
-    body = jaxprs.written_out(body, _called).body
+    # A function over all leaves, as optax compiles some of its own, would hold all parts together.
+    body = jaxprs.written_out(body, called_in_place).body
     eqns = list(body.eqns)
     parts = _parts(eqns)
     made = {var: index for index, eqn in enumerate(eqns) for var in eqn.outvars}
@@ -56,12 +57,6 @@ def by_part(body: Body) -> Body:
         stage.append(max((stage[other] + (parts[other] != parts[index]) for other in before), default=0))
     order = sorted(range(len(eqns)), key=lambda index: (stage[index], parts[index], index))
     return Body(body.jaxpr.replace(eqns=[eqns[index] for index in order]), body.consts)
-
-
-def _called(eqn: JaxprEqn) -> Body | None:
-    """A function over all leaves, as optax compiles some of its own, would hold all parts together."""
-    carried = inside(eqn)
-    return carried.entries[0].body if carried is not None and carried.inlined else None
 
 
 def _parts(eqns: Sequence[JaxprEqn]) -> list[int]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradscope.records import OutputFault, OutputMismatch
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.data_meetings import DataMeeting, data_meetings
-from gradscope.trace.graph import Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, behind, upstream
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
@@ -26,6 +26,8 @@ BEYOND = 1e-3
 """Outside of [0, 1] by less is rounding."""
 _LOGARITHMS = frozenset({"log", "log1p"})
 _ON_THE_WAY = VIEWS | {"neg", "add", "sub", "max", "min", "clamp"}
+_OF_TWO = "logaddexp"
+"""A function of JAX with a derivative rule of its own, of which a softplus is made."""
 _TO_THE_LOGIT = _ON_THE_WAY | _LOGARITHMS | {"exp", "logistic", "abs"}
 SUMS = "add", "sub", "add_any"
 
@@ -36,7 +38,6 @@ def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[Outpu
     products = {each.path: each for each in meetings if each.eqn.primitive.name == "mul"}
     if not products:
         return
-    nodes = {node.path: node for node in program.graph.nodes}
     given = [[*each.weights, *each.others, *program.body.consts] for each in inputs]
     sums = _Sums(program.graph.nodes)
     for node in program.graph.nodes:
@@ -52,7 +53,7 @@ def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[Outpu
             yield OutputMismatch(
                 OutputFault.NOT_BINARY,
                 source_of(node.eqn, node.calls),
-                _layer(program, nodes, node),
+                _layer(program, node),
                 low=0.0,
                 high=1.0,
                 smallest=float(found.min()),
@@ -88,7 +89,7 @@ def _of_a_logit(
 ) -> Floats | None:
     """What is multiplied with a logit, where the sum around has its positive part with the other sign, and
     the logarithm of 1 + exp(-|x|)."""
-    logit = _seen_through(node.operands[product.outputs[0]])
+    logit = behind(node.operands[product.outputs[0]], VIEWS)
     terms = sums.around(node.results[0])
     own = next((sign for sign, term in terms if term is node.results[0]), 0)
     positive = any(sign == -own and _is_positive_part(term, logit) for sign, term in terms)
@@ -127,7 +128,7 @@ class _Sums:
 
 def _is_positive_part(value: Quantity, logit: Quantity) -> bool:
     node = value.node
-    if node is None or not any(_seen_through(each) is logit for each in node.operands):
+    if node is None or not any(behind(each, VIEWS) is logit for each in node.operands):
         return False
     if node.name == "max":
         return any(each.number is not None and not np.any(each.number) for each in node.operands)
@@ -137,34 +138,15 @@ def _is_positive_part(value: Quantity, logit: Quantity) -> bool:
 
 def _logit(value: Quantity) -> Quantity:
     """What a logarithm is of, behind sigmoids, exponentials, signs and numbers."""
-    while value.node is not None:
-        node = value.node
-        rule = jaxprs.custom_rule(node.eqn)
-        known = node.name in _TO_THE_LOGIT or (rule is not None and rule.function == "logaddexp")
-        moving = [each for each in node.operands if each.reads]
-        if not known or len(moving) != 1:
-            break
-        value = moving[0]
-    return value
+    return behind(value, _TO_THE_LOGIT, {_OF_TWO})
 
 
 def _is_logarithm(value: Quantity) -> bool:
-    while value.node is not None:
-        node = value.node
-        rule = jaxprs.custom_rule(node.eqn)
-        if node.name in _LOGARITHMS or (rule is not None and rule.function == "logaddexp"):
-            return True
-        moving = [each for each in node.operands if each.reads]
-        if node.name not in _ON_THE_WAY or len(moving) != 1:
-            return False
-        value = moving[0]
-    return False
-
-
-def _seen_through(value: Quantity) -> Quantity:
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
-    return value
+    end = behind(value, _ON_THE_WAY)
+    rule = None if end.node is None else jaxprs.custom_rule(end.node.eqn)
+    return end.node is not None and (
+        end.node.name in _LOGARITHMS or (rule is not None and rule.function == _OF_TWO)
+    )
 
 
 def _values(meeting: DataMeeting, given: Sequence[Sequence[Any]]) -> Floats:
@@ -172,7 +154,7 @@ def _values(meeting: DataMeeting, given: Sequence[Sequence[Any]]) -> Floats:
     return np.concatenate([np.ravel(np.asarray(each, np.float64)) for each in found])
 
 
-def _layer(program: Program, nodes: dict[Any, Node], node: Node) -> str | None:
+def _layer(program: Program, node: Node) -> str | None:
     """The last one that it is computed from."""
     above = {each.path for each in upstream([*node.results])}
     before = [site for site in program.sites if site.path[:-1] in above]

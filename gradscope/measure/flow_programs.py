@@ -16,7 +16,7 @@ from jax import Array
 from jax.errors import JaxRuntimeError
 
 from gradscope.blocks.block import Block, blocks_where_it_pays
-from gradscope.blocks.running import Blockwise, Keep
+from gradscope.blocks.running import Blockwise, Keep, all_of_it
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.trace.compiling import (
     FEW_RUNS,
@@ -102,7 +102,7 @@ class Whole:
         return raw, gradients or None
 
     def loss(self, weights: list[Any], others: list[Any], consts: list[Any]) -> Any:
-        return self.loss_and_gradients(weights, others, consts, _nothing)[0]
+        return self.loss_and_gradients(weights, others, consts, all_of_it)[0]
 
     def loss_and_gradients(
         self, weights: list[Any], others: list[Any], consts: list[Any], keep: Keep
@@ -123,10 +123,6 @@ class Whole:
                 self._gradient = compile_program(placed, arguments, runs=1)
             loss, gradients = self._gradient(*arguments)
         return loss, [keep(leaf, gradient) for leaf, gradient in enumerate(gradients)]
-
-
-def _nothing(leaf: int, gradient: Any) -> None:
-    del leaf, gradient
 
 
 class InBlocks:

@@ -22,7 +22,7 @@ from gradscope.trace.domains.routing import Router, find_routers
 from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.stream import form_of
-from gradscope.trace.work import BACKWARD, operations
+from gradscope.trace.work import BACKWARD
 from gradscope.training.room import has_room
 from gradscope.training.short import steps_of
 
@@ -114,7 +114,7 @@ def prepare(problem: Problem, *, batches: int = 1, trains: bool = False, progres
     try:
         gradients = trains and has_room(inputs[0].weights)
         runs = len(inputs) + (steps_of(program) if trains else 0)
-        work = runs * BACKWARD * operations(program.body)
+        work = runs * BACKWARD * program.operations
         flow = FlowPass(program, inputs[0], runs=len(inputs), work=work, gradients=gradients)
     except GradscopeError:
         raise

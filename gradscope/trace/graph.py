@@ -6,7 +6,7 @@ whose results depend on all of its operands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -141,6 +141,19 @@ class Graph:
             and by.results.index(a) == other.results.index(b)
             and self._identity.equation(by.eqn) == self._identity.equation(other.eqn)
         )
+
+
+def behind(value: Quantity, names: Collection[str], ruled: Collection[str] = ()) -> Quantity:
+    """What a value is made of alone, as far back as operations of these names with one operand that depends
+    on parameters lead; `ruled` are names of functions with a derivative rule of their own."""
+    while value.node is not None:
+        node = value.node
+        rule = jaxprs.custom_rule(node.eqn)
+        moving = [each for each in node.operands if each.reads]
+        if len(moving) != 1 or (node.name not in names and (rule is None or rule.function not in ruled)):
+            break
+        value = moving[0]
+    return value
 
 
 def upstream(values: Iterable[Quantity], *, past_cuts: bool = True) -> set[Node]:

@@ -30,6 +30,7 @@ from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, member
 from gradscope.trace.sources import sources_of
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
 from gradscope.trace.unseen import unseen
+from gradscope.trace.work import operations
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class Program:
     def graph(self) -> Graph:
         """Of its values, made once for all that read it."""
         return Graph(self.body, len(self.leaves))
+
+    @cached_property
+    def operations(self) -> float:
+        """Of one run of the loss, estimated from its shapes."""
+        return operations(self.body)
 
     def sinks(self, selection: Selection = FLOW) -> dict[int, Stats]:
         """Zeros for each site and step, one for each statistic of δ."""

@@ -8,25 +8,22 @@ being trivial.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradscope.records import OutweighedTerms
-from gradscope.trace.compiling import compile_program
+from gradscope.trace.changed import Change, Changed
 from gradscope.trace.domains.data_meetings import data_meetings
-from gradscope.trace.graph import Node, Quantity, upstream
-from gradscope.trace.jaxprs import Body
+from gradscope.trace.graph import Node, Quantity, behind, upstream
 from gradscope.trace.leaves import norm
-from gradscope.trace.program import Inputs, Program
+from gradscope.trace.program import Program
 from gradscope.trace.sources import source_of
-from gradscope.trace.spliced import Spliced, Spot
+from gradscope.trace.spliced import Spot
 from gradscope.trace.summands import summands
 from gradscope.trace.vocabulary import VIEWS
 from gradscope.training.optimizer import Leaves
+from gradscope.training.other_losses import OtherLoss
 from gradscope.training.penalties import of_weights_alone
 from gradscope.training.trainer import Modification, Trainer
 from gradscope.training.trials import LONGER, USUAL_STEPS
@@ -34,6 +31,8 @@ from gradscope.training.trials import LONGER, USUAL_STEPS
 STRONG = 0.5
 """Norm of their gradient over that of the terms that compare, before the first step or after the last one:
 from there on it is tried without. Where they have won, the two hold each other up."""
+_ON_THE_WAY = VIEWS | {"neg", "add", "max"}
+"""Views, signs and a small number that keeps a logarithm finite."""
 
 
 def outweighed_terms(
@@ -44,49 +43,36 @@ def outweighed_terms(
     found = _free_of_data(program) if steps >= USUAL_STEPS else []
     if not found:
         return None
-    rest = _Rest(program, [spot for spot, _ in found], made)
-    later = made.feed.at(0, weights)
+    first, later = made.feed.at(0, made.weights), made.feed.at(0, weights)
+    changes = {path: _without(operand) for (path, operand), _ in found}
+    rest = OtherLoss(program, lambda _: Changed(changes, {}), first, ())
     strong = max(
-        _share(made.gradients()[1], rest(made.feed.at(0, made.weights))[1]),
-        _share(made.flow.gradients(later), rest(later)[1]),
+        _share(made.gradients()[1], rest(first, ())[1]),
+        _share(made.flow.gradients(later), rest(later, ())[1]),
     )
     if not strong >= STRONG:
         return None
     count = LONGER * steps
-    without = made.run(count, Modification(loss=lambda inputs, _: rest(inputs))).weights
+    without = made.run(count, Modification(loss=lambda inputs, _: rest(inputs, ()))).weights
+    start, end_with, end_without = (
+        rest.mean(made, each, batches, [()])[0] for each in (made.weights, made.unchanged(count), without)
+    )
     node = found[0][1]
     return OutweighedTerms(
         source=source_of(node.eqn, node.calls),
         share=strong,
         steps=count,
-        start=rest.mean(made.weights, batches),
-        end_with=rest.mean(made.unchanged(count), batches),
-        end_without=rest.mean(without, batches),
+        start=start,
+        end_with=end_with,
+        end_without=end_without,
     )
 
 
-class _Rest:
-    """The loss with 0 in the place of those terms, and its gradients."""
+def _without(operand: int) -> Change:
+    def changed(values: list[Any]) -> list[Any]:
+        return [jnp.zeros_like(each) if place == operand else each for place, each in enumerate(values)]
 
-    def __init__(self, program: Program, spots: Sequence[Spot], made: Trainer) -> None:
-        self._feed, self._consts = made.feed, list(program.body.consts)
-
-        def loss(weights: Leaves, others: Leaves, consts: Leaves) -> Any:
-            body, arguments = Body(program.body.jaxpr, consts), [*weights, *others]
-            _, values = Spliced(spots).outcome(body, arguments, {})
-            nothing = {spot: jnp.zeros_like(value) for spot, value in zip(spots, values, strict=True)}
-            return Spliced([], spots).outcome(body, arguments, nothing)[0]
-
-        first = self._feed.at(0, made.weights)
-        given = first.weights, first.others, self._consts
-        self._run = compile_program(jax.value_and_grad(loss), given, runs=1)
-
-    def __call__(self, inputs: Inputs) -> tuple[Any, Leaves]:
-        return self._run.start(inputs.weights, inputs.others, self._consts)  # type: ignore[no-any-return]
-
-    def mean(self, weights: Leaves, batches: int) -> float:
-        found = [self(self._feed.at(step, weights))[0] for step in range(batches)]
-        return float(np.mean(np.asarray(jax.device_get(found), np.float64)))
+    return changed
 
 
 def _share(whole: Leaves, rest: Leaves) -> float:
@@ -121,7 +107,7 @@ def _is_entropy(value: Quantity) -> bool:
     for node in upstream([value]):
         if node.name != "mul":
             continue
-        p, log_p = (_seen_through(each) for each in node.operands)
+        p, log_p = (behind(each, _ON_THE_WAY) for each in node.operands)
         if _made_by(p, "exp", log_p) or _made_by(log_p, "exp", p):
             return True
         if _made_by(p, "log", log_p) or _made_by(log_p, "log", p):
@@ -131,17 +117,4 @@ def _is_entropy(value: Quantity) -> bool:
 
 def _made_by(result: Quantity, name: str, operand: Quantity) -> bool:
     node = result.node
-    return node is not None and node.name == name and _seen_through(node.operands[0]) is operand
-
-
-def _seen_through(value: Quantity) -> Quantity:
-    """Views, signs and a small number that keeps a logarithm finite."""
-    while value.node is not None and value.node.name in _ON_THE_WAY:
-        moving = [each for each in value.node.operands if each.reads]
-        if len(moving) != 1:
-            break
-        value = moving[0]
-    return value
-
-
-_ON_THE_WAY = VIEWS | {"neg", "add", "max"}
+    return node is not None and node.name == name and behind(node.operands[0], _ON_THE_WAY) is operand

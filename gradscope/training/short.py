@@ -23,7 +23,7 @@ from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
 from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped, StandardizedArray
 from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.trace.work import BACKWARD, operations
+from gradscope.trace.work import BACKWARD
 from gradscope.training.batches import StepBatches
 from gradscope.training.constant_data import constant_arrays
 from gradscope.training.labels import label_mixing
@@ -181,7 +181,7 @@ def trainer_of(
 def steps_of(program: Program) -> int:
     """As many as the work of a step allows."""
     size = sum(leaf.size for leaf in program.leaves)
-    affordable = WORK / (BACKWARD * operations(program.body) + PER_WEIGHT * size + 1.0)
+    affordable = WORK / (BACKWARD * program.operations + PER_WEIGHT * size + 1.0)
     return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
 
 

@@ -112,15 +112,12 @@ def trials(
         # A rate that suits may first overshoot: what counts is where it is some time later.
         count, suits = LONGER * steps, False
         yield ended("none", 1.0, count, made.unchanged(count))
-        for factor in (*LOWERED, -1.0):
+        for factor in (*LOWERED, -1.0, *FURTHER):
+            if suits and factor in FURTHER:
+                break
             found = ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
             yield found
             suits = suits or (factor > 0 and found.fall > SMALL_FALL * found.size)
-        for factor in FURTHER if not suits else ():
-            found = ended("factor", factor, count, made.run(count, Modification(factor=factor)).weights)
-            yield found
-            if found.fall > SMALL_FALL * found.size:
-                break
     raised: list[Intervention] = []
     for factor in RAISED if slow else ():
         raised.append(ended("factor", factor, steps, made.run(steps, Modification(factor=factor)).weights))

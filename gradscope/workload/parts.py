@@ -15,8 +15,7 @@ from gradscope.blocks.block import Block, blocks_by, blocks_of
 from gradscope.blocks.running import Blockwise
 from gradscope.footprint.origins import Spotted
 from gradscope.trace import jaxprs
-from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.registry import inside
+from gradscope.trace.nested.registry import called_in_place
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import Plan
 from gradscope.workload.account import Account, Both, container
@@ -41,7 +40,7 @@ class LayerParts:
 
     def __init__(self, program: Program, account: Account, inputs: Inputs) -> None:
         self._account, self._inputs = account, inputs
-        written = jaxprs.written_out(program.body, _called)
+        written = jaxprs.written_out(program.body, called_in_place)
         self._origins = {key: Spotted(*origin) for key, origin in written.origins.items()}
         found = blocks_by(written.body, self._label)
         blocks = [block for _, block in found]
@@ -152,8 +151,3 @@ class LayerParts:
 def _normalized(amounts: Shares) -> Shares:
     whole = sum(amounts.values())
     return {layer: amount / whole for layer, amount in amounts.items()} if whole else {}
-
-
-def _called(eqn: JaxprEqn) -> Body | None:
-    carried = inside(eqn)
-    return carried.entries[0].body if carried is not None and carried.inlined else None

@@ -11,6 +11,7 @@ from typing import Any, cast
 from jax.extend.core import JaxprEqn
 
 import gradscope.trace.nested as package
+from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.contract import Inside, Nested, Run
 
 
@@ -40,6 +41,12 @@ def has_own_rule(eqn: JaxprEqn) -> bool:
     """Its derivative is a rule of its own, not that of the jaxpr that it carries."""
     carried = inside(eqn)
     return carried is not None and carried.own_rule
+
+
+def called_in_place(eqn: JaxprEqn) -> Body | None:
+    """The function that it merely calls, as if its equations stood there; `None` for any other equation."""
+    carried = inside(eqn)
+    return carried.entries[0].body if carried is not None and carried.inlined else None
 
 
 def is_called(eqn: JaxprEqn) -> bool:
