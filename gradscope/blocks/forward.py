@@ -7,7 +7,7 @@ from typing import Any
 
 from gradscope.blocks.block import Block, blocks_where_it_pays
 from gradscope.blocks.step import of_shape
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, Request, compile_program, compile_programs
 from gradscope.trace.interpret import Taps, evaluate
 from gradscope.trace.jaxprs import Body, is_literal
 from gradscope.trace.sites import Plan
@@ -33,10 +33,9 @@ class _InBlocks:
         kept = {each for each in self._outputs if not is_literal(each)}
         last = {var: number for number, block in enumerate(blocks) for var in block.reads if var not in kept}
         self._last = last
-        self._programs: dict[Hashable, Compiled] = {}
-        for block in blocks:
-            if block.key not in self._programs:
-                self._programs[block.key] = _compiled(block, runs)
+        distinct = {block.key: block for block in reversed(blocks)}
+        compiled = compile_programs([_request(block, runs) for block in distinct.values()])
+        self._programs: dict[Hashable, Compiled] = dict(zip(distinct, compiled, strict=True))
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         jaxpr = self._body.jaxpr
@@ -51,9 +50,9 @@ class _InBlocks:
         return [each.val if is_literal(each) else env[each] for each in self._outputs]
 
 
-def _compiled(block: Block, runs: int) -> Compiled:
+def _request(block: Block, runs: int) -> Request:
     shapes = tuple(of_shape(var.aval.shape, var.aval.dtype) for var in block.reads)  # type: ignore[attr-defined]
-    return compile_program(lambda *values: _outputs(block.body, values), shapes, runs=runs)
+    return Request(lambda *values: _outputs(block.body, values), shapes, runs=runs)
 
 
 def _outputs(body: Body, values: Sequence[Any]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
 from gradscope.blocks.step import BlockProgram
+from gradscope.trace.compiling import compile_programs
 from gradscope.trace.interpret import Slot, Slots
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
@@ -51,8 +53,7 @@ class Blockwise:
         self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
         self.steps = differentiated(self.blocks, self._weights, self._loss, self._slots, selection)
         self.distinct = {id(step): step for step in self.steps}
-        spent = [step.compile(runs, work) for step in self.distinct.values()]
-        self.trace_s, self.compile_s = (sum(part) for part in zip(*spent, strict=True))
+        self.trace_s, self.compile_s = compile_blocks(list(self.distinct.values()), runs, work)
 
     @property
     def executables(self) -> tuple[Any, ...]:
@@ -136,6 +137,16 @@ class Blockwise:
             if leaf not in reduced:
                 reduced[leaf] = keep(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
         return [reduced[leaf] for leaf in range(len(self._weights))], delta
+
+
+def compile_blocks(steps: Sequence[BlockProgram], runs: int, work: float) -> tuple[float, float]:
+    """Seconds of tracing and of compiling."""
+    asked = [step.requests(runs, work) for step in steps]
+    compiled = compile_programs([request for each in asked for request in each])
+    found = iter(compiled)
+    for step, each in zip(steps, asked, strict=True):
+        step.take(list(islice(found, len(each))))
+    return sum(each.trace_s for each in compiled), sum(each.compile_s for each in compiled)
 
 
 def differentiated(

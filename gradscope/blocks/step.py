@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +15,7 @@ from gradscope.blocks.block import Block
 from gradscope.blocks.recomputing import made_again
 from gradscope.blocks.residuals import Residual, depending, found_again, values_of
 from gradscope.trace import jaxprs
-from gradscope.trace.compiling import Compiled, blame_outside, compile_program
+from gradscope.trace.compiling import Compiled, Request, blame_outside
 from gradscope.trace.interpret import Slot, Taps, evaluate
 from gradscope.trace.statistics import Selection, Stats
 
@@ -149,19 +148,21 @@ class BlockProgram:
     def executables(self) -> tuple[Any, ...]:
         return tuple(each.executable for each in self._compiled or () if each is not None)
 
-    def compile(self, runs: int, work: float) -> tuple[float, float]:
-        """Seconds of tracing and compiling; nothing where it was compiled before."""
+    def requests(self, runs: int, work: float) -> list[Request]:
+        """What has to be compiled before it runs; nothing where that was done before."""
         if self._compiled is not None:
-            return 0.0, 0.0
+            return []
         ahead, back = self.derivative
-        compiled = partial(compile_program, runs=runs, work=work, plain=blame_outside)
-        forward = compiled(ahead.function, tuple(ahead.shapes))
-        backward = None
-        if self.has_backward:
-            backward = compiled(back.function, tuple(back.shapes))
-        self._compiled = forward, backward
-        both = [forward] + ([backward] if backward else [])
-        return sum(each.trace_s for each in both), sum(each.compile_s for each in both)
+        asked = [ahead, back] if self.has_backward else [ahead]
+        return [
+            Request(each.function, tuple(each.shapes), runs=runs, work=work, plain=blame_outside)
+            for each in asked
+        ]
+
+    def take(self, compiled: Sequence[Compiled]) -> None:
+        """What became of its requests."""
+        if compiled:
+            self._compiled = compiled[0], compiled[1] if self.has_backward else None
 
     def forward(self, values: Sequence[Any], gains: Sequence[Any]) -> BlockResult:
         assert self._compiled is not None

@@ -19,13 +19,13 @@ from gradscope.blocks.block import Block, blocks_where_it_pays
 from gradscope.blocks.running import Blockwise, Keep, all_of_it
 from gradscope.measure.leaf_statistics import GRADIENT, LeafStatistics
 from gradscope.trace.compiling import (
-    FEW_RUNS,
     Compiled,
     NotEnoughMemory,
     Plain,
     compile_program,
     users_errors,
 )
+from gradscope.trace.optimization import FEW_RUNS
 from gradscope.trace.program import Program
 from gradscope.trace.spread import placed_as
 from gradscope.trace.statistics import Selection

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,15 +17,7 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.fault import cannot_be_the_users
 from gradscope.load.usercode.user_code import as_gradscope_error
-
-FEW_RUNS = 20
-"""Up to so many runs XLA's own optimizations cost more time than they save: a 12-layer transformer's pass
-compiled in 7.6 s instead of 34 s without them and ran as fast, since matrix products are library calls."""
-MUCH_WORK = 4e9
-"""Operations of all those runs together from which the first level of XLA's optimizations pays. The blocks of
-that transformer take 0.4 s more to compile, and 0.19 s in place of 0.36 s to run; of small models compiling
-takes 0.1 to 0.25 s more, and a run some milliseconds less."""
-
+from gradscope.trace.optimization import options
 
 Plain = Callable[[], object]
 """Differentiates the user's program as it is, nothing added, and raises what JAX raises at it."""
@@ -113,6 +108,31 @@ def laid_out(args: tuple[Any, ...], layout: list[Any]) -> tuple[Any, ...]:
     return tuple(jax.tree.unflatten(structure, placed))
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A function to compile for its arguments, and for how many runs.
+
+    `work` is what all runs together compute of the program that it is a part of, in operations. The arguments
+    at `donate` give their memory to the results. `plain` differentiates the user's program without anything
+    of ours in it: it decides who is to blame where differentiating fails.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    runs: int
+    work: float = 0.0
+    donate: tuple[int, ...] = ()
+    plain: Plain | None = None
+
+    def lowered(self) -> Any:
+        def program(*args: Any) -> Any:
+            """JAX names what it compiles: of an object that is called by its text, of ours whole jaxprs."""
+            return self.function(*args)
+
+        with users_errors("differentiating the loss", self.plain):
+            return jax.jit(program, keep_unused=True, donate_argnums=self.donate).lower(*self.args)
+
+
 def compile_program(
     function: Callable[..., Any],
     args: tuple[Any, ...],
@@ -123,33 +143,49 @@ def compile_program(
     plain: Plain | None = None,
     to_run: bool = True,
 ) -> Compiled:
-    """`function` compiled for `args`; without backend optimization where it runs only a few times. `work` is
-    what all runs together compute of the program that it is a part of, in operations.
+    """`function` compiled for `args`; without backend optimization where it runs only a few times.
 
-    Raises `NotEnoughMemory` where it does not fit, unless it is not `to_run`.
-    The arguments at `donate` give their memory to the results. `plain` differentiates the user's program
-    without anything of ours in it: it decides who is to blame where differentiating fails.
+    Raises `NotEnoughMemory` where it does not fit, unless it is not `to_run`. For the rest see `Request`.
     """
     start = time.perf_counter()
-
-    def program(*args: Any) -> Any:
-        """JAX names what it compiles: of an object that is called it takes the text, of ours whole jaxprs."""
-        return function(*args)
-
-    with users_errors("differentiating the loss", plain):
-        lowered = jax.jit(program, keep_unused=True, donate_argnums=donate).lower(*args)
+    lowered = Request(function, args, runs, work, donate, plain).lowered()
     traced = time.perf_counter()
-    compiled = _compiled(lowered, _options(runs, work), to_run)
+    compiled = _compiled(lowered, options(runs, work), to_run)
     return Compiled(compiled, traced - start, time.perf_counter() - traced)
 
 
-def _compiled(lowered: Any, options: dict[str, Any], to_run: bool) -> Any:
+def compile_programs(requests: Sequence[Request]) -> list[Compiled]:
+    """Each request compiled, several at a time; the seconds of compiling add up to those that passed.
+
+    They are traced one after the other, in their order; raises as `compile_program` does.
+    """
+    begun = time.perf_counter()
+    wide, spent, waiting = jax.config.jax_enable_x64, [], []  # type: ignore[attr-defined]
+
+    def compiled(lowered: Any, request: Request) -> Any:
+        with jax.enable_x64(wide):
+            return _compiled(lowered, options(request.runs, request.work, side_by_side=True), to_run=True)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for request in requests:
+            start = time.perf_counter()
+            lowered = request.lowered()
+            spent.append(time.perf_counter() - start)
+            waiting.append(pool.submit(copy_context().run, compiled, lowered, request))
+        executables = [each.result() for each in waiting]
+    share = (time.perf_counter() - begun - sum(spent)) / max(1, len(requests))
+    return [
+        Compiled(executable, trace_s, share) for executable, trace_s in zip(executables, spent, strict=True)
+    ]
+
+
+def _compiled(lowered: Any, asked: dict[str, Any], to_run: bool) -> Any:
     known = _programs.get()
     # The signature beside the text: how arrays are laid out over devices is not always in it.
-    key = None if known is None else _key(lowered, options)
+    key = None if known is None else _key(lowered, asked)
     if known is not None and key in known:
         return known[key]
-    compiled = lowered.compile(compiler_options=options)
+    compiled = lowered.compile(compiler_options=asked)
     if to_run:
         _require_memory(compiled)
     if known is not None and key is not None:
@@ -159,7 +195,7 @@ def _compiled(lowered: Any, options: dict[str, Any], to_run: bool) -> Any:
     return compiled
 
 
-def _key(lowered: Any, options: dict[str, Any]) -> tuple[Any, ...] | None:
+def _key(lowered: Any, asked: dict[str, Any]) -> tuple[Any, ...] | None:
     """`None` for a program that calls back into Python: which function it calls is not in its text.
 
     The structures as they are: classes of the same name are others where a file was run again.
@@ -171,7 +207,7 @@ def _key(lowered: Any, options: dict[str, Any]) -> tuple[Any, ...] | None:
         hashlib.sha256(text.encode()).hexdigest(),
         lowered.in_tree,
         lowered.out_tree,
-        str(options),
+        str(asked),
     )
 
 
@@ -204,14 +240,6 @@ def users_errors(doing: str, plain: Plain | None = None) -> Iterator[None]:
         except Exception as of_the_user:
             raise as_gradscope_error(of_the_user, doing) from of_the_user
         raise
-
-
-def _options(runs: int, work: float = 0.0) -> dict[str, Any]:
-    if jax.default_backend() != "cpu":
-        return {}
-    few = 1 if work > MUCH_WORK else 0
-    # Said for many runs too: the command sets level 0 for the whole process.
-    return {"xla_backend_optimization_level": few if runs <= FEW_RUNS else 3}
 
 
 def _require_memory(compiled: Any) -> None:

@@ -47,7 +47,7 @@ def test_they_are_those_of_jax(flow):
     for batch in (BATCH, 2 * BATCH):
         found = made.gradients(tracer.inputs(batch))
         for ours, truth in zip(found, jax.tree.leaves(jax.grad(loss)(PARAMS, batch)), strict=True):
-            np.testing.assert_allclose(ours, truth, rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(ours, truth, rtol=1e-5, atol=3e-7)
 
 
 def test_the_loss_alone_is_the_same_and_nothing_runs_backward(flow, monkeypatch):
@@ -75,7 +75,7 @@ def test_one_program_measures_and_hands_the_gradients_out(monkeypatch, small, in
     monkeypatch.setattr(flow_programs, "compile_program", None)
     for found in (begun[1], made.gradients(inputs)):
         for ours, theirs in zip(found, truth, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=3e-7)
 
 
 def test_only_what_is_kept_comes_back(flow):
