@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,15 +19,16 @@ import numpy as np
 from jax import Array, lax
 from jax.extend.core import JaxprEqn
 
+from gradscope.measure.flow import FlowPass
+from gradscope.measure.flow_programs import Step, compiled_step
 from gradscope.measure.kept_wide import LOST, Groups, goes_in, tried
-from gradscope.measure.leaf_statistics import stacks_of_leaves
+from gradscope.measure.leaf_statistics import LeafStatistics, stacks_of_leaves
 from gradscope.measure.measurement import rows_of
 from gradscope.measure.microscaling import is_multiplied, multiplied
 from gradscope.measure.narrow_sums import narrow_sums
 from gradscope.measure.readings import Reading, pooled
 from gradscope.records import LayerInPrecision, Precision
 from gradscope.trace import jaxprs
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.forward import Forward
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, Row
@@ -41,6 +43,8 @@ FORWARD, BACKWARD = jnp.float8_e4m3fn, jnp.float8_e5m2
 scaled so that its largest element is the largest of the format. All else is bfloat16."""
 LARGEST_SCALE = 2.0**15
 """Of a loss: its own cotangent has to be a float16."""
+RUNS = 8
+"""Of the rounded program, about: with a loss scale, and with some operations kept."""
 
 
 def precision(program: Program, inputs: Inputs, name: str) -> Precision:
@@ -167,22 +171,18 @@ class _Plain:
         self._selection = Selection((COUNT, *of_delta), of_delta)
 
     def __call__(self, inputs: Inputs) -> tuple[Any, list[Any], dict[int, Reading], dict[int, Reading]]:
-        program, chosen = self._program, self._selection
-        gains, consts = program.gains(), list(program.body.consts)
-
-        def tapped(weights: list[Any], sinks: Any, others: list[Any]) -> Any:
-            return program.tapped(weights, sinks, gains, others, consts, chosen)
-
-        both = jax.value_and_grad(tapped, argnums=(0, 1), has_aux=True)
-        given = inputs.weights, program.sinks(chosen), inputs.others
-        (loss, found), (gradients, delta) = jax.device_get(compile_program(both, given, runs=1)(*given))
-        ones = {site.id: np.ones(site.shape) for site in program.sites}
-        counts = {site.id: found[site.id][COUNT.name] for site in program.sites}
+        program, chosen, leaves = self._program, self._selection, LeafStatistics(self._program)
+        ones, leaf_ones = program.gains(), leaves.gains()
+        given = inputs.weights, ones, leaf_ones, inputs.others, list(program.body.consts)
+        step = Step(program, leaves, chosen, gradients=True)
+        raw, gradients = jax.device_get(compiled_step(step, given, runs=1)(*given))
+        loss, found, delta, _ = raw
+        read = {key: (one[..., 0], one[..., 1], found[key][COUNT.name]) for key, one in ones.items()}
         return (
             loss,
             gradients,
-            {key: Reading.of(chosen.value, found[key], one, counts[key]) for key, one in ones.items()},
-            {key: Reading.of(chosen.delta, delta[key], one, counts[key]) for key, one in ones.items()},
+            {key: Reading.of(chosen.value, found[key], one, count) for key, (one, _, count) in read.items()},
+            {key: Reading.of(chosen.delta, delta[key], one, count) for key, (_, one, count) in read.items()},
         )
 
 
@@ -195,22 +195,30 @@ class _Rounded(Forward):
         self._eight, self._blocks = name == "fp8", name == "mxfp8"
         self.groups = Groups(program.body)
         self._path: Path = ()
-        self._keep: Any = None
-        given = inputs.weights, inputs.others, 1.0, self.groups.nothing()
-        self._compiled = compile_program(jax.value_and_grad(self._loss, has_aux=True), given, runs=1)
+        self._keep: Sequence[Any] = ()
+        given = self._given(inputs, 1.0, self.groups.nothing())
+        body = jaxprs.body_of(jax.make_jaxpr(self._loss)(given.weights, given.others))
+        rounded = replace(program.without_taps("its operations are rounded"), body=body)
+        self._flow = FlowPass(rounded, given, runs=RUNS, gradients=True)
 
     def __call__(self, inputs: Inputs, scale: float, keep: Any = None) -> tuple[Any, list[Any]]:
-        """The gradients free of the scale, in float32 at least; those at `keep` (bool[groups]) stay as they
-        are."""
+        """The loss times the scale, and the gradients free of it, in float64; those at `keep` (bool[groups])
+        stay as they are."""
         keep = self.groups.nothing() if keep is None else keep
-        (_, loss), gradients = jax.device_get(self._compiled(inputs.weights, inputs.others, scale, keep))
+        loss, gradients = jax.device_get(self._flow.loss_and_gradients(self._given(inputs, scale, keep)))
         return loss, [np.asarray(each, np.float64) / scale for each in gradients]
 
-    def _loss(self, weights: list[Any], others: list[Any], scale: Any, keep: Any) -> Any:
-        body, self._keep = self._program.body, keep
+    def _given(self, inputs: Inputs, scale: float, keep: Any) -> Inputs:
+        """The scale and what is kept are inputs: a group each, so that equal blocks stay equal."""
+        more = [jnp.float32(scale), *(jnp.asarray(each) for each in keep)]
+        return Inputs(inputs.weights, [*inputs.others, *more])
+
+    def _loss(self, weights: list[Any], others: list[Any]) -> Any:
+        body, count = self._program.body, len(self.groups.all) + 1
+        others, (scale, *self._keep) = others[:-count], others[-count:]
         given = [self._rounded(each, False) for each in (*weights, *others)]
         outs, _ = self.run(Body(body.jaxpr, list(body.consts)), given, ())
-        return outs[0] * jnp.asarray(scale, outs[0].dtype), outs[0]
+        return outs[0] * scale.astype(outs[0].dtype)
 
     def enters(self, eqn: JaxprEqn, path: Path) -> bool:
         return goes_in(eqn)
@@ -225,18 +233,18 @@ class _Rounded(Forward):
             return [self._rounded(multiplied(eqn, *values, up=self._up, keep=keep), keep)]
         eight = self._eight and product
         if eight:
-            values = [_eight(each, keep, FORWARD, None) for each in values]
+            values = [_EIGHT(each, keep, FORWARD, None) for each in values]
         if not eqn.outvars:
             return []
         outs = jaxprs.run_equation(eqn, values)
         if eight:
-            return [_eight(each, keep, None, BACKWARD) for each in outs]
+            return [_EIGHT(each, keep, None, BACKWARD) for each in outs]
         return [self._rounded(each, keep, eqn.primitive.name in VIEWS | PARTS) for each in outs]
 
     def _rounded(self, value: Any, keep: Any, as_it_is: bool = False) -> Any:
         """`as_it_is`: another arrangement of what has been rounded, or kept."""
         wider = _is_floating(value) and jnp.result_type(value).itemsize > jnp.dtype(self._dtype).itemsize
-        return _half(value, jnp.asarray(keep | as_it_is), jnp.asarray(keep), self._dtype) if wider else value
+        return _HALF(value, jnp.asarray(keep | as_it_is), jnp.asarray(keep), self._dtype) if wider else value
 
 
 def _is_floating(value: Any) -> bool:
@@ -269,6 +277,10 @@ _eight.defvjp(
         None,
     ),
 )
+
+
+_HALF, _EIGHT = jax.jit(_half, static_argnums=3), jax.jit(_eight, static_argnums=(2, 3))
+"""Traced once for each type of array, and not once for each operation."""
 
 
 def _through(value: Array, dtype: Any) -> Array:

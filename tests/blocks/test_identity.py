@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax import Array, lax
 
+from gradscope.trace.jaxprs import identity as module
 from gradscope.trace.jaxprs.identity import Identity
 
 X = np.ones(3, np.float32)
@@ -97,3 +98,13 @@ def test_a_callback_of_another_function_is_another_equation() -> None:
 
     found = numbers(lambda x: (called(lambda v: v)(x), called(lambda v: 2 * v)(x)))
     assert found[0] != found[1]
+
+
+def test_a_rule_that_jax_traced_once_is_differentiated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[Any] = []
+    derivative = module._with_derivative
+    monkeypatch.setattr(module, "_with_derivative", lambda eqn: traced.append(eqn) or derivative(eqn))
+    double = jax.jit(rule(2.0))
+    first, _, second = numbers(lambda x: double(jnp.sin(double(x))))
+    assert first == second
+    assert len(traced) == 1

@@ -37,6 +37,7 @@ class Identity:
         self._numbers: dict[Hashable, int] = {}
         self._programs: dict[tuple[int, bool], tuple[Any, tuple[Hashable, bool]]] = {}
         self._differentiated = False
+        self._derivatives: dict[Hashable, Hashable] = {}
         self._alive: list[Any] = []
 
     def number(self, key: Hashable) -> int:
@@ -46,7 +47,9 @@ class Identity:
     def equation(self, eqn: JaxprEqn) -> int:
         """The number of an equation, its operands and results left open."""
         key, plain = self._equation(eqn)
-        return self.number(key if plain else self._by_derivative(eqn, key))
+        if not plain and key not in self._derivatives:
+            self._derivatives[key] = self._by_derivative(eqn, key)
+        return self.number(key if plain else self._derivatives[key])
 
     def kind(self, eqn: JaxprEqn) -> int:
         """The number of an equation with its parameters and the values of its literals left open."""
