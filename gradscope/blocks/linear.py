@@ -11,7 +11,7 @@ from jax.extend.core import Var, jaxpr_as_fun
 
 from gradscope.blocks.residuals import depending, found_again, values_of
 from gradscope.blocks.step import FlatFunction, selected
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, Request
 from gradscope.trace.vocabulary import is_real
 
 
@@ -41,17 +41,21 @@ class LinearizedProgram:
         outs: list[Any] = [self._at.jaxpr.outvars[place] for place in self._kept[len(self.reached) :]]
         return sum(var.aval.size * var.aval.dtype.itemsize for var in outs)
 
-    def compile(self, runs: int) -> float:
-        """Seconds of it; nothing where it was compiled before. `runs` of the derivative."""
+    def requests(self, runs: int) -> list[Request]:
+        """What has to be compiled before so many `runs` of the derivative; nothing where that was
+        done before."""
         if self._compiled is not None:
-            return 0.0
-        at = compile_program(selected(self._at, self._kept), tuple(self._program.shapes), runs=1)
-        along = None
-        if any(self.reached):
-            shapes = [_shape(var) for var in self._residuals]
-            along = compile_program(self._moved, (*shapes, *self._tangents), runs=runs)
-        self._compiled = at, along
-        return sum(each.trace_s + each.compile_s for each in self._compiled if each is not None)
+            return []
+        at = Request(selected(self._at, self._kept), tuple(self._program.shapes), runs=1)
+        if not any(self.reached):
+            return [at]
+        shapes = [_shape(var) for var in self._residuals]
+        return [at, Request(self._moved, (*shapes, *self._tangents), runs=runs)]
+
+    def take(self, compiled: Sequence[Compiled]) -> None:
+        """What became of its requests."""
+        if compiled:
+            self._compiled = compiled[0], compiled[1] if any(self.reached) else None
 
     def at(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The results, and what `along` needs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
 from gradscope.blocks.step import BlockProgram
-from gradscope.trace.compiling import compile_programs
+from gradscope.trace.compiling import compile_parts
 from gradscope.trace.interpret import Slot, Slots
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
@@ -141,12 +140,7 @@ class Blockwise:
 
 def compile_blocks(steps: Sequence[BlockProgram], runs: int, work: float) -> tuple[float, float]:
     """Seconds of tracing and of compiling."""
-    asked = [step.requests(runs, work) for step in steps]
-    compiled = compile_programs([request for each in asked for request in each])
-    found = iter(compiled)
-    for step, each in zip(steps, asked, strict=True):
-        step.take(list(islice(found, len(each))))
-    return sum(each.trace_s for each in compiled), sum(each.compile_s for each in compiled)
+    return compile_parts([(step.requests(runs, work), step.take) for step in steps])
 
 
 def differentiated(

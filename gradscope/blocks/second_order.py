@@ -19,7 +19,7 @@ from gradscope.blocks.linear import LinearizedProgram
 from gradscope.blocks.residuals import values_of
 from gradscope.blocks.running import differentiated
 from gradscope.blocks.step import BlockProgram
-from gradscope.trace.compiling import Compiled, compile_program
+from gradscope.trace.compiling import Compiled, compile_parts, compile_program
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.statistics import FLOW
 
@@ -61,7 +61,9 @@ class SecondOrder:
         self._known: dict[Hashable, LinearizedProgram] = {}
         self._pulls: dict[int, Compiled] = {}
         self.parts = self._linearized(blocks)
-        self.compile_s = sum(each.compile(runs) for each in self._known.values())
+        self.compile_s = sum(
+            compile_parts([(each.requests(runs), each.take) for each in self._known.values()])
+        )
 
     @property
     def kept(self) -> int:
