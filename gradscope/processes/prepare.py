@@ -15,8 +15,17 @@ def prepare_process() -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_optimization_level" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".strip()
+        os.environ["XLA_FLAGS"] = f"{flags} {' '.join(_quick())}".strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras chooses its backend when it is imported, and without this it would be TensorFlow.
     os.environ.setdefault("KERAS_BACKEND", "jax")
     compilation_cache.use()
+
+
+def _quick() -> list[str]:
+    """As `gradscope.trace.optimization` has it for single programs; XLA ends a process that gives it a flag
+    which it does not know."""
+    from jaxlib.version import __version_info__
+
+    emitters = ["--xla_cpu_use_fusion_emitters=false"] if __version_info__ < (0, 11) else []
+    return ["--xla_backend_optimization_level=0", *emitters]

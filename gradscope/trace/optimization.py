@@ -25,8 +25,11 @@ def options(runs: int, work: float = 0.0, *, side_by_side: bool = False) -> dict
     if jax.default_backend() != "cpu":
         return {}
     if runs > FEW_RUNS:
-        # Said for many runs too: the command sets level 0 for the whole process.
-        return {"xla_backend_optimization_level": 3}
+        # Said for many runs too: the command sets level 0 and the older emitters for the whole process.
+        return {
+            "xla_backend_optimization_level": 3,
+            **({"xla_cpu_use_fusion_emitters": True} if OLDER_EMITTERS else {}),
+        }
     return {
         "xla_backend_optimization_level": 1 if work > MUCH_WORK else 0,
         **({"xla_cpu_use_fusion_emitters": False} if OLDER_EMITTERS else {}),

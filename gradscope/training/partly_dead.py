@@ -175,7 +175,7 @@ def _drawn(program: Program, weights: Sequence[Any], draw: int) -> list[Any]:
             value = sign * noise * math.sqrt(2 / fan_in)
         else:
             value = BIAS * noise + float(np.mean(np.abs(np.asarray(weight, np.float64))) > 2 * BIAS)
-        drawn.append(jnp.asarray(value, weight.dtype))
+        drawn.append(jax.device_put(value.astype(weight.dtype)))
     return drawn
 
 

@@ -81,7 +81,7 @@ class Trainer:
         """`begun`: the loss of the first batch and its gradients at the start, where they are at hand."""
         self.flow, self.rule, self.feed = flow, rule, feed
         self._begun = begun
-        self.weights = [jnp.asarray(weight) for weight in weights]
+        self.weights: list[Any] = jax.device_put(list(weights))
         """At the start."""
         self._given = rule.begun(self.weights)
         self._started: Any = None
