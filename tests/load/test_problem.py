@@ -295,9 +295,13 @@ def test_an_optimizer_is_checked(refused):
     assert refused(problem, batch=X, optimizer="adam").slug == "not-an-optimizer"
 
 
+def noisy(params, batch, key):
+    return loss_fn(params, batch) + jax.random.normal(key)
+
+
 def test_the_key_depends_on_the_seed_and_the_draw():
-    made = problem(batch=X, seed=3)
-    keys = [made.key(0), made.key(1), made.with_options(seed=4).key(0), problem(batch=X, seed=3).key(0)]
+    made, again = Problem(noisy, W, X, seed=3), Problem(noisy, W, X, seed=3)
+    keys = [made.key(0), made.key(1), made.with_options(seed=4).key(0), again.key(0)]
     assert np.array_equal(keys[0], keys[3])
     assert len({tuple(map(int, k)) for k in keys}) == 3
 
@@ -305,7 +309,12 @@ def test_the_key_depends_on_the_seed_and_the_draw():
 @pytest.mark.parametrize("state", ["warn", "error"])
 def test_typed_keys_are_used_where_raw_ones_are_not_wanted(state):
     with jax.legacy_prng_key(state):
-        assert jnp.issubdtype(problem(batch=X).key().dtype, jax.dtypes.prng_key)
+        assert jnp.issubdtype(Problem(noisy, W, X).key().dtype, jax.dtypes.prng_key)
+
+
+def test_no_key_is_made_for_a_loss_that_takes_none(monkeypatch):
+    monkeypatch.setattr(jax.random, "PRNGKey", None)
+    assert not problem(batch=X, seed=3).key(5).any()
 
 
 def test_the_name_is_that_of_the_function():
