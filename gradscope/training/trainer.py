@@ -19,7 +19,7 @@ from gradscope.blocks.by_part import compile_by_part
 from gradscope.measure.flow import Begun, FlowPass, Sample
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs
-from gradscope.trace.spread import placed_as
+from gradscope.trace.spread import placed_as, started
 from gradscope.training.batches import StepBatches
 from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, widened
 from gradscope.training.scales import OddArray
@@ -85,6 +85,7 @@ class Trainer:
         """At the start."""
         self._given = rule.begun(self.weights)
         self._started: Any = None
+        self._fresh: Callable[[Leaves], Any] | None = None
         self._steps: dict[bool, Callable[..., Any]] = {}
         self._unchanged: dict[int, Leaves] = {}
         self.searches = False
@@ -185,7 +186,8 @@ class Trainer:
 
     def fresh(self, weights: Leaves) -> Any:
         """The state of the optimizer before the first step of all, at other weights."""
-        return self.rule.fresh(weights)
+        self._fresh = self._fresh or started(self.rule.fresh, (weights,))
+        return self._fresh(weights)
 
     def asked(self, weights: Leaves, gradients: Leaves, state: Any, loss: Any) -> tuple[Leaves, Any]:
         """What the optimizer asks for at these weights and gradients, and its state after that."""
