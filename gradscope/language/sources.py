@@ -22,6 +22,8 @@ VARIANTS = 4
 """Of one message, by what its conditions choose; where there are more, the later ones stay values."""
 FIRST = 0xE000
 """Values are single characters of Unicode's private area until a message is written down."""
+SHOWN = ("gradscope/report/", "gradscope/cli/")
+"""Where titles and heads of columns are written, which may be one word."""
 SILENT_METHODS = frozenset((
     "compile", "match", "search", "fullmatch", "sub", "finditer", "findall", "split", "rsplit",
     "partition", "rpartition", "startswith", "endswith", "removeprefix", "removesuffix", "replace",
@@ -43,7 +45,7 @@ _VALUES = re.compile(f"[{chr(FIRST)}-{chr(FIRST + 0xFF)}]+")
 _CODE = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"(?<![\w\-.@/=&\\])[A-Za-zδ][A-Za-z'’]*(?:-[A-Za-z]+)*(?![\w/=@(\\])")
 _NO_PROSE = re.compile(
-    r"</?[a-z][^>]*>|^\s*[.#@]?[\w-]+\s*\{|\(\?[:P<=!]|\\[dwsb(\[]|^\s*--?[\w-]+\S*$|^https?:|\[\.\.\.|"
+    r"</?[a-z][^>]*>|^\s*[.#@]?[\w-]+\s*\{\s*[\w-]+\s*:|\(\?[:P<=!]|\\[dwsb(\[]|^\s*--?[\w-]+\S*$|^https?:|\[\.\.\.|"
     r"^[A-Za-z_.0-9]+(?:, [A-Za-z_.0-9]+)* ?= *\S|^```|^error: |^\s*\"\w+\":|^## |"
     r"^(?:from \S+ )?import \w|^if \w+|^def \w|^bold \w+$|"
     r"^(?:\w+=\S+ )?gradscope [a-z-]+[^.,;]*(?:\.\w+[^.,;]*)*$"
@@ -68,24 +70,46 @@ def messages(file: Path, root: Path) -> list[Message]:
     for node in _spoken(tree, where):
         for parts in _variants(node):
             found += _written(parts, where)
-    found += [Message(noun, (), where) for noun in _counted(tree)]
+    if where.startswith(SHOWN):
+        found += [Message(title, (), where) for title in _titles(tree)]
     return list({message.text: message for message in found}.values())
 
 
-def _counted(tree: ast.AST) -> Iterator[str]:
-    """What stands after a number, in the singular, also where it is one word."""
+TITLED = {
+    "counted": 1,
+    "Column": 0,
+    "LayerColumn": 0,
+    "SmallTable": 0,
+    "section": 1,
+    "details": 0,
+    "listed": 0,
+}
+TITLED |= {"heading": 0, "spoken": 0, "folded": 0, "grid": 0, "gaps": 0}
+"""Calls of which an argument, and in a table's the one after it, is a title or is counted."""
+
+
+def _titles(tree: ast.AST) -> Iterator[str]:
+    """Heads of columns, titles, and what stands after a number in the singular, also where it is one word."""
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and getattr(node.func, "attr", getattr(node.func, "id", "")) == "counted"
-        ):
-            for given in node.args[1:]:
-                yield from ("".join(p) for p in _variants(given) if all(isinstance(x, str) for x in p))  # type: ignore[arg-type]
+        if isinstance(node, ast.Call) and _name(node) in TITLED:
+            first = TITLED[_name(node)]
+            for given in node.args[first : first + (2 if _name(node) == "SmallTable" else 1)]:
+                for each in given.elts if isinstance(given, ast.Tuple) else [given]:
+                    yield from (_plain(parts) for parts in _variants(each) if _literal(parts))
+
+
+def _literal(parts: Sequence[Part]) -> bool:
+    return all(isinstance(part, str) for part in parts) and re.search("[a-z]{2}", _plain(parts)) is not None
+
+
+def _name(node: ast.Call) -> str:
+    """Of the function or method that is called."""
+    return str(getattr(node.func, "attr", getattr(node.func, "id", "")))
 
 
 def _spoken(tree: ast.AST, where: str) -> Iterator[ast.expr]:
     """The expressions that make text, the outermost ones."""
-    titles = where.startswith(("gradscope/report/", "gradscope/cli/"))
+    titles = where.startswith(SHOWN)
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -120,7 +144,7 @@ def _children(node: ast.AST, where: str, titles: bool) -> Iterator[ast.AST]:
                 yield from (key for key in node.keys if key is not None)
             yield from node.values
         case ast.Call():
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            name = _name(node)
             yield node.func
             if name in ("get", "pop", "getattr"):
                 yield from node.args[-1:] if len(node.args) > 1 else ()

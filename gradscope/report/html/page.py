@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+from gradscope.language import spoken
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.cost import cost
@@ -56,7 +57,7 @@ def page(suite: Suite) -> str:
         tag("style", style(), Html("\nhtml,body{margin:0;padding:0}")),
     )
     body = tag("body", tag("main", _suite(suite), class_="gradscope page"))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head, body, lang=spoken())}\n"
 
 
 def fragment(report: Report) -> str:

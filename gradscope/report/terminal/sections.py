@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradscope.language import between, heading, translate
 from gradscope.records import Finding, Number, Recurrence, Report, Source
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, sparkline
@@ -23,7 +24,7 @@ LONGEST_LINE = 110
 
 def verdict(report: Report, view: View) -> list[Line]:
     head = headline(report)
-    lead = (f"{view.glyphs.marks[head.style]} {head.verdict}  ", head.style)
+    lead = (f"{view.glyphs.marks[head.style]} {heading(head.verdict)}  ", head.style)
     return paragraph(f"{report.target}: {head.text}", view, 0, "strong", lead)
 
 
@@ -37,24 +38,25 @@ def findings(report: Report, view: View) -> list[Line]:
         lines += evidence(finding, narrow) if view.verbose else []
     if len(found) > len(shown):
         rest = units.counted(len(found) - len(shown), "more finding")
-        lines += [[], [(f"{view.glyphs.ellipsis} {rest}: --all shows every one", "quiet")]]
+        lines += [[], *paragraph(f"{view.glyphs.ellipsis} {rest}: --all shows every one", view, 0, "quiet")]
     return lines
 
 
 def finding_lines(finding: Finding, view: View) -> list[Line]:
     width, glyphs = view.width, view.glyphs
-    severity, rule = finding.severity.value, glyphs.text(finding.rule)
+    style, rule = finding.severity.value, glyphs.text(finding.rule)
+    severity = heading(style)
     where = finding.layer or finding.parameter
-    head: Line = [(severity, severity), (" ", ""), (rule, "strong")]
+    head: Line = [(severity, style), (" ", ""), (rule, "strong")]
     lines: list[Line] = [head]
     if where:
-        used = width_of(f"{severity} {rule} in ")
+        used = width_of(f"{severity} {rule}{between()}")
         pieces = fold(glyphs.text(where), max(20, width - used))
         inline = used + width_of(pieces[0]) <= width
         if inline:
-            head += [(" in ", "quiet"), (pieces[0], "")]
+            head += [(between(), "quiet"), (pieces[0], "")]
         lines += [[(" " * INDENT + piece, "")] for piece in pieces[1 if inline else 0 :]]
-    if note := remarks(finding):
+    if note := translate(remarks(finding)):
         if len(lines) == 1 and width_of("".join(text for text, _ in head)) + 2 + width_of(note) <= width:
             head.append((f"  {note}", "quiet"))
         else:
@@ -113,8 +115,9 @@ def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     deltas = recurrence.delta_norms
     if not deltas:
         return lines
-    first, last = f"first {units.cell(deltas[0])} ", f" last {units.cell(deltas[-1])}"
-    curve = sparkline(deltas, min(60, width - INDENT - len(first) - len(last)), glyphs)
+    first = f"{translate(f'first {units.cell(deltas[0])}')} "
+    last = f" {translate(f'last {units.cell(deltas[-1])}')}"
+    curve = sparkline(deltas, min(60, width - INDENT - width_of(first) - width_of(last)), glyphs)
     style = "bad" if BROKEN in curve else "bar"
     lines.append([(" " * INDENT + first, "quiet"), (curve, style), (last, "quiet")])
     return lines
@@ -173,7 +176,7 @@ def _facts(report: Report) -> list[str]:
 def _joined(facts: Sequence[str], view: View) -> list[Line]:
     """Facts beside each other, broken only between two of them."""
     rows: list[str] = []
-    for fact in map(view.glyphs.text, facts):
+    for fact in map(view.glyphs.text, map(translate, facts)):
         longer = f"{rows[-1]} {view.glyphs.dot} {fact}" if rows else fact
         if rows and width_of(longer) <= view.width:
             rows[-1] = longer

@@ -15,6 +15,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from gradscope.language import ENGLISH, spoken, translate
 from gradscope.records import Suite
 from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
@@ -23,6 +24,8 @@ from gradscope.report.terminal.lines import STYLES
 from gradscope.report.terminal.reporter import suite_lines
 
 FONTS = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+WIDE_FONTS = "'Noto Sans Mono CJK JP', 'BIZ UDGothic', 'Osaka-Mono', 'MS Gothic'"
+"""In which a Japanese character is as wide as two others."""
 
 
 class SvgReporter:
@@ -45,10 +48,11 @@ def _text(line: Line) -> Text:
 def _title(suite: Suite) -> str:
     if suite.alone:
         return UNICODE.text(f"gradscope: {suite.outcomes[0].target}")
-    return f"gradscope: {units.counted(len(suite.outcomes), 'target')}"
+    return f"gradscope: {translate(units.counted(len(suite.outcomes), 'target'))}"
 
 
 def _template() -> str:
     usual: str = inspect.signature(Console.export_svg).parameters["code_format"].default
     without_fonts = re.sub(r"@font-face \{\{.*?\}\}", "", usual, flags=re.DOTALL)
-    return without_fonts.replace("Fira Code, monospace", FONTS)
+    fonts = FONTS if spoken() == ENGLISH else FONTS.replace("monospace", f"{WIDE_FONTS}, monospace")
+    return without_fonts.replace("Fira Code, monospace", fonts)

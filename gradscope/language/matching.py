@@ -1,0 +1,277 @@
+"""Finds in a finished English text the messages that it was put together from, and puts together their
+translations.
+
+A message with values is a pattern. A sentence is read as the message, or the messages one after the other,
+whose literal characters cover most of it; what stands in the place of a value is read in the same way, and
+stays as it is where nothing is known: a name, a number, code. A text is never an error: what is not
+found stays English.
+"""
+
+from __future__ import annotations
+
+import gettext
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+
+from gradscope.language.patterns import VALUE, WORD, Pattern, found_in, matched, pattern_of, unescaped
+from gradscope.language.sentences import sentences
+
+FOLDER = Path(__file__).parent
+TRIALS = 200
+"""Of messages that fit, in one sentence: what a pathological one may cost."""
+DEEPEST = 8
+ENOUGH = 1.9
+"""Of twice a text's length: it is looked for no better attempts."""
+FEW = 6
+"""Of all messages that fit one text, the longest are tried."""
+_COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
+_JOINTS = ("; ", " · ", ": ", ", ", " and ", " or ", " ")
+_CODE = re.compile(r"(`[^`]*`)")
+_WIDE = r"\u3000-\u30ff\u3400-\u9fff\uff01-\uff60"
+_TIDY = (
+    (re.compile(r"(?<=\S)  +(?=\S)"), " "),
+    (re.compile(rf"(?<=[{_WIDE})])\.(?=\s|$)"), "。"),
+    (re.compile(rf"(?<=[{_WIDE}]), "), "、"),
+    (re.compile(r"(?<=[、。「『（]) +| +(?=[、。」』）])"), ""),
+    (re.compile(r"[.。]+。|。\."), "。"),
+    (re.compile(rf"(?<=[{_WIDE}]) +(?=[{_WIDE}])"), ""),
+)
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What one text has cost so far, and what its parts were read as."""
+
+    left: int = TRIALS
+    known: dict[tuple[str, bool], tuple[int, str]] = field(default_factory=dict)
+
+
+class Translator:
+    def __init__(self, messages: Mapping[str, str]) -> None:
+        pairs = [(message, text) for message, text in messages.items() if message and text]
+        self.exact = {unescaped(m): unescaped(t) for m, t in pairs if not VALUE.search(m)}
+        patterns = [pattern_of(message, text) for message, text in pairs]
+        counts = Counter(word for pattern in patterns for word in set(pattern.words))
+        self.by_word: dict[str, list[Pattern]] = {}
+        for pattern in patterns:
+            # Under its rarest word, so that few are tried with a text.
+            rarest = min(pattern.words, key=lambda word: (counts[word], word), default="")
+            self.by_word.setdefault(rarest, []).append(pattern)
+        self.translate = lru_cache(4096)(self._translate)
+
+    def heading(self, text: str) -> str:
+        core = text.strip()
+        found = self.exact.get(core) or self.exact.get(core.removesuffix(":"))
+        if found is None:
+            return self.translate(text)
+        return text.replace(core, found + (":" if core.endswith(":") and core not in self.exact else ""))
+
+    def _translate(self, text: str) -> str:
+        if not WORD.search(text):
+            return text
+        if found := self.exact.get(text):
+            return found if _several(text) else text
+        return "\n".join(map(self._line, text.split("\n")))
+
+    def _line(self, line: str) -> str:
+        found = [self._sentence(sentence) for sentence in sentences(line)]
+        if all(before == after for before, after in found):
+            return line
+        return _tidied("".join(after for _, after in found))
+
+    def _sentence(self, sentence: str) -> tuple[str, str]:
+        """As it is where most of it is in no message: half a translation is harder to read than none."""
+        covered, said = self._read(sentence, Attempts(), 0)
+        return sentence, said if covered >= prose(sentence) else sentence
+
+    def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[int, str]:
+        """Twice how many of its characters are in messages, and the translation."""
+        core = text.strip()
+        if depth > DEEPEST or not _several(core) or attempts.left <= 0:
+            return 0, text
+        known = attempts.known.get((core, joints))
+        if known is None:
+            # Until it is known, as what it is made of may hold itself again.
+            attempts.known[core, joints] = 0, core
+            known = 0, core
+            for found in self._readings(core, attempts, depth, joints):
+                known = max(known, found, key=lambda each: each[0])
+                if known[0] >= ENOUGH * len(core):
+                    break
+            attempts.known[core, joints] = known
+        covered, said = known
+        start = text.index(core[:1])
+        return covered, text[:start] + said + text[start + len(core) :]
+
+    def _readings(self, core: str, attempts: Attempts, depth: int, joints: bool) -> Iterator[tuple[int, str]]:
+        """Each that is found; of equal ones the first is meant."""
+        for text, mend in _forms(core):
+            if found := self.exact.get(text):
+                yield 2 * len(core) + 2, mend(found)
+        if counted := self._counted(core):
+            yield counted
+        yield from self._in_parts(core, attempts, depth, continued=True)
+        for text, mend in _forms(core):
+            fitting = 0
+            for pattern in self._candidates(text):
+                if fitting and not pattern.strong:
+                    break
+                values = matched(pattern, text)
+                filled = None if values is None else self._filled(pattern, values, attempts, depth)
+                if filled is not None:
+                    attempts.left -= 1
+                    fitting += 1
+                    yield filled[0] + 1, mend(filled[1])
+                if fitting == FEW or attempts.left <= 0:
+                    break
+        yield from self._in_parts(core, attempts, depth, continued=False)
+        if joints:
+            yield from self._joined(core, attempts, depth)
+
+    def _filled(
+        self, pattern: Pattern, values: list[str], attempts: Attempts, depth: int
+    ) -> tuple[int, str] | None:
+        """A translation with its values; `None` where a word or two are all that the message has, and a
+        value is a text that nobody knows."""
+        covered, said = 2 * pattern.weight, dict[int, str]()
+        for place, value in enumerate(values):
+            more, said[place] = (0, value) if pattern.coded[place] else self._read(value, attempts, depth + 1)
+            if not pattern.strong and more < prose(value) and _several(value):
+                return None
+            covered += more
+        text = "".join(said[part] if isinstance(part, int) else part for part in pattern.translation)
+        return covered, text
+
+    def _candidates(self, text: str) -> list[Pattern]:
+        """The messages whose rarest word it has, those with most characters first."""
+        words = {word.lower() for word in WORD.findall(text)}
+        found = [pattern for word in (*words, "") for pattern in self.by_word.get(word, ())]
+        return sorted(found, key=lambda pattern: -pattern.weight)
+
+    def _in_parts(
+        self, text: str, attempts: Attempts, depth: int, *, continued: bool
+    ) -> Iterator[tuple[int, str]]:
+        """With a message somewhere in it, and what stands before and after. `continued`: one that continues
+        another, which must not become part of that one's last value."""
+        tried, stop = 0, "。" if text.endswith(".") else ""
+        text = text.removesuffix(".")
+        for pattern in self._candidates(text):
+            if tried == FEW or attempts.left <= 0:
+                return
+            fits = pattern.continues if continued else pattern.strong and not pattern.continues
+            place = found_in(pattern, text) if fits else None
+            if place is None:
+                continue
+            tried += 1
+            attempts.left -= 1
+            start, end, values = place
+            filled = self._filled(pattern, values, attempts, depth)
+            if filled is None:
+                continue
+            inner, middle = filled
+            before, head = self._read(text[:start], attempts, depth + 1)
+            after, tail = self._read(text[end:], attempts, depth + 1)
+            yield (
+                before + inner + after + (3 if continued and before else -1),
+                (head + middle + tail).removesuffix(stop) + stop,
+            )
+
+    def _joined(self, text: str, attempts: Attempts, depth: int) -> Iterator[tuple[int, str]]:
+        """As a list, or clauses beside each other."""
+        for joint in _JOINTS[:-1]:
+            parts = _split(text, joint)
+            if len(parts) > 1:
+                read = [self._read(part, attempts, depth + 1, joints=joint != ", ") for part in parts]
+                if any(covered for covered, _ in read):
+                    between = {", ": "、", " and ": " と ", " or ": " または "}.get(joint, joint)
+                    yield sum(covered for covered, _ in read), between.join(said for _, said in read)
+        if found := re.fullmatch(r"(.*\S) ?\(([^()]+)\)(\.?)", text):
+            (more, head), (less, tail) = (
+                self._read(part, attempts, depth + 1) for part in (found[1], found[2])
+            )
+            if more or less:
+                yield more + less, f"{head} ({tail}){'。' if found[3] else ''}"
+
+    def _counted(self, text: str) -> tuple[int, str] | None:
+        """A number and what is counted: `3 time steps`."""
+        found = _COUNTED.fullmatch(text)
+        if found is None:
+            return None
+        number, between, noun, plural = found.groups()
+        for name in (noun + (plural or ""), noun, noun + "e" if plural == "es" else noun):
+            if translated := self.exact.get(name):
+                return 2 * len(text), f"{'ほか ' if between.strip() else ''}{number} {translated}"
+        return None
+
+
+def _several(text: str) -> bool:
+    """Whether there is more in it than one word, which may be a name."""
+    return " " in text and WORD.search(text) is not None
+
+
+def prose(text: str) -> int:
+    """How many of its letters stand in words, and in no code or name."""
+    bare = _CODE.sub(" ", text)
+    return sum(len(word) for word in re.findall(r"(?<![\w./:\[\-])[A-Za-z][a-z'’]+(?![\w/\[(=])", bare))
+
+
+_ENDS = {".": "。", ":": ":", ",": "、", ";": ";"}
+
+
+def _forms(text: str) -> Iterator[tuple[str, Callable[[str], str]]]:
+    """A text as it is, without its last mark, and with its first letter the other way; and for each what
+    makes a translation of it one of the text."""
+    ending = _ENDS.get(text[-1:], "")
+    bare = text[:-1] if ending else text
+
+    def mended(said: str) -> str:
+        return said.removesuffix("。") + ending
+
+    yield text, str
+    if ending:
+        yield bare, mended
+    if bare[:1].isalpha() and bare[1:2].islower():
+        turned = bare[0].swapcase() + bare[1:]
+        yield turned, mended
+        yield turned + ".", mended
+    yield bare + ".", mended
+
+
+def _split(text: str, joint: str) -> list[str]:
+    """At a joint that is in no brackets and no code."""
+    parts, start, open_, quoted = [], 0, 0, False
+    place = 0
+    while place < len(text):
+        char = text[place]
+        quoted ^= char == "`"
+        open_ += (char in "([") - (char in ")]") if not quoted else 0
+        if not quoted and open_ <= 0 and text.startswith(joint, place) and start < place:
+            parts.append(text[start:place])
+            place += len(joint)
+            start = place
+            continue
+        place += 1
+    return [*parts, text[start:]]
+
+
+def _tidied(text: str) -> str:
+    parts = _CODE.split(text)
+    for place in range(0, len(parts), 2):
+        for pattern, put in _TIDY:
+            parts[place] = pattern.sub(put, parts[place])
+    return "".join(parts).replace("。 ", "。") if "。" in text else "".join(parts)
+
+
+@cache
+def translator(language: str) -> Translator:
+    file = FOLDER / language / "LC_MESSAGES" / "gradscope.mo"
+    try:
+        with file.open("rb") as stream:
+            messages = gettext.GNUTranslations(stream)._catalog  # type: ignore[attr-defined]
+    except OSError:  # repackaged without it
+        return Translator({})
+    return Translator({key: text for key, text in messages.items() if isinstance(key, str)})
