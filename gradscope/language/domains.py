@@ -27,7 +27,8 @@ DOMAINS = {
     "trace": ("trace", "records"),
 }  # fmt: skip
 """A text that several say is in the first catalogue alone."""
-SILENT = ("templates", "language")
+SILENT = ("templates", "language", "report/ci", "report/json.py", "cli/mcp_tools.py", "rules/pages.py")
+"""What says nothing, or nothing to people: formats for machines are English."""
 
 
 def domain_of(where: str) -> str | None:

@@ -28,6 +28,10 @@ ENOUGH = 1.9
 """Of twice a text's length: it is looked for no better attempts."""
 FEW = 6
 """Of all messages that fit one text, the longest are tried."""
+AGREEING = frozenset(
+    ("is", "are", "was", "were", "has", "have", "does", "do", "it", "they", "its", "their", "them")
+)
+"""Values that only say whether something is one or several: a translation stands without them."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
 _JOINTS = ("; ", " · ", ": ", ", ", " and ", " or ", " ")
 _CODE = re.compile(r"(`[^`]*`)")
@@ -140,6 +144,8 @@ class Translator:
         covered, said = 2 * pattern.weight, dict[int, str]()
         for place, value in enumerate(values):
             more, said[place] = (0, value) if pattern.coded[place] else self._read(value, attempts, depth + 1)
+            if value in AGREEING:
+                said[place] = ""
             if not pattern.strong and more < prose(value) and _several(value):
                 return None
             covered += more

@@ -1,4 +1,4 @@
-"""What is missing or wrong in the pages of another language, by what they must share with the English ones."""
+"""What is missing or wrong in the pages of another language, by what they share with the English ones."""
 
 from __future__ import annotations
 

@@ -51,7 +51,17 @@ def pattern_of(message: str, translated: str) -> Pattern:
 
 
 def matched(pattern: Pattern, text: str) -> list[str] | None:
-    """The values of a message that is all of a text; `None` where it is another one."""
+    """The values of a message that is all of a text; `None` where it is another one. A first or last value
+    that is empty takes the blank beside it with it."""
+    found = _matched(pattern, text)
+    if found is None and pattern.literals[0] == "" and pattern.literals[1][:1] == " ":
+        found = _matched(pattern, f" {text}")
+    if found is None and pattern.literals[-1] == "" and pattern.literals[-2][-1:] == " ":
+        found = _matched(pattern, f"{text} ")
+    return found
+
+
+def _matched(pattern: Pattern, text: str) -> list[str] | None:
     first, last = pattern.literals[0], pattern.literals[-1]
     if not text.startswith(first):
         return None

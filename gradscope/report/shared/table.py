@@ -24,7 +24,7 @@ class Column:
     @property
     def heading(self) -> str:
         """The title on one line."""
-        return " ".join(self.title).strip()
+        return " ".join(map(spoken, self.title)).strip()
 
 
 @dataclass(frozen=True, slots=True)

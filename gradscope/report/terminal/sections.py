@@ -147,7 +147,7 @@ def not_judged(report: Report, view: View) -> list[Line]:
 
 
 def footer(report: Report, view: View) -> list[Line]:
-    spent = [f"{name} {duration}" for name, duration in durations(report)]
+    spent = [f"{heading(name)} {duration}" for name, duration in durations(report)]
     lines = [[], *_joined(_facts(report), view)]
     lines += _joined([*spent, f"jax {report.tool.jax} on {report.tool.backend}"], view)
     return lines + _hints(report, view)
