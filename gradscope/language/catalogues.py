@@ -23,6 +23,8 @@ HEADER = (
     '"Content-Type: text/plain; charset=UTF-8\\n"\n"Content-Transfer-Encoding: 8bit\\n"\n'
     '"Plural-Forms: nplurals=1; plural=0;\\n"\n\n'
 )
+FEW = 5
+"""Words, with which a message may come out as brackets and numbers."""
 _VALUE = re.compile(r"\{(\d+)\}")
 _CODE = re.compile(r"`[^`{]+`")
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -104,9 +106,9 @@ def _wrong(text: str, translated: str, fuzzy: bool) -> Iterator[str]:
         yield "a single brace"
     if sorted(_CODE.findall(text)) != sorted(_CODE.findall(translated)):
         yield "other code between backticks"
-    if text.endswith(".") and not translated.endswith(("。", "…", "：", ":")):
+    if text.endswith(".") and " " in text and not translated.endswith(("。", "…", "：", ":")):
         yield "no full stop 。 at the end"
     if not text.endswith((".", "!", "?")) and translated.endswith("。"):
         yield "a full stop at the end of what is part of a sentence"
-    if not _JAPANESE.search(translated) and translated != text:
+    if not _JAPANESE.search(translated) and translated != text and len(text.split()) > FEW:
         yield "no Japanese"
