@@ -78,4 +78,6 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
 
         told = error if isinstance(error, GradscopeError) else usage_error(error)
         sys.exit(failure.show_bug(error) if told is None else failure.show_error(told))
+    finally:
+        languages.forget()
     sys.exit(code if isinstance(code, int) else ExitCode.CLEAN)

@@ -28,6 +28,11 @@ def choose(arguments: Sequence[str]) -> None:
     language.speak(found)
 
 
+def forget() -> None:
+    """For a program that calls the command line and goes on afterwards."""
+    language.speak(language.ENGLISH)
+
+
 def _value(option: str, arguments: Sequence[str]) -> str | None:
     """The last that is given, with a blank or with `=`."""
     found = None

@@ -54,6 +54,15 @@ def translate(text: str) -> str:
     return translator(_spoken).translate(text)
 
 
+def phrase(text: str) -> str:
+    """A name, or words of ours in the place of one (`outside of layers`): only these are translated."""
+    if _spoken == ENGLISH or " " not in text:
+        return text
+    from gradscope.language.matching import translator
+
+    return translator(_spoken).exact.get(text, text)
+
+
 def between() -> str:
     """What stands between a finding and its place."""
     return " in " if _spoken == ENGLISH else ": "

@@ -91,10 +91,10 @@ def faults(domain: str) -> Iterator[str]:
     yield from (f"no longer said (run update): {text}" for text in catalog if text not in wanted)
     for text, entry in catalog.items():
         if text in wanted:
-            yield from (f"{fault}: {text}" for fault in _wrong(text, str(entry.string or ""), entry.fuzzy))
+            yield from (f"{fault}: {text}" for fault in wrong(text, str(entry.string or ""), entry.fuzzy))
 
 
-def _wrong(text: str, translated: str, fuzzy: bool) -> Iterator[str]:
+def wrong(text: str, translated: str, fuzzy: bool) -> Iterator[str]:
     if not translated:
         yield "untranslated"
         return

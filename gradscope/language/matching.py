@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gradscope.language.patterns import VALUE, WORD, Pattern, found_in, matched, pattern_of, unescaped
 from gradscope.language.sentences import sentences
+from gradscope.language.words import VALUES
 
 FOLDER = Path(__file__).parent
 TRIALS = 200
@@ -26,14 +27,39 @@ TRIALS = 200
 DEEPEST = 8
 ENOUGH = 1.9
 """Of twice a text's length: it is looked for no better attempts."""
+PIECE = 8
+"""What a further message costs, in letters counted twice: one that says all is meant before two that do."""
 FEW = 6
 """Of all messages that fit one text, the longest are tried."""
 AGREEING = frozenset(
-    ("is", "are", "was", "were", "has", "have", "does", "do", "it", "they", "its", "their", "them")
+    (
+        "is",
+        "are",
+        "was",
+        "were",
+        "has",
+        "have",
+        "does",
+        "do",
+        "run",
+        "runs",
+        "repeat",
+        "repeats",
+        "it",
+        "they",
+        "its",
+        "their",
+        "them",
+    )
 )
 """Values that only say whether something is one or several: a translation stands without them."""
+DOT = " · "
+"""Between facts that stand beside each other."""
+_ENGLISH = re.compile(r"[A-Za-z'’]+,? [A-Za-z'’]+,? [A-Za-z'’]+")
+_SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
+"""What stands before a text and is no part of it: an ellipsis, a mark."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
-_JOINTS = ("; ", " · ", ": ", ", ", " and ", " or ", " ")
+_JOINTS = ("; ", ": ", ", ", " and ", " or ", " ")
 _CODE = re.compile(r"(`[^`]*`)")
 _WIDE = r"\u3000-\u30ff\u3400-\u9fff\uff01-\uff60"
 _TIDY = (
@@ -57,6 +83,7 @@ class Attempts:
 class Translator:
     def __init__(self, messages: Mapping[str, str]) -> None:
         pairs = [(message, text) for message, text in messages.items() if message and text]
+        self.messages = dict(pairs)
         self.exact = {unescaped(m): unescaped(t) for m, t in pairs if not VALUE.search(m)}
         patterns = [pattern_of(message, text) for message, text in pairs]
         counts = Counter(word for pattern in patterns for word in set(pattern.words))
@@ -82,15 +109,22 @@ class Translator:
         return "\n".join(map(self._line, text.split("\n")))
 
     def _line(self, line: str) -> str:
-        found = [self._sentence(sentence) for sentence in sentences(line)]
+        sign = _SIGN.match(line)
+        bare = line[sign.end() :] if sign else line
+        found = [
+            piece
+            for place, part in enumerate(bare.split(DOT))
+            for piece in ([(DOT, DOT)] * bool(place) + [self._sentence(each) for each in sentences(part)])
+        ]
         if all(before == after for before, after in found):
             return line
-        return _tidied("".join(after for _, after in found))
+        return line[: len(line) - len(bare)] + _tidied("".join(after for _, after in found))
 
     def _sentence(self, sentence: str) -> tuple[str, str]:
         """As it is where most of it is in no message: half a translation is harder to read than none."""
         covered, said = self._read(sentence, Attempts(), 0)
-        return sentence, said if covered >= prose(sentence) else sentence
+        enough = covered >= prose(sentence) or not _ENGLISH.search(_CODE.sub("`", said))
+        return sentence, said if enough else sentence
 
     def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[int, str]:
         """Twice how many of its characters are in messages, and the translation."""
@@ -124,7 +158,9 @@ class Translator:
             for pattern in self._candidates(text):
                 if fitting and not pattern.strong:
                     break
-                values = matched(pattern, text)
+                # The mark at the end of a sentence is no part of its last value.
+                cut = text is core and text[-1] in _ENDS and not pattern.literals[-1]
+                values = None if cut else matched(pattern, text)
                 filled = None if values is None else self._filled(pattern, values, attempts, depth)
                 if filled is not None:
                     attempts.left -= 1
@@ -141,11 +177,13 @@ class Translator:
     ) -> tuple[int, str] | None:
         """A translation with its values; `None` where a word or two are all that the message has, and a
         value is a text that nobody knows."""
-        covered, said = 2 * pattern.weight, dict[int, str]()
+        covered, said = max(1, 2 * pattern.weight - PIECE), dict[int, str]()
         for place, value in enumerate(values):
             more, said[place] = (0, value) if pattern.coded[place] else self._read(value, attempts, depth + 1)
             if value in AGREEING:
                 said[place] = ""
+            elif value in VALUES and not pattern.coded[place]:
+                said[place] = self.exact.get(value, value)
             if not pattern.strong and more < prose(value) and _several(value):
                 return None
             covered += more
@@ -156,7 +194,7 @@ class Translator:
         """The messages whose rarest word it has, those with most characters first."""
         words = {word.lower() for word in WORD.findall(text)}
         found = [pattern for word in (*words, "") for pattern in self.by_word.get(word, ())]
-        return sorted(found, key=lambda pattern: -pattern.weight)
+        return sorted(found, key=lambda pattern: (-pattern.weight, len(pattern.literals)))
 
     def _in_parts(
         self, text: str, attempts: Attempts, depth: int, *, continued: bool
@@ -192,7 +230,7 @@ class Translator:
             parts = _split(text, joint)
             if len(parts) > 1:
                 read = [self._read(part, attempts, depth + 1, joints=joint != ", ") for part in parts]
-                if any(covered for covered, _ in read):
+                if all(covered or not _several(part) for part, (covered, _) in zip(parts, read, strict=True)):
                     between = {", ": "、", " and ": " と ", " or ": " または "}.get(joint, joint)
                     yield sum(covered for covered, _ in read), between.join(said for _, said in read)
         if found := re.fullmatch(r"(.*\S) ?\(([^()]+)\)(\.?)", text):
@@ -208,6 +246,8 @@ class Translator:
         if found is None:
             return None
         number, between, noun, plural = found.groups()
+        if whole := self.messages.get(f"{{0}}{text.removeprefix(number)}"):
+            return 2 * len(text), whole.replace("{0}", number)
         for name in (noun + (plural or ""), noun, noun + "e" if plural == "es" else noun):
             if translated := self.exact.get(name):
                 return 2 * len(text), f"{'ほか ' if between.strip() else ''}{number} {translated}"
@@ -222,7 +262,7 @@ def _several(text: str) -> bool:
 def prose(text: str) -> int:
     """How many of its letters stand in words, and in no code or name."""
     bare = _CODE.sub(" ", text)
-    return sum(len(word) for word in re.findall(r"(?<![\w./:\[\-])[A-Za-z][a-z'’]+(?![\w/\[(=])", bare))
+    return sum(len(word) for word in re.findall(r"(?<![\w./:\[\-])[A-Za-z][a-z'’]+(?![\w/\[(=-])", bare))
 
 
 _ENDS = {".": "。", ":": ":", ",": "、", ";": ";"}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-VALUE = re.compile(r"(?<!\{)\{(\d+)\}(?!\})")
+VALUE = re.compile(r"(?<!\{)\{\d+\}(?!\})|\{\{\w*\}\}")
+"""Of an f-string, or of a text that `format` fills, whose braces stand doubled in a catalogue."""
+_NUMBER = re.compile(r"[\d.,e+-]+$")
+_UNIT = re.compile(r" (?:[kMGTPE]?FLOP|[KMGT]i?B|B|ms|s)\b")
 WORD = re.compile(r"[A-Za-zδ][A-Za-zδ'’]+")
 
 
@@ -28,7 +31,7 @@ class Pattern:
     @property
     def strong(self) -> bool:
         """Whether it may be looked for inside a longer text."""
-        return len(self.words) > 1
+        return len(self.words) > 2
 
 
 def unescaped(text: str) -> str:
@@ -36,18 +39,19 @@ def unescaped(text: str) -> str:
 
 
 def pattern_of(message: str, translated: str) -> Pattern:
-    pieces = VALUE.split(message)
-    literals = tuple(map(unescaped, pieces[::2]))
-    order = {number: place for place, number in enumerate(pieces[1::2])}
+    literals = tuple(map(unescaped, VALUE.split(message)))
+    order = {value: place for place, value in enumerate(VALUE.findall(message))}
     coded, quotes = [], 0
     for literal in literals[:-1]:
         quotes += literal.count("`")
         coded.append(quotes % 2 == 1)
-    out: list[str | int] = []
-    for place, piece in enumerate(VALUE.split(translated)):
-        out.append(order.get(piece, 0) if place % 2 else unescaped(piece))
+    said = VALUE.split(translated)
+    values = [order.get(value, 0) for value in VALUE.findall(translated)]
+    out: list[str | int] = [
+        part for pair in zip(map(unescaped, said), [*values, ""], strict=True) for part in pair
+    ]
     words = tuple(word.lower() for literal in literals for word in WORD.findall(literal))
-    return Pattern(literals, tuple(coded), tuple(out), sum(len(text.strip()) for text in literals), words)
+    return Pattern(literals, tuple(coded), tuple(out), len("".join(literals).strip()), words)
 
 
 def matched(pattern: Pattern, text: str) -> list[str] | None:
@@ -101,6 +105,9 @@ def _values(pattern: Pattern, text: str, begin: int, end: int) -> list[str] | No
     values = []
     for literal in pattern.literals[1:-1]:
         place = _find(text, literal, begin)
+        while literal == " " and _UNIT.match(text, place) and _NUMBER.search(text[begin:place]):
+            # A number and its unit are one value.
+            place = _find(text, literal, place + 1)
         if place < 0 or place + len(literal) > end:
             return None
         values.append(text[begin:place])

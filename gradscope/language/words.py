@@ -26,4 +26,49 @@ WORDS = (
     "always", "complete", "derivative", "same", "change", "correctness", "data-and-loss", "devices",
     "flow", "initialization", "no-gradient", "numerics", "training", "queries", "examples", "both",
     "elements",
+    "activ. rms", "{0} error", "{0} errors", "{0} warning", "{0} warnings", "{0} note", "{0} notes",
+    "{0} finding", "{0} findings", "{0} more finding", "{0} more findings", "{0} target", "{0} targets",
+    "final", "reached", "/ weights", "elementwise", "sum", "factor", "linear", "log", "{0} or less",
+    "{0} or more", "loss {0} at {1}", "validation loss {0} at {1}", "one",
+    "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
+    "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
 )  # fmt: skip
+VALUES = frozenset(
+    (
+        "time",
+        "operations",
+        "row",
+        "mean",
+        "sum",
+        "loss",
+        "factor",
+        "linear",
+        "log",
+        "token",
+        "unit",
+        "step",
+        "one",
+    )
+)
+"""Those that stand in a sentence of ours as a value: few, since a layer may be named so."""
+FOREIGN = (
+    "Show this message and exit.",
+    "Install completion for the current shell.",
+    "Show completion for the current shell, to copy it or customize the installation.",
+    "No such option: {0}",
+    "No such command {0}.",
+    "Missing argument {0}.",
+    "Missing option {0}.",
+    "Option {0} requires an argument.",
+    "Option {0} does not take a value.",
+    "Got unexpected extra argument ({0})",
+    "Got unexpected extra arguments ({0})",
+    "Invalid value for {0}: {1}",
+    "{0} is not a valid integer.",
+    "{0} is not a valid float.",
+    "Input should be a valid integer, unable to parse string as an integer.",
+    "Input should be a valid number, unable to parse string as a number.",
+    "{0} is not one of {1}.",
+    "{0} is not in the range {1}.",
+)
+"""What the library of the command line says of it."""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from gradscope.language import between
+from gradscope.language import ENGLISH, between, spoken
 from gradscope.records import BaselineResult, BaselineStatus, Excerpt, Finding, Report, Source, TargetError
 from gradscope.report.html import rule_pages
 from gradscope.report.html.markup import (
@@ -129,7 +129,10 @@ def _evidence(finding: Finding) -> Html:
     if not finding.evidence:
         return NOTHING
     numbers = (
-        listed(name.replace("_", " "), units.number(value) if isinstance(value, float) else str(value))
+        listed(
+            name.replace("_", " ") if spoken() == ENGLISH else name,
+            units.number(value) if isinstance(value, float) else str(value),
+        )
         for name, value in finding.evidence.items()
     )
     return details("The numbers behind it", tag("dl", *numbers, class_="facts small"))

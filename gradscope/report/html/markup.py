@@ -40,7 +40,7 @@ def escaped(raw: str) -> Html:
 
 
 def joined(parts: Iterable[str], between: str = "") -> Html:
-    return Html(between.join(escaped(part) for part in parts))
+    return Html(between.join(escaped(each if isinstance(each, Html) else translate(each)) for each in parts))
 
 
 def tag(name: str, /, *children: str, **attributes: str | int | None) -> Html:
@@ -68,7 +68,7 @@ def prose(text: str) -> Html:
     parts = translate(text).split("`")
     if len(parts) % 2 == 0:  # a name holds a backtick: nothing says which are a pair
         return escaped(translate(text))
-    return joined(code(part) if place % 2 else part for place, part in enumerate(parts))
+    return joined(code(part) if place % 2 else escaped(part) for place, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)

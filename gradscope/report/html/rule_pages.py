@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gradscope.language import pages
 from gradscope.records import Finding
-from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, tag
+from gradscope.report.html.markup import NOTHING, Frame, Html, details, escaped, joined, prose, tag
 from gradscope.rules import all_rules
 
 _ITEM = re.compile(r"[-*] |\d+\. ")
@@ -62,7 +62,7 @@ def _block(lines: list[str]) -> Iterator[Html]:
     if not lines:
         return
     if lines[0].startswith("    "):
-        yield tag("pre", tag("code", joined((line[4:] for line in lines), "\n")), tabindex=0)
+        yield tag("pre", tag("code", joined((escaped(line[4:]) for line in lines), "\n")), tabindex=0)
     elif _ITEM.match(lines[0]):
         yield tag("ul", *(tag("li", prose(item)) for item in _items(lines)))
     else:

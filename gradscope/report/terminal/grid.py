@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gradscope.language import heading, translate
+from gradscope.language import heading, phrase, translate
 from gradscope.report.shared.base import Line
 from gradscope.report.shared.table import Column, filled, told
 from gradscope.report.terminal.lines import fold, pad, width_of, wrap
@@ -29,7 +29,7 @@ class GridRow:
 def grid(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Line]:
     """Lines of at most `width` cells; a column in which nothing stands is left out."""
     title = heading(title)
-    rows = [replace(row, name=translate(row.name)) if row.prose else row for row in rows]
+    rows = [replace(row, name=(translate if row.prose else phrase)(row.name)) for row in rows]
     kept = fitting(title, rows, columns, width)
     name = max(min(_longest(title, rows), _room(kept, width)), 6)
     return [*_header(title, kept, name), *_body(rows, kept, name)]

@@ -33,6 +33,10 @@ STYLES = {
 }
 
 
+TITLE = "strong"
+"""The style of a paragraph in which a single word is one of ours."""
+
+
 def print_lines(lines: Iterable[Line], out: TextIO, color: bool) -> None:
     """In the sixteen colours that every theme of a terminal defines, or in none."""
     for line in lines:
@@ -89,7 +93,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 _WIDE = r"[\u3040-\u30ff\u3400-\u9fff\uff66-\uff9d]"
 _PIECE = re.compile(
-    rf"[「『（(\[]*(?:{_WIDE}[ーぁぃぅぇぉっゃゅょァィゥェォッャュョ]*|(?:(?!{_WIDE}|[「『（]).)+)[、。」』）)\]:：]*"
+    rf"[「『（(\[]*(?:{_WIDE}[ーぁぃぅぇぉっゃゅょァィゥェォッャュョ]*|(?:(?!{_WIDE}|[「『（、。」』）]).)+)[、。」』）)\]:：]*"
 )
 """What stands together at the end of a line: no mark that closes may begin one, nor a small kana."""
 
@@ -129,7 +133,8 @@ def paragraph(
         lead = (heading(lead[0]), lead[1])
     hang = cell_len(lead[0]) if lead else 0
     room = max(12, view.width - indent - hang)
-    pieces = wrap(view.glyphs.text(translate(text)), room)
+    said = heading(text) if style == TITLE else translate(text)
+    pieces = wrap(view.glyphs.text(said), room)
     lines: list[Line] = [[(" " * (indent + hang), ""), (piece, style)] for piece in pieces]
     if lead:
         lines[0][0:1] = [(" " * indent, ""), lead]

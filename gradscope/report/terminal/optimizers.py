@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from gradscope.language import heading
+from gradscope.language import heading, translate
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import plot
@@ -57,7 +57,7 @@ def _verdict(found: Comparison, target: str, view: View) -> list[Line]:
         return paragraph(f"{target}: {without_best(found)}", view, 0, "strong", lead)
     rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
     loss = f"{'validation ' if found.validated else ''}loss {units.number(best.score(found.validated))}"
-    text = f"{target}: {loss}{rate}, {standing(found)}"
+    text = f"{target}: {translate(loss + rate)}, {translate(standing(found))}"
     style = "note" if found.undecided else "healthy"
     lead = (f"{glyphs.marks[style]} {glyphs.text(best.name)}  ", style)
     return paragraph(text, view, 0, "strong", lead)

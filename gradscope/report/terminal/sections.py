@@ -25,7 +25,7 @@ LONGEST_LINE = 110
 def verdict(report: Report, view: View) -> list[Line]:
     head = headline(report)
     lead = (f"{view.glyphs.marks[head.style]} {heading(head.verdict)}  ", head.style)
-    return paragraph(f"{report.target}: {head.text}", view, 0, "strong", lead)
+    return paragraph(f"{report.target}: {translate(head.text)}", view, 0, "strong", lead)
 
 
 def findings(report: Report, view: View) -> list[Line]:
@@ -71,7 +71,7 @@ def finding_lines(finding: Finding, view: View) -> list[Line]:
 def evidence(finding: Finding, view: View) -> list[Line]:
     """The numbers that the rule went by, under the names that the JSON gives them."""
     facts = [f"{name} {_fact(value)}" for name, value in finding.evidence.items()]
-    lines = _joined(facts, view.indented(INDENT))
+    lines = _beside(facts, view.indented(INDENT))
     return [[(" " * INDENT, ""), *line] for line in lines]
 
 
@@ -174,9 +174,13 @@ def _facts(report: Report) -> list[str]:
 
 
 def _joined(facts: Sequence[str], view: View) -> list[Line]:
+    return _beside([translate(fact) for fact in facts], view)
+
+
+def _beside(facts: Sequence[str], view: View) -> list[Line]:
     """Facts beside each other, broken only between two of them."""
     rows: list[str] = []
-    for fact in map(view.glyphs.text, map(translate, facts)):
+    for fact in map(view.glyphs.text, facts):
         longer = f"{rows[-1]} {view.glyphs.dot} {fact}" if rows else fact
         if rows and width_of(longer) <= view.width:
             rows[-1] = longer

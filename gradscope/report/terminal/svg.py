@@ -6,12 +6,14 @@ because a picture that loads something from elsewhere is not one.
 
 from __future__ import annotations
 
+import html
 import inspect
 import io
 import re
 from dataclasses import replace
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -34,7 +36,7 @@ class SvgReporter:
         console = Console(record=True, file=io.StringIO(), width=view.width, color_system="standard")
         for line in lines:
             console.print(_text(line), soft_wrap=True)
-        out.write(console.export_svg(title=_title(suite), code_format=_template()))
+        out.write(_in_cells(console.export_svg(title=_title(suite), code_format=_template())))
 
 
 REPORTER = SvgReporter()
@@ -43,6 +45,16 @@ REPORTER = SvgReporter()
 def _text(line: Line) -> Text:
     """Built span by span: nothing of it is read as markup."""
     return Text.assemble(*((text, STYLES.get(style, "")) for text, style in line))
+
+
+def _in_cells(picture: str) -> str:
+    """Rich gives each piece of text its width in characters: those of a Chinese one are two."""
+
+    def widened(found: re.Match[str]) -> str:
+        text = html.unescape(found[3])
+        return f'textLength="{float(found[1]) * cell_len(text) / len(text):g}"{found[2]}>{found[3]}</text>'
+
+    return re.sub(r'textLength="([\d.]+)"([^>]*)>([^<]*[^\x00-\u2fff<][^<]*)</text>', widened, picture)
 
 
 def _title(suite: Suite) -> str:
