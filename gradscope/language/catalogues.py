@@ -26,7 +26,7 @@ HEADER = (
 FEW = 5
 """Words, with which a message may come out as brackets and numbers."""
 _VALUE = re.compile(r"\{(\d+)\}")
-_CODE = re.compile(r"`[^`{]+`")
+_CODE = re.compile(r"`([^`]*)`")
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -94,6 +94,11 @@ def faults(domain: str) -> Iterator[str]:
             yield from (f"{fault}: {text}" for fault in wrong(text, str(entry.string or ""), entry.fuzzy))
 
 
+def _codes(text: str) -> list[str]:
+    """What stands between backticks, whichever values it has."""
+    return sorted(_VALUE.sub("{}", code) for code in _CODE.findall(text))
+
+
 def wrong(text: str, translated: str, fuzzy: bool) -> Iterator[str]:
     if not translated:
         yield "untranslated"
@@ -104,7 +109,7 @@ def wrong(text: str, translated: str, fuzzy: bool) -> Iterator[str]:
         yield "other values"
     if re.search(r"(?<!\{)\{(?!\{|\d+\})", translated.replace("{{", "")):
         yield "a single brace"
-    if sorted(_CODE.findall(text)) != sorted(_CODE.findall(translated)):
+    if _codes(text) != _codes(translated):
         yield "other code between backticks"
     if text.endswith(".") and " " in text and not translated.endswith(("。", "…", "：", ":")):
         yield "no full stop 。 at the end"

@@ -12,13 +12,14 @@ from __future__ import annotations
 import gettext
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
 from gradscope.language.patterns import VALUE, WORD, Pattern, found_in, matched, pattern_of, unescaped
 from gradscope.language.sentences import sentences
+from gradscope.language.texts import CODE, ENDS, forms, prose, several, split_at, tidied
 from gradscope.language.words import VALUES
 
 FOLDER = Path(__file__).parent
@@ -60,16 +61,6 @@ _SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
 """What stands before a text and is no part of it: an ellipsis, a mark."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
 _JOINTS = ("; ", ": ", ", ", " and ", " or ", " ")
-_CODE = re.compile(r"(`[^`]*`)")
-_WIDE = r"\u3000-\u30ff\u3400-\u9fff\uff01-\uff60"
-_TIDY = (
-    (re.compile(r"(?<=\S)  +(?=\S)"), " "),
-    (re.compile(rf"(?<=[{_WIDE})])\.(?=\s|$)"), "。"),
-    (re.compile(rf"(?<=[{_WIDE}]), "), "、"),
-    (re.compile(r"(?<=[、。「『（]) +| +(?=[、。」』）])"), ""),
-    (re.compile(r"[.。]+。|。\."), "。"),
-    (re.compile(rf"(?<=[{_WIDE}]) +(?=[{_WIDE}])"), ""),
-)
 
 
 @dataclass(slots=True)
@@ -105,7 +96,7 @@ class Translator:
         if not WORD.search(text):
             return text
         if found := self.exact.get(text):
-            return found if _several(text) else text
+            return found if several(text) else text
         return "\n".join(map(self._line, text.split("\n")))
 
     def _line(self, line: str) -> str:
@@ -118,18 +109,18 @@ class Translator:
         ]
         if all(before == after for before, after in found):
             return line
-        return line[: len(line) - len(bare)] + _tidied("".join(after for _, after in found))
+        return line[: len(line) - len(bare)] + tidied("".join(after for _, after in found))
 
     def _sentence(self, sentence: str) -> tuple[str, str]:
         """As it is where most of it is in no message: half a translation is harder to read than none."""
         covered, said = self._read(sentence, Attempts(), 0)
-        enough = covered >= prose(sentence) or not _ENGLISH.search(_CODE.sub("`", said))
+        enough = covered >= prose(sentence) or not _ENGLISH.search(CODE.sub("`", said))
         return sentence, said if enough else sentence
 
     def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[int, str]:
         """Twice how many of its characters are in messages, and the translation."""
         core = text.strip()
-        if depth > DEEPEST or not _several(core) or attempts.left <= 0:
+        if depth > DEEPEST or not several(core) or attempts.left <= 0:
             return 0, text
         known = attempts.known.get((core, joints))
         if known is None:
@@ -147,19 +138,19 @@ class Translator:
 
     def _readings(self, core: str, attempts: Attempts, depth: int, joints: bool) -> Iterator[tuple[int, str]]:
         """Each that is found; of equal ones the first is meant."""
-        for text, mend in _forms(core):
+        for text, mend in forms(core):
             if found := self.exact.get(text):
                 yield 2 * len(core) + 2, mend(found)
         if counted := self._counted(core):
             yield counted
         yield from self._in_parts(core, attempts, depth, continued=True)
-        for text, mend in _forms(core):
+        for text, mend in forms(core):
             fitting = 0
             for pattern in self._candidates(text):
                 if fitting and not pattern.strong:
                     break
                 # The mark at the end of a sentence is no part of its last value.
-                cut = text is core and text[-1] in _ENDS and not pattern.literals[-1]
+                cut = text is core and text[-1] in ENDS and not pattern.literals[-1]
                 values = None if cut else matched(pattern, text)
                 filled = None if values is None else self._filled(pattern, values, attempts, depth)
                 if filled is not None:
@@ -184,7 +175,7 @@ class Translator:
                 said[place] = ""
             elif value in VALUES and not pattern.coded[place]:
                 said[place] = self.exact.get(value, value)
-            if not pattern.strong and more < prose(value) and _several(value):
+            if not pattern.strong and more < prose(value) and several(value):
                 return None
             covered += more
         text = "".join(said[part] if isinstance(part, int) else part for part in pattern.translation)
@@ -227,10 +218,10 @@ class Translator:
     def _joined(self, text: str, attempts: Attempts, depth: int) -> Iterator[tuple[int, str]]:
         """As a list, or clauses beside each other."""
         for joint in _JOINTS[:-1]:
-            parts = _split(text, joint)
+            parts = split_at(text, joint)
             if len(parts) > 1:
                 read = [self._read(part, attempts, depth + 1, joints=joint != ", ") for part in parts]
-                if all(covered or not _several(part) for part, (covered, _) in zip(parts, read, strict=True)):
+                if all(covered or not several(part) for part, (covered, _) in zip(parts, read, strict=True)):
                     between = {", ": "、", " and ": " と ", " or ": " または "}.get(joint, joint)
                     yield sum(covered for covered, _ in read), between.join(said for _, said in read)
         if found := re.fullmatch(r"(.*\S) ?\(([^()]+)\)(\.?)", text):
@@ -252,64 +243,6 @@ class Translator:
             if translated := self.exact.get(name):
                 return 2 * len(text), f"{'ほか ' if between.strip() else ''}{number} {translated}"
         return None
-
-
-def _several(text: str) -> bool:
-    """Whether there is more in it than one word, which may be a name."""
-    return " " in text and WORD.search(text) is not None
-
-
-def prose(text: str) -> int:
-    """How many of its letters stand in words, and in no code or name."""
-    bare = _CODE.sub(" ", text)
-    return sum(len(word) for word in re.findall(r"(?<![\w./:\[\-])[A-Za-z][a-z'’]+(?![\w/\[(=-])", bare))
-
-
-_ENDS = {".": "。", ":": ":", ",": "、", ";": ";"}
-
-
-def _forms(text: str) -> Iterator[tuple[str, Callable[[str], str]]]:
-    """A text as it is, without its last mark, and with its first letter the other way; and for each what
-    makes a translation of it one of the text."""
-    ending = _ENDS.get(text[-1:], "")
-    bare = text[:-1] if ending else text
-
-    def mended(said: str) -> str:
-        return said.removesuffix("。") + ending
-
-    yield text, str
-    if ending:
-        yield bare, mended
-    if bare[:1].isalpha() and bare[1:2].islower():
-        turned = bare[0].swapcase() + bare[1:]
-        yield turned, mended
-        yield turned + ".", mended
-    yield bare + ".", mended
-
-
-def _split(text: str, joint: str) -> list[str]:
-    """At a joint that is in no brackets and no code."""
-    parts, start, open_, quoted = [], 0, 0, False
-    place = 0
-    while place < len(text):
-        char = text[place]
-        quoted ^= char == "`"
-        open_ += (char in "([") - (char in ")]") if not quoted else 0
-        if not quoted and open_ <= 0 and text.startswith(joint, place) and start < place:
-            parts.append(text[start:place])
-            place += len(joint)
-            start = place
-            continue
-        place += 1
-    return [*parts, text[start:]]
-
-
-def _tidied(text: str) -> str:
-    parts = _CODE.split(text)
-    for place in range(0, len(parts), 2):
-        for pattern, put in _TIDY:
-            parts[place] = pattern.sub(put, parts[place])
-    return "".join(parts).replace("。 ", "。") if "。" in text else "".join(parts)
 
 
 @cache

@@ -47,9 +47,9 @@ def pattern_of(message: str, translated: str) -> Pattern:
         coded.append(quotes % 2 == 1)
     said = VALUE.split(translated)
     values = [order.get(value, 0) for value in VALUE.findall(translated)]
-    out: list[str | int] = [
-        part for pair in zip(map(unescaped, said), [*values, ""], strict=True) for part in pair
-    ]
+    out: list[str | int] = [unescaped(said[0])]
+    for value, literal in zip(values, said[1:], strict=True):
+        out += [value, unescaped(literal)]
     words = tuple(word.lower() for literal in literals for word in WORD.findall(literal))
     return Pattern(literals, tuple(coded), tuple(out), len("".join(literals).strip()), words)
 
