@@ -23,12 +23,15 @@ from gradscope.language.texts import CODE, ENDS, forms, prose, several, split_at
 from gradscope.language.words import VALUES
 
 FOLDER = Path(__file__).parent
-TRIALS = 200
+TRIALS = 400
 """Of messages that fit, in one sentence: what a pathological one may cost."""
 DEEPEST = 8
 ENOUGH = 1.9
 """Of twice a text's length: it is looked for no better attempts."""
-PIECE = 8
+LEAST = 0.5
+NAME = 8
+"""Letters of words in what may be a name."""
+PIECE = 16
 """What a further message costs, in letters counted twice: one that says all is meant before two that do."""
 FEW = 6
 """Of all messages that fit one text, the longest are tried."""
@@ -57,6 +60,7 @@ AGREEING = frozenset(
 DOT = " · "
 """Between facts that stand beside each other."""
 _ENGLISH = re.compile(r"[A-Za-z'’]+,? [A-Za-z'’]+,? [A-Za-z'’]+")
+CLAUSES = re.compile("[:;,] ")
 _SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
 """What stands before a text and is no part of it: an ellipsis, a mark."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
@@ -68,7 +72,7 @@ class Attempts:
     """What one text has cost so far, and what its parts were read as."""
 
     left: int = TRIALS
-    known: dict[tuple[str, bool], tuple[int, str]] = field(default_factory=dict)
+    known: dict[tuple[str, bool], tuple[float, str]] = field(default_factory=dict)
 
 
 class Translator:
@@ -113,11 +117,16 @@ class Translator:
 
     def _sentence(self, sentence: str) -> tuple[str, str]:
         """As it is where most of it is in no message: half a translation is harder to read than none."""
+        clauses = split_at(sentence, "; ")
+        if len(clauses) > 1:
+            read = [self._sentence(clause) for clause in clauses]
+            if all(before != after or not prose(before) for before, after in read):
+                return sentence, "; ".join(after for _, after in read)
         covered, said = self._read(sentence, Attempts(), 0)
         enough = covered >= prose(sentence) or not _ENGLISH.search(CODE.sub("`", said))
         return sentence, said if enough else sentence
 
-    def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[int, str]:
+    def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[float, str]:
         """Twice how many of its characters are in messages, and the translation."""
         core = text.strip()
         if depth > DEEPEST or not several(core) or attempts.left <= 0:
@@ -136,11 +145,14 @@ class Translator:
         start = text.index(core[:1])
         return covered, text[:start] + said + text[start + len(core) :]
 
-    def _readings(self, core: str, attempts: Attempts, depth: int, joints: bool) -> Iterator[tuple[int, str]]:
+    def _readings(
+        self, core: str, attempts: Attempts, depth: int, joints: bool
+    ) -> Iterator[tuple[float, str]]:
         """Each that is found; of equal ones the first is meant."""
         for text, mend in forms(core):
             if found := self.exact.get(text):
-                yield 2 * len(core) + 2, mend(found)
+                yield max(LEAST, 2 * len(core) - PIECE), mend(found)
+                return
         if counted := self._counted(core):
             yield counted
         yield from self._in_parts(core, attempts, depth, continued=True)
@@ -150,13 +162,14 @@ class Translator:
                 if fitting and not pattern.strong:
                     break
                 # The mark at the end of a sentence is no part of its last value.
-                cut = text is core and text[-1] in ENDS and not pattern.literals[-1]
-                values = None if cut else matched(pattern, text)
+                values = matched(pattern, text)
+                if values and not pattern.literals[-1] and values[-1][-1:] in ENDS:
+                    values = None
                 filled = None if values is None else self._filled(pattern, values, attempts, depth)
                 if filled is not None:
                     attempts.left -= 1
                     fitting += 1
-                    yield filled[0] + 1, mend(filled[1])
+                    yield filled[0], mend(filled[1])
                 if fitting == FEW or attempts.left <= 0:
                     break
         yield from self._in_parts(core, attempts, depth, continued=False)
@@ -165,19 +178,19 @@ class Translator:
 
     def _filled(
         self, pattern: Pattern, values: list[str], attempts: Attempts, depth: int
-    ) -> tuple[int, str] | None:
+    ) -> tuple[float, str] | None:
         """A translation with its values; `None` where a word or two are all that the message has, and a
         value is a text that nobody knows."""
-        covered, said = max(1, 2 * pattern.weight - PIECE), dict[int, str]()
+        covered, said = max(LEAST, 2 * pattern.weight - PIECE), dict[int, str]()
         for place, value in enumerate(values):
             more, said[place] = (0, value) if pattern.coded[place] else self._read(value, attempts, depth + 1)
             if value in AGREEING:
                 said[place] = ""
             elif value in VALUES and not pattern.coded[place]:
                 said[place] = self.exact.get(value, value)
-            if not pattern.strong and more < prose(value) and several(value):
+            if not pattern.strong and several(value) and _unread(value, more):
                 return None
-            covered += more
+            covered += more - (PIECE if "; " in value else 0)
         text = "".join(said[part] if isinstance(part, int) else part for part in pattern.translation)
         return covered, text
 
@@ -189,7 +202,7 @@ class Translator:
 
     def _in_parts(
         self, text: str, attempts: Attempts, depth: int, *, continued: bool
-    ) -> Iterator[tuple[int, str]]:
+    ) -> Iterator[tuple[float, str]]:
         """With a message somewhere in it, and what stands before and after. `continued`: one that continues
         another, which must not become part of that one's last value."""
         tried, stop = 0, "。" if text.endswith(".") else ""
@@ -211,11 +224,11 @@ class Translator:
             before, head = self._read(text[:start], attempts, depth + 1)
             after, tail = self._read(text[end:], attempts, depth + 1)
             yield (
-                before + inner + after + (3 if continued and before else -1),
+                before + inner + after + (0 if continued and before else -1),
                 (head + middle + tail).removesuffix(stop) + stop,
             )
 
-    def _joined(self, text: str, attempts: Attempts, depth: int) -> Iterator[tuple[int, str]]:
+    def _joined(self, text: str, attempts: Attempts, depth: int) -> Iterator[tuple[float, str]]:
         """As a list, or clauses beside each other."""
         for joint in _JOINTS[:-1]:
             parts = split_at(text, joint)
@@ -223,7 +236,7 @@ class Translator:
                 read = [self._read(part, attempts, depth + 1, joints=joint != ", ") for part in parts]
                 if all(covered or not several(part) for part, (covered, _) in zip(parts, read, strict=True)):
                     between = {", ": "、", " and ": " と ", " or ": " または "}.get(joint, joint)
-                    yield sum(covered for covered, _ in read), between.join(said for _, said in read)
+                    yield sum(covered for covered, _ in read) - 1, between.join(said for _, said in read)
         if found := re.fullmatch(r"(.*\S) ?\(([^()]+)\)(\.?)", text):
             (more, head), (less, tail) = (
                 self._read(part, attempts, depth + 1) for part in (found[1], found[2])
@@ -231,18 +244,27 @@ class Translator:
             if more or less:
                 yield more + less, f"{head} ({tail}){'。' if found[3] else ''}"
 
-    def _counted(self, text: str) -> tuple[int, str] | None:
+    def _counted(self, text: str) -> tuple[float, str] | None:
         """A number and what is counted: `3 time steps`."""
         found = _COUNTED.fullmatch(text)
         if found is None:
             return None
         number, between, noun, plural = found.groups()
         if whole := self.messages.get(f"{{0}}{text.removeprefix(number)}"):
-            return 2 * len(text), whole.replace("{0}", number)
+            return max(LEAST, 2 * len(noun) - PIECE), whole.replace("{0}", number)
         for name in (noun + (plural or ""), noun, noun + "e" if plural == "es" else noun):
             if translated := self.exact.get(name):
-                return 2 * len(text), f"{'ほか ' if between.strip() else ''}{number} {translated}"
+                return max(
+                    1, 2 * len(noun) - PIECE
+                ), f"{'ほか ' if between.strip() else ''}{number} {translated}"
         return None
+
+
+def _unread(value: str, covered: float) -> bool:
+    """Whether it is a text of which nothing is known, or more than one clause; a word or two may be a name
+    (`scan at m.py:3`)."""
+    words = prose(value)
+    return bool(words) and ((not covered and words > NAME) or CLAUSES.search(value) is not None)
 
 
 @cache

@@ -30,6 +30,8 @@ WORDS = (
     "{0} finding", "{0} findings", "{0} more finding", "{0} more findings", "{0} target", "{0} targets",
     "final", "reached", "/ weights", "elementwise", "sum", "factor", "linear", "log", "{0} or less",
     "{0} or more", "loss {0} at {1}", "validation loss {0} at {1}", "one",
+    "backprop", "differences", "rel. error", "notes",
+    "{0} in {1} parameter leaves: {2}", "{0} in {1} parameter leaf: {2}",
     "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
     "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
 )  # fmt: skip
@@ -48,6 +50,10 @@ VALUES = frozenset(
         "unit",
         "step",
         "one",
+        "right",
+        "wrong",
+        "gradient",
+        "gradients",
     )
 )
 """Those that stand in a sentence of ours as a value: few, since a layer may be named so."""

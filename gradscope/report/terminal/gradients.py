@@ -96,7 +96,7 @@ def _elements(found: Sequence[ElementCheck], view: View) -> list[Line]:
     for element in odd:
         index = f"[{', '.join(map(str, element.index))}]" if element.index else ""
         text = (
-            f"{element.parameter}{index}  {element.verdict.value}: backprop "
+            f"{element.parameter}{index}  {heading(element.verdict.value)}: backprop "
             f"{units.number(element.analytic)}, differences {units.number(element.numeric)}"
         )
         lines += paragraph(text, view, INDENT, "" if element.verdict is Verdict.WRONG else "quiet")
@@ -111,7 +111,7 @@ def _rules(found: Sequence[RuleCheck], view: View) -> list[Line]:
         style = STYLES[check.verdict]
         place = f" at {check.source}" if check.source else ""
         of = f", argument {check.argument}" if check.argument else ""
-        text = f"{check.function} ({check.kind}){place}{of}: {check.verdict.value}"
+        text = f"{check.function} ({check.kind}){place}{of}: {heading(check.verdict.value)}"
         if check.reason and (check.verdict is not Verdict.RIGHT or view.show_all):
             text += f": {check.reason}"
         lead = (pad(view.glyphs.marks[style], INDENT), style)

@@ -103,8 +103,8 @@ def recurrences(found: Sequence[Recurrence], view: View) -> list[Line]:
 
 def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     width, glyphs = view.width, view.glyphs
-    title = f"{recurrence.name}: {glyphs.delta} of the state over "
-    title += units.counted(recurrence.length, "time step")
+    steps = units.counted(recurrence.length, "time step")
+    title = f"{recurrence.name}: {translate(f'{glyphs.delta} of the state over {steps}')}"
     lines = paragraph(title, view, 0, "strong")
     source = recurrence.source
     if source is not None and str(source) in recurrence.name:
