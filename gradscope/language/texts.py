@@ -72,6 +72,7 @@ def split_at(text: str, joint: str) -> list[str]:
 def tidied(text: str) -> str:
     parts = CODE.split(text)
     for place in range(0, len(parts), 2):
+        parts[place] = re.sub("^  +" if place else "(?!)", " ", parts[place])
         for pattern, put in _TIDY:
             parts[place] = pattern.sub(put, parts[place])
     return "".join(parts).replace("。 ", "。") if "。" in text else "".join(parts)
