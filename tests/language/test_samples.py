@@ -25,7 +25,8 @@ def sample(request: pytest.FixtureRequest) -> Report:
 
 
 def bare(text: str, report: Report) -> str:
-    """Without code, and without lines of the user's."""
+    """Without code, lines of the user, and the pages of rules, which cite English titles."""
+    text = re.sub(r'<section[^>]*class="rules".*?</section>', " ", text, flags=re.DOTALL)
     text = re.sub(r"<(style|code|pre)\b.*?</\1>", " 0 ", text, flags=re.DOTALL)
     text = html.unescape(re.sub(r"<[^>]*>", " | ", text))
     text = re.sub(r"`[^`]*`", " 0 ", text.replace("\\`", "`"))
