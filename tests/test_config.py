@@ -44,6 +44,7 @@ mesh = "data=4, model=2"
 devices = 8
 baseline = "known.json"
 jobs = 2
+lang = "ja"
 
 [limits.vanishing-gradient]
 ratio = 1e-4

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gradscope import __version__
-from gradscope.cli import screen, surroundings
+from gradscope.cli import languages, screen, surroundings
 from gradscope.cli.commands import Commands
 from gradscope.cli.help_pages import usage_error
 from gradscope.cli.options import examples
@@ -49,6 +49,7 @@ def _gradscope(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit."),
     ] = False,
+    lang: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Find out why a JAX network does not learn: at which layer, at which source line, and what to do."""
 
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:
     try:
+        languages.choose(sys.argv[1:] if arguments is None else arguments)
         code = app(args=arguments, prog_name="gradscope", standalone_mode=False)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
@@ -76,4 +78,6 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
 
         told = error if isinstance(error, GradscopeError) else usage_error(error)
         sys.exit(failure.show_bug(error) if told is None else failure.show_error(told))
+    finally:
+        languages.forget()
     sys.exit(code if isinstance(code, int) else ExitCode.CLEAN)

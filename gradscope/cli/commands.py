@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from gradscope.cli.help_pages import Command, Group, with_help_all
+from gradscope.cli.help_pages import Command, Group, with_common
 
 COMMANDS = {
     "check": "Find out why a network does not learn: at which layer, at which source line, and what to do.",
@@ -69,7 +69,7 @@ def loaded(name: str) -> Any:
     module = import_module(f"gradscope.cli.{name.replace('-', '_')}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown")
     function, main = getattr(module, name.replace("-", "_")), getattr(module, "MAIN", ())
-    app.command(name, cls=Command, epilog=module.EPILOG)(with_help_all(function) if main else function)
+    app.command(name, cls=Command, epilog=module.EPILOG)(with_common(function, bool(main)))
     command = typer.main.get_command(app)
     command.main_options = main  # type: ignore[attr-defined]
     return command

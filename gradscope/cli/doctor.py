@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from gradscope import __version__
 from gradscope.cli import screen
 from gradscope.cli.options import PAGE_FORMATS, PageFormat, check_format, examples
+from gradscope.language import heading
 from gradscope.report.shared.glyphs import visible
+from gradscope.report.terminal.lines import pad, width_of
 
 EPILOG = examples(
     "gradscope doctor",
@@ -34,11 +36,11 @@ def doctor(format: PageFormat = "terminal") -> None:
     if format == "json":
         screen.emit(json.dumps(found, indent=1) + "\n")
         return
-    width = max(len(name) for part in found.values() for name in part)
+    width = max(width_of(heading(name)) for part in found.values() for name in part)
     for title, part in found.items():
-        screen.emit(f"{title}\n")
+        screen.emit(f"{heading(title)}\n")
         for name, value in part.items():
-            screen.emit(f"  {visible(name).ljust(width)}  {visible(value)}\n")
+            screen.emit(f"  {pad(visible(heading(name)), width)}  {visible(heading(value))}\n")
 
 
 def facts() -> Facts:

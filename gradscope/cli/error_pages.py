@@ -7,6 +7,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from gradscope.language import pages, spoken
+
 PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE, PACKAGE.parent / "docs")
 """In an installed wheel, and in a checkout."""
@@ -15,19 +17,17 @@ HEADING = "### "
 LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 
 
-@cache
 def sections() -> dict[str, str]:
     """The text below each heading of an error, by its slug; links keep the form that they have on the page.
 
     Empty where the installation was repackaged without the page.
     """
-    return sections_of(_page("errors.md"))
+    return _sections("errors.md", spoken())
 
 
-@cache
 def symptoms() -> dict[str, str]:
     """The text below each symptom, without its links; empty as `sections` may be."""
-    return {name: LINK.sub(r"\1", text) for name, text in sections_of(_page("symptoms.md")).items()}
+    return {name: LINK.sub(r"\1", text) for name, text in _sections("symptoms.md", spoken()).items()}
 
 
 def symptoms_like(words: str) -> dict[str, str]:
@@ -49,7 +49,15 @@ def table() -> str:
     return _page("reading-a-report.md").partition("\n")[2].strip()
 
 
+@cache
+def _sections(name: str, language: str) -> dict[str, str]:
+    return sections_of(_page(name))
+
+
 def _page(name: str) -> str:
+    """In the spoken language, or in English."""
+    if translated := pages.page(name):
+        return translated
     found = next((place / name for place in PLACES if (place / name).is_file()), None)
     return "" if found is None else found.read_text(encoding="utf-8")
 

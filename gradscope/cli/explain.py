@@ -14,6 +14,7 @@ from gradscope.cli import completion, error_pages, pager, screen
 from gradscope.cli.options import OUTPUT, PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.screen import Color
 from gradscope.errors import GradscopeError
+from gradscope.language import ENGLISH, pages, speak, spoken, translate
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.rules import sources
 
@@ -76,6 +77,8 @@ def explain(
             fix="`gradscope rules` lists the rules; --symptom nan begins with what you see.",
             slug="bad-option",
         )
+    if format == "json":
+        speak(ENGLISH)
     kind, title, text = _found(name) if name is not None else _seen(symptom or "")
     if format == "json":
         screen.emit(_as_json(kind, title, text))
@@ -86,15 +89,22 @@ def explain(
 def _found(name: str) -> tuple[str, str, str]:
     """What is known by this name: its kind, title and page. Raises `GradscopeError` where nothing is."""
     if name in sources.files():
-        return "rule", name, sources.page(name)
+        return "rule", name, _translated(pages.of_rule(name), sources.page(name))
     if name == error_pages.TABLE and (text := error_pages.table()):
-        return "page", "How to read the table of layers", text
+        return "page", translate("How to read the table of layers"), text
     errors = error_pages.sections()
     if name in errors:
         return "error", name, errors[name]
     from gradscope.rules.registry import unknown
 
     raise unknown("rule or error", name, [*sources.files(), *errors, error_pages.TABLE])
+
+
+def _translated(found: str | None, english: str) -> str:
+    """A page, and where there is none in the spoken language the English one after a line that says so."""
+    if found is not None or spoken() == ENGLISH:
+        return found or english
+    return f"*{translate('This page is not translated yet: it follows in English.')}*\n\n{english}"
 
 
 def _seen(words: str) -> tuple[str, str, str]:
@@ -110,7 +120,11 @@ def _seen(words: str) -> tuple[str, str, str]:
     if len(found) == 1:
         ((title, text),) = found.items()
         return "page", title, text
-    return "page", "By symptom", "\n\n".join(f"### {title}\n\n{text}" for title, text in found.items())
+    return (
+        "page",
+        translate("By symptom"),
+        "\n\n".join(f"### {title}\n\n{text}" for title, text in found.items()),
+    )
 
 
 def _as_json(kind: str, title: str, text: str) -> str:

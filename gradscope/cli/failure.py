@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from gradscope.cli import screen
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.language import heading
 from gradscope.report.shared.base import Line
 from gradscope.report.shared.glyphs import Glyphs
 from gradscope.report.terminal.lines import paragraph, print_lines
@@ -17,7 +18,7 @@ from gradscope.report.terminal.lines import paragraph, print_lines
 def show_error(error: GradscopeError) -> ExitCode:
     """What, why, the details as they are, what to do, and the command that explains the error."""
     view = screen.view(sys.stderr)
-    lines = paragraph(error.what, view, 0, "strong", ("error: ", "error"))
+    lines = paragraph(error.what, view, 0, "strong", (f"{heading('error')}: ", "error"))
     if error.why:
         lines += paragraph(error.why, view, 2)
     lines += as_they_are(error.details, view.glyphs)
@@ -47,7 +48,7 @@ def show_bug(error: Exception) -> ExitCode:
     view = screen.view(sys.stderr)
     lines: list[Line] = as_they_are("".join(traceback.format_exception(error)), view.glyphs)
     said = "gradscope failed, and your model is not to blame: nothing is said about it."
-    lines += paragraph(said, view, 0, "strong", ("sorry: ", "error"))
+    lines += paragraph(said, view, 0, "strong", (f"{heading('sorry')}: ", "error"))
     lines += paragraph("Please report it with the lines above.", view, 2)
     print_lines(lines, sys.stderr, view.color)
     return ExitCode.INTERNAL

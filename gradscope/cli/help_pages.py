@@ -20,12 +20,23 @@ from typer.core import TyperCommand, TyperGroup
 
 from gradscope.cli import screen, short_help
 from gradscope.errors import ExitCode, GradscopeError
+from gradscope.language import ENGLISH, LANGUAGES, heading, spoken, translate
 from gradscope.report.shared.base import Line
 from gradscope.report.terminal.lines import print_lines
 
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)\.?$")
 _TARGET = re.compile(r"\.py$|\.py:|^[\w.]+:\w+$|[/\\]")
 """A file, or a name in a file or a module."""
+
+
+def told(parameters: list[Any]) -> list[Any]:
+    """With their help in the spoken language."""
+    for parameter in parameters if spoken() != ENGLISH else ():
+        parameter.help = translate(getattr(parameter, "help", None) or "")
+        panel = getattr(parameter, "rich_help_panel", None)
+        if panel:
+            parameter.rich_help_panel = heading(panel)
+    return parameters
 
 
 def _show_all(ctx: typer.Context, value: bool) -> None:
@@ -40,17 +51,35 @@ HelpAll = Annotated[
 ]
 
 
-def with_help_all(function: Callable[..., None]) -> Callable[..., None]:
-    """A command with the option `--help-all`, of which it hears nothing."""
+Lang = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(LANGUAGES),
+        help="Language for people; else that of the terminal.",
+        show_default=False,
+    ),
+]
+"""It was read before the command line is, since help and errors are in that language too."""
+
+
+def with_common(function: Callable[..., None], help_all: bool) -> Callable[..., None]:
+    """A command with the options that each has, of which it hears nothing: `--lang`, and `--help-all` where
+    `--help` does not show all."""
+    common = {"lang": (Lang, None)} | ({"help_all": (HelpAll, False)} if help_all else {})
 
     @wraps(function)
     def run(**given: Any) -> None:
-        function(**{name: value for name, value in given.items() if name != "help_all"})
+        function(**{name: value for name, value in given.items() if name not in common})
 
-    own = inspect.signature(function, eval_str=True).parameters.values()
-    asked = inspect.Parameter("help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAll)
-    run.__signature__ = inspect.Signature([*own, asked])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, asked)}
+    parameters = [
+        *inspect.signature(function, eval_str=True).parameters.values(),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in common.items()
+        ),
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
@@ -62,7 +91,7 @@ class Command(TyperCommand):
         _write(short_help.of_command(self, ctx, self.main_options, screen.view(sys.stdout)), formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
+        return told(_without_types(super().get_params(ctx)))
 
 
 class Group(TyperGroup):
@@ -80,7 +109,7 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types(super().get_params(ctx))
+        return told(_without_types(super().get_params(ctx)))
 
 
 def usage_error(error: Exception) -> GradscopeError | None:

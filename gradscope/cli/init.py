@@ -14,6 +14,7 @@ import typer
 from gradscope.cli import screen
 from gradscope.cli.options import examples, one_of
 from gradscope.errors import GradscopeError
+from gradscope.language import translate
 
 EPILOG = examples(
     "gradscope init",
@@ -59,7 +60,7 @@ def init(
     chosen = Framework(one_of("--framework", framework, tuple(Framework)))
     text = files("gradscope.templates").joinpath(f"{chosen.value}.py.txt").read_text(encoding="utf-8")
     write_new(file, text.format(file=file.name, data=DATA).rstrip("\n") + "\n")
-    screen.emit(f"Wrote {file}. Now run: gradscope check {shlex.quote(str(file))}\n")
+    screen.emit(translate(f"Wrote {file}. Now run: gradscope check {shlex.quote(str(file))}") + "\n")
     if find_spec(chosen.library) is None:
         screen.tell(f"The file needs a library: pip install 'gradscope-jax[{chosen.library}]'")
 

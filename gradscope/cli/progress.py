@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from gradscope.cli import screen
+from gradscope.language import heading, translate
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.report.terminal.lines import styled
@@ -34,7 +35,7 @@ class StageLine:
         )
         self._glyphs = glyphs_for(sys.stderr.encoding)
         self._spinner = Spinner("line" if self._glyphs.encoding else "dots", style="cyan")
-        self._stage = "starting"
+        self._stage = heading("starting")
         self._began = time.monotonic()
         self._timer = threading.Timer(PATIENCE_S, self._start)
         self._timer.daemon = True
@@ -62,7 +63,7 @@ class StageLine:
         self._below = [styled(line) for line in lines]
 
     def __call__(self, stage: str) -> None:
-        self._stage = self._glyphs.text(stage)
+        self._stage = self._glyphs.text(translate(stage))
 
     def __enter__(self) -> StageLine:
         self._began = time.monotonic()

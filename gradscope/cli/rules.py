@@ -9,6 +9,8 @@ import sys
 from gradscope.cli import screen
 from gradscope.cli.options import PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
 from gradscope.cli.screen import Color
+from gradscope.language import heading, pages
+from gradscope.records import Severity
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal.lines import pad, paragraph, print_lines, width_of, wrap
 from gradscope.rules import Rule, all_rules
@@ -44,17 +46,24 @@ def listing(known: tuple[Rule, ...], view: View) -> list[Line]:
     """By family: names in one column, summaries in another where the width allows it."""
     glyphs, width = view.glyphs, view.width
     names = max([0, *(width_of(rule.name) for rule in known)])
-    left = 2 + names + 2 + len("warning") + 2
+    severities = max(width_of(heading(each.value)) for each in Severity)
+    left = 2 + names + 2 + severities + 2
     beside = width - left >= 30
     lines: list[Line] = []
     family = ""
     for rule in known:
         if rule.family != family:
             family = rule.family
-            lines += [[], [(glyphs.text(family), "quiet")]] if lines else [[(glyphs.text(family), "quiet")]]
-        summary = wrap(glyphs.text(rule.summary), width - left if beside else width - 4)
+            lines += (
+                [[], [(glyphs.text(heading(family)), "quiet")]]
+                if lines
+                else [[(glyphs.text(heading(family)), "quiet")]]
+            )
+        summary = wrap(
+            glyphs.text(pages.summary(rule.name) or rule.summary), width - left if beside else width - 4
+        )
         head: Line = [(f"  {pad(rule.name, names)}  ", "strong")]
-        head.append((pad(rule.severity.value, len("warning")), rule.severity.value))
+        head.append((pad(heading(rule.severity.value), severities), rule.severity.value))
         lines.append([*head, (f"  {summary.pop(0)}", "")] if beside else head)
         lines += [[(" " * (left if beside else 4) + piece, "")] for piece in summary]
     return [*lines, [], *paragraph("`gradscope explain RULE` shows the page of a rule.", view, 0, "quiet")]

@@ -8,6 +8,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO
 
+from gradscope.language import translate
+
 if TYPE_CHECKING:
     from gradscope.report import View
 
@@ -94,4 +96,4 @@ def pass_on(printed: bytes) -> None:
 
 def tell(text: str) -> None:
     """Write a message to stderr, apart from the result on stdout."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{translate(text)}\n")

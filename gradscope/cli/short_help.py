@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
+from gradscope.language import heading, translate
 from gradscope.report.shared.base import Line, View
 from gradscope.report.terminal.lines import pad, paragraph, width_of, wrap
 
@@ -36,7 +37,7 @@ def of_command(command: Any, context: Any, main: Sequence[str], view: View) -> l
 
 def of_group(group: Any, context: Any, view: View) -> list[Line]:
     view = view.at_most(WIDEST)
-    commands = ((name, _brief(each.short_help or "")) for name, each in group.commands.items())
+    commands = ((name, _brief(translate(each.short_help or ""))) for name, each in group.commands.items())
     options = [each for each in group.get_params(context) if not each.hidden]
     return [
         *_top(group, context, view),
@@ -47,18 +48,19 @@ def of_group(group: Any, context: Any, view: View) -> list[Line]:
 
 
 def _top(command: Any, context: Any, view: View) -> list[Line]:
-    usage = " ".join(["Usage:", context.command_path, *command.collect_usage_pieces(context)])
+    usage = " ".join([heading("Usage:"), context.command_path, *command.collect_usage_pieces(context)])
     lines = [*paragraph(usage, view, 0, "strong"), []]
-    return [*lines, *paragraph((command.help or "").partition("\n\n")[0], view)]
+    summary = " ".join((command.help or "").partition("\n\n")[0].split())
+    return [*lines, *paragraph(summary, view)]
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]], view: View) -> list[Line]:
     found = list(rows)
     fitting = [width_of(name) for name, _ in found if width_of(name) <= NAMES]
     left = max(fitting, default=0)
-    lines: list[Line] = [[], [(title, "strong")]]
+    lines: list[Line] = [[], [(heading(title), "strong")]]
     for name, meaning in found:
-        pieces = wrap(view.glyphs.text(meaning), max(20, view.width - left - 4))
+        pieces = wrap(view.glyphs.text(translate(meaning)), max(20, view.width - left - 4))
         if width_of(name) > left:
             lines.append([(f"  {name}", "")])
         else:
@@ -83,16 +85,16 @@ def _names(option: Any) -> str:
 def _meaning(option: Any) -> str:
     default = option.show_default if isinstance(option.show_default, str) else option.default
     told = default not in (None, False, True, [], ()) and option.show_default and not option.is_flag
-    return f"{option.help} [{default}]" if told else option.help or ""
+    return f"{translate(option.help)} [{translate(str(default))}]" if told else option.help or ""
 
 
 def _brief(summary: str) -> str:
     """Its first clause."""
-    return re.split(r"[:;.]", re.sub(r" \([^)]*\)", "", summary))[0]
+    return re.split(r"[:;.。]", re.sub(r" \([^)]*\)", "", summary))[0]
 
 
 def _examples(command: Any, view: View) -> Iterator[Line]:
     yield []
-    yield [("Examples", "strong")]
+    yield [(heading("Examples"), "strong")]
     for example in re.findall(r"\*\*(.+?)\*\*", command.epilog or "")[:EXAMPLES]:
         yield from paragraph(example, view, 2)

@@ -11,6 +11,7 @@ from gradscope import rules
 from gradscope.config.places import Place
 from gradscope.errors import GradscopeError
 from gradscope.gate import policy as gate_policy
+from gradscope.language import LANGUAGES
 from gradscope.records.options import AXES, PRECISIONS
 
 Value = str | int | float | bool | tuple[str, ...] | None
@@ -126,6 +127,12 @@ def precision(given: Any) -> str:
     return str(given)
 
 
+def language(given: Any) -> str:
+    if given not in LANGUAGES:
+        raise Unfit
+    return str(given)
+
+
 def mesh(given: Any) -> str:
     """A mesh as `--mesh` takes it, checked."""
     return ",".join(f"{name}={size}" for name, size in axes_of(str(given)).items())
@@ -177,5 +184,6 @@ KEYS = (
     Key("devices", count, "an integer of at least 1, without quotes", "8"),
     Key("baseline", text, "the path of a file", '"baseline.json"', per_target=False, paths=True),
     Key("jobs", count, "an integer of at least 1, without quotes", "2", per_target=False),
+    Key("lang", language, f"one of {', '.join(LANGUAGES)}", '"ja"', per_target=False),
 )
 BY_NAME = {key.name: key for key in KEYS}

@@ -57,8 +57,10 @@ def require_floating(params: Any) -> None:
     if any(jnp.issubdtype(_dtype(leaf), jnp.floating) for _, leaf in leaves):
         return
     found = [f"  {_name('params', path)}: {_dtype(leaf)}{list(np.shape(leaf))}" for path, leaf in leaves]
-    fix = "Return the weights of the network, and write numbers as floats: `jnp.zeros(3)`, not "
-    fix += "`jnp.array([0, 0, 0])`."
+    fix = (
+        "Return the weights of the network, and write numbers as floats: `jnp.zeros(3)`, not "
+        "`jnp.array([0, 0, 0])`."
+    )
     if any(jnp.issubdtype(_dtype(leaf), jnp.complexfloating) for _, leaf in leaves):
         fix = "Keep the two parts as two leaves, and join them in the loss: `jax.lax.complex(re, im)`."
     raise GradscopeError(
@@ -103,7 +105,9 @@ def conversion_notes(tree: Any, what: str) -> tuple[str, ...]:
             wrapped.append(_name(what, path))
     to = {"float64": "float32", "complex128": "complex64"}
     notes = [
-        f"{listed(names)} {_is(names)} {dtype}; JAX makes {_it(names)} {to[dtype]} (jax_enable_x64 is off)."
+        f"{listed(names)} is {dtype}; JAX makes it {to[dtype]} (jax_enable_x64 is off)."
+        if len(names) == 1
+        else f"{listed(names)} are {dtype}; JAX makes them {to[dtype]} (jax_enable_x64 is off)."
         for dtype, names in narrowed.items()
     ]
     if wrapped:
@@ -209,11 +213,3 @@ def _dtype(leaf: Any) -> Any:
 
 def _name(what: str, path: Any) -> str:
     return what + jax.tree_util.keystr(path)
-
-
-def _is(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
-
-
-def _it(names: list[str]) -> str:
-    return "it" if len(names) == 1 else "them"

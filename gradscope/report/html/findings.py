@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from gradscope.language import ENGLISH, between, spoken
 from gradscope.records import BaselineResult, BaselineStatus, Excerpt, Finding, Report, Source, TargetError
 from gradscope.report.html import rule_pages
 from gradscope.report.html.markup import (
@@ -80,8 +81,8 @@ def _where(finding: Finding, places: Mapping[str, int], frame: Frame) -> list[st
     if name is None:
         return []
     if finding.layer is not None and finding.layer in places:
-        return [" in ", tag("a", code(name), href=f"#{frame.id(f'l{places[finding.layer]}')}")]
-    return [" in ", code(name)]
+        return [between(), tag("a", code(name), href=f"#{frame.id(f'l{places[finding.layer]}')}")]
+    return [between(), code(name)]
 
 
 def _status(finding: Finding) -> Html:
@@ -128,7 +129,10 @@ def _evidence(finding: Finding) -> Html:
     if not finding.evidence:
         return NOTHING
     numbers = (
-        listed(name.replace("_", " "), units.number(value) if isinstance(value, float) else str(value))
+        listed(
+            name.replace("_", " ") if spoken() == ENGLISH else name,
+            units.number(value) if isinstance(value, float) else str(value),
+        )
         for name, value in finding.evidence.items()
     )
     return details("The numbers behind it", tag("dl", *numbers, class_="facts small"))
@@ -156,7 +160,7 @@ def _baseline(found: BaselineResult | None, frame: Frame) -> Html:
 
 
 def _place(name: str | None) -> list[str]:
-    return [" in ", code(name)] if name else []
+    return [between(), code(name)] if name else []
 
 
 def not_judged(error: TargetError) -> Html:

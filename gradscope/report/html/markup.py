@@ -10,8 +10,17 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from gradscope.language import heading, translate
 from gradscope.report.shared.glyphs import visible
 
+AS_IT_IS = frozenset(("code", "style", "script", "pre"))
+"""Elements in which nothing is translated."""
+TITLES = frozenset(
+    ("summary", "caption", "dt", "b", "i", "h1", "h2", "h3", "h4", "h5", "h6", "title", "td", "span")
+)
+"""Elements in which a single word is one of ours, not a name."""
+SPOKEN = frozenset(("aria_label", "title", "alt"))
+"""Attributes that are read or shown to people."""
 EMPTY = frozenset(("meta", "path", "rect", "use"))
 """Written as `<path/>` where nothing is in them."""
 
@@ -31,14 +40,18 @@ def escaped(raw: str) -> Html:
 
 
 def joined(parts: Iterable[str], between: str = "") -> Html:
-    return Html(between.join(escaped(part) for part in parts))
+    return Html(between.join(escaped(each if isinstance(each, Html) else translate(each)) for each in parts))
 
 
 def tag(name: str, /, *children: str, **attributes: str | int | None) -> Html:
     """An element; `class_` stands for `class`, `aria_label` for `aria-label`; `None` leaves one out."""
     head = name
+    if name not in AS_IT_IS:
+        said = heading if name in TITLES or attributes.get("scope") == "col" else translate
+        children = tuple(each if isinstance(each, Html) else said(each) for each in children)
     for key, value in attributes.items():
         if value is not None:
+            value = translate(str(value)) if key in SPOKEN else value
             # viewBox and its like have no underscore: they pass as they are.
             head += f' {key.rstrip("_").replace("_", "-")}="{escaped(str(value))}"'
     if name in EMPTY and not children:
@@ -52,10 +65,10 @@ def code(value: object, **attributes: str | int | None) -> Html:
 
 def prose(text: str) -> Html:
     """A sentence of ours in which names stand between backticks."""
-    parts = text.split("`")
+    parts = translate(text).split("`")
     if len(parts) % 2 == 0:  # a name holds a backtick: nothing says which are a pair
-        return escaped(text)
-    return joined(code(part) if place % 2 else part for place, part in enumerate(parts))
+        return escaped(translate(text))
+    return joined(code(part) if place % 2 else escaped(part) for place, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+from gradscope.language import heading, spoken
 from gradscope.records import Comparison, Measurement, Outcome, RateSearch, Report, Suite
 from gradscope.report.html import optimizers, rates, tables
 from gradscope.report.html.cost import cost
@@ -44,7 +45,7 @@ def style() -> Html:
 
 def page(suite: Suite) -> str:
     """A whole document."""
-    title = f"{suite.verdict}: {suite.outcomes[0].target if suite.alone else targets.totals(suite)}"
+    title = f"{heading(suite.verdict)}: {suite.outcomes[0].target if suite.alone else targets.totals(suite)}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -56,7 +57,7 @@ def page(suite: Suite) -> str:
         tag("style", style(), Html("\nhtml,body{margin:0;padding:0}")),
     )
     body = tag("body", tag("main", _suite(suite), class_="gradscope page"))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head, body, lang=spoken())}\n"
 
 
 def fragment(report: Report) -> str:

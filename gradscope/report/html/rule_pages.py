@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from gradscope.language import pages
 from gradscope.records import Finding
-from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, tag
+from gradscope.report.html.markup import NOTHING, Frame, Html, details, escaped, joined, prose, tag
 from gradscope.rules import all_rules
 
 _ITEM = re.compile(r"[-*] |\d+\. ")
@@ -18,18 +19,22 @@ def anchor(rule: str, frame: Frame) -> str:
 
 def known(findings: Iterable[Finding]) -> dict[str, str]:
     """The page of each rule among the findings that this gradscope has."""
-    pages = {rule.name: rule.page for rule in all_rules()}
-    return {finding.rule: pages[finding.rule] for finding in findings if finding.rule in pages}
+    found = {rule.name: rule.page for rule in all_rules()}
+    return {
+        finding.rule: pages.of_rule(finding.rule) or found[finding.rule]
+        for finding in findings
+        if finding.rule in found
+    }
 
 
 def rule_pages(findings: Iterable[Finding], frame: Frame) -> Html:
     """Folded away; a browser opens what a link leads into."""
-    pages = known(findings)
+    known_pages = known(findings)
     entries = (
         details(name, tag("div", *blocks(text, frame), id=anchor(name, frame), class_="page-of-rule"))
-        for name, text in pages.items()
+        for name, text in known_pages.items()
     )
-    return frame.section("rules", "The rules behind the findings", *entries) if pages else NOTHING
+    return frame.section("rules", "The rules behind the findings", *entries) if known_pages else NOTHING
 
 
 def blocks(text: str, frame: Frame) -> Iterator[Html]:
@@ -57,7 +62,7 @@ def _block(lines: list[str]) -> Iterator[Html]:
     if not lines:
         return
     if lines[0].startswith("    "):
-        yield tag("pre", tag("code", joined((line[4:] for line in lines), "\n")), tabindex=0)
+        yield tag("pre", tag("code", joined((escaped(line[4:]) for line in lines), "\n")), tabindex=0)
     elif _ITEM.match(lines[0]):
         yield tag("ul", *(tag("li", prose(item)) for item in _items(lines)))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gradscope.language import translate
 from gradscope.records import Finding, Layer, Measurement, Origin, RuleCheck, Suite, Verdict, Verification
 from gradscope.report.html.markup import (
     NOTHING,
@@ -192,7 +193,7 @@ def lead_up(origin: Origin | None, frame: Frame) -> Html:
         "lead-up",
         f"What led up to {origin.derivative_of or origin.op}",
         table(["operation", "gave", "where"], rows, caption="operations before it", words=[1, 2]),
-        tag("p", f"Then {leading.not_finite(origin)}."),
+        tag("p", f"Then {translate(leading.not_finite(origin))}."),
     )
 
 

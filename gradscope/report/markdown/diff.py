@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
+from gradscope.language import heading, translate
 from gradscope.records.diff import Changes, SuiteChanges
 from gradscope.report.markdown.marks import code, prose, table
 from gradscope.report.shared import units
@@ -31,8 +32,10 @@ def render(found: SuiteChanges, out: TextIO, view: View) -> None:
 
 
 def _blocks(found: Changes, view: View) -> Iterator[str]:
-    yield f"### {prose(from_to(found.old.verdict, found.new.verdict))}: {code(found.new.target)}\n"
-    yield f"loss {values(found.loss)}, gradient norm {values(found.gradient_norm)}\n"
+    verdicts = from_to(heading(found.old.verdict), heading(found.new.verdict))
+    yield f"### {prose(verdicts)}: {code(found.new.target)}\n"
+    numbers = f"loss {values(found.loss)}, gradient norm {values(found.gradient_norm)}"
+    yield f"{translate(numbers)}\n"
     shown, alike, less = shown_layers(found, view.show_all)
     if shown and not view.quiet:
         titles = ["", "layer", *(" ".join(title) for title in NUMBERS)]
@@ -43,10 +46,10 @@ def _blocks(found: Changes, view: View) -> Iterator[str]:
         yield "\n".join(table(titles, rows)) + "\n"
     if (alike or less) and not view.quiet:
         rest = f", {units.count(less)} more changed less" if less else ""
-        yield f"{units.counted(alike, 'layer')} as before{rest}.\n"
+        yield translate(f"{units.counted(alike, 'layer')} as before{rest}.") + "\n"
     for title, findings in groups(found):
-        yield f"**{title}**\n"
-        lines = (f"- {f.severity.value} {prose(named(f))}: {prose(f.message)}" for f in findings)
+        yield f"**{heading(title)}**\n"
+        lines = (f"- {heading(f.severity.value)} {prose(named(f))}: {prose(f.message)}" for f in findings)
         yield "\n".join(lines) + "\n"
     if found.same_findings:
-        yield f"{units.counted(len(found.same_findings), 'finding')} in both runs."
+        yield translate(f"{units.counted(len(found.same_findings), 'finding')} in both runs.")

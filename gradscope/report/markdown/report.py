@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from gradscope.language import between, heading, translate
 from gradscope.records import BaselineResult, Finding, Layer, Report
 from gradscope.report.markdown.cost import cost
 from gradscope.report.markdown.curvature import curvature
 from gradscope.report.markdown.history import training_over_time
-from gradscope.report.markdown.marks import MARKS, code, folded, prose, table
+from gradscope.report.markdown.marks import MARKS, code, folded, prose, table, to_do
 from gradscope.report.markdown.memory import memory
 from gradscope.report.markdown.optimizers import comparison, rate_search
 from gradscope.report.markdown.remedies import remedies
@@ -38,11 +39,11 @@ class Detail:
 def blocks(report: Report, detail: Detail, head: str = "###", fails: bool = False) -> Iterator[str]:
     """`fails`: the gate does, which the verdict alone does not say."""
     if report.optimizers is not None:
-        yield f"{head} Optimizers on {code(report.target)}\n"
+        yield f"{head} {translate(f'Optimizers on {code(report.target)}')}\n"
         yield from comparison(report.optimizers)
         yield from _findings(report, detail)
     elif report.rates is not None:
-        yield f"{head} Learning rate for {code(report.target)}\n"
+        yield f"{head} {translate(f'Learning rate for {code(report.target)}')}\n"
         yield from rate_search(report.rates)
         yield from _findings(report, detail)
     else:
@@ -54,7 +55,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     # Said only where the verdict would lead one to expect the other.
     gate = f", and the gate {'fails' if fails else 'passes'}" if fails == (found.verdict == "healthy") else ""
     mark = MARKS["error" if fails else "warning" if found.style == "error" else found.style]
-    yield f"{head} {mark} {found.verdict}: {code(report.target)}, {found.text}{gate}\n"
+    text = translate(found.text + gate)
+    yield f"{head} {mark} {heading(found.verdict)}: {code(report.target)}, {text}\n"
     yield from _findings(report, detail)
     if report.remedies is not None:
         yield from remedies(report.remedies, detail.all_layers)
@@ -73,7 +75,7 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     tool = report.tool
     unknown = report.loss is None and any((report.history, report.memory, report.cost))
     loss = "" if unknown else f"loss {units.cell(report.loss)}, "
-    yield f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}"
+    yield translate(f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}")
 
 
 def _findings(report: Report, detail: Detail) -> Iterator[str]:
@@ -81,7 +83,7 @@ def _findings(report: Report, detail: Detail) -> Iterator[str]:
     for finding in shown:
         yield _finding(finding)
     if len(report.findings) > len(shown):
-        yield f"{units.counted(len(report.findings) - len(shown), 'more finding')}.\n"
+        yield translate(f"{units.counted(len(report.findings) - len(shown), 'more finding')}.") + "\n"
     if report.baseline is not None:
         yield from _baseline(report.baseline, detail)
     if report.flow is not None and report.flow.layers and detail.layers:
@@ -100,22 +102,26 @@ def _gaps(report: Report, detail: Detail) -> Iterator[str]:
 
 def _finding(finding: Finding) -> str:
     where = [code(part) for part in (finding.layer or finding.parameter, finding.source) if part]
-    head = f"{MARKS[finding.severity.value]} **{prose(finding.rule)}**" + (f" in {where[0]}" if where else "")
-    note = remarks(finding)
+    head = f"{MARKS[finding.severity.value]} **{prose(finding.rule)}**" + (
+        f"{between()}{where[0]}" if where else ""
+    )
+    note = translate(remarks(finding))
     place = f", {where[1]}" if len(where) > 1 else ""
     lines = [f"- {head}{place}{f' ({note})' if note else ''}", f"  {prose(finding.message)}"]
-    return "\n  \n".join([*lines, f"  **What to do:** {prose(finding.remedy)}"]) + "\n"
+    return "\n  \n".join([*lines, f"  {to_do(finding.remedy)}"]) + "\n"
 
 
 def _baseline(found: BaselineResult, detail: Detail) -> Iterator[str]:
     shown = found.fixed if detail.findings is None else found.fixed[:MOST_FIXED]
     if shown:
         more = len(found.fixed) - len(shown)
-        names = [f"- {prose(fixed_text(known))}" for known in shown] + [f"- {more} more"] * bool(more)
-        yield f"{MARKS['healthy']} Fixed since {code(found.file)} was written:\n"
+        names = [f"- {prose(fixed_text(known))}" for known in shown] + [
+            f"- {translate(f'{more} more')}"
+        ] * bool(more)
+        yield f"{MARKS['healthy']} {translate(f'Fixed since {code(found.file)} was written:')}\n"
         yield "\n".join(names) + "\n"
     if found.stale:
-        yield f"{MARKS['warning']} {code(found.file)} is stale: {prose(found.stale)}\n"
+        yield f"{MARKS['warning']} {translate(f'{code(found.file)} is stale: {prose(found.stale)}')}\n"
 
 
 def _layers(layers: Sequence[Layer], findings: Sequence[Finding], show_all: bool) -> list[str]:
@@ -126,7 +132,7 @@ def _layers(layers: Sequence[Layer], findings: Sequence[Finding], show_all: bool
     lines = []
     for row in rows:
         if isinstance(row, Folded):
-            lines.append([f"{len(row.layers)} more layers", *[""] * (len(columns) + 1)])
+            lines.append([translate(f"{len(row.layers)} more layers"), *[""] * (len(columns) + 1)])
         else:
             rules = ", ".join(dict.fromkeys(finding.rule for finding in flags.get(row.name, ())))
             lines.append([code(row.name), *(column.cell(row) for column in columns), prose(rules)])

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
+from gradscope.language import translate
 from gradscope.records import Outcome, Report, Suite, TargetError
-from gradscope.report.markdown.marks import MARKS, code, prose, table
+from gradscope.report.markdown.marks import MARKS, code, prose, table, to_do
 from gradscope.report.markdown.report import Detail, blocks
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import visible
@@ -76,11 +77,11 @@ def _page(suite: Suite, detail: Detail) -> Iterator[str]:
         return
     failing = any(outcome.failures for outcome in suite.outcomes)
     mark = "error" if failing else "warning" if len(suite.reports) < len(suite.outcomes) else "healthy"
-    yield f"### {MARKS[mark]} {totals(suite)}\n"
+    yield f"### {MARKS[mark]} {translate(totals(suite))}\n"
     if not suite.outcomes:
         return
     if said := unexamined(suite):
-        yield f"{said}\n"
+        yield f"{translate(said)}\n"
     yield from _rows(suite)
     yield ""
     for outcome in suite.outcomes:
@@ -115,15 +116,16 @@ def _has_more(report: Report, detail: Detail) -> bool:
 
 
 def _not_judged(target: str, error: TargetError) -> Iterator[str]:
-    yield f"#### {MARKS['warning']} not judged: {code(target)}\n"
+    yield f"#### {MARKS['warning']} {translate('not judged')}: {code(target)}\n"
     yield " ".join(prose(part) for part in (error.what, error.why) if part) + "\n"
     if lines := [visible(line) for line in error.details.splitlines() if line.strip()]:
         yield "\n".join(f"    {line}" for line in lines) + "\n"
     if error.fix:
-        yield f"**What to do:** {prose(error.fix)}\n"
+        yield f"{to_do(error.fix)}\n"
 
 
 def _left_out(what: str) -> str:
     if not what:
         return ""
-    return f"\nLeft out, since a comment holds 65,536 characters: {what}. `--all` shows everything.\n"
+    said = f"Left out, since a comment holds 65,536 characters: {what}. `--all` shows everything."
+    return f"\n{translate(said)}\n"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from rich.cells import cell_len
+
 from gradscope.report.shared.base import Line, Span
 from gradscope.report.shared.glyphs import Glyphs
 
@@ -161,7 +163,8 @@ def plot(
         at = place * len(cells) // len(rates)
         lines.append([(" " * (9 + at), ""), (f"^ {marked:.2g}", "strong")])
     ends = f"{rates[0]:.1g}", f"{rates[-1]:.2g}"
-    middle = what.center(max(0, len(cells) - len(ends[0]) - len(ends[1])))
+    room = len(cells) - len(ends[0]) - len(ends[1]) - (cell_len(what) - len(what))
+    middle = what.center(max(0, room))
     lines.append([((" " * 9 + ends[0] + middle + ends[1])[:width], "quiet")])
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gradscope.language import heading as spoken
 from gradscope.records import Layer
 from gradscope.report.shared import units
 
@@ -23,7 +24,7 @@ class LayerColumn:
     @property
     def heading(self) -> str:
         """The title on one line."""
-        return " ".join(self.title).strip()
+        return " ".join(map(spoken, self.title)).strip()
 
 
 def _ratio(layer: Layer) -> str:

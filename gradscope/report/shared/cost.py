@@ -155,11 +155,13 @@ def _dominant(found: Cost) -> Iterator[str]:
         return (share_of(row, found) or 0.0) if timed else row.operations / whole
 
     top = max(rows, key=share_here)
-    what = "time" if timed else "operations"
     many = f"the {len(top.layers)} layers " if len(top.layers) > 1 else ""
     about = "about " if top.estimated and timed else ""
-    verb = "goes" if timed else "go"
-    yield f"{text}; {about}{units.share(share_here(top))} of the {what} {verb} to {many}{visible(top.name)}."
+    most, where = units.share(share_here(top)), f"{many}{visible(top.name)}"
+    if timed:
+        yield f"{text}; {about}{most} of the time goes to {where}."
+    else:
+        yield f"{text}; {most} of the operations go to {where}."
 
 
 def _compiler(found: Cost) -> Iterator[str]:

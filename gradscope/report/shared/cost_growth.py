@@ -23,11 +23,14 @@ def growth_sentences(found: Cost) -> list[str]:
 def _said(growth: CostGrowth) -> list[str]:
     sizes = [point.size for point in growth.points]
     of = "" if growth.of in ("rows", "") else f" ({visible(growth.of)})"
-    text = f"operations grow as {growth.axis}^{_exponent(growth.exponent)} ({_span(sizes)}, counted)"
+    text = (
+        f"With the {axis_name(growth)}{of} operations grow as {growth.axis}^{_exponent(growth.exponent)} "
+        f"({_span(sizes)}, counted)"
+    )
     timed = [point.size for point in growth.measured]
     if growth.time_exponent is not None:
         text += f", time as {growth.axis}^{_exponent(growth.time_exponent)} ({_span(timed)}, measured)"
-    said = [f"With the {axis_name(growth)}{of} {text}."]
+    said = [f"{text}."]
     said += _linear(growth) if len(growth.polynomial) == 2 else []
     said += _quadratic(growth) if len(growth.polynomial) == 3 else []
     return said

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gradscope.language import heading as spoken
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -22,7 +24,7 @@ class Column:
     @property
     def heading(self) -> str:
         """The title on one line."""
-        return " ".join(self.title).strip()
+        return " ".join(map(spoken, self.title)).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,18 @@ class SmallTable:
     def rows(self, shown: Sequence[int]) -> list[Column]:
         """The columns of some of the rows."""
         return [replace(each, cells=[each.cells[row] for row in shown]) for each in self.columns]
+
+
+def told(columns: Sequence[Column]) -> list[Column]:
+    """The same in the language that is spoken."""
+    return [
+        replace(
+            each,
+            title=(spoken(each.title[0]), spoken(each.title[1])),
+            cells=[spoken(cell) for cell in each.cells],
+        )
+        for each in columns
+    ]
 
 
 def filled(columns: Sequence[Column]) -> list[Column]:

@@ -17,8 +17,8 @@ def totals(suite: Suite) -> str:
     """`2 of 40 targets fail, 1 not judged: 3 errors, 1 warning (2 in the baseline).`"""
     fail = sum(bool(outcome.failures) for outcome in suite.outcomes)
     missing = sum(outcome.report is None for outcome in suite.outcomes)
-    verb = "fails" if fail == 1 or len(suite.outcomes) == 1 else "fail"
-    text = f"{units.count(fail)} of {units.counted(len(suite.outcomes), 'target')} {verb}"
+    one, targets = fail == 1 or len(suite.outcomes) == 1, units.counted(len(suite.outcomes), "target")
+    text = f"{units.count(fail)} of {targets} {'fails' if one else 'fail'}"
     text += f", {units.count(missing)} not judged" if missing else ""
     found = [finding for report in suite.reports for finding in report.findings]
     counts = Counter(finding.severity for finding in found)

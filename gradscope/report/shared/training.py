@@ -24,10 +24,10 @@ def sentence(training: ShortTraining) -> str:
     start, end = units.cell(training.start), units.cell(training.end)
     if start == end:
         text = f"{steps} of {who} {'leaves' if one else 'leave'} the loss{of} at {end}."
+    elif training.end < training.start:
+        text = f"{steps} of {who} {'lowers' if one else 'lower'} the loss{of} from {start} to {end}."
     else:
-        falls = training.end < training.start
-        verb = ("lowers" if falls else "takes") if one else ("lower" if falls else "take")
-        text = f"{steps} of {who} {verb} the loss{of} from {start} to {end}."
+        text = f"{steps} of {who} {'takes' if one else 'take'} the loss{of} from {start} to {end}."
     if training.own and training.fall > TELLING * abs(training.start):
         text += " If your run does not learn, look at its loop."
     if training.one_batch is not None:

@@ -21,7 +21,9 @@ def baseline_lines(report: Report, view: View, target: str = "") -> list[Line]:
         lines += paragraph(fixed_text(known), view, 2, "", ("fixed: ", "healthy"))
     if len(found.fixed) > len(shown):
         rest = units.count(len(found.fixed) - len(shown))
-        lines.append([(f"  {view.glyphs.ellipsis} {rest} more are fixed: --all names every one", "quiet")])
+        lines += paragraph(
+            f"{view.glyphs.ellipsis} {rest} more are fixed: --all names every one", view, 2, "quiet"
+        )
     if found.stale:
         lines += paragraph(found.stale, view, 2, "", ("stale: ", "warning"))
     return lines

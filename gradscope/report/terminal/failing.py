@@ -30,7 +30,7 @@ def failing_text(outcome: Outcome, width: int, encoding: str | None) -> str:
         lines += [[], *finding_lines(finding, view)]
     if len(found) > MOST_FINDINGS:
         rest = units.counted(len(found) - MOST_FINDINGS, "more finding")
-        lines += [[], [(f"{view.glyphs.ellipsis} {rest}", "")]]
+        lines += [[], *paragraph(f"{view.glyphs.ellipsis} {rest}", view, 0, "")]
     return _text(lines)
 
 

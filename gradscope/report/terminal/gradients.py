@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradscope.language import heading
 from gradscope.records import ElementCheck, GradientCheck, RuleCheck, Transposition, Verdict, Verification
 from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
@@ -30,7 +31,12 @@ def gradients(verified: Verification | None, view: View) -> list[Line]:
         lines += [[], *_table(shown, view)] if shown else []
         if len(shown) < len(checks):
             rest = units.count(len(checks) - len(shown))
-            lines += [[], [(f"{view.glyphs.ellipsis} {rest} more are right: --all shows them", "quiet")]]
+            lines += [
+                [],
+                *paragraph(
+                    f"{view.glyphs.ellipsis} {rest} more are right: --all shows them", view, 0, "quiet"
+                ),
+            ]
     lines += _elements(verified.elements, view)
     lines += _rules(verified.custom_rules, view)
     return lines + _modes(verified.transposition, view)
@@ -41,10 +47,10 @@ def _table(checks: Sequence[GradientCheck], view: View) -> list[Line]:
         [cell(check) if check.directions else units.NOT_MEASURED for _, cell in COLUMNS] for check in checks
     ]
     glyphs = view.glyphs
-    heads = [glyphs.text(title) for title, _ in COLUMNS]
+    heads = [glyphs.text(heading(title)) for title, _ in COLUMNS]
     sizes = [max(width_of(title), *(width_of(row[i]) for row in cells)) for i, title in enumerate(heads)]
-    verdicts = max(width_of(check.verdict.value) for check in checks)
-    names = max(9, *(width_of(glyphs.text(check.parameter)) for check in checks))
+    verdicts = max(width_of(heading(check.verdict.value)) for check in checks)
+    names = max(width_of(heading("parameter")), *(width_of(glyphs.text(check.parameter)) for check in checks))
     used = INDENT + len(GAP) + verdicts
     # A narrow terminal folds names, then gives up the numbers from the right; the verdict stays.
     while sizes and view.width - used - _across(sizes) < min(names, NARROWEST_NAME):
@@ -52,7 +58,7 @@ def _table(checks: Sequence[GradientCheck], view: View) -> list[Line]:
     name = min(names, max(LAST_RESORT_NAME, view.width - used - _across(sizes)))
     titles = "".join(GAP + pad(title, size, right=True) for title, size in zip(heads, sizes, strict=False))
     lines: list[Line] = [
-        [(" " * INDENT + pad("parameter", name) + GAP + pad("", verdicts) + titles, "quiet")]
+        [(" " * INDENT + pad(heading("parameter"), name) + GAP + pad("", verdicts) + titles, "quiet")]
     ]
     for check, row in zip(checks, cells, strict=True):
         lines += _row(check, row, (name, verdicts, sizes), glyphs)
@@ -75,7 +81,7 @@ def _row(
     line: Line = [
         (pad(mark, INDENT), style),
         (pad(pieces[0], name) + GAP, ""),
-        (pad(check.verdict.value, verdicts), style),
+        (pad(heading(check.verdict.value), verdicts), style),
     ]
     line += [(GAP + pad(cell, size, right=True), "") for cell, size in zip(cells, sizes, strict=False)]
     return [line, *([(" " * INDENT + piece, "")] for piece in pieces[1:])]
@@ -90,7 +96,7 @@ def _elements(found: Sequence[ElementCheck], view: View) -> list[Line]:
     for element in odd:
         index = f"[{', '.join(map(str, element.index))}]" if element.index else ""
         text = (
-            f"{element.parameter}{index}  {element.verdict.value}: backprop "
+            f"{element.parameter}{index}  {heading(element.verdict.value)}: backprop "
             f"{units.number(element.analytic)}, differences {units.number(element.numeric)}"
         )
         lines += paragraph(text, view, INDENT, "" if element.verdict is Verdict.WRONG else "quiet")
@@ -105,7 +111,7 @@ def _rules(found: Sequence[RuleCheck], view: View) -> list[Line]:
         style = STYLES[check.verdict]
         place = f" at {check.source}" if check.source else ""
         of = f", argument {check.argument}" if check.argument else ""
-        text = f"{check.function} ({check.kind}){place}{of}: {check.verdict.value}"
+        text = f"{check.function} ({check.kind}){place}{of}: {heading(check.verdict.value)}"
         if check.reason and (check.verdict is not Verdict.RIGHT or view.show_all):
             text += f": {check.reason}"
         lead = (pad(view.glyphs.marks[style], INDENT), style)

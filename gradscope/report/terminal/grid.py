@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gradscope.language import heading, phrase, translate
 from gradscope.report.shared.base import Line
-from gradscope.report.shared.table import Column, filled
+from gradscope.report.shared.table import Column, filled, told
 from gradscope.report.terminal.lines import fold, pad, width_of, wrap
 
 NAME_AT_LEAST = 12
@@ -27,6 +28,8 @@ class GridRow:
 
 def grid(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Line]:
     """Lines of at most `width` cells; a column in which nothing stands is left out."""
+    title = heading(title)
+    rows = [replace(row, name=(translate if row.prose else phrase)(row.name)) for row in rows]
     kept = fitting(title, rows, columns, width)
     name = max(min(_longest(title, rows), _room(kept, width)), 6)
     return [*_header(title, kept, name), *_body(rows, kept, name)]
@@ -34,7 +37,7 @@ def grid(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: 
 
 def fitting(title: str, rows: Sequence[GridRow], columns: Sequence[Column], width: int) -> list[Column]:
     """The columns that `grid` shows."""
-    kept = filled(columns)
+    kept = filled(told(columns))
     while kept and _room(kept, width) < min(_longest(title, rows), NAME_AT_LEAST):
         kept.remove(max(kept, key=lambda column: column.priority))
     return kept

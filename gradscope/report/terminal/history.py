@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gradscope.language import heading, translate
 from gradscope.records import Finding, History
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, ZERO, LinearScale, cells
@@ -112,7 +113,7 @@ def _sheet(history: History, view: View, rows: int) -> TimeSheet:
     layers = len(history.layers)
     others = len(f" +{layers // rows}") if layers > rows else 0
     names = max((width_of(view.glyphs.text(layer.name)) for layer in history.layers), default=0)
-    least = max(map(width_of, NAMES))
+    least = max(width_of(heading(name)) for name in NAMES)
     name = min(max(least, names + others), max(least, view.width * 3 // 10))
     room = view.width - INDENT - name - GAP
     beside = 2 * (NUMBER + GAP)
@@ -124,8 +125,8 @@ def _sheet(history: History, view: View, rows: int) -> TimeSheet:
 def _curves(sheet: TimeSheet) -> list[Line]:
     lines: list[Line] = []
     if sheet.numbers:
-        head = " " * (sheet.left - GAP - len("first")) + "first"
-        head += " " * (GAP + len(sheet.columns) + GAP) + pad("last", NUMBER, right=True)
+        head = pad(heading("first"), sheet.left - GAP, right=True)
+        head += " " * (GAP + len(sheet.columns) + GAP) + pad(heading("last"), NUMBER, right=True)
         lines.append([(head, "quiet")])
     loss = losses(sheet.history, sheet.columns)
     if loss is not None:
@@ -136,7 +137,7 @@ def _curves(sheet: TimeSheet) -> list[Line]:
 
 def _curve(curve: TimeCurve, sheet: TimeSheet) -> Line:
     drawn = cells(curve.values, curve.scale, sheet.view.glyphs)
-    return _row(curve.name, curve.first, drawn, curve.last, sheet)
+    return _row(heading(curve.name), curve.first, drawn, curve.last, sheet)
 
 
 def _validation(loss: TimeCurve, sheet: TimeSheet) -> list[Line]:
@@ -146,7 +147,7 @@ def _validation(loss: TimeCurve, sheet: TimeSheet) -> list[Line]:
         return []
     first, last = sheet.history.validation[0].loss, sheet.history.validation[-1].loss
     drawn = cells(found, loss.scale, sheet.view.glyphs)
-    return [_row("validation", first, drawn, last, sheet)]
+    return [_row(heading("validation"), first, drawn, last, sheet)]
 
 
 def _map_lines(found: HeatMap, sheet: TimeSheet) -> list[Line]:
@@ -199,15 +200,15 @@ def _axis(sheet: TimeSheet) -> Line:
     if wide < len(first) + 1 + len(last):
         first = ""
     text = first + last.rjust(wide - len(first))
-    label = pad(" " * INDENT + "step", sheet.left)
-    return [((label + text)[: sheet.view.width], "quiet")]
+    label = pad(" " * INDENT + heading("step"), sheet.left)
+    return [(label + text[: max(0, sheet.view.width - sheet.left)], "quiet")]
 
 
 def _mark_lines(found: Sequence[Mark], sheet: TimeSheet) -> list[Line]:
     lines: list[Line] = []
     for step, text, severity in found[:MOST_MARKS]:
         place = sheet.left + column_of(sheet.history, sheet.columns, step)
-        text = sheet.view.glyphs.text(text)
+        text = sheet.view.glyphs.text(translate(text))
         if place + 2 + width_of(text) <= sheet.view.width:
             lines.append([(" " * place + "^", severity), (f" {text}", "")])
         elif width_of(text) + 1 <= place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gradscope.language import heading, translate
 from gradscope.records import Finding, Layer
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, LogScale, bar, scale_of, sparkline
@@ -12,7 +13,7 @@ from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.columns import COLUMNS, LayerColumn
 from gradscope.report.shared.folding import Folded, flags_by_layer, fold_layers
 from gradscope.report.shared.glyphs import Glyphs
-from gradscope.report.terminal.lines import fold, pad, paragraph, width_of, wrap
+from gradscope.report.terminal.lines import fold, pad, paragraph, width_of
 
 BAR_WIDTH = 8
 MARK = 2
@@ -72,7 +73,7 @@ def layer_table(layers: Sequence[Layer], findings: Sequence[Finding], view: View
 
 def lay_out(shown: Sequence[Layer], sheet: Sheet, width: int) -> Layout:
     """Fold names, then put flags on lines of their own, then leave out columns, the least telling first."""
-    name = max([5, *(width_of(sheet.names[layer.name]) for layer in shown)])
+    name = max([width_of(heading("layer")), *(width_of(sheet.names[layer.name]) for layer in shown)])
     flags = max([0, *(width_of(rule) for layer in shown for rule in sheet.rules_of(layer))])
     columns = [(column, _column_width(column, shown, sheet)) for column in COLUMNS]
     columns = [(column, size) for column, size in columns if size]
@@ -120,13 +121,13 @@ def _fixed_width(layout: Layout, gap: int) -> int:
 
 def _titles(column: LayerColumn, glyphs: Glyphs) -> tuple[str, str]:
     top, bottom = column.title
-    return glyphs.text(top), glyphs.text(bottom)
+    return glyphs.text(heading(top)), glyphs.text(heading(bottom))
 
 
 def _header(layout: Layout, sheet: Sheet) -> list[Line]:
     lines: list[Line] = []
     for index in (0, 1):
-        text = " " * MARK + pad("layer" if index else "", layout.name)
+        text = " " * MARK + pad(heading("layer") if index else "", layout.name)
         text += layout.gap + " " * layout.kind if layout.kind else ""
         for column, size in layout.columns:
             text += layout.gap + pad(_titles(column, sheet.glyphs)[index], size, right=True)
@@ -206,9 +207,9 @@ def _captions(layers: Sequence[Layer], folded: bool, layout: Layout, sheet: Shee
         text = f"bar: {glyphs.delta} rms on a log scale from {low} to {high}"
         lines += [[], *paragraph(text, view, MARK, "quiet")]
     if folded:
-        label = f"{glyphs.delta} from first to last layer  "
+        label = f"{translate(f'{glyphs.delta} from first to last layer')}  "
         values = [layer.delta_rms for layer in layers]
         curve = sparkline(values, min(60, width - MARK - width_of(label)), glyphs)
         lines.append([(" " * MARK + label, "quiet"), (curve, "bar")])
-        lines += [[(" " * MARK + piece, "quiet")] for piece in wrap("--all shows every layer", width - MARK)]
+        lines += paragraph("--all shows every layer", view, MARK, "quiet")
     return lines

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from rich.cells import cell_len, chop_cells
 from rich.style import Style
 
+from gradscope.language import heading, translate
 from gradscope.report.shared.base import Line, Span, View
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ STYLES = {
     "bar": "cyan",
     "remedy": "green",
 }
+
+
+TITLE = "strong"
+"""The style of a paragraph in which a single word is one of ours."""
 
 
 def print_lines(lines: Iterable[Line], out: TextIO, color: bool) -> None:
@@ -70,16 +75,32 @@ def pad(text: str, width: int, right: bool = False) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break between words; a word that is too long for a line is folded, never cut off."""
+    """Break between words, and between the characters of a script that has no blanks; a word that is too long
+    for a line is folded, never cut off."""
     lines: list[str] = []
     for word in text.split():
-        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += f" {word}"
-        elif cell_len(word) <= width:
-            lines.append(word)
-        else:
-            lines += fold(word, width)
+        gap = " "
+        for part in [word] if word.isascii() else breakable(word):
+            if lines and cell_len(lines[-1]) + len(gap) + cell_len(part) <= width:
+                lines[-1] += gap + part
+            elif cell_len(part) <= width:
+                lines.append(part)
+            else:
+                lines += fold(part, width)
+            gap = ""
     return lines or [""]
+
+
+_WIDE = r"[\u3040-\u30ff\u3400-\u9fff\uff66-\uff9d]"
+_PIECE = re.compile(
+    rf"[「『（(\[]*(?:{_WIDE}[ーぁぃぅぇぉっゃゅょァィゥェォッャュョ]*|(?:(?!{_WIDE}|[「『（、。」』）]).)+)[、。」』）)\]:：]*"
+)
+"""What stands together at the end of a line: no mark that closes may begin one, nor a small kana."""
+
+
+def breakable(word: str) -> list[str]:
+    """The pieces between which a line may end."""
+    return _PIECE.findall(word) if re.search(_WIDE, word) else [word]
 
 
 def fold(name: str, width: int) -> list[str]:
@@ -108,9 +129,12 @@ def paragraph(
 ) -> list[Line]:
     """Wrapped text under an indent, in the view's characters; `lead` stands before the first line and pushes
     the others in."""
+    if lead:
+        lead = (heading(lead[0]), lead[1])
     hang = cell_len(lead[0]) if lead else 0
     room = max(12, view.width - indent - hang)
-    pieces = wrap(view.glyphs.text(text), room)
+    said = heading(text) if style == TITLE else translate(text)
+    pieces = wrap(view.glyphs.text(said), room)
     lines: list[Line] = [[(" " * (indent + hang), ""), (piece, style)] for piece in pieces]
     if lead:
         lines[0][0:1] = [(" " * indent, ""), lead]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from gradscope.language import heading, translate
 from gradscope.records import Comparison, Contestant, RateSearch
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import plot
@@ -52,11 +53,11 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
 def _verdict(found: Comparison, target: str, view: View) -> list[Line]:
     glyphs, best = view.glyphs, found.best
     if best is None:
-        lead = (f"{glyphs.marks['error']} none  ", "error")
+        lead = (f"{glyphs.marks['error']} {heading('none')}  ", "error")
         return paragraph(f"{target}: {without_best(found)}", view, 0, "strong", lead)
     rate = f" at {units.number(best.learning_rate)}" if best.learning_rate is not None else ""
     loss = f"{'validation ' if found.validated else ''}loss {units.number(best.score(found.validated))}"
-    text = f"{target}: {loss}{rate}, {standing(found)}"
+    text = f"{target}: {translate(loss + rate)}, {translate(standing(found))}"
     style = "note" if found.undecided else "healthy"
     lead = (f"{glyphs.marks[style]} {glyphs.text(best.name)}  ", style)
     return paragraph(text, view, 0, "strong", lead)
@@ -88,7 +89,7 @@ def rate_search(found: RateSearch, view: View) -> list[Line]:
     lines: list[Line] = []
     if not view.quiet:
         middle = sorted(found.tests, key=lambda test: min(test.losses))[len(found.tests) // 2]
-        what = "factor" if found.is_factor else "learning rate"
+        what = heading("factor" if found.is_factor else "learning rate")
         marked = found.suggestion if found.code else None
         lines = [*plot(middle.rates, middle.losses, marked, what, view.width - INDENT, view.glyphs), []]
     lines += _readings(found, view) if found.code else []

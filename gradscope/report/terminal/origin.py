@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradscope.language import translate
 from gradscope.records import Operation, Origin
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import Glyphs
@@ -25,7 +26,7 @@ def lead_up(origin: Origin | None, view: View) -> list[Line]:
     lines: list[Line] = [[], *paragraph(title, view, 0, "strong")]
     for row in rows:
         lines += _row(row, columns, view)
-    return [*lines, *paragraph(f"then {not_finite(origin)}", view, INDENT, "bad")]
+    return [*lines, *paragraph(f"then {translate(not_finite(origin))}", view, INDENT, "bad")]
 
 
 def _row(row: tuple[str, str, str, str], columns: list[int], view: View) -> list[Line]:

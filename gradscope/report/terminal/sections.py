@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradscope.language import between, heading, translate
 from gradscope.records import Finding, Number, Recurrence, Report, Source
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, sparkline
@@ -23,8 +24,8 @@ LONGEST_LINE = 110
 
 def verdict(report: Report, view: View) -> list[Line]:
     head = headline(report)
-    lead = (f"{view.glyphs.marks[head.style]} {head.verdict}  ", head.style)
-    return paragraph(f"{report.target}: {head.text}", view, 0, "strong", lead)
+    lead = (f"{view.glyphs.marks[head.style]} {heading(head.verdict)}  ", head.style)
+    return paragraph(f"{report.target}: {translate(head.text)}", view, 0, "strong", lead)
 
 
 def findings(report: Report, view: View) -> list[Line]:
@@ -37,24 +38,25 @@ def findings(report: Report, view: View) -> list[Line]:
         lines += evidence(finding, narrow) if view.verbose else []
     if len(found) > len(shown):
         rest = units.counted(len(found) - len(shown), "more finding")
-        lines += [[], [(f"{view.glyphs.ellipsis} {rest}: --all shows every one", "quiet")]]
+        lines += [[], *paragraph(f"{view.glyphs.ellipsis} {rest}: --all shows every one", view, 0, "quiet")]
     return lines
 
 
 def finding_lines(finding: Finding, view: View) -> list[Line]:
     width, glyphs = view.width, view.glyphs
-    severity, rule = finding.severity.value, glyphs.text(finding.rule)
+    style, rule = finding.severity.value, glyphs.text(finding.rule)
+    severity = heading(style)
     where = finding.layer or finding.parameter
-    head: Line = [(severity, severity), (" ", ""), (rule, "strong")]
+    head: Line = [(severity, style), (" ", ""), (rule, "strong")]
     lines: list[Line] = [head]
     if where:
-        used = width_of(f"{severity} {rule} in ")
+        used = width_of(f"{severity} {rule}{between()}")
         pieces = fold(glyphs.text(where), max(20, width - used))
         inline = used + width_of(pieces[0]) <= width
         if inline:
-            head += [(" in ", "quiet"), (pieces[0], "")]
+            head += [(between(), "quiet"), (pieces[0], "")]
         lines += [[(" " * INDENT + piece, "")] for piece in pieces[1 if inline else 0 :]]
-    if note := remarks(finding):
+    if note := translate(remarks(finding)):
         if len(lines) == 1 and width_of("".join(text for text, _ in head)) + 2 + width_of(note) <= width:
             head.append((f"  {note}", "quiet"))
         else:
@@ -69,7 +71,7 @@ def finding_lines(finding: Finding, view: View) -> list[Line]:
 def evidence(finding: Finding, view: View) -> list[Line]:
     """The numbers that the rule went by, under the names that the JSON gives them."""
     facts = [f"{name} {_fact(value)}" for name, value in finding.evidence.items()]
-    lines = _joined(facts, view.indented(INDENT))
+    lines = _beside(facts, view.indented(INDENT))
     return [[(" " * INDENT, ""), *line] for line in lines]
 
 
@@ -101,8 +103,8 @@ def recurrences(found: Sequence[Recurrence], view: View) -> list[Line]:
 
 def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     width, glyphs = view.width, view.glyphs
-    title = f"{recurrence.name}: {glyphs.delta} of the state over "
-    title += units.counted(recurrence.length, "time step")
+    steps = units.counted(recurrence.length, "time step")
+    title = f"{recurrence.name}: {translate(f'{glyphs.delta} of the state over {steps}')}"
     lines = paragraph(title, view, 0, "strong")
     source = recurrence.source
     if source is not None and str(source) in recurrence.name:
@@ -113,8 +115,9 @@ def _recurrence(recurrence: Recurrence, view: View) -> list[Line]:
     deltas = recurrence.delta_norms
     if not deltas:
         return lines
-    first, last = f"first {units.cell(deltas[0])} ", f" last {units.cell(deltas[-1])}"
-    curve = sparkline(deltas, min(60, width - INDENT - len(first) - len(last)), glyphs)
+    first = f"{translate(f'first {units.cell(deltas[0])}')} "
+    last = f" {translate(f'last {units.cell(deltas[-1])}')}"
+    curve = sparkline(deltas, min(60, width - INDENT - width_of(first) - width_of(last)), glyphs)
     style = "bad" if BROKEN in curve else "bar"
     lines.append([(" " * INDENT + first, "quiet"), (curve, style), (last, "quiet")])
     return lines
@@ -144,7 +147,7 @@ def not_judged(report: Report, view: View) -> list[Line]:
 
 
 def footer(report: Report, view: View) -> list[Line]:
-    spent = [f"{name} {duration}" for name, duration in durations(report)]
+    spent = [f"{heading(name)} {duration}" for name, duration in durations(report)]
     lines = [[], *_joined(_facts(report), view)]
     lines += _joined([*spent, f"jax {report.tool.jax} on {report.tool.backend}"], view)
     return lines + _hints(report, view)
@@ -171,6 +174,10 @@ def _facts(report: Report) -> list[str]:
 
 
 def _joined(facts: Sequence[str], view: View) -> list[Line]:
+    return _beside([translate(fact) for fact in facts], view)
+
+
+def _beside(facts: Sequence[str], view: View) -> list[Line]:
     """Facts beside each other, broken only between two of them."""
     rows: list[str] = []
     for fact in map(view.glyphs.text, facts):

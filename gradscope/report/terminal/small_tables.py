@@ -31,7 +31,7 @@ def small_table(table: SmallTable, view: View) -> list[Line]:
     lines += grid(table.head, rows, table.rows(shown), view.width)
     if len(shown) < len(every):
         more = units.count(len(every) - len(shown))
-        lines.append([(f"{' ' * INDENT}{view.glyphs.ellipsis} {more} more: --all shows them", "quiet")])
+        lines += paragraph(f"{view.glyphs.ellipsis} {more} more: --all shows them", view, INDENT, "quiet")
     if table.said:
         lines += paragraph(table.said, view.at_most(LONGEST))
     return lines

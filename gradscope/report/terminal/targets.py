@@ -61,7 +61,7 @@ def _failures(outcome: Outcome, view: View) -> list[Line]:
         lines += [[(" " * INDENT, ""), *line] for line in block]
     if len(failures) > len(shown):
         rest = units.counted(len(failures) - len(shown), "more finding")
-        lines.append([(f"  {view.glyphs.ellipsis} {rest}: --all shows every one", "quiet")])
+        lines += paragraph(f"{view.glyphs.ellipsis} {rest}: --all shows every one", view, 2, "quiet")
     return [*lines, []]
 
 

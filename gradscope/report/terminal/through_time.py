@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradscope.language import heading, translate
 from gradscope.records import TimeCredit, Truncation
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import BROKEN, scale_of, sparkline
@@ -50,7 +51,11 @@ def _rows(group: StepRows, view: View) -> list[Line]:
     names = [glyphs.text(row.name) for row in rows]
     firsts = [units.cell(row.values[0]) for row in rows]
     lasts = [units.cell(row.values[-1]) for row in rows]
-    first, last = (max(5, *(width_of(text) for text in texts)) for texts in (firsts, lasts))
+    ends = heading("first"), heading("last")
+    first, last = (
+        max(5, width_of(end), *(width_of(text) for text in texts))
+        for end, texts in zip(ends, (firsts, lasts), strict=True)
+    )
     largest = max(width_of(row.largest) for row in rows)
     rest = INDENT + first + last + 3
     most = max(LEAST_NAME, min(int(view.width * NAME), view.width - rest - NARROWEST))
@@ -60,9 +65,9 @@ def _rows(group: StepRows, view: View) -> list[Line]:
         largest = 0
     room = min(WIDEST, max(NARROWEST, view.width - fixed - (largest + 2 if largest else 0)))
     cells = min(room, group.length)
-    head = " " * (INDENT + name + 1) + pad("first", first, right=True) + " " * (cells + 2) + "last"
+    head = " " * (INDENT + name + 1) + pad(ends[0], first, right=True) + " " * (cells + 2) + ends[1]
     if largest:
-        head = f"{pad(head, fixed + cells)}  largest share"
+        head = f"{pad(head, fixed + cells)}  {translate('largest share')}"
     lines: list[Line] = [
         *paragraph(group.title, view, INDENT, "quiet"),
         [(head, "quiet")],
@@ -82,7 +87,7 @@ def _rows(group: StepRows, view: View) -> list[Line]:
         lines += [[(" " * INDENT + piece, "")] for piece in pieces[1:]]
     if len(rows) < len(group.rows):
         more = units.count(len(group.rows) - len(rows))
-        lines.append([(f"{' ' * INDENT}{glyphs.ellipsis} {more} more: --all shows them", "quiet")])
+        lines += paragraph(f"{glyphs.ellipsis} {more} more: --all shows them", view, INDENT, "quiet")
     return lines
 
 
@@ -100,5 +105,5 @@ def _truncation(found: Truncation, view: View) -> list[Line]:
     lines += grid("parameter", rows, columns, view.width)[1:]
     if len(shown) < len(worst):
         rest = units.count(len(worst) - len(shown))
-        lines.append([(f"{' ' * INDENT}{view.glyphs.ellipsis} {rest} more: --all shows them", "quiet")])
+        lines += paragraph(f"{view.glyphs.ellipsis} {rest} more: --all shows them", view, INDENT, "quiet")
     return lines

@@ -102,8 +102,8 @@ def _of_zero(subject: str, term: LossTerm, zero: ZeroDerivative) -> tuple[str, s
     which = "second or higher derivative" if zero.repeated else "derivative"
     what = f"The {which} that it takes{_at(zero.source, term.source)} is 0 whatever the parameters are"
     if explained:
-        verb = "is" if len(zero.straight) == 1 else "are"
-        cause = f"{names_of(zero.straight)}{_at(zero.activation_source)} {verb} made of straight pieces"
+        where, one = _at(zero.activation_source), len(zero.straight) == 1
+        cause = f"{names_of(zero.straight)}{where} {'is' if one else 'are'} made of straight pieces"
         what += f", because {cause}, whose second derivative is 0."
     else:
         what += ": the function may be linear in what it is differentiated by, or not depend on it."

@@ -1,0 +1,131 @@
+"""Messages as patterns: their literals, between which values stand, and where they stand in a text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+VALUE = re.compile(r"(?<!\{)\{\d+\}(?!\})|\{\{\w*\}\}")
+"""Of an f-string, or of a text that `format` fills, whose braces stand doubled in a catalogue."""
+_NUMBER = re.compile(r"[\d.,e+-]+$")
+_UNIT = re.compile(r" (?:[kMGTPE]?FLOP|[KMGT]i?B|B|ms|s)\b")
+WORD = re.compile(r"[A-Za-zδ][A-Za-zδ'’]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A message: its literals, between which its values stand, and its translation in pieces."""
+
+    literals: tuple[str, ...]
+    coded: tuple[bool, ...]
+    """Of each value, whether it stands between backticks: such a one is never translated."""
+    translation: tuple[str | int, ...]
+    weight: int
+    words: tuple[str, ...]
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with a sentence that another message began."""
+        return self.literals[0][:1] in (",", ";", ":")
+
+    @property
+    def strong(self) -> bool:
+        """Whether it may be looked for inside a longer text."""
+        return len(self.words) > 2
+
+
+def unescaped(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def pattern_of(message: str, translated: str) -> Pattern:
+    literals = tuple(map(unescaped, VALUE.split(message)))
+    order = {value: place for place, value in enumerate(VALUE.findall(message))}
+    coded, quotes = [], 0
+    for literal in literals[:-1]:
+        quotes += literal.count("`")
+        coded.append(quotes % 2 == 1)
+    said = VALUE.split(translated)
+    values = [order.get(value, 0) for value in VALUE.findall(translated)]
+    out: list[str | int] = [unescaped(said[0])]
+    for value, literal in zip(values, said[1:], strict=True):
+        out += [value, unescaped(literal)]
+    words = tuple(word.lower() for literal in literals for word in WORD.findall(literal))
+    return Pattern(literals, tuple(coded), tuple(out), len("".join(literals).strip()), words)
+
+
+def matched(pattern: Pattern, text: str) -> list[str] | None:
+    """The values of a message that is all of a text; `None` where it is another one. A first or last value
+    that is empty takes the blank beside it with it."""
+    found = _matched(pattern, text)
+    if found is None and pattern.literals[0] == "" and pattern.literals[1][:1] == " ":
+        found = _matched(pattern, f" {text}")
+    if found is None and pattern.literals[-1] == "" and pattern.literals[-2][-1:] == " ":
+        found = _matched(pattern, f"{text} ")
+    return found
+
+
+def _matched(pattern: Pattern, text: str) -> list[str] | None:
+    first, last = pattern.literals[0], pattern.literals[-1]
+    if not text.startswith(first):
+        return None
+    if len(pattern.literals) == 1:
+        return [] if text == first else None
+    end = len(text) - len(last)
+    if end < len(first) or not text.endswith(last):
+        return None
+    return _values(pattern, text, len(first), end)
+
+
+def found_in(pattern: Pattern, text: str) -> tuple[int, int, list[str]] | None:
+    """Where a message stands in a text, between words, and its values."""
+    first, last = pattern.literals[0], pattern.literals[-1]
+    start = _find(text, first, 0) if first else 0
+    if start < 0 or (first and not _between_words(text, start, start + len(first))):
+        return None
+    begin = start + len(first)
+    if len(pattern.literals) == 1:
+        return start, begin, []
+    end = len(text)
+    if last:
+        place = begin
+        for literal in pattern.literals[1:]:
+            place = _find(text, literal, place)
+            if place < 0:
+                return None
+            place += len(literal)
+        if not _between_words(text, place - len(last), place):
+            return None
+        end = place - len(last)
+    values = _values(pattern, text, begin, end)
+    return None if values is None else (start, end + len(last), values)
+
+
+def _values(pattern: Pattern, text: str, begin: int, end: int) -> list[str] | None:
+    values = []
+    for literal in pattern.literals[1:-1]:
+        place = _find(text, literal, begin)
+        while literal == " " and _UNIT.match(text, place) and _NUMBER.search(text[begin:place]):
+            # A number and its unit are one value.
+            place = _find(text, literal, place + 1)
+        if place < 0 or place + len(literal) > end:
+            return None
+        values.append(text[begin:place])
+        begin = place + len(literal)
+    return [*values, text[begin:end]]
+
+
+def _find(text: str, literal: str, start: int) -> int:
+    """Its first place that is not within code, unless it has a backtick itself."""
+    place = text.find(literal, start)
+    while place >= 0 and "`" not in literal and text.count("`", start, place) % 2 and "`" in text[place:]:
+        if text.count("`", 0, start) % 2:
+            return place
+        place = text.find(literal, place + 1)
+    return place
+
+
+def _between_words(text: str, start: int, end: int) -> bool:
+    before, after = text[start - 1 : start], text[end : end + 1]
+    left = not (before.isalnum() and text[start].isalnum())
+    return left and not (after.isalnum() and text[end - 1].isalnum())

@@ -1,0 +1,143 @@
+"""What people see in Japanese: aligned in cells, in the language that was chosen; machines see no change."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.cells import cell_len
+
+from gradscope import language
+from gradscope.cli import languages
+from gradscope.report.terminal.lines import breakable, wrap
+from tests.cli.conftest import Run, run as run
+from tests.report.canned import CANNED, deep
+from tests.report.pages import shown
+
+
+def japanese(name: str, format: str = "terminal", width: int = 100) -> str:
+    with language.speaking("ja"):
+        return shown(CANNED[name](), format, width=width)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", CANNED)
+def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
+    english = max(map(cell_len, shown(CANNED[name](), width=width).splitlines()))
+    assert max(map(cell_len, japanese(name, width=width).splitlines())) <= max(width, english)
+
+
+def test_columns_stand_below_their_heads_in_cells() -> None:
+    lines = japanese("deep").splitlines()
+    head = next(line for line in lines if line.strip().startswith("層"))
+    row = next(line for line in lines if "blocks[1]" in line)
+    ends = [cell_len(head[: found.end()]) for found in re.finditer(r"\S+", head)][1:]
+    numbers = {cell_len(row[: found.end()]) for found in re.finditer(r"[\d.e,-]+(?= |$)", row)}
+    assert set(ends) <= numbers
+
+
+def test_a_line_of_japanese_ends_between_characters_and_no_mark_begins_one() -> None:
+    text = (
+        "勾配は層ごとに縮みます。「重み」が小さすぎます (しきい値 0.001)。`layers[0].weight` を見てください。"
+    )
+    for width in range(16, 40):
+        lines = wrap(text, width)
+        assert all(cell_len(line) <= width for line in lines)
+        assert not any(line[0] in "、。」)ーっ" for line in lines)
+        assert not any(line[-1] in "「(" for line in lines)
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert breakable("weight/path.name") == ["weight/path.name"]
+
+
+def test_text_of_a_picture_is_as_wide_as_its_cells() -> None:
+    root = ElementTree.fromstring(japanese("deep", "svg"))
+    pieces = [each for each in root.iter("{http://www.w3.org/2000/svg}text") if "textLength" in each.attrib]
+    wide = [each for each in pieces if cell_len(each.text or "") != len(each.text or "")]
+    assert wide
+    for each in [each for each in pieces if (each.text or "").strip("\n")]:
+        assert float(each.attrib["textLength"]) == pytest.approx(12.2 * cell_len(each.text or ""), rel=1e-3)
+
+
+def test_a_page_says_its_language() -> None:
+    assert '<html lang="ja">' in japanese("deep", "html")
+    assert '<html lang="en">' in shown(deep(), "html")
+
+
+@pytest.mark.parametrize("format", ["json", "sarif", "junit", "github", "gitlab", "agent"])
+def test_formats_for_machines_are_english(format: str) -> None:
+    assert japanese("broken", format) == shown(CANNED["broken"](), format)
+
+
+def test_help_and_errors_are_in_the_language_that_is_asked_for(run: Run) -> None:
+    assert "なぜ学習しないのか" in run("check", "--help", "--lang", "ja").out
+    assert "オプション" in run("find-lr", "--help-all", "--lang=ja").out
+    error = run("explain", "--lang", "ja").err
+    assert error.startswith("エラー: ")
+    assert "どちらか一方" in error
+    assert "ルール" in run("rules", "--lang", "ja").out
+    assert language.spoken() == "en"
+
+
+def test_the_option_is_stronger_than_the_terminal_and_that_than_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in language.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+    def chosen(*arguments: str) -> str:
+        languages.choose(arguments)
+        found = language.spoken()
+        languages.forget()
+        return found
+
+    assert chosen("rules") == "en"
+    (tmp_path / "pyproject.toml").write_text('[tool.gradscope]\nlang = "ja"\n')
+    assert chosen("rules") == "ja"
+    assert chosen("rules", "--lang", "en") == "en"
+    (tmp_path / "pyproject.toml").write_text('[tool.gradscope]\nlang = "en"\n')
+    monkeypatch.setenv("LANG", "ja_JP.UTF-8")
+    assert chosen("rules") == "ja"
+    assert chosen("rules", "--lang=en") == "en"
+    monkeypatch.setenv("LC_ALL", "C")
+    assert chosen("rules") == "en"
+    (tmp_path / "other.toml").write_text('lang = "ja"\n')
+    assert chosen("check", "--config", "other.toml") == "ja"
+
+
+@pytest.mark.parametrize("text", ["lang = 3", "lang = [", "[tool]\nx = 1", "\xff", 'lang = "fr"'])
+def test_a_configuration_that_cannot_be_read_is_no_error_of_the_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LC_ALL", "C")
+    (tmp_path / "gradscope.toml").write_bytes(text.encode("latin-1"))
+    languages.choose(["check"])
+    assert language.spoken() == "en"
+
+
+def test_a_language_that_there_is_not_is_an_error_that_names_all(run: Run) -> None:
+    result = run("rules", "--lang", "fr")
+    assert result.code == 2
+    assert '"--lang fr" is not a valid value.' in result.err
+    assert "en, ja" in result.err
+
+
+def test_a_page_for_machines_is_english(run: Run) -> None:
+    found = json.loads(run("explain", "dead-units", "--format", "json", "--lang", "ja").out)
+    assert "## What it does" in found["rule"]["page"]
+
+
+@pytest.mark.parametrize("name", ["layer", "output", "state"])
+def test_a_layer_that_is_named_as_a_word_of_ours_keeps_its_name(name: str) -> None:
+    from tests.report.canned import layer, report, vanishing
+
+    one = layer(name, 0.02)
+    made = report("model.py", (one,), (vanishing(one),))
+    with language.speaking("ja"):
+        for format in ("terminal", "markdown", "html"):
+            assert name in html.unescape(shown(made, format))
