@@ -158,6 +158,12 @@ from gradscope.records.parameter_groups import (
     UndecayedTraining as UndecayedTraining,
     UnpenalizedTraining as UnpenalizedTraining,
 )
+from gradscope.records.parametrization import (
+    Exponent as Exponent,
+    LayerAtWidth as LayerAtWidth,
+    LayerOverWidths as LayerOverWidths,
+    Parametrization as Parametrization,
+)
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.precision import (
     KeptWide as KeptWide,

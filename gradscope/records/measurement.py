@@ -15,6 +15,7 @@ from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
+from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
 from gradscope.records.shards import DivergedReplicas, ShardDependence, SharedNoise, UnreducedShard
 from gradscope.records.structure import Structure
@@ -53,6 +54,8 @@ class Measurement:
     """By `check --inputs`."""
     precision: Precision | None = None
     """By `check --what-if`."""
+    parametrization: Parametrization | None = None
+    """By `check --widths`."""
     unreduced: tuple[UnreducedShard, ...] = ()
     """Results that are declared the same on all devices and are not."""
     shared_noise: tuple[SharedNoise, ...] = ()

@@ -88,6 +88,7 @@ NAMES = [
     "optimizer-regression",
     "undecayed-weights",
     "weight-decay-too-high",
+    "width-dependent-updates",
     "batch-not-overfitted",
     "decayed-learning-rate",
     "diverging-loss",

@@ -63,9 +63,11 @@ EXPECTED = {
     "misplaced_stop_gradient.py": sick(
         "blocked-gradient", "layers[0]", "layers[1]", "layers[2]", line="stop_gradient("
     ),
+    "mup_mlp.py": healthy(),
     "nan_sqrt.py": sick("non-finite", "w2", line="jnp.sqrt(squared)"),
     "nan_where.py": sick("non-finite", "embed", line="jnp.sqrt(square)"),
     "no_add_norm_transformer.py": sick("vanishing-gradient", "embed", "position", line='["table"]'),
+    "one_rate_mlp.py": healthy(),
     "orthogonal_rnn.py": healthy(),
     "plain_deep_convnet.py": sick("vanishing-gradient", "stem", line="conv(params"),
     "ratings_by_place.py": healthy(),

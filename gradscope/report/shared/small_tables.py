@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from gradscope.records import Attention, Measurement, Routing
 from gradscope.report.shared import units
 from gradscope.report.shared.inputs import input_table
+from gradscope.report.shared.parametrization import parametrization_table
 from gradscope.report.shared.precision import precision_table
 from gradscope.report.shared.table import Column, SmallTable
 
@@ -23,6 +24,8 @@ def small_tables(flow: Measurement) -> Iterator[SmallTable]:
         yield input_table(flow.input_gradients, flow.adversarial)
     if flow.precision is not None:
         yield precision_table(flow.precision)
+    if flow.parametrization is not None:
+        yield parametrization_table(flow.parametrization)
     attentions = [each for each in flow.attentions if each.looked_at]
     if attentions:
         yield _attention(attentions)
