@@ -207,6 +207,13 @@ from gradscope.records.suite import (
     Suite as Suite,
     TargetError as TargetError,
 )
+from gradscope.records.tasks import (
+    LayerAgreement as LayerAgreement,
+    LossTask as LossTask,
+    TaskGradients as TaskGradients,
+    TaskPair as TaskPair,
+    TaskSteps as TaskSteps,
+)
 from gradscope.records.through_time import (
     REMEMBERED as REMEMBERED,
     Contribution as Contribution,

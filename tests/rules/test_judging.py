@@ -29,6 +29,7 @@ NAMES = [
     "batch-leak",
     "broadcast-loss",
     "collapsed-representations",
+    "conflicting-tasks",
     "constant-data",
     "constant-output",
     "dropout-too-high",
