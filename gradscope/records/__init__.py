@@ -41,6 +41,8 @@ from gradscope.records.comparison import (
 from gradscope.records.correctness import (
     ElementCheck as ElementCheck,
     GradientCheck as GradientCheck,
+    HandMadeGradient as HandMadeGradient,
+    LayerAngle as LayerAngle,
     RuleCheck as RuleCheck,
     Transposition as Transposition,
     Verdict as Verdict,

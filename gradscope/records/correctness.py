@@ -87,6 +87,8 @@ class RuleCheck:
     uses: int
     """Places in the program from which it is called."""
     source: Source | None = None
+    reads_its_own: bool = False
+    """It differs, and depends on an array that the function takes and does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,36 @@ class Verification:
     """Single ones, with `--per-element`."""
     custom_rules: tuple[RuleCheck, ...] = ()
     transposition: Transposition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAngle:
+    """Between the gradient of a layer by the rules of the file and that by backpropagation, on the first
+    batch [degrees]: 0 where they point the same way, 90 where they have nothing in common. `None` where one
+    of them is 0."""
+
+    layer: str
+    start: float | None
+    later: float | None
+    """After the short training with the rules of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandMadeGradient:
+    """Custom rules that read an array of their own: feedback alignment, for instance."""
+
+    function: str
+    """The first of them."""
+    source: Source | None
+    angles: tuple[LayerAngle, ...]
+    steps: int
+    """Of the short training."""
+    batches: int
+    """Of the mean losses that follow."""
+    start: float
+    end: float
+    """After the steps, with the rules of the file."""
+    end_backpropagated: float
+    """With backpropagation in their place."""
+    feedback: tuple[str, ...] = ()
+    """Parameters that the functions of these rules do not read: no derivative of them is due."""

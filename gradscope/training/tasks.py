@@ -7,9 +7,10 @@ gradient of that is its part of the gradient. Cosines are those of Yu et al. 202
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from gradscope.trace.sources import source_at, told_apart
 from gradscope.trace.spliced import Spliced, Spot
 from gradscope.trace.statistics import Floats
 from gradscope.trace.summands import Summand, summands
+from gradscope.training.agreement import cosine, products_of
 from gradscope.training.optimizer import Leaves, stepped
 from gradscope.training.penalties import of_weights_alone
 from gradscope.training.room import has_room
@@ -79,7 +81,8 @@ def task_gradients(program: Program, made: Trainer, steps: int, batches: int) ->
 
 
 def _tasks(program: Program) -> list[_Found]:
-    """Summands that read the batch and that a gradient comes back from, one for each line or name."""
+    """Summands that a gradient comes back from: those that the auxiliary output names, and of the others
+    those that compare with the batch and have a layer of their own."""
     loss = program.graph.outs[0]
     named = {
         id(value): name
@@ -103,7 +106,15 @@ def _tasks(program: Program) -> list[_Found]:
         for each, source, name in called
         if each.use is not None
     ]
-    return [each for each in found if each.compares or each.name in named.values()]
+    called_so = set(named.values())
+    return [
+        each for each in found if each.name in called_so or (each.compares and _reaches_its_own(each, found))
+    ]
+
+
+def _reaches_its_own(task: _Found, every: Sequence[_Found]) -> bool:
+    """A gradient of it alone comes back to some leaf: halves of one likelihood reach the same ones."""
+    return bool(task.reads & ~reduce(or_, (each.reads for each in every if each is not task), 0))
 
 
 def _compares(value: Quantity, compared: set[Any]) -> bool:
@@ -161,30 +172,7 @@ class _Gradients:
         added, back = jax.vjp(lambda weights: self._added(weights, others, consts), weights)
         units = jnp.eye(len(self._spots), dtype=added.dtype)
         gradients = [back(each)[0] for each in units]
-        products = [
-            _products([each[leaf] for each in gradients], axes) for leaf, axes in self._stacks().items()
-        ]
-        return added, gradients, products
-
-    def _stacks(self) -> dict[int, tuple[int, ...]]:
-        """By leaf: the axes along which layers are stacked."""
-        found = {
-            leaf: axes
-            for group in self.program.layers
-            for leaf, axes in zip(group.leaves, group.axes, strict=True)
-        }
-        return {leaf: found.get(leaf, ()) for leaf in range(len(self.program.leaves))}
-
-
-def _products(gradients: list[Array], axes: tuple[int, ...]) -> Array:
-    shape = [gradients[0].shape[axis] for axis in axes]
-    wide = jnp.promote_types(gradients[0].dtype, jnp.float32)
-    rows = [
-        jnp.reshape(jnp.moveaxis(each, axes, range(len(axes))), (*shape, -1)).astype(wide)
-        for each in gradients
-    ]
-    parts = jnp.stack(rows, len(shape))
-    return jnp.einsum("...id,...jd->...ij", parts, parts)
+        return added, gradients, products_of(self.program, gradients)
 
 
 class _Look:
@@ -251,7 +239,7 @@ def _pair(
     both = first.reads & second.reads
     shared = [leaf for leaf in range(len(program.leaves)) if both >> leaf & 1]
     whole, whole_later = (
-        [_cosine([_summed(look.products[leaf]) for leaf in shared], places) for look in looks]
+        [cosine([look.products[leaf] for leaf in shared], *places) for look in looks]
         for looks in (start, later)
     )
     layers = []
@@ -260,7 +248,7 @@ def _pair(
         if leaves:
             each = [
                 _mean(
-                    [_cosine([look.products[leaf][row.index] for leaf in leaves], places) for look in looks]
+                    [cosine([look.products[leaf][row.index] for leaf in leaves], *places) for look in looks]
                 )
                 for looks in (start, later)
             ]
@@ -274,20 +262,6 @@ def _pair(
         _below(whole_later),
         tuple(layers),
     )
-
-
-def _summed(products: Floats) -> Floats:
-    return np.asarray(products.reshape(-1, *products.shape[-2:]).sum(0))
-
-
-def _cosine(products: Sequence[Floats], places: tuple[int, int]) -> float | None:
-    one, other = places
-    total = sum(products, np.zeros(()))
-    if not np.ndim(total):
-        return None
-    total = _summed(total)
-    size = math.sqrt(total[one, one]) * math.sqrt(total[other, other])
-    return float(total[one, other]) / size if size > 0 and math.isfinite(size) else None
 
 
 def _mean(cosines: Sequence[float | None]) -> float | None:

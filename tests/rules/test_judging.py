@@ -23,6 +23,7 @@ NAMES = [
     "saturated-units",
     "vanishing-activations",
     "changed-profile",
+    "hand-made-gradient",
     "unverifiable-gradient",
     "wrong-gradient",
     "attention-collapse",

@@ -51,6 +51,7 @@ EXPECTED = {
     "diffusion_same_noise.py": sick("repeated-noise", "enter", line="jax.random.key(0)"),
     "disconnected_parameter.py": sick("disconnected-parameter", "squeeze", "expand"),
     "exploding_rnn.py": sick("exploding-through-time", "w_hh", line="jax.lax.scan("),
+    "feedback_alignment.py": healthy(remark="hand-made-gradient"),
     "finite_mask_softmax.py": healthy(),
     "frozen_backbone.py": healthy(remark="blocked-gradient"),
     "gated_rnn.py": healthy(),

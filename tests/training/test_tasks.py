@@ -129,8 +129,17 @@ def decayed(params: Any, batch: Any) -> Any:
 CODE = {"w": normal(5, 6, 4, scale=0.1), "v": normal(6, 2, 6)}
 
 
-@pytest.mark.parametrize(("loss", "params"), [(code, CODE), (decayed, PARAMS), (task_a, PARAMS)])
-def test_divergences_penalties_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
+def counts(params: Any, batch: Any) -> Any:
+    """The likelihood of counts, in exposures that differ: its halves share every layer."""
+    log_rate = (trunk(params, batch) @ params["a"])[:, 0]
+    exposure, seen = 1 + batch["kind"], 1.0 + batch["kind"]
+    return jnp.mean(exposure * jnp.exp(log_rate)) - jnp.mean(seen * log_rate)
+
+
+@pytest.mark.parametrize(
+    ("loss", "params"), [(code, CODE), (decayed, PARAMS), (task_a, PARAMS), (counts, PARAMS)]
+)
+def test_divergences_penalties_halves_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
     report = checked(loss, params, BATCH)
     assert report.training is not None
     assert report.training.tasks is None

@@ -10,9 +10,10 @@ one task gains the other loses; a task that is weighted less is unlearned, and t
 the same, so that nothing shows in its curve.
 
 ## How it is measured
-A task is a summand of the loss that a gradient comes back from and that compares what the model puts out with
-arrays of the batch; the scalars of the auxiliary output (`return total, {"depth": a, "normals": b}`) name
-them. Penalties, divergences of a code and entropies are none. The loss is linear in its summands, so that a
+A task is a summand of the loss that compares what the model puts out with arrays of the batch, and that is a
+scalar of the auxiliary output (`return total, {"depth": a, "normals": b}`), which names it; or that has a
+gradient at some layer where the others have none, a head of its own. Penalties, divergences of a code,
+entropies, and the halves of one likelihood are none. The loss is linear in its summands, so that a
 task's part of the gradient is the derivative of what it adds. On each batch of the short training, at its
 start and after its last step: the cosine of the tasks' gradients, over all parameters that both reach and by
 layer; and one step of the file's optimizer, with its state there, once on the whole loss and once for each

@@ -98,7 +98,10 @@ def _dead(measurement: Measurement) -> Dead:
 
 
 def _connected(measurement: Measurement) -> list[Parameter]:
-    return [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    """Without what only a derivative rule of the file reads."""
+    feedback = () if measurement.hand_made is None else measurement.hand_made.feedback
+    every = [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    return [p for p in every if p.name not in feedback]
 
 
 def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:

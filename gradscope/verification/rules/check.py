@@ -196,4 +196,5 @@ def _record(result: Result, argument: str, uses: int) -> RuleCheck:
         uncertainty=found.uncertainty,
         uses=uses,
         source=result.call.source,
+        reads_its_own=found.reads_its_own,
     )

@@ -160,6 +160,7 @@ class VisitedCall:
             compared=compared,
             rule_at=lambda seeds: at(by_rule(self._call), seeds),
             own_at=lambda seeds: at(as_written(self._call), seeds),
+            rule_with=lambda place, value: self._with(place, value).derivatives[number],
             jumps=jumping(self._call.rule.body)[operand],
             stopped=stops(self._call.rule.body),
         )
@@ -167,6 +168,13 @@ class VisitedCall:
     def _of(self, function: Function, seeds: list[Vector], *, wide: bool = False) -> ResultsAndDerivatives:
         run = self._request.derivative(function)
         outs, found = self._programs.run(run, self._operands, seeds, wide=wide)
+        return ResultsAndDerivatives(outs, [vector(parts) for parts in found])
+
+    def _with(self, place: int, value: Any) -> ResultsAndDerivatives:
+        """By the rule, with another value of one operand."""
+        operands = [value if i == place else each for i, each in enumerate(self._operands)]
+        run = self._request.derivative(by_rule(self._call))
+        outs, found = self._programs.run(run, operands, self._seeds)
         return ResultsAndDerivatives(outs, [vector(parts) for parts in found])
 
     def _tried(self, function: Function, *, wide: bool = False) -> ResultsAndDerivatives | None:
