@@ -44,6 +44,7 @@ from gradscope.records.correctness import (
     HandMadeGradient as HandMadeGradient,
     LayerAngle as LayerAngle,
     RuleCheck as RuleCheck,
+    Surrogate as Surrogate,
     Transposition as Transposition,
     Verdict as Verdict,
     Verification as Verification,

@@ -87,6 +87,9 @@ class RuleCheck:
     uses: int
     """Places in the program from which it is called."""
     source: Source | None = None
+    window: float | None = None
+    """Of a surrogate, the rule of a function whose own derivative is 0: share of the elements at which it
+    gives one that is not 0."""
     reads_its_own: bool = False
     """It differs, and depends on an array that the function takes and does not read."""
 
@@ -113,6 +116,20 @@ class Verification:
     """Single ones, with `--per-element`."""
     custom_rules: tuple[RuleCheck, ...] = ()
     transposition: Transposition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """A custom rule that gives a function whose own derivative is 0 another one: a spike, a rounding."""
+
+    function: str
+    source: Source | None
+    layers: tuple[str, ...]
+    """Whose outputs go into it with nothing in between that has parameters; empty where that is not seen."""
+    window: float
+    """Share of the elements, at the first batch, at which the surrogate is not 0."""
+    uses: int
+    """Places in the program from which it is called."""
 
 
 @dataclass(frozen=True, slots=True)

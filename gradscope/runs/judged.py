@@ -19,6 +19,7 @@ from gradscope.records import (
     Measurement,
     Reference,
     Skipped,
+    Surrogate,
     Timing,
     Verdict,
     Verification,
@@ -28,6 +29,8 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
+from gradscope.trace.fed_by import fed_by
+from gradscope.trace.program import Program
 from gradscope.training.hand_made import hand_made_gradient
 from gradscope.training.short import Trained
 
@@ -199,7 +202,11 @@ def _wrong_rules(
     found = looks.listed("custom rules", lambda: check_rules(program, inputs, seed=seed, progress=progress))
     if not looks.failed:
         unsure = {each.key for each in found if each.check.verdict is not Verdict.RIGHT}
-        measurement = replace(measurement, custom_rules=len(unsure))
+        measurement = replace(
+            measurement,
+            custom_rules=len(unsure),
+            surrogates=tuple(_surrogate(program, each) for each in found if each.check.window is not None),
+        )
     own = [each for each in found if each.check.reads_its_own]
     if own and trained is not None:
         made = looks.taken("a gradient made by hand", lambda: _hand_made(prepared, trained, own), None)
@@ -213,6 +220,12 @@ def _wrong_rules(
     )
     verification = Verification(measurement.loss, (), custom_rules=wrong) if wrong else None
     return measurement, verification, looks.failed
+
+
+def _surrogate(program: Program, rule: CheckedRule) -> Surrogate:
+    check = rule.check
+    assert check.window is not None
+    return Surrogate(check.function, check.source, fed_by(program, rule.path), check.window, check.uses)
 
 
 def _hand_made(prepared: Prepared, trained: Trained, own: Sequence[CheckedRule]) -> HandMadeGradient | None:

@@ -86,6 +86,8 @@ EXPECTED = {
     "smooth_physics.py": healthy(),
     "speech_log_of_silence.py": sick("non-finite", None, line="jnp.log("),
     "speech_log_with_floor.py": healthy(),
+    "spiking_net.py": healthy(),
+    "spiking_net_out_of_reach.py": sick("zero-gradient", "enter", line="DECAY * v"),
     "steering_in_steps.py": sick("blocked-gradient", "hidden", "steer", line="jnp.round("),
     "steering_straight_through.py": healthy(),
     "straight_through.py": healthy(),

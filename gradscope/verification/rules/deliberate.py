@@ -87,6 +87,14 @@ def _handed_on(observed: RuleObservation) -> Vector | None:
     return expected if rms(truth - expected) <= CLOSE * rms(expected) else None
 
 
+def window(observed: RuleObservation) -> float | None:
+    """Share of the elements at which the rule gives a derivative that is not 0, where the right one is 0
+    everywhere; `None` of any other rule. No seed is 0."""
+    if observed.compared.truth.any() or not observed.rule.size:
+        return None
+    return float(np.mean(observed.rule != 0))
+
+
 def reads_its_own(observed: RuleObservation) -> bool:
     """The rule depends on an array that the function takes and does not read: nobody hands one over by
     mistake."""

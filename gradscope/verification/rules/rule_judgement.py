@@ -26,6 +26,7 @@ from gradscope.verification.rules.deliberate import (
     deliberate_reason,
     ignores_seed,
     reads_its_own,
+    window,
 )
 from gradscope.verification.rules.derivatives import Vector, drawn
 from gradscope.verification.rules.line_differences import Differences, ProbedLine, probe
@@ -48,6 +49,7 @@ class Judgement:
     ratio: float | None = None
     relative_error: float = 0.0
     uncertainty: float = 0.0
+    window: float | None = None
     reads_its_own: bool = False
 
 
@@ -87,7 +89,7 @@ def disputed(observed: RuleObservation, differences: Differences, eps: float, *,
         return judged(Verdict.RIGHT, evidence.confirmed)
     meant = deliberate_reason(observed)
     if meant is not None:
-        return judged(Verdict.CANNOT_JUDGE, meant)
+        return replace(judged(Verdict.CANNOT_JUDGE, meant), window=window(observed))
     if reads_its_own(observed):
         found = judged(Verdict.CANNOT_JUDGE, rule_messages.its_own(observed.argument))
         return replace(found, reads_its_own=True)
