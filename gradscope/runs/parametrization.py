@@ -113,7 +113,11 @@ def _not_everywhere(runs: Runs, kept: Sequence[str]) -> Iterator[Skipped]:
     for width, _, run in runs:
         for name in run.layers:
             found.setdefault(name, []).append(width)
+    alike: dict[tuple[int, ...], list[str]] = {}
     for name, widths in found.items():
         if name not in kept:
-            there = ", ".join(str(width) for width in dict.fromkeys(widths))
-            yield Skipped(f"{name} over widths", f"the network has it at width {there} only")
+            alike.setdefault(tuple(dict.fromkeys(widths)), []).append(name)
+    for there, names in alike.items():
+        at = ", ".join(map(str, there))
+        what = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        yield Skipped(f"{what} over widths", f"at width {at} only")

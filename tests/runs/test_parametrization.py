@@ -176,3 +176,24 @@ def test_without_steps_and_without_a_width_it_is_said(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("(4, width)", "(4, 8)").replace("(width, 1)", "(8, 1)"))
     with pytest.raises(GradscopeError, match="as many parameters at several widths"):
         checked(file, widths=(8, 16))
+
+
+def test_layers_that_only_some_widths_have_are_listed_together(tmp_path: Path) -> None:
+    file = net(tmp_path)
+    code = file.read_text(encoding="utf-8")
+    code = code.replace(
+        '"last":', '**{f"gain{i}": jnp.ones((4, 4)) for i in range(width // 2)},\n        "last":'
+    )
+    code = code.replace(
+        "return jnp.mean(",
+        """for name in sorted(params):
+        batch = batch @ params[name] if name.startswith("gain") else batch
+    return jnp.mean(""",
+    )
+    file.write_text(code, encoding="utf-8")
+    report = checked(file, widths=(2, 4, 8), steps=1)
+    told = {each.what: each.reason for each in report.skipped if "over widths" in each.what}
+    assert told == {
+        "gain1 over widths": "at width 4, 8 only",
+        "gain2 and 1 more over widths": "at width 8 only",
+    }
