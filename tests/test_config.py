@@ -32,6 +32,7 @@ inputs = true
 what-if = "f16"
 overfit-batch = true
 truncate = 20
+widths = [64, 128]
 batch-size = 32
 seed = 7
 timeout = 60
@@ -114,6 +115,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 what_if="f16",
                 overfit_batch=True,
                 truncate=20,
+                widths=(64, 128),
                 baseline="known.json",
             ),
             fail_on=("warning", "non-finite"),

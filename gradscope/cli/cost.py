@@ -11,7 +11,7 @@ from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
 from gradscope.cli.loading import Given, Target, given_loading
-from gradscope.cli.options import GATE, examples, policy, source_of
+from gradscope.cli.options import GATE, examples, policy, sizes_in, source_of
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Policy, Suite
 from gradscope.records.options import CostOptions
@@ -139,20 +139,3 @@ def operations_in(text: str) -> float:
             slug="bad-option",
         )
     return value
-
-
-def sizes_in(option: str, text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        found = sorted({int(part) for part in text.split(",") if part.strip()})
-    except ValueError:
-        found = []
-    if len(found) < 2 or found[0] < 1:
-        raise GradscopeError(
-            f'"{option} {text}" does not name two sizes.',
-            why="Growth takes two sizes at least, each a whole number above 0.",
-            fix=f"Give several, such as {option} 64,128,256.",
-            slug="bad-option",
-        )
-    return tuple(found)

@@ -10,7 +10,7 @@ from gradscope import config, rules
 from gradscope.cli import completion
 from gradscope.cli.baselines import Baseline, Seeds
 from gradscope.cli.loading import Given
-from gradscope.cli.options import FailOn, names_in, one_of, policy
+from gradscope.cli.options import FailOn, names_in, one_of, policy, sizes_in
 from gradscope.records.options import PRECISIONS
 
 Batches = Annotated[
@@ -112,6 +112,16 @@ Truncate = Annotated[
     ),
 ]
 
+Widths = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,N,...",
+        help="Also train a few steps at these widths of the network, for a TARGET with init(key, width) or "
+        "model(width): does a learning rate hold at other widths.",
+        show_default=False,
+    ),
+]
+
 
 def given_judging(
     batches: Batches = None,
@@ -127,6 +137,7 @@ def given_judging(
     what_if: WhatIf = None,
     overfit_batch: OverfitBatch = None,
     truncate: Truncate = None,
+    widths: Widths = None,
     baseline: Baseline = None,
     fail_on: FailOn = None,
 ) -> Given:
@@ -145,6 +156,7 @@ def given_judging(
         "what-if": None if what_if is None else one_of("--what-if", what_if, PRECISIONS),
         "overfit-batch": overfit_batch,
         "truncate": truncate,
+        "widths": sizes_in("--widths", widths) or None,
         "baseline": baseline,
         "fail-on": None if fail_on is None else policy(fail_on).fail_on,
     }

@@ -150,6 +150,24 @@ def seconds_in(text: str | None, option: str = "--budget") -> float | None:
     return value
 
 
+def sizes_in(option: str, text: str | None) -> tuple[int, ...]:
+    """`64,128,256` as numbers, rising."""
+    if text is None:
+        return ()
+    try:
+        found = sorted({int(part) for part in text.split(",") if part.strip()})
+    except ValueError:
+        found = []
+    if len(found) < 2 or found[0] < 1:
+        raise GradscopeError(
+            f'"{option} {text}" does not name two sizes.',
+            why="Growth takes two sizes at least, each a whole number above 0.",
+            fix=f"Give several, such as {option} 64,128,256.",
+            slug="bad-option",
+        )
+    return tuple(found)
+
+
 def source_of(target: str) -> str:
     """The file of a target, without the name after the colon."""
     return target.rpartition(":")[0] or target

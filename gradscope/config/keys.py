@@ -14,7 +14,7 @@ from gradscope.gate import policy as gate_policy
 from gradscope.language import LANGUAGES
 from gradscope.records.options import AXES, PRECISIONS
 
-Value = str | int | float | bool | tuple[str, ...] | None
+Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | None
 """A tuple is a list of names or paths; `None` is a setting that was not given."""
 
 
@@ -65,6 +65,16 @@ def whole(given: Any) -> int:
     if type(given) is not int or given < 0:
         raise Unfit
     return given
+
+
+def sizes(given: Any) -> tuple[int, ...]:
+    """Two whole numbers or more, rising."""
+    if not isinstance(given, list):
+        raise Unfit
+    found = sorted({count(each) for each in given})
+    if len(found) < 2:
+        raise Unfit
+    return tuple(found)
 
 
 def seconds(given: Any) -> float:
@@ -172,6 +182,7 @@ KEYS = (
     Key("what-if", precision, f"one of {', '.join(PRECISIONS)}", '"bf16"'),
     Key("overfit-batch", flag, "true or false, without quotes", "true", False),
     Key("truncate", count, "an integer of at least 1, without quotes", "20"),
+    Key("widths", sizes, "a list of two integers or more, each at least 1", "[64, 128, 256]", ()),
     Key("batch-size", count, "an integer of at least 1, without quotes", "32"),
     Key("seed", whole, "an integer of at least 0, without quotes", "7", 0),
     Key("timeout", seconds, "a number of seconds above 0, without quotes", "120"),

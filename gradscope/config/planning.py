@@ -161,6 +161,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             what_if=value["what-if"],
             overfit_batch=value["overfit-batch"],
             truncate=value["truncate"],
+            widths=value["widths"],
             baseline=value["baseline"],
         ),
         fail_on=value["fail-on"],

@@ -10,6 +10,7 @@ from gradscope.rules import all_rules
 MISSING = {
     "gradients": ("needs verified gradients", "Add --verify, or `verify = true`."),
     "reference": ("needs a baseline", "Add --baseline FILE, or `baseline = ...`."),
+    "parametrization": ("needs several widths", "Add --widths 64,128,256, or `widths = [64, 128, 256]`."),
     "optimizers": (
         "compares optimizers with a saved run, which this command does not",
         "Give it to `gradscope compare-optimizers --against RUN.json`.",
@@ -41,6 +42,7 @@ def _silent(name: str, needs: tuple[str, ...], task: Task) -> tuple[str, str] | 
     measured = {
         "flow": True,
         "gradients": checking.verified,
+        "parametrization": bool(checking.widths),
         "reference": checking.baseline is not None,
     }
     missing = next((part for part in needs if not measured.get(part)), None)

@@ -21,7 +21,7 @@ from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
 from gradscope.load.signature.losses import loss_in_file
 from gradscope.load.usercode.other_scopes import inside_a_function
-from gradscope.load.widths import DEPTH, WIDTH, at_size
+from gradscope.load.widths import DEPTH, WIDTH, at_size, needing_size
 from gradscope.records.options import LoadOptions
 
 _LOSS_LIKE = ("loss", "objective", "criterion", "cost", "energy")
@@ -43,6 +43,8 @@ def problem_in(
     for size, value in ((WIDTH, options.width), (DEPTH, options.depth)):
         if value is not None:
             names = at_size(names, size, value, target)
+    if options.width is None and options.usual_width is not None:
+        names |= needing_size(names, WIDTH, options.usual_width)
     if rows is None:
         return _problem(names, wanted, target, options)
     names = {name: value for name, value in names.items() if name not in _DATA_NAMES} | {"batches": rows}

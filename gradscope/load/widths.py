@@ -9,6 +9,7 @@ from typing import Any
 
 from gradscope.errors import GradscopeError
 from gradscope.load.model.find_params import MAKERS, is_function
+from gradscope.load.signature.keys import required_parameters
 
 WIDTH, DEPTH = "width", "depth"
 _USUAL = {WIDTH: 64, DEPTH: 4}
@@ -30,6 +31,16 @@ def at_size(names: Mapping[str, Any], size: str, value: int, target: str) -> dic
     if _takes(names.get("optimizer"), size):
         bound["optimizer"] = partial(names["optimizer"], **given)
     return {**names, **bound}
+
+
+def needing_size(names: Mapping[str, Any], size: str, value: int) -> dict[str, Any]:
+    """Those of the same functions that cannot be called without it, bound to `value`."""
+    wanted = (*_NETWORKS, "optimizer")
+    return {
+        name: partial(names[name], **{size: value})
+        for name in wanted
+        if _takes(names.get(name), size) and size in [each.name for each in required_parameters(names[name])]
+    }
 
 
 def _takes(value: Any, size: str) -> bool:

@@ -41,7 +41,10 @@ from gradscope.records.comparison import (
 from gradscope.records.correctness import (
     ElementCheck as ElementCheck,
     GradientCheck as GradientCheck,
+    HandMadeGradient as HandMadeGradient,
+    LayerAngle as LayerAngle,
     RuleCheck as RuleCheck,
+    Surrogate as Surrogate,
     Transposition as Transposition,
     Verdict as Verdict,
     Verification as Verification,
@@ -158,6 +161,12 @@ from gradscope.records.parameter_groups import (
     UndecayedTraining as UndecayedTraining,
     UnpenalizedTraining as UnpenalizedTraining,
 )
+from gradscope.records.parametrization import (
+    Exponent as Exponent,
+    LayerAtWidth as LayerAtWidth,
+    LayerOverWidths as LayerOverWidths,
+    Parametrization as Parametrization,
+)
 from gradscope.records.policy import Policy as Policy
 from gradscope.records.precision import (
     KeptWide as KeptWide,
@@ -200,6 +209,13 @@ from gradscope.records.suite import (
     Outcome as Outcome,
     Suite as Suite,
     TargetError as TargetError,
+)
+from gradscope.records.tasks import (
+    LayerAgreement as LayerAgreement,
+    LossTask as LossTask,
+    TaskGradients as TaskGradients,
+    TaskPair as TaskPair,
+    TaskSteps as TaskSteps,
 )
 from gradscope.records.through_time import (
     REMEMBERED as REMEMBERED,

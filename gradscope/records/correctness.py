@@ -87,6 +87,11 @@ class RuleCheck:
     uses: int
     """Places in the program from which it is called."""
     source: Source | None = None
+    window: float | None = None
+    """Of a surrogate, the rule of a function whose own derivative is 0: share of the elements at which it
+    gives one that is not 0."""
+    reads_its_own: bool = False
+    """It differs, and depends on an array that the function takes and does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +116,50 @@ class Verification:
     """Single ones, with `--per-element`."""
     custom_rules: tuple[RuleCheck, ...] = ()
     transposition: Transposition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surrogate:
+    """A custom rule that gives a function whose own derivative is 0 another one: a spike, a rounding."""
+
+    function: str
+    source: Source | None
+    layers: tuple[str, ...]
+    """Whose outputs go into it with nothing in between that has parameters; empty where that is not seen."""
+    window: float
+    """Share of the elements, at the first batch, at which the surrogate is not 0."""
+    uses: int
+    """Places in the program from which it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAngle:
+    """Between the gradient of a layer by the rules of the file and that by backpropagation, on the first
+    batch [degrees]: 0 where they point the same way, 90 where they have nothing in common. `None` where one
+    of them is 0."""
+
+    layer: str
+    start: float | None
+    later: float | None
+    """After the short training with the rules of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandMadeGradient:
+    """Custom rules that read an array of their own: feedback alignment, for instance."""
+
+    function: str
+    """The first of them."""
+    source: Source | None
+    angles: tuple[LayerAngle, ...]
+    steps: int
+    """Of the short training."""
+    batches: int
+    """Of the mean losses that follow."""
+    start: float
+    end: float
+    """After the steps, with the rules of the file."""
+    end_backpropagated: float
+    """With backpropagation in their place."""
+    feedback: tuple[str, ...] = ()
+    """Parameters that the functions of these rules do not read: no derivative of them is due."""

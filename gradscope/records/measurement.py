@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gradscope.records.attention import Attention
 from gradscope.records.common import Skipped
+from gradscope.records.correctness import HandMadeGradient, Surrogate
 from gradscope.records.equality import IsolatedBranch
 from gradscope.records.experts import Routing
 from gradscope.records.histograms import Histogram
@@ -15,6 +16,7 @@ from gradscope.records.loss_terms import LossTerm
 from gradscope.records.network import Layer, Parameter, Recurrence
 from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, NonFiniteValue, Origin
 from gradscope.records.objective import Objective
+from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
 from gradscope.records.shards import DivergedReplicas, ShardDependence, SharedNoise, UnreducedShard
 from gradscope.records.structure import Structure
@@ -53,6 +55,8 @@ class Measurement:
     """By `check --inputs`."""
     precision: Precision | None = None
     """By `check --what-if`."""
+    parametrization: Parametrization | None = None
+    """By `check --widths`."""
     unreduced: tuple[UnreducedShard, ...] = ()
     """Results that are declared the same on all devices and are not."""
     shared_noise: tuple[SharedNoise, ...] = ()
@@ -78,6 +82,10 @@ class Measurement:
     custom_rules: int | None = None
     """Custom derivative rules of the user (`custom_vjp`, `custom_jvp`) on the way of the gradient, without
     those that were found right: the flow pass takes what they say for right. `None`: not counted."""
+    surrogates: tuple[Surrogate, ...] = ()
+    """Of the custom rules of the file, where functions without a derivative have one."""
+    hand_made: HandMadeGradient | None = None
+    """Where a custom rule of the file differs from backpropagation by an array of its own."""
     terms: tuple[LossTerm, ...] = ()
     """The summands of the loss, in the order in which they are added."""
 

@@ -29,6 +29,8 @@ class LoadOptions:
     """Given to the functions that make the network."""
     depth: int | None = None
     """Likewise."""
+    usual_width: int | None = None
+    """Given where they need a width and none is given."""
     mesh: Mapping[str, int] = field(default_factory=dict)
     """Names and sizes of axes over which the arrays of a file are laid out that knows of one device."""
     devices: int | None = None
@@ -74,6 +76,8 @@ class CheckOptions:
     """Train on the first batch alone, too, to see whether it can be learned by heart."""
     truncate: int | None = None
     """Steps after which backpropagation through time is cut, to see what is lost."""
+    widths: tuple[int, ...] = ()
+    """Widths of the network at which a few steps are trained, too."""
     baseline: str | None = None
     """A file of known findings and profiles: only what is new or worse fails."""
 

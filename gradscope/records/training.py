@@ -23,6 +23,7 @@ from gradscope.records.parameter_groups import (
 )
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.rounding import RoundedInput
+from gradscope.records.tasks import TaskGradients
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 SMALLEST_PART = 4.0**-6
@@ -163,6 +164,8 @@ class ShortTraining:
     start its loss is not finite, either."""
     unpenalized: UnpenalizedTraining | None = None
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
+    tasks: TaskGradients | None = None
+    """Where the loss has two summands or more that are tasks of their own."""
     outweighed: OutweighedTerms | None = None
     """Tried where the entropy of a choice has at least half the gradient of the rest of the loss."""
     decay_rates: DecayRates | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # What lists the rules starts without the records.
         Measurement,
         Memory,
         Number,
+        Parametrization,
         Reference,
         Severity,
         ShortTraining,
@@ -54,6 +55,8 @@ class Parts:
     """A whole training, step by step."""
     reference: Reference | None = None
     """How the target was when its baseline was written."""
+    parametrization: Parametrization | None = None
+    """What a few steps do at several widths."""
     saved: Comparison | None = None
     """The same comparison of optimizers in an earlier run."""
 

@@ -19,6 +19,7 @@ from gradscope.records.progress import Progress, silent
 from gradscope.rules import get
 from gradscope.runs.common import names, problem_of, tool
 from gradscope.runs.excerpts import excerpts
+from gradscope.runs.parametrization import with_widths
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -51,10 +52,14 @@ def check(
     from gradscope.runs.judged import Judge
     from gradscope.runs.seeds import of_target, seed_runs
 
+    if options.widths:
+        loading = replace(loading, usual_width=min(options.widths))
     reference = Reference(baseline.path, entry.layers) if baseline and entry else None
     beginnings = of_target(target, loading, options.seeds, progress)
     runs = seed_runs(beginnings, options, Judge(options, reference, knows(entry)), progress)
     report = _report(runs, options, target)
+    if options.widths:
+        report = with_widths(report, target, loading, options, progress)
     return report if baseline is None else compared(report, baseline.path, entry, options)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,11 @@ from gradscope.measure.precision import precision
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import (
     Finding,
+    HandMadeGradient,
     Measurement,
     Reference,
     Skipped,
+    Surrogate,
     Timing,
     Verdict,
     Verification,
@@ -27,8 +29,13 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
+from gradscope.trace.fed_by import fed_by
+from gradscope.trace.program import Program
+from gradscope.training.hand_made import hand_made_gradient
+from gradscope.training.short import Trained
 
 if TYPE_CHECKING:
+    from gradscope.verification.rules import CheckedRule
     from gradscope.verification.verify import Verified
 
 CLEARLY = 0.05
@@ -59,7 +66,7 @@ class Judge:
         verified = self._verified(prepared, progress) if first and options.verified else None
         checked, unchecked = None if verified is None else verified.record, list[Skipped]()
         if first and verified is None and measurement.custom_rules:
-            measurement, checked, unchecked = _wrong_rules(prepared, measurement, progress)
+            measurement, checked, unchecked = _wrong_rules(prepared, measurement, found.trained, progress)
         if first and options.histograms:
             counted, spent = histograms(
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress
@@ -183,10 +190,11 @@ class Judge:
 
 
 def _wrong_rules(
-    prepared: Prepared, measurement: Measurement, progress: Progress
+    prepared: Prepared, measurement: Measurement, trained: Trained | None, progress: Progress
 ) -> tuple[Measurement, Verification | None, list[Skipped]]:
     """The custom rules of the user that are wrong at what they get from the first batch, `None` where none
-    is; in the measurement stay those that are not found right. What cannot be judged is left to `verify`."""
+    is; in the measurement stay those that are not found right, and what those do that differ by an array of
+    their own. One of these that does not train is wrong, too. What cannot be judged is left to `verify`."""
     from gradscope.verification.rules import check_rules
 
     program, inputs, looks = prepared.program, prepared.inputs[0], Looks()
@@ -194,7 +202,17 @@ def _wrong_rules(
     found = looks.listed("custom rules", lambda: check_rules(program, inputs, seed=seed, progress=progress))
     if not looks.failed:
         unsure = {each.key for each in found if each.check.verdict is not Verdict.RIGHT}
-        measurement = replace(measurement, custom_rules=len(unsure))
+        measurement = replace(
+            measurement,
+            custom_rules=len(unsure),
+            surrogates=tuple(_surrogate(program, each) for each in found if each.check.window is not None),
+        )
+    own = [each for each in found if each.check.reads_its_own]
+    if own and trained is not None:
+        made = looks.taken("a gradient made by hand", lambda: _hand_made(prepared, trained, own), None)
+        measurement = replace(measurement, hand_made=made)
+        if made is not None and not made.end < made.start:
+            found = [_called_wrong(each) for each in found]
     wrong = tuple(
         each.check
         for each in found
@@ -202,3 +220,29 @@ def _wrong_rules(
     )
     verification = Verification(measurement.loss, (), custom_rules=wrong) if wrong else None
     return measurement, verification, looks.failed
+
+
+def _surrogate(program: Program, rule: CheckedRule) -> Surrogate:
+    check = rule.check
+    assert check.window is not None
+    return Surrogate(check.function, check.source, fed_by(program, rule.path), check.window, check.uses)
+
+
+def _hand_made(prepared: Prepared, trained: Trained, own: Sequence[CheckedRule]) -> HandMadeGradient | None:
+    record, first = trained.record, own[0].check
+    return hand_made_gradient(
+        prepared.program,
+        trained.trainer,
+        trained.weights,
+        {each.key for each in own},
+        (first.function, first.source),
+        record.steps,
+        record.batches,
+    )
+
+
+def _called_wrong(rule: CheckedRule) -> CheckedRule:
+    if not rule.check.reads_its_own:
+        return rule
+    reason = f"{rule.check.reason}, and the steps of the short training do not lower the loss with it"
+    return replace(rule, check=replace(rule.check, verdict=Verdict.WRONG, reason=reason))

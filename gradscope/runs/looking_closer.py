@@ -19,6 +19,7 @@ from gradscope.training.penalties import unpenalized
 from gradscope.training.repeated_noise import repeated_noise
 from gradscope.training.rounded import rounded_inputs
 from gradscope.training.short import Trained
+from gradscope.training.tasks import task_gradients
 
 
 def looked_closer(
@@ -53,6 +54,9 @@ def looked_closer(
         lambda: outweighed_terms(program, trainer, found.weights, record.steps, record.batches),
         None,
     )
+    tasks = looks.taken(
+        "gradients of tasks", lambda: task_gradients(program, trainer, record.steps, record.batches), None
+    )
     later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))
     alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
@@ -71,6 +75,7 @@ def looked_closer(
         partly_dead=tuple(dead),
         unpenalized=penalized,
         outweighed=outweighed,
+        tasks=tasks,
         after=tuple(later),
         one_batch=alone,
         shares=tuple(shares),

@@ -69,6 +69,8 @@ class Measured:
     """What each batch measured."""
     drawn: Sequence[Any]
     """The batches that were drawn so far, those of the short training among them."""
+    trained: Trained | None = None
+    """The short training, for what is tried after it."""
     later: Callable[[], Measurement] | None = None
     """The flow pass once more, after the last step of the short training; where the first one met gradients
     that are zero and come alive, as below a zero-initialized head."""
@@ -156,6 +158,7 @@ def measure(
         train_s=train_s,
         samples=samples,
         drawn=prepared.batches if found is None else found.trainer.feed.drawn,
+        trained=found,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
 

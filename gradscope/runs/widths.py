@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -23,7 +23,7 @@ def compare_widths(
     from gradscope.optimizers.budget import budget_of
     from gradscope.optimizers.compare import compare
 
-    widths = _ordered(terms.widths)
+    widths = in_order(terms.widths)[::-1]
     whole = budget_of(terms, begun)
     found: list[tuple[int, Comparison]] = []
     skipped: list[Skipped] = []
@@ -55,7 +55,7 @@ def compare_widths(
         notes += [note for note in problem.notes if note not in notes]
         found.append((width, one))
         sizes[width] = one.parameters
-        _require_different(sizes, target)
+        require_different(sizes, target)
         if not one.complete and one.budget_spent_s is None:
             break
     rising = sorted(found, key=lambda each: each[0])
@@ -83,10 +83,10 @@ def _as_many(terms: CompareOptions, found: Sequence[tuple[int, Comparison]]) -> 
     return replace(terms, steps=first.steps, seeds=len(first.seeds), grid=first.grid)
 
 
-def _ordered(widths: Sequence[int]) -> list[int]:
-    """The largest first."""
-    found = sorted(set(widths), reverse=True)
-    if len(found) < 2 or found[-1] < 1:
+def in_order(widths: Sequence[int]) -> list[int]:
+    """Each once, rising. Raises `GradscopeError` where there are not two."""
+    found = sorted(set(widths))
+    if len(found) < 2 or found[0] < 1:
         raise GradscopeError(
             f"--widths is {','.join(map(str, widths))}.",
             why="A change with the width takes two widths at least, each above 0.",
@@ -96,7 +96,8 @@ def _ordered(widths: Sequence[int]) -> list[int]:
     return found
 
 
-def _require_different(sizes: dict[int, int], target: str) -> None:
+def require_different(sizes: Mapping[int, int], target: str) -> None:
+    """Raises `GradscopeError` where the number of parameters does not follow the width."""
     if len(sizes) > len(set(sizes.values())):
         listed = ", ".join(f"{size:,} parameters at width {width}" for width, size in sizes.items())
         raise GradscopeError(

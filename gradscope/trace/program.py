@@ -25,7 +25,7 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.layers import LayerGroup, group
 from gradscope.trace.leaves import Leaf, leaves_of, split
 from gradscope.trace.loops import Loop, loops_of
-from gradscope.trace.returned import arrays, scalar
+from gradscope.trace.returned import arrays, names, scalar
 from gradscope.trace.sites import CutSite, Kind, Plan, Site, Value, join, members_of
 from gradscope.trace.sources import sources_of
 from gradscope.trace.statistics import FLOW, Selection, Stats, entry_shape, stats_dtype
@@ -61,6 +61,9 @@ class Program:
     """Every operation without a gradient that the loss reads through, also where another path has one."""
     loops: tuple[Loop, ...]
     unseen: tuple[Skipped, ...]
+    aux: tuple[str, ...] = ()
+    """Names of the arrays in the auxiliary output, in its order; empty where it was not traced from a
+    problem."""
 
     @cached_property
     def layer_names(self) -> dict[int, str]:
@@ -139,6 +142,7 @@ class Tracer:
         params = prepare(problem.params)
         self._params = split(params)
         self._leaves = leaves_of(params, problem.kinds)
+        self._aux: tuple[str, ...] = ()
 
     def inputs(self, batch: Any, draw: int = 0, key: Any = None) -> Inputs:
         """`key`: in the place of the one that `draw` would give."""
@@ -156,6 +160,7 @@ class Tracer:
         def loss(*args: Any) -> tuple[Any, list[Any]]:
             params = self._join(args[:weights], args[weights : weights + self._rest])
             value, aux = self._problem.loss(params, cut.join(args[weights + self._rest : -1]), args[-1])
+            self._aux = names(aux)
             return scalar(value, self._problem.name), arrays(aux)
 
         with user_code(f"tracing {self._problem.name}"):
@@ -166,9 +171,9 @@ class Tracer:
         cut, body = split(self._prepare(batch)), self.body(batch)
         # Only now are the classes of modules known that the loss calls.
         leaves = leaves_of(self._prepare(self._problem.params), self._problem.kinds)
-        names = Names(self._problem.root, integer_leaves(batch))
+        called = Names(self._problem.root, integer_leaves(batch))
         of_batch = [*[False] * self._rest, *[True] * len(cut.traced), False]
-        return program_of(body, tuple(leaves.values()), of_batch, names)
+        return replace(program_of(body, tuple(leaves.values()), of_batch, called), aux=self._aux)
 
     def tree(self, leaves: Sequence[Any]) -> Any:
         """Values of the differentiated leaves in the structure of params; the other leaves are `None`."""

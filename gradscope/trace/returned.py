@@ -15,6 +15,16 @@ def arrays(aux: Any) -> list[Any]:
     return [leaf for leaf in jax.tree_util.tree_leaves(aux) if isinstance(leaf, jax.Array)]
 
 
+def names(aux: Any) -> tuple[str, ...]:
+    """Of the same arrays, by their keys: `losses.depth`."""
+    found = jax.tree_util.tree_leaves_with_path(aux)
+    return tuple(
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, leaf in found
+        if isinstance(leaf, jax.Array)
+    )
+
+
 def scalar(value: Any, name: str) -> Array:
     """The loss as a real scalar, or an error that shows what was returned instead."""
     numeric = getattr(getattr(value, "dtype", None), "kind", "O") not in "OUSMm"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 from gradscope.records import Report, ShortTraining
-from gradscope.report.html.markup import NOTHING, Frame, Html, details, prose, table, tag
+from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.scales import Linear
 from gradscope.report.html.small_tables import small_table
 from gradscope.report.shared import units
 from gradscope.report.shared.layers_after import after_table
 from gradscope.report.shared.parameter_groups import group_table
+from gradscope.report.shared.tasks import task_table
 from gradscope.report.shared.training import sentence
 
 
@@ -22,9 +23,13 @@ def short_training(report: Report, frame: Frame) -> Html:
     said = tag("p", prose(sentence(training)))
     groups = group_table(training)
     table = NOTHING if groups is None else small_table(groups)
+    tasks = task_table(training)
+    agreement = NOTHING
+    if tasks is not None:
+        agreement = joined([small_table(tasks), tag("p", prose(tasks.said))])
     after = after_table(report)
     later = NOTHING if after is None else details(after.meaning, small_table(after))
-    return frame.section("training", "A short training", said, *_figure(training), table, later)
+    return frame.section("training", "A short training", said, *_figure(training), table, agreement, later)
 
 
 def _figure(training: ShortTraining) -> list[Html]:

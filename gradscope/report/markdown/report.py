@@ -21,6 +21,7 @@ from gradscope.report.shared.baseline import MOST_FIXED, fixed_text, remarks
 from gradscope.report.shared.columns import telling
 from gradscope.report.shared.folding import Folded, flags_by_layer, fold_layers
 from gradscope.report.shared.parameter_groups import group_table
+from gradscope.report.shared.tasks import task_table
 from gradscope.report.shared.training import sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, headline
 
@@ -70,6 +71,8 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
         yield f"{prose(sentence(report.training))}\n"
     if (groups := group_table(report.training)) is not None:
         yield from small_table(groups)
+    if (tasks := task_table(report.training)) is not None:
+        yield from small_table(tasks)
     if report.history is not None:
         yield from training_over_time(report.history)
     tool = report.tool

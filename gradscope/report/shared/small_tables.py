@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gradscope.records import Attention, Measurement, Routing
+from gradscope.records import Attention, Measurement, Routing, Surrogate
 from gradscope.report.shared import units
 from gradscope.report.shared.inputs import input_table
+from gradscope.report.shared.parametrization import parametrization_table
 from gradscope.report.shared.precision import precision_table
 from gradscope.report.shared.table import Column, SmallTable
 
 _ENTROPY = (
     "entropy: of the weights, as a share of that of equal weights for as many keys as the mask leaves. Near "
     "0 a query looks at one key. Lowest head: that of the sharpest one."
+)
+_SURROGATES = (
+    "Rules that give a function whose own derivative is 0 another one. Not 0 at: share of the elements of "
+    "what goes in, on the first batch and at up to four steps of a loop, through which a gradient comes "
+    "back; of: the layers that put it out."
 )
 _LOAD = "Shares are those of all choices, over all rows of the batches, before any capacity drops some."
 
@@ -23,11 +29,27 @@ def small_tables(flow: Measurement) -> Iterator[SmallTable]:
         yield input_table(flow.input_gradients, flow.adversarial)
     if flow.precision is not None:
         yield precision_table(flow.precision)
+    if flow.parametrization is not None:
+        yield parametrization_table(flow.parametrization)
+    if flow.surrogates:
+        yield _surrogates(flow.surrogates)
     attentions = [each for each in flow.attentions if each.looked_at]
     if attentions:
         yield _attention(attentions)
     if flow.routings:
         yield _experts(flow.routings)
+
+
+def _surrogates(found: Sequence[Surrogate]) -> SmallTable:
+    columns = [
+        Column(("not 0", "at"), 0, [units.share(each.window) for each in found]),
+        Column(("", "of"), 1, [", ".join(each.layers) or units.NOT_MEASURED for each in found], right=False),
+        Column(
+            ("", "line"), 2, ["" if each.source is None else str(each.source) for each in found], right=False
+        ),
+    ]
+    names = [each.function for each in found]
+    return SmallTable("Surrogates", "surrogate", names, columns, [each.window for each in found], _SURROGATES)
 
 
 def _attention(found: Sequence[Attention]) -> SmallTable:

@@ -12,6 +12,7 @@ from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.baseline import remarks
 from gradscope.report.shared.layers_after import after_table
 from gradscope.report.shared.parameter_groups import group_table
+from gradscope.report.shared.tasks import task_table
 from gradscope.report.shared.training import WIDEST, curve as loss_curve, sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, durations, gaps, headline, ranked
 from gradscope.report.terminal.lines import crop, fold, paragraph, width_of
@@ -130,7 +131,8 @@ def short_training(report: Report, view: View) -> list[Line]:
     lines: list[Line] = [[], *paragraph(sentence(training), view.at_most(LONGEST_LINE))]
     curve = loss_curve(training, view.glyphs, min(WIDEST, view.width - INDENT))
     lines.append([(" " * INDENT, ""), (curve, "bad" if BROKEN in curve else "bar")])
-    tables = [group_table(training), after_table(report) if view.verbose else None]
+    after = after_table(report) if view.verbose else None
+    tables = [group_table(training), task_table(training), after]
     for table in tables:
         lines += [] if table is None else small_table(table, view.at_most(LONGEST_LINE))
     return lines

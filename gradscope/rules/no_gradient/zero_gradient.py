@@ -13,7 +13,10 @@ multiplication by zero, a loss that is clipped or saturated, underflow in half p
 ## How it is measured
 By the largest absolute value of the gradient of each leaf, over the whole batch. Before a zero is judged,
 some optimizer steps are taken: a layer with a gradient then was zero by construction (a zero-initialized head
-or residual gain) and is not reported. Without these steps it is a warning.
+or residual gain) and is not reported; nor is one that has a gradient at some step of a short training that
+lowers the loss, as units that are silent at the start. Without these steps it is a warning. Where its output
+goes into a custom rule for a step function, the share of elements at which that surrogate is not 0 is
+counted.
 
 Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is, the products of input and δ sum
 to zero: the input is all zeros (the layer is then a symptom of an earlier one, if that is dead), input and δ
@@ -47,7 +50,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from gradscope.records import Connection, Layer, Measurement, Parameter, Severity
+from gradscope.records import Connection, Layer, Measurement, Parameter, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.initial_scale import common_activation, started_otherwise
 from gradscope.rules.parts import by_layer, only
@@ -71,14 +74,28 @@ Dead = Mapping[str, Sequence[Parameter]]
         "attention-collapse",
         "one-key-attention",
     ),
+    uses=("training",),
     single_seed_suffices=True,
 )
-def zero_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
-    dead = _dead(measurement)
+def zero_gradient(measurement: Measurement, training: ShortTraining | None, limits: Limits) -> Iterator[Hit]:
+    del limits
+    alive = _woken(training)
+    found = _dead(measurement)
+    dead = {
+        layer: leaves for layer, leaves in found.items() if not all(leaf.name in alive for leaf in leaves)
+    }
     for run in _runs(measurement, dead):
         root = _root(measurement, run)
         below = [layer for layer in run if layer is not root]
         yield _hit(measurement, root, below, dead)
+
+
+def _woken(training: ShortTraining | None) -> set[str]:
+    """Parameters that have a gradient at some step of a short training that lowers the loss: units that are
+    silent at the start, and not dead."""
+    if training is None or not training.end < training.start:
+        return set()
+    return {leaf.name for leaf in training.leaves if leaf.gradient}
 
 
 def _dead(measurement: Measurement) -> Dead:
@@ -98,7 +115,10 @@ def _dead(measurement: Measurement) -> Dead:
 
 
 def _connected(measurement: Measurement) -> list[Parameter]:
-    return [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    """Without what only a derivative rule of the file reads."""
+    feedback = () if measurement.hand_made is None else measurement.hand_made.feedback
+    every = [p for p in measurement.parameters if p.connection is Connection.CONNECTED and p.size > 0]
+    return [p for p in every if p.name not in feedback]
 
 
 def _runs(measurement: Measurement, dead: Dead) -> Iterator[list[Layer]]:
@@ -225,6 +245,15 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
             "may be all zeros, or zero in every row in which δ is not.",
             "Look at what produces its input (dead units, data that is all zeros), and at masks: the rows "
             "that one keeps may be those that another one clears.",
+        )
+    closed = next((each for each in measurement.surrogates if root.name in each.layers), None)
+    if closed is not None and closed.window == 0:
+        at = "" if closed.source is None else f" at {closed.source}"
+        return (
+            f"δ at its output is exactly zero. It goes into `{closed.function}`{at}, whose surrogate "
+            "gradient is 0 at every element that was looked at.",
+            "Bring what goes into it nearer to the threshold (larger weights, a lower threshold), or make "
+            "the window of the surrogate wider.",
         )
     if common_activation([root]) in ("relu", "relu6"):
         return _of_a_relu(measurement, root)

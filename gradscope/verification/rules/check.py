@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class CheckedRule:
 
     key: RuleKey
     check: RuleCheck
+    path: Route = ()
+    """Of one of its calls."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +168,11 @@ _ORDER = (Verdict.RIGHT, Verdict.CANNOT_JUDGE, Verdict.WRONG)
 def _records(results: list[Result], uses: dict[RuleKey, int]) -> Iterator[CheckedRule]:
     """The worst judgement of each argument; one without an argument counts only where no other was made."""
     worst: dict[RuleKey, dict[str, Result]] = {}
+    windows: dict[tuple[RuleKey, str], list[float]] = {}
     for result in results:
         name = "" if result.operand is None else result.call.argument(result.operand)
+        if result.judgement.window is not None:
+            windows.setdefault((result.call.rule.key, name), []).append(result.judgement.window)
         mine = worst.setdefault(result.call.rule.key, {})
         if name not in mine or _rank(result) > _rank(mine[name]):
             mine[name] = result
@@ -175,7 +180,12 @@ def _records(results: list[Result], uses: dict[RuleKey, int]) -> Iterator[Checke
         named = {n: r for n, r in by_name.items() if n or r.judgement.verdict is Verdict.WRONG} or by_name
         for name, result in named.items():
             if result.call.is_users or result.judgement.verdict is Verdict.WRONG:
-                yield CheckedRule(key, _record(result, name, uses[key]))
+                seen = windows.get((key, name))
+                yield CheckedRule(
+                    key,
+                    replace(_record(result, name, uses[key]), window=sum(seen) / len(seen) if seen else None),
+                    result.call.path,
+                )
 
 
 def _rank(result: Result) -> tuple[int, float]:
@@ -196,4 +206,5 @@ def _record(result: Result, argument: str, uses: int) -> RuleCheck:
         uncertainty=found.uncertainty,
         uses=uses,
         source=result.call.source,
+        reads_its_own=found.reads_its_own,
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gradscope.verification.rules import rule_messages
@@ -38,6 +39,8 @@ class RuleObservation:
     rule_at: Callable[[list[Vector]], Vector]
     """The rule's derivative for other seeds."""
     own_at: Callable[[list[Vector]], Vector]
+    rule_with: Callable[[int, Any], Vector]
+    """The rule's derivative for another value of an operand, by its number."""
     jumps: bool
     """The function depends on the argument through a rounding or a comparison."""
     stopped: bool
@@ -82,6 +85,30 @@ def _handed_on(observed: RuleObservation) -> Vector | None:
         expected = vector(zeros)
     truth = observed.compared.truth
     return expected if rms(truth - expected) <= CLOSE * rms(expected) else None
+
+
+def window(observed: RuleObservation) -> float | None:
+    """Share of the elements at which the rule gives a derivative that is not 0, where the right one is 0
+    everywhere; `None` of any other rule. No seed is 0."""
+    if observed.compared.truth.any() or not observed.rule.size:
+        return None
+    return float(np.mean(observed.rule != 0))
+
+
+def reads_its_own(observed: RuleObservation) -> bool:
+    """The rule depends on an array that the function takes and does not read: nobody hands one over by
+    mistake."""
+    call = observed.request.call
+    body = call.rule.body.jaxpr
+    read = {id(atom) for eqn in body.eqns for atom in eqn.invars} | {id(atom) for atom in body.outvars}
+    for place, var in enumerate(body.invars):
+        value = observed.operands[place]
+        if id(var) in read or np.size(value) < 2 or not jnp.issubdtype(value.dtype, jnp.floating):
+            continue
+        turned = observed.rule_with(place, jnp.flip(value))
+        if rms(turned - observed.rule) > CLOSE * rms(observed.rule):
+            return True
+    return False
 
 
 def _scaled(seeds: list[Vector], factor: float) -> list[Vector]:

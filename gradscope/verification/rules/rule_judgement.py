@@ -7,7 +7,7 @@ that means to differ cannot be judged, and finite differences decide about any o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,13 @@ from gradscope.verification.rules.comparing import (
     proportion,
     rms,
 )
-from gradscope.verification.rules.deliberate import RuleObservation, deliberate_reason, ignores_seed
+from gradscope.verification.rules.deliberate import (
+    RuleObservation,
+    deliberate_reason,
+    ignores_seed,
+    reads_its_own,
+    window,
+)
 from gradscope.verification.rules.derivatives import Vector, drawn
 from gradscope.verification.rules.line_differences import Differences, ProbedLine, probe
 
@@ -43,6 +49,8 @@ class Judgement:
     ratio: float | None = None
     relative_error: float = 0.0
     uncertainty: float = 0.0
+    window: float | None = None
+    reads_its_own: bool = False
 
 
 def agreed(compared: DerivativeComparison, eps: float) -> Judgement:
@@ -81,7 +89,10 @@ def disputed(observed: RuleObservation, differences: Differences, eps: float, *,
         return judged(Verdict.RIGHT, evidence.confirmed)
     meant = deliberate_reason(observed)
     if meant is not None:
-        return judged(Verdict.CANNOT_JUDGE, meant)
+        return replace(judged(Verdict.CANNOT_JUDGE, meant), window=window(observed))
+    if reads_its_own(observed):
+        found = judged(Verdict.CANNOT_JUDGE, rule_messages.its_own(observed.argument))
+        return replace(found, reads_its_own=True)
     if not evidence.decides:
         return judged(Verdict.CANNOT_JUDGE, rule_messages.UNCERTAIN)
     if iterates:

@@ -86,6 +86,13 @@ def identity(argument: str, factor: float | None) -> str:
     return f"the function returns `{argument}` unchanged, and the rule gives {gives} on purpose{name}"
 
 
+def its_own(argument: str) -> str:
+    return (
+        f"the cotangent of `{argument}` is made with an array that the function takes and does not read, as "
+        "feedback alignment does: another gradient on purpose"
+    )
+
+
 def flat(argument: str) -> str:
     return (
         f"the result is constant or piecewise constant in `{argument}`, and the rule gives it a gradient: a "

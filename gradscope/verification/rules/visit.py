@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ class VisitedCall:
         if own is not None:
             first = compare(rule.derivatives[number], own.derivatives[number], None, eps)
             if first.agrees and not first.unknown and first.relative <= max(EXACT, ROUNDINGS * eps):
-                return agreed(first, eps)
+                return self._in_window(number, agreed(first, eps), own.derivatives[number])
         wide = self._tried(in_float64(self._call), wide=True)
         truth = own or wide
         nothing = np.full(rule.derivatives[number].shape, np.nan)
@@ -117,6 +117,11 @@ class VisitedCall:
         if known:
             return disputed(observed, differences, eps, iterates=loops)
         return by_lines(observed, differences, eps, iterates=loops, seed=self._seed)
+
+    def _in_window(self, number: int, found: Judgement, truth: Vector) -> Judgement:
+        """A surrogate that is 0 everywhere agrees with the derivative of the step that it stands for."""
+        flat = not truth.any() and jumping(self._call.rule.body)[self._request.by[number]]
+        return replace(found, window=0.0) if flat else found
 
     def _sensitivity(self, number: int, rule: ResultsAndDerivatives, eps: float) -> Vector:
         """How far the rule's derivative changes when its operands and seeds do in their last place.
@@ -160,6 +165,7 @@ class VisitedCall:
             compared=compared,
             rule_at=lambda seeds: at(by_rule(self._call), seeds),
             own_at=lambda seeds: at(as_written(self._call), seeds),
+            rule_with=lambda place, value: self._with(place, value).derivatives[number],
             jumps=jumping(self._call.rule.body)[operand],
             stopped=stops(self._call.rule.body),
         )
@@ -167,6 +173,13 @@ class VisitedCall:
     def _of(self, function: Function, seeds: list[Vector], *, wide: bool = False) -> ResultsAndDerivatives:
         run = self._request.derivative(function)
         outs, found = self._programs.run(run, self._operands, seeds, wide=wide)
+        return ResultsAndDerivatives(outs, [vector(parts) for parts in found])
+
+    def _with(self, place: int, value: Any) -> ResultsAndDerivatives:
+        """By the rule, with another value of one operand."""
+        operands = [value if i == place else each for i, each in enumerate(self._operands)]
+        run = self._request.derivative(by_rule(self._call))
+        outs, found = self._programs.run(run, operands, self._seeds)
         return ResultsAndDerivatives(outs, [vector(parts) for parts in found])
 
     def _tried(self, function: Function, *, wide: bool = False) -> ResultsAndDerivatives | None:
