@@ -436,6 +436,12 @@ def test_the_page_has_the_precedence_that_is_tested() -> None:
     [
         ({"fail-on": ("error", "wrong-gradient")}, "--verify"),
         ({"fail-on": ("changed-profile",)}, "--baseline"),
+        ({"fail-on": ("decayed-norm",), "steps": 0}, "--steps 0"),
+        ({"fail-on": ("loss-spike",)}, "gradscope monitor"),
+        ({"fail-on": ("memory-over-limit",)}, "gradscope memory"),
+        ({"fail-on": ("cost-over-limit",)}, "gradscope cost"),
+        ({"fail-on": ("unstable-learning-rate",)}, "gradscope curvature"),
+        ({"fail-on": ("width-dependent-updates",)}, "--widths"),
         ({"fail-on": ("non-finite",), "ignore": ("non-finite",)}, "is ignored"),
         ({"fail-on": ("non-finite",), "select": ("zero-gradient",)}, "is not selected"),
     ],
@@ -451,6 +457,7 @@ def test_a_gate_that_could_never_fail_is_an_error(given: dict[str, Value], said:
     [
         {"fail-on": ("error",), "select": ("zero-gradient",)},
         {"fail-on": ("wrong-gradient",), "verify": True},
+        {"fail-on": ("decayed-norm",)},
         {"fail-on": ("changed-profile",), "baseline": "baseline.json"},
         {"fail-on": ("non-finite",), "select": ("non-finite",)},
         {"fail-on": ()},

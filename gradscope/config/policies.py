@@ -11,6 +11,11 @@ MISSING = {
     "gradients": ("needs verified gradients", "Add --verify, or `verify = true`."),
     "reference": ("needs a baseline", "Add --baseline FILE, or `baseline = ...`."),
     "parametrization": ("needs several widths", "Add --widths 64,128,256, or `widths = [64, 128, 256]`."),
+    "training": ("needs the short training", "Remove `--steps 0`."),
+    "history": ("judges a training of many steps", "Give it to `gradscope monitor`."),
+    "memory": ("judges what a step holds", "Give it to `gradscope memory --fail-on memory:8GiB`."),
+    "cost": ("judges what a step computes", "Give it to `gradscope cost --fail-on cost:2TFLOP`."),
+    "curvature": ("judges the shape of the loss", "Give it to `gradscope curvature`."),
     "optimizers": (
         "compares optimizers with a saved run, which this command does not",
         "Give it to `gradscope compare-optimizers --against RUN.json`.",
@@ -42,6 +47,7 @@ def _silent(name: str, needs: tuple[str, ...], task: Task) -> tuple[str, str] | 
     measured = {
         "flow": True,
         "gradients": checking.verified,
+        "training": checking.steps != 0,
         "parametrization": bool(checking.widths),
         "reference": checking.baseline is not None,
     }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 
 from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import BatchSource, RowSource, SingleBatch, unused_size
@@ -24,7 +23,7 @@ from gradscope.load.model.optimizers import checked_candidates, checked_optimize
 from gradscope.load.placement import ArrayPlaces, OwnPlaces
 from gradscope.load.shapes import evaluated
 from gradscope.load.signature.arguments import Arguments, arrange, params_name
-from gradscope.load.signature.keys import prng_key
+from gradscope.load.signature.keys import NO_KEY, prng_key
 from gradscope.load.signature.losses import OutputLoss, bound
 from gradscope.load.usercode.user_code import user_code
 
@@ -168,11 +167,8 @@ class Problem:
         return self._arguments.takes_key or inside
 
     def key(self, draw: int = 0) -> Any:
-        """The PRNG key of the batch number `draw`: the same for the same seed; zeros where it is not read,
-        as making one takes a tenth of a second of compiling."""
-        if not self.takes_key:
-            return np.zeros(2, np.uint32)
-        return jax.random.fold_in(prng_key(self.seed), draw)
+        """The PRNG key of the batch number `draw`, the same for the same seed; zeros where nobody reads it."""
+        return jax.random.fold_in(prng_key(self.seed), draw) if self.takes_key else NO_KEY
 
     def with_options(self, *, seed: int, batch_size: int | None = None) -> Problem:
         """This problem with the options of the command line, which win over those of the user's code."""
