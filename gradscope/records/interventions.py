@@ -33,7 +33,8 @@ class Intervention:
 class StandardizedArray:
     """The same training with one array of the batches standardized.
 
-    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes.
+    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes,
+    or more of which one alone is uneven.
     """
 
     name: str
