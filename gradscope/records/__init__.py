@@ -102,6 +102,7 @@ from gradscope.records.interventions import (
     StandardizedArray as StandardizedArray,
     WarmUp as WarmUp,
 )
+from gradscope.records.leaked import LeakedTarget as LeakedTarget
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,

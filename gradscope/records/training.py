@@ -14,6 +14,7 @@ from gradscope.records.interventions import (
     StandardizedArray,
     WarmUp,
 )
+from gradscope.records.leaked import LeakedTarget
 from gradscope.records.parameter_groups import (
     DecayRates,
     OutweighedTerms,
@@ -184,6 +185,8 @@ class ShortTraining:
     """Those of the output, and those that keep little, in the order of the program."""
     repeated_noise: tuple[RepeatedNoise, ...] = ()
     """Random numbers for each example that are the same at every step, in the order of the program."""
+    leaked: LeakedTarget | None = None
+    """The target among the inputs of the model."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
     shares: tuple[LabelShare, ...] = ()

@@ -10,6 +10,7 @@ from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.dropped import dropped_values
+from gradscope.training.leaked import leaked_target
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
 from gradscope.training.outweighed import outweighed_terms
@@ -32,7 +33,7 @@ def looked_closer(
 ) -> ShortTraining:
     """The record, with what the optimizer does with which leaves, units that are not used, what penalties
     and other terms without data cost, the layers after the steps, the first batch by heart, the frequencies
-    of the labels, and last layers with one output for all."""
+    of the labels, targets among the inputs, and last layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     last = found.weights, found.gradients
@@ -65,6 +66,7 @@ def looked_closer(
     )
     dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
+    leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
     return replace(
         record,
@@ -77,6 +79,7 @@ def looked_closer(
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
         decay_rates=rates,
+        leaked=leaked,
         rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

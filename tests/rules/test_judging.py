@@ -38,6 +38,7 @@ NAMES = [
     "ignored-input",
     "imbalanced-labels",
     "index-out-of-range",
+    "leaked-target",
     "linear-network",
     "mismatched-output",
     "missing-positions",

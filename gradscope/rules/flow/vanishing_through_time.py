@@ -39,8 +39,9 @@ Use instead a gated cell whose forget gate starts open, here for a memory of 80 
 ## What it does not say
 An LSTM or GRU at initialization *does* vanish over 100 steps when the loss is at the end only: with a
 forget bias of 0 the gate is 0.5 and 0.5 ** 100 = 1e-30 is left, with a bias of 1 it is 0.73 ** 100 = 2e-14.
-That is measured, and a warning; a note where the loss falls all the same. Gates can open in training, so such a network may learn in spite of it:
-check again after some steps of training (`--after-steps 200`, or `--params CHECKPOINT`).
+That is measured, and a warning; a note where the loss falls all the same. Gates can open in training, so
+such a network may learn in spite of it: check again after some steps of training (`--after-steps 200`, or
+`--params CHECKPOINT`).
 With a loss at every step the profile is level and nothing is reported: how far each single loss reaches
 back is not visible then. A task that needs no memory is fine with a short horizon: ignore the rule.
 
