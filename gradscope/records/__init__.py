@@ -154,6 +154,7 @@ from gradscope.records.objective import (
 )
 from gradscope.records.parameter_groups import (
     DecayRates as DecayRates,
+    EmptyCode as EmptyCode,
     OutweighedTerms as OutweighedTerms,
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,

@@ -52,6 +52,9 @@ class StandardizedArray:
     start: float
     end: float
     """The same with the array standardized."""
+    revived: tuple[str, ...] = ()
+    """Leaves whose gradient is exactly zero after these steps as it is, and is not with the array
+    standardized; looked at where the loss ends lower then."""
 
 
 @dataclass(frozen=True, slots=True)

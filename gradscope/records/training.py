@@ -17,6 +17,7 @@ from gradscope.records.interventions import (
 from gradscope.records.leaked import LeakedTarget
 from gradscope.records.parameter_groups import (
     DecayRates,
+    EmptyCode,
     OutweighedTerms,
     ParameterGroup,
     UndecayedTraining,
@@ -166,6 +167,8 @@ class ShortTraining:
     """Tried where penalties on the weights have a larger gradient than the rest of the loss."""
     outweighed: OutweighedTerms | None = None
     """Tried where the entropy of a choice has at least half the gradient of the rest of the loss."""
+    empty_code: EmptyCode | None = None
+    """Tried where a penalty on outputs of layers has at least half the gradient of the rest at the start."""
     decay_rates: DecayRates | None = None
     """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None

@@ -10,6 +10,7 @@ from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.dropped import dropped_values
+from gradscope.training.empty_codes import empty_code
 from gradscope.training.leaked import leaked_target
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
@@ -54,6 +55,11 @@ def looked_closer(
         lambda: outweighed_terms(program, trainer, found.weights, record.steps, record.batches),
         None,
     )
+    empty = looks.taken(
+        "penalties on outputs",
+        lambda: empty_code(program, trainer, record.steps, record.batches),
+        None,
+    )
     later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))
     alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
@@ -73,6 +79,7 @@ def looked_closer(
         partly_dead=tuple(dead),
         unpenalized=penalized,
         outweighed=outweighed,
+        empty_code=empty,
         after=tuple(later),
         one_batch=alone,
         shares=tuple(shares),

@@ -97,6 +97,20 @@ def test_a_raw_timestamp_inside_of_time_windows(axis: int) -> None:
     assert "one feature's standard deviation is" in report.findings[0].message
 
 
+def test_gates_that_an_input_saturates_are_a_symptom_of_it() -> None:
+    def gated(p: Any, batch: Any) -> Any:
+        gate = jax.nn.sigmoid(batch["x"] @ p["w1"] + p["b1"])
+        return jnp.mean((gate @ p["w2"] + p["b2"] - batch["y"]) ** 2)
+
+    stamped = X.at[:, 0].set(1e9 + 1e6 * X[:, 0])
+    report = found(gated, {"x": stamped, "y": Y}, optax.adam(1e-2))
+    assert told(report) == {"unnormalized-input": "error"}
+    assert report.training is not None
+    (array,) = report.training.standardized
+    assert array.revived == ("b1", "w1")
+    assert "zero-gradient at " in report.findings[0].message
+
+
 def test_columns_of_images_are_no_features() -> None:
     """Rows and columns at the border are nearly dark."""
     border = jnp.asarray([1e-3, 1.0, 1.0, 1e-3])

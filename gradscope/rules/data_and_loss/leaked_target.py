@@ -81,8 +81,8 @@ def _tokens(found: LeakedTarget) -> Hit:
     inputs, targets = _named(found)
     return Hit(
         message="The target at each place is the token that the model reads there "
-        f"({targets} against {inputs}). With token {found.position} of {found.length} replaced, the output at "
-        f"that place changed by {number(found.change)}, and none before it: the model sees what it has to "
+        f"({targets} against {inputs}). With token {found.position} of {found.length} replaced, the output "
+        f"at that place changed by {number(found.change)}, and none before it: the model sees what it has to "
         "say, and copies it.",
         remedy="Shift the targets by one: `model(tokens[:, :-1])` against `tokens[:, 1:]`. If the model is "
         "meant to repeat its input, ignore this.",
