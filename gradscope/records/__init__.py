@@ -100,6 +100,7 @@ from gradscope.records.interventions import (
     Intervention as Intervention,
     OneBatch as OneBatch,
     StandardizedArray as StandardizedArray,
+    TriedSkips as TriedSkips,
     WarmUp as WarmUp,
 )
 from gradscope.records.leaked import LeakedTarget as LeakedTarget

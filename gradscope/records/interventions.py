@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradscope.records.common import Source
+
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
@@ -27,6 +29,27 @@ class Intervention:
     @property
     def fall(self) -> float:
         return self.start - self.end
+
+
+@dataclass(frozen=True, slots=True)
+class TriedSkips:
+    """A stack of layers that nothing goes past, and the same training with residual connections."""
+
+    source: Source | None
+    """Of the first output that another one was added to."""
+    layers: tuple[str, ...]
+    """Of the stack."""
+    values: int
+    """Outputs to which the one before was added."""
+    steps: int
+    start_without: float
+    end_without: float
+    """Mean loss of up to 8 batches before and after as many steps of the program as it is."""
+    end_faster: float
+    """The same with ten times each update."""
+    start: float
+    end: float
+    """The same with the outputs added."""
 
 
 @dataclass(frozen=True, slots=True)

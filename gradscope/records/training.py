@@ -12,6 +12,7 @@ from gradscope.records.interventions import (
     Intervention,
     OneBatch,
     StandardizedArray,
+    TriedSkips,
     WarmUp,
 )
 from gradscope.records.leaked import LeakedTarget
@@ -188,6 +189,8 @@ class ShortTraining:
     """Those of the output, and those that keep little, in the order of the program."""
     repeated_noise: tuple[RepeatedNoise, ...] = ()
     """Random numbers for each example that are the same at every step, in the order of the program."""
+    skips: TriedSkips | None = None
+    """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
     leaked: LeakedTarget | None = None
     """The target among the inputs of the model."""
     labels: tuple[LabelMixing, ...] = ()

@@ -21,6 +21,7 @@ from gradscope.training.penalties import unpenalized
 from gradscope.training.repeated_noise import repeated_noise
 from gradscope.training.rounded import rounded_inputs
 from gradscope.training.short import Trained
+from gradscope.training.skips import tried_skips
 
 
 def looked_closer(
@@ -74,6 +75,7 @@ def looked_closer(
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
     leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
+    skips = looks.taken("missing-residual", lambda: tried_skips(program, trainer, record), None)
     return replace(
         record,
         partly_dead=tuple(dead),
@@ -87,6 +89,7 @@ def looked_closer(
         repeated_noise=tuple(noise),
         decay_rates=rates,
         leaked=leaked,
+        skips=skips,
         rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

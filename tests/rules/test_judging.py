@@ -66,6 +66,7 @@ NAMES = [
     "unreduced-shard",
     "exploding-gradient",
     "exploding-through-time",
+    "missing-residual",
     "vanishing-gradient",
     "vanishing-through-time",
     "copied-initialization",
