@@ -103,8 +103,10 @@ from gradscope.records.interventions import (
     Intervention as Intervention,
     OneBatch as OneBatch,
     StandardizedArray as StandardizedArray,
+    TriedSkips as TriedSkips,
     WarmUp as WarmUp,
 )
+from gradscope.records.leaked import LeakedTarget as LeakedTarget
 from gradscope.records.loss_terms import (
     Cancellation as Cancellation,
     LossTerm as LossTerm,
@@ -156,6 +158,7 @@ from gradscope.records.objective import (
 )
 from gradscope.records.parameter_groups import (
     DecayRates as DecayRates,
+    EmptyCode as EmptyCode,
     OutweighedTerms as OutweighedTerms,
     ParameterGroup as ParameterGroup,
     UndecayedTraining as UndecayedTraining,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradscope.records.common import Source
+
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
@@ -30,10 +32,32 @@ class Intervention:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedSkips:
+    """A stack of layers that nothing goes past, and the same training with residual connections."""
+
+    source: Source | None
+    """Of the first output that another one was added to."""
+    layers: tuple[str, ...]
+    """Of the stack."""
+    values: int
+    """Outputs to which the one before was added."""
+    steps: int
+    start_without: float
+    end_without: float
+    """Mean loss of up to 8 batches before and after as many steps of the program as it is."""
+    end_faster: float
+    """The same with ten times each update."""
+    start: float
+    end: float
+    """The same with the outputs added."""
+
+
+@dataclass(frozen=True, slots=True)
 class StandardizedArray:
     """The same training with one array of the batches standardized.
 
-    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes.
+    That is less its mean, over its standard deviation in the first batch; by feature where it has two axes,
+    or more of which one alone is uneven.
     """
 
     name: str
@@ -51,6 +75,9 @@ class StandardizedArray:
     start: float
     end: float
     """The same with the array standardized."""
+    revived: tuple[str, ...] = ()
+    """Leaves whose gradient is exactly zero after these steps as it is, and is not with the array
+    standardized; looked at where the loss ends lower then."""
 
 
 @dataclass(frozen=True, slots=True)

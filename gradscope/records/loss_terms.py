@@ -22,6 +22,8 @@ class ZeroDerivative:
     """The others: `tanh`."""
     activation_source: Source | None = None
     """The line of the first of `straight`."""
+    value: float = 0.0
+    """What it is everywhere: 1 of a sum by what is summed."""
 
 
 @dataclass(frozen=True, slots=True)

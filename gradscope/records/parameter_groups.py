@@ -68,6 +68,39 @@ class OutweighedTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyCode:
+    """A penalty on outputs of layers, the same training with less of it, and what those outputs carry."""
+
+    source: Source | None
+    """Of the penalty."""
+    layers: tuple[str, ...]
+    """Whose outputs it is taken of."""
+    share: float
+    """Norm of its gradient over that of the rest of the loss, of the weights that make these outputs and
+    before the first step."""
+    steps: int
+    start: float
+    """Mean of the rest of the loss over up to 8 batches, before the first step."""
+    end: float
+    """The same after the last step."""
+    exchanged: float
+    """The same with these outputs exchanged among the rows of each batch."""
+    end_with_less: float
+    exchanged_with_less: float
+    """Both, trained with `less` of the penalty."""
+    less: float
+
+    @property
+    def carried(self) -> float:
+        """What the rest of the loss owes to these outputs being those of the row."""
+        return self.exchanged - self.end
+
+    @property
+    def carried_with_less(self) -> float:
+        return self.exchanged_with_less - self.end_with_less
+
+
+@dataclass(frozen=True, slots=True)
 class DecayRates:
     """What the moving averages of an optimizer keep of themselves at each step, where that of the gradient
     keeps more than the proofs of Adam allow; and the training with the two rates exchanged."""

@@ -12,10 +12,13 @@ from gradscope.records.interventions import (
     Intervention,
     OneBatch,
     StandardizedArray,
+    TriedSkips,
     WarmUp,
 )
+from gradscope.records.leaked import LeakedTarget
 from gradscope.records.parameter_groups import (
     DecayRates,
+    EmptyCode,
     OutweighedTerms,
     ParameterGroup,
     UndecayedTraining,
@@ -168,6 +171,8 @@ class ShortTraining:
     """Where the loss has two summands or more that are tasks of their own."""
     outweighed: OutweighedTerms | None = None
     """Tried where the entropy of a choice has at least half the gradient of the rest of the loss."""
+    empty_code: EmptyCode | None = None
+    """Tried where a penalty on outputs of layers has at least half the gradient of the rest at the start."""
     decay_rates: DecayRates | None = None
     """Where the average of the gradient keeps more of itself than the root of what its square's keeps."""
     undecayed: UndecayedTraining | None = None
@@ -187,6 +192,10 @@ class ShortTraining:
     """Those of the output, and those that keep little, in the order of the program."""
     repeated_noise: tuple[RepeatedNoise, ...] = ()
     """Random numbers for each example that are the same at every step, in the order of the program."""
+    skips: TriedSkips | None = None
+    """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
+    leaked: LeakedTarget | None = None
+    """The target among the inputs of the model."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
     shares: tuple[LabelShare, ...] = ()

@@ -10,6 +10,8 @@ from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
 from gradscope.training.dropped import dropped_values
+from gradscope.training.empty_codes import empty_code
+from gradscope.training.leaked import leaked_target
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
 from gradscope.training.outweighed import outweighed_terms
@@ -19,6 +21,7 @@ from gradscope.training.penalties import unpenalized
 from gradscope.training.repeated_noise import repeated_noise
 from gradscope.training.rounded import rounded_inputs
 from gradscope.training.short import Trained
+from gradscope.training.skips import tried_skips
 from gradscope.training.tasks import task_gradients
 
 
@@ -33,7 +36,7 @@ def looked_closer(
 ) -> ShortTraining:
     """The record, with what the optimizer does with which leaves, units that are not used, what penalties
     and other terms without data cost, the layers after the steps, the first batch by heart, the frequencies
-    of the labels, and last layers with one output for all."""
+    of the labels, targets among the inputs, and last layers with one output for all."""
     program, trainer, layers = prepared.program, found.trainer, measured.layers
     first, drawn = prepared.inputs[0], trainer.feed.drawn
     last = found.weights, found.gradients
@@ -57,6 +60,11 @@ def looked_closer(
     tasks = looks.taken(
         "gradients of tasks", lambda: task_gradients(program, trainer, record.steps, record.batches), None
     )
+    empty = looks.taken(
+        "penalties on outputs",
+        lambda: empty_code(program, trainer, record.steps, record.batches),
+        None,
+    )
     later = looks.listed("layers after the steps", lambda: layers_after(prepared, found.weights, found.after))
     alone = looks.taken("one batch", lambda: one_batch(trainer, record, asked=overfit_batch), None)
     shares = looks.listed("frequencies of labels", lambda: label_shares(program, first, drawn))
@@ -69,19 +77,24 @@ def looked_closer(
     )
     dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
+    leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
+    skips = looks.taken("missing-residual", lambda: tried_skips(program, trainer, record), None)
     return replace(
         record,
         partly_dead=tuple(dead),
         unpenalized=penalized,
         outweighed=outweighed,
         tasks=tasks,
+        empty_code=empty,
         after=tuple(later),
         one_batch=alone,
         shares=tuple(shares),
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
         decay_rates=rates,
+        leaked=leaked,
+        skips=skips,
         rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

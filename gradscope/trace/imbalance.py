@@ -73,9 +73,9 @@ def imbalances(program: Program) -> tuple[TermImbalance, ...]:
     pairs = [
         (averaged, summed, products)
         for summed in found
-        if (products := _elementwise(summed[0].value)) is not None and summed[1] < summed[0].size
+        if (products := elementwise_products(summed[0].value)) is not None and summed[1] < summed[0].size
         for averaged in found
-        if averaged[1] > summed[1] and _leads_to(products, averaged[0].value)
+        if averaged[1] > summed[1] and leads_to(products, averaged[0].value)
     ]
     makers = [(one[0].value.node, other[0].at) for one, other, _ in pairs]
     lines = _lines([node for pair in makers for node in pair if node is not None])
@@ -157,7 +157,7 @@ def _number(value: Quantity) -> float | None:
     return float(np.asarray(literal).reshape(())) if literal is not None and np.size(literal) == 1 else None
 
 
-def _elementwise(value: Quantity) -> set[Node] | None:
+def elementwise_products(value: Quantity) -> set[Node] | None:
     """The products next before it, where each of its elements comes from single elements of their results."""
     found: set[Node] = set()
     for node in _back(value):
@@ -168,7 +168,7 @@ def _elementwise(value: Quantity) -> set[Node] | None:
     return found or None
 
 
-def _leads_to(products: set[Node], value: Quantity) -> bool:
+def leads_to(products: set[Node], value: Quantity) -> bool:
     """Whether it is computed from all of their results, and by further products only."""
     last = {node for node in _back(value) if _carries(node, _PRODUCTS)}
     return not last & products and products <= upstream([value])

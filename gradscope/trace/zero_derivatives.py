@@ -1,5 +1,5 @@
-"""Derivatives that the loss takes itself and that are zero: no parameter reaches them, although the function
-that is differentiated depends on parameters.
+"""Derivatives that the loss takes itself and that are zero, or another number: no parameter reaches them,
+although the function that is differentiated depends on parameters.
 
 JAX follows a derivative through the operations that have one. The second derivative of a network of ReLUs has
 none, so what is left of it in the program is a constant zero and operations on parameters that nothing reads.
@@ -8,8 +8,8 @@ none, so what is left of it in the program is a constant zero and operations on 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import or_
 
@@ -43,16 +43,26 @@ class Derivatives:
 
     def in_constant(self, term: Quantity) -> Found | None:
         """The zero derivative in a term that depends on no parameter: it is taken at a line of the term."""
-        return self._largest(upstream([term])) if self._by_line else None
+        return self._largest(upstream([term]), upstream([term])) if self._by_line else None
 
     def in_dependent(self, term: Quantity) -> Found | None:
-        """The same in a term that does depend on some: there the zero itself has to be seen."""
-        return self._largest(n for n in upstream([term]) if _is_zero(n)) if self._by_line else None
+        """The same in a term that does depend on some: there the zero itself has to be seen, or another
+        number that is all that is left of a derivative."""
+        if not self._by_line:
+            return None
+        above = upstream([term])
+        numbers = {node.location for node in above if _number(node)}
+        left = {path for path in numbers if _numbers_alone(path, above) is not None}
+        return self._largest((n for n in above if _is_zero(n) or n.location in left), above)
 
-    def _largest(self, nodes: Iterable[Node]) -> Found | None:
+    def _largest(self, nodes: Iterable[Node], above: Collection[Node]) -> Found | None:
         paths = {node.location for node in nodes} & self._dead
         most = max(paths, key=lambda path: (len(self._by_line[path]), len(path), path), default=None)
-        return None if most is None else self._described(most)
+        if most is None:
+            return None
+        found = self._described(most)
+        value = _numbers_alone(most, above)
+        return found if value is None else replace(found, derivative=replace(found.derivative, value=value))
 
     @cached_property
     def _by_line(self) -> dict[Path, list[Node]]:
@@ -112,8 +122,20 @@ def _names(node: Node) -> list[str]:
 
 
 def _is_zero(node: Node) -> bool:
-    return (
-        node.name == "broadcast_in_dim"
-        and node.operands[0].number is not None
-        and not np.any(node.operands[0].number)
-    )
+    number = node.operands[0].number if node.name == "broadcast_in_dim" else None
+    return number is not None and not np.any(number)
+
+
+def _number(node: Node) -> float:
+    """That going backward begins with and ends with, too; 0 of anything else."""
+    number = node.operands[0].number if node.name == "broadcast_in_dim" else None
+    if number is None or np.size(number) != 1 or not jaxprs.in_backward(node.eqn):
+        return 0.0
+    return float(np.asarray(number, np.float64).reshape(()))
+
+
+def _numbers_alone(path: Path, nodes: Iterable[Node]) -> float | None:
+    """The one number that the derivative at a line is, where nothing else is computed of it there."""
+    backward = [node for node in nodes if node.location == path and jaxprs.in_backward(node.eqn)]
+    values = {_number(node) for node in backward}
+    return values.pop() if len(values) == 1 and 0.0 not in values else None

@@ -7,7 +7,6 @@ that a slow machine gives the same verdict.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure.flow import Begun, FlowPass, Sample
 from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
-from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped, StandardizedArray
+from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.work import BACKWARD
 from gradscope.training.batches import StepBatches
@@ -31,8 +30,8 @@ from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
 from gradscope.training.room import require_room
 from gradscope.training.row_spread import looks_collapsed, row_spreads
-from gradscope.training.scales import odd_arrays
 from gradscope.training.schedules import decayed_rate, warm_up
+from gradscope.training.standardized import standardized_arrays
 from gradscope.training.step_numbers import (
     ARRIVED,
     ASKED,
@@ -48,8 +47,8 @@ from gradscope.training.step_numbers import (
     numbers_of_step,
 )
 from gradscope.training.symmetry import equal_units
-from gradscope.training.trainer import Modification, Trainer, Trajectory
-from gradscope.training.trials import LONGER, USUAL_STEPS, bad_batch, critical_step, later, trials
+from gradscope.training.trainer import Trainer, Trajectory
+from gradscope.training.trials import USUAL_STEPS, bad_batch, critical_step, later, trials
 
 FEWEST_STEPS = 3
 WORK = 4e9
@@ -57,7 +56,6 @@ WORK = 4e9
 on two cores."""
 PER_WEIGHT = 30.0
 """Operations of the optimizer, and of what is measured of its step."""
-MOST_ARRAYS = 3
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def short_training(
     still, moves_at, growth = unseen
     if rule.own:
         still, moves_at, growth = looks.taken("later updates", lambda: later(made, run, program), unseen)
-    arrays = looks.listed("scales of the batch", lambda: _standardized(made, program, first, count))
+    arrays = looks.listed("scales of the batch", lambda: standardized_arrays(made, program, first, count))
     tried = looks.listed(
         "other learning rates", lambda: trials(made, run, growth, feed.used(count), own=rule.own)
     )
@@ -214,27 +212,6 @@ def _leaf(
         ascent=ascent,
         raw=raw,
     )
-
-
-def _standardized(made: Trainer, program: Program, first: Inputs, steps: int) -> Iterator[StandardizedArray]:
-    """The same steps, and more of them, with each odd array of the batches standardized."""
-    if steps < USUAL_STEPS:
-        return
-    count, batches = LONGER * steps, made.feed.used(steps)
-    for odd in itertools.islice(odd_arrays(program, made.feed.drawn[0], first), MOST_ARRAYS):
-        weights = made.run(count, Modification(standardized=odd)).weights
-        yield StandardizedArray(
-            name=odd.name,
-            is_input=odd.is_input,
-            rms=odd.rms,
-            off_center=odd.off_center,
-            uneven=odd.uneven,
-            steps=count,
-            start_without=made.mean_loss(made.weights, batches)[0],
-            end_without=made.mean_loss(made.unchanged(count), batches)[0],
-            start=made.mean_loss(made.weights, batches, odd)[0],
-            end=made.mean_loss(weights, batches, odd)[0],
-        )
 
 
 def _spreads(made: Trainer, program: Program, first: Inputs, run: Trajectory) -> Iterator[RowSpread]:

@@ -233,6 +233,35 @@ def test_a_zero_derivative_is_seen_in_a_term_that_has_a_gradient_otherwise() -> 
     assert term.derivative is None
 
 
+@pytest.mark.parametrize("beside", [0.0, 1.0])
+def test_a_derivative_of_outputs_by_themselves_is_a_number(beside: float) -> None:
+    """The equation dy/dx = -y, with the derivative taken of y by y."""
+
+    def loss(p: Params, x: Array) -> Array:
+        y = jax.vmap(partial(net, p))(x)
+        slope = jax.grad(lambda out: jnp.sum(out))(y)
+        return edge(p, x) + jnp.mean((slope + beside * y) ** 2)
+
+    found = terms(loss)[1]
+    assert found.connection is ALIVE if beside else CONSTANT
+    assert found.derivative is not None
+    assert found.derivative.value == 1
+    assert found.derivative.source is not None
+    assert found.derivative.source.text.startswith("slope = ")
+
+
+def test_a_derivative_by_the_data_and_one_of_a_weighted_sum_are_no_numbers() -> None:
+    """The latter is the potential, as in the functional derivative of an energy."""
+
+    def loss(p: Params, x: Array) -> Array:
+        y = jax.vmap(partial(net, p))(x)
+        slope = jax.vmap(jax.grad(partial(net, p)))(x)[:, 0]
+        potential = jax.grad(lambda out: jnp.sum(out * x[:, 0]))(y)
+        return jnp.mean((slope + y) ** 2) + jnp.mean((potential - y) ** 2)
+
+    assert {term.derivative for term in terms(loss)} == {None}
+
+
 def test_a_derivative_that_the_loss_does_not_use_is_no_zero_derivative() -> None:
     def loss(p: Params, x: Array) -> Array:
         jax.vmap(laplacian(partial(net, p)))(x)

@@ -6,11 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 from gradscope.records import Report
 from gradscope.runs.check import check_loss
+from gradscope.training.scales import _feature_axis
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 X = jax.random.normal(KEYS[0], (128, 8))
@@ -76,6 +78,46 @@ def test_a_target_that_is_not_scaled() -> None:
     report = found(squared, {"x": X, "y": 3e5 + 1e5 * Y}, optax.adam(1e-3))
     assert told(report) == {"unscaled-target": "warning"}
     assert "The target `y` is not scaled" in report.findings[0].message
+
+
+def windows(p: Any, batch: Any) -> Any:
+    return squared(p, {"x": batch["x"].reshape(128, 8), "y": batch["y"]})
+
+
+WINDOWS = X.reshape(128, 4, 2)
+"""Of 4 steps and 2 features."""
+
+
+@pytest.mark.parametrize("axis", [1, 2], ids=["channels first", "features last"])
+def test_a_raw_timestamp_inside_of_time_windows(axis: int) -> None:
+    stamp = jnp.asarray([1.0, 1e3]).reshape((2, 1) if axis == 1 else (2,))
+    x = WINDOWS.reshape(128, 2, 4) if axis == 1 else WINDOWS
+    report = found(windows, {"x": stamp * (x + jnp.where(stamp > 1, 5.0, 0.0)), "y": Y}, optax.adam(1e-3))
+    assert set(told(report)) == {"unnormalized-input"}
+    assert "one feature's standard deviation is" in report.findings[0].message
+
+
+def test_gates_that_an_input_saturates_are_a_symptom_of_it() -> None:
+    def gated(p: Any, batch: Any) -> Any:
+        gate = jax.nn.sigmoid(batch["x"] @ p["w1"] + p["b1"])
+        return jnp.mean((gate @ p["w2"] + p["b2"] - batch["y"]) ** 2)
+
+    stamped = X.at[:, 0].set(1e9 + 1e6 * X[:, 0])
+    report = found(gated, {"x": stamped, "y": Y}, optax.adam(1e-2))
+    assert told(report) == {"unnormalized-input": "error"}
+    assert report.training is not None
+    (array,) = report.training.standardized
+    assert array.revived == ("b1", "w1")
+    assert "zero-gradient at " in report.findings[0].message
+
+
+def test_columns_of_images_are_no_features() -> None:
+    """Rows and columns at the border are nearly dark."""
+    border = jnp.asarray([1e-3, 1.0, 1.0, 1e-3])
+    dark = border * border[:, None] * jax.random.uniform(KEYS[5], (64, 4, 4))
+    assert _feature_axis(np.asarray(dark)) is None
+    assert _feature_axis(np.asarray(WINDOWS)) is None
+    assert _feature_axis(np.asarray(WINDOWS * jnp.asarray([1.0, 1e3]))) == 2
 
 
 @pytest.mark.parametrize(

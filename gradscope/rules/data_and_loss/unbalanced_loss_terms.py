@@ -34,6 +34,11 @@ model alone and other terms compare outputs with arrays of the batch: where its 
 the others', before the first step of the short training or after its last one. In the program that is tried
 there is a 0 in its place.
 
+A term that is taken, element by element, of outputs from which further layers make what is compared with the
+data is tried where its gradient is at least half of that of the rest, for the weights that make these
+outputs: 100 steps with a hundredth of it. Whether the outputs carry anything is told by exchanging them among
+the rows of each batch, after the steps, in the rest of the loss.
+
 ## Limits
 `ratio = 10`: the second term divides by so many fewer elements than the first. Source: a choice; a reduction
 that is left out of a small code or of two coordinates stays below it. A factor between 1/2 and 2 belongs to a
@@ -48,8 +53,13 @@ Of an entropy: without it the rest falls by more than the share `fall` of where 
 by less than the share `kept = 0.2` of that. A bonus of a hundredth keeps nothing back that one could see.
 This is a warning, too, for it may be meant.
 
-Of the code it is a warning, too: that nobody wrote a weight is read from the program, that none is meant is
-not.
+Of a penalty on outputs of layers, whatever its weight: with the outputs exchanged among the rows the rest of
+the loss rises by less than `carried = 0.05` of what it rises by where a hundredth of the penalty was trained
+with, and there it ends lower, by more than the share `fall`. Measured on six variational autoencoders:
+below 0.002 where the code was empty, and 0.21 to 0.98 where it was not. That is tried, and a warning.
+
+Of two terms that are reduced unalike it is a warning, too: that nobody wrote a weight is read from the
+program, that none is meant is not.
 
 ## Example
     reconstruction = jnp.mean((decode(z) - x) ** 2)                       # over examples and pixels
@@ -80,6 +90,7 @@ import math
 from collections.abc import Iterator
 
 from gradscope.records import (
+    EmptyCode,
     Measurement,
     OutweighedTerms,
     Severity,
@@ -100,6 +111,7 @@ from gradscope.rules.words import names_of, number
     gain=2.0,
     fall=0.1,
     kept=0.2,
+    carried=0.05,
 )
 def unbalanced_loss_terms(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
@@ -108,8 +120,13 @@ def unbalanced_loss_terms(
         yield from _penalty(training.unpenalized, training, limits)
     if training is not None and training.outweighed is not None:
         yield from _outweighed(training.outweighed, training, limits)
+    empty = training.empty_code if training is not None else None
+    told = empty is not None and _is_empty(empty, limits)
+    if training is not None and empty is not None and told:
+        yield _empty(empty, training, limits)
     for found in measurement.objective.imbalances:
-        if found.ratio >= limits["ratio"]:
+        known = told and empty is not None and set(found.layers) <= set(empty.layers)
+        if found.ratio >= limits["ratio"] and not known:
             yield _hit(found, limits["ratio"])
 
 
@@ -200,6 +217,45 @@ def _outweighed(tried: OutweighedTerms, training: ShortTraining, limits: Limits)
             "loss_after_without": tried.end_without,
             "limit": limits["kept"],
         },
+        source=tried.source,
+        severity=Severity.WARNING,
+        layers=training.layers,
+        explains=None,
+    )
+
+
+def _is_empty(tried: EmptyCode, limits: Limits) -> bool:
+    gained = tried.end - tried.end_with_less
+    if not (math.isfinite(tried.carried) and math.isfinite(tried.carried_with_less)):
+        return False
+    least = limits["fall"] * max(abs(tried.end), abs(tried.end_with_less))
+    return gained > least and tried.carried < limits["carried"] * tried.carried_with_less
+
+
+def _empty(tried: EmptyCode, training: ShortTraining, limits: Limits) -> Hit:
+    outputs = f"what {names_of(tried.layers)} put out" if len(tried.layers) > 1 else "the output of a layer"
+    if len(tried.layers) == 1:
+        outputs = f"the output of `{tried.layers[0]}`"
+    return Hit(
+        message=(
+            f"This penalty on {outputs} outweighs the rest of the loss: after {tried.steps} steps of "
+            f"{training.optimizer} nothing is carried there. The rest is {number(tried.end)}, and "
+            f"{number(tried.exchanged)} with these outputs exchanged among the rows. Trained with "
+            f"{number(tried.less)} of the penalty, the rest ends at {number(tried.end_with_less)}, and is "
+            f"{number(tried.exchanged_with_less)} with them exchanged. At the start the gradient of the "
+            f"penalty is {number(tried.share)} times that of the rest, for the weights that make them."
+        ),
+        remedy="Reduce both terms alike (sum over the elements of an example, mean over the examples), write "
+        "a smaller factor before the penalty, or begin with a small one and raise it while the rest falls.",
+        evidence={
+            "share": tried.share,
+            "loss_after": tried.end,
+            "loss_exchanged": tried.exchanged,
+            "loss_after_with_less": tried.end_with_less,
+            "loss_exchanged_with_less": tried.exchanged_with_less,
+            "limit": limits["carried"],
+        },
+        layer=tried.layers[-1] if tried.layers else None,
         source=tried.source,
         severity=Severity.WARNING,
         layers=training.layers,

@@ -12,8 +12,10 @@ thousand times another hides it.
 
 ## How it is measured
 Tried: 100 steps of the short training from the same start, over the same batches and random numbers, with the
-array less its mean over its standard deviation (of the first batch; by feature where it has two axes). The
-loss compares with the same targets, so that the two ends compare.
+array less its mean over its standard deviation (of the first batch; by feature where it has two axes). Of
+arrays with more axes, such as time windows, the features are along the one axis whose standard deviations
+are 100 times apart while those along each other one are within 10 times; else there is one mean for all of
+it. The loss compares with the same targets, so that the two ends compare.
 
 Numbers that the model scales itself, as pixels that are divided by 255 twice, show in the output of the
 first layer: where it is far from 1, the layer's weights have the size of a usual initialization, and the
@@ -25,8 +27,9 @@ is told.
 tried where its rms is above 10 or below 0.05, a |mean| above 3 standard deviations, or one feature's standard
 deviation 100 times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only
 what was tried is told, as a warning; it is an error where the loss rises under your optimizer and falls with
-the array standardized, and a note where the array is off center alone and the steps more than halve the lower
-of the two losses at the start as it is.
+the array standardized, or where the gradient of a parameter is exactly zero after the steps and is not with
+the array standardized (gates that it saturates, units that it keeps dead). It is a note where the array is
+off center alone and the steps more than halve the lower of the two losses at the start as it is.
 
 ## Example
     x = images.astype(np.float32)           # 0 to 255
@@ -62,7 +65,7 @@ from gradscope.rules.activations.another_start import helps
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.initial_scale import WeightScale, is_usual, weight_scale
 from gradscope.rules.parts import source_of
-from gradscope.rules.words import number
+from gradscope.rules.words import names_of, number
 
 RATIO = 2.0
 LEARNS = 0.5
@@ -77,11 +80,12 @@ def unnormalized_input(
     if measurement is not None and training.rescaled is not None and not told:
         yield from _scaled_by_the_model(measurement, training, training.rescaled)
     for array in told:
-        end = number(array.end_without) if math.isfinite(array.end_without) else "a value that is not finite"
+        finite = math.isfinite(array.end_without)
+        end = f"of {number(array.end_without)}" if finite else "that is not finite"
         yield Hit(
             message=f"The input `{array.name}` is not normalized: {how(array)}. {array.steps} steps of "
-            f"{training.optimizer} end at a loss of {end}; with it standardized they end at "
-            f"{number(array.end)}.",
+            f"{training.optimizer} end at a loss {end}; with it standardized they end at "
+            f"{number(array.end)}.{_revived(array)}",
             remedy=f"Subtract the mean of `{array.name}` over the training set and divide by its standard "
             "deviation, feature by feature.",
             evidence={
@@ -141,6 +145,13 @@ def _depth(layer: Layer) -> int:
     return layer.depth or 0
 
 
+def _revived(array: StandardizedArray) -> str:
+    if not array.revived:
+        return ""
+    names = names_of(array.revived)
+    return f" After them the gradient of {names} is exactly zero; with it standardized it is not."
+
+
 def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
     """Whether the steps end far lower with the array standardized."""
     if not math.isfinite(array.end) or array.end <= 0 or array.end >= array.start:
@@ -149,8 +160,10 @@ def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
 
 
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:
-    """The steps of the user's own optimizer did harm, or they were slow; or they went well, and might go
-    better."""
+    """The steps of the user's own optimizer did harm or could not help, or they were slow; or they went well,
+    and might go better."""
+    if array.revived:
+        return Severity.ERROR
     off_center_alone = SMALL <= array.rms <= LARGE and array.uneven <= UNEVEN
     if off_center_alone and array.end_without < LEARNS * min(array.start_without, array.start):
         return Severity.NOTE

@@ -22,7 +22,8 @@ leak, a damping or a solver that converges is meant to forget.
 - `ratio = 1e-3`: δ at the horizon over δ at the end, the same factor as over depth (β1 of AUTOTRAINER, Zhang
   et al. 2021). One or two jumps are not a decay, as there.
 - `learned = 0.5`: a warning only where the short training with the file's own optimizer takes away more than
-  this share of the loss: the task may need no longer memory.
+  this share of the loss: the task may need no longer memory. With a gate it is a note then: every gate of a
+  usual start forgets, and this one learns.
 - `steps = 8`: in a shorter loop the fall would need a factor below 0.37 a step, and such loops are mostly
   iterations, not sequences.
 
@@ -38,8 +39,9 @@ Use instead a gated cell whose forget gate starts open, here for a memory of 80 
 ## What it does not say
 An LSTM or GRU at initialization *does* vanish over 100 steps when the loss is at the end only: with a
 forget bias of 0 the gate is 0.5 and 0.5 ** 100 = 1e-30 is left, with a bias of 1 it is 0.73 ** 100 = 2e-14.
-That is measured, and a warning. Gates can open in training, so such a network may learn in spite of it:
-check again after some steps of training (`--after-steps 200`, or `--params CHECKPOINT`).
+That is measured, and a warning; a note where the loss falls all the same. Gates can open in training, so
+such a network may learn in spite of it: check again after some steps of training (`--after-steps 200`, or
+`--params CHECKPOINT`).
 With a loss at every step the profile is level and nothing is reported: how far each single loss reaches
 back is not visible then. A task that needs no memory is fine with a short horizon: ignore the rule.
 
@@ -109,7 +111,7 @@ def _is_elementwise(measurement: Measurement, recurrence: Recurrence) -> bool:
 
 
 def _severity(recurrence: Recurrence, forgotten: bool, elementwise: bool, learns: bool) -> Severity:
-    if elementwise:
+    if elementwise or (recurrence.gated and learns):
         return Severity.NOTE
     return Severity.ERROR if forgotten and not (recurrence.gated or learns) else Severity.WARNING
 

@@ -17,8 +17,9 @@ parameter to it. Three causes are told apart:
 
 - *A zero derivative.* The term depends on no parameter at all, although a derivative is taken at one of its
   lines of a function that does: JAX found that derivative to be zero. The same is told of a part of a term
-  that has a gradient otherwise, such as u_xx beside u_t. This is an error where activations made of straight
-  pieces explain it (`relu`, `leaky_relu`, `abs`, `where`), else a warning.
+  that has a gradient otherwise, such as u_xx beside u_t, and of a derivative that is another number, such as
+  1: that of the sum of the outputs, by these and not by the inputs. This is an error where activations made
+  of straight pieces explain it (`relu`, `leaky_relu`, `abs`, `where`), else a warning.
 - *A cancellation.* The term uses parameters only in a difference of two values that are computed in the
   same way from the same, as in the ratio of a policy's new and old probabilities without `stop_gradient` on
   the old one. This is an error, or a warning where it is only a part of the term.
@@ -62,7 +63,7 @@ from gradscope.records import (
     ZeroDerivative,
 )
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.words import names_of
+from gradscope.rules.words import names_of, number
 
 SMOOTH = (
     "Use a smooth activation in the function that is differentiated: `jnp.tanh`, `jax.nn.softplus` or "
@@ -100,11 +101,17 @@ def dead_loss_term(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
 def _of_zero(subject: str, term: LossTerm, zero: ZeroDerivative) -> tuple[str, str, Severity]:
     explained = zero.repeated and bool(zero.straight) and not zero.curved
     which = "second or higher derivative" if zero.repeated else "derivative"
-    what = f"The {which} that it takes{_at(zero.source, term.source)} is 0 whatever the parameters are"
+    value = number(zero.value)
+    what = f"The {which} that it takes{_at(zero.source, term.source)} is {value} whatever the parameters are"
     if explained:
         where, one = _at(zero.activation_source), len(zero.straight) == 1
         cause = f"{names_of(zero.straight)}{where} {'is' if one else 'are'} made of straight pieces"
         what += f", because {cause}, whose second derivative is 0."
+    elif zero.value:
+        what += (
+            ": the function is a sum or a mean of what it is differentiated by, as of an output of the "
+            "network in the place of its input."
+        )
     else:
         what += ": the function may be linear in what it is differentiated by, or not depend on it."
     severity = Severity.ERROR if explained else Severity.WARNING

@@ -42,6 +42,16 @@ def test_it_is_an_error_where_the_users_steps_do_harm() -> None:
     assert found(end_without=math.nan)[0].severity.value == "error"
 
 
+def test_it_is_an_error_where_it_keeps_gradients_at_zero() -> None:
+    (finding,) = found(end_without=1.9, revived=("cell.w",))
+    assert finding.severity.value == "error"
+    assert "the gradient of `cell.w` is exactly zero; with it standardized it is not" in finding.message
+
+
+def test_a_loss_that_is_not_finite_is_said_to_be_so() -> None:
+    assert "end at a loss that is not finite; with" in found(end_without=math.nan)[0].message
+
+
 def test_it_is_a_note_where_the_steps_do_their_work_as_it_is() -> None:
     assert found(end=0.01, end_without=0.99, rms=1.0)[0].severity.value == "note"
     assert found(end=0.01, end_without=0.99)[0].severity.value == "warning"

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Objective, OutweighedTerms, Severity, TermImbalance, UnpenalizedTraining
+from gradscope.records import (
+    EmptyCode,
+    Objective,
+    OutweighedTerms,
+    Severity,
+    TermImbalance,
+    UnpenalizedTraining,
+)
 from gradscope.rules import Parts, judge
 from tests.rules.made import found, layer, measured, source
 from tests.rules.training.made import trained
@@ -103,3 +110,30 @@ def test_terms_without_data_may_keep_a_part_of_the_fall_back(
     for finding in findings:
         assert (finding.severity, finding.source) == (Severity.WARNING, source(31))
         assert "up to 1.14 times that of the rest" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("exchanged", "end_with_less", "is_told"),
+    [
+        (1.049, 0.5, True),
+        (1.051, 0.5, False),
+        (0.99, 0.5, True),
+        (1.0, 0.89, True),
+        (1.0, 0.91, False),
+        (math.nan, 0.5, False),
+    ],
+)
+def test_a_code_is_empty_where_less_of_its_penalty_fills_it(
+    exchanged: float, end_with_less: float, is_told: bool
+) -> None:
+    """With less of it the outputs are worth 1."""
+    tried = EmptyCode(
+        PENALTY, ("code",), 3.0, 100, 2.0, 1.0, exchanged, end_with_less, end_with_less + 1.0, 0.01
+    )
+    imbalance = TermImbalance(ERROR, 12800, PENALTY, 4, 128, ("code",))
+    flow = measured([layer("code", 1)], objective=Objective(imbalances=(imbalance,)))
+    (finding,) = [
+        each for each in judge(Parts(flow=flow, training=trained(empty_code=tried)))[0] if each.rule == RULE
+    ]
+    assert ("with these outputs exchanged" in finding.message) is is_told
+    assert finding.source == (PENALTY if is_told else ERROR)

@@ -55,6 +55,15 @@ def test_a_task_that_is_learned_without_a_longer_memory_is_a_warning(end, own, s
     assert finding.severity.value == severity
 
 
+@pytest.mark.parametrize(
+    ("end", "own", "severity"), [(0.9, True, "note"), (1.1, True, "warning"), (0.9, False, "warning")]
+)
+def test_a_gate_at_its_usual_start_that_learns_is_a_note(end, own, severity):
+    parts = Parts(flow=loop(decay(48, 0.7), gated=True), training=trained(end=end, own=own))
+    (finding,) = [each for each in judge_parts(parts)[0] if each.rule == VANISHING]
+    assert finding.severity.value == severity
+
+
 def test_a_horizon_under_half_of_the_sequence_is_an_error():
     assert found(loop(decay(100, 0.8)), VANISHING)[0].severity is Severity.ERROR
     assert found(loop(decay(40, 0.8)), VANISHING)[0].severity is Severity.WARNING

@@ -51,6 +51,16 @@ def test_a_zero_derivative_that_straight_pieces_do_not_explain_is_a_warning(deri
     assert "argument" in finding.remedy
 
 
+def test_a_derivative_that_is_another_number_is_told_with_it():
+    derivative = replace(STRAIGHT, repeated=False, value=1.0)
+    (finding,) = found(loss(replace(EQUATION, derivative=derivative), ALIVE), RULE)
+    assert finding.severity is Severity.WARNING
+    assert (
+        "is 1 whatever the parameters are: the function is a sum or a mean of what it is" in finding.message
+    )
+    assert "argument" in finding.remedy
+
+
 def test_a_zero_derivative_within_a_term_that_has_a_gradient_is_told_as_well():
     (finding,) = found(loss(replace(EQUATION, connection=Connection.CONNECTED)), RULE)
     assert finding.severity is Severity.ERROR

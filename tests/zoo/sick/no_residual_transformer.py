@@ -51,7 +51,7 @@ optimizer = optax.adam(1e-3)
 EXPECTED = {
     "fault": "missing residual connection",
     "source": "Jahan et al. 2025 (attention faults), residual connection; Dong et al. 2021, rank collapse",
-    "cause": ["collapsed-representations", "vanishing-gradient"],
+    "cause": ["missing-residual", "collapsed-representations", "vanishing-gradient"],
     "symptom": ["loss-not-decreasing", "plateau", "learning-rate-too-low"],
     "layer": [],
     "line": "",
