@@ -120,8 +120,9 @@ def alike(prepared: Prepared) -> Prepared:
     said = (
         f"Measured by {count} processes together, over {devices} devices."
         if any(not each.is_fully_addressable for each in arrays)
-        else f"No array lies on devices of several processes: each of the {count} measured the same by itself. "
-        "--mesh divides the batch and the params among them, and so does a mesh of `jax.devices()` in the file."
+        else "No array lies on devices of several processes: each of the "
+        f"{count} measured the same by itself. --mesh divides the batch and the params among them, and so "
+        "does a mesh of `jax.devices()` in the file."
     )
     return replace(prepared, notes=(*prepared.notes, said))
 
