@@ -76,6 +76,18 @@ def join(asked: Peers) -> None:
     _Here.joined = Joined(jax.process_index(), jax.process_count())
 
 
+def require_none_joined_elsewhere() -> None:
+    """Raises where the user's file has joined processes by itself: nobody watches them, all would report."""
+    if here().count == 1 and jax.distributed.is_initialized() and jax.process_count() > 1:
+        raise GradscopeError(
+            f"The file joins {jax.process_count()} processes by itself.",
+            why="It calls `jax.distributed.initialize()`, and gradscope was not told of several processes.",
+            fix="Write `if not jax.distributed.is_initialized():` before that call, and let gradscope join "
+            "them: `--coordinator auto`, or --coordinator HOST:PORT, --processes and --process-id.",
+            slug="processes-apart",
+        )
+
+
 def leave() -> None:
     """Together with the others, so that none of them takes it for a fault."""
     if _Here.joined.count > 1:
