@@ -36,8 +36,8 @@ params = {"w": put(whole["w"], None, "model"), "v": put(whole["v"], "model")}
 del init
 batch = put(batch)
 """
-WITHIN_S = 15
-"""What the tests give the processes, as --timeout: a busy machine takes 10 s to start two of them."""
+WITHIN_S = 40
+"""What the tests give the processes, as --timeout: a busy machine takes 20 s for what two of them do."""
 LATEST_S = 3 * WITHIN_S + 30
 MISBEHAVING = """
 import os, signal, time
@@ -73,6 +73,25 @@ first = loss_fn
 if jax.process_index() == 1:
     def loss_fn(params, batch):
         return 2 * first(params, batch)
+"""
+)
+OTHER_ORDER = (
+    MODEL
+    + """
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+mesh = Mesh(np.array(jax.devices()), ("data",))
+batch = jax.make_array_from_callback(batch.shape, NamedSharding(mesh, P("data")), lambda part: batch[part])
+
+def summed(rows):
+    if jax.process_index():
+        large, mean = jax.lax.pmax(rows.max(), "data"), jax.lax.psum(rows.mean(), "data")
+    else:
+        mean, large = jax.lax.psum(rows.mean(), "data"), jax.lax.pmax(rows.max(), "data")
+    return mean + large
+
+def loss_fn(params, batch):
+    mapped = jax.shard_map(summed, mesh=mesh, in_specs=P("data"), out_specs=P())
+    return jnp.mean((jnp.tanh(batch @ params["w"]) @ params["v"]) ** 2) + jax.lax.stop_gradient(mapped(batch))
 """
 )
 
@@ -190,6 +209,17 @@ def test_processes_that_have_nothing_in_common_say_so(folder: Path) -> None:
     done = checked(folder, MODEL, "--processes", "2", "--format", "json")
     assert done.code == 0, done.err
     assert "No array lies on devices of several processes" in json.loads(done.out)["notes"][-1]
+
+
+@pytest.mark.slow
+def test_collectives_in_another_order_are_named_with_their_line(folder: Path) -> None:
+    """They would wait for each other for ever."""
+    done = checked(folder, OTHER_ORDER, "--processes", "2", "--timeout", str(WITHIN_S), "--format", "json")
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert "Process 1 differs from process 0 in equation" in said
+    assert "(model.py:" in said
+    assert "It is reduce_max" in said or "It is pmax" in said
 
 
 @pytest.mark.slow
