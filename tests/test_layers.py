@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "display": set(),
     "language": {"rules"},
     "records": {"errors", "display"},
+    "peers": DATA,
     "serialization": DATA,
     "rules": DATA,
     "changes": DATA,
@@ -27,16 +28,16 @@ MAY_IMPORT = {
     "gate": DATA | {"rules", "serialization"},
     "config": DATA | {"rules", "gate", "language"},
     "report": DATA | {"rules", "serialization", "language"},
-    "load": DATA,
-    "trace": DATA | {"load"},
+    "load": DATA | {"peers"},
+    "trace": DATA | {"load", "peers"},
     "blocks": DATA | {"trace"},
-    "measure": DATA | {"load", "trace", "blocks"},
+    "measure": DATA | {"load", "trace", "blocks", "peers"},
     "footprint": DATA | {"load", "trace", "blocks"},
     "workload": DATA | {"load", "trace", "blocks", "footprint"},
     "landscape": DATA | {"load", "trace", "blocks"},
-    "nonfinite": DATA | {"load", "trace", "measure"},
+    "nonfinite": DATA | {"load", "trace", "measure", "peers"},
     "verification": DATA | {"load", "trace", "blocks"},
-    "training": DATA | {"load", "trace", "blocks", "measure", "recording"},
+    "training": DATA | {"load", "trace", "blocks", "measure", "recording", "peers"},
     "optimizers": DATA | {"load", "trace", "measure"},
     "runs": DATA
     | {
@@ -51,8 +52,8 @@ MAY_IMPORT = {
         "training",
         "optimizers",
     }
-    | {"remedies", "rules", "gate", "serialization", "recording"},
-    "processes": DATA | {"serialization", "config", "gate", "load", "runs"},
+    | {"remedies", "rules", "gate", "serialization", "recording", "peers"},
+    "processes": DATA | {"serialization", "config", "gate", "load", "runs", "peers"},
     "integrations": DATA
     | {"config", "changes", "serialization", "gate", "load", "recording", "report", "rules"}
     | {"runs", "processes"},
@@ -82,7 +83,7 @@ REPORTS = {
 }
 """The rooms of `report/`: none knows another but `shared`; the files beside them choose between the rooms."""
 NUMERIC = (
-    "load/", "trace/", "blocks/", "measure/", "footprint/", "workload/", "landscape/", "nonfinite/",
+    "load/", "peers/", "trace/", "blocks/", "measure/", "footprint/", "workload/", "landscape/", "nonfinite/",
     "verification/", "training/", "optimizers/", "runs/preparing.py", "runs/measuring.py", "runs/seeds.py",
 )  # fmt: skip
 ONLY_IN = {
@@ -100,7 +101,7 @@ ONLY_IN = {
     "numpy": NUMERIC,
     "jax": (*NUMERIC, "runs/ (late)"),
 }
-INTERNALS = "trace/jaxprs/"
+INTERNALS = ("trace/jaxprs/", "peers/store.py", "peers/reading.py")
 
 Import = tuple[str, bool]
 """The full name, and whether it is imported late: inside a function."""

@@ -14,8 +14,10 @@ from gradscope.cli.groups import with_options
 from gradscope.cli.judging import given_judging
 from gradscope.cli.loading import AnyTargets, Given, given_loading
 from gradscope.cli.options import examples, source_of
+from gradscope.cli.together import given_peers
 from gradscope.config import TargetPlan
 from gradscope.records import Policy, Suite
+from gradscope.records.options import Peers
 from gradscope.records.progress import Progress
 
 EPILOG = examples(
@@ -25,6 +27,7 @@ EPILOG = examples(
     "gradscope check --show-config",
     "gradscope check model.py --seeds 5 --baseline gradscope-baseline.json",
     "gradscope check model.py --format json --output report.json",
+    "gradscope check model.py --processes 4 --mesh data=4",
 )
 
 MAIN = (
@@ -34,11 +37,16 @@ MAIN = (
 
 
 @with_options(
-    judging=given_judging, loading=given_loading, configuration=configured_options, delivery=delivery_options
+    judging=given_judging,
+    loading=given_loading,
+    peers=given_peers,
+    configuration=configured_options,
+    delivery=delivery_options,
 )
 def check(
     judging: Given,
     loading: Given,
+    peers: Peers | None,
     configuration: Configured,
     delivery: Delivery,
     write_baseline: WriteBaseline = None,
@@ -54,7 +62,7 @@ def check(
         configured.show(plan, delivery)
         return
     plan, known = baselines.ready(plan, write_baseline)
-    suite = judged(plan, known, delivery)
+    suite = judged(plan, known, delivery, peers)
     if write_baseline is None:
         code = delivery.deliver(suite)
         baselines.tell_of_gone(known)
@@ -65,7 +73,9 @@ def check(
     raise typer.Exit(code)
 
 
-def judged(plan: TargetPlan, known: baselines.Baselines, delivery: Delivery) -> Suite:
+def judged(
+    plan: TargetPlan, known: baselines.Baselines, delivery: Delivery, peers: Peers | None = None
+) -> Suite:
     """What became of the targets; where one that was asked for by itself cannot be judged, that is raised."""
     # Imported once every option is known to be right: the other commands start without it.
     from gradscope import processes
@@ -75,6 +85,7 @@ def judged(plan: TargetPlan, known: baselines.Baselines, delivery: Delivery) -> 
             plan.tasks,
             alone=plan.alone,
             jobs=plan.jobs,
+            peers=peers,
             baselines=known,
             progress=progress,
             echo=screen.pass_on,

@@ -19,6 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
+from gradscope.peers.joined import here
+from gradscope.peers.placing import put
 from gradscope.records.options import LoadOptions
 
 ROWS, WEIGHTS = "data", "model"
@@ -34,16 +36,30 @@ def require_devices(options: LoadOptions) -> None:
     wanted = max(options.devices or 1, math.prod(options.mesh.values()))
     if not options.mesh and options.devices is None:
         return
+    count = here().count
+    if wanted % count:
+        raise GradscopeError(
+            f"{_option(options)} asks for {wanted} devices, and there are {count} processes.",
+            why="Each process has the same number of them.",
+            fix=f"Ask for {wanted // count * count or count} or {-(-wanted // count) * count} devices.",
+            slug="bad-option",
+        )
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with contextlib.suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", wanted)  # type: ignore[no-untyped-call]
+            jax.config.update("jax_num_cpu_devices", wanted // count)  # type: ignore[no-untyped-call]
     devices = jax.devices()
+    if options.mesh and count > 1 and len(devices) != wanted:
+        raise GradscopeError(
+            f"--mesh asks for {wanted} devices, and the {count} processes have {len(devices)}.",
+            why="A mesh has the devices of all processes.",
+            fix=f"Give a mesh of {len(devices)} devices, as --mesh {ROWS}={len(devices)}.",
+            slug="bad-option",
+        )
     if len(devices) >= wanted:
         return
     kind = devices[0].platform
     raise GradscopeError(
-        f"{'--mesh' if options.mesh else '--devices'} asks for {wanted} devices, and JAX has {len(devices)} "
-        f"({kind}).",
+        f"{_option(options)} asks for {wanted} devices, and JAX has {len(devices)} ({kind}).",
         why="CPU devices are made before JAX begins to compute, and XLA_FLAGS may name another number."
         if kind == "cpu"
         else "A mesh is made of the devices that JAX finds first.",
@@ -51,6 +67,10 @@ def require_devices(options: LoadOptions) -> None:
         + (", or set JAX_PLATFORMS=cpu for CPU devices." if kind != "cpu" else ", or change XLA_FLAGS."),
         slug="bad-option",
     )
+
+
+def _option(options: LoadOptions) -> str:
+    return "--mesh" if options.mesh else "--devices"
 
 
 def placed(problem: Problem, sizes: Mapping[str, int]) -> Problem:
@@ -133,7 +153,7 @@ class OnMesh:
         sharding = NamedSharding(self.mesh, spec)
         if isinstance(leaf, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
-        return jax.device_put(leaf, sharding)
+        return put(leaf, sharding)
 
 
 def _spec(*parts: str | None) -> PartitionSpec:

@@ -34,6 +34,7 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
     from gradscope.load.definitions import problem_in
     from gradscope.load.meshes import placed, require_devices
     from gradscope.load.model.checkpoints.loading import with_checkpoint
+    from gradscope.peers.joined import require_none_joined_elsewhere
 
     where, name = split_target(target)
     from gradscope.load.shapes import ShapesAlone, shapes_suffice
@@ -43,6 +44,7 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
         # Before the file runs: a name that is spelled wrong should not cost a minute.
         rows = open_data(options) if options.data else None
         problem = problem_in(_module(where), name, str(where), options, rows)
+        require_none_joined_elsewhere()
         problem = problem.with_options(seed=options.seed, batch_size=options.batch_size)
         problem = with_checkpoint(problem, options.params) if options.params else problem
         problem = placed(problem, options.mesh) if options.mesh else problem

@@ -36,8 +36,6 @@ class LeafStatistics:
     def __init__(self, program: Program, small: float = SMALL) -> None:
         self._leaves = program.leaves
         self._stacks = stacks_of_leaves(program)
-        if jax.process_count() > 1:
-            small = 0  # no one process holds the whole of a leaf
         self._large = [i for i, leaf in enumerate(program.leaves) if leaf.size > small]
 
     def gains(self) -> dict[int, Any]:

@@ -38,15 +38,14 @@ def is_replicated(array: Any) -> bool:
     """Whether two devices of this process hold the same part of it."""
     if not isinstance(array, jax.Array) or len(array.sharding.device_set) < 2:
         return False
-    places = [str(shard.index) for shard in array.addressable_shards]
-    return len(set(places)) < len(places)
+    return any(len(copies) > 1 for copies in copies_of(array).values())
 
 
 def _of(name: str, array: jax.Array) -> Iterator[DivergedReplicas]:
-    parts: dict[str, list[Any]] = {}
-    for shard in array.addressable_shards:
-        parts.setdefault(str(shard.index), []).append(_plain(shard.data))
-    sums = {place: [_summed(each) for each in copies] for place, copies in parts.items() if len(copies) > 1}
+    parts = copies_of(array)
+    sums = {
+        place: [checksum_of(each) for each in copies] for place, copies in parts.items() if len(copies) > 1
+    }
     found = jax.device_get(sums)
     differing = {
         place: [number for number, each in enumerate(of) if not np.array_equal(each, of[0])]
@@ -60,7 +59,7 @@ def _of(name: str, array: jax.Array) -> Iterator[DivergedReplicas]:
     yield DivergedReplicas(
         name=name,
         axes=_repeated(array),
-        devices=len(array.addressable_shards),
+        devices=sum(map(len, parts.values())),
         differing=count,
         elements=int(np.count_nonzero(_words(first) != _words(other))),
         size=int(first.size),
@@ -68,12 +67,28 @@ def _of(name: str, array: jax.Array) -> Iterator[DivergedReplicas]:
     )
 
 
+def copies_of(array: jax.Array) -> dict[str, list[Any]]:
+    """Those that lie on devices of this process, by the part of the array that they are of."""
+    parts: dict[str, list[Any]] = {}
+    for shard in _shards(array):
+        parts.setdefault(str(shard.index), []).append(_plain(shard.data))
+    return parts
+
+
+def _shards(array: jax.Array) -> Any:
+    try:
+        return array.addressable_shards
+    # JAX 0.10 to 0.12: what `jax.device_put` makes of a JAX array, whole on devices of several processes.
+    except ValueError:
+        return jax.jit(lambda same: same)(array).addressable_shards
+
+
 def _plain(data: Any) -> Any:
     return jax.random.key_data(data) if jnp.issubdtype(data.dtype, jax.dtypes.prng_key) else data
 
 
-def _summed(copy: jax.Array) -> Array:
-    """Where the copy lies, whatever mesh the user has set."""
+def checksum_of(copy: jax.Array) -> Array:
+    """u32[2], where the copy lies, whatever mesh the user has set."""
     (device,) = copy.devices()
     with jax.set_mesh(Mesh(np.array([device]), ("copy",))):
         found: Array = _checksum(copy)

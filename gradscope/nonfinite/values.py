@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.peers.placing import put
 from gradscope.trace.statistics import Floats
 
 FILLS = 4
@@ -122,7 +123,7 @@ def filled(value: Any, kinds: Iterable[NonFiniteKind], attempt: int) -> Any:
     spread = 0.1 + 0.8 * (np.arange(count) * 0.6180339887 % 1.0)
     host[bad] = (1.0, spread, 2.0, -0.5)[attempt]
     if isinstance(value, jax.Array) and not _on_host(value):
-        return jax.device_put(host, value.sharding)
+        return put(host, value.sharding)
     return host
 
 

@@ -43,10 +43,10 @@ def run(
     """
     if not tasks:
         return Suite(())
-    asked = [_asked(task, baselines or {}) for task in tasks]
+    asked = [asked_of(task, baselines or {}) for task in tasks]
     if os.name != "posix":
         return Suite(tuple(outcome_of(each.task, _judged_here(each, progress)) for each in asked))
-    with contextlib.closing(_Run(asked, jobs or default_jobs(), progress, best(), echo)) as work:
+    with contextlib.closing(Children(asked, jobs or default_jobs(), progress, best(), echo)) as work:
         return Suite(work.outcomes())
 
 
@@ -58,12 +58,15 @@ def default_jobs() -> int:
     return max(1, min(cores // 2, memory // MEMORY_OF_ONE))
 
 
-def _asked(task: Task, baselines: Mapping[str, Baseline]) -> Asked:
+def asked_of(task: Task, baselines: Mapping[str, Baseline]) -> Asked:
+    """With the baseline that it names, where that was read already."""
     baseline = baselines.get(task.checking.baseline or "")
     return Asked(task, None if baseline is None else baseline.only(task.path))
 
 
-class _Run:
+class Children:
+    """Children for what is asked, and their outcomes; `close` leaves none behind."""
+
     def __init__(
         self,
         asked: Sequence[Asked],
@@ -108,21 +111,25 @@ class _Run:
                 if isinstance(self._starter, ForkServer):
                     self._selector.register(self._starter, selectors.EVENT_READ)
             place = self._waiting[0]
-            child = started(self._starter, self._asked[place], self._echo)
+            child = started(self._starter, self._asked[place], self._echo_of(place))
             self._children[child.process] = self._waiting.popleft(), child
             for pipe in child.pipes:
                 self._selector.register(pipe, selectors.EVENT_READ, child)
 
     def _listen(self) -> None:
-        waits = [child.wait_s() for _, child in self._children.values()]
-        if not isinstance(self._starter, ForkServer):
-            # Nothing becomes readable when a child ends: its pipes may be at their end before it is gone.
-            waits.append(TICK_S)
-        ready = self._selector.select(min((wait for wait in waits if wait is not None), default=TICK_S))
+        ready = self._selector.select(self._wait_s())
         for child in {id(key.data): key.data for key, _ in ready if key.data is not None}.values():
             self._heard(child)
         for _, child in self._children.values():
             child.keep_to_time()
+
+    def _wait_s(self) -> float:
+        """For something to become readable."""
+        waits = [child.wait_s() for _, child in self._children.values()]
+        if not isinstance(self._starter, ForkServer):
+            # Nothing becomes readable when a child ends: its pipes may be at their end before it is gone.
+            waits.append(TICK_S)
+        return min((wait for wait in waits if wait is not None), default=TICK_S)
 
     def _heard(self, child: Child) -> None:
         before = child.stage
@@ -130,9 +137,17 @@ class _Run:
             self._selector.unregister(pipe)
             os.close(pipe)
         if child.stage != before:
-            count = len(self._asked)
-            done = f"{len(self._outcomes)} of {count} target{'' if count == 1 else 's'}"
-            self._progress(f"{done}, {child.task.target}: {child.stage}")
+            self._tell(child)
+
+    def _tell(self, child: Child) -> None:
+        count = len(self._asked)
+        done = f"{len(self._outcomes)} of {count} target{'' if count == 1 else 's'}"
+        self._progress(f"{done}, {child.task.target}: {child.stage}")
+
+    def _echo_of(self, place: int) -> Callable[[bytes], None] | None:
+        """Where what a child prints goes."""
+        del place
+        return self._echo
 
     def _collect(self) -> None:
         if self._starter is None:
@@ -167,7 +182,7 @@ class _Run:
 def _judged_here(asked: Asked, progress: Callable[[str], None]) -> messages.Answer:
     """In this process, with what a process of its own would be given, and with its digits."""
     prepare.prepare_process()
-    answer = judged(messages.asking(asked), progress)
+    answer = judged(messages.asked_in(messages.asking(asked)), progress)
     return answer if isinstance(answer, TargetError) else report_json.rounded(answer)
 
 

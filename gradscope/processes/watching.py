@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gradscope.errors import GradscopeError
 from gradscope.processes import ending, messages
+from gradscope.processes.beats import Beat
 from gradscope.records import TargetError
 from gradscope.records.options import Task
 from gradscope.serialization.codec import Mismatch
@@ -42,6 +43,8 @@ class Child:
         self.pipes = [answers, output]
         self.stage = ""
         self.answer: messages.Answer | None = None
+        self.beats: list[Beat] = []
+        """Those that nobody has taken yet."""
         self._answers, self._output = answers, output
         self._unread, self._printed = b"", b""
         self._late = False
@@ -56,8 +59,8 @@ class Child:
         closed: list[int] = []
         printed = self._drain(self._output, closed)
         self._printed = (self._printed + printed)[-KEPT:]
-        # What comes once it is late is where it was, and is told in other words.
-        if self._echo is not None and printed and not self._late:
+        # What comes once it is late is where it was, and is told in other words; the answer is the last word.
+        if self._echo is not None and printed and not self._late and self.answer is None:
             self._echo(printed)
         *lines, self._unread = (self._unread + self._drain(self._answers, closed)).split(b"\n")
         for line in lines:
@@ -98,6 +101,9 @@ class Child:
             message = messages.read(line)
         except (ValueError, KeyError, TypeError, Mismatch, GradscopeError) as error:
             message = TargetError.bug(f"The answer of its process cannot be read: {error}")
+        if isinstance(message, list):
+            self.beats += message
+            return
         if not isinstance(message, str):
             self.answer = message
             self._deadline = time.monotonic() + END_S

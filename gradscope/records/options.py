@@ -39,6 +39,24 @@ class LoadOptions:
     """The shapes of parameters are enough: what makes them is traced and not run."""
 
 
+AUTO = "auto"
+"""In the place of a coordinator: what SLURM, Open MPI, Kubernetes or a TPU pod says of the processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The processes that are to measure one target together, as one of them is told."""
+
+    coordinator: str = AUTO
+    """HOST:PORT of process 0, or `AUTO`."""
+    count: int | None = None
+    """How many there are; `None` with `AUTO`."""
+    process: int | None = None
+    """Which one this is; `None` for all of them, or with `AUTO`."""
+    one_machine: bool = False
+    """All of them run on this machine, started by one command."""
+
+
 AXES = ("data", "model")
 """Those that `--mesh` may have: over one rows are split, over the other parameters."""
 

@@ -23,6 +23,9 @@ from gradscope.load.problem import Problem
 from gradscope.load.target import load
 from gradscope.load.usercode.random_generators import seeded
 from gradscope.load.usercode.user_file import forget_imported
+from gradscope.measure.fingerprint import FIXES, fingerprint
+from gradscope.peers.agreeing import require_equal
+from gradscope.peers.joined import here
 from gradscope.records import Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress
@@ -92,6 +95,7 @@ def seed_runs(
             stage = _numbered(progress, number, options.seeds)
             trains = options.steps != 0
             prepared = prepare(begun.problem, batches=options.batches, trains=trains, progress=stage)
+            prepared = alike(prepared)
             if options.after_steps:
                 prepared = after_steps(prepared, options.after_steps, stage)
             timing = Timing(begun.load_s).plus(prepared.timing)
@@ -100,6 +104,27 @@ def seed_runs(
             first = prepared if number == 1 and options.seeds > 1 else None
             runs.append(judge(prepared, timing, stage, first=number == 1))
     return runs
+
+
+def alike(prepared: Prepared) -> Prepared:
+    """The same, with what there is to say of several processes. Raises where another one that measures with
+    this one has another program, or other numbers."""
+    count = here().count
+    if count == 1:
+        return prepared
+    first = prepared.inputs[0]
+    found = fingerprint(prepared.program, first, prepared.batches[0])
+    require_equal(f"seed {prepared.problem.seed}", found, FIXES)
+    arrays = [each for each in (*first.weights, *first.others) if isinstance(each, jax.Array)]
+    devices = max((len(each.sharding.device_set) for each in arrays), default=1)
+    said = (
+        f"Measured by {count} processes together, over {devices} devices."
+        if any(not each.is_fully_addressable for each in arrays)
+        else "No array lies on devices of several processes: each of the "
+        f"{count} measured the same by itself. --mesh divides the batch and the params among them, and so "
+        "does a mesh of `jax.devices()` in the file."
+    )
+    return replace(prepared, notes=(*prepared.notes, said))
 
 
 def begin_alike(one: Prepared, other: Prepared) -> bool:

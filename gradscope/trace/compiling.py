@@ -18,6 +18,8 @@ import jax
 from gradscope.errors import GradscopeError
 from gradscope.load.usercode.fault import cannot_be_the_users
 from gradscope.load.usercode.user_code import as_gradscope_error
+from gradscope.peers.agreeing import agreed
+from gradscope.peers.joined import one_more_step
 from gradscope.trace.optimization import options
 
 Plain = Callable[[], object]
@@ -83,6 +85,7 @@ class Compiled:
 
     def run(self, *args: Any) -> Any:
         """The results, on their way; what goes wrong is raised as it is."""
+        one_more_step()
         return self.executable(*(args if self._layout is None else laid_out(args, self._layout)))
 
 
@@ -273,8 +276,13 @@ def _not_enough_memory(what: str, why: str) -> NotEnoughMemory:
 
 
 def free_memory() -> int | None:
-    """Bytes that the default device can still give, or `None` where nobody says."""
-    device = jax.devices()[0]
+    """Bytes that the default device can still give, or `None` where nobody says. Of several processes that of
+    the first: what is done for want of memory all must do."""
+    return agreed(_free_memory())
+
+
+def _free_memory() -> int | None:
+    device = jax.local_devices()[0]
     if device.platform != "cpu":
         found = device.memory_stats() or {}
         limit = found.get("bytes_limit")

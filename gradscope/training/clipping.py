@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradscope.peers.placing import put
 from gradscope.records import ClippedStep
 from gradscope.trace.leaves import norm
 from gradscope.training.optimizer import Leaves
@@ -146,7 +147,7 @@ def _asking(made: Trainer, owners: _Owners, weights: Leaves, gradients: Leaves, 
 def _scaled(gradient: Any, power: float) -> Any:
     """In its own dtype, by NumPy: nothing is compiled for its shape."""
     array = np.asarray(gradient)
-    return jax.device_put(array * array.dtype.type(2.0**-power), gradient.sharding)
+    return put(array * array.dtype.type(2.0**-power), gradient.sharding)
 
 
 def _read(array: Any) -> NDArray[Any]:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.peers.placing import put
 from gradscope.records import ParameterGroup, ShortTraining, UndecayedTraining
 from gradscope.trace.program import Program
 from gradscope.trace.spread import in_reach
@@ -155,7 +156,7 @@ def with_groups(
 ) -> ShortTraining:
     """The record of a short training, and what its optimizer does with which leaves, and with how much of
     their gradients; `last` are the weights after it and the gradients of its last step."""
-    if not record.own or jax.process_count() > 1:
+    if not record.own:
         return record
     probe = OptimizerProbe(made, record.steps)
     groups = probe.groups(program)
@@ -210,7 +211,7 @@ def striped(weight: Any, value: float) -> Any:
 
 
 def _placed(array: Any, like: Any) -> Any:
-    return jax.device_put(array.astype(like.dtype), like.sharding)
+    return put(array.astype(like.dtype), like.sharding)
 
 
 def _ends(updates: Leaves) -> Floats:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.measure.measurement import rows_of
+from gradscope.peers.placing import put
 from gradscope.records import Layer, PartlyDeadWeight
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.uses import arrays_of
@@ -186,7 +187,7 @@ def _other_data(inputs: Inputs, batch: Any, draw: int) -> Inputs:
         old = others[each.place]
         if any(jnp.issubdtype(old.dtype, kind) for kind in (np.floating, np.integer, np.bool_)):
             place = getattr(old, "sharding", None)
-            others[each.place] = jax.device_put(_like(np.asarray(old), draw, rng), place)
+            others[each.place] = put(_like(np.asarray(old), draw, rng), place)
     return replace(inputs, others=others)
 
 

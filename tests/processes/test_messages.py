@@ -41,7 +41,7 @@ def test_a_baseline_that_was_read_is_not_read_again(tmp_path: Path) -> None:
     task = Task("model.py", str(file), checking=CheckOptions(baseline=known))
     asked = messages.asking(Asked(task, Baseline.read(known)))
     Path(known).unlink()
-    answer = child.judged(asked, lambda stage: None)
+    answer = child.judged(messages.asked_in(asked), lambda stage: None)
     assert isinstance(answer, Report)
     assert answer.baseline is not None
     assert answer.baseline.stale == "it does not know this target"

@@ -106,3 +106,4 @@ from gradscope.trace.jaxprs.programs import (
     scan_params as scan_params,
 )
 from gradscope.trace.jaxprs.rule_lines import rule_of as rule_of, with_rule_lines as with_rule_lines
+from gradscope.trace.jaxprs.told import told as told
