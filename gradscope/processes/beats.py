@@ -17,11 +17,11 @@ from functools import cache
 from typing import Any
 
 from gradscope.load.usercode.user_code import is_library, shown_path
-from gradscope.peers.joined import here, steps
 from gradscope.records import TargetError
 from gradscope.records.options import Peers
 from gradscope.serialization.codec import decoder
 
+MEETING = "waiting for the other processes"
 EVERY_S = 0.5
 AT_ONCE = 32
 """Processes that exchange their beats at that rate; more of them do so less often."""
@@ -31,7 +31,7 @@ AT_ONCE = 32
 class Beat:
     process: int
     count: int
-    """Of processes; 1 until they have met."""
+    """Of processes; 1 until those of several machines have met."""
     number: int
     """Grows with each beat of a process."""
     step: int
@@ -75,6 +75,8 @@ class Heart:
 
     def _exchange(self) -> None:
         """By JAX's store, which waits for ever where process 0 is stopped: a thread of its own."""
+        from gradscope.peers.joined import here
+
         while True:
             joined = here()
             time.sleep(EVERY_S * max(1.0, joined.count / AT_ONCE))
@@ -88,9 +90,12 @@ class Heart:
                 self._send(beat for beat in others if beat.process != joined.process)
 
     def _now(self) -> Beat:
+        from gradscope.peers.joined import here, steps  # JAX, which the command itself does without
+
         joined = here()
         process = joined.process if joined.count > 1 else self._asked.process or 0
-        count = joined.count if joined.count > 1 else self._asked.count or 1
+        known = self._asked.count if self._asked.one_machine else None
+        count = joined.count if joined.count > 1 else known or 1
         return Beat(
             process, count, self._number, steps(), self.stage, _line(), time.process_time(), self.error
         )

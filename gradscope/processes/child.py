@@ -12,13 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TextIO
+from typing import Any, TextIO
 
 from gradscope import __version__
-from gradscope.peers import joined, reading
-from gradscope.peers.agreeing import Trait, require_equal
 from gradscope.processes import messages, prepare
-from gradscope.processes.beats import Heart
+from gradscope.processes.beats import MEETING, Heart
 from gradscope.processes.messages import Asked
 from gradscope.records import TargetError
 from gradscope.records.options import Peers, Task
@@ -67,6 +65,8 @@ def _be_one_of(asked: Asked, peers: Peers, send: Callable[[bytes], None]) -> Non
         # Process 0 reads it from the others, and all see meanwhile who is not there any more.
         time.sleep(0.0 if peers.one_machine else TOLD_S)
     send(messages.answering(answer))
+    from gradscope.peers import joined
+
     joined.leave()
 
 
@@ -81,15 +81,20 @@ def judged(asked: Asked, progress: Callable[[str], None]) -> messages.Answer:
 def _checked(asked: Asked, progress: Callable[[str], None]) -> messages.Answer:
     task = asked.task
     if asked.peers is not None:
-        progress("waiting for the other processes")
+        from gradscope.peers import joined, reading
+        from gradscope.peers.agreeing import require_equal
+
+        progress(MEETING)
         joined.join(asked.peers)
         require_equal("what runs", _traits(task), {"": SAME})
         reading.gather_what_is_read()
     return check(task.path, task.loading, task.checking, baseline=asked.baseline, progress=progress)
 
 
-def _traits(task: Task) -> dict[str, Trait]:
+def _traits(task: Task) -> dict[str, Any]:
     """What has to be the same in all processes before the target is loaded."""
+    from gradscope.peers.agreeing import Trait
+
     found = {
         "the version of gradscope": Trait(__version__),
         "the version of Python": Trait(platform.python_version()),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from gradscope.processes.beats import MEETING
 from gradscope.processes.messages import Asked
 from gradscope.processes.scheduling import Children
 from gradscope.processes.starting import ServerLost, Starter
@@ -27,6 +28,14 @@ SETTLE_S = 3.0
 """From the first process that ends without a report: another one may have ended before, and made it fail."""
 AWAY_S = 2.0
 """Without a beat, where one process has failed: that one is not there any more."""
+NOT_MET = TargetError(
+    FailureKind.TIMEOUT,
+    "The processes have not met.",
+    "JAX ended this one while it waited for the others, for which it has 300 s.",
+    "Start as many as --processes says, each with a --process-id of its own, and let all of them reach the "
+    "address of process 0.",
+    slug="processes-apart",
+)
 _GLOO = b"[Gloo] Rank "
 _OF_OTHERS = re.compile(r"gloo|connection (closed|reset|refused)|coordination|socket closed|SIGABRT", re.I)
 
@@ -127,6 +136,9 @@ class Together(Children):
         known |= {number: error for number, error in ended.items() if error is not None}
         if not known:
             return None
+        if any(MEETING in error.what for error in known.values()):
+            self.speaks = True
+            return NOT_MET
         own = {number: error for number, error in known.items() if not _of_others(error)}
         number = min(own or known, key=lambda each: (not _was_killed(known[each]), each))
         error = known[number]

@@ -87,7 +87,9 @@ class Watch:
         silent = self.silent_for(self._quiet)
         if silent:
             return silent[0], self.silence(silent[0])
-        waiting = [seen for seen in self._seen.values() if now - seen.moved >= self._limit]
+        # Those who have not met yet have a time of their own for it.
+        met = [seen for seen in self._seen.values() if seen.beat.count > 1]
+        waiting = [seen for seen in met if now - seen.moved >= self._limit]
         if not waiting:
             return None
         behind = self._behind(waiting)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from gradscope.cli.together import given_peers
@@ -49,3 +52,9 @@ def test_options_that_do_not_fit_together_say_so(
         given_peers(*given)
     assert raised.value.what == said
     assert raised.value.fix
+
+
+def test_the_command_that_watches_has_no_jax_in_it() -> None:
+    """What JAX reads when it is imported is set before, and JAX's own end must not be the watcher's."""
+    asked = "import sys, gradscope.processes; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

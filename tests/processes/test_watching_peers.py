@@ -91,6 +91,10 @@ def test_of_other_machines_nothing_is_known_without_process_0() -> None:
     assert found[0] == 0
 
 
+def test_one_that_has_not_met_the_others_may_wait_longer() -> None:
+    assert Scene(1, own=(0,)).passes(200, [0]) is None
+
+
 def test_one_that_ends_before_its_first_beat_is_missed() -> None:
     found = Scene(2, own=(0,)).passes(20, [1, 1], (1, 1), quiet=(1,))
     assert found is not None
