@@ -21,7 +21,7 @@ DOMAINS = {
     "optimizers": ("optimizers", "landscape"),
     "verification": ("verification", "nonfinite"),
     "remedies": ("remedies",),
-    "runs": ("runs",),
+    "runs": ("runs", "peers"),
     "config": ("config", "gate", "serialization", "recording", "changes"),
     "training": ("training", "measure", "blocks", "footprint", "workload"),
     "trace": ("trace", "records"),
