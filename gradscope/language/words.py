@@ -33,6 +33,7 @@ WORDS = (
     "backprop", "differences", "rel. error", "notes",
     "{0} in {1} parameter leaves: {2}", "{0} in {1} parameter leaf: {2}",
     "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
+    "{0} start", "{0} starts",
     "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
 )  # fmt: skip
 VALUES = frozenset(

@@ -76,9 +76,9 @@ def width_dependent_updates(found: Parametrization, limits: Limits) -> Iterator[
     if started:
         yield _at_start(started, found, limit)
     if growing:
-        yield _changed(growing, found, limit, "more", GROWING)
+        yield _changed(growing, found, limit, GROWING)
     if falling:
-        yield _changed(falling, found, limit, "less", FALLING)
+        yield _changed(falling, found, limit, FALLING)
     reasons: dict[str, list[str]] = {}
     for each in found.layers:
         if each.unjudged:
@@ -98,7 +98,6 @@ def _changed(
     layers: Sequence[LayerOverWidths],
     found: Parametrization,
     limit: float,
-    how: str,
     remedies: dict[str, str],
 ) -> Hit:
     first = layers[0]
@@ -109,10 +108,11 @@ def _changed(
     narrow, wide = _ends(first)
     return Hit(
         message=(
-            f"{_steps(found)} change the output of {names_of([each.layer for each in layers])} by {how} the "
-            f"wider the network is: that of `{first.layer}` by {number(narrow)} at width {found.widths[0]} "
-            f"and {number(wide)} at width {found.widths[-1]}, as width^{_text(exponent)} (limit "
-            f"{number(limit)}). A learning rate that fits one width may not fit another."
+            f"{_steps(found)} change the output of {names_of([each.layer for each in layers])} by "
+            f"{'more' if exponent.value > 0 else 'less'} the wider the network is: that of `{first.layer}` "
+            f"by {number(narrow)} at width {found.widths[0]} and {number(wide)} at width {found.widths[-1]}, "
+            f"as width^{_text(exponent)} (limit {number(limit)}). A learning rate that fits one width may "
+            "not fit another."
         ),
         remedy=(
             f"If rates are to hold at other widths, muP may help: {told}. Table 8 of Yang et al. 2022 "
