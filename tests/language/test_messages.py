@@ -62,6 +62,11 @@ READ = {
         "800 での `exp` の結果は infinity です。これは除算によって消える無限大です: 1 / infinity = 0 で、"
         "微分も同様です。",
     ),
+    "a value that begins the sentence": (
+        "the cotangent of `slope` is 0.5 times the right one: a factor of 2 is missing",
+        "`slope` の余接ベクトルは正しい値の 0.5 倍: 係数 2 が欠けています",
+    ),
+    "a part of a run": ("compile 7 of 10 blocks", "コンパイル (10 ブロック中 7)"),
     "a hand-made gradient": (
         "Between what each layer gets and backpropagation are 85 and 98 degrees at `[0]`; and 4 more layers "
         "(before and after 20 steps).",
