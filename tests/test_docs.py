@@ -141,13 +141,25 @@ def refused(words: list[str], whole: bool) -> str:
     return ""
 
 
-WITH_COMMANDS = [ROOT / "README.md", ROOT / "sample_models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WITH_COMMANDS = [
+    *(ROOT / name for name in ("README.md", "sample_models/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/ja").glob("*.md")),
+]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_command_on_a_page_is_taken_as_it_stands_there(page: Path) -> None:
     commands = commands_in(page.read_text(encoding="utf-8"))
     assert {" ".join(words): why for words, whole in commands if (why := refused(words, whole))} == {}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/ja").glob("*.md")), ids=lambda page: page.name)
+def test_a_translated_page_has_the_commands_of_the_english_one(page: Path) -> None:
+    original = ROOT / "docs" / page.name
+    there, english = (commands_in(file.read_text(encoding="utf-8")) for file in (page, original))
+    assert there
+    assert sorted(there) == sorted(english)
 
 
 def test_a_command_that_there_is_not_is_seen() -> None:

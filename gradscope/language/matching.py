@@ -20,7 +20,7 @@ from pathlib import Path
 from gradscope.language.patterns import VALUE, WORD, Pattern, found_in, matched, pattern_of, unescaped
 from gradscope.language.sentences import sentences
 from gradscope.language.texts import CODE, ENDS, forms, prose, several, split_at, tidied
-from gradscope.language.words import VALUES
+from gradscope.language.words import AGREEING, VALUES
 
 FOLDER = Path(__file__).parent
 TRIALS = 400
@@ -35,30 +35,10 @@ PIECE = 16
 """What a further message costs, in letters counted twice: one that says all is meant before two that do."""
 FEW = 6
 """Of all messages that fit one text, the longest are tried."""
-AGREEING = frozenset(
-    (
-        "is",
-        "are",
-        "was",
-        "were",
-        "has",
-        "have",
-        "does",
-        "do",
-        "run",
-        "runs",
-        "repeat",
-        "repeats",
-        "it",
-        "they",
-        "its",
-        "their",
-        "them",
-    )
-)
-"""Values that only say whether something is one or several: a translation stands without them."""
 DOT = " · "
 """Between facts that stand beside each other."""
+_STOP = re.compile(r"(?<!\.)\.(?=\s*$)")
+"""Of a sentence that ends with a name."""
 _ENGLISH = re.compile(r"[A-Za-z'’]+,? [A-Za-z'’]+,? [A-Za-z'’]+")
 CLAUSES = re.compile("[:;,] ")
 _SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
@@ -113,18 +93,32 @@ class Translator:
         ]
         if all(before == after for before, after in found):
             return line
-        return line[: len(line) - len(bare)] + tidied("".join(after for _, after in found))
+        said = [after if after == before else _ended(before, after) for before, after in found]
+        return line[: len(line) - len(bare)] + tidied("".join(said))
 
     def _sentence(self, sentence: str) -> tuple[str, str]:
         """As it is where most of it is in no message: half a translation is harder to read than none."""
         clauses = split_at(sentence, "; ")
-        if len(clauses) > 1:
+        if len(clauses) > 1 and not self._spans(sentence.strip()):
             read = [self._sentence(clause) for clause in clauses]
             if all(before != after or not prose(before) for before, after in read):
                 return sentence, "; ".join(after for _, after in read)
         covered, said = self._read(sentence, Attempts(), 0)
         enough = covered >= prose(sentence) or not _ENGLISH.search(CODE.sub("`", said))
         return sentence, said if enough else sentence
+
+    def _spans(self, sentence: str) -> bool:
+        """Whether a message has the semicolon itself: its clauses are no sentences of their own."""
+        for pattern in self._candidates(sentence):
+            if pattern.continues and pattern.literals[0].startswith(";"):
+                found = found_in(pattern, sentence) is not None
+            else:
+                found = any("; " in literal for literal in pattern.literals) and any(
+                    matched(pattern, text) is not None for text, _ in forms(sentence)
+                )
+            if found:
+                return True
+        return False
 
     def _read(self, text: str, attempts: Attempts, depth: int, joints: bool = True) -> tuple[float, str]:
         """Twice how many of its characters are in messages, and the translation."""
@@ -205,12 +199,12 @@ class Translator:
     ) -> Iterator[tuple[float, str]]:
         """With a message somewhere in it, and what stands before and after. `continued`: one that continues
         another, which must not become part of that one's last value."""
-        tried, stop = 0, "。" if text.endswith(".") else ""
-        text = text.removesuffix(".")
+        tried, stop, whole = 0, "。" if text.endswith(".") else "", text
         for pattern in self._candidates(text):
             if tried == FEW or attempts.left <= 0:
                 return
             fits = pattern.continues if continued else pattern.strong and not pattern.continues
+            text = whole if pattern.literals[-1].endswith(".") else whole.removesuffix(".")
             place = found_in(pattern, text) if fits else None
             if place is None:
                 continue
@@ -236,13 +230,22 @@ class Translator:
                 read = [self._read(part, attempts, depth + 1, joints=joint != ", ") for part in parts]
                 if all(covered or not several(part) for part, (covered, _) in zip(parts, read, strict=True)):
                     between = {", ": "、", " and ": " と ", " or ": " または "}.get(joint, joint)
-                    yield sum(covered for covered, _ in read) - 1, between.join(said for _, said in read)
-        if found := re.fullmatch(r"(.*\S) ?\(([^()]+)\)(\.?)", text):
-            (more, head), (less, tail) = (
-                self._read(part, attempts, depth + 1) for part in (found[1], found[2])
-            )
-            if more or less:
-                yield more + less, f"{head} ({tail}){'。' if found[3] else ''}"
+                    coded = joint in (" and ", " or ") and all(map(CODE.fullmatch, parts))
+                    # Of names alone nothing is covered, and yet they are read.
+                    least = LEAST if coded else 0
+                    yield (
+                        max(least, sum(covered for covered, _ in read) - 1),
+                        between.join(said for _, said in read),
+                    )
+        if found := re.fullmatch(r"(.*\S) ?(\(([^()]+)\))(\.?)", text):
+            more, head = self._read(found[1], attempts, depth + 1)
+            # A message may have the brackets itself.
+            whole, tail = self._read(found[2], attempts, depth + 1, joints=False)
+            less, inner = self._read(found[3], attempts, depth + 1)
+            if not whole:
+                tail = f"({inner})"
+            if more or whole or less:
+                yield more + (whole or less), f"{head} {tail}{'。' if found[4] else ''}"
 
     def _counted(self, text: str) -> tuple[float, str] | None:
         """A number and what is counted: `3 time steps`."""
@@ -265,6 +268,11 @@ def _unread(value: str, covered: float) -> bool:
     (`scan at m.py:3`)."""
     words = prose(value)
     return bool(words) and ((not covered and words > NAME) or CLAUSES.search(value) is not None)
+
+
+def _ended(before: str, after: str) -> str:
+    """With the full stop of the language, also after a name, and no blank that a value left at its start."""
+    return _STOP.sub("。", after if before[:1].isspace() else after.lstrip())
 
 
 @cache

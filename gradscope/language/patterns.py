@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gradscope.language.words import AGREEING
+
 VALUE = re.compile(r"(?<!\{)\{\d+\}(?!\})|\{\{\w*\}\}")
 """Of an f-string, or of a text that `format` fills, whose braces stand doubled in a catalogue."""
 _NUMBER = re.compile(r"[\d.,e+-]+$")
 _UNIT = re.compile(r" (?:[kMGTPE]?FLOP|[KMGT]i?B|B|ms|s)\b")
+_LAST = re.compile(r"(?<=\S) ([a-z]+|\d[\d.,]*(?: ?%)?)$")
 WORD = re.compile(r"[A-Za-zδ][A-Za-zδ'’]+")
 
 
@@ -103,8 +106,10 @@ def found_in(pattern: Pattern, text: str) -> tuple[int, int, list[str]] | None:
 
 def _values(pattern: Pattern, text: str, begin: int, end: int) -> list[str] | None:
     values = []
-    for literal in pattern.literals[1:-1]:
+    for number, literal in enumerate(pattern.literals[1:-1], 1):
         place = _find(text, literal, begin)
+        if literal == " ":
+            place = _before_last(text, place, begin, _end(pattern, text, number, begin, end))
         while literal == " " and _UNIT.match(text, place) and _NUMBER.search(text[begin:place]):
             # A number and its unit are one value.
             place = _find(text, literal, place + 1)
@@ -115,14 +120,40 @@ def _values(pattern: Pattern, text: str, begin: int, end: int) -> list[str] | No
     return [*values, text[begin:end]]
 
 
+def _end(pattern: Pattern, text: str, number: int, begin: int, end: int) -> int:
+    """Where the value after the literal of this number ends."""
+    following = pattern.literals[number + 1]
+    if number + 2 == len(pattern.literals) or not following:
+        return end
+    return _find(text, following, begin)
+
+
+def _before_last(text: str, place: int, begin: int, end: int) -> int:
+    """Where two values have a blank between them, and the second is a number, or a verb that agrees with the
+    first: the blank before it, whatever blanks the first has."""
+    found = _LAST.search(text[begin : max(begin, end)])
+    known = found is not None and (found[1][:1].isdigit() or found[1] in AGREEING)
+    return begin + found.start() if found is not None and known else place
+
+
 def _find(text: str, literal: str, start: int) -> int:
-    """Its first place that is not within code, unless it has a backtick itself."""
+    """Its first place that is not within code, unless it has a backtick itself; a full stop is none where
+    a name or a number goes on after it (`m.py:3`)."""
     place = text.find(literal, start)
-    while place >= 0 and "`" not in literal and text.count("`", start, place) % 2 and "`" in text[place:]:
-        if text.count("`", 0, start) % 2:
-            return place
+    while place >= 0 and (_in_code(text, literal, start, place) or _in_name(text, literal, place)):
         place = text.find(literal, place + 1)
     return place
+
+
+def _in_code(text: str, literal: str, start: int, place: int) -> bool:
+    if "`" in literal or not text.count("`", start, place) % 2 or "`" not in text[place:]:
+        return False
+    return not text.count("`", 0, start) % 2
+
+
+def _in_name(text: str, literal: str, place: int) -> bool:
+    after = text[place + len(literal) : place + len(literal) + 1]
+    return literal[-1:] == "." and not literal[-2:-1].isalpha() and not (after == "" or after in " \n)\"'")
 
 
 def _between_words(text: str, start: int, end: int) -> bool:

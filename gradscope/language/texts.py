@@ -12,7 +12,7 @@ _WIDE = r"\u3000-\u30ff\u3400-\u9fff\uff01-\uff60"
 _TIDY = (
     (re.compile(r"(?<=\S)  +(?=\S)"), " "),
     (re.compile(rf"(?<=[{_WIDE})])\.(?=\s|$)"), "。"),
-    (re.compile(rf"(?<=[{_WIDE}]), "), "、"),
+    (re.compile(rf"(?<=[{_WIDE}]), |(?<=\w), (?=[{_WIDE}])"), "、"),
     (re.compile(r"(?<=[、。「『（]) +| +(?=[、。」』）])"), ""),
     (re.compile(r"[.。]+。|。\."), "。"),
     (re.compile(rf"(?<=[{_WIDE}]) +(?=[{_WIDE}])"), ""),
@@ -73,6 +73,7 @@ def tidied(text: str) -> str:
     parts = CODE.split(text)
     for place in range(0, len(parts), 2):
         parts[place] = re.sub("^  +" if place else "(?!)", " ", parts[place])
+        parts[place] = re.sub("  +$" if place + 1 < len(parts) else "(?!)", " ", parts[place])
         for pattern, put in _TIDY:
             parts[place] = pattern.sub(put, parts[place])
     return "".join(parts).replace("。 ", "。") if "。" in text else "".join(parts)

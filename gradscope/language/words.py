@@ -33,7 +33,8 @@ WORDS = (
     "backprop", "differences", "rel. error", "notes",
     "{0} in {1} parameter leaves: {2}", "{0} in {1} parameter leaf: {2}",
     "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
-    "{0} start", "{0} starts",
+    "{0} start", "{0} starts", "warnings", "Data", "tangents", "All",
+    "filler", "{0} further pair", "{0} further pairs",
     "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
 )  # fmt: skip
 VALUES = frozenset(
@@ -55,9 +56,21 @@ VALUES = frozenset(
         "wrong",
         "gradient",
         "gradients",
+        "Data",
+        "tangents",
+        "update",
+        "rule",
+        "steps",
+        "seeds",
+        "All",
     )
 )
 """Those that stand in a sentence of ours as a value: few, since a layer may be named so."""
+AGREEING = frozenset((
+    "is", "are", "was", "were", "has", "have", "does", "do", "run", "runs", "repeat", "repeats", "it", "they",
+    "its", "their", "them",
+))  # fmt: skip
+"""Values that only say whether something is one or several: a translation stands without them."""
 FOREIGN = (
     "Show this message and exit.",
     "Install completion for the current shell.",

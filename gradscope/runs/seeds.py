@@ -70,7 +70,8 @@ def of_target(target: str, loading: LoadOptions, count: int, progress: Progress)
 
 
 def _not_again(error: GradscopeError, first: int) -> GradscopeError:
-    why = f"{error.why} The file ran for seed {first}, and --seeds runs it again for each seed.".strip()
+    again = f"The file ran for seed {first}, and --seeds runs it again for each seed."
+    why = f"{error.why} {again}".strip()
     return GradscopeError(error.what, why=why, fix=error.fix, details=error.details, slug=error.slug)
 
 

@@ -37,12 +37,13 @@ def after_steps(prepared: Prepared, steps: int, progress: Progress) -> Prepared:
     name = StepRule.of(prepared.problem, prepared.tracer).name
     note = (
         f"Measured after {steps} steps of {name}: the loss of the first batch went from {run.losses[0]:.3g} "
+        f"to {run.end:.3g}."
     )
     return replace(
         prepared,
         problem=prepared.problem.in_training(run.state),
         inputs=[replace(each, weights=run.weights) for each in prepared.inputs],
-        notes=(*prepared.notes, f"{note}to {run.end:.3g}."),
+        notes=(*prepared.notes, note),
         timing=prepared.timing.plus(Timing(train_s=time.perf_counter() - start)),
     )
 

@@ -251,9 +251,10 @@ def _range(layers: Sequence[Layer], panel: Panel) -> str:
 
 def _summary(layers: Sequence[Layer], panel: Panel) -> str:
     first, last = panel.of(layers[0]), panel.of(layers[-1])
-    ends = f"{units.number(first)} at the first, {units.number(last)} at the last"
-    over = f"{panel.name} over {units.counted(len(layers), 'layer')} on a log scale"
-    return f"{over}: {ends}, {_range(layers, panel)} over all"
+    return (
+        f"{panel.name} over {units.counted(len(layers), 'layer')} on a log scale: {units.number(first)} at "
+        f"the first, {units.number(last)} at the last, {_range(layers, panel)} over all"
+    )
 
 
 def _caption(layers: Sequence[Layer], panels: Sequence[Panel], deep: bool, frame: Frame) -> Html:

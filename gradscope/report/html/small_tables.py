@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradscope.language import phrase
 from gradscope.records import Measurement
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.shared.small_tables import small_tables
@@ -21,7 +22,8 @@ def _section(found: SmallTable, frame: Frame) -> Html:
 
 def small_table(found: SmallTable) -> Html:
     kept = filled(found.columns)
-    rows = [[code(name), *(column.cells[row] for column in kept)] for row, name in enumerate(found.names)]
+    names = map(phrase, found.names)
+    rows = [[code(name), *(column.cells[row] for column in kept)] for row, name in enumerate(names)]
     titles = [found.head, *(column.heading for column in kept)]
     words = [place for place, column in enumerate(kept, 1) if not column.right]
     return table(titles, rows, caption=found.title.lower(), words=words)

@@ -77,8 +77,10 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
         yield from training_over_time(report.history)
     tool = report.tool
     unknown = report.loss is None and any((report.history, report.memory, report.cost))
-    loss = "" if unknown else f"loss {units.cell(report.loss)}, "
-    yield translate(f"{loss}jax {prose(tool.jax)} on {prose(tool.backend)}")
+    jax, backend = prose(tool.jax), prose(tool.backend)
+    yield translate(
+        f"jax {jax} on {backend}" if unknown else f"loss {units.cell(report.loss)}, jax {jax} on {backend}"
+    )
 
 
 def _findings(report: Report, detail: Detail) -> Iterator[str]:

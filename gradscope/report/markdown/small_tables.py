@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gradscope.language import phrase
 from gradscope.records import Measurement
 from gradscope.report.markdown.marks import code, folded, prose, table
 from gradscope.report.shared.small_tables import small_tables
@@ -17,7 +18,8 @@ def tables(flow: Measurement) -> Iterator[str]:
 
 def small_table(found: SmallTable) -> Iterator[str]:
     kept = filled(found.columns)
-    lines = [[code(name), *(column.cells[row] for column in kept)] for row, name in enumerate(found.names)]
+    names = map(phrase, found.names)
+    lines = [[code(name), *(column.cells[row] for column in kept)] for row, name in enumerate(names)]
     yield from folded(found.title, table([found.head, *(column.heading for column in kept)], lines))
     if found.said:
         yield f"{prose(found.said)}\n"

@@ -79,11 +79,11 @@ def gaps(report: Report) -> list[tuple[str, list[str]]]:
 def durations(report: Report) -> list[tuple[str, str]]:
     """The parts of a run that took time, and how long."""
     timing = report.timing
-    blocks = f" {timing.distinct_blocks} of {timing.blocks} blocks" if timing.blocks else ""
+    compiled = f"compile {timing.distinct_blocks} of {timing.blocks} blocks" if timing.blocks else "compile"
     parts = (
         ("load", timing.load_s),
         ("trace", timing.trace_s),
-        (f"compile{blocks}", timing.compile_s),
+        (compiled, timing.compile_s),
         ("run", timing.run_s),
         ("train", timing.train_s),
     )

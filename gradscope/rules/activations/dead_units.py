@@ -119,7 +119,9 @@ def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool
         )
     after = ""
     if units.dead_later is not None and training is not None:
-        left = f"{units.dead_later:,} {'is' if units.dead_later == 1 else 'are'}"
-        after = f"; after {training.steps} steps of {training.optimizer} {left}"
+        after = (
+            f"; after {training.steps} steps of {training.optimizer} {units.dead_later:,} "
+            f"{'is' if units.dead_later == 1 else 'are'}"
+        )
     of = f"{units.dead:,} of the {units.units:,} units of `{units.layer}`"
     return f"{of} ({percent}) are dead: {where}{after}."

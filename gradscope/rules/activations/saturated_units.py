@@ -109,14 +109,22 @@ def _how_much(units: UnitActivity, training: ShortTraining | None, *, died: bool
         f"beyond ±{number(units.bound or 0)}, where the derivative of the {function} after it is below a "
         "twentieth of its largest"
     )
-    of, before = f"of the outputs of `{units.layer}` lie {flat}", _percent(units.saturated)
-    steps = None if training is None else f"{training.steps} steps of {training.optimizer}"
-    if died:
-        when, than = ("", "before,") if steps is None else (f"After {steps} ", "before them")
-        return f"{when}{_percent(_share(units, True))} {of}; {than} {before} did."
-    if steps is None or units.saturated_later is None:
-        return f"{before} {of}."
-    return f"{before} {of}; after {steps} {_percent(units.saturated_later)} do."
+    layer, before = units.layer, _percent(units.saturated)
+    if died and training is None:
+        return (
+            f"{_percent(_share(units, True))} of the outputs of `{layer}` lie {flat}; before, {before} did."
+        )
+    if died and training is not None:
+        return (
+            f"After {training.steps} steps of {training.optimizer} {_percent(_share(units, True))} of the "
+            f"outputs of `{layer}` lie {flat}; before them {before} did."
+        )
+    if training is None or units.saturated_later is None:
+        return f"{before} of the outputs of `{layer}` lie {flat}."
+    return (
+        f"{before} of the outputs of `{layer}` lie {flat}; after {training.steps} steps of "
+        f"{training.optimizer} {_percent(units.saturated_later)} do."
+    )
 
 
 def _percent(share: float) -> str:

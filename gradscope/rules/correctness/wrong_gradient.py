@@ -125,8 +125,9 @@ def _cure(worst: RuleCheck) -> str:
     if worst.ratio and f"{worst.ratio:.4g}" == "-1":
         return f"Change the sign of the {part} in the rule of `{worst.function}`."
     if worst.ratio and f"{abs(worst.ratio):.4g}" != "1":
-        how = ("Multiply", 1 / worst.ratio) if abs(worst.ratio) < 1 else ("Divide", worst.ratio)
-        return f"{how[0]} the {part} in the rule of `{worst.function}` by {how[1]:.4g}."
+        if abs(worst.ratio) < 1:
+            return f"Multiply the {part} in the rule of `{worst.function}` by {1 / worst.ratio:.4g}."
+        return f"Divide the {part} in the rule of `{worst.function}` by {worst.ratio:.4g}."
     return (
         f"Correct the {part} in the rule of `{worst.function}`, or delete the rule: JAX differentiates the "
         "function itself."

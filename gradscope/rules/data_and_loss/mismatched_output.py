@@ -226,9 +226,7 @@ def _out_of_range(measurement: Measurement, output: OutputMismatch, limits: Limi
     if lost < limits["little"] or output.smallest is None or output.largest is None:
         return None
     ends = f"[{number(output.low)}, {number(output.high)}]"
-    below, above = (
-        f"never {word} {number(end)}" for word, end in (("below", output.low), ("above", output.high))
-    )
+    below, above = f"never below {number(output.low)}", f"never above {number(output.high)}"
     reach = below if output.high == math.inf else above if output.low == -math.inf else f"always in {ends}"
     still = measurement.gradient_norm == 0
     return Hit(

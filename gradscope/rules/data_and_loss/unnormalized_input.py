@@ -109,10 +109,10 @@ def _scaled_by_the_model(
     if scale is None or not helps(start):
         return
     first = start.layers[0]
-    size = "small" if first.deviation < 1 else "large"
     yield Hit(
-        message=f"What goes into the first layer, `{first.name}`, is too {size}: its weights have the "
-        f"size of {scale.scheme} initialization ({number(scale.ratio)} of it), and the standard deviation of "
+        message=f"What goes into the first layer, `{first.name}`, is too "
+        f"{'small' if first.deviation < 1 else 'large'}: its weights have the size "
+        f"of {scale.scheme} initialization ({number(scale.ratio)} of it), and the standard deviation of "
         f"its output is {number(first.deviation)}. {start.steps} steps of {training.optimizer} take the loss "
         f"from {number(start.start_without)} to {number(start.end_without)}; with that output brought to "
         f"mean 0 and standard deviation 1, from {number(start.start)} to {number(start.end)}.",

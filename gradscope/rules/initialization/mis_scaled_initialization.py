@@ -87,8 +87,9 @@ def mis_scaled_initialization(
     yield Hit(
         message=f"From where it starts the network {how}: {start.steps} steps of "
         f"{training.optimizer} take the loss from {number(start.start_without)} to "
-        f"{number(start.end_without)}. With {shown}{more} {_changed(start)} they "
-        f"take it from {number(start.start)} to {number(start.end)}.",
+        f"{number(start.end_without)}. With {shown}{more} "
+        f"{'brought to mean 0 and standard deviation 1' if _centered(start) else 'brought to an rms of 1'} "
+        f"they take it from {number(start.start)} to {number(start.end)}.",
         remedy=_remedy(measurement, first),
         evidence={
             "layers": len(start.layers),
@@ -104,10 +105,9 @@ def mis_scaled_initialization(
     )
 
 
-def _changed(start: RescaledStart) -> str:
+def _centered(start: RescaledStart) -> bool:
     """Without a bias the mean of an output stays, and its rms is what becomes 1."""
-    centered = all(layer.offset for layer in start.layers)
-    return "brought to mean 0 and standard deviation 1" if centered else "brought to an rms of 1"
+    return all(layer.offset for layer in start.layers)
 
 
 def _collapsed(training: ShortTraining) -> bool:

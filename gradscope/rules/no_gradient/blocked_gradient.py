@@ -194,9 +194,10 @@ def _hit(
         message += rest
     elif note:
         leaves = count(len(unreached), "parameter")
-        frozen = "is frozen" if len(layers) == 1 else "are frozen"
-        get = "gets" if len(unreached) == 1 else "get"
-        message = f"{names_of(layers)} {frozen} by {what}: {leaves} {get} no gradient."
+        message = (
+            f"{names_of(layers)} {'is' if len(layers) == 1 else 'are'} frozen by {what}: {leaves} "
+            f"{'gets' if len(unreached) == 1 else 'get'} no gradient."
+        )
         remedy = "Nothing to do if these parts are frozen on purpose."
     else:
         message = f"{_to_integers(cut) or what} blocks every path from {names_of(layers)} to the loss.{rest}"

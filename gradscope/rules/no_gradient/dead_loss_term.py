@@ -120,12 +120,13 @@ def _of_zero(subject: str, term: LossTerm, zero: ZeroDerivative) -> tuple[str, s
 
 
 def _of_cancellation(subject: str, term: LossTerm, found: Cancellation) -> tuple[str, str, Severity]:
-    what, result = ("ratio", "1") if found.op == "div" else ("difference", "0")
+    ratio = found.op == "div"
     verb = "is" if len(term.parameters) == 1 else "are"
     message = (
-        f"{subject} {'gives no gradient' if _dead(term) else 'is constant in part'}. The {what} that it takes"
-        f"{_at(found.source, term.source)} is {result} whatever {names_of(term.parameters)} {verb}: both "
-        "sides are computed in the same way, and their gradients cancel."
+        f"{subject} {'gives no gradient' if _dead(term) else 'is constant in part'}. "
+        f"{'The ratio that it takes' if ratio else 'The difference that it takes'}"
+        f"{_at(found.source, term.source)} is {'1' if ratio else '0'} whatever {names_of(term.parameters)} "
+        f"{verb}: both sides are computed in the same way, and their gradients cancel."
     )
     return message, HOLD, Severity.ERROR if _dead(term) else Severity.WARNING
 

@@ -63,15 +63,13 @@ def _hit(measurement: Measurement, found: list[IsolatedBranch]) -> Hit:
     equal, size = sum(each.equal for each in found), sum(each.size for each in found)
     names = list(dict.fromkeys(name for each in found for name in each.parameters))
     owner = next((leaf.layer for leaf in measurement.parameters if leaf.name in names), None)
-    verb = "compares" if equal == 1 else "compare"
-    verb_moved = "is" if len(names) == 1 else "are"
     return Hit(
         message=(
             f"The test `{SIGNS[branch.op]}` holds at these very parameters: {count(equal, 'element')} of "
-            f"{size} {verb} equal here, and none where {names_of(names)} {verb_moved} moved by up to "
-            f"{branch.step:.0%}. The branch has another derivative than the loss around it: along a "
-            f"direction backpropagation gives {number(branch.backprop)}, and differences across the point "
-            f"{number(branch.differences)}."
+            f"{size} {'compares' if equal == 1 else 'compare'} equal here, and none where {names_of(names)} "
+            f"{'is' if len(names) == 1 else 'are'} moved by up to {branch.step:.0%}. The branch has another "
+            "derivative than the loss around it: along a direction backpropagation gives "
+            f"{number(branch.backprop)}, and differences across the point {number(branch.differences)}."
         ),
         remedy=(
             "Use the general expression at this point, too: guard the operand that fails (`jnp.where(x > 0, "

@@ -15,13 +15,14 @@ def lost_finding(measurement: Measurement, lost: LostInfinity) -> Hit:
     layers = tuple(layer.name for layer in measurement.layers if {*layer.parameters} & {*leaves})
     why, remedy = _explained(origin)
     place = "" if lost.gone_at in (None, origin.source) else f" ({lost.gone_at})"
+    gone = (
+        f"It is an infinity that is divided away: {plainly(lost.gone)}{place}, and so is the derivative. So "
+        f"the loss is finite, and the gradient of {count(len(leaves), 'parameter')} is exactly zero: "
+        f"{names_of(leaves)}. With the largest finite {origin.dtype} in its place ({lost.largest:.5g}) it is "
+        "not zero."
+    )
     return Hit(
-        message=(
-            f"{what_happened(origin)}.{in_loops(origin.steps)} {why} It is an infinity that is divided away: "
-            f"{plainly(lost.gone)}{place}, and so is the derivative. So the loss is finite, and the gradient "
-            f"of {count(len(leaves), 'parameter')} is exactly zero: {names_of(leaves)}. With the largest "
-            f"finite {origin.dtype} in its place ({lost.largest:.5g}) it is not zero."
-        ),
+        message=f"{what_happened(origin)}.{in_loops(origin.steps)} {why} {gone}",
         remedy=remedy,
         evidence=_evidence(measurement, lost),
         layer=origin.layer if origin.layer in layers or not layers else layers[-1],

@@ -47,10 +47,9 @@ def _inside(measurement: Measurement, origin: Origin) -> Hazard | None:
 
 
 def _on_its_point(hazard: Hazard) -> str:
-    verb = "lies" if hazard.on_it == 1 else "lie"
     return (
-        f"In this run {count(hazard.on_it, 'element')} of `{hazard.op}` at {hazard.source} {verb} on its "
-        "singular point, which can be the cause."
+        f"In this run {count(hazard.on_it, 'element')} of `{hazard.op}` at {hazard.source} "
+        f"{'lies' if hazard.on_it == 1 else 'lie'} on its singular point, which can be the cause."
     )
 
 
@@ -77,8 +76,10 @@ def what_happened(origin: Origin) -> str:
     elif origin.cause is Cause.CUSTOM_RULE:
         found = f"The derivative rule of `{origin.derivative_of}`{extent}: {plainly(step)}"
     else:
-        of = _at(origin.derivative_of, origin.forward_operands)
-        found = f"{of}{extent}: its derivative is {plainly(step)}"
+        at, derivative = _point(origin.forward_operands), plainly(step)
+        found = f"`{origin.derivative_of}`{extent}: its derivative is {derivative}"
+        if at:
+            found = f"`{origin.derivative_of}` at {at}{extent}: its derivative is {derivative}"
     return found if origin.became is None else f"{found}, then {plainly(origin.became)}"
 
 
@@ -86,7 +87,8 @@ def _calculated(step: Calculation) -> str:
     """`log` at 0 gives -infinity; `div`: 2 / 0 = infinity."""
     if step.op in SIGNS and len(step.operands) == 2:
         return f"`{step.op}`: {plainly(step)}"
-    return f"{_at(step.op, step.operands)} gives {number(step.result)}"
+    at, result = _point(step.operands), number(step.result)
+    return f"`{step.op}` at {at} gives {result}" if at else f"`{step.op}` gives {result}"
 
 
 def plainly(step: Calculation) -> str:
@@ -96,11 +98,10 @@ def plainly(step: Calculation) -> str:
     return f"{step.op}({', '.join(operands[:SHOWN])}) = {number(step.result)}"
 
 
-def _at(op: str, operands: Sequence[float]) -> str:
+def _point(operands: Sequence[float]) -> str:
+    """Empty where none is a number."""
     numbers = [_number(value) for value in operands if value == value][:SHOWN]
-    if not numbers:
-        return f"`{op}`"
-    return f"`{op}` at {numbers[0] if len(numbers) == 1 else '(' + ', '.join(numbers) + ')'}"
+    return f"({', '.join(numbers)})" if len(numbers) > 1 else "".join(numbers)
 
 
 def _number(value: float) -> str:

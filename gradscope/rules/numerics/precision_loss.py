@@ -120,10 +120,12 @@ def _turned(found: Precision, turned: list[LayerInPrecision], name: str, limit: 
             f"of some blocks; rounded up, the cosine is {number(lowest)} and more."
         )
     kept = _kept(found, limit)
-    keep = f"eep {names_of([each.layer for each in turned])} in float32."
-    remedy = kept or f"K{keep}"
+    names = names_of([each.layer for each in turned])
+    remedy = kept or f"Keep {names} in float32."
     if up:
-        remedy = f"Round the scales of blocks up, where your library gives a choice, or k{keep}"
+        remedy = (
+            f"Round the scales of blocks up, where your library gives a choice, or keep {names} in float32."
+        )
     if mended:
         by = f"{found.scale:g}"
         remedy = f"Multiply the loss by {by} and divide the gradients by it, or use a dynamic loss scale."

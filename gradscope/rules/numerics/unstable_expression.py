@@ -84,12 +84,11 @@ def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
 
 def _hit(severity: Severity, hazard: Hazard, at_line: int, limits: Limits) -> Hit:
     words = words_of(hazard)
-    verb = "is" if hazard.on_it == 1 else "are"
-    on_it = (
-        f" {count(hazard.on_it, 'element')} {verb} at that point already, and {verb} masked in this run."
-        if hazard.on_it
-        else ""
-    )
+    on_it = ""
+    if hazard.on_it == 1:
+        on_it = " 1 element is at that point already, and is masked in this run."
+    elif hazard.on_it:
+        on_it = f" {count(hazard.on_it, 'element')} are at that point already, and are masked in this run."
     return Hit(
         message=f"{words.what} {how_near(hazard)}. {words.fails}{on_it}",
         remedy=words.remedy,

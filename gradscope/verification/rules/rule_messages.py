@@ -25,7 +25,7 @@ def wrong(
     if not np.any(rule[np.isfinite(rule)]):
         return f"{what} is zero, and the right one is not"
     if compared.ratio is not None and abs(compared.ratio - 1) > NEAR:
-        return f"{what} is {_times(compared.ratio, sizes)}"
+        return _times(what, compared.ratio, sizes)
     if _is_transposed(rule, compared, shape):
         return f"{what} is the transpose of the right one"
     count, size = int(compared.bad.sum()), len(compared.bad)
@@ -33,8 +33,8 @@ def wrong(
     return f"{where}, by {_percent(compared.relative)} in the norm"
 
 
-def _times(ratio: float, sizes: Sequence[int]) -> str:
-    text = f"{ratio:.4g} times the right one"
+def _times(what: str, ratio: float, sizes: Sequence[int]) -> str:
+    text = f"{what} is {ratio:.4g} times the right one"
     if abs(ratio + 1) < NEAR:
         return f"{text}: its sign is flipped"
     for size in sorted({size for size in sizes if size > _SMALL}):
