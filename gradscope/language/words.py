@@ -35,6 +35,8 @@ WORDS = (
     "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
     "{0} start", "{0} starts", "warnings", "Data", "tangents", "All",
     "filler", "{0} further pair", "{0} further pairs",
+    "Process {0} of {1} was killed with {2}", "Process {0} of {1} crashed with {2}",
+    "Process {0} of {1} was ended with {2}", "Process {0} of {1} ended with exit status {2}",
     "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
 )  # fmt: skip
 VALUES = frozenset(
@@ -63,6 +65,8 @@ VALUES = frozenset(
         "steps",
         "seeds",
         "All",
+        "starting",
+        "derivative",
     )
 )
 """Those that stand in a sentence of ours as a value: few, since a layer may be named so."""

@@ -100,8 +100,9 @@ class Together(Children):
         place = next(place for place, each in self._children.values() if each is child)
         if place == 0:
             count = self._asked[0].peers.count if self._asked[0].peers else None
-            by = f" by {count} processes" if count else ""
-            self._progress(f"{child.task.target}{by}: {child.stage}")
+            target = child.task.target
+            shown = f"{target} by {count} processes" if count else target
+            self._progress(f"{shown}: {child.stage}")
 
     def _learn(self) -> None:
         for place, child in self._children.values():

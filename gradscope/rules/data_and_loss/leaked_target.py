@@ -94,15 +94,23 @@ def _tokens(found: LeakedTarget) -> Hit:
 
 def _columns(found: LeakedTarget, training: ShortTraining, part: float) -> Hit:
     inputs, targets = _named(found)
-    several = len(found.columns) > 1
-    says, those = ("say", "these") if several else ("says", "that")
-    which = ("columns " if several else "column ") + ", ".join(map(str, found.columns[:8]))
-    where = f"{which} of the last step of {inputs}" if found.last else f"{which} of {inputs}"
+    columns, batches = ", ".join(map(str, found.columns[:8])), _batches(training)
+    place = f"the last step of {inputs}" if found.last else inputs
+    start, end = number(found.start), number(found.end)
+    steps, again = f"{found.steps} steps of {training.optimizer}", number(found.exchanged)
+    said = f"column {columns} of {place} says what {targets} is in each row of {batches}"
+    tried = (
+        f"{steps} take the loss of the first batch from {start} to {end}; with that exchanged among the rows "
+        f"it is {again}: the model reads the answer there."
+    )
+    if len(found.columns) > 1:
+        said = f"columns {columns} of {place} say what {targets} is in each row of {batches}"
+        tried = (
+            f"{steps} take the loss of the first batch from {start} to {end}; with these exchanged among "
+            f"the rows it is {again}: the model reads the answer there."
+        )
     return Hit(
-        message=f"The target is in the input: {where} {says} what {targets} is in each row of "
-        f"{_batches(training)}. {found.steps} steps of {training.optimizer} take the loss of the first batch "
-        f"from {number(found.start)} to {number(found.end)}; with {those} exchanged among the rows it is "
-        f"{number(found.exchanged)}: the model reads the answer there.",
+        message=f"The target is in the input: {said}. {tried}",
         remedy="Take it out of the input, or end each window one step earlier: where the model is used, the "
         "target is not known. If the model is meant to repeat that part of its input, ignore this.",
         evidence={

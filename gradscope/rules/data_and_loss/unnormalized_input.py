@@ -81,11 +81,15 @@ def unnormalized_input(
         yield from _scaled_by_the_model(measurement, training, training.rescaled)
     for array in told:
         finite = math.isfinite(array.end_without)
-        end = f"of {number(array.end_without)}" if finite else "that is not finite"
+        steps = f"{array.steps} steps of {training.optimizer}"
+        end = number(array.end_without)
+        without = f"{steps} end at a loss of {end}" if finite else f"{steps} end at a loss that is not finite"
+        said = (
+            f"The input `{array.name}` is not normalized: {how(array)}. {without}; with it standardized they "
+            f"end at {number(array.end)}."
+        )
         yield Hit(
-            message=f"The input `{array.name}` is not normalized: {how(array)}. {array.steps} steps of "
-            f"{training.optimizer} end at a loss {end}; with it standardized they end at "
-            f"{number(array.end)}.{_revived(array)}",
+            message=said + _revived(array),
             remedy=f"Subtract the mean of `{array.name}` over the training set and divide by its standard "
             "deviation, feature by feature.",
             evidence={
