@@ -136,10 +136,26 @@ def counts(params: Any, batch: Any) -> Any:
     return jnp.mean(exposure * jnp.exp(log_rate)) - jnp.mean(seen * log_rate)
 
 
+def adversaries(params: Any, batch: Any) -> Any:
+    """Each of two players holds the other one fixed: no layer belongs to both."""
+    kept = jax.lax.stop_gradient
+    made, critic = batch["x"] @ params["trunk"][0], params["a"]
+    real, fake, fooled = (
+        jnp.mean((values - aim) ** 2)
+        for values, aim in (
+            (batch["x"] @ critic, batch["kind"]),
+            (kept(made) @ critic, 0.0),
+            (made @ kept(critic), 1.0),
+        )
+    )
+    return real + fake + fooled, {"critic": real + fake, "maker": fooled}
+
+
 @pytest.mark.parametrize(
-    ("loss", "params"), [(code, CODE), (decayed, PARAMS), (task_a, PARAMS), (counts, PARAMS)]
+    ("loss", "params"),
+    [(code, CODE), (decayed, PARAMS), (task_a, PARAMS), (counts, PARAMS), (adversaries, PARAMS)],
 )
-def test_divergences_penalties_halves_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
+def test_divergences_penalties_halves_adversaries_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
     report = checked(loss, params, BATCH)
     assert report.training is not None
     assert report.training.tasks is None
