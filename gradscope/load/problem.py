@@ -167,7 +167,7 @@ class Problem:
         return self._arguments.takes_key or inside
 
     def key(self, draw: int = 0) -> Any:
-        """The PRNG key of the batch number `draw`, the same for the same seed; zeros where no one reads it."""
+        """The PRNG key of the batch number `draw`, the same for the same seed; zeros where none is read."""
         return jax.random.fold_in(prng_key(self.seed), draw) if self.takes_key else NO_KEY
 
     def with_options(self, *, seed: int, batch_size: int | None = None) -> Problem:

@@ -103,6 +103,21 @@ def test_units_that_are_silent_at_first_and_wake_are_not_dead(tmp_path: Path) ->
     assert "zero-gradient" not in [each.rule for each in check(str(file)).findings]
 
 
+def test_a_rule_for_an_argument_that_is_not_read_is_no_surrogate() -> None:
+    """A bias that the function forgets, or feedback that learns."""
+    dense = jax.custom_vjp(lambda x, w, b: x @ w)
+    dense.defvjp(
+        lambda x, w, b: (x @ w, (x, w)), lambda kept, g: (g @ kept[1].T, kept[0].T @ g, jnp.sum(g, 0))
+    )
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.mean((dense(jnp.tanh(batch @ params["a"]), params["b"], params["c"]) - 1.0) ** 2)
+
+    flow = check_loss(loss, {**PARAMS, "c": np.zeros(1, np.float32)}, X, steps=0).flow
+    assert flow is not None
+    assert not flow.surrogates
+
+
 def test_a_dead_layer_of_a_stack_is_dead_though_the_array_has_a_gradient() -> None:
     params = {"w": normal(5, 3, 6, 6, scale=0.4), "b": np.zeros((3, 6), np.float32)}
     params["b"][1] = -50.0

@@ -92,12 +92,12 @@ def _hit(
     start = task.start
     return Hit(
         message=(
-            f"A step of {training.optimizer} on the whole loss raises the task `{task.name}`: from "
-            f"{number(start.before)} to {number(start.together)} at the start, and from "
-            f"{number(task.later.before)} to {number(task.later.together)} after {training.steps} steps "
-            f"({_means(found.batches)}). At the start a step for it alone takes it to "
-            f"{number(start.alone or 0.0)}. The cosine of its gradient and that of `{other}`, over what both "
-            f"reach, is {number(pair.cosine or 0.0)} at the start{lowest}, and below 0 on "
+            f"A step of {training.optimizer} on the whole loss raises the task `{task.name}`: at the start "
+            f"from {number(start.before)} by {_share(start.together, start.before)}, and after {training.steps} "
+            f"steps from {number(task.later.before)} by {_share(task.later.together, task.later.before)} "
+            f"({_means(found.batches)}). At the start a step for it alone lowers it by "
+            f"{_share(start.alone or 0.0, start.before)}. The cosine of its gradient and that of "
+            f"`{other}`, over what both reach, is {number(pair.cosine or 0.0)} at the start{lowest}, and below 0 on "
             f"{pair.conflicting:.0%} of the batches."
         ),
         remedy=(
@@ -117,6 +117,10 @@ def _hit(
         source=task.source,
         layers=tuple(each.layer for each in pair.layers),
     )
+
+
+def _share(after: float, before: float) -> str:
+    return f"{number(100 * abs(after - before) / abs(before))} %"
 
 
 def _means(batches: int) -> str:

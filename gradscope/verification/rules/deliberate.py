@@ -90,8 +90,9 @@ def _handed_on(observed: RuleObservation) -> Vector | None:
 
 def window(observed: RuleObservation) -> float | None:
     """Share of the elements at which the rule gives a derivative that is not 0, where the right one is 0
-    everywhere; `None` of any other rule. No seed is 0."""
-    if observed.compared.truth.any() or not observed.rule.size:
+    everywhere though the function reads the argument; `None` of any other rule. No seed is 0."""
+    reads = _reads(observed)[observed.request.by[observed.number]]
+    if observed.compared.truth.any() or not observed.rule.size or not reads:
         return None
     return float(np.mean(observed.rule != 0))
 
@@ -99,9 +100,7 @@ def window(observed: RuleObservation) -> float | None:
 def reads_its_own(observed: RuleObservation) -> bool:
     """The rule depends on an array that the function takes and does not read: nobody hands one over by
     mistake."""
-    body = observed.request.call.rule.body
-    read = live(body, [True] * len(body.jaxpr.outvars))[1]
-    for place, (value, reads) in enumerate(zip(observed.operands, read, strict=True)):
+    for place, (value, reads) in enumerate(zip(observed.operands, _reads(observed), strict=True)):
         if reads or np.size(value) < 2 or not jnp.issubdtype(value.dtype, jnp.floating):
             continue
         factors = np.random.default_rng(place).normal(size=np.shape(value))
@@ -109,6 +108,12 @@ def reads_its_own(observed: RuleObservation) -> bool:
         if rms(other - observed.rule) > CLOSE * rms(observed.rule):
             return True
     return False
+
+
+def _reads(observed: RuleObservation) -> list[bool]:
+    """By operand, whether a result of the function depends on it."""
+    body = observed.request.call.rule.body
+    return live(body, [True] * len(body.jaxpr.outvars))[1]
 
 
 def _scaled(seeds: list[Vector], factor: float) -> list[Vector]:
