@@ -104,9 +104,10 @@ def _tasks(program: Program) -> list[_Found]:
         for each, source, name in called
         if each.use is not None
     ]
-    called_so = set(named.values())
     return [
-        each for each in found if each.name in called_so or (each.compares and _reaches_its_own(each, found))
+        each
+        for term, each in zip(terms, found, strict=True)
+        if id(term.value) in named or (each.compares and _reaches_its_own(each, found))
     ]
 
 

@@ -16,6 +16,7 @@ from gradscope.load.problem import Problem
 from gradscope.records import Report, TaskGradients
 from gradscope.records.options import CheckOptions
 from gradscope.runs.check import check, check_problem
+from gradscope.trace import returned
 from tests.trace.oracle import normal
 
 X = normal(0, 64, 6)
@@ -112,6 +113,19 @@ def test_without_names_tasks_are_called_by_their_lines_also_under_jit() -> None:
     found = tasks(checked(jax.jit(loss)))
     assert len({each.name for each in found.tasks}) == 2
     assert all("test_tasks.py:" in each.name for each in found.tasks)
+
+
+def test_in_a_tuple_they_are_called_by_their_lines_and_keys_stand_alone() -> None:
+    def pair(params: Any, batch: Any) -> Any:
+        a = task_a(params, batch)
+        b = task_b(params, batch)
+        return a + b, (a, b)
+
+    names = [each.name for each in tasks(checked(pair)).tasks]
+    assert len(set(names)) == 2
+    assert all("test_tasks.py" in name for name in names)
+    one = jnp.float32(1.0)
+    assert returned.names(({"rec": one, "parts": [one]}, "state")) == ("parts.0", "rec")
 
 
 def code(params: Any, batch: Any) -> Any:
