@@ -50,6 +50,7 @@ class Moved:
     """rms of the difference, element by element."""
     rounding: float
     """rms of what its dtype rounds off it at most."""
+    elements: int
 
 
 class MovedOutputs:
@@ -114,7 +115,7 @@ def _of_row(row: Row, found: dict[int, Any], factors: dict[int, float]) -> Moved
         float(jnp.finfo(site.dtype).eps)  # type: ignore[no-untyped-call]
         for site, _ in row.uses
     )
-    return Moved(before, change, epsilon * before)
+    return Moved(before, change, epsilon * before, int(count))
 
 
 def _together(norms: list[Floats]) -> float:

@@ -127,9 +127,9 @@ class Surrogate:
     layers: tuple[str, ...]
     """Whose outputs go into it with nothing in between that has parameters; empty where that is not seen."""
     window: float
-    """Share of the elements, at the first batch, at which the surrogate is not 0."""
+    """Share of what these layers put out, at the first batch, at which the surrogate is not 0."""
     uses: int
-    """Places in the program from which it is called."""
+    """Places in the program from which the function is called, with the output of any layer."""
 
 
 @dataclass(frozen=True, slots=True)

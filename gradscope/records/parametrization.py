@@ -40,6 +40,10 @@ class LayerOverWidths:
     """`None` where no line can be fitted."""
     unjudged: str = ""
     """Why no rule is to judge it: a line through two widths, or through one start at each, says little."""
+    rows: int = 0
+    """Of its output on the first batch, at the narrowest width."""
+    inputs: int = 0
+    """Of each output, at the narrowest width."""
 
 
 @dataclass(frozen=True, slots=True)

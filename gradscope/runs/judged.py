@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from gradscope.errors import GradscopeError
@@ -205,7 +206,7 @@ def _wrong_rules(
         measurement = replace(
             measurement,
             custom_rules=len(unsure),
-            surrogates=tuple(_surrogate(program, each) for each in found if each.check.window is not None),
+            surrogates=tuple(surrogate for each in found for surrogate in _surrogates(program, each)),
         )
     own = [each for each in found if each.check.reads_its_own]
     if own and trained is not None:
@@ -222,10 +223,13 @@ def _wrong_rules(
     return measurement, verification, looks.failed
 
 
-def _surrogate(program: Program, rule: CheckedRule) -> Surrogate:
-    check = rule.check
-    assert check.window is not None
-    return Surrogate(check.function, check.source, fed_by(program, rule.path), check.window, check.uses)
+def _surrogates(program: Program, rule: CheckedRule) -> Iterator[Surrogate]:
+    """One for the calls that the same layers go into: those of one time step after another."""
+    check, windows = rule.check, dict[tuple[str, ...], list[float]]()
+    for path, window in rule.windows:
+        windows.setdefault(fed_by(program, path), []).append(window)
+    for layers, seen in windows.items():
+        yield Surrogate(check.function, check.source, layers, fmean(seen), check.uses)
 
 
 def _hand_made(prepared: Prepared, trained: Trained, own: Sequence[CheckedRule]) -> HandMadeGradient | None:

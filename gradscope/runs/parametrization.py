@@ -28,7 +28,8 @@ def with_widths(
     """The report of a target, with what its layers do at the widths of the options."""
     if report.flow is None:
         return report
-    found, skipped = over_widths(target, loading, options, progress)
+    names = [layer.name for layer in report.flow.layers]
+    found, skipped = over_widths(target, loading, options, progress, names)
     if found is None:
         return replace(report, skipped=(*report.skipped, *skipped))
     flow = replace(report.flow, parametrization=found)
@@ -46,9 +47,10 @@ def with_widths(
 
 
 def over_widths(
-    target: str, loading: LoadOptions, options: CheckOptions, progress: Progress
+    target: str, loading: LoadOptions, options: CheckOptions, progress: Progress, names: Sequence[str]
 ) -> tuple[Parametrization | None, tuple[Skipped, ...]]:
-    """The narrowest first. Raises `GradscopeError` where the file takes no width."""
+    """The narrowest first; `names` of the layers as they are reported. Raises `GradscopeError` where the file
+    takes no width."""
     from gradscope.load.usercode.fault import headline
     from gradscope.runs.widths import in_order, require_different
     from gradscope.training import over_widths as fits
@@ -71,7 +73,8 @@ def over_widths(
         return None, (*skipped, Skipped(WHAT, "fewer than two could be trained"))
     sizes = {width: run.parameters for width, _, run in runs}
     require_different(sizes, target)
-    layers = fits.over_widths(runs)
+    named = fits.alike_named(runs, names)
+    layers = fits.over_widths(named)
     one = runs[0][2]
     return Parametrization(
         optimizer=one.optimizer,
@@ -81,7 +84,7 @@ def over_widths(
         parameters=tuple(sizes.values()),
         seeds=tuple(dict.fromkeys(seed for _, seed, _ in runs)),
         layers=layers,
-    ), (*skipped, *_not_everywhere(runs, [layer.layer for layer in layers]))
+    ), (*skipped, *_not_everywhere(named, [layer.layer for layer in layers]))
 
 
 def _at(
@@ -102,7 +105,7 @@ def _at(
             progress(f"width {loading.width}: training from start {number + 1} of {count}")
             seed = problem.seed + number
             found = trained_at_width(problem.reseeded(seed) if number else problem, steps)
-            if first is not None and found.layers == first.layers:
+            if first is not None and list(found.layers.values()) == list(first.layers.values()):
                 return
             first = first or found
             yield seed, found

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from gradscope.trace import jaxprs
+from gradscope.trace.forward import entries
 from gradscope.trace.graph import Graph, Node, Quantity
 from gradscope.trace.program import Program
 from gradscope.trace.vocabulary import VIEWS
+from gradscope.trace.walk import Path
 
 _PASSED = VIEWS | {"convert_element_type", "copy", "neg"}
 _COMPUTED = frozenset({"sqrt", "rsqrt", "mul", "div", "pow", "integer_pow", "log", "exp"}) | _PASSED
@@ -20,24 +22,48 @@ _DEEPEST = 16
 
 
 def output_factors(program: Program) -> dict[int, float]:
-    """By site; 1 where no such number follows. Inside of loops and branches none is looked for."""
-    made, taken = _users(program.graph)
+    """By site; 1 where no such number follows. In a loop or a branch those are found that it makes itself,
+    and uses there."""
+    whole = _Users(program.graph)
     factors = {}
     for site in program.sites:
-        node = made.get(tuple(site.path[:-1])) if not site.lead else None
-        factors[site.id] = 1.0 if node is None else _factor(node.results[site.position], taken)
+        found = whole.at(tuple(place for place in site.path[:-1] if place >= 0))
+        factors[site.id] = 1.0 if found is None else _factor(found[0].results[site.position], found[1])
     return factors
 
 
-def _users(graph: Graph) -> tuple[dict[tuple[int, ...], Node], dict[int, list[Node]]]:
-    """Nodes by their place, and by the `id` of a value those that read it."""
-    taken: dict[int, list[Node]] = {}
-    for node in graph.nodes:
-        for operand in node.operands:
-            taken.setdefault(id(operand), []).append(node)
-    for value in graph.outs:
-        taken.setdefault(id(value), [])
-    return {tuple(node.path): node for node in graph.nodes}, taken
+class _Users:
+    """Which nodes of a graph read a value, by its `id`; and the same of the jaxprs in its nodes."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._nodes = {node.path: node for node in graph.nodes}
+        self._below: dict[Path, _Users] = {}
+        self.taken: dict[int, list[Node]] = {}
+        for node in graph.nodes:
+            for operand in node.operands:
+                self.taken.setdefault(id(operand), []).append(node)
+
+    def at(self, path: Path) -> tuple[Node, dict[int, list[Node]]] | None:
+        """The node there, and who reads what of the jaxpr that it is in."""
+        if path in self._nodes:
+            return self._nodes[path], self.taken
+        for end in range(1, len(path), 2):
+            if path[:end] in self._nodes:
+                below = self._inside(path[: end + 1])
+                return None if below is None else below.at(path[end + 1 :])
+        return None
+
+    def _inside(self, path: Path) -> _Users | None:
+        """`path`: of a node and, last, the number of a jaxpr that it carries."""
+        if path not in self._below:
+            carried = {entry.number: entry.body for entry in entries(self._nodes[path[:-1]].eqn)}
+            if path[-1] not in carried:
+                return None
+            graph = Graph(carried[path[-1]], 0)
+            found = self._below[path] = _Users(graph)
+            for value in graph.outs:
+                found.taken.pop(id(value), None)
+        return self._below[path]
 
 
 def _factor(value: Quantity, taken: dict[int, list[Node]]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import Any
 
 import jax
@@ -16,13 +17,17 @@ def arrays(aux: Any) -> list[Any]:
 
 
 def names(aux: Any) -> tuple[str, ...]:
-    """Of the same arrays, by their keys: `losses.depth`."""
-    found = jax.tree_util.tree_leaves_with_path(aux)
+    """Of the same arrays, by their keys: `losses.depth`. Places in a tuple in front of the first key are left
+    out: what a loss returns beside its value is put together so. Empty where there is no key."""
     return tuple(
-        jax.tree_util.keystr(path, simple=True, separator=".")
-        for path, leaf in found
+        jax.tree_util.keystr(tuple(dropwhile(_is_place, path)), simple=True, separator=".")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(aux)
         if isinstance(leaf, jax.Array)
     )
+
+
+def _is_place(key: Any) -> bool:
+    return isinstance(key, jax.tree_util.SequenceKey)
 
 
 def scalar(value: Any, name: str) -> Array:

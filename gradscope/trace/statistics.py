@@ -159,15 +159,17 @@ class Nonzero(Statistic):
 
 class Spread(Statistic):
     """Root mean square of what is left of each element without the mean over the first axis, which is not
-    kept apart: 0 where all rows are alike. An entry is the root of the sum of squares."""
+    kept apart: 0 where all rows are alike; one number has no rows, and is left as it is. An entry is the root
+    of the sum of squares."""
 
     name = "spread"
     additive = True
 
     def of(self, x: Operand, over: Axes) -> Array:
         value = lax.convert_element_type(x.value, x.dtype)
-        rows = value.shape[0]
-        mean = lax.reduce_sum(value, (0,)) / rows
+        if not value.ndim:
+            return value * value
+        mean = lax.reduce_sum(value, (0,)) / value.shape[0]
         rest = value - lax.broadcast_in_dim(mean, value.shape, range(1, value.ndim))
         return lax.reduce_sum(rest * rest, over)
 

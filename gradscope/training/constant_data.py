@@ -23,7 +23,8 @@ def constant_arrays(program: Program, first: Inputs, batches: Sequence[Any]) -> 
     drawn = [
         (each, [np.asarray(leaves[each.index]) for leaves in flat]) for each in arrays_of(batches[0], first)
     ]
-    alike = [_alike(arrays) for _, arrays in drawn]
+    shapes = [np.shape(leaf) for leaf in flat[0]]
+    alike = [_alike(arrays, _axis(each.index, shapes)) for each, arrays in drawn]
     if not any(alike):
         return
     inputs: list[ConstantArray] = []
@@ -41,16 +42,24 @@ def constant_arrays(program: Program, first: Inputs, batches: Sequence[Any]) -> 
     yield from () if varying else inputs
 
 
-def _alike(arrays: Sequence[Any]) -> bool:
+def _axis(index: int, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Along which the rows of this array stand: the first one, unless another array of the batch is as long
+    as its second one, and none as its first one, which is time then."""
+    others = {shape[0] for place, shape in enumerate(shapes) if shape and place != index}
+    own = shapes[index]
+    return int(len(own) > 1 and own[1] in others and own[0] not in others)
+
+
+def _alike(arrays: Sequence[Any], axis: int) -> bool:
     """In each batch its rows are equal, and there are enough of them."""
-    return all(map(_rows_are_equal, arrays)) and sum(map(len, arrays)) >= FEWEST_ROWS
+    return all(_rows_are_equal(array, axis) for array in arrays) and sum(map(len, arrays)) >= FEWEST_ROWS
 
 
-def _rows_are_equal(array: Any) -> bool:
+def _rows_are_equal(array: Any, axis: int) -> bool:
     """In a batch of a single row they are not said to be."""
     return (
-        array.ndim > 0
-        and len(array) > 1
+        array.ndim > axis
+        and array.shape[axis] > 1
         and bool(array.size)
-        and np.array_equal(array, np.broadcast_to(array[:1], array.shape))
+        and np.array_equal(array, np.broadcast_to(array.take([0], axis), array.shape))
     )

@@ -8,8 +8,9 @@ whatever the width.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,6 +77,32 @@ Runs = Sequence[tuple[int, int, TrainedAtWidth]]
 """Width and seed of each."""
 
 
+def alike_named(runs: Runs, names: Sequence[str]) -> Runs:
+    """With the same names of layers in each, where they differ by a count alone: Keras counts all layers that
+    a process makes. `names`: of the network's layers as they are reported."""
+
+    def renamed(run: TrainedAtWidth) -> TrainedAtWidth:
+        if list(map(_uncounted, run.layers)) != list(map(_uncounted, names)):
+            return run
+        called = dict(zip(run.layers, names, strict=True))
+        return replace(
+            run,
+            layers={called[name]: moved for name, moved in run.layers.items()},
+            sizes={called.get(name, name): size for name, size in run.sizes.items()},
+        )
+
+    shared = set.intersection(*(set(run.layers) for _, _, run in runs))
+    if all(shared.issuperset(run.layers) for _, _, run in runs):
+        return runs
+    if set(map(_uncounted, runs[0][2].layers)) != set(map(_uncounted, names)):
+        names = list(runs[0][2].layers)
+    return [(width, seed, renamed(run)) for width, seed, run in runs]
+
+
+def _uncounted(name: str) -> str:
+    return re.sub(r"_\d+(?=\W|$)", "", name)
+
+
 def over_widths(runs: Runs) -> tuple[LayerOverWidths, ...]:
     """Of the layers that all of them have."""
     runs = sorted(runs, key=lambda run: run[:2])
@@ -89,12 +116,15 @@ def _layer(name: str, runs: Runs) -> LayerOverWidths:
         for width, seed, run in runs
     )
     narrow, wide = (run.sizes.get(name, (1, 1)) for _, _, run in (runs[0], runs[-1]))
+    inputs, outputs = narrow
     return LayerOverWidths(
         name,
         _kind(narrow, wide),
         points,
         start=fitted([(point.width, point.start) for point in points]),
         change=fitted([(point.width, point.change) for point in points]),
+        rows=runs[0][2].layers[name].elements // outputs,
+        inputs=inputs,
         unjudged=_unjudged(points) or _rounded(name, runs),
     )
 

@@ -51,11 +51,12 @@ class _Found:
 
 
 def task_gradients(program: Program, made: Trainer, steps: int, batches: int) -> TaskGradients | None:
-    """On so many batches, at the start and after the steps of the short training. `None` where the loss has
-    no two tasks, and where their gradients do not fit beside each other."""
+    """On so many batches, at the start and after the steps of the short training. `None` where no two
+    tasks share a layer, and where their gradients do not fit beside each other."""
     every = _tasks(program) if steps >= USUAL_STEPS else []
     found = every[:MOST]
-    if len(found) < 2 or made.searches or not has_room(made.weights * len(found)):
+    pairs = [pair for pair in itertools.combinations(range(len(found)), 2) if _shared(program, found, pair)]
+    if not pairs or made.searches or not has_room(made.weights * len(found)):
         return None
     gradients = _Gradients(program, [each.spot for each in found], made.feed.at(0, made.weights))
     run = made.run(steps)
@@ -69,10 +70,7 @@ def task_gradients(program: Program, made: Trainer, steps: int, batches: int) ->
             LossTask(each.name, each.source, each.compares, _steps(start, place), _steps(later, place))
             for place, each in enumerate(found)
         ),
-        pairs=tuple(
-            _pair(program, found, (one, other), start, later)
-            for one, other in itertools.combinations(range(len(found)), 2)
-        ),
+        pairs=tuple(_pair(program, found, pair, start, later) for pair in pairs),
         batches=batches,
         whole=_mean_of(start),
         whole_later=_mean_of(later),
@@ -106,9 +104,10 @@ def _tasks(program: Program) -> list[_Found]:
         for each, source, name in called
         if each.use is not None
     ]
-    called_so = set(named.values())
     return [
-        each for each in found if each.name in called_so or (each.compares and _reaches_its_own(each, found))
+        each
+        for term, each in zip(terms, found, strict=True)
+        if id(term.value) in named or (each.compares and _reaches_its_own(each, found))
     ]
 
 
@@ -228,6 +227,12 @@ def _steps(looks: Sequence[_Look], place: int) -> TaskSteps:
     )
 
 
+def _shared(program: Program, found: Sequence[_Found], pair: tuple[int, int]) -> list[int]:
+    """Leaves that a gradient of both comes back to: of a generator and its critic there are none."""
+    both = found[pair[0]].reads & found[pair[1]].reads
+    return [leaf for leaf in range(len(program.leaves)) if both >> leaf & 1]
+
+
 def _pair(
     program: Program,
     found: Sequence[_Found],
@@ -236,8 +241,7 @@ def _pair(
     later: Sequence[_Look],
 ) -> TaskPair:
     first, second = (found[place] for place in places)
-    both = first.reads & second.reads
-    shared = [leaf for leaf in range(len(program.leaves)) if both >> leaf & 1]
+    shared = _shared(program, found, places)
     whole, whole_later = (
         [cosine([look.products[leaf] for leaf in shared], *places) for look in looks]
         for looks in (start, later)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import Attention, Report, Routing
+from gradscope.records import Attention, Report, Routing, ShortTraining, TaskGradients, TaskPair
+from gradscope.report.shared.tasks import task_table
 from tests.report.canned import healthy
 from tests.report.pages import shown
 from tests.rules.made import attention, head, source
@@ -71,3 +72,19 @@ def test_experts_have_their_own_table() -> None:
     assert "| `blocks[1].router` | 4 | 2 | 47% | 0% | 1 |" in shown(routed, "markdown")
     assert "blocks[1].router" in shown(routed, "html")
     assert "Experts" not in shown(healthy(), "html")
+
+
+def test_tasks_without_a_cosine_have_no_row() -> None:
+    """Of one that is solved the gradient is 0."""
+    training = ShortTraining(
+        optimizer="adam", own=True, restored=False, steps=20, losses=(1.0, 0.9), start=1.0, end=0.9,
+        batches=8, leaves=(), update_max=1e-3, fresh_update_max=1e-3,
+    )  # fmt: skip
+    unknown = TaskPair("a", "solved", None, 0.0, None, 0.0, ())
+    known = replace(unknown, second="b", cosine=0.5)
+    shared = replace(training, tasks=TaskGradients((), (unknown,), 8, (1.0, 0.9), (0.9, 0.8)))
+    assert task_table(shared) is None
+    both = TaskGradients((), (unknown, known), 8, (1.0, 0.9), (0.9, 0.8))
+    table = task_table(replace(shared, tasks=both))
+    assert table is not None
+    assert "solved" not in table.said

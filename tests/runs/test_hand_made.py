@@ -138,3 +138,17 @@ def test_a_mistake_in_a_rule_that_is_handed_an_array_which_makes_no_difference_s
         return network(params, batch, BACK, wrong)
 
     assert "wrong-gradient" in [each.rule for each in checked(loss).findings]
+
+
+@pytest.mark.parametrize("back", [jnp.ones((8, 8)) / 8, jnp.eye(8)])
+def test_feedback_of_equal_numbers_of_a_compiled_function_is_meant(back: Any) -> None:
+    """Turned around it is the same, and the function reads it where it is only handed on."""
+    compiled = jax.custom_vjp(jax.jit(lambda x, w, back: x @ w))
+    compiled.defvjp(_forward, _backward)
+
+    def loss(params: Any, batch: Any) -> Any:
+        x, target = batch
+        h = compiled(jnp.tanh(x @ params["a"]), params["b"], back)
+        return jnp.mean((jnp.tanh(h) @ params["c"] - target) ** 2)
+
+    assert [each.rule for each in checked(loss).findings] == ["hand-made-gradient"]

@@ -13,9 +13,11 @@ import optax
 import pytest
 
 from gradscope.errors import GradscopeError
+from gradscope.measure.moved_outputs import Moved
 from gradscope.records import Parametrization, Report
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.runs.check import check
+from gradscope.training.over_widths import TrainedAtWidth, alike_named
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 WIDTHS = (64, 128, 256)
@@ -197,3 +199,19 @@ def test_layers_that_only_some_widths_have_are_listed_together(tmp_path: Path) -
         "gain1 over widths": "at width 4, 8 only",
         "gain2 and 1 more over widths": "at width 8 only",
     }
+
+
+def test_names_that_differ_by_a_count_are_those_of_the_report() -> None:
+    def run(*names: str) -> TrainedAtWidth:
+        moved = {name: Moved(1.0, place + 1.0, 0.0, 8) for place, name in enumerate(names)}
+        return TrainedAtWidth("adam", True, 8, moved, dict.fromkeys(names, (2, 4)))
+
+    counted = [(8, 0, run("dense_3", "dense_4", "head")), (16, 0, run("dense_9", "dense_10", "head"))]
+    for _, _, found in alike_named(counted, ["dense", "dense_1", "head"]):
+        assert {name: moved.change for name, moved in found.layers.items()} == {
+            "dense": 1.0,
+            "dense_1": 2.0,
+            "head": 3.0,
+        }
+    other = [(8, 0, run("a", "only_narrow")), (16, 0, run("a", "only_wide"))]
+    assert alike_named(other, ["a", "only_narrow"])[1][2].layers == other[1][2].layers

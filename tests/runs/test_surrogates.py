@@ -59,6 +59,23 @@ def test_the_share_is_that_of_the_elements_in_the_window(function: Any, half: fl
     assert found.function == function.__name__
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_each_layer_that_goes_into_one_function_has_its_own_share(steps: int) -> None:
+    params = {**PARAMS, "wide": normal(4, 6, 8, scale=2.0)}
+
+    def loss(params: Any, batch: Any) -> Any:
+        found = 0.0
+        for _ in range(steps):
+            found += (spike(batch @ params["a"]) * spike(batch @ params["wide"])) @ params["b"]
+        return jnp.mean((found - 1.0) ** 2)
+
+    flow = check_loss(loss, params, X, steps=0).flow
+    assert flow is not None
+    assert {each.layers: each.window for each in flow.surrogates} == {
+        (name,): pytest.approx((np.abs(X @ params[name]) < 0.25).mean(), abs=1e-3) for name in ("a", "wide")
+    }
+
+
 @pytest.mark.parametrize("function", [jnp.tanh, jax.nn.relu])
 def test_a_function_with_a_derivative_has_none(function: Any) -> None:
     ruled = jax.custom_vjp(function)
@@ -84,3 +101,30 @@ def test_units_that_are_silent_at_first_and_wake_are_not_dead(tmp_path: Path) ->
     file = tmp_path / "net.py"
     file.write_text(code.replace("1.0 - 2.0 * jnp.abs(v)", "1.0 - jnp.abs(v)"), encoding="utf-8")
     assert "zero-gradient" not in [each.rule for each in check(str(file)).findings]
+
+
+def test_a_rule_for_an_argument_that_is_not_read_is_no_surrogate() -> None:
+    """A bias that the function forgets, or feedback that learns."""
+    dense = jax.custom_vjp(lambda x, w, b: x @ w)
+    dense.defvjp(
+        lambda x, w, b: (x @ w, (x, w)), lambda kept, g: (g @ kept[1].T, kept[0].T @ g, jnp.sum(g, 0))
+    )
+
+    def loss(params: Any, batch: Any) -> Any:
+        return jnp.mean((dense(jnp.tanh(batch @ params["a"]), params["b"], params["c"]) - 1.0) ** 2)
+
+    flow = check_loss(loss, {**PARAMS, "c": np.zeros(1, np.float32)}, X, steps=0).flow
+    assert flow is not None
+    assert not flow.surrogates
+
+
+def test_a_dead_layer_of_a_stack_is_dead_though_the_array_has_a_gradient() -> None:
+    params = {"w": normal(5, 3, 6, 6, scale=0.4), "b": np.zeros((3, 6), np.float32)}
+    params["b"][1] = -50.0
+
+    def loss(params: Any, batch: Any) -> Any:
+        step = lambda h, layer: (h + jax.nn.relu(h @ layer["w"] + layer["b"]), None)  # noqa: E731
+        return jnp.mean((jax.lax.scan(step, batch, params)[0] - 1.0) ** 2)
+
+    (finding,) = check_loss(loss, params, X, select=("zero-gradient",)).findings
+    assert finding.layer == "w[1]"

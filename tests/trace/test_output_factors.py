@@ -52,3 +52,22 @@ def test_a_constant_is_found_where_nothing_else_reads_the_output(
 
 def test_it_is_found_behind_a_bias() -> None:
     assert factor(lambda z: z / 16, bias=True) == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (lambda z: (z / 16**0.5, None), 0.25),
+        (lambda z: (jnp.tanh(z / jnp.sqrt(16.0)), None), 0.25),
+        (lambda z: (z * 0.5, z), 1.0),  # the loop hands it out, too
+        (lambda z: (z, None), 1.0),
+    ],
+)
+def test_in_a_loop_it_is_found_where_the_loop_makes_it(step: Callable[[Any], Any], expected: float) -> None:
+    def loss(params: Any, x: Any) -> Any:
+        h, seen = jax.lax.scan(lambda h, w: step(h @ w), x, params)
+        return jnp.mean(h**2) + (0.0 if seen is None else jnp.mean(seen**2))
+
+    program = Tracer(Problem(loss, jnp.ones((3, 16, 16)), X)).trace(X)
+    (found,) = set(output_factors(program).values())
+    assert found == pytest.approx(expected)

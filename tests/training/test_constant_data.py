@@ -71,3 +71,14 @@ def test_a_residual_that_has_to_vanish_is_quiet() -> None:
         return jnp.mean((x @ w - zero) ** 2)
 
     assert found(X, np.zeros((4, 32, 1), np.float32), residual, np.ones((6, 1), np.float32)) == []
+
+
+def test_one_image_at_every_step_of_time_is_no_constant() -> None:
+    """Spiking networks are given it so."""
+
+    def loss(w: Any, batch: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels((batch[0] @ w).sum(0), batch[1]).mean()
+
+    x = np.broadcast_to(X[:, None], (4, 12, 32, 6))
+    assert not found(x, LABELS, loss)
+    assert found(np.broadcast_to(x[:, :, :1], x.shape), LABELS, loss)

@@ -165,3 +165,16 @@ def test_no_pass_is_made_where_the_gradients_do_not_ask_for_it() -> None:
     report = checked(entropy(plain), params(6))
     assert report.training is not None
     assert report.training.spreads == ()
+
+
+def test_a_loop_that_carries_one_number_is_measured() -> None:
+    """Gradients of micro-batches are added up so."""
+
+    def loss(p: Any, x: Any) -> Any:
+        def add(total: Any, part: Any) -> Any:
+            return total + jnp.mean((averaging(p, part) - 1.0) ** 2), None
+
+        return jax.lax.scan(add, jnp.float32(0.0), x)[0]
+
+    report = check_loss(loss, params(8), np.stack([X, X]), select=(RULE,))
+    assert not report.skipped

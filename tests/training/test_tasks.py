@@ -16,6 +16,7 @@ from gradscope.load.problem import Problem
 from gradscope.records import Report, TaskGradients
 from gradscope.records.options import CheckOptions
 from gradscope.runs.check import check, check_problem
+from gradscope.trace import returned
 from tests.trace.oracle import normal
 
 X = normal(0, 64, 6)
@@ -114,6 +115,19 @@ def test_without_names_tasks_are_called_by_their_lines_also_under_jit() -> None:
     assert all("test_tasks.py:" in each.name for each in found.tasks)
 
 
+def test_in_a_tuple_they_are_called_by_their_lines_and_keys_stand_alone() -> None:
+    def pair(params: Any, batch: Any) -> Any:
+        a = task_a(params, batch)
+        b = task_b(params, batch)
+        return a + b, (a, b)
+
+    names = [each.name for each in tasks(checked(pair)).tasks]
+    assert len(set(names)) == 2
+    assert all("test_tasks.py" in name for name in names)
+    one = jnp.float32(1.0)
+    assert returned.names(({"rec": one, "parts": [one]}, "state")) == ("parts.0", "rec")
+
+
 def code(params: Any, batch: Any) -> Any:
     """A variational autoencoder, whose divergence is to rise as the code carries more."""
     mean, log_variance = jnp.split(batch["x"] @ params["w"], 2, axis=-1)
@@ -136,10 +150,26 @@ def counts(params: Any, batch: Any) -> Any:
     return jnp.mean(exposure * jnp.exp(log_rate)) - jnp.mean(seen * log_rate)
 
 
+def adversaries(params: Any, batch: Any) -> Any:
+    """Each of two players holds the other one fixed: no layer belongs to both."""
+    kept = jax.lax.stop_gradient
+    made, critic = batch["x"] @ params["trunk"][0], params["a"]
+    real, fake, fooled = (
+        jnp.mean((values - aim) ** 2)
+        for values, aim in (
+            (batch["x"] @ critic, batch["kind"]),
+            (kept(made) @ critic, 0.0),
+            (made @ kept(critic), 1.0),
+        )
+    )
+    return real + fake + fooled, {"critic": real + fake, "maker": fooled}
+
+
 @pytest.mark.parametrize(
-    ("loss", "params"), [(code, CODE), (decayed, PARAMS), (task_a, PARAMS), (counts, PARAMS)]
+    ("loss", "params"),
+    [(code, CODE), (decayed, PARAMS), (task_a, PARAMS), (counts, PARAMS), (adversaries, PARAMS)],
 )
-def test_divergences_penalties_halves_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
+def test_divergences_penalties_halves_adversaries_and_one_loss_are_no_tasks(loss: Any, params: Any) -> None:
     report = checked(loss, params, BATCH)
     assert report.training is not None
     assert report.training.tasks is None

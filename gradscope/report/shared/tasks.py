@@ -11,11 +11,14 @@ MOST_PAIRS = 3
 
 
 def task_table(training: ShortTraining | None) -> SmallTable | None:
-    """`None` where the loss is one task."""
+    """`None` where the loss is one task, or no two tasks have gradients to compare."""
     found = None if training is None else training.tasks
     if training is None or found is None:
         return None
-    pairs = sorted(found.pairs, key=_least)[:MOST_PAIRS]
+    every = [pair for pair in found.pairs if pair.cosine is not None or pair.later is not None]
+    if not every:
+        return None
+    pairs = sorted(every, key=_least)[:MOST_PAIRS]
     names = list(dict.fromkeys(each.layer for pair in pairs for each in pair.layers))
     columns = []
     for place, pair in enumerate(pairs):
@@ -31,7 +34,7 @@ def task_table(training: ShortTraining | None) -> SmallTable | None:
         f"{units.share(pair.conflicting_later)} later"
         for pair in pairs
     ]
-    more = len(found.pairs) - len(pairs)
+    more = len(every) - len(pairs)
     rest = f" {units.counted(more, 'further pair')} in the JSON." if more else ""
     return SmallTable(
         "Tasks",

@@ -89,16 +89,16 @@ def _hit(
     cosines = [each for each in pair.layers if each.cosine is not None]
     worst = min(cosines, key=lambda each: each.cosine or 0.0, default=None)
     lowest = f", lowest at `{worst.layer}` ({number(worst.cosine or 0.0)})" if worst is not None else ""
-    start = task.start
+    start, later = task.start, task.later
     return Hit(
         message=(
-            f"A step of {training.optimizer} on the whole loss raises the task `{task.name}`: from "
-            f"{number(start.before)} to {number(start.together)} at the start, and from "
-            f"{number(task.later.before)} to {number(task.later.together)} after {training.steps} steps "
-            f"({_means(found.batches)}). At the start a step for it alone takes it to "
-            f"{number(start.alone or 0.0)}. The cosine of its gradient and that of `{other}`, over what both "
-            f"reach, is {number(pair.cosine or 0.0)} at the start{lowest}, and below 0 on "
-            f"{pair.conflicting:.0%} of the batches."
+            f"A step of {training.optimizer} on the whole loss raises the task `{task.name}`: at the start "
+            f"from {number(start.before)} by {_share(start.together, start.before)}, and after "
+            f"{training.steps} steps from {number(later.before)} by {_share(later.together, later.before)} "
+            f"({_means(found.batches)}). At the start a step for it alone lowers it by "
+            f"{_share(start.alone or 0.0, start.before)}. The cosine of its gradient and that of "
+            f"`{other}`, over what both reach, is {number(pair.cosine or 0.0)} at the start{lowest}, and "
+            f"below 0 on {pair.conflicting:.0%} of the batches."
         ),
         remedy=(
             "If both are to be learned, these may help: a head, or more layers, of its own for each task; a "
@@ -117,6 +117,10 @@ def _hit(
         source=task.source,
         layers=tuple(each.layer for each in pair.layers),
     )
+
+
+def _share(after: float, before: float) -> str:
+    return f"{number(100 * abs(after - before) / abs(before))} %"
 
 
 def _means(batches: int) -> str:

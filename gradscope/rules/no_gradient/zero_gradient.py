@@ -82,7 +82,9 @@ def zero_gradient(measurement: Measurement, training: ShortTraining | None, limi
     alive = _woken(training)
     found = _dead(measurement)
     dead = {
-        layer: leaves for layer, leaves in found.items() if not all(leaf.name in alive for leaf in leaves)
+        layer: leaves
+        for layer, leaves in found.items()
+        if not all(leaf.gradient_max == 0 and leaf.name in alive for leaf in leaves)
     }
     for run in _runs(measurement, dead):
         root = _root(measurement, run)
@@ -92,7 +94,8 @@ def zero_gradient(measurement: Measurement, training: ShortTraining | None, limi
 
 def _woken(training: ShortTraining | None) -> set[str]:
     """Parameters that have a gradient at some step of a short training that lowers the loss: units that are
-    silent at the start, and not dead."""
+    silent at the start, and not dead. Of an array of stacked layers, nothing is known of a single one of them
+    where others had a gradient from the start."""
     if training is None or not training.end < training.start:
         return set()
     return {leaf.name for leaf in training.leaves if leaf.gradient}
@@ -246,8 +249,9 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
             "Look at what produces its input (dead units, data that is all zeros), and at masks: the rows "
             "that one keeps may be those that another one clears.",
         )
-    closed = next((each for each in measurement.surrogates if root.name in each.layers), None)
-    if closed is not None and closed.window == 0:
+    into = [each for each in measurement.surrogates if root.name in each.layers]
+    if into and all(each.window == 0 for each in into):
+        closed = into[0]
         at = "" if closed.source is None else f" at {closed.source}"
         return (
             f"δ at its output is exactly zero. It goes into `{closed.function}`{at}, whose surrogate "

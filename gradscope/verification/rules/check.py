@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jax
@@ -68,8 +69,8 @@ class CheckedRule:
 
     key: RuleKey
     check: RuleCheck
-    path: Route = ()
-    """Of one of its calls."""
+    windows: tuple[tuple[Route, float], ...] = ()
+    """Of a surrogate, by call: the share of the elements at which it is not 0."""
 
 
 @dataclass(frozen=True)
@@ -168,11 +169,12 @@ _ORDER = (Verdict.RIGHT, Verdict.CANNOT_JUDGE, Verdict.WRONG)
 def _records(results: list[Result], uses: dict[RuleKey, int]) -> Iterator[CheckedRule]:
     """The worst judgement of each argument; one without an argument counts only where no other was made."""
     worst: dict[RuleKey, dict[str, Result]] = {}
-    windows: dict[tuple[RuleKey, str], list[float]] = {}
+    windows: dict[tuple[RuleKey, str], dict[Route, list[float]]] = {}
     for result in results:
         name = "" if result.operand is None else result.call.argument(result.operand)
         if result.judgement.window is not None:
-            windows.setdefault((result.call.rule.key, name), []).append(result.judgement.window)
+            by_call = windows.setdefault((result.call.rule.key, name), {})
+            by_call.setdefault(result.call.path, []).append(result.judgement.window)
         mine = worst.setdefault(result.call.rule.key, {})
         if name not in mine or _rank(result) > _rank(mine[name]):
             mine[name] = result
@@ -180,11 +182,12 @@ def _records(results: list[Result], uses: dict[RuleKey, int]) -> Iterator[Checke
         named = {n: r for n, r in by_name.items() if n or r.judgement.verdict is Verdict.WRONG} or by_name
         for name, result in named.items():
             if result.call.is_users or result.judgement.verdict is Verdict.WRONG:
-                seen = windows.get((key, name))
+                by_call = windows.get((key, name), {})
+                every = [share for shares in by_call.values() for share in shares]
                 yield CheckedRule(
                     key,
-                    replace(_record(result, name, uses[key]), window=sum(seen) / len(seen) if seen else None),
-                    result.call.path,
+                    replace(_record(result, name, uses[key]), window=fmean(every) if every else None),
+                    tuple((path, fmean(shares)) for path, shares in by_call.items()),
                 )
 
 

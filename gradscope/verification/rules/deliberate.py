@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.trace.jaxprs.inlining import live
 from gradscope.verification.rules import rule_messages
 from gradscope.verification.rules.comparing import CLOSE, DerivativeComparison, proportion, rms
 from gradscope.verification.rules.derivatives import DerivativeRequest, Values, Vector, vector
@@ -89,8 +90,9 @@ def _handed_on(observed: RuleObservation) -> Vector | None:
 
 def window(observed: RuleObservation) -> float | None:
     """Share of the elements at which the rule gives a derivative that is not 0, where the right one is 0
-    everywhere; `None` of any other rule. No seed is 0."""
-    if observed.compared.truth.any() or not observed.rule.size:
+    everywhere though the function reads the argument; `None` of any other rule. No seed is 0."""
+    reads = _reads(observed)[observed.request.by[observed.number]]
+    if observed.compared.truth.any() or not observed.rule.size or not reads:
         return None
     return float(np.mean(observed.rule != 0))
 
@@ -98,17 +100,20 @@ def window(observed: RuleObservation) -> float | None:
 def reads_its_own(observed: RuleObservation) -> bool:
     """The rule depends on an array that the function takes and does not read: nobody hands one over by
     mistake."""
-    call = observed.request.call
-    body = call.rule.body.jaxpr
-    read = {id(atom) for eqn in body.eqns for atom in eqn.invars} | {id(atom) for atom in body.outvars}
-    for place, var in enumerate(body.invars):
-        value = observed.operands[place]
-        if id(var) in read or np.size(value) < 2 or not jnp.issubdtype(value.dtype, jnp.floating):
+    for place, (value, reads) in enumerate(zip(observed.operands, _reads(observed), strict=True)):
+        if reads or np.size(value) < 2 or not jnp.issubdtype(value.dtype, jnp.floating):
             continue
-        turned = observed.rule_with(place, jnp.flip(value))
-        if rms(turned - observed.rule) > CLOSE * rms(observed.rule):
+        factors = np.random.default_rng(place).normal(size=np.shape(value))
+        other = observed.rule_with(place, value * jnp.asarray(factors, value.dtype))
+        if rms(other - observed.rule) > CLOSE * rms(observed.rule):
             return True
     return False
+
+
+def _reads(observed: RuleObservation) -> list[bool]:
+    """By operand, whether a result of the function depends on it."""
+    body = observed.request.call.rule.body
+    return live(body, [True] * len(body.jaxpr.outvars))[1]
 
 
 def _scaled(seeds: list[Vector], factor: float) -> list[Vector]:

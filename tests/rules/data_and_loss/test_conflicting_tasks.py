@@ -45,9 +45,10 @@ def test_at_its_limits_it_names_the_task_the_other_one_and_the_layer() -> None:
     assert isinstance(hit, Hit)
     assert (hit.layer, hit.source) == ("trunk", source(4))
     assert (
-        "raises the task `comfort`: from 1 to 1 at the start, and from 1.1 to 1.2 after 20 steps"
+        "raises the task `comfort`: at the start from 1 by 0.11 %, and after 20 steps from 1.1 by 9.09 %"
         in hit.message
     )
+    assert "At the start a step for it alone lowers it by 10 %." in hit.message
     assert "of its gradient and that of `speed`, over what both reach, is -0.5" in hit.message
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradscope.records import Exponent, LayerAtWidth, LayerOverWidths, Parametrization, Skipped
 from gradscope.rules.base import Hit, Parts
 from gradscope.rules.optimizer.width_dependent_updates import width_dependent_updates
@@ -40,6 +42,18 @@ def test_falling_is_told_with_remedies_of_its_own_and_by_kind() -> None:
     assert "for an input layer" not in more.remedy
     assert "by less" in less.message
     assert less.layer == "input"
+
+
+def test_a_change_that_may_average_out_over_many_rows_is_not_judged() -> None:
+    slow, fast = Exponent(-0.3, -0.4, -0.25), Exponent(-1.0, -1.1, -0.9)
+    many = replace(layer(slow, kind="output"), rows=192, inputs=32)
+    (skipped,) = run(many)
+    assert isinstance(skipped, Skipped)
+    assert skipped.what == "width-dependent-updates in output"
+    assert "more rows (192) than inputs (32 at width 64)" in skipped.reason
+    for told in (replace(many, rows=32), replace(many, change=fast), replace(many, kind="input")):
+        (hit,) = run(told)
+        assert isinstance(hit, Hit)
 
 
 def test_an_output_that_begins_smaller_is_healthy_and_a_larger_one_is_not() -> None:
