@@ -137,7 +137,7 @@ def test_what_only_a_block_raises_is_ours(monkeypatch):
 
 
 def test_what_xla_refuses_of_a_block_is_ours(monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: no such option")
 
     monkeypatch.setattr(compiling, "_compiled", broken)

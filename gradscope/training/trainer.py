@@ -81,7 +81,7 @@ class Trainer:
         """`begun`: the loss of the first batch and its gradients at the start, where they are at hand."""
         self.flow, self.rule, self.feed = flow, rule, feed
         self._begun = begun
-        self.weights: list[Any] = jax.device_put(list(weights))
+        self.weights = [each if isinstance(each, jax.Array) else jax.device_put(each) for each in weights]
         """At the start."""
         self._given = rule.begun(self.weights)
         self._started: Any = None

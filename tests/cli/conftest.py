@@ -79,6 +79,7 @@ class Pipeline:
         baselines: Mapping[str, Baseline],
         progress: Any,
         echo: Any,
+        peers: Any = None,
     ) -> Suite:
         self.baselines.append(baselines)
         if alone:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.runs.check import check_loss
-from gradscope.trace.compiling import _options
+from gradscope.trace.optimization import options
 from gradscope.trace.program import Tracer
 from tests.trace.equations import same_equations
 from tests.trace.oracle import LAST_BITS
@@ -45,7 +45,7 @@ def test_instrumenting_leaves_the_loss_and_the_gradient_alone(sample: Sample) ->
     inputs = Tracer(problem).inputs(sample.batch)
     found = FlowPass(program, inputs)(inputs)
     plain = jax.jit(jax.value_and_grad(sample.loss_fn)).lower(sample.params, sample.batch)
-    loss, gradients = plain.compile(compiler_options=_options(1))(sample.params, sample.batch)
+    loss, gradients = plain.compile(compiler_options=options(1))(sample.params, sample.batch)
     np.testing.assert_allclose(found.loss, float(loss), rtol=LAST_BITS * np.finfo(np.float32).eps)
     for moments, gradient in zip(found.gradients, jax.tree.leaves(gradients), strict=True):
         expected = float(jnp.linalg.norm(gradient))
