@@ -209,6 +209,8 @@ def _scores(code: SourceCode, line: int | None, finding: Finding) -> Made:
 
 
 def _causal(code: SourceCode, line: int | None, finding: Finding) -> Made:
+    """A mask that is there may be upside down: another one on top would leave each place itself alone."""
+    yield from exchanges.triangle(code, line, finding)
     jnp = code.name_of("jax.numpy")
     for call in code.calls("softmax"):
         if call.args:

@@ -135,7 +135,8 @@ class Trying:
         except Exception as error:
             return replace(verdict.unexamined(found), reason=_reason(error))
         cured, caused, remaining = verdict.gone(self.findings, report.findings)
-        effect = verdict.effect(before, found.training, found.changes_loss, bool(cured))
+        better = bool(cured) and not caused
+        effect = verdict.effect(before, found.training, found.changes_loss, better)
         if effect is Effect.NO_GAIN and cured and not caused and verdict.is_free(before, found):
             effect = Effect.CURES
         ratio = verdict.delta_ratio(report.flow)

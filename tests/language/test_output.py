@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from rich.cells import cell_len
 
 from gradscope import language
 from gradscope.cli import languages
+from gradscope.records import Excerpt, Finding, Severity, Source
 from gradscope.report.terminal.lines import breakable, wrap
 from tests.cli.conftest import Run, run as run
 from tests.report.canned import CANNED, deep
@@ -141,3 +143,15 @@ def test_a_layer_that_is_named_as_a_word_of_ours_keeps_its_name(name: str) -> No
     with language.speaking("ja"):
         for format in ("terminal", "markdown", "html"):
             assert name in html.unescape(shown(made, format))
+
+
+def test_code_of_the_user_and_names_of_evidence_are_left_as_they_are() -> None:
+    lines = ("for layer in params[:-1]:", "    x, t = batch", "return 3 steps")
+    place = Source("m.py", 2, "x, t = batch")
+    found = Finding(
+        "unverifiable-gradient", Severity.NOTE, None, None, place, "", {"step": 1.0, "total": 2.0}, ""
+    )
+    report = replace(deep(), findings=(found,), excerpts=(Excerpt("m.py", 1, lines),))
+    with language.speaking("ja"):
+        text = html.unescape(re.sub("<[^>]*>", "|", shown(report, "html")))
+    assert all(f"|{each}|" in text for each in (*lines, "step", "total"))

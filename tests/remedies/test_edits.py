@@ -555,3 +555,12 @@ def test_activations_that_are_handed_on_by_name_are_exchanged_too(text: str, edi
 
 def test_a_name_that_is_no_function_of_a_library_stays() -> None:
     assert changed(activations.edits(code("act = config.relu\nuse(settings.nn_relu)\n"))) == {}
+
+
+def test_a_mask_that_is_there_is_turned_over_before_another_one_is_put_on_top() -> None:
+    text = "mask = np.triu(np.ones((9, 9), bool))\na = jax.nn.softmax(jnp.where(mask, s, -1e9))\n"
+    found = changed(lines.edits(code(text), [finding("future-leak", 2)]))
+    turned, masked = found
+    assert turned == "take `tril` for `triu` in line 5"
+    assert found[turned] == text.replace("triu", "tril")
+    assert masked == "mask what comes later in the softmax of line 6"

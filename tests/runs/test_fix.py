@@ -274,3 +274,37 @@ def test_an_optimizer_that_makes_no_step_is_said_to(tmp_path: Path) -> None:
     with pytest.raises(GradscopeError, match="could not be trained as it is") as caught:
         fix(path, LoadOptions(), FixOptions(seeds=1))
     assert "ZeroDivisionError" in caught.value.why
+
+
+UPSIDE_DOWN = """
+import jax, jax.numpy as jnp, numpy as np, optax
+
+rng = np.random.default_rng(2)
+tokens = ((rng.integers(0, 12, (64, 1)) + rng.integers(1, 4, (64, 1)) * np.arange(9)) % 12).astype(np.int32)
+batch = tokens
+
+def init(key):
+    k = jax.random.split(key, 5)
+    shapes = {"embed": (12, 16), "q": (16, 16), "k": (16, 16), "v": (16, 16), "out": (16, 12)}
+    return {n: jax.random.normal(k[i], s) / s[0] ** 0.5 for i, (n, s) in enumerate(shapes.items())}
+
+def loss_fn(p, batch):
+    x = p["embed"][batch[:, :-1]]
+    scores = (x @ p["q"]) @ (x @ p["k"]).swapaxes(-1, -2) / 4
+    mask = np.triu(np.ones((8, 8), bool))
+    x = x + jax.nn.softmax(jnp.where(mask, scores, -1e9), axis=-1) @ (x @ p["v"])
+    return optax.softmax_cross_entropy_with_integer_labels(x @ p["out"], batch[:, 1:]).mean()
+
+optimizer = optax.adam(1e-2)
+"""
+
+
+def test_a_remedy_that_causes_an_error_cures_none(tmp_path: Path) -> None:
+    """A second mask on top of one that is upside down leaves each place itself alone."""
+    path = tmp_path / "m.py"
+    path.write_text(UPSIDE_DOWN)
+    _, found = fixed(str(path), seeds=1)
+    best = found.tried[0]
+    assert (best.what, best.effect, best.caused) == ("take `tril` for `triu` in line 16", Effect.CURES, ())
+    assert best.cured == ("future-leak",)
+    assert all(each.effect is not Effect.CURES for each in found.tried if each.caused)

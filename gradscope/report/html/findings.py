@@ -130,7 +130,7 @@ def _evidence(finding: Finding) -> Html:
         return NOTHING
     numbers = (
         listed(
-            name.replace("_", " ") if spoken() == ENGLISH else name,
+            name.replace("_", " ") if spoken() == ENGLISH else escaped(name),
             units.number(value) if isinstance(value, float) else str(value),
         )
         for name, value in finding.evidence.items()

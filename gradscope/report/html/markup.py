@@ -46,7 +46,9 @@ def joined(parts: Iterable[str], between: str = "") -> Html:
 def tag(name: str, /, *children: str, **attributes: str | int | None) -> Html:
     """An element; `class_` stands for `class`, `aria_label` for `aria-label`; `None` leaves one out."""
     head = name
-    if name not in AS_IT_IS:
+    if name in AS_IT_IS:
+        children = tuple(map(escaped, children))
+    else:
         said = heading if name in TITLES or attributes.get("scope") == "col" else translate
         children = tuple(each if isinstance(each, Html) else said(each) for each in children)
     for key, value in attributes.items():
