@@ -40,9 +40,13 @@ def told(parameters: list[Any]) -> list[Any]:
 
 
 def _show_all(ctx: typer.Context, value: bool) -> None:
-    if value:
+    if not value:
+        return
+    if spoken() == ENGLISH:
         TyperCommand.format_help(ctx.command, ctx, ctx.make_formatter())  # type: ignore[arg-type]
-        raise typer.Exit
+    else:  # Typer's own words are English, and it cuts text that has no blanks
+        _write(short_help.of_command(ctx.command, ctx, (), screen.view(sys.stdout)), sys.stdout)
+    raise typer.Exit
 
 
 HelpAll = Annotated[

@@ -155,3 +155,16 @@ def test_code_of_the_user_and_names_of_evidence_are_left_as_they_are() -> None:
     with language.speaking("ja"):
         text = html.unescape(re.sub("<[^>]*>", "|", shown(report, "html")))
     assert all(f"|{each}|" in text for each in (*lines, "step", "total"))
+
+
+def test_all_options_are_told_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    english = run("check", "--help-all").out
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("check", "--help-all", "--lang", "ja").out
+    assert max(map(cell_len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "Usage:" not in text
+    names = {name for name in re.findall(r"--[a-z-]+(?= )", english) if not name.startswith("--no-")}
+    assert len(names) > 30
+    assert {name for name in names if name not in text} == set()
