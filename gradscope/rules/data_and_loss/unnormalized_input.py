@@ -23,7 +23,10 @@ short training goes better from weights that bring that output to mean 0 and sta
 is told.
 
 ## Limits
-`ratio = 2`: the loss has to end this many times as high as it does with the array standardized. An array is
+`ratio = 2`: the loss has to end this many times as high as it does with the array standardized. Where one
+feature's standard deviation is 1,000 times another's, it is enough that the loss falls `fall = 4` times as
+far with the array standardized, and ends at 0.8 of the other or below: such a feature saturates what it goes
+into and hides the rest, and a loss near its beginning is never twice another one. An array is
 tried where its rms is above 10 or below 0.05, a |mean| above 3 standard deviations, or one feature's standard
 deviation 100 times another's. Sources: choices. A network may well train on inputs of 0 to 255, so that only
 what was tried is told, as a warning; it is an error where the loss rises under your optimizer and falls with
@@ -68,15 +71,22 @@ from gradscope.rules.parts import source_of
 from gradscope.rules.words import names_of, number
 
 RATIO = 2.0
+FALL = 4.0
+EXTREME = 1000.0
+"""Standard deviation of one feature over that of another."""
+LOWER = 0.8
 LEARNS = 0.5
 """Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
 
-@rule("unnormalized-input", severity=Severity.ERROR, needs=("training",), uses=("flow",), ratio=RATIO)
+@rule(
+    "unnormalized-input", severity=Severity.ERROR, needs=("training",), uses=("flow",), ratio=RATIO, fall=FALL
+)
 def unnormalized_input(
     training: ShortTraining, measurement: Measurement | None, limits: Limits
 ) -> Iterator[Hit]:
-    told = [array for array in training.standardized if array.is_input and better(array, limits["ratio"])]
+    inputs = [array for array in training.standardized if array.is_input]
+    told = [array for array in inputs if better(array, limits["ratio"]) or _hides(array, limits["fall"])]
     if measurement is not None and training.rescaled is not None and not told:
         yield from _scaled_by_the_model(measurement, training, training.rescaled)
     for array in told:
@@ -161,6 +171,15 @@ def better(array: StandardizedArray, ratio: float = RATIO) -> bool:
     if not math.isfinite(array.end) or array.end <= 0 or array.end >= array.start:
         return False
     return not math.isfinite(array.end_without) or array.end_without > ratio * array.end
+
+
+def _hides(array: StandardizedArray, fall: float) -> bool:
+    """Whether one feature is so much larger than the others that the steps learn little of these."""
+    ends = array.end, array.end_without
+    if array.uneven < EXTREME or not all(map(math.isfinite, ends)) or not 0 < array.end < array.start:
+        return False
+    falls = array.start - array.end, max(array.start_without - array.end_without, 0.0)
+    return falls[0] > fall * falls[1] and array.end < LOWER * array.end_without
 
 
 def severity_of(training: ShortTraining, array: StandardizedArray) -> Severity:

@@ -67,3 +67,12 @@ def test_a_target_is_told_by_the_share_of_the_loss() -> None:
     assert (finding.rule, finding.severity.value) == ("unscaled-target", "warning")
     assert found(is_input=False, end=1.0, end_without=1.6) == []
     assert found(is_input=False, end=1.9, end_without=2.0) == []
+
+
+def test_one_feature_that_hides_the_others_is_told_by_how_far_the_loss_falls() -> None:
+    fields = {"uneven": 30_000.0, "start": 0.733, "end": 0.516, "start_without": 0.722}
+    (told,) = found(**fields, end_without=0.691)
+    assert (told.rule, told.severity.value) == ("unnormalized-input", "warning")
+    assert found(**fields, end_without=0.66) == [], "the loss falls well as it is"
+    assert found(**fields | {"uneven": 900.0}, end_without=0.691) == []
+    assert found(**fields | {"end": 0.6}, end_without=0.691) == [], "hardly lower"
