@@ -44,7 +44,7 @@ def curvature(target: str) -> Any:
     from gradscope.records.options import CurvatureOptions
     from gradscope.runs.curvature import curvature
 
-    return curvature(target, None, CurvatureOptions(budget_s=1, layers=False))
+    return curvature(target, None, CurvatureOptions(budget_s=60, layers=False))
 
 
 def optimizers(target: str) -> Any:
