@@ -52,7 +52,9 @@ class Blockwise:
         self._last = {var: number for number, block in enumerate(self.blocks) for var in block.reads}
         self.steps = differentiated(self.blocks, self._weights, self._loss, self._slots, selection)
         self.distinct = {id(step): step for step in self.steps}
-        self.trace_s, self.compile_s = compile_blocks(list(self.distinct.values()), runs, work)
+        self.trace_s, self.compile_s = compile_parts(
+            [(step.requests(runs, work), step.take) for step in self.distinct.values()]
+        )
 
     @property
     def executables(self) -> tuple[Any, ...]:
@@ -136,11 +138,6 @@ class Blockwise:
             if leaf not in reduced:
                 reduced[leaf] = keep(leaf, jnp.zeros(var.aval.shape, var.aval.dtype))
         return [reduced[leaf] for leaf in range(len(self._weights))], delta
-
-
-def compile_blocks(steps: Sequence[BlockProgram], runs: int, work: float) -> tuple[float, float]:
-    """Seconds of tracing and of compiling."""
-    return compile_parts([(step.requests(runs, work), step.take) for step in steps])
 
 
 def differentiated(

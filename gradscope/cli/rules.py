@@ -54,11 +54,8 @@ def listing(known: tuple[Rule, ...], view: View) -> list[Line]:
     for rule in known:
         if rule.family != family:
             family = rule.family
-            lines += (
-                [[], [(glyphs.text(heading(family)), "quiet")]]
-                if lines
-                else [[(glyphs.text(heading(family)), "quiet")]]
-            )
+            lines += [[]] if lines else []
+            lines.append([(glyphs.text(heading(family)), "quiet")])
         summary = wrap(
             glyphs.text(pages.summary(rule.name) or rule.summary), width - left if beside else width - 4
         )

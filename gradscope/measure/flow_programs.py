@@ -22,7 +22,9 @@ from gradscope.trace.compiling import (
     Compiled,
     NotEnoughMemory,
     Plain,
+    Request,
     compile_program,
+    compile_programs,
     users_errors,
 )
 from gradscope.trace.optimization import FEW_RUNS
@@ -132,13 +134,13 @@ class InBlocks:
         """Raises what JAX raises at a block, as it is."""
         self._step = step
         self._blocks = Blockwise(step.program, blocks, runs=runs, work=step.work, selection=step.selection)
-        self._leaves: dict[Hashable, Compiled] = {}
         weights, _, leaf_gains, _, _ = arguments
-        for leaf, gain in leaf_gains.items():
-            key = step.leaves.kind(leaf)
-            if key not in self._leaves:
-                reducer = step.leaves.reducer(leaf, GRADIENT)
-                self._leaves[key] = compile_program(reducer, (weights[leaf], gain), runs=runs)
+        kinds = {step.leaves.kind(leaf): leaf for leaf in reversed(leaf_gains)}
+        requests = [
+            Request(step.leaves.reducer(leaf, GRADIENT), (weights[leaf], leaf_gains[leaf]), runs=runs)
+            for leaf in kinds.values()
+        ]
+        self._leaves: dict[Hashable, Compiled] = dict(zip(kinds, compile_programs(requests), strict=True))
         self.trace_s = self._blocks.trace_s + sum(each.trace_s for each in self._leaves.values())
         self.compile_s = self._blocks.compile_s + sum(each.compile_s for each in self._leaves.values())
 
