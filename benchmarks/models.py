@@ -156,10 +156,9 @@ def transformer(
         x = normed(params["norm"], x)
         return _cross_entropy(x @ params["head"]["w"] + params["head"]["b"], y)
 
-    ids = rng.integers(0, vocabulary, (rows, tokens))
-    return Model(
-        f"transformer, {layers} x {width}, {tokens} tokens, batch {rows}", loss_fn, params, (ids, ids)
-    )
+    ids = rng.integers(0, vocabulary, (rows, tokens + 1))
+    name = f"transformer, {layers} x {width}, {tokens} tokens, batch {rows}"
+    return Model(name, loss_fn, params, (ids[:, :-1], ids[:, 1:]))
 
 
 ALL = (mlp, cnn, rnn, transformer)
