@@ -16,6 +16,7 @@ from gradscope.load.message_text import did_you_mean, listed, short_repr, type_n
 from gradscope.load.model.find_optimizer import candidates_in, optimizer_in
 from gradscope.load.model.find_params import is_function, model_names, params_in
 from gradscope.load.model.frameworks.table import adapter_of, loss_of
+from gradscope.load.model.train_step import step_in
 from gradscope.load.problem import Problem
 from gradscope.load.signature.arguments import params_name
 from gradscope.load.signature.keys import call_with_key, required_parameters, takes_nothing_or_a_key
@@ -138,6 +139,7 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
             optimizer=optimizer,
             candidates=candidates_in(names, notes),
             validation_batch=validation,
+            train_step=step_in(names),
             seed=seed,
             given={name: names[name] for name in _public(names)},
             notes=tuple(notes),

@@ -9,22 +9,21 @@ from typing import Any
 
 import jax
 
-from gradscope.errors import GradscopeError
 from gradscope.load.data.batches import BatchSource, RowSource, SingleBatch, unused_size
 from gradscope.load.data.prefetched import PrefetchedSource
 from gradscope.load.data.sources import checked_batch, source_of
 from gradscope.load.leaves import checked_params, conversion_notes
-from gradscope.load.message_text import short_repr, type_name
 from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.table import loss_of, watched
 from gradscope.load.model.open_model import open_params
 from gradscope.load.model.optimizer_state import resumed
 from gradscope.load.model.optimizers import checked_candidates, checked_optimizer
+from gradscope.load.model.train_step import TrainStep, step_of
 from gradscope.load.placement import ArrayPlaces, OwnPlaces
 from gradscope.load.shapes import evaluated
 from gradscope.load.signature.arguments import Arguments, arrange, params_name
 from gradscope.load.signature.keys import NO_KEY, prng_key
-from gradscope.load.signature.losses import OutputLoss, bound
+from gradscope.load.signature.losses import bound, name_of
 from gradscope.load.usercode.user_code import user_code
 
 
@@ -35,8 +34,9 @@ class Problem:
     Give one of `batch`, `batches` (an iterable, or a function that starts one) and `data` (arrays with a
     common leading axis, cut into batches of `batch_size`), or none where the loss closes over its data.
     Params may be the model object of a framework: it is opened, and the loss receives such an object again.
-    `given` holds values for further parameters of the loss, by name. Everything is checked here, so a
-    `Problem` that exists can be measured: its first batch has been drawn.
+    `given` holds values for further parameters of the loss and of `train_step`, the step of the user's own
+    loop, by name. Everything is checked here, so a `Problem` that exists can be measured: its first batch
+    has been drawn.
     """
 
     loss_fn: Callable[..., Any]
@@ -55,6 +55,8 @@ class Problem:
     candidates: Mapping[str, Callable[[Any], Any]]
     """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
+    train_step: TrainStep | None
+    """The step that the user's own loop makes."""
     batch_source: PrefetchedSource
     seed: int
     name: str
@@ -83,13 +85,14 @@ class Problem:
         optimizer: Any = None,
         candidates: Mapping[str, Callable[[Any], Any]] | None = None,
         validation_batch: Any = None,
+        train_step: TrainStep | Callable[..., Any] | None = None,
         batch_size: int | None = None,
         seed: int = 0,
         given: Mapping[str, Any] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         loss_fn = loss_of(loss_fn)
-        name = _name_of(loss_fn)
+        name = name_of(loss_fn)
         source = source_of(batch, batches, data, seed, batch_size)
         prefetched = PrefetchedSource(source)
         first = prefetched.first()
@@ -108,6 +111,7 @@ class Problem:
             optimizer_holder=optimizer,
             candidates=checked_candidates(candidates),
             validation_batch=checked_batch(validation_batch, "validation_batch"),
+            train_step=step_of(train_step, given or {}),
             seed=seed,
             name=name,
             notes=tuple(
@@ -284,17 +288,3 @@ class Problem:
 def _data_notes(arguments: Arguments, source: BatchSource, first: Any) -> tuple[str, ...]:
     rows = source.notes if isinstance(source, RowSource) else ()
     return (*arguments.notes, *rows, *conversion_notes(first, "batch"))
-
-
-def _name_of(loss_fn: Any) -> str:
-    if not callable(loss_fn):
-        raise GradscopeError(
-            f"loss_fn is {short_repr(loss_fn)}, of type {type_name(loss_fn)}: it cannot be called.",
-            why="gradscope traces it as `loss_fn(params, batch)`.",
-            fix="Give the function itself, not its result.",
-            slug="no-loss-function",
-        )
-    if isinstance(loss_fn, OutputLoss):
-        return loss_fn.name
-    name = getattr(getattr(loss_fn, "func", loss_fn), "__name__", "loss_fn")
-    return name if str(name).isidentifier() else "loss_fn"

@@ -230,6 +230,12 @@ from gradscope.records.through_time import (
     TruncatedGradient as TruncatedGradient,
     Truncation as Truncation,
 )
+from gradscope.records.train_step import (
+    LostState as LostState,
+    OwnTrainStep as OwnTrainStep,
+    SteppedLeaf as SteppedLeaf,
+    StepTrial as StepTrial,
+)
 from gradscope.records.training import (
     ConstantArray as ConstantArray,
     GradientNoise as GradientNoise,

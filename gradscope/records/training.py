@@ -27,6 +27,7 @@ from gradscope.records.parameter_groups import (
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.rounding import RoundedInput
 from gradscope.records.tasks import TaskGradients
+from gradscope.records.train_step import OwnTrainStep
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
 
 SMALLEST_PART = 4.0**-6
@@ -196,6 +197,8 @@ class ShortTraining:
     """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
     leaked: LeakedTarget | None = None
     """The target among the inputs of the model."""
+    own_step: OwnTrainStep | None = None
+    """What the training step that the file writes itself does; `None` where it writes none."""
     labels: tuple[LabelMixing, ...] = ()
     """By array of labels, where there are several batches."""
     shares: tuple[LabelShare, ...] = ()

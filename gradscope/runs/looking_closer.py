@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.load.usercode.fault import Looks
-from gradscope.records import Measurement, ShortTraining
+from gradscope.records import Measurement, ShortTraining, Skipped
 from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
@@ -15,6 +15,7 @@ from gradscope.training.leaked import leaked_target
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
 from gradscope.training.outweighed import outweighed_terms
+from gradscope.training.own_step import own_step
 from gradscope.training.parameter_groups import with_groups
 from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
@@ -79,6 +80,9 @@ def looked_closer(
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
     leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
+    step = looks.taken("train_step", lambda: own_step(prepared.problem, program, found, record), None)
+    if isinstance(step, Skipped):
+        looks.failed.append(step)
     skips = looks.taken("missing-residual", lambda: tried_skips(program, trainer, record), None)
     return replace(
         record,
@@ -95,6 +99,7 @@ def looked_closer(
         decay_rates=rates,
         leaked=leaked,
         skips=skips,
+        own_step=None if isinstance(step, Skipped) else step,
         rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

@@ -310,3 +310,29 @@ def test_get_batch_gives_a_batch(write):
 def test_a_loader_beside_a_batch_is_left_alone(write):
     problem = load(write(PARAMS + "train_loader = [np.zeros((9, 3))]\n" + BATCH + LOSS))
     assert next(problem.batches()).shape != (9, 3)
+
+
+STEP = """
+import jax, jax.numpy as jnp
+params = {"w": jnp.ones(3)}
+batch = jnp.ones((4, 3))
+def loss_fn(params, batch):
+    return jnp.mean((batch @ params["w"]) ** 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("def train_step(params, batch):\n    return jax.grad(loss_fn)(params, batch)", "train_step"),
+        ("@jax.jit\ndef update(params, batch):\n    return jax.grad(loss_fn)(params, batch)", "update"),
+        ("g = jax.grad(loss_fn)\ngrad_fn = g\ndef step(p, b):\n    return grad_fn(p, b)", "step"),
+        ("def g(p, b):\n    return jax.grad(loss_fn)(p, b)\ndef step(p, b):\n    return g(p, b)", "step"),
+        ("def step(params, h):\n    return jnp.tanh(h @ params['w'])", None),
+        ("def training_step(params, batch):\n    return loss_fn(params, batch)", None),
+        ("from optax import apply_updates as train_step", None),
+    ],
+)
+def test_a_training_step_is_a_function_of_the_file_that_takes_a_gradient(write, code, name):
+    step = load(write(STEP + code)).train_step
+    assert (step.name if step else None) == name

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradscope.errors import GradscopeError
-from gradscope.load.message_text import did_you_mean
+from gradscope.load.message_text import did_you_mean, short_repr, type_name
 from gradscope.load.model.frameworks.base import OpenedModel
 from gradscope.load.model.frameworks.inputs import parts_of
 from gradscope.load.model.frameworks.table import adapter_of
@@ -168,3 +168,18 @@ def _of_batch(name: str, loss: Callable[[Any, Any, Any, Any], Any] | None) -> Ca
 
     loss_fn.__name__ = name
     return loss_fn
+
+
+def name_of(loss_fn: Any) -> str:
+    """What the user calls a loss function; raises where it cannot be called."""
+    if not callable(loss_fn):
+        raise GradscopeError(
+            f"loss_fn is {short_repr(loss_fn)}, of type {type_name(loss_fn)}: it cannot be called.",
+            why="gradscope traces it as `loss_fn(params, batch)`.",
+            fix="Give the function itself, not its result.",
+            slug="no-loss-function",
+        )
+    if isinstance(loss_fn, OutputLoss):
+        return loss_fn.name
+    name = getattr(getattr(loss_fn, "func", loss_fn), "__name__", "loss_fn")
+    return name if str(name).isidentifier() else "loss_fn"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradscope.records import ShortTraining
+from gradscope.records import OwnTrainStep, ShortTraining
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import sparkline_between
 from gradscope.report.shared.glyphs import Glyphs
@@ -28,13 +28,25 @@ def sentence(training: ShortTraining) -> str:
         text = f"{steps} of {who} {'lowers' if one else 'lower'} the loss{of} from {start} to {end}."
     else:
         text = f"{steps} of {who} {'takes' if one else 'take'} the loss{of} from {start} to {end}."
-    if training.own and training.fall > TELLING * abs(training.start):
+    step = training.own_step
+    if step is None and training.own and training.fall > TELLING * abs(training.start):
         text += " If your run does not learn, look at its loop."
     if training.one_batch is not None:
         alone = training.one_batch
         what = "that batch" if of else "it"
         text += f" {units.counted(alone.steps, 'step')} on {what} alone end at {units.cell(alone.end)}."
-    return text
+    return text if step is None else f"{text} {_of_the_file(step)}"
+
+
+def _of_the_file(step: OwnTrainStep) -> str:
+    """`20 steps of train_step in your file take it from 2.30 to 0.910.`"""
+    of = "it" if step.batches == 1 else f"the mean loss of {step.batches} batches"
+    if not step.returned:
+        return f"`{step.name}` in your file was traced; it gives back no parameters."
+    start, end = units.cell(step.start), units.cell(step.end)
+    return (
+        f"{units.counted(step.steps, 'step')} of `{step.name}` in your file take {of} from {start} to {end}."
+    )
 
 
 def curve(training: ShortTraining, glyphs: Glyphs, width: int = WIDEST) -> str:

@@ -69,6 +69,17 @@ class OpenedModel:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class TakenApart:
+    """An object that is no pytree, as arrays."""
+
+    arrays: list[Any]
+    rebuilt: Callable[[Sequence[Any]], Any]
+    """A new object of the same form with other arrays."""
+    read: Callable[[Any], list[Any]]
+    """The arrays of such an object, in the same order."""
+
+
 class Adapter:
     """One framework. The methods are asked only once its library is imported, and must not raise."""
 
@@ -115,6 +126,10 @@ class Adapter:
 
     def keep(self, value: Any, state: Any) -> None:
         """Put what `state_of` gave of a copy into the user's own object."""
+
+    def taken_apart(self, value: Any) -> TakenApart | None:
+        """A model or companion that a training step changes in place; `None` for a pytree."""
+        return None
 
     def loss_of(self, function: Any) -> Any:
         """The loss inside a function that computes its gradients with this framework, else the function."""

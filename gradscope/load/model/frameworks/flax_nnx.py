@@ -18,6 +18,7 @@ from gradscope.load.model.frameworks.base import (
     OpenedModel,
     OpeningContext,
     Path,
+    TakenApart,
     kinds_of,
     nested,
     plain_call,
@@ -64,6 +65,17 @@ class FlaxNNX(Adapter):
 
     def keep(self, value: Any, state: Any) -> None:
         nnx.update(value, state)
+
+    def taken_apart(self, value: Any) -> TakenApart | None:
+        if isinstance(value, nnx.State | nnx.GraphDef):
+            return None
+        graph, state = nnx.split(value)
+        arrays, structure = jax.tree.flatten(state)
+        return TakenApart(
+            arrays,
+            lambda new: nnx.merge(graph, jax.tree.unflatten(structure, new), copy=True),
+            lambda made: jax.tree.leaves(nnx.state(made)),
+        )
 
     def loss_of(self, function: Any) -> Any:
         (*_, last) = wrapped_functions(function)

@@ -16,6 +16,7 @@ from gradscope.load.model.frameworks.base import (
     Kinds,
     OpenedModel,
     OpeningContext,
+    TakenApart,
     wrapped_functions,
 )
 
@@ -97,6 +98,11 @@ def keep(value: Any, state: Any) -> None:
     """Put into an object what `state_of` gave of a copy of it."""
     if state is not None:
         next(adapter for adapter in adapters() if adapter.is_companion(value)).keep(value, state)
+
+
+def taken_apart(value: Any) -> TakenApart | None:
+    """An object of a framework that is no pytree, as arrays; `None` for any other value."""
+    return next((a.taken_apart(value) for a in adapters() if a.is_companion(value)), None)
 
 
 def loss_of(function: Any) -> Any:

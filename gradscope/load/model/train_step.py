@@ -1,0 +1,239 @@
+"""The training step that a file writes itself: found by its name, and called as its loop would call it."""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradscope.load.model.carried import Carried, carried, is_array
+from gradscope.load.model.find_params import is_function
+from gradscope.load.model.frameworks.base import OpeningContext, wrapped_functions
+from gradscope.load.model.frameworks.table import adapter_of, is_companion, opened, transform_of
+from gradscope.load.model.optimizers import is_optimizer
+from gradscope.load.signature.arguments import BATCH_NAMES, Arguments, arrange, params_name
+from gradscope.load.signature.keys import is_key_name, required_parameters
+
+STEP_NAMES = (
+    "train_step", "training_step", "train_one_step", "update_step", "make_step", "step_fn", "step", "update",
+)  # fmt: skip
+OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
+_OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
+_COUNTERS = ("step", "i", "it", "iteration", "epoch", "n_step", "step_number")
+_DATA = ("x", "y", "xs", "ys", "x_batch", "y_batch", "labels", "targets", "images", *BATCH_NAMES)
+
+
+_GRADIENTS = ("grad", "gradient", "apply_updates")
+"""Parts of the names that a function uses which makes a training step, or which it calls."""
+_DEPTH = 3
+
+
+class CannotBeCalled(Exception):
+    """Why gradscope does not know what to give the step, as the end of a sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainStep:
+    """A function of a file that makes one step of a training."""
+
+    function: Callable[..., Any]
+    name: str
+    names: Mapping[str, Any]
+    """All that the file defines."""
+
+    def call_for(self, initial: Any, optimizer: Any, batch: Any) -> StepCall:
+        """How to call it. `initial` is the model or the params where the file does not have the object that
+        the step takes, `batch` the first one. Raises `CannotBeCalled`."""
+        if _keeps_globals(self.function):
+            raise CannotBeCalled("it keeps what it computes in variables of the file")
+        role = params_name(self.function)
+        if role in _COUNTERS:
+            raise CannotBeCalled("the names of its parameters do not tell which of them are trained")
+        rest = [p for p in required_parameters(self.function) if p.name != role and not is_key_name(p.name)]
+        moving: dict[str, Carried] = {role: carried(self._model(role, initial))}
+        fixed: dict[str, Any] = {}
+        counters, open_ones = [], []
+        for name in (p.name for p in rest):
+            value = self._value(name, role, initial, optimizer)
+            if value is None and name in _COUNTERS:
+                counters.append(name)
+            elif value is None or (name.lower() in _DATA and not is_companion(value)):
+                open_ones.append(name)
+            elif _has_arrays(value):
+                moving[name] = carried(value)
+            else:
+                fixed[name] = value
+        return StepCall(self, role, moving, fixed, tuple(counters), self._of_data(role, open_ones, batch))
+
+    def _model(self, role: str, initial: Any) -> Any:
+        """The object in which the parameters come: the file's of that name, else its only training state."""
+        if (own := self.names.get(role)) is not None and not callable(own):
+            return own
+        if own is not None and adapter_of(own) is not None:
+            return own
+        states = [
+            each for each in self.names.values() if getattr(adapter_of(each), "title", "") == "TrainState"
+        ]
+        return states[0] if len(states) == 1 and role not in ("params", "model") else initial
+
+    def _value(self, name: str, role: str, initial: Any, optimizer: Any) -> Any:
+        own = self.names.get(name)
+        if own is not None and not (name in _DATA and is_function(own)):
+            return own
+        if name in OPTIMIZER_STATES and optimizer is not None:
+            return optimizer.init(initial)
+        return optimizer if name in _OPTIMIZERS else None
+
+    def _of_data(self, role: str, names: Sequence[str], batch: Any) -> Arguments:
+        """The plan for what is left, which has to come from the batch and from a key."""
+        parameters = inspect.signature(self.function).parameters.values()
+        left = [p for p in parameters if p.name == role or p.name in names or is_key_name(p.name)]
+
+        def stub() -> None: ...
+
+        stub.__signature__ = inspect.Signature(left)  # type: ignore[attr-defined]
+        try:
+            return arrange(stub, batch, self.name)
+        except Exception as error:
+            listed = ", ".join(f"`{name}`" for name in names)
+            raise CannotBeCalled(f"nothing in the file fills {listed}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class StepCall:
+    """One call of a training step, with what goes from step to step taken apart."""
+
+    step: TrainStep
+    role: str
+    """The parameter in which the trained parameters come."""
+    moving: Mapping[str, Carried]
+    fixed: Mapping[str, Any]
+    counters: Sequence[str]
+    data: Arguments
+
+    @property
+    def takes_key(self) -> bool:
+        return self.data.takes_key
+
+    def places(self) -> list[int]:
+        """Of each differentiated leaf, in the order of the program's, its place among the arrays of the
+        object in which it comes. Raises `CannotBeCalled`."""
+        holder = self.moving[self.role]
+        found = opened(holder.value, OpeningContext(self.step.names, role=self.role))
+        leaves = jax.tree.leaves(holder.value if found is None else found.params)
+        weights = [
+            leaf for leaf in leaves if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
+        ]
+        at = {id(array): place for place, array in enumerate(holder.arrays)}
+        if len(set(map(id, weights))) != len(weights) or any(id(leaf) not in at for leaf in weights):
+            raise CannotBeCalled("its parameters could not be told from what else it is given")
+        return [at[id(leaf)] for leaf in weights]
+
+    def __call__(
+        self, arrays: Mapping[str, Sequence[Any]], batch: Any, key: Any, number: Any
+    ) -> tuple[dict[str, list[Any] | None], list[Any]]:
+        """Traceable: the arrays of each moving object after the step (`None`: it did not come back), and all
+        else that the step gives back. Raises `CannotBeCalled` where that is ambiguous."""
+        objects = {name: each.rebuilt(arrays[name]) for name, each in self.moving.items()}
+        values = {**self.fixed, **dict.fromkeys(self.counters, number)}
+
+        def collected(*given: Any, **named: Any) -> Any:
+            left = [p for p in self._parameters() if p not in objects and p not in values]
+            order = [p for p in self._parameters() if p == self.role or p in left]
+            return self._called({**values, **dict(zip(order, given, strict=False)), **named, **objects})
+
+        result = self.data.call(collected, objects[self.role], batch, key)
+        taken: set[int] = set()
+        # The parameters last: a step may give back gradients beside them, of the same form.
+        names = sorted(self.moving, key=lambda name: name == self.role)
+        after = {n: self.moving[n].found_in(result, taken, objects[n], arrays[n]) for n in names}
+        if self.moving[self.role].found_in(result, taken) is not None:
+            raise CannotBeCalled(f"it gives back several things of the form of `{self.role}`")
+        if after[self.role] is None and self._gives_gradients(result):
+            raise CannotBeCalled("it gives back arrays of the shapes of the parameters that are not they")
+        others = jax.tree.leaves(result, is_leaf=lambda part: id(part) in taken)
+        return after, [each for each in others if id(each) not in taken and is_array(each)]
+
+    def _gives_gradients(self, result: Any) -> bool:
+        """Whether weights, or something of their shapes, are among the results in another form."""
+        arrays = self.moving[self.role].arrays
+        wanted = {np.shape(arrays[place]) for place in self.places() if np.ndim(arrays[place])}
+        return wanted <= {np.shape(leaf) for leaf in jax.tree.leaves(result)}
+
+    def _parameters(self) -> list[str]:
+        return list(inspect.signature(self.step.function).parameters)
+
+    def _called(self, values: Mapping[str, Any]) -> Any:
+        """By position as far as that goes."""
+        parameters = inspect.signature(self.step.function).parameters.values()
+        given: list[Any] = []
+        named: dict[str, Any] = {}
+        for p in parameters:
+            if p.name in values and not named and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+                given.append(values[p.name])
+            elif p.name in values:
+                named[p.name] = values[p.name]
+            elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is not p.empty:
+                given.append(p.default) if not named else None
+        return self.step.function(*given, **named)
+
+
+def step_in(names: Mapping[str, Any]) -> TrainStep | None:
+    """The training step that the file defines under a usual name, with two required parameters at least."""
+    for name in STEP_NAMES:
+        value = names.get(name)
+        if value is None or not callable(value) or isinstance(value, type):
+            continue
+        (*_, inner) = wrapped_functions(value)
+        here = getattr(inner, "__module__", None) == names.get("__name__")
+        takes = inspect.isfunction(inner) and len(required_parameters(value)) > 1
+        if here and takes and _differentiates(inner, names):
+            return TrainStep(value, name, names)
+    return None
+
+
+def _differentiates(function: Any, names: Mapping[str, Any], depth: int = _DEPTH) -> bool:
+    """Whether it, or a function of the file that it calls, uses a name that speaks of gradients: a `step` may
+    be that of a recurrence, and a `training_step` give back the loss alone."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return False
+    used = _names_in(code)
+    if any(part in name.lower() for name in used for part in _GRADIENTS):
+        return True
+    called = [list(wrapped_functions(names[name]))[-1] for name in used if callable(names.get(name))]
+    return depth > 0 and any(_differentiates(each, names, depth - 1) for each in called)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    inner = [each for each in code.co_consts if isinstance(each, CodeType)]
+    return {*code.co_names, *code.co_freevars, *(name for each in inner for name in _names_in(each))}
+
+
+def _keeps_globals(function: Any) -> bool:
+    (*_, inner) = wrapped_functions(function)
+    code = getattr(inner, "__code__", None)
+    return code is not None and any(each.opname == "STORE_GLOBAL" for each in dis.get_instructions(code))
+
+
+def step_of(given: Any, names: Mapping[str, Any]) -> TrainStep | None:
+    """A training step of a library call."""
+    if given is None or isinstance(given, TrainStep):
+        return given
+    return TrainStep(given, getattr(given, "__name__", "train_step"), names)
+
+
+def _has_arrays(value: Any) -> bool:
+    if is_optimizer(value) and transform_of(value) is None:
+        return False
+    if is_companion(value):
+        return True
+    leaves = jax.tree.leaves(value)
+    return any(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)

@@ -1,0 +1,296 @@
+"""The training step that a file writes itself, run a few times and held against the gradient of its loss."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradscope.blocks.by_part import by_part
+from gradscope.blocks.forward import compile_forward
+from gradscope.load.model.frameworks.base import wrapped_functions
+from gradscope.load.model.train_step import OPTIMIZER_STATES, CannotBeCalled, StepCall
+from gradscope.load.problem import Problem
+from gradscope.load.signature.companions import STATE_NAMES
+from gradscope.load.signature.keys import NO_KEY, prng_key
+from gradscope.load.usercode.fault import headline
+from gradscope.records import (
+    LostState,
+    OwnTrainStep,
+    ShortTraining,
+    Skipped,
+    Source,
+    SteppedLeaf,
+    StepTrial,
+)
+from gradscope.records.train_step import GROWS, HALF, NO_DESCENT
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs.inlining import live
+from gradscope.trace.leaves import split
+from gradscope.trace.nested.registry import called_in_place
+from gradscope.trace.program import Program
+from gradscope.trace.sources import source_at
+from gradscope.training.optimizer import Leaves, widened
+from gradscope.training.short import Trained
+
+SHORTER = 0.1, 0.01, 0.001
+LONGER = 10.0, 100.0, 1e3, 1e4, 1e5
+HARDLY = 0.05
+"""Share of the optimizer's fall of the loss, below which longer steps are tried."""
+ENOUGH, FURTHER = 20, 5
+"""Steps after which, where the loss has not fallen, so many times as many are made before that is told."""
+DECORATORS = 10
+"""Lines that may stand above the `def` of a function."""
+
+
+def own_step(
+    problem: Problem, program: Program, found: Trained, record: ShortTraining
+) -> OwnTrainStep | Skipped | None:
+    """`None` where the file writes none, `Skipped` where it cannot be run as it stands."""
+    if problem.train_step is None:
+        return None
+    name = problem.train_step.name
+    try:
+        call = problem.train_step.call_for(problem.initial, problem.optimizer, found.trainer.feed.drawn[0])
+        traced = _StepProgram(call, found, problem.seed)
+    except CannotBeCalled as error:
+        return Skipped(f"`{name}`", f"it was not run: {error}")
+    except Exception as error:  # whatever the user's function raises at what it was given
+        return Skipped(f"`{name}`", f"it was not run: it raised {headline(error)}")
+    return _judged(traced, program, found, record)
+
+
+class _StepProgram:
+    """The step as a program of its arrays."""
+
+    def __init__(self, call: StepCall, found: Trained, seed: int) -> None:
+        self.call, self._found, self._seed = call, found, seed
+        self.places = call.places()
+        weights = found.trainer.weights
+        if [np.shape(call.moving[call.role].arrays[place]) for place in self.places] != [
+            np.shape(weight) for weight in weights
+        ]:
+            raise CannotBeCalled(f"`{call.role}` holds other parameters than the loss takes")
+        self.names = sorted(call.moving)
+        self.start = {name: list(call.moving[name].arrays) for name in self.names}
+        for place, weight in zip(self.places, weights, strict=True):
+            self.start[call.role][place] = weight
+        self._batch = split(found.trainer.feed.drawn[0])
+        self._after: dict[str, Any] = {}
+        self._given, self._structure = jax.tree.flatten((self.start, *self._drawn(0)))
+        body = jaxprs.body_of(jax.make_jaxpr(self._flat)(*self._given))
+        if body.jaxpr.effects:
+            raise CannotBeCalled("it does something beside its results, as a callback does")
+        self.body = jaxprs.written_out(body, called_in_place).body
+        read = live(self.body, [True] * len(self.body.jaxpr.outvars))[1]
+        first = self._position(call.role, self.names)
+        if not any(read[first + place] for place in self.places):
+            raise CannotBeCalled(f"it does not read `{call.role}`, taken for its parameters")
+        self._run: Any = None
+
+    def comes_back(self, name: str) -> bool:
+        return self._after[name] is not None
+
+    def variables(self, name: str) -> tuple[list[Any], list[Any] | None]:
+        """Of the program, for the arrays of an object: before and after the step."""
+        before = self.body.jaxpr.invars[self._position(name, self.names) :]
+        back = [each for each in self.names if self.comes_back(each)]
+        after = self.body.jaxpr.outvars[self._position(name, back) :] if name in back else None
+        size = len(self.start[name])
+        return before[:size], None if after is None else after[:size]
+
+    def as_they_came(self) -> list[bool]:
+        """By leaf: whether the step gives back the very array that it is given."""
+        before, after = self.variables(self.call.role)
+        return [after is not None and after[place] is before[place] for place in self.places]
+
+    def _position(self, name: str, names: Sequence[str]) -> int:
+        return sum(len(self.start[each]) for each in names[: names.index(name)])
+
+    def _drawn(self, step: int, *, first: bool = False) -> tuple[list[Any], Any, Any]:
+        drawn = self._found.trainer.feed.drawn
+        batch = drawn[0 if first else step % len(drawn)]
+        key = jax.random.fold_in(prng_key(self._seed), step) if self.call.takes_key else NO_KEY
+        return list(split(batch).traced.values()), key, np.int32(step)
+
+    def _flat(self, *given: Any) -> list[Any]:
+        arrays, batch, key, number = jax.tree.unflatten(self._structure, given)
+        self._after, others = self.call(arrays, self._batch.join(batch), key, number)
+        return [*(array for name in self.names for array in self._after[name] or ()), *others]
+
+    def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> list[Leaves]:
+        """The weights after each step, each `factor` times as long; `first`: all on the first batch."""
+        if self._run is None:
+            self._run = compile_forward(by_part(self.body), self._given, steps, outputs=None)
+        arrays, role, seen = {name: list(each) for name, each in self.start.items()}, self.call.role, []
+        for step in range(steps):
+            results = iter(self._run(jax.tree.leaves((arrays, *self._drawn(step, first=first)))))
+            before = arrays[role]
+            for name in self.names:
+                if self.comes_back(name):
+                    arrays[name] = [next(results) for _ in arrays[name]]
+            for place in self.places if factor != 1.0 else ():
+                longer = before[place] + factor * (arrays[role][place] - before[place])
+                arrays[role][place] = longer.astype(before[place].dtype)
+            seen.append([arrays[role][place] for place in self.places])
+        return seen
+
+
+def _judged(traced: _StepProgram, program: Program, found: Trained, record: ShortTraining) -> OwnTrainStep:
+    trainer, role = found.trainer, traced.call.role
+    gradients = trainer.gradients()[1]
+    alive = jax.device_get([jnp.any(gradient != 0) for gradient in gradients])
+    layer_of = {leaf: group.name for group in program.layers for leaf in group.leaves}
+    count, moved, as_it_came = record.steps, [False] * len(gradients), [False] * len(gradients)
+    cosine, growth, end = None, None, math.nan
+    trials: list[StepTrial] = []
+
+    def loss(weights: Leaves) -> float:
+        return trainer.mean_loss(weights, record.batches)[0]
+
+    start, reference = loss(trainer.weights), loss(found.weights)
+    if traced.comes_back(role):
+        steps = traced.run(count)
+        moved, as_it_came = _moved(trainer.weights, steps), traced.as_they_came()
+        cosine = _descent(trainer.weights, steps[0], gradients)
+        end = loss(steps[-1])
+        if any(moved) and not end < start and count >= ENOUGH:
+            count *= FURTHER
+            end = loss(traced.run(count)[-1])
+        if _far_too_little((start, end, reference), cosine):
+            growth = _growth(trainer.weights, traced.run(record.steps, first=True))
+        for factor in _factors((start, end, reference), cosine, growth):
+            trials.append(StepTrial(factor, loss(traced.run(count, factor)[-1])))
+            if _falls_again(start, trials[-1], reference):
+                break
+    return OwnTrainStep(
+        name=traced.call.step.name,
+        source=_source(traced.call.step.function),
+        steps=count,
+        batches=record.batches,
+        returned=traced.comes_back(role),
+        leaves=tuple(
+            SteppedLeaf(leaf.name, layer_of[at], bool(alive[at]), moved[at], as_it_came[at])
+            for at, leaf in enumerate(program.leaves)
+        ),
+        lost=tuple(_lost(traced)) if any(moved) else (),
+        cosine=cosine,
+        growth=growth,
+        start=start,
+        end=end,
+        end_optimizer=reference,
+        trials=tuple(trials),
+    )
+
+
+def _moved(start: Leaves, steps: Sequence[Leaves]) -> list[bool]:
+    pairs = itertools.pairwise([start, *steps])
+    changed = [[jnp.any(a != b) for a, b in zip(before, after, strict=True)] for before, after in pairs]
+    return [bool(each) for each in np.any(jax.device_get(changed), axis=0)]
+
+
+def _descent(start: Leaves, after: Leaves, gradients: Leaves) -> float | None:
+    """The cosine of a step and minus the gradient."""
+    step = _between(start, after)
+    products = [_product(step, gradients), _product(step, step), _product(gradients, gradients)]
+    along, moved, steepest = (float(each) for each in jax.device_get(products))
+    size = math.sqrt(moved) * math.sqrt(steepest)
+    return -along / size if 0 < size < math.inf else None
+
+
+def _growth(start: Leaves, steps: Sequence[Leaves]) -> float | None:
+    """The length of the last step over that of the first."""
+    first, last = (_between(*pair) for pair in ([start, steps[0]], [start, *steps][-2:]))
+    early, late = (float(each) for each in jax.device_get([_product(each, each) for each in (first, last)]))
+    return math.sqrt(late / early) if 0 < early < math.inf and math.isfinite(late) else None
+
+
+def _between(before: Leaves, after: Leaves) -> Leaves:
+    return [widened(b) - widened(a) for a, b in zip(before, after, strict=True)]
+
+
+def _product(one: Leaves, other: Leaves) -> Any:
+    return sum(jnp.vdot(widened(a), widened(b)) for a, b in zip(one, other, strict=True))
+
+
+def _far_too_little(losses: tuple[float, float, float], cosine: float | None) -> bool:
+    """`losses`: at the start, after the steps, and after those of the optimizer."""
+    start, end, reference = losses
+    falls = cosine is not None and cosine > NO_DESCENT and end < start
+    return falls and start - end < HARDLY * (start - reference)
+
+
+def _factors(
+    losses: tuple[float, float, float], cosine: float | None, growth: float | None
+) -> tuple[float, ...]:
+    """What is tried."""
+    start, end, _ = losses
+    if cosine is None or not math.isfinite(start):
+        return ()
+    if not end < start:
+        return (-1.0,) if cosine < -NO_DESCENT else SHORTER if cosine > NO_DESCENT else ()
+    # The growth is known where the loss falls far too little: a warm-up is no fault.
+    return LONGER if growth is not None and growth < GROWS else ()
+
+
+def _falls_again(start: float, trial: StepTrial, reference: float) -> bool:
+    """Longer steps have to reach half of what the optimizer reaches."""
+    enough = HALF * (start - reference) if trial.factor > 1 else 0.0
+    return start - trial.end > enough
+
+
+def _lost(traced: _StepProgram) -> Iterator[LostState]:
+    """States that come in and do not go on: what the step gives back of them is what it was given."""
+    for name, field, places in _states(traced):
+        before, after = traced.variables(name)
+        own = [before[place] for place in places]
+        if after is not None and any(after[place] is not before[place] for place in places):
+            if field in OPTIMIZER_STATES and not _read(traced, own, name, places):
+                yield LostState(field, optimizer=True, returned=True, read=False)
+            continue
+        read = _read(traced, own, name, places)
+        if field in OPTIMIZER_STATES or not read:
+            yield LostState(field, field in OPTIMIZER_STATES, returned=after is not None, read=read)
+
+
+def _states(traced: _StepProgram) -> Iterator[tuple[str, str, list[int]]]:
+    """The object, the name of the state, and the places of its arrays: objects beside the parameters, and
+    fields of a training state."""
+    role = traced.call.role
+    for name in traced.names:
+        if name != role and traced.start[name] and (name in OPTIMIZER_STATES or name in STATE_NAMES):
+            yield name, name, list(range(len(traced.start[name])))
+    fields: dict[str, list[int]] = {}
+    for place, field in enumerate(traced.call.moving[role].fields):
+        fields.setdefault(field, []).append(place)
+    for field in (*OPTIMIZER_STATES, *STATE_NAMES):
+        if field in fields and not set(fields[field]) & set(traced.places):
+            yield role, field, fields[field]
+
+
+def _read(traced: _StepProgram, own: Sequence[Any], name: str, places: Sequence[int]) -> bool:
+    """Whether anything else that the step gives back depends on it."""
+    after = traced.variables(name)[1]
+    mine = {id(after[place]) for place in places} if after is not None else set()
+    wanted = [id(each) not in mine for each in traced.body.jaxpr.outvars]
+    used = live(traced.body, wanted)[1]
+    return any(read and var in own for read, var in zip(used, traced.body.jaxpr.invars, strict=True))
+
+
+def _source(function: Any) -> Source | None:
+    (*_, inner) = wrapped_functions(function)
+    code = getattr(inner, "__code__", None)
+    if code is None:
+        return None
+    first = code.co_firstlineno
+    lines = range(first, first + DECORATORS)
+    line = next(
+        (n for n in lines if linecache.getline(code.co_filename, n).lstrip().startswith("def ")), first
+    )
+    return source_at((code.co_filename, line))
