@@ -200,6 +200,7 @@ from gradscope.records.shards import (
     UnreducedShard as UnreducedShard,
 )
 from gradscope.records.structure import (
+    DiscardedResult as DiscardedResult,
     NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,
     ReshapedAxes as ReshapedAxes,

@@ -102,9 +102,25 @@ class NormalizedPlaces:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardedResult:
+    """A call in the user's file whose result goes nowhere, and that does nothing else."""
+
+    source: Source
+    function: str
+    """As it is written there."""
+    kind: str
+    """`array` (an update by `.at`), `state` (of Flax), `optimizer`, `function` of a library, or `the same`: a
+    loop gives the training step the same parameters again and again."""
+    name: str | None = None
+    """Of `the same`: what the loop calls them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
     """What was found in the program, and what was tried of it."""
 
+    discarded: tuple[DiscardedResult, ...] = ()
+    """In the order of the file."""
     reshapes: tuple[ReshapedAxes, ...] = ()
     """In the order of the program."""
     transposed: TriedVariant | None = None

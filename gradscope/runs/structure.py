@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from gradscope.load.model.frameworks.base import wrapped_functions
+from gradscope.load.model.frameworks.table import taken_apart
+from gradscope.load.problem import Problem
+from gradscope.load.usercode.discarded import discarded_results
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.messages import Returned, returned_messages
 from gradscope.measure.mirrored import mirrored_masks
 from gradscope.measure.normalized_places import normalizations, normalized_places
 from gradscope.measure.order import Entrance, order_blind
 from gradscope.measure.reshapes import reshaped_axes
-from gradscope.records import Attention, Structure, TriedVariant, hides_the_past
+from gradscope.records import Attention, DiscardedResult, Structure, TriedVariant, hides_the_past
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
 from gradscope.trace.domains.objective.axes import shape_of
@@ -59,6 +65,7 @@ def structure_of(
         "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
     )
     return Structure(
+        discarded=tuple(looks.listed("calls without an effect", lambda: _discarded(prepared.problem))),
         returned_messages=tuple(each.record for each in returned),
         received=_received(program, returned, trained),
         reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
@@ -69,6 +76,19 @@ def structure_of(
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
         over_features=tried("features normalized", layer_norms),
     )
+
+
+def _discarded(problem: Problem) -> list[DiscardedResult]:
+    """In the files of the loss and of the training step; none in a session, which has no file."""
+    step = problem.train_step
+    in_place = step is None or taken_apart(problem.initial) is not None
+    found: dict[str, list[DiscardedResult]] = {}
+    for function in (problem.loss_fn, None if step is None else step.function):
+        (*_, written) = (None, *wrapped_functions(function))
+        file = written.__code__.co_filename if inspect.isfunction(written) else ""
+        if file not in found and Path(file).is_file():
+            found[file] = discarded_results(written.__globals__, file, None if in_place else step)
+    return [each for results in found.values() for each in results]
 
 
 def _received(

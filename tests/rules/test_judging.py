@@ -96,6 +96,7 @@ NAMES = [
     "batch-not-overfitted",
     "broken-train-step",
     "decayed-learning-rate",
+    "discarded-result",
     "diverging-loss",
     "learning-rate-too-high",
     "learning-rate-too-low",

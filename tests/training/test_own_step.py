@@ -17,7 +17,7 @@ from flax.training.train_state import TrainState
 from gradscope.load.problem import Problem
 from gradscope.records import Finding, Report, Severity
 from gradscope.records.options import CheckOptions
-from gradscope.runs.check import check_problem
+from gradscope.runs.check import check, check_problem
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 4)).astype(np.float32)
@@ -299,3 +299,18 @@ def test_running_averages_in_a_train_state(kept: bool, rules: list[str]) -> None
     report = report_of(train_step, params=state.params, state=state)
     assert report.training.own_step.cosine > 0.2
     assert [each.rule for each in findings(report)] == rules
+
+
+def test_a_loop_that_never_runs_is_read(tmp_path: Any) -> None:
+    (tmp_path / "model.py").write_text(
+        "import jax, jax.numpy as jnp, numpy as np\n"
+        "params = {'w': np.ones(3, np.float32)}\nbatch = np.ones((4, 3), np.float32)\n"
+        "def loss_fn(params, batch):\n    return jnp.mean((batch @ params['w'] - 1) ** 2)\n"
+        "def update(params, batch):\n    g = jax.grad(loss_fn)(params, batch)\n"
+        "    return jax.tree.map(lambda p, g: p - 0.1 * g, params, g)\n"
+        "if __name__ == '__main__':\n    for _ in range(9):\n        new = update(params, batch)\n"
+    )
+    report = check(str(tmp_path / "model.py"))
+    (found,) = [each for each in report.findings if each.rule == "discarded-result"]
+    assert (found.severity, found.source.line) == (Severity.WARNING, 11)
+    assert "same `params`" in found.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dis
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,14 @@ class TrainStep:
             else:
                 fixed[name] = value
         return StepCall(self, role, moving, fixed, tuple(counters), self._of_data(role, open_ones, batch))
+
+    def trained_argument(self, call: ast.Call) -> ast.expr | None:
+        """What a call that stands in the file gives it as the parameters."""
+        role = params_name(self.function)
+        names = list(inspect.signature(self.function).parameters)
+        by_name = {word.arg: word.value for word in call.keywords}
+        place = names.index(role)
+        return call.args[place] if place < len(call.args) else by_name.get(role)
 
     def _model(self, role: str, initial: Any) -> Any:
         """The object in which the parameters come: the file's of that name, else its only training state."""
