@@ -138,6 +138,7 @@ def _from_loss(loss_fn: Any, names: Mapping[str, Any], target: str, seed: int, p
             optimizer=optimizer,
             candidates=candidates_in(names, notes),
             validation_batch=validation,
+            train_step=names["train_step"] if callable(names.get("train_step")) else None,
             seed=seed,
             given={name: names[name] for name in _public(names)},
             notes=tuple(notes),

@@ -55,6 +55,8 @@ class Problem:
     candidates: Mapping[str, Callable[[Any], Any]]
     """Optimizers of the user's own for `compare-optimizers`: functions of the learning rate, by name."""
     validation_batch: Any
+    train_step: Callable[..., Any] | None
+    """The user's own, `(params, opt_state, batch)`: looked at where it runs on several devices."""
     batch_source: PrefetchedSource
     seed: int
     name: str
@@ -83,6 +85,7 @@ class Problem:
         optimizer: Any = None,
         candidates: Mapping[str, Callable[[Any], Any]] | None = None,
         validation_batch: Any = None,
+        train_step: Callable[..., Any] | None = None,
         batch_size: int | None = None,
         seed: int = 0,
         given: Mapping[str, Any] | None = None,
@@ -99,6 +102,8 @@ class Problem:
         loss = bound(loss_fn, model)
         object_given = params if model else None
         params = checked_params(model.params if model else params)
+        said = (*notes, *(model.notes if model else ()), *conversion_notes(params, "params"))
+        said += _data_notes(arguments, source, first)
         self._set(
             loss_fn=loss_fn,
             params=params,
@@ -108,18 +113,10 @@ class Problem:
             optimizer_holder=optimizer,
             candidates=checked_candidates(candidates),
             validation_batch=checked_batch(validation_batch, "validation_batch"),
+            train_step=train_step,
             seed=seed,
             name=name,
-            notes=tuple(
-                dict.fromkeys(
-                    (
-                        *notes,
-                        *(model.notes if model else ()),
-                        *conversion_notes(params, "params"),
-                        *_data_notes(arguments, source, first),
-                    )
-                )
-            ),
+            notes=tuple(dict.fromkeys(said)),
             _loss=loss,
             _opened=model,
             _extra=extra,

@@ -12,7 +12,7 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
-from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of
+from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of, summed_losses
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
@@ -31,6 +31,7 @@ from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import (
+    DivergedReplicas,
     IsolatedBranch,
     LostInfinity,
     Measurement,
@@ -50,6 +51,8 @@ from gradscope.runs.stepping import trained
 from gradscope.runs.structure import structure_of
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program
+from gradscope.training.norms_of_devices import norms_of_devices
+from gradscope.training.own_step import diverged_after, own_step, scaled_gradient
 from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
@@ -128,6 +131,7 @@ def measure(
         structure_of(prepared, found, samples[0].loss, attentions, looks, progress) if finite else Structure()
     )
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
+    step, drifted, unread = _own_step(prepared, looks) if finite else ({}, [], [])
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -145,15 +149,17 @@ def measure(
                 looks.listed("shards", lambda: unreduced_shards(program, first)) if finite else ()
             ),
             **(_on_devices(prepared, samples[0].loss, looks) if finite else {}),
-            diverged=tuple(
-                looks.listed("copies on devices", lambda: diverged_in(program, first, prepared.batches[0]))
+            **step,
+            diverged=(
+                *looks.listed("copies on devices", lambda: diverged_in(program, first, prepared.batches[0])),
+                *drifted,
             ),
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
         ),
         training=record,
-        skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
+        skipped=(*prepared.skipped, *unread, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
         samples=samples,
@@ -168,9 +174,28 @@ def _on_devices(prepared: Prepared, loss: float, looks: Looks) -> dict[str, Any]
     first, batch, what = prepared.inputs[0], prepared.batches[0], "rows on devices"
     splits = looks.listed(what, lambda: splits_of(prepared.program, first, batch))
     return {
+        "summed_losses": tuple(looks.listed(what, lambda: summed_losses(prepared.program, batch, first))),
         "shared_noise": tuple(shared_noise(splits)),
         "dealt": tuple(looks.listed(what, lambda: dealt(prepared.flow, first, batch, loss, splits))),
     }
+
+
+def _own_step(
+    prepared: Prepared, looks: Looks
+) -> tuple[dict[str, Any], list[DivergedReplicas], list[Skipped]]:
+    """What the file's own training step makes of the devices of a mesh, and params that it parts there."""
+    problem, tracer, inputs = prepared.problem, prepared.tracer, prepared.inputs[0]
+    own = looks.taken("train_step", lambda: own_step(problem, tracer, inputs, prepared.batches[0]), None)
+    if own is None or isinstance(own, Skipped):
+        return {}, [], [] if own is None else [own]
+    found = looks.taken(
+        "the gradient of train_step",
+        lambda: scaled_gradient(own, problem, tracer, prepared.program, inputs),
+        None,
+    )
+    norms = looks.listed("norms in train_step", lambda: norms_of_devices(own))
+    drifted = looks.listed("copies after train_step", lambda: diverged_after(own, prepared.program))
+    return {"local_norms": tuple(norms), "scaled_gradient": found}, drifted, []
 
 
 def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:
