@@ -20,6 +20,7 @@ from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
 from gradscope.records.shards import (
     DivergedReplicas,
+    FrozenShard,
     LocalNorm,
     ScaledGradient,
     ShardDependence,
@@ -73,6 +74,8 @@ class Measurement:
     """Where the examples of the batch are split over the devices of a `shard_map`."""
     summed_losses: tuple[SummedLoss, ...] = ()
     """Means over the examples of each device that are summed over the devices."""
+    frozen_shards: tuple[FrozenShard, ...] = ()
+    """Parameters of which a part, on devices of its own, gets no gradient."""
     local_norms: tuple[LocalNorm, ...] = ()
     """In the file's `train_step`."""
     scaled_gradient: ScaledGradient | None = None

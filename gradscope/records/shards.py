@@ -130,3 +130,21 @@ class SummedLoss:
     devices: int
     examples: int
     """Of each device."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenShard:
+    """A parameter that is split over devices, of which some parts have no gradient although the loss depends
+    on them."""
+
+    parameter: str
+    source: Source | None
+    """Of the `shard_map` that gets it split."""
+    axes: tuple[str, ...]
+    parts: int
+    """Along those axes."""
+    frozen: tuple[int, ...]
+    """The places along them whose part has none."""
+    loss: float
+    moved: float
+    """The loss with those parts moved."""

@@ -15,6 +15,7 @@ from gradscope.measure.copies import copied_leaves
 from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of, summed_losses
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
+from gradscope.measure.frozen_shards import frozen_shards
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
@@ -174,6 +175,9 @@ def _on_devices(prepared: Prepared, loss: float, looks: Looks) -> dict[str, Any]
     first, batch, what = prepared.inputs[0], prepared.batches[0], "rows on devices"
     splits = looks.listed(what, lambda: splits_of(prepared.program, first, batch))
     return {
+        "frozen_shards": tuple(
+            looks.listed("parts on devices", lambda: frozen_shards(prepared.program, prepared.inputs))
+        ),
         "summed_losses": tuple(looks.listed(what, lambda: summed_losses(prepared.program, batch, first))),
         "shared_noise": tuple(shared_noise(splits)),
         "dealt": tuple(looks.listed(what, lambda: dealt(prepared.flow, first, batch, loss, splits))),

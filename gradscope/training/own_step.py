@@ -228,7 +228,7 @@ def _collective(
 
 
 def diverged_after(own: OwnStep, program: Program) -> Iterator[DivergedReplicas]:
-    """New params whose copies on the devices are not equal bit for bit."""
+    """The first of the new params whose copies are not equal bit for bit: one cause parts all."""
 
     def weights(*args: Any) -> list[Any]:
         made = jaxprs.compiled(own.body)(*args)
@@ -236,5 +236,5 @@ def diverged_after(own: OwnStep, program: Program) -> Iterator[DivergedReplicas]
 
     args = tuple(own.args)
     found = compile_program(weights, args, runs=1)(*args)
-    for each in diverged([leaf.name for leaf in program.leaves], found):
+    for each in itertools.islice(diverged([leaf.name for leaf in program.leaves], found), 1):
         yield replace(each, own_step=True)

@@ -62,6 +62,7 @@ NAMES = [
     "wrong-mode",
     "cost-over-limit",
     "diverged-replicas",
+    "frozen-shard",
     "local-norm",
     "memory-over-limit",
     "scaled-gradient",
