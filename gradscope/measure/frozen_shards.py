@@ -1,8 +1,8 @@
 """Parts of a parameter, each on devices of its own, that get no gradient although the loss depends on them.
 
 A part that the batch does not use (rows of an embedding, an expert that gets no token) has no gradient
-either: the loss stays as it is when that part moves. The gradient is taken at the weights of the problem and around
-them, as zeros at a beginning and dead units come alive there.
+either: the loss stays as it is when that part moves. The gradient is taken at the weights of the problem and
+around them, as zeros at a beginning and dead units come alive there.
 """
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
-from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of, summed_losses
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
-from gradscope.measure.frozen_shards import frozen_shards
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
@@ -26,13 +24,10 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
-from gradscope.measure.replicas import diverged_in
-from gradscope.measure.shards import unreduced_shards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import (
-    DivergedReplicas,
     IsolatedBranch,
     LostInfinity,
     Measurement,
@@ -47,13 +42,12 @@ from gradscope.records import (
 from gradscope.records.progress import Progress
 from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.measuring_later import measured_at
+from gradscope.runs.on_devices import on_devices
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.runs.structure import structure_of
 from gradscope.trace.loss_terms import loss_terms
 from gradscope.trace.program import Inputs, Program
-from gradscope.training.norms_of_devices import norms_of_devices
-from gradscope.training.own_step import diverged_after, own_step, scaled_gradient
 from gradscope.training.rescaled import rescaled_start, suffers
 from gradscope.training.short import Trained
 from gradscope.verification.rules import count_rules
@@ -132,7 +126,7 @@ def measure(
         structure_of(prepared, found, samples[0].loss, attentions, looks, progress) if finite else Structure()
     )
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
-    step, drifted, unread = _own_step(prepared, looks) if finite else ({}, [], [])
+    devices, unread = on_devices(prepared, samples[0].loss if finite else None, looks)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -146,15 +140,7 @@ def measure(
             routings=tuple(routings),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
-            unreduced=tuple(
-                looks.listed("shards", lambda: unreduced_shards(program, first)) if finite else ()
-            ),
-            **(_on_devices(prepared, samples[0].loss, looks) if finite else {}),
-            **step,
-            diverged=(
-                *looks.listed("copies on devices", lambda: diverged_in(program, first, prepared.batches[0])),
-                *drifted,
-            ),
+            **devices,
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
@@ -168,38 +154,6 @@ def measure(
         trained=found,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
-
-
-def _on_devices(prepared: Prepared, loss: float, looks: Looks) -> dict[str, Any]:
-    """What the devices of a mesh make of their own rows."""
-    first, batch, what = prepared.inputs[0], prepared.batches[0], "rows on devices"
-    splits = looks.listed(what, lambda: splits_of(prepared.program, first, batch))
-    return {
-        "frozen_shards": tuple(
-            looks.listed("parts on devices", lambda: frozen_shards(prepared.program, prepared.inputs))
-        ),
-        "summed_losses": tuple(looks.listed(what, lambda: summed_losses(prepared.program, batch, first))),
-        "shared_noise": tuple(shared_noise(splits)),
-        "dealt": tuple(looks.listed(what, lambda: dealt(prepared.flow, first, batch, loss, splits))),
-    }
-
-
-def _own_step(
-    prepared: Prepared, looks: Looks
-) -> tuple[dict[str, Any], list[DivergedReplicas], list[Skipped]]:
-    """What the file's own training step makes of the devices of a mesh, and params that it parts there."""
-    problem, tracer, inputs = prepared.problem, prepared.tracer, prepared.inputs[0]
-    own = looks.taken("train_step", lambda: own_step(problem, tracer, inputs, prepared.batches[0]), None)
-    if own is None or isinstance(own, Skipped):
-        return {}, [], [] if own is None else [own]
-    found = looks.taken(
-        "the gradient of train_step",
-        lambda: scaled_gradient(own, problem, tracer, prepared.program, inputs),
-        None,
-    )
-    norms = looks.listed("norms in train_step", lambda: norms_of_devices(own))
-    drifted = looks.listed("copies after train_step", lambda: diverged_after(own, prepared.program))
-    return {"local_norms": tuple(norms), "scaled_gradient": found}, drifted, []
 
 
 def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:
