@@ -6,13 +6,15 @@ from typing import Any
 
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of, summed_losses
+from gradscope.measure.fingerprint import FIXES, STEP_SIZE, equations_of
 from gradscope.measure.frozen_shards import frozen_shards
 from gradscope.measure.replicas import diverged_in
 from gradscope.measure.shards import unreduced_shards
+from gradscope.peers.agreeing import Trait, require_equal
 from gradscope.records import DivergedReplicas, Skipped
 from gradscope.runs.preparing import Prepared
 from gradscope.training.norms_of_devices import norms_of_devices
-from gradscope.training.own_step import diverged_after, own_step, scaled_gradient
+from gradscope.training.own_step import OwnStep, diverged_after, own_step, scaled_gradient
 
 
 def on_devices(prepared: Prepared, loss: float | None, looks: Looks) -> tuple[dict[str, Any], list[Skipped]]:
@@ -48,6 +50,8 @@ def _own_step(
     """What the file's own training step makes of the devices of a mesh, and params that it parts there."""
     problem, tracer, inputs = prepared.problem, prepared.tracer, prepared.inputs[0]
     own = looks.taken("train_step", lambda: own_step(problem, tracer, inputs, prepared.batches[0]), None)
+    # Outside of the looks: processes that went on with other steps would wait for each other for ever.
+    require_equal("train_step", _traits(own), FIXES)
     if own is None or isinstance(own, Skipped):
         return {}, [], [] if own is None else [own]
     found = looks.taken(
@@ -58,3 +62,9 @@ def _own_step(
     norms = looks.listed("norms in train_step", lambda: norms_of_devices(own))
     drifted = looks.listed("copies after train_step", lambda: diverged_after(own, prepared.program))
     return {"local_norms": tuple(norms), "scaled_gradient": found}, drifted, []
+
+
+def _traits(own: OwnStep | Skipped | None) -> dict[str, Trait]:
+    if isinstance(own, OwnStep):
+        return dict(equations_of(own.body, step=True))
+    return {STEP_SIZE: Trait("0" if own is None else own.reason)}
