@@ -102,6 +102,8 @@ class Problem:
         loss = bound(loss_fn, model)
         object_given = params if model else None
         params = checked_params(model.params if model else params)
+        said = (*notes, *(model.notes if model else ()), *conversion_notes(params, "params"))
+        said += _data_notes(arguments, source, first)
         self._set(
             loss_fn=loss_fn,
             params=params,
@@ -114,16 +116,7 @@ class Problem:
             train_step=step_of(train_step, given or {}),
             seed=seed,
             name=name,
-            notes=tuple(
-                dict.fromkeys(
-                    (
-                        *notes,
-                        *(model.notes if model else ()),
-                        *conversion_notes(params, "params"),
-                        *_data_notes(arguments, source, first),
-                    )
-                )
-            ),
+            notes=tuple(dict.fromkeys(said)),
             _loss=loss,
             _opened=model,
             _extra=extra,

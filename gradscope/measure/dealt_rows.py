@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.measure.flow import FlowPass
-from gradscope.records import ShardDependence, SharedNoise
+from gradscope.records import ShardDependence, SharedNoise, SummedLoss
 from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.domains.sharded_rows import SplitRows, split_rows
+from gradscope.trace.domains.summed_means import summed_means
 from gradscope.trace.leaves import split
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
@@ -30,6 +31,14 @@ def splits_of(program: Program, inputs: Inputs, batch: Any) -> list[SplitRows]:
     count = len(split(batch).traced)
     first = len(inputs.weights) + len(inputs.others) - 1 - count
     return split_rows(program.body, first, count, examples_of(program, batch))
+
+
+def summed_losses(program: Program, batch: Any, inputs: Inputs) -> Iterator[SummedLoss]:
+    """In the order of the program."""
+    count = len(split(batch).traced)
+    first = len(inputs.weights) + len(inputs.others) - 1 - count
+    for each in summed_means(program.body, first, count):
+        yield SummedLoss(source_of(each.eqn, each.calls), each.axes, each.devices, each.rows)
 
 
 def shared_noise(splits: list[SplitRows]) -> Iterator[SharedNoise]:

@@ -29,11 +29,13 @@ SAME_NUMBERS = (
 )
 FIXES = {"equation": SAME_PROGRAM, "the number": SAME_PROGRAM, "the shape": SAME_PROGRAM, "": SAME_NUMBERS}
 
+STEP_SIZE = "the number of equations of train_step"
+
 
 def fingerprint(program: Program, inputs: Inputs, batch: Any) -> dict[str, Trait]:
     """By what it is of, as an error names it."""
     names = [leaf.name for leaf in program.leaves]
-    found = dict(_of_program(program.body))
+    found = dict(equations_of(program.body))
     for name, array in zip(names, inputs.weights, strict=True):
         found |= _of_array(name, array)
     for path, leaf in jax.tree_util.tree_flatten_with_path(batch)[0]:
@@ -43,13 +45,15 @@ def fingerprint(program: Program, inputs: Inputs, batch: Any) -> dict[str, Trait
     return found
 
 
-def _of_program(body: Body) -> Iterator[tuple[str, Trait]]:
+def equations_of(body: Body, *, step: bool = False) -> Iterator[tuple[str, Trait]]:
+    """The equations of the loss, or of `train_step`, and how many there are, as an error names them."""
     count = 0
     for count, (eqn, around) in enumerate(_equations(body), 1):
         source = source_of(eqn, around)
         place = "" if source is None else f"{source.file}:{source.line}"
-        yield f"equation {count} of the loss", Trait(jaxprs.told(eqn), place=place)
-    yield "the number of equations of the loss", Trait(str(count))
+        name = f"equation {count} of train_step" if step else f"equation {count} of the loss"
+        yield name, Trait(jaxprs.told(eqn), place=place)
+    yield STEP_SIZE if step else "the number of equations of the loss", Trait(str(count))
 
 
 def _equations(

@@ -195,8 +195,12 @@ from gradscope.records.report import Report as Report, Timing as Timing, Tool as
 from gradscope.records.rounding import RoundedInput as RoundedInput, RoundedTrial as RoundedTrial
 from gradscope.records.shards import (
     DivergedReplicas as DivergedReplicas,
+    FrozenShard as FrozenShard,
+    LocalNorm as LocalNorm,
+    ScaledGradient as ScaledGradient,
     ShardDependence as ShardDependence,
     SharedNoise as SharedNoise,
+    SummedLoss as SummedLoss,
     UnreducedShard as UnreducedShard,
 )
 from gradscope.records.structure import (

@@ -18,7 +18,16 @@ from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, No
 from gradscope.records.objective import Objective
 from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
-from gradscope.records.shards import DivergedReplicas, ShardDependence, SharedNoise, UnreducedShard
+from gradscope.records.shards import (
+    DivergedReplicas,
+    FrozenShard,
+    LocalNorm,
+    ScaledGradient,
+    ShardDependence,
+    SharedNoise,
+    SummedLoss,
+    UnreducedShard,
+)
 from gradscope.records.structure import Structure
 from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
@@ -63,6 +72,14 @@ class Measurement:
     """Draws of which all devices have the same for examples of their own."""
     dealt: tuple[ShardDependence, ...] = ()
     """Where the examples of the batch are split over the devices of a `shard_map`."""
+    summed_losses: tuple[SummedLoss, ...] = ()
+    """Means over the examples of each device that are summed over the devices."""
+    frozen_shards: tuple[FrozenShard, ...] = ()
+    """Parameters of which a part, on devices of its own, gets no gradient."""
+    local_norms: tuple[LocalNorm, ...] = ()
+    """In the file's `train_step`."""
+    scaled_gradient: ScaledGradient | None = None
+    """Of the file's `train_step`; `None` where it is the step of the gradient, or was not compared."""
     diverged: tuple[DivergedReplicas, ...] = ()
     """Parameters and arrays of the batch whose copies on several devices are not equal bit for bit."""
     units: tuple[UnitActivity, ...] = ()

@@ -12,7 +12,6 @@ from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
 from gradscope.measure.copies import copied_leaves
-from gradscope.measure.dealt_rows import dealt, shared_noise, splits_of
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
@@ -25,8 +24,6 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
-from gradscope.measure.replicas import diverged_in
-from gradscope.measure.shards import unreduced_shards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
@@ -45,6 +42,7 @@ from gradscope.records import (
 from gradscope.records.progress import Progress
 from gradscope.runs.looking_closer import looked_closer
 from gradscope.runs.measuring_later import measured_at
+from gradscope.runs.on_devices import on_devices
 from gradscope.runs.preparing import Prepared
 from gradscope.runs.stepping import trained
 from gradscope.runs.structure import structure_of
@@ -128,6 +126,7 @@ def measure(
         structure_of(prepared, found, samples[0].loss, attentions, looks, progress) if finite else Structure()
     )
     routings = looks.listed("experts", lambda: _routings(prepared, samples, found)) if finite else []
+    devices, unread = on_devices(prepared, samples[0].loss if finite else None, looks)
     wakes = any(parameter.nonzero_after_steps for parameter in measured.parameters)
     return Measured(
         measurement=replace(
@@ -141,19 +140,13 @@ def measure(
             routings=tuple(routings),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
-            unreduced=tuple(
-                looks.listed("shards", lambda: unreduced_shards(program, first)) if finite else ()
-            ),
-            **(_on_devices(prepared, samples[0].loss, looks) if finite else {}),
-            diverged=tuple(
-                looks.listed("copies on devices", lambda: diverged_in(program, first, prepared.batches[0]))
-            ),
+            **devices,
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
             ),
         ),
         training=record,
-        skipped=(*prepared.skipped, *untrained, *taken.unfound, *looks.failed),
+        skipped=(*prepared.skipped, *unread, *untrained, *taken.unfound, *looks.failed),
         run_s=run_s,
         train_s=train_s,
         samples=samples,
@@ -161,16 +154,6 @@ def measure(
         trained=found,
         later=partial(measured_at, prepared, found.weights) if found is not None and wakes else None,
     )
-
-
-def _on_devices(prepared: Prepared, loss: float, looks: Looks) -> dict[str, Any]:
-    """What the devices of a mesh make of their own rows."""
-    first, batch, what = prepared.inputs[0], prepared.batches[0], "rows on devices"
-    splits = looks.listed(what, lambda: splits_of(prepared.program, first, batch))
-    return {
-        "shared_noise": tuple(shared_noise(splits)),
-        "dealt": tuple(looks.listed(what, lambda: dealt(prepared.flow, first, batch, loss, splits))),
-    }
 
 
 def _units(prepared: Prepared, measured: Measurement, found: Trained | None) -> list[UnitActivity]:

@@ -31,9 +31,16 @@ class Spliced(Forward):
 
     def outcome(self, body: Body, args: Sequence[Any], puts: Mapping[Spot, Any]) -> tuple[Any, list[Any]]:
         """Traceable: the loss, and the values at the spots, with those of `puts` put in."""
+        outs, found = self.outcomes(body, args, puts)
+        return outs[0], found
+
+    def outcomes(
+        self, body: Body, args: Sequence[Any], puts: Mapping[Spot, Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Traceable: all results, and the values at the spots."""
         self._puts = puts
         outs, found = self.run(body, args, {})
-        return outs[0], [found[spot] for spot in self._order]
+        return outs, [found[spot] for spot in self._order]
 
     def enters(self, eqn: JaxprEqn, path: Path) -> bool:
         return path in self._above and is_called(eqn)

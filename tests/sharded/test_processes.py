@@ -95,6 +95,33 @@ def loss_fn(params, batch):
 """
 )
 
+OWN_STEP = (
+    MODEL
+    + """
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+mesh = Mesh(np.array(jax.devices()), ("data",))
+put = lambda value, spec: jax.make_array_from_callback(
+    value.shape, NamedSharding(mesh, spec), lambda part: np.asarray(value)[part])
+params = {name: put(value, P()) for name, value in init(jax.random.key(0)).items()}
+del init
+batch = put(batch, P("data"))
+optimizer = optax.sgd(0.1)
+
+def local(params, opt_state, rows):
+    gradients = jax.tree.map(lambda g: jax.lax.psum(g, "data"), jax.grad(loss_fn)(params, rows))
+    if OTHER and jax.process_index():
+        jax.lax.pmax(rows, "data")
+    updates, opt_state = optimizer.update(gradients, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+def train_step(params, opt_state, batch):
+    specs = (P(), P(), P("data"))
+    step = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[:2], check_vma=False)
+    return step(params, opt_state, batch)
+"""
+)
+
 
 class Done(NamedTuple):
     code: int
@@ -220,6 +247,22 @@ def test_collectives_in_another_order_are_named_with_their_line(folder: Path) ->
     assert "Process 1 differs from process 0 in equation" in said
     assert "(model.py:" in said
     assert "It is reduce_max" in said or "It is pmax" in said
+
+
+@pytest.mark.slow
+def test_a_training_step_of_two_processes_is_compared_with_that_of_the_whole_batch(folder: Path) -> None:
+    done = checked(folder, "OTHER = False\n" + OWN_STEP, "--processes", "2", "--format", "json")
+    (finding,) = [each for each in json.loads(done.out)["findings"] if each["rule"] == "scaled-gradient"]
+    assert finding["evidence"]["factor"] == 2
+
+
+@pytest.mark.slow
+def test_collectives_of_the_training_step_that_differ_are_named(folder: Path) -> None:
+    done = checked(folder, "OTHER = True\n" + OWN_STEP, "--processes", "2", "--timeout", str(WITHIN_S))
+    assert done.code == 2
+    said = " ".join(done.err.split())
+    assert "Process 1 differs from process 0 in equation" in said
+    assert "of train_step (model.py:" in said
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ without an error.
 ## How it is measured
 Each device sums the words of its own copy, two sums modulo 2^32, and those are compared: no array is moved.
 `gradscope check` looks before it measures, `gradscope monitor` before the first step, about twenty times on
-the way and after the last step. Where sums differ, the two copies are compared element by element.
+the way and after the last step. Where the file has a `train_step` for several devices, `check` looks at the
+params after one step of it, too. Where sums differ, the two copies are compared element by element.
 
 ## Limits
 None: copies are equal bit for bit, or they are not.
@@ -57,6 +58,7 @@ def _hit(found: DivergedReplicas) -> Hit:
     along = f" along {axes}" if axes else ""
     apart = "" if found.apart is None else f", by up to {number(found.apart)} of the largest element"
     when = "" if found.step is None else f" before step {found.step:,}"
+    when = " after one step of `train_step`" if found.own_step else when
     return Hit(
         message=(
             f"`{found.name}` is declared the same on {count(found.devices, 'device')}{along}, and "
@@ -65,8 +67,12 @@ def _hit(found: DivergedReplicas) -> Hit:
             f"differ{apart} in the first of these. Each device computes with its own copy."
         ),
         remedy=(
-            "Make it once and copy it: `jax.device_put(value, NamedSharding(mesh, P()))`. If a `shard_map` "
-            "makes it, take `check_vma=False` away: JAX then refuses a result that is not the same."
+            "Bring the gradients together before they are used, `jax.lax.pmean(grads, axis)`, and take "
+            "`check_vma=False` away: JAX then refuses a result that is not the same."
+            if found.own_step
+            else "Make it once and copy it: `jax.device_put(value, NamedSharding(mesh, P()))`. If a "
+            "`shard_map` makes it, take `check_vma=False` away: JAX then refuses a result that is not the "
+            "same."
         ),
         evidence={
             "devices": found.devices,

@@ -65,6 +65,7 @@ from gradscope.trace.jaxprs.meshes import (
     MeshAxes as MeshAxes,
     ShardMapParams as ShardMapParams,
     by_device as by_device,
+    each_device as each_device,
     make_varying as make_varying,
     named_axes as named_axes,
     replicas as replicas,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, jaxpr_as_fun
 from jax.sharding import PartitionSpec
 
@@ -67,6 +68,26 @@ def by_device(eqn: JaxprEqn, values: Sequence[Any]) -> dict[int, Any]:
         body, mesh=p.mesh, in_specs=tuple(p.in_specs), out_specs=specs, check_vma=False, axis_names=names
     )
     return dict(zip(wanted, mapped(*values), strict=True))
+
+
+def each_device(eqn: JaxprEqn, values: Sequence[Any], run: Callable[..., Sequence[Any]]) -> tuple[Any, ...]:
+    """Traceable: what `run` makes of the operands of a `shard_map` on each device; its results are scalars,
+    and come back as arrays with a number for each device."""
+    p = shard_map_params(eqn)
+    names = tuple(name for name, _ in p.axes)
+
+    def body(*values: Any) -> list[Any]:
+        return [jnp.asarray(each)[None] for each in run(*values)]
+
+    mapped = jax.shard_map(
+        body,
+        mesh=p.mesh,
+        in_specs=tuple(p.in_specs),
+        out_specs=sharded_along(names),
+        check_vma=False,
+        axis_names=frozenset(names),
+    )
+    return tuple(mapped(*values))
 
 
 def named_axes(eqn: JaxprEqn) -> frozenset[str]:

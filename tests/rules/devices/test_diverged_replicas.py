@@ -31,3 +31,11 @@ def test_in_a_training_the_step_is_told_and_what_is_no_number_is_left_out() -> N
 
 def test_without_any_nothing_is_said() -> None:
     assert found(NETWORK, "diverged-replicas") == []
+
+
+def test_params_that_a_step_of_the_file_parts_are_told_so() -> None:
+    (finding,) = found(
+        replace(chain([1.0] * 2), diverged=(replace(ONE, own_step=True),)), "diverged-replicas"
+    )
+    assert "after one step of `train_step`" in finding.message
+    assert "jax.lax.pmean(grads, axis)" in finding.remedy

@@ -1,0 +1,224 @@
+"""The training step of a file on several devices: sick ones, and healthy ones that look like them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec as P
+
+from gradscope import Problem
+from gradscope.load.signature.steps import step_roles
+from gradscope.records import Skipped
+from gradscope.trace.program import Tracer
+from gradscope.training.norms_of_devices import norms_of_devices
+from gradscope.training.step_on_devices import StepOnDevices, diverged_after, scaled_gradient, step_on_devices
+
+MESH = Mesh(np.array(jax.devices()[:4]), ("data",))
+GRID = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("data", "model"))
+RNG = np.random.default_rng(0)
+X = (RNG.normal(size=(16, 6)) * np.linspace(0.2, 3, 16)[:, None]).astype(np.float32)
+BATCH = X, RNG.normal(size=(16, 2)).astype(np.float32)
+PARAMS = {
+    "w": jnp.asarray(RNG.normal(size=(6, 8)) / 2, jnp.float32),
+    "v": jnp.asarray(RNG.normal(size=(8, 2)) / 2, jnp.float32),
+}
+SPLIT = {"w": P(None, "model"), "v": P("model", None)}
+ADAM, SGD = optax.adam(1e-3), optax.sgd(1e-2)
+CLIPPED = optax.chain(optax.clip_by_global_norm(0.1), ADAM)
+Step = Callable[..., Any]
+Local = Callable[..., Any]
+
+
+def loss_fn(params: Any, batch: Any) -> Any:
+    x, y = batch
+    return jnp.mean((jnp.tanh(x @ params["w"]) @ params["v"] - y) ** 2)
+
+
+def step(optimizer: Any, gradients: Local, mesh: Mesh = MESH, checked: bool = False) -> Step:
+    """`gradients` gives them on each device."""
+
+    def local(params: Any, opt_state: Any, batch: Any) -> Any:
+        updates, opt_state = optimizer.update(gradients(params, batch), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    def train_step(params: Any, opt_state: Any, batch: Any) -> Any:
+        of_params: Any = SPLIT if mesh is GRID else P()
+        of_state = optax.tree_map_params(
+            optimizer, lambda _, spec: spec, opt_state,
+            SPLIT if mesh is GRID else jax.tree.map(lambda _: P(), params),
+            transform_non_params=lambda _: P(),
+        )  # fmt: skip
+        specs = (of_params, of_state, P("data"))
+        mapped = jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs[:2], check_vma=checked)
+        return jax.jit(mapped, donate_argnums=(0, 1))(params, opt_state, batch)
+
+    return train_step
+
+
+def taken(how: Local, params: Any, batch: Any) -> Any:
+    return jax.tree.map(lambda each: how(each, "data"), jax.grad(loss_fn)(params, batch))
+
+
+def clipped(gradients: Any, norm: Any, to: float) -> Any:
+    return jax.tree.map(lambda each: each * jnp.minimum(1.0, to / norm), gradients)
+
+
+def clipped_first(to: float, params: Any, batch: Any) -> Any:
+    own = jax.grad(loss_fn)(params, batch)
+    return lax.pmean(clipped(own, optax.tree.norm(own), to), "data")
+
+
+def mean_of_losses(params: Any, batch: Any) -> Any:
+    return jax.grad(lambda p: lax.pmean(loss_fn(p, batch), "data"))(params)
+
+
+def of_parts(clip: float | None, params: Any, batch: Any) -> Any:
+    x, y = batch
+
+    def loss(p: Any) -> Any:
+        return jnp.mean((whole(jnp.tanh(x @ p["w"]) @ p["v"]) - y) ** 2)
+
+    gradients = lax.pmean(jax.grad(loss)(params), "data")
+    if clip is None:
+        return gradients
+    squares = sum(jnp.sum(each**2) for each in jax.tree.leaves(gradients))
+    return clipped(gradients, jnp.sqrt(lax.psum(squares, "model")), clip)
+
+
+@jax.custom_vjp
+def whole(part: Any) -> Any:
+    """Summed over the parts of the model; its gradient is the same on each of them (Megatron-LM's g)."""
+    return lax.psum(part, "model")
+
+
+whole.defvjp(lambda part: (whole(part), None), lambda _, ct: (ct,))
+
+
+def traced(train_step: Step, optimizer: Any) -> tuple[StepOnDevices, tuple[Any, ...]]:
+    problem = Problem(loss_fn, PARAMS, BATCH, optimizer=optimizer, train_step=train_step)
+    tracer = Tracer(problem)
+    inputs, program = tracer.inputs(BATCH), tracer.trace(BATCH)
+    own = step_on_devices(problem, tracer, inputs, BATCH)
+    assert isinstance(own, StepOnDevices), own
+    return own, (problem, tracer, program, inputs)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+def test_a_sum_of_gradients_is_as_many_times_too_large(optimizer: Any) -> None:
+    own, given = traced(step(optimizer, partial(taken, lax.psum)), optimizer)
+    found = scaled_gradient(own, *given)
+    assert found is not None
+    assert (found.factor, found.axes, found.devices) == (4.0, ("data",), 4)
+    assert found.apart < 1e-4
+    assert (found.params_apart > 1) == (optimizer is SGD)
+    assert found.source is not None
+    assert "how(each" in found.source.text
+    assert list(diverged_after(own, given[2])) == []
+
+
+def test_a_mean_after_the_sum_that_jax_makes_is_told() -> None:
+    own, given = traced(step(SGD, partial(taken, lax.pmean), checked=True), SGD)
+    found = scaled_gradient(own, *given)
+    assert found is not None
+    assert found.factor == 4.0
+
+
+def test_a_gradient_that_is_divided_twice_is_told() -> None:
+    twice = partial(taken, lambda each, axis: lax.pmean(each, axis) / lax.axis_size(axis))
+    own, given = traced(step(SGD, twice), SGD)
+    found = scaled_gradient(own, *given)
+    assert found is not None
+    assert found.factor == 0.25
+
+
+@pytest.mark.parametrize(
+    ("gradients", "checked"),
+    [(partial(taken, lax.pmean), False), (mean_of_losses, True)],
+    ids=["pmean", "mean of losses"],
+)
+def test_the_mean_of_the_gradients_is_quiet(gradients: Local, checked: bool) -> None:
+    own, given = traced(step(CLIPPED, gradients, checked=checked), CLIPPED)
+    assert scaled_gradient(own, *given) is None
+    assert list(norms_of_devices(own)) == []
+    assert list(diverged_after(own, given[2])) == []
+
+
+def test_gradients_that_stay_apart_part_the_params() -> None:
+    own, given = traced(step(SGD, partial(taken, lambda each, axis: each)), SGD)
+    (found,) = diverged_after(own, given[2])
+    assert (found.name, found.axes, found.differing, found.own_step) == ("v", ("data",), 3, True)
+    assert scaled_gradient(own, *given) is None
+
+
+def test_clipping_a_part_by_its_own_norm_is_told_with_the_norms_of_all() -> None:
+    own, _ = traced(step(CLIPPED, partial(of_parts, None), GRID), CLIPPED)
+    (found,) = norms_of_devices(own)
+    gradient = jax.grad(loss_fn)(PARAMS, BATCH)
+    parts = [
+        float(jnp.sqrt(jnp.sum(gradient["w"][:, cut] ** 2) + jnp.sum(gradient["v"][cut] ** 2)))
+        for cut in (slice(0, 4), slice(4, 8))
+    ]
+    assert (found.axes, found.devices, found.parts) == (("model",), 2, True)
+    assert (found.lowest, found.highest) == pytest.approx((min(parts), max(parts)), rel=1e-4)
+    assert found.together == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-4)
+    assert found.changed > 0.5
+
+
+def test_clipping_parts_by_the_norm_of_all_is_quiet() -> None:
+    own, _ = traced(step(ADAM, partial(of_parts, 0.1), GRID), ADAM)
+    assert list(norms_of_devices(own)) == []
+
+
+def test_clipping_before_the_mean_is_told_with_the_norm_of_each() -> None:
+    own, _ = traced(step(ADAM, partial(clipped_first, 0.1)), ADAM)
+    (found,) = norms_of_devices(own)
+    norms = [
+        float(optax.tree.norm(jax.grad(loss_fn)(PARAMS, jax.tree.map(lambda a, i=i: a[i : i + 4], BATCH))))
+        for i in range(0, 16, 4)
+    ]
+    assert (found.axes, found.devices, found.parts) == (("data",), 4, False)
+    assert (found.lowest, found.highest) == pytest.approx((min(norms), max(norms)), rel=1e-4)
+    assert found.together == pytest.approx(np.mean(norms), rel=1e-4)
+
+
+def test_clipping_that_does_nothing_is_quiet() -> None:
+    own, _ = traced(step(ADAM, partial(clipped_first, 1e4)), ADAM)
+    assert list(norms_of_devices(own)) == []
+
+
+def plain(params: Any, opt_state: Any, batch: Any) -> Any:
+    updates, opt_state = SGD.update(jax.grad(loss_fn)(params, batch), opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def test_a_step_that_leaves_devices_to_jax_is_not_looked_at() -> None:
+    problem = Problem(loss_fn, PARAMS, BATCH, optimizer=SGD, train_step=plain)
+    tracer = Tracer(problem)
+    assert step_on_devices(problem, tracer, tracer.inputs(BATCH), BATCH) is None
+
+
+def test_a_step_of_another_form_says_so() -> None:
+    for train_step, why in (
+        (lambda state, batch: state, "its parameters are not"),
+        (lambda params, opt_state, batch: params["none"], "could not be traced"),
+        (lambda params, opt_state, batch: 1.0, "does not return the new params"),
+    ):
+        problem = Problem(loss_fn, PARAMS, BATCH, optimizer=SGD, train_step=train_step)
+        tracer = Tracer(problem)
+        found = step_on_devices(problem, tracer, tracer.inputs(BATCH), BATCH)
+        assert isinstance(found, Skipped)
+        assert why in found.reason
+
+
+def test_parameters_of_a_step_are_known_by_their_names() -> None:
+    assert step_roles(lambda rng, params, opt_state, batch, scale=1: 0) == ("key", "params", "state", "batch")
+    assert step_roles(lambda params, weights, batch: 0) is None
+    assert step_roles(lambda params, opt_state: 0) is None
