@@ -33,3 +33,8 @@ class LeakedTarget:
     end: float = math.nan
     exchanged: float = math.nan
     """Loss of that batch: before the steps, after them, and after them with the columns exchanged."""
+    elsewhere: float = math.nan
+    """Largest absolute rank correlation of anything else in the input with the target, over the rows of all
+    batches, in [0, 1]."""
+    by_chance: float = math.nan
+    """The largest that it has with shuffled targets."""

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
+from gradscope.measure.leaks.association import association
 from gradscope.measure.leaks.copied import CopiedColumns, copied_columns, copied_tokens
 from gradscope.measure.leaks.trial import Trials
 from gradscope.records import LeakedTarget
@@ -34,8 +36,13 @@ def leaked_target(program: Program, made: Trainer, steps: int) -> LeakedTarget |
             change=tokens.change,
         )
     columns = copied_columns(trials) if steps >= USUAL_STEPS and not made.searches else None
-    if columns is None or not _in_all_batches(program, made, columns):
+    found = None if columns is None else _in_all_batches(program, made, columns)
+    if columns is None or found is None:
         return None
+    rest, target = (
+        np.concatenate(each) for each in zip(*((one.rest(), one.target) for one in found), strict=True)
+    )
+    elsewhere, by_chance = association(rest, target)
     meeting, count = columns.compared.meeting, LONGER * steps
     loss = _WithValue(program, made, columns)
     weights = made.unchanged(count)
@@ -49,15 +56,20 @@ def leaked_target(program: Program, made: Trainer, steps: int) -> LeakedTarget |
         start=loss(made.weights, columns.value),
         end=loss(weights, columns.value),
         exchanged=loss(weights, columns.permuted()),
+        elsewhere=elsewhere,
+        by_chance=by_chance,
     )
 
 
-def _in_all_batches(program: Program, made: Trainer, columns: CopiedColumns) -> bool:
+def _in_all_batches(program: Program, made: Trainer, first: CopiedColumns) -> list[CopiedColumns] | None:
+    """Those of each batch that was drawn; `None` where one of them has others."""
+    columns = [first]
     for step, batch in enumerate(made.feed.drawn[1:], 1):
         found = copied_columns(Trials(program, batch, made.feed.at(step, made.weights)))
-        if found is None or (found.columns, found.last) != (columns.columns, columns.last):
-            return False
-    return True
+        if found is None or (found.columns, found.last) != (first.columns, first.last):
+            return None
+        columns.append(found)
+    return columns
 
 
 def _names(trials: Trials, places: Iterable[int]) -> str:

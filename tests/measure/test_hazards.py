@@ -284,6 +284,12 @@ def orbit(z: Any, b: Any) -> Any:
     return 1 / r**3 + jnp.arctan2(z[:, 1], z[:, 0] + 9)
 
 
+def cross_entropy_by_hand(z: Any, b: Any) -> Any:
+    """As TensorFlow writes it: the exponent is -|z|."""
+    positive = z >= jnp.zeros_like(z)
+    return jnp.where(positive, z, 0) - z * b["mask"][:, None] + jnp.log1p(jnp.exp(jnp.where(positive, -z, z)))
+
+
 def sinkhorn(z: Any, b: Any) -> Any:
     kernel = jnp.exp(-((z[:, None, 0] - z[None, :, 0]) ** 2) / 10.0)
     u = jnp.ones(16) / 16
@@ -308,6 +314,7 @@ HEALTHY = {
     "standardized without an epsilon": lambda z, b: (z - z.mean(0)) / z.std(0),
     "mean over a mask": lambda z, b: jnp.sum(z * b["mask"]) / jnp.sum(b["mask"]),
     "Sinkhorn": sinkhorn,
+    "sigmoid cross-entropy by hand": cross_entropy_by_hand,
     "square root of a softplus": lambda z, b: jnp.sqrt(jax.nn.softplus(z)),
     "log of a learned scale": lambda z, b: jnp.log(jnp.abs(z)),
     "sigmoid by hand": lambda z, b: 1 / (1 + jnp.exp(-z)),

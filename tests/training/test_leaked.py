@@ -77,3 +77,15 @@ def test_with_few_steps_no_column_is_tried() -> None:
     report = checked(loss, {"x": table(LABEL), "y": LABEL}, steps=5)
     assert report.training is not None
     assert report.training.leaked is None
+
+
+def test_of_random_columns_a_target_that_is_one_of_them_is_a_note() -> None:
+    params = {"w": normal(2, 4, 8, scale=0.4), "v": normal(3, 8, scale=0.3)}
+
+    def squares(params: Any, batch: Any) -> Any:
+        return jnp.mean((jnp.tanh(batch["x"] @ params["w"]) @ params["v"] - batch["y"]) ** 2)
+
+    problem = Problem(squares, params, {"x": X, "y": X[:, 0]}, optimizer=optax.adam(3e-2))
+    report = check_problem(problem, CheckOptions(), target="m.py")
+    (finding,) = [each for each in report.findings if each.rule == "leaked-target"]
+    assert finding.severity.value == "note"

@@ -30,6 +30,8 @@ class CopiedColumns:
     """Columns of an operand that say what the target of each row is."""
 
     compared: Compared
+    target: NdArray
+    """One number for each row."""
     fed: tuple[DataMeeting, ...]
     """Where they come in."""
     value: NdArray
@@ -46,6 +48,13 @@ class CopiedColumns:
         at, columns = slice(-1 if self.last else 0, None), list(self.columns)
         rows[:, at, columns] = rows[order][:, at, columns]
         return rows.reshape(self.value.shape)
+
+    def rest(self) -> NdArray:
+        """f[rows, features]: what else comes in with them."""
+        rows = np.array(self.value, np.float64).reshape(len(self.value), -1, self.value.shape[-1])
+        kept = np.ones(rows.shape[1:], bool)
+        kept[-1 if self.last else slice(None), list(self.columns)] = False
+        return rows[:, kept]
 
 
 def copied_columns(trials: Trials) -> CopiedColumns | None:
@@ -99,7 +108,7 @@ def _match(
             columns = _columns(rows, target, last)
             if columns and (last or _tells_more(rows, columns)):
                 same = tuple(one for one, other in inputs if np.array_equal(fed, other))
-                return CopiedColumns(compared, same, np.asarray(fed), columns, last)
+                return CopiedColumns(compared, target, same, np.asarray(fed), columns, last)
     return None
 
 

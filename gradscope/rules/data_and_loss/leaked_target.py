@@ -16,12 +16,17 @@ also where each class has one number of its own, or where columns of two numbers
 to be read: after 100 steps of the short training it is exchanged among the rows of the first batch, and the
 loss has to go back by `part` of what the steps gained.
 
+Then what else comes in is held against the target: the largest rank correlation of a column, or of its
+distance from its middle, beside the largest in 99 shuffles of the targets. Where something else goes with the
+target, as it does in a table that was made to predict from, it is a warning. Where nothing does, the task may
+have been made so (`y = x[:, 0]` of random numbers), and it is a note.
+
 Of tokens, each target has to be the token at the same place of the model's input. One token is replaced by
 another: the output at its place has to change, and no output before it.
 
 ## Limits
 `part = 0.5`. Source: a choice; a model that reads a column a little, beside others, is not told. A batch has
-to have 16 rows, so that a column of 0 and 1 is not equal to the labels by chance. It is a warning, since a
+to have 16 rows, so that a column of 0 and 1 is not equal to the labels by chance. It is no error, since a
 model may be meant to copy.
 
 ## Example
@@ -109,8 +114,9 @@ def _columns(found: LeakedTarget, training: ShortTraining, part: float) -> Hit:
             f"{steps} take the loss of the first batch from {start} to {end}; with these exchanged among "
             f"the rows it is {again}: the model reads the answer there."
         )
+    alone = not found.elsewhere > found.by_chance
     return Hit(
-        message=f"The target is in the input: {said}. {tried}",
+        message=f"The target is in the input: {said}. {tried}{_alone(found) if alone else ''}",
         remedy="Take it out of the input, or end each window one step earlier: where the model is used, the "
         "target is not known. If the model is meant to repeat that part of its input, ignore this.",
         evidence={
@@ -118,10 +124,22 @@ def _columns(found: LeakedTarget, training: ShortTraining, part: float) -> Hit:
             "loss_after": found.end,
             "loss_exchanged": found.exchanged,
             "limit": part,
+            "elsewhere": found.elsewhere,
+            "by_chance": found.by_chance,
         },
         source=found.source,
-        severity=Severity.WARNING,
+        severity=Severity.NOTE if alone else Severity.WARNING,
         layers=training.layers,
+    )
+
+
+def _alone(found: LeakedTarget) -> str:
+    if not math.isfinite(found.elsewhere):
+        return ""
+    return (
+        " Nothing else in the input goes with the target: its largest rank correlation is "
+        f"{number(found.elsewhere)}, and up to {number(found.by_chance)} where the targets are shuffled. "
+        "So this may be how the task was made."
     )
 
 

@@ -16,7 +16,7 @@ LINE = source(9, "return loss(model(x), y)")
 
 
 def told(**fields: Any) -> list[Finding]:
-    leaked = LeakedTarget(LINE, "batch[0]", "batch[1]", **fields)
+    leaked = LeakedTarget(LINE, "batch[0]", "batch[1]", **{"elsewhere": 0.4, "by_chance": 0.2} | fields)
     return [each for each in judge(Parts(training=trained(leaked=leaked)))[0] if each.rule == "leaked-target"]
 
 
@@ -41,3 +41,12 @@ def test_tokens_are_told_by_the_one_that_was_replaced() -> None:
     (found,) = told(position=5, length=7, change=0.5)
     assert "With token 5 of 7 replaced, the output at that place changed by 0.5" in found.message
     assert "tokens[:, 1:]" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "severity"), [(0.21, "warning"), (0.2, "note"), (0.05, "note"), (math.nan, "note")]
+)
+def test_where_nothing_else_goes_with_the_target_it_is_a_note(elsewhere: float, severity: str) -> None:
+    (found,) = told(columns=(3,), steps=100, start=2.0, end=0.1, exchanged=3.0, elsewhere=elsewhere)
+    assert found.severity.value == severity
+    assert ("may be how the task was made" in found.message) == (severity == "note" and elsewhere > 0)

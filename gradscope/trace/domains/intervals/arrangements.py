@@ -39,7 +39,7 @@ def reduce_max(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 def dot(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     a, b = ins
     if a.name and a.name == b.name and pairs_same_axes(eqn):
-        return replace(power_of(a, 2), high=INF, mirror=0, tags=frozenset({"sum"}))
+        return replace(power_of(a, 2), high=INF, mirror=0, negated=0, tags=frozenset({"sum"}))
     if a.nonnegative and b.nonnegative:
         return Known(0.0, rounding=max(a.rounding, b.rounding), tags=frozenset({"sum"}))
     return Known(rounding=1.0, tags=frozenset({"sum"}))
@@ -68,7 +68,7 @@ def iota(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 def some_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     """Some of the operand's elements, in another order."""
     a = ins[0]
-    return replace(a, name=0, origin=0, mirror=0, peak=False, top_of=0, at_least=frozenset())
+    return replace(a, name=0, origin=0, mirror=0, negated=0, peak=False, top_of=0, at_least=frozenset())
 
 
 def any_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:

@@ -67,7 +67,8 @@ def tanh(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
 
 
 def negative(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
-    return _like(ins[0], interval(-ins[0].high, -ins[0].low))
+    a = ins[0]
+    return replace(_like(a, interval(-a.high, -a.low)), negated=a.origin)
 
 
 def _like(source: Known, found: Known) -> Known:

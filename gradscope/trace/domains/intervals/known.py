@@ -35,6 +35,8 @@ class Known(NamedTuple):
     """The name before it was reshaped or broadcast."""
     mirror: int = 0
     """The origin of x, where this is |x| or x²: 0 exactly where x is."""
+    negated: int = 0
+    """The origin of x, where this is -x."""
     rounding: float = 0.0
     """It is a sum of terms that can cancel: rounding alone moves it by 2 eps to this power times its scale
     (2 for the square of such a sum). 0: it reaches 0 by underflow only."""
@@ -89,13 +91,20 @@ def interval(*values: float) -> Known:
 
 def within(known: Known, bounds: Sequence[Bound]) -> Known | None:
     """The value where a condition holds; `None` where it cannot hold."""
-    for bound in bounds:
+    for bound in (each for told in bounds for each in (told, _of_negative(told, known))):
         if known.origin and bound.origin == known.origin:
             low, high = max(known.low, bound.low), min(known.high, bound.high)
             if low > high:
                 return None
             known = replace(known, low=low, high=high, nonzero=known.nonzero or bound.nonzero)
     return known
+
+
+def _of_negative(bound: Bound, known: Known) -> Bound:
+    """What a bound on x says of this, if it is -x."""
+    if not known.negated or bound.origin != known.negated:
+        return bound
+    return Bound(known.origin, -bound.high, -bound.low, bound.nonzero)
 
 
 def either(cases: Sequence[Known]) -> Known:
@@ -133,4 +142,6 @@ def bounds_of(known: Known, low: float = -INF, high: float = INF, nonzero: bool 
     """A bound on a value, and what it means for the value whose absolute value or square it is."""
     nonzero = nonzero or low > 0 or high < 0
     found = (Bound(known.origin, low, high, nonzero),) if known.origin else ()
+    if known.negated:
+        found = (*found, Bound(known.negated, -high, -low, nonzero))
     return (*found, Bound(known.mirror, nonzero=True)) if known.mirror and nonzero else found

@@ -72,7 +72,15 @@ def unknown(eqn: JaxprEqn, ins: list[Known]) -> list[Known]:
 def seen_across(known: Known) -> Known:
     """Seen from the other side of a loop: the same range, another value."""
     return replace(
-        known, name=0, origin=0, mirror=0, exps=frozenset(), at_least=frozenset(), top_of=0, peak=False
+        known,
+        name=0,
+        origin=0,
+        mirror=0,
+        negated=0,
+        exps=frozenset(),
+        at_least=frozenset(),
+        top_of=0,
+        peak=False,
     )
 
 
