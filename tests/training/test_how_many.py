@@ -21,7 +21,8 @@ def test_a_trial_takes_the_steps_that_a_large_step_leaves_no_time_for_elsewhere(
     assert (steps_of(SMALL), steps_of_trial(SMALL, 20)) == (20, 100)
     assert steps_of(LARGE) == 3
     found = steps_of_trial(LARGE, 3)
-    assert found is not None and 20 <= found < 100
+    assert found is not None
+    assert 20 <= found < 100
 
 
 @pytest.mark.parametrize(("which", "steps"), [(HUGE, 3), (SMALL, 3), (SMALL, 0)])
