@@ -1,4 +1,4 @@
-"""Targets of a binary cross-entropy that are no probabilities: below 0 or above 1 it has no minimum.
+"""Targets and outputs of a binary cross-entropy that are no probabilities: such targets leave it no minimum.
 
 It is written as -y log p - (1 - y) log(1 - p), of one logit, whose two weights add up to a constant, or of a
 logit x as max(x, 0) - x y + log(1 + exp(-|x|)), where nothing is multiplied with the positive part.
@@ -19,7 +19,7 @@ from gradscope.trace.domains.data_meetings import DataMeeting, data_meetings
 from gradscope.trace.graph import Node, Quantity, behind, upstream
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
-from gradscope.trace.vocabulary import VIEWS
+from gradscope.trace.vocabulary import PRODUCTS, VIEWS
 
 Floats = NDArray[np.float64]
 BEYOND = 1e-3
@@ -33,7 +33,7 @@ SUMS = "add", "sub", "add_any"
 
 
 def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[OutputMismatch]:
-    """In the order of the program; nothing where all targets lie in [0, 1]."""
+    """In the order of the program; nothing where all targets and the output lie in [0, 1]."""
     meetings = [each for each in data_meetings(program.body, len(program.leaves)) if each.outputs]
     products = {each.path: each for each in meetings if each.eqn.primitive.name == "mul"}
     if not products:
@@ -44,6 +44,9 @@ def binary_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[Outpu
         found: Floats | None = None
         if node.name in SUMS:
             found = _of_two_logarithms(node, products, given)
+            if found is not None and (function := _no_probability(program, node, products)):
+                place = source_of(node.eqn, node.calls), _layer(program, node)
+                yield OutputMismatch(OutputFault.NO_PROBABILITY, *place, function=function)
         elif node.path in products:
             found = _of_a_logit(node, products[node.path], sums, given)
         if found is None or not np.isfinite(found).all():
@@ -66,14 +69,11 @@ def _of_two_logarithms(
     node: Node, products: dict[Any, DataMeeting], given: Sequence[Sequence[Any]]
 ) -> Floats | None:
     """Of a sum of two products, the weight of the first logarithm over that of both."""
-    parts = [each.node for each in node.operands]
-    if any(part is None or part.path not in products for part in parts):
+    weighed = _weighed(node, products)
+    meetings, logarithms = [each for each, _ in weighed], [value for _, value in weighed]
+    if len(weighed) != 2 or not all(map(_is_logarithm, logarithms)):
         return None
-    meetings = [products[part.path] for part in parts if part is not None]
-    logarithms = [
-        part.operands[each.outputs[0]] for part, each in zip(parts, meetings, strict=True) if part is not None
-    ]
-    if not all(map(_is_logarithm, logarithms)) or _logit(logarithms[0]) is not _logit(logarithms[1]):
+    if _logit(logarithms[0]) is not _logit(logarithms[1]):
         return None
     first, second = (_values(each, given) for each in meetings)
     if first.shape != second.shape or first.size < 2:
@@ -82,6 +82,57 @@ def _of_two_logarithms(
     if both[0] == 0 or not np.allclose(both, both[0], rtol=BEYOND) or np.ptp(first) == 0:
         return None
     return first / both
+
+
+def _weighed(node: Node, products: dict[Any, DataMeeting]) -> list[tuple[DataMeeting, Quantity]]:
+    """Of the terms of a sum: those that are products with the batch, and what is multiplied."""
+    parts = [each.node for each in node.operands if each.node is not None and each.node.path in products]
+    return [
+        (products[each.path], each.operands[products[each.path].outputs[0]])
+        for each in parts
+        if each is not None
+    ]
+
+
+def _no_probability(program: Program, node: Node, products: dict[Any, DataMeeting]) -> str:
+    """What the two logarithms are of, where nothing keeps that between 0 and 1; else empty."""
+    found = {_function(program, value) for _, value in _weighed(node, products)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _function(program: Program, value: Quantity) -> str:
+    logarithm = behind(value, VIEWS | {"neg"}).node
+    if logarithm is None or logarithm.name not in _LOGARITHMS:
+        return ""
+    value = logarithm.operands[0]
+    while value.node is not None:
+        node, moving = value.node, [each for each in value.node.operands if each.reads]
+        rule = jaxprs.custom_rule(node.eqn)
+        clips = len(moving) == 1 and node.name in _ON_THE_WAY
+        if (rule is not None and rule.function in ("relu", "relu6")) or (clips and _is_relu(node)):
+            return "ReLU"
+        if node.name == "tanh":
+            return "tanh"
+        if not clips:
+            return "linear layer" if _is_affine(program, node) else ""
+        (value,) = moving
+    return ""
+
+
+def _is_relu(node: Node) -> bool:
+    return node.name == "max" and any(
+        each.number is not None and not np.any(each.number) for each in node.operands
+    )
+
+
+def _is_affine(program: Program, node: Node) -> bool:
+    """A product plus a bias that is a parameter as it stands."""
+    if node.name not in ("add", "add_any"):
+        return False
+    ends = [behind(each, VIEWS) for each in node.operands]
+    leaves = [each.position is not None and each.position < len(program.leaves) for each in ends]
+    made = [each.node is not None and each.node.name in PRODUCTS for each in ends]
+    return any(leaves) and any(made)
 
 
 def _of_a_logit(
@@ -131,7 +182,7 @@ def _is_positive_part(value: Quantity, logit: Quantity) -> bool:
     if node is None or not any(behind(each, VIEWS) is logit for each in node.operands):
         return False
     if node.name == "max":
-        return any(each.number is not None and not np.any(each.number) for each in node.operands)
+        return _is_relu(node)
     rule = jaxprs.custom_rule(node.eqn)
     return rule is not None and rule.function == "relu"
 

@@ -10,8 +10,9 @@ import numpy as np
 from jax import Array
 
 from gradscope.measure.binary_targets import binary_targets
+from gradscope.measure.overlaps import overlap_targets
 from gradscope.measure.several_labels import asks_for_classes, several_labels
-from gradscope.measure.wrong_softmax import softmax_over_examples
+from gradscope.measure.wrong_softmax import softmax_over_examples, softmax_over_places
 from gradscope.records import (
     BatchLeak,
     ClassAverage,
@@ -57,6 +58,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
             *_found(_mismatch(program, each, given, owner) for each in seen),
             *_found(_several(program, each, given, owner, examples) for each in seen),
             *binary_targets(program, inputs),
+            *overlap_targets(program, inputs),
         ),
         class_averages=_found(_average(each, given, owner) for each in seen),
         cross_entropies=_found(_cross_entropy(each, given, owner) for each in seen),
@@ -119,6 +121,8 @@ def _mismatch(
         return _out_of_range(each, _values(each, inputs), place)
     if each.kind is Question.CLASSES and form is not None:
         return _likelihood(seen, form, inputs, place)
+    if each.kind is Question.NORMALIZED_ALONG:
+        return softmax_over_places(each, _values(each, inputs), **place)
     if each.kind is Question.LABELS:
         names = tuple(program.leaves[leaf].name for leaf in members_of(seen.leaves))
         return OutputMismatch(

@@ -1,4 +1,4 @@
-"""Probabilities that are normalized over the axis of the examples, while labels choose among classes."""
+"""Probabilities that are normalized over examples or places, while labels choose among classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.records import BatchLeak, BatchMix, Source
+from gradscope.records import BatchLeak, BatchMix, OutputFault, OutputMismatch, Source
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.output import Observation
@@ -22,9 +22,40 @@ def softmax_over_examples(
     each: Observation, labels: Sequence[NdArray], source: Source | None, layer: str | None
 ) -> BatchLeak | None:
     """`labels` are those of every batch, as the operation gets them."""
-    if each.form is None or each.form.again or each.form.axes != (0,):
+    found = _axes(each, labels)
+    if found is None or each.form is None or found[0] != 0:
         return None
-    over = 0
+    over, along, shape = found
+    return BatchLeak(
+        BatchMix.SOFTMAX, source, layer, shape, over, classes=along, function=each.form.made.value
+    )
+
+
+def softmax_over_places(
+    each: Observation, labels: Sequence[NdArray], source: Source | None, layer: str | None
+) -> OutputMismatch | None:
+    """The same where the axis is none of the examples: rows of an image, nodes, time steps."""
+    found = _axes(each, labels)
+    if found is None or each.form is None or found[0] == 0:
+        return None
+    over, along, shape = found
+    return OutputMismatch(
+        OutputFault.WRONG_AXIS,
+        source,
+        layer,
+        function=each.form.made.value,
+        classes=shape[along],
+        axis=over,
+        classes_axis=along,
+        shape=shape,
+    )
+
+
+def _axes(each: Observation, labels: Sequence[NdArray]) -> tuple[int, int, tuple[int, ...]] | None:
+    """The one axis that is normalized, another one that the labels choose along, and the shape of both."""
+    if each.form is None or each.form.again or len(each.form.axes) != 1:
+        return None
+    (over,) = each.form.axes
     gathers = each.eqn.primitive.name == "gather"
     operands = [shape_of(atom) for atom in each.eqn.invars]
     shape = operands[0] if gathers else shape_of(each.eqn.outvars[0])
@@ -36,9 +67,7 @@ def softmax_over_examples(
     (along,) = found
     if along is None or along == over or shape[along] < 2 or shape[over] < 2:
         return None
-    return BatchLeak(
-        BatchMix.SOFTMAX, source, layer, shape, over, classes=along, function=each.form.made.value
-    )
+    return over, along, shape
 
 
 def _chosen_along(each: Observation, shape: tuple[int, ...], index: NdArray) -> int | None:

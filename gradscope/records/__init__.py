@@ -211,6 +211,7 @@ from gradscope.records.structure import (
     ReturnedMessages as ReturnedMessages,
     Structure as Structure,
     TriedVariant as TriedVariant,
+    UntouchedStatistics as UntouchedStatistics,
 )
 from gradscope.records.suite import (
     FailureKind as FailureKind,

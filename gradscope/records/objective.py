@@ -46,6 +46,12 @@ class OutputFault(StrEnum):
     """Targets of a binary cross-entropy are no probabilities."""
     NEVER_NEGATIVE = "never-negative"
     """The scores of classes are those of a ReLU."""
+    NO_PROBABILITY = "no-probability"
+    """Both logarithms of a binary cross-entropy are of an output that nothing keeps in [0, 1]."""
+    OVERLAP = "overlap"
+    """Targets of an overlap (Dice, Jaccard) of outputs in [0, 1] are outside of it."""
+    WRONG_AXIS = "wrong-axis"
+    """A softmax runs over places, and the labels choose among classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,11 @@ class OutputMismatch:
     applied: str = ""
     """That is applied to it once more."""
     classes: int = 0
-    """Along the axis that is normalized."""
+    """Along the axis that is normalized; of a wrong axis, those that the labels choose among."""
+    axis: int | None = None
+    """That is normalized, of a `shape`, where the labels choose along `classes_axis`."""
+    classes_axis: int | None = None
+    shape: tuple[int, ...] = ()
     low: float = -math.inf
     """End of the output's range."""
     high: float = math.inf

@@ -116,6 +116,14 @@ class DiscardedResult:
 
 
 @dataclass(frozen=True, slots=True)
+class UntouchedStatistics:
+    """A normalization by running variances all of which are exactly 1, where they begin."""
+
+    source: Source | None
+    variances: int
+
+
+@dataclass(frozen=True, slots=True)
 class Structure:
     """What was found in the program, and what was tried of it."""
 
@@ -139,3 +147,7 @@ class Structure:
     """In the order of the program."""
     over_features: TriedVariant | None = None
     """With the last axis normalized in all of them."""
+    untouched: tuple[UntouchedStatistics, ...] = ()
+    """In the order of the program."""
+    over_batch: TriedVariant | None = None
+    """With the mean and variance of the batch in the place of all of these."""

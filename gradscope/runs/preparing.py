@@ -23,8 +23,8 @@ from gradscope.trace.leaves import complex_leaves
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.stream import form_of
 from gradscope.trace.work import BACKWARD
+from gradscope.training.how_many import steps_of
 from gradscope.training.room import has_room
-from gradscope.training.short import steps_of
 
 Batches = tuple[list[Any], Iterator[Any]]
 """Those drawn so far, and the pass that goes on after them."""

@@ -18,6 +18,7 @@ from gradscope.measure.mirrored import mirrored_masks
 from gradscope.measure.normalized_places import normalizations, normalized_places
 from gradscope.measure.order import Entrance, order_blind
 from gradscope.measure.reshapes import reshaped_axes
+from gradscope.measure.untouched_statistics import untouched_records, untouched_statistics
 from gradscope.records import Attention, DiscardedResult, Structure, TriedVariant, hides_the_past
 from gradscope.records.progress import Progress
 from gradscope.runs.preparing import Prepared
@@ -61,6 +62,8 @@ def structure_of(
     blind = looks.taken("order of places", lambda: _order_blind(prepared, loss, attentions), None)
     norms = looks.listed("normalizations", lambda: normalizations(program))
     layer_norms = {key: each for norm in norms for key, each in norm.functions.items()}
+    running = looks.listed("running statistics", lambda: untouched_statistics(program, prepared.inputs[0]))
+    over_batch = {key: each for one in running for key, each in one.functions.items()}
     returned = looks.listed(
         "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
     )
@@ -75,6 +78,8 @@ def structure_of(
         placed=tried("positions", {} if blind is None else blind.functions),
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
         over_features=tried("features normalized", layer_norms),
+        untouched=untouched_records(program, running),
+        over_batch=tried("statistics of the batch", over_batch),
     )
 
 

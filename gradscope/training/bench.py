@@ -11,8 +11,9 @@ import numpy as np
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
 from gradscope.trace.program import Inputs, Program, Tracer
+from gradscope.training.how_many import steps_of
 from gradscope.training.scales import odd_arrays
-from gradscope.training.short import steps_of, trainer_of
+from gradscope.training.short import trainer_of
 from gradscope.training.trainer import Modification
 from gradscope.training.trials import LONGER
 

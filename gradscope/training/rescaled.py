@@ -24,8 +24,8 @@ from gradscope.trace.sites import Site
 from gradscope.trace.statistics import COUNT
 from gradscope.trace.unit_statistics import SQUARES, SUM
 from gradscope.trace.vocabulary import PRODUCTS
+from gradscope.training.how_many import steps_of_trial
 from gradscope.training.trainer import Trainer
-from gradscope.training.trials import LONGER, USUAL_STEPS
 
 MOST_LAYERS = 32
 """Each is one more run of the forward program."""
@@ -55,12 +55,13 @@ def rescaled_start(made: Trainer, program: Program, steps: int) -> RescaledStart
     """`None` where too few steps were taken to compare, where the network has too many layers to go through
     one after the other, and where no layer changes."""
     rows = [(group, row) for group, row, _ in rows_of(program) if _site(row) is not None]
-    if steps < USUAL_STEPS or not 0 < len(rows) <= MOST_LAYERS:
+    count = steps_of_trial(program, steps)
+    if count is None or not 0 < len(rows) <= MOST_LAYERS:
         return None
     weights, layers = _rescaled(program, rows, made.feed.at(0, list(made.weights)))
     if not layers:
         return None
-    count, batches = LONGER * steps, made.feed.used(steps)
+    batches = made.feed.used(count)
     there = made.run(count, start=weights).weights
     return RescaledStart(
         layers=tuple(layers),

@@ -22,9 +22,9 @@ from gradscope.measure.leaf_statistics import LeafStatistics
 from gradscope.measure.readings import Reading
 from gradscope.records import LeafUpdate, RowSpread, ShortTraining, Skipped
 from gradscope.trace.program import Inputs, Program, Tracer
-from gradscope.trace.work import BACKWARD
 from gradscope.training.batches import StepBatches
 from gradscope.training.constant_data import constant_arrays
+from gradscope.training.how_many import steps_of
 from gradscope.training.labels import label_mixing
 from gradscope.training.noise import gradient_noise
 from gradscope.training.optimizer import StepRule
@@ -48,14 +48,7 @@ from gradscope.training.step_numbers import (
 )
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Trainer, Trajectory
-from gradscope.training.trials import USUAL_STEPS, bad_batch, critical_step, later, trials
-
-FEWEST_STEPS = 3
-WORK = 4e9
-"""Operations that all steps together may take, where the number of steps is not given: a fraction of a second
-on two cores."""
-PER_WEIGHT = 30.0
-"""Operations of the optimizer, and of what is measured of its step."""
+from gradscope.training.trials import bad_batch, critical_step, later, trials
 
 
 @dataclass(frozen=True)
@@ -174,13 +167,6 @@ def trainer_of(
     rule = StepRule.of(problem, tracer)
     require_room(rule, first.weights)
     return Trainer(flow, rule, StepBatches(problem, tracer, *batches), first.weights, begun)
-
-
-def steps_of(program: Program) -> int:
-    """As many as the work of a step allows."""
-    size = sum(leaf.size for leaf in program.leaves)
-    affordable = WORK / (BACKWARD * program.operations + PER_WEIGHT * size + 1.0)
-    return int(min(USUAL_STEPS, max(FEWEST_STEPS, affordable)))
 
 
 def _readings(program: Program, run: Trajectory) -> list[Reading]:

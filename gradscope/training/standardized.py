@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from gradscope.records import StandardizedArray
 from gradscope.trace.program import Inputs, Program
+from gradscope.training.how_many import steps_of_trial
 from gradscope.training.scales import odd_arrays
 from gradscope.training.trainer import Modification, Trainer
-from gradscope.training.trials import LONGER, USUAL_STEPS
 
 MOST_ARRAYS = 3
 
@@ -21,9 +21,10 @@ def standardized_arrays(
     made: Trainer, program: Program, first: Inputs, steps: int
 ) -> Iterator[StandardizedArray]:
     """The same steps, and more of them, with each odd array of the batches standardized."""
-    if steps < USUAL_STEPS:
+    count = steps_of_trial(program, steps)
+    if count is None:
         return
-    count, batches = LONGER * steps, made.feed.used(steps)
+    batches = made.feed.used(count)
     for odd in itertools.islice(odd_arrays(program, made.feed.drawn[0], first), MOST_ARRAYS):
         run = made.run(count, Modification(standardized=odd))
         end_without = made.mean_loss(made.unchanged(count), batches)[0]

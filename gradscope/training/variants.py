@@ -7,17 +7,17 @@ from dataclasses import replace
 from gradscope.measure.flow import FlowPass
 from gradscope.records import TriedVariant
 from gradscope.trace.jaxprs import Body
+from gradscope.training.how_many import steps_of_trial
 from gradscope.training.trainer import Trainer
-from gradscope.training.trials import LONGER, USUAL_STEPS
 
 
 def tried_variant(made: Trainer, body: Body, steps: int) -> TriedVariant | None:
     """`body` is the program with something exchanged, and `steps` are those of the short training. `None`
-    where too few were taken to compare."""
-    if steps < USUAL_STEPS:
+    where too few are affordable to compare."""
+    count = steps_of_trial(made.flow.program, steps)
+    if count is None:
         return None
-    program = replace(made.flow.program.without_taps(""), body=body)
-    count, batches = LONGER * steps, made.feed.used(steps)
+    program, batches = replace(made.flow.program.without_taps(""), body=body), made.feed.used(count)
     flow = FlowPass(program, made.feed.at(0, made.weights), runs=count)
     other = Trainer(flow, made.rule, made.feed, made.weights)
     there = other.run(count).weights

@@ -15,7 +15,7 @@ from gradscope.load.problem import Problem
 from gradscope.measure.leaks.mixed import mixed_examples
 from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.objective import objective_of
-from gradscope.records import BatchLeak, BatchMix
+from gradscope.records import BatchLeak, BatchMix, OutputFault
 from gradscope.trace.program import Tracer
 
 N, T, C, D = 8, 6, 5, 7
@@ -79,6 +79,35 @@ def test_a_softmax_over_the_rows_of_class_scores_is_seen(name: str) -> None:
     (found,) = leaks(OVER_ROWS[name])
     assert (found.mix, found.shape, found.axis, found.classes) == (BatchMix.SOFTMAX, (N, C), 0, 1)
     assert found.layer == "head"
+
+
+def over_places(axis: int, labelled: int) -> Any:
+    """Of steps: scores and one-hot labels are (N, T, C)."""
+
+    def loss(p: Any, b: Any) -> Any:
+        scores = jax.nn.log_softmax(jnp.tanh(b["steps"] @ p["w"]) @ p["head"], axis)
+        labels = jax.nn.one_hot(b["y"][:, None], scores.shape[labelled])
+        labels = labels if labelled == 2 else jnp.swapaxes(labels, 1, 2)
+        return -jnp.mean(jnp.sum(labels * scores, labelled))
+
+    return loss
+
+
+def faults(loss: Any) -> list[Any]:
+    tracer = Tracer(Problem(loss, PARAMS, BATCH))
+    found = objective_of(tracer.trace(BATCH), BATCH, [tracer.inputs(BATCH)])
+    assert found.batch_leaks == ()
+    return [each for each in found.outputs if each.fault is OutputFault.WRONG_AXIS]
+
+
+def test_a_softmax_over_places_with_labels_of_classes_is_seen() -> None:
+    (one,) = faults(over_places(1, 2))
+    assert (one.shape, one.axis, one.classes_axis, one.classes) == ((N, T, C), 1, 2, C)
+
+
+def test_a_softmax_along_the_axis_of_its_labels_is_right() -> None:
+    assert faults(over_places(2, 2)) == []
+    assert faults(over_places(1, 1)) == []
 
 
 def recurrent(p: Any, rows: Any) -> Any:

@@ -100,3 +100,46 @@ OTHERS: dict[str, Entropy] = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_other_losses_take_what_they_like(other: str, labels: str) -> None:
     assert found(OTHERS[other], FAULTY[labels]) == []
+
+
+BITS = (FIVE % 2).astype(np.float32)
+SHAPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "ReLU": (lambda z: jnp.clip(jax.nn.relu(z), 1e-7, 1 - 1e-7), "ReLU"),
+    "ReLU by a maximum": (lambda z: jnp.minimum(jnp.maximum(z, 0.0), 0.999) + 1e-6, "ReLU"),
+    "tanh": (lambda z: jnp.clip(jnp.tanh(z), 1e-7, 1 - 1e-7), "tanh"),
+    "no function": (lambda z: jnp.clip(z, 1e-7, 1 - 1e-7), "linear layer"),
+}
+PROPER: dict[str, Callable[[Any], Any]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "clipped sigmoid": lambda z: jnp.clip(jax.nn.sigmoid(z), 1e-7, 1 - 1e-7),
+    "tanh between 0 and 1": lambda z: jnp.clip((jnp.tanh(z) + 1) / 2, 1e-6, 1 - 1e-6),
+    "exponential": lambda z: jnp.clip(1 - jnp.exp(-jax.nn.softplus(z)), 1e-6, 1 - 1e-6),
+    "two classes": lambda z: jax.nn.softmax(jnp.stack([z, 0 * z], -1))[:, 0],
+    "hard sigmoid": jax.nn.hard_sigmoid,
+}
+
+
+def of_two(p: Any, y: Any) -> Any:
+    return -(y * jnp.log(p) + (1 - y) * jnp.log(1 - p))
+
+
+def shaped(shape: Callable[[Any], Any]) -> list[OutputMismatch]:
+    def loss(params: Any, batch: Any) -> Any:
+        x, y = batch
+        z = (jax.nn.relu(x @ params["w"]) @ params["v"] + params["b"])[:, 0]
+        return jnp.mean(of_two(shape(z), y))
+
+    tracer = Tracer(Problem(loss, {**PARAMS, "b": np.zeros(1, np.float32)}, (X, BITS)))
+    return list(binary_targets(tracer.trace((X, BITS)), [tracer.inputs((X, BITS))]))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_an_output_that_nothing_keeps_between_0_and_1_is_found(name: str) -> None:
+    shape, function = SHAPES[name]
+    (one,) = shaped(shape)
+    assert (one.fault, one.function, one.layer) == (OutputFault.NO_PROBABILITY, function, "v")
+
+
+@pytest.mark.parametrize("name", PROPER)
+def test_an_output_that_is_a_probability_is_right(name: str) -> None:
+    assert shaped(PROPER[name]) == []

@@ -4,8 +4,9 @@
 Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
 softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, scores
 that the labels choose without a log-softmax, whose loss has no minimum, a log-likelihood whose minus is
-missing, a binary cross-entropy with targets outside of [0, 1], a softmax whose rows of labels have more than
-one 1, and a ReLU on the scores of a cross-entropy.
+missing, a binary cross-entropy or an overlap (Dice, Jaccard) with targets outside of [0, 1], a binary
+cross-entropy of an output that is no probability, a softmax whose rows of labels have more than one 1 or that
+runs over another axis than the one that the labels choose along, and a ReLU on the scores of a cross-entropy.
 
 ## Why is this bad
 Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
@@ -13,7 +14,8 @@ second softmax keeps the loss high and the gradient small. A softmax over one un
 output that ends at 0 never reaches a negative target, and where a ReLU is 0 it passes no gradient either. A
 loss that is affine in a layer falls forever, and training is a race of the scores to infinity. So does a
 log-likelihood that is minimized: the optimizer makes the right answers improbable. Scores that are a ReLU's
-never say no: where one is 0, no gradient comes back to lower or to raise it.
+never say no: where one is 0, no gradient comes back to lower or to raise it. An overlap with masks of 0 and
+255 hardly asks what the output is outside of the mask, and goes below 0 as a loss.
 
 ## How it is measured
 From the program (its jaxpr): a softmax is told by its exponentials and their sum, whoever wrote it, and is an
@@ -24,7 +26,9 @@ in a parameter where only sums, views and products with the batch or with other 
 penalty included; with a gradient that is not 0 it then has no minimum. The log-probability of the labels is
 followed to the loss through sums, views and numbers that the program writes: what it is multiplied by has to
 be negative. A binary cross-entropy is the sum of two logarithms of the model, times numbers of the batch that
-add up to a constant, or max(x, 0) - x y + log(1 + exp(-|x|)) of a logit x.
+add up to a constant, or max(x, 0) - x y + log(1 + exp(-|x|)) of a logit x. What its logarithms are of is
+followed back through clips to a ReLU, a tanh or a layer with its bias. An overlap is a sum of products of a
+sigmoid or softmax with targets, over what holds the sums of both.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
@@ -50,12 +54,12 @@ Use instead:
 
 ## What it does not say
 A log-softmax of a log-softmax is the same one and is not reported; nor are probabilities times a temperature,
-a softmax inside of attention, a squared error on probabilities (a Brier score, which is proper), and means of
-an output without labels (the loss of a Wasserstein critic). The sign of log-probabilities that a reward
-multiplies, or the size of a mask divides, depends on the data, and they are left alone. Several labels under
-a softmax are not told where the network gets them as its input (a multinomial likelihood of items or words),
-where the classes are the examples of the batch, and where any label is another number than 0 and 1, as after
-a division by their sum.
+a softmax inside of attention, one over places with targets that sum to 1 over these (heat maps), a squared
+error on probabilities (a Brier score, which is proper), and means of an output without labels (the loss of a
+Wasserstein critic). The sign of log-probabilities that a reward multiplies, or the size of a mask divides,
+depends on the data, and they are left alone. Several labels under a softmax are not told where the network
+gets them as its input (a multinomial likelihood of items or words), where the classes are the examples of the
+batch, and where any label is another number than 0 and 1, as after a division by their sum.
 
 ## Source
 "Wrong activation for the output layer" and "redundant softmax" in Humbatova et al. 2020, *Taxonomy of Real
@@ -69,6 +73,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Measurement, OutputFault, OutputMismatch, Severity
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.data_and_loss.fault_texts import BY_ITSELF
 from gradscope.rules.words import names_of, number
 
 
@@ -89,8 +94,8 @@ def mismatched_output(measurement: Measurement, limits: Limits) -> Iterator[Hit]
 
 
 def _judged(measurement: Measurement, output: OutputMismatch, limits: Limits) -> Hit | None:
-    if output.fault in _BY_ITSELF:
-        return _BY_ITSELF[output.fault](output)
+    if output.fault in BY_ITSELF:
+        return BY_ITSELF[output.fault](output)
     if output.fault is OutputFault.OUT_OF_RANGE:
         return _out_of_range(measurement, output, limits)
     if output.fault is OutputFault.SEVERAL_LABELS:
@@ -118,83 +123,6 @@ def _several_labels(output: OutputMismatch, limits: Limits) -> Hit | None:
             "most": output.most,
             "limit": limits["several"],
         },
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.WARNING,
-        explains=None,
-    )
-
-
-def _not_binary(output: OutputMismatch) -> Hit:
-    smallest, largest, outside = output.smallest or 0.0, output.largest or 0.0, output.outside or 0.0
-    where = f"`{output.layer}`" if output.layer else "the last layer"
-    return Hit(
-        message=(
-            f"The targets of this binary cross-entropy go from {number(smallest)} to {number(largest)}, and "
-            f"{outside:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
-            "minimum, and falls without end as the output grows."
-        ),
-        remedy="Bring them to 0 and 1 first: `(y + 1) / 2`."
-        if (smallest, largest) == (-1, 1)
-        else f"For several classes give {where} a unit for each, and take "
-        "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`; numbers that are no classes want "
-        "a squared error.",
-        evidence={"smallest": smallest, "largest": largest, "outside": outside},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.ERROR,
-        explains=None,
-    )
-
-
-def _likelihood(output: OutputMismatch) -> Hit:
-    return Hit(
-        message=(
-            "The loss is the log-probability of the labels, and no minus stands before it: it falls without "
-            "end as the probability of the right answers goes to 0."
-        ),
-        remedy="Minimize the negative log-likelihood: put a minus before it. An adversarial attack and "
-        "unlearning want the loss as it is; then ignore this.",
-        evidence={"classes": output.classes},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.WARNING,
-        explains=None,
-    )
-
-
-def _never_negative(output: OutputMismatch) -> Hit:
-    return Hit(
-        message=(
-            f"The scores of the {output.classes} classes are the output of a ReLU: none is below 0, and "
-            "where one is 0 no gradient comes back through it."
-        ),
-        remedy="Leave out the ReLU: a cross-entropy takes scores of either sign.",
-        evidence={"function": output.function, "classes": output.classes},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.WARNING,
-        explains=None,
-    )
-
-
-def _twice(output: OutputMismatch) -> Hit:
-    first = output.function
-    largest = 1 / (1 + math.exp(-1))
-    what = (
-        f"A sigmoid is taken of what is a {first} already: the result lies between 0.5 and {number(largest)}"
-    )
-    if output.applied == "softmax":
-        largest = math.e / (math.e + output.classes - 1)
-        what = (
-            f"A softmax is taken of what is a {first} already: its inputs lie between 0 and 1, so that none "
-            f"of the {output.classes} classes gets a probability above {number(largest)}"
-        )
-    floor = -math.log(largest)
-    return Hit(
-        message=f"{what}. A cross-entropy with class labels stays above {number(floor)}.",
-        remedy=f"Leave out the first {first}: give the loss the logits, which it normalizes itself.",
-        evidence={"function": first, "classes": output.classes, "largest": largest, "floor": floor},
         layer=output.layer,
         source=output.source,
         severity=Severity.WARNING,
@@ -287,11 +215,3 @@ def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:
         source=output.source,
         severity=Severity.ERROR if labels and not critic else Severity.WARNING,
     )
-
-
-_BY_ITSELF = {
-    OutputFault.NORMALIZED_TWICE: _twice,
-    OutputFault.LIKELIHOOD: _likelihood,
-    OutputFault.NEVER_NEGATIVE: _never_negative,
-    OutputFault.NOT_BINARY: _not_binary,
-}

@@ -148,3 +148,33 @@ def test_targets_of_a_binary_cross_entropy_are_probabilities(smallest: float, re
     assert finding.severity is Severity.ERROR
     assert "60.0% of them are no probabilities" in finding.message
     assert remedy in finding.remedy
+
+
+def test_masks_of_255_under_an_overlap_are_an_error() -> None:
+    fields = {"smallest": 0.0, "largest": 255.0, "outside": 0.08}
+    (finding,) = found(of(mismatch(OutputFault.OVERLAP, **fields)), RULE)
+    assert finding.severity is Severity.ERROR
+    assert "the targets go from 0 to 255, 8.0% of them outside" in finding.message
+    assert finding.remedy == "Bring them to 0 and 1 first: `y / 255`."
+    (finding,) = found(of(mismatch(OutputFault.OVERLAP, **(fields | {"largest": 4.0}))), RULE)
+    assert "a channel for each of several classes" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("function", "said"), [("ReLU", "a ReLU"), ("linear layer", "a layer with no function behind it")]
+)
+def test_logarithms_of_no_probability_are_an_error(function: str, said: str) -> None:
+    (finding,) = found(of(mismatch(OutputFault.NO_PROBABILITY, function=function)), RULE)
+    assert finding.severity is Severity.ERROR
+    assert f"the output of {said}: nothing keeps it between 0 and 1" in finding.message
+
+
+def test_a_softmax_over_places_is_an_error_with_both_axes() -> None:
+    fields = {"axis": 1, "classes_axis": 3, "classes": 5, "shape": (8, 32, 32, 5), "function": "softmax"}
+    (finding,) = found(of(mismatch(OutputFault.WRONG_AXIS, **fields)), RULE)
+    assert finding.severity is Severity.ERROR
+    assert (
+        "axis 1 of its (8, 32, 32, 5), which has 32 places, and the labels choose along axis 3, among 5"
+        in (finding.message)
+    )
+    assert finding.remedy == "Normalize over the classes: `axis=-1`."

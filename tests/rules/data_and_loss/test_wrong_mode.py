@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from gradscope.records import Objective, Severity, UnsetState
+from dataclasses import replace
+
+from gradscope.records import (
+    Finding,
+    Objective,
+    Severity,
+    Structure,
+    TriedVariant,
+    UnsetState,
+    UntouchedStatistics,
+)
+from gradscope.rules import Parts, judge as judge_parts
 from tests.rules.made import chain, found, judge, layer, measured, source
+from tests.rules.training.made import trained
 
 RULE = "wrong-mode"
 
@@ -39,3 +51,26 @@ def test_an_explosion_is_its_symptom() -> None:
     (finding,) = judge(sick)[0]
     assert finding.rule == RULE
     assert "exploding-gradient" in finding.message
+
+
+BETTER = TriedVariant(100, start_without=1.61, end_without=1.58, start=1.65, end=0.12)
+ONES = UntouchedStatistics(source(11), 16)
+
+
+def told(*norms: UntouchedStatistics, tried: TriedVariant | None = BETTER) -> list[Finding]:
+    structure = Structure(untouched=norms, over_batch=tried)
+    parts = Parts(measured([layer("w", 1)], structure=structure), training=trained())
+    return list(judge_parts(parts, select=(RULE,))[0])
+
+
+def test_variances_of_one_are_an_error_where_those_of_the_batch_train_better() -> None:
+    (finding,) = told(ONES, ONES)
+    assert (finding.severity, finding.source) == (Severity.ERROR, source(11))
+    assert "root of 16 running variances, each of which is exactly 1" in finding.message
+    assert "The same holds for 1 more. With the mean and variance of the batch, 100 steps" in finding.message
+
+
+def test_variances_of_one_that_do_no_harm_are_quiet() -> None:
+    assert told() == []
+    assert told(ONES, tried=None) == []
+    assert told(ONES, tried=replace(BETTER, end=1.6)) == []
