@@ -12,10 +12,12 @@ import typer
 
 from gradscope.cli import completion, error_pages, pager, screen
 from gradscope.cli.options import OUTPUT, PAGE_FORMATS, ColorMode, PageFormat, check_format, examples
+from gradscope.cli.page_layout import laid_out
 from gradscope.cli.screen import Color
 from gradscope.errors import GradscopeError
 from gradscope.language import ENGLISH, pages, speak, spoken, translate
 from gradscope.report.shared.glyphs import glyphs_for
+from gradscope.report.terminal.lines import print_lines
 from gradscope.rules import sources
 
 EPILOG = examples(
@@ -27,8 +29,6 @@ EPILOG = examples(
 )
 WIDEST = 100
 """A page is prose: longer lines are hard to read."""
-HEADINGS = ("markdown.h1", "markdown.h2", "markdown.h3")
-CODE = ("markdown.code", "markdown.code_block")
 
 Name = Annotated[
     str | None,
@@ -113,7 +113,7 @@ def _seen(words: str) -> tuple[str, str, str]:
     if not found:
         raise GradscopeError(
             f'No symptom has a word of "{words}".',
-            why=f"Known are: {'; '.join(error_pages.symptoms())}.",
+            why=f"The symptoms that are known: {'; '.join(error_pages.symptoms())}.",
             fix='Use words of these, as in `gradscope explain --symptom "does not move"`.',
             slug="bad-option",
         )
@@ -144,20 +144,7 @@ def page(name: str, text: str, color: bool) -> str:
         return "\n".join(glyphs.text(line) for line in source.split("\n"))
     if not (color or sys.stdout.isatty()):
         return source
-    from rich.console import Console
-    from rich.markdown import Markdown
-    from rich.theme import Theme
-
+    lines = [[(name, "strong")], [], *laid_out(text, min(WIDEST, screen.width(to_file=False)), color)]
     out = io.StringIO()
-    console = Console(
-        file=out,
-        width=min(WIDEST, screen.width(to_file=False)),
-        color_system="standard" if color else None,
-        force_terminal=color,
-        theme=Theme(dict.fromkeys(HEADINGS, "bold") | dict.fromkeys(CODE, "cyan")),
-        _environ={},
-    )
-    console.print(name, style="bold", markup=False, highlight=False)
-    console.print()
-    console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    print_lines(lines, out, color)
+    return out.getvalue()

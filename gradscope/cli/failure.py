@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from gradscope.cli import screen
 from gradscope.errors import ExitCode, GradscopeError
-from gradscope.language import heading
+from gradscope.language import heading, whole_line
 from gradscope.report.shared.base import Line
 from gradscope.report.shared.glyphs import Glyphs
 from gradscope.report.terminal.lines import paragraph, print_lines
@@ -21,7 +21,7 @@ def show_error(error: GradscopeError) -> ExitCode:
     lines = paragraph(error.what, view, 0, "strong", (f"{heading('error')}: ", "error"))
     if error.why:
         lines += paragraph(error.why, view, 2)
-    lines += as_they_are(error.details, view.glyphs)
+    lines += as_they_are("\n".join(map(whole_line, error.details.split("\n"))), view.glyphs)
     if error.fix:
         lines += paragraph(error.fix, view, 2, "", (f"{view.glyphs.arrow} ", "remedy"))
     if error.slug:

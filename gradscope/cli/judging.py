@@ -98,7 +98,8 @@ OverfitBatch = Annotated[
     bool | None,
     typer.Option(
         "--overfit-batch/--no-overfit-batch",
-        help="Also train on the first batch alone: a network that learns can learn one batch by heart.",
+        help="Also train on the first batch alone, again and again: a network that can learn fits it almost "
+        "exactly.",
         show_default="--no-overfit-batch",
     ),
 ]

@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from gradscope.cli import screen
-from gradscope.language import heading, translate
+from gradscope.language import heading
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.report.terminal.lines import styled
@@ -63,7 +63,7 @@ class StageLine:
         self._below = [styled(line) for line in lines]
 
     def __call__(self, stage: str) -> None:
-        self._stage = self._glyphs.text(translate(stage))
+        self._stage = self._glyphs.text(heading(stage))
 
     def __enter__(self) -> StageLine:
         self._began = time.monotonic()

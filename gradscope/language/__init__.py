@@ -63,6 +63,13 @@ def phrase(text: str) -> str:
     return translator(_spoken).exact.get(text, text)
 
 
+def whole_line(line: str) -> str:
+    """A line that is all ours: of one that a user or a library wrote no part is translated."""
+    words = " ".join(line.split())
+    said = phrase(words)
+    return line if said == words else line[: len(line) - len(line.lstrip())] + said
+
+
 def between() -> str:
     """What stands between a finding and its place."""
     return " in " if _spoken == ENGLISH else ": "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradscope.language.sources import Message, messages
-from gradscope.language.words import FOREIGN, WORDS
+from gradscope.language.words import FOREIGN, SYSTEM, WORDS
 
 DOMAINS = {
     "words": (),
@@ -44,7 +44,7 @@ def domain_of(where: str) -> str | None:
 def extracted(package: Path) -> dict[str, dict[str, list[Message]]]:
     """By catalogue and text, each place that says it."""
     found: dict[str, dict[str, list[Message]]] = {name: {} for name in DOMAINS}
-    found["words"] = {word: [Message(word, (), "")] for word in (*WORDS, *FOREIGN)}
+    found["words"] = {word: [Message(word, (), "")] for word in (*WORDS, *FOREIGN, *SYSTEM)}
     for file in sorted(package.rglob("*.py")):
         domain = domain_of(file.relative_to(package).as_posix())
         if domain is not None:

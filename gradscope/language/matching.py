@@ -39,8 +39,13 @@ DOT = " · "
 """Between facts that stand beside each other."""
 _STOP = re.compile(r"(?<!\.)\.(?=\s*$)")
 """Of a sentence that ends with a name."""
-_ENGLISH = re.compile(r"[A-Za-z'’]+,? [A-Za-z'’]+,? [A-Za-z'’]+")
+_ENGLISH = re.compile(r"[A-Za-z'’]+(?: [A-Za-z'’]+,?|, [A-Za-z'’]+) [A-Za-z'’]+")
+"""Three words, which are no list of names."""
+_LEFT = re.compile(r"(?<![\w./\-])[a-z'’]{2,}(?![\w./(\-])")
+_AS_IT_IS = re.compile(r'`[^`]*`|"[^"]*"')
 CLAUSES = re.compile("[:;,] ")
+_NAMES = re.compile(r"\S+?(?:(?:, (?:and |or )?| and | or )\S+?)+")
+"""Single words as a list: names, whichever they are."""
 _SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
 """What stands before a text and is no part of it: an ellipsis, a mark."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
@@ -104,8 +109,12 @@ class Translator:
             if all(before != after or not prose(before) for before, after in read):
                 return sentence, "; ".join(after for _, after in read)
         covered, said = self._read(sentence, Attempts(), 0)
-        enough = covered >= prose(sentence) or not _ENGLISH.search(CODE.sub("`", said))
-        return sentence, said if enough else sentence
+        if covered >= prose(sentence) or not _english(said) or _quotes(sentence, said):
+            return sentence, said
+        head, colon, foreign = sentence.partition(": ")
+        covered, said = self._read(head, Attempts(), 0) if foreign else (0, head)
+        known = covered >= prose(head) and not _english(said)
+        return sentence, f"{said}{colon}{foreign}" if known else sentence
 
     def _spans(self, sentence: str) -> bool:
         """Whether a message has the semicolon itself: its clauses are no sentences of their own."""
@@ -155,8 +164,11 @@ class Translator:
             for pattern in self._candidates(text):
                 if fitting and not pattern.strong:
                     break
-                # The mark at the end of a sentence is no part of its last value.
                 values = matched(pattern, text)
+                # The first letter was turned over for a message, and a value keeps its own.
+                if text[:1] != core[:1] and not pattern.literals[0]:
+                    values = None
+                # The mark at the end of a sentence is no part of its last value.
                 if values and not pattern.literals[-1] and values[-1][-1:] in ENDS:
                     values = None
                 filled = None if values is None else self._filled(pattern, values, attempts, depth)
@@ -182,7 +194,8 @@ class Translator:
                 said[place] = ""
             elif value in VALUES and not pattern.coded[place]:
                 said[place] = self.exact.get(value, value)
-            if not pattern.strong and several(value) and _unread(value, more):
+            unread = several(value) and not pattern.coded[place] and _unread(value, more)
+            if unread and not pattern.strong:
                 return None
             covered += more - (PIECE if "; " in value else 0)
         text = "".join(said[part] if isinstance(part, int) else part for part in pattern.translation)
@@ -263,9 +276,25 @@ class Translator:
         return None
 
 
+def _english(said: str) -> bool:
+    """Whether three of its words in a row are no Japanese, no code and not quoted."""
+    return _ENGLISH.search(_AS_IT_IS.sub("`", said)) is not None
+
+
+def _quotes(sentence: str, said: str) -> bool:
+    """Whether all that is left of a sentence stood behind its first colon, and stands in one piece: what a
+    library or the user's own code said."""
+    left = list(_LEFT.finditer(CODE.sub(lambda code: " " * len(code.group()), said)))
+    foreign = sentence.partition(": ")[2]
+    piece = said[left[0].start() : left[-1].end()] if left else " "
+    return said != sentence and piece in foreign
+
+
 def _unread(value: str, covered: float) -> bool:
     """Whether it is a text of which nothing is known, or more than one clause; a word or two may be a name
     (`scan at m.py:3`)."""
+    if _NAMES.fullmatch(value):
+        return False
     words = prose(value)
     return bool(words) and ((not covered and words > NAME) or CLAUSES.search(value) is not None)
 

@@ -9,6 +9,7 @@ from gradscope.language.words import AGREEING
 
 VALUE = re.compile(r"(?<!\{)\{\d+\}(?!\})|\{\{\w*\}\}")
 """Of an f-string, or of a text that `format` fills, whose braces stand doubled in a catalogue."""
+QUOTES = ("`", '"')
 _NUMBER = re.compile(r"[\d.,e+-]+$")
 _UNIT = re.compile(r" (?:[kMGTPE]?FLOP|[KMGT]i?B|B|ms|s)\b")
 _LAST = re.compile(r"(?<=\S) ([a-z]+|\d[\d.,]*(?: ?%)?)$")
@@ -21,7 +22,7 @@ class Pattern:
 
     literals: tuple[str, ...]
     coded: tuple[bool, ...]
-    """Of each value, whether it stands between backticks: such a one is never translated."""
+    """Of each value, whether it stands between backticks or is quoted: such a one is never translated."""
     translation: tuple[str | int, ...]
     weight: int
     words: tuple[str, ...]
@@ -44,10 +45,10 @@ def unescaped(text: str) -> str:
 def pattern_of(message: str, translated: str) -> Pattern:
     literals = tuple(map(unescaped, VALUE.split(message)))
     order = {value: place for place, value in enumerate(VALUE.findall(message))}
-    coded, quotes = [], 0
+    coded, before = [], ""
     for literal in literals[:-1]:
-        quotes += literal.count("`")
-        coded.append(quotes % 2 == 1)
+        before += literal
+        coded.append(any(before.count(mark) % 2 for mark in QUOTES))
     said = VALUE.split(translated)
     values = [order.get(value, 0) for value in VALUE.findall(translated)]
     out: list[str | int] = [unescaped(said[0])]

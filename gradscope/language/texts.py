@@ -15,6 +15,8 @@ _TIDY = (
     (re.compile(rf"(?<=[{_WIDE}]), |(?<=\w), (?=[{_WIDE}])"), "、"),
     (re.compile(r"(?<=[、。「『（]) +| +(?=[、。」』）])"), ""),
     (re.compile(r"[.。]+。|。\."), "。"),
+    # Where a value is nothing in this language.
+    (re.compile(rf"(?<=\() +(?=\S)|(?<=\S) +(?=\))|(?<=[{_WIDE}]) +(?=[:;] )"), ""),
     (re.compile(rf"(?<=[{_WIDE}]) +(?=[{_WIDE}])"), ""),
 )
 

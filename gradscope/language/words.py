@@ -25,7 +25,8 @@ WORDS = (
     "input", "output", "head", "and", "or", "none", "all", "yes", "no", "unknown", "nothing", "never",
     "always", "complete", "derivative", "same", "change", "correctness", "data-and-loss", "devices",
     "flow", "initialization", "no-gradient", "numerics", "training", "queries", "examples", "both",
-    "elements",
+    "elements", "tracing", "compiling", "validating", "XLA's", "undone", "reductions", "adaptive",
+    "automatic", "own", "fixed:", "infinity", "valid.",
     "activ. rms", "{0} error", "{0} errors", "{0} warning", "{0} warnings", "{0} note", "{0} notes",
     "{0} finding", "{0} findings", "{0} more finding", "{0} more findings", "{0} target", "{0} targets",
     "final", "reached", "/ weights", "elementwise", "sum", "factor", "linear", "log", "{0} or less",
@@ -92,7 +93,21 @@ FOREIGN = (
     "{0} is not a valid float.",
     "Input should be a valid integer, unable to parse string as an integer.",
     "Input should be a valid number, unable to parse string as a number.",
+    "Input should be a finite number",
+    "Input should be a valid boolean, unable to interpret input",
+    "Input should be greater than {0}",
+    "Input should be greater than or equal to {0}",
+    "Input should be less than {0}",
+    "Input should be less than or equal to {0}",
+    "Value {0} is not a valid {1}.",
     "{0} is not one of {1}.",
     "{0} is not in the range {1}.",
 )
 """What the library of the command line says of it."""
+SYSTEM = (
+    "No such file or directory", "Permission denied", "Is a directory", "Not a directory", "File exists",
+    "No space left on device", "Read-only file system", "File name too long", "Operation not permitted",
+    "Too many levels of symbolic links", "Too many open files", "Directory not empty", "Invalid argument",
+    "Input/output error", "Connection refused", "Broken pipe",
+)  # fmt: skip
+"""Why the operating system refused something, as Python words it."""

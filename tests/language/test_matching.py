@@ -43,6 +43,14 @@ KNOWN = {
     "not finite or empty": "有限でないか空",
     "output": "出力",
     "Write {{}} after {0}.": "{0} の後に {{}} と書いてください。",
+    "Use one of: {0}.": "次のどれかを使ってください: {0}。",
+    '"{0} {1}" is not a size.': '"{0} {1}" はサイズではありません。',
+    "While {0}, your code raised {1}: {2}": "{0} の最中に、コードが {1} を送出しました: {2}",
+    "tracing {0}": "{0} のトレース",
+    "It is not JSON: {0} at line {1}.": "JSON ではありません: {1} 行目で {0}。",
+    "{0} takes the whole of it": "{0} がそのすべてを占めます",
+    "{0} ({1}) moves up and down": "{0} ({1}) が上下します",
+    "is": "",
 }
 
 
@@ -69,6 +77,17 @@ def translator() -> Translator:
         ),
         ("It shrinks to 0.1, because the weights are too small.", "0.1 に縮みます、重みが小さすぎますため。"),
         ("The weights are too small.", "重みが小さすぎます。"),
+        ("Use one of: terminal, json and html.", "次のどれかを使ってください: terminal, json and html。"),
+        ('"--limit my own size" is not a size.', '"--limit my own size" はサイズではありません。'),
+        (
+            "While tracing loss_fn, your code raised TypeError: got shapes, which do not fit.",
+            "loss_fn のトレースの最中に、コードが TypeError を送出しました: got shapes, which do not fit。",
+        ),
+        (
+            "It is not JSON: Expecting a comma delimiter here at line 7.",
+            "JSON ではありません: 7 行目で Expecting a comma delimiter here。",
+        ),
+        ("some_policy takes the whole of it", "some_policy がそのすべてを占めます"),
         ("nothing found; training not tried", "検出なし; 学習は試していません"),
         ("12 time steps", "12 時間ステップ"),
         ("Write {} after x.", "x の後に {} と書いてください。"),

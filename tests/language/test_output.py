@@ -6,6 +6,7 @@ import html
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +14,9 @@ import pytest
 from rich.cells import cell_len
 
 from gradscope import language
-from gradscope.cli import languages
+from gradscope.cli import error_pages, languages
+from gradscope.errors import GradscopeError
+from gradscope.load.signature import unmatched
 from gradscope.records import Excerpt, Finding, Severity, Source
 from gradscope.report.terminal.lines import breakable, wrap
 from tests.cli.conftest import Run, run as run
@@ -82,6 +85,39 @@ def test_help_and_errors_are_in_the_language_that_is_asked_for(run: Run) -> None
     assert "どちらか一方" in error
     assert "ルール" in run("rules", "--lang", "ja").out
     assert language.spoken() == "en"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("check", "m.py", "--batches", "0"), "1 以上の値を指定してください"),
+        (("check", "m.py", "--format", "foo"), "次のどれかを使ってください: terminal, json"),
+        (("explain", "--symptom", "xyzzy"), "損失が NaN または無限大になる"),
+        (("report", "absent.json"), "そのようなファイルやフォルダはありません"),
+    ],
+)
+def test_errors_with_lists_numbers_and_words_of_the_system_have_no_english(
+    arguments: tuple[str, ...], said: str, run: Run
+) -> None:
+    text = " ".join(run(*arguments, "--lang", "ja").err.split())
+    assert said in text
+    assert not re.search(r"\b(?:Use|Input|should|Known|No such|are)\b", text)
+
+
+def test_the_forms_of_a_loss_are_told_in_the_language_and_code_stays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = GradscopeError("No.", details="\n".join([*unmatched.FORMS.split("\n"), "  m.py:3 in loss_fn"]))
+    monkeypatch.setattr(error_pages, "symptoms_like", partial(_raise, error))
+    lines = run("explain", "--symptom", "nan", "--lang", "ja").err.splitlines()
+    assert "    loss_fn(params, batch, key)" in lines
+    assert "    m.py:3 in loss_fn" in lines
+    assert "Forms that work" not in " ".join(lines)
+    assert any("バッチは 2 要素のタプル" in line for line in lines)
+
+
+def _raise(error: Exception, _: str) -> None:
+    raise error
 
 
 def test_the_option_is_stronger_than_the_terminal_and_that_than_the_configuration(

@@ -218,7 +218,7 @@ def test_findings_have_their_line_their_remedy_and_their_standing() -> None:
         assert each.source is not None
         assert visible(f"{each.source.line}{each.source.text}") in text
         assert each.remedy.replace("`", "") in text
-    for word in ("known: in the baseline · in 4 of 5 seeds", "worse than", "new since", "fixed dead-units"):
+    for word in ("known: in the baseline · in 4 of 5 seeds", "worse than", "new since", "fixed: dead-units"):
         assert word in text
     assert "The baseline is stale. Write it again." in text
 

@@ -154,7 +154,7 @@ def test_the_mark_is_that_of_the_gate_and_the_word_that_of_the_model() -> None:
     assert first[("non-finite",)].endswith("the gate passes")
     warned = replace(deep(), findings=tuple(replace(f, severity=Severity.WARNING) for f in deep().findings))
     head = shown(Suite.of(warned, Policy(("warning",))), "markdown").splitlines()[0]
-    assert head.startswith("### ❌ healthy: ")
+    assert head.startswith("### ❌ no errors: ")
     assert head.endswith("the gate fails")
 
 

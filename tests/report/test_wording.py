@@ -57,7 +57,7 @@ def test_a_sick_verdict_makes_no_claim_about_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("severity", "mark"),
-    [(Severity.WARNING, "! healthy"), (Severity.NOTE, "✓ healthy"), (Severity.ERROR, "✗ sick")],
+    [(Severity.WARNING, "! no errors"), (Severity.NOTE, "✓ healthy"), (Severity.ERROR, "✗ sick")],
 )
 def test_a_warning_is_amber(severity: Severity, mark: str) -> None:
     run = replace(deep(), findings=(replace(deep().findings[0], severity=severity),))

@@ -81,7 +81,7 @@ def _verdict(outcome: Outcome) -> str:
         assert outcome.error is not None
         return f"not judged: {target}: {cut(error_text(outcome.error), 2 * SAID)}"
     found = headline(outcome.report)
-    gate = " (the gate fails)" if outcome.failures and found.verdict == "healthy" else ""
+    gate = " (the gate fails)" if outcome.failures and outcome.report.verdict == "healthy" else ""
     return f"{found.verdict}: {target}: {cut(found.text, SAID)}{gate}"
 
 

@@ -22,6 +22,7 @@ from gradscope.report.html.markup import (
     tag,
 )
 from gradscope.report.shared import units
+from gradscope.report.shared.baseline import seeds_with
 from gradscope.report.shared.wording import ranked
 
 STATUSES = {
@@ -88,7 +89,7 @@ def _where(finding: Finding, places: Mapping[str, int], frame: Frame) -> list[st
 def _status(finding: Finding) -> Html:
     parts = [STATUSES[finding.baseline_status]] if finding.baseline_status is not None else []
     if finding.votes is not None:
-        parts.append(f"in {finding.votes.found} of {units.counted(finding.votes.of, 'seed')}")
+        parts.append(seeds_with(finding.votes))
     return tag("p", " · ".join(parts), class_="quiet") if parts else NOTHING
 
 
@@ -146,7 +147,7 @@ def _baseline(found: BaselineResult | None, frame: Frame) -> Html:
         fixed = (
             tag(
                 "li",
-                tag("span", "fixed", class_="healthy"),
+                tag("span", "fixed:", class_="healthy"),
                 " ",
                 each.rule,
                 *_place(each.layer or each.parameter),

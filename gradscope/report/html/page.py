@@ -31,7 +31,6 @@ from gradscope.report.shared.wording import headline
 
 MOST_WHOLE = 40
 """Beyond so many targets those of which nothing was found are told without their tables and drawings."""
-SUITE_STYLES = {"sick": "error", "healthy": "healthy", targets.NOT_JUDGED: "warning"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """No script, no request, no form: a report of an unknown model is opened without a thought."""
 
@@ -45,7 +44,8 @@ def style() -> Html:
 
 def page(suite: Suite) -> str:
     """A whole document."""
-    title = f"{heading(suite.verdict)}: {suite.outcomes[0].target if suite.alone else targets.totals(suite)}"
+    about = suite.outcomes[0].target if suite.alone else targets.totals(suite)
+    title = f"{heading(targets.verdict(suite)[0])}: {about}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -93,7 +93,7 @@ def _suite(suite: Suite) -> Html:
             tag(
                 "header",
                 _brand(),
-                _headline(suite.verdict, SUITE_STYLES[suite.verdict], counted, 1),
+                _headline(*targets.verdict(suite), counted, 1),
                 tag("p", f"{targets.totals(suite)} {targets.unexamined(suite)}".strip(), class_="lede"),
                 brief,
             ),

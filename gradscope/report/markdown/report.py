@@ -54,7 +54,9 @@ def blocks(report: Report, detail: Detail, head: str = "###", fails: bool = Fals
 def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator[str]:
     found = headline(report)
     # Said only where the verdict would lead one to expect the other.
-    gate = f", and the gate {'fails' if fails else 'passes'}" if fails == (found.verdict == "healthy") else ""
+    gate = (
+        f", and the gate {'fails' if fails else 'passes'}" if fails == (report.verdict == "healthy") else ""
+    )
     mark = MARKS["error" if fails else "warning" if found.style == "error" else found.style]
     text = translate(found.text + gate)
     yield f"{head} {mark} {heading(found.verdict)}: {code(report.target)}, {text}\n"

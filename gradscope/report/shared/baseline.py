@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradscope.records import BaselineStatus, Finding, KnownFinding
+from gradscope.records import BaselineStatus, Finding, KnownFinding, Votes
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import visible
 
@@ -21,8 +21,14 @@ def remarks(finding: Finding) -> str:
     """`in the baseline, in 4 of 5 seeds`; empty for a run of one seed without a baseline."""
     said = [] if finding.baseline_status is None else [WORDS[finding.baseline_status]]
     if finding.votes is not None:
-        said.append(f"in {units.count(finding.votes.found)} of {units.counted(finding.votes.of, 'seed')}")
+        said.append(seeds_with(finding.votes))
     return ", ".join(said)
+
+
+def seeds_with(votes: Votes) -> str:
+    """`in 4 of 5 seeds`."""
+    found, of = units.count(votes.found), units.count(votes.of)
+    return f"in {found} of {of} {'seed' if votes.of == 1 else 'seeds'}"
 
 
 def in_baseline(found: Sequence[Finding]) -> str:

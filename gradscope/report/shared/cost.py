@@ -139,12 +139,10 @@ def _dominant(found: Cost) -> Iterator[str]:
     first = found.kinds[0]
     share = (first.forward + first.backward) / whole
     second = found.kinds[1] if len(found.kinds) > 1 and share < 0.9 else None
-    beside = (
-        ""
-        if second is None
-        else f", {visible(second.name)} {units.share((second.forward + second.backward) / whole)}"
-    )
-    text = f"{visible(first.name).capitalize()} are {units.share(share)} of the operations{beside}"
+    text = f"{visible(first.name).capitalize()} are {units.share(share)} of the operations"
+    if second is not None:
+        less = units.share((second.forward + second.backward) / whole)
+        text += f", and {visible(second.name)} {less}"
     rows = alike(found)
     if len(rows) < 2:
         yield f"{text}."
@@ -227,11 +225,9 @@ def _parts(found: Cost) -> Iterator[str]:
 def _repeated(found: Cost, block: RepeatedBlock) -> str:
     each = block.operations / block.count
     share = block.operations / found.operations if found.operations else None
-    times = units.counted(block.count, "time")
     verb = "run" if block.loop else "repeat"
     verb += "" if block.block.startswith("lines ") else "s"
-    more = "step" if block.loop else "one"
     return (
-        f"{visible(block.block)} {verb} {times}: together {units.share(share)} of the operations, and each "
-        f"further {more} adds {units.operations(each)}."
+        f"{visible(block.block)} {verb} {units.count(block.count)} times: together {units.share(share)} of "
+        f"the operations, and each further {'step' if block.loop else 'one'} adds {units.operations(each)}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gradscope.language import heading
 from gradscope.records import Cost, CostGrowth
 from gradscope.report.shared import units
 from gradscope.report.shared.cost import ALL, CostRow, alike, every_row, share_of
@@ -119,7 +120,7 @@ def kind_table(found: Cost) -> SmallTable | None:
     return SmallTable(
         title="Kinds of operations",
         head="kind",
-        names=[kind.name for kind in kinds],
+        names=[heading(kind.name) for kind in kinds],
         columns=[
             Column(("operations", "forward"), 1, [units.operations(kind.forward) for kind in kinds]),
             Column(("", "backward"), 1, [units.operations(kind.backward) for kind in kinds]),

@@ -29,17 +29,18 @@ def brief(found: Curvature) -> Iterator[str]:
     if step is not None:
         fall, of_gradient = -step.change, -step.gradient_change
         yield (
-            f"The Gauss-Newton step of {units.counted(step.products, 'product')} {_changes(fall)} the loss "
-            f"by {units.number(abs(fall))}, the best step along the gradient {_changes(of_gradient)} it by "
+            f"The Gauss-Newton step of {units.counted(step.products, 'product')} "
+            f"{'lowers' if fall >= 0 else 'raises'} the loss by {units.number(abs(fall))}, the best step "
+            f"along the gradient {'lowers' if of_gradient >= 0 else 'raises'} it by "
             f"{units.number(abs(of_gradient))}."
         )
 
 
 def _found(value: Eigenvalue, bound: str) -> str:
-    """`is 6.52 ± 0.01`; a bound where it did not converge, which it is whatever the residual."""
+    """`6.52 ± 0.01`; a bound where it did not converge, which it is whatever the residual."""
     if value.converged:
-        return f"is {units.number(value.value)} ± {value.error:.2g}"
-    return f"is {bound} {units.number(value.value)}, not found closely (residual {value.error:.2g})"
+        return f"{units.number(value.value)} ± {value.error:.2g}"
+    return f"{bound} {units.number(value.value)}, not found closely (residual {value.error:.2g})"
 
 
 def _spectrum(found: Curvature) -> Iterator[str]:
@@ -51,11 +52,11 @@ def _spectrum(found: Curvature) -> Iterator[str]:
             "derivative: 2 / the largest eigenvalue sets no limit to the learning rate."
         )
     if found.largest is not None:
-        yield f"The largest eigenvalue of the Hessian over {size} {_found(found.largest, 'at least')}."
+        yield f"The largest eigenvalue of the Hessian over {size} is {_found(found.largest, 'at least')}."
     if found.smallest is not None:
         lost = found.smallest.converged and abs(found.smallest.value) <= found.smallest.error
         near = " It is not to be told from zero." if lost else ""
-        yield f"The smallest {_found(found.smallest, 'at most')}.{near}"
+        yield f"The smallest is {_found(found.smallest, 'at most')}.{near}"
     if found.trace is not None and not found.zero:
         if found.trace_error is None:
             yield f"Its trace is about {units.number(found.trace)}, by a single random vector."
@@ -126,8 +127,10 @@ def _least(found: Curvature) -> str:
 
 
 def _critical(step: CriticalStep, loss: float) -> str:
-    lowers = f"{'raises' if step.change > 0 else 'lowers'} the loss by {units.number(abs(step.change))}"
-    head = f"One update of {step.optimizer} {lowers}, from {units.number(loss)}"
+    head = (
+        f"One update of {step.optimizer} {'raises' if step.change > 0 else 'lowers'} the loss by "
+        f"{units.number(abs(step.change))}, from {units.number(loss)}"
+    )
     if step.above is None:
         return f"{head}; it is not above its start either at {units.number(step.below)} times that update."
     if step.below == 0:
@@ -158,10 +161,10 @@ def _tried(found: Curvature) -> Iterator[str]:
 
 def _natural(found: Curvature, step: GaussNewton) -> Iterator[str]:
     place = "" if step.source is None else f" (its outputs: {step.source})"
-    whole = "" if found.largest is None else f"; that of the Hessian {_found(found.largest, 'at least')}"
+    whole = "" if found.largest is None else f"; that of the Hessian is {_found(found.largest, 'at least')}"
     yield (
         "The largest eigenvalue of the Gauss-Newton matrix, which leaves out what the network itself "
-        f"bends{place}, {_found(step.largest, 'at least')}{whole}."
+        f"bends{place}, is {_found(step.largest, 'at least')}{whole}."
     )
     damped = f"a damping of {units.number(step.damping)}" if step.damping else "no damping"
     fall, of_gradient = -step.change, -step.gradient_change
@@ -170,15 +173,11 @@ def _natural(found: Curvature, step: GaussNewton) -> Iterator[str]:
         times = f", {units.number(fall / of_gradient)} times as much"
     yield (
         f"The best of {units.counted(step.products + step.tries, 'step')} along the gradient, at a rate of "
-        f"{units.number(step.gradient_rate)}, {_changes(of_gradient)} the loss by "
+        f"{units.number(step.gradient_rate)}, {'lowers' if of_gradient >= 0 else 'raises'} the loss by "
         f"{units.number(abs(of_gradient))}, as measured. The Gauss-Newton step, by "
         f"{units.counted(step.products, 'product')} with that matrix and at {damped} (the best of "
-        f"{step.tries}), {_changes(fall)} it by {units.number(abs(fall))}{times}."
+        f"{step.tries}), {'lowers' if fall >= 0 else 'raises'} it by {units.number(abs(fall))}{times}."
     )
-
-
-def _changes(fall: float) -> str:
-    return "lowers" if fall >= 0 else "raises"
 
 
 def _lowers(fall: float | None) -> str:

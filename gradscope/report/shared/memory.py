@@ -148,7 +148,7 @@ def parts_table(found: Memory) -> SmallTable:
     xla = found.compiled
     rows: list[tuple[str, int, int | None]] = [
         ("parameters and batch", found.parameters + found.data, xla.arguments if xla else None),
-        ("gradients", found.gradients, xla.outputs if xla else None),
+        ("the gradients", found.gradients, xla.outputs if xla else None),
         ("kept for backward, at work", found.working, xla.temporaries if xla else None),
     ]
     rows += [("written in place of arguments", 0, -xla.aliased)] if xla is not None and xla.aliased else []
@@ -182,7 +182,7 @@ def _parts_on_a_mesh(found: Memory, each: MemoryByDevice) -> SmallTable:
             each.parameters + each.data,
             xla.arguments if xla else None,
         ),
-        ("gradients", found.gradients, each.parameters, xla.outputs if xla else None),
+        ("the gradients", found.gradients, each.parameters, xla.outputs if xla else None),
         ("kept for backward, at work", found.working, None, xla.temporaries if xla else None),
     ]
     rows += [("written in place of arguments", None, None, -xla.aliased)] if xla and xla.aliased else []

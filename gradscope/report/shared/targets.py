@@ -8,7 +8,7 @@ from gradscope.records import BaselineStatus, Outcome, Severity, Suite
 from gradscope.report.shared import units
 from gradscope.report.shared.baseline import in_baseline
 from gradscope.report.shared.table import Column
-from gradscope.report.shared.wording import style_of
+from gradscope.report.shared.wording import NO_ERRORS, style_of, verdict_of
 
 NOT_JUDGED = "not judged"
 
@@ -29,7 +29,15 @@ def totals(suite: Suite) -> str:
 
 def word(outcome: Outcome) -> str:
     """The verdict in one word or two."""
-    return outcome.report.verdict if outcome.report is not None else NOT_JUDGED
+    return verdict_of(outcome.report) if outcome.report is not None else NOT_JUDGED
+
+
+def verdict(suite: Suite) -> tuple[str, str]:
+    """In words, and the style of their mark."""
+    if suite.verdict != "healthy":
+        return suite.verdict, "error" if suite.verdict == "sick" else "warning"
+    warned = any(style_of(report) == "warning" for report in suite.reports)
+    return (NO_ERRORS, "warning") if warned else (suite.verdict, "healthy")
 
 
 def unexamined(suite: Suite) -> str:

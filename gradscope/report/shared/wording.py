@@ -11,6 +11,8 @@ from gradscope.report.shared import units
 from gradscope.report.shared.baseline import in_baseline
 from gradscope.report.shared.gradients import tally
 
+NO_ERRORS = "no errors"
+"""In the place of `healthy` where warnings stand, which a word of health would contradict."""
 UNSEEN = "not seen: run as it is, without looking inside"
 MOST_FINDINGS = 20
 """Shown without `--all`; the gravest come first."""
@@ -21,6 +23,7 @@ class Headline:
     """The verdict, and what it rests on."""
 
     verdict: str
+    """`sick`, `healthy` or `no errors`: the words for people. Machines read that of the report."""
     style: str
     """`error`, `warning` or `healthy`: that of the mark before it."""
     text: str
@@ -32,7 +35,11 @@ def headline(report: Report) -> Headline:
     text = f"{by_severity(report.findings) or 'nothing found'}{_where(report)}{in_baseline(report.findings)}"
     if report.verdict == "healthy":
         text = "; ".join(part for part in (text, ", ".join(report.unexamined)) if part)
-    return Headline(report.verdict, style_of(report), text)
+    return Headline(verdict_of(report), style_of(report), text)
+
+
+def verdict_of(report: Report) -> str:
+    return NO_ERRORS if style_of(report) == "warning" else report.verdict
 
 
 def style_of(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradscope.language import heading
 from gradscope.records import Report
 from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
@@ -18,12 +19,12 @@ def baseline_lines(report: Report, view: View, target: str = "") -> list[Line]:
     lines: list[Line] = [[], *paragraph(title, view, 0, "strong")]
     shown = found.fixed if view.show_all else found.fixed[:MOST_FIXED]
     for known in shown:
-        lines += paragraph(fixed_text(known), view, 2, "", ("fixed: ", "healthy"))
+        lines += paragraph(fixed_text(known), view, 2, "", (f"{heading('fixed:')} ", "healthy"))
     if len(found.fixed) > len(shown):
         rest = units.count(len(found.fixed) - len(shown))
         lines += paragraph(
             f"{view.glyphs.ellipsis} {rest} more are fixed: --all names every one", view, 2, "quiet"
         )
     if found.stale:
-        lines += paragraph(found.stale, view, 2, "", ("stale: ", "warning"))
+        lines += paragraph(found.stale, view, 2, "", (f"{heading('stale')}: ", "warning"))
     return lines

@@ -28,8 +28,10 @@ def several(suite: Suite, view: View) -> list[Line]:
     lines += paragraph(totals(suite), view, 0, "strong")
     lines += paragraph(unexamined(suite), view, 0, "quiet") if unexamined(suite) else []
     if (count := _with_gaps(suite)) and not view.verbose:
-        have = "has a part that was" if count == 1 else "have parts that were"
-        text = f"{units.counted(count, 'target')} {have} not judged: --verbose says which."
+        text = (
+            f"{units.counted(count, 'target')} {'has a part' if count == 1 else 'have parts'} that "
+            f"{'was' if count == 1 else 'were'} not judged: --verbose says which."
+        )
         lines += paragraph(text, view, 0, "quiet")
     return lines
 

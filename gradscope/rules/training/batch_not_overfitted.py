@@ -1,4 +1,4 @@
-"""One batch, trained on alone, is not learned by heart.
+"""Trained on one and the same batch at every step, the loss of that batch does not fall.
 
 ## What it does
 Reports that the user's optimizer, on the first batch at every step, leaves the loss of that batch where it
@@ -6,9 +6,9 @@ was. With `--overfit-batch` it is a warning. By itself `gradscope check` looks w
 not lower the loss over several batches, and then it is a note.
 
 ## Why is this bad
-A network that learns can learn one batch by heart: there is nothing to generalize, and no noise between
-batches. Where it cannot, more data, more steps and regularization are no help; the fault lies in the way from
-the parameters to the loss, or in the optimizer.
+A network that can learn fits one batch almost exactly if it sees nothing else: there is nothing to
+generalize, and no noise between batches. Where it cannot, more data, more steps and regularization are no
+help; the fault lies in the way from the parameters to the loss, or in the optimizer.
 
 ## How it is measured
 With `--overfit-batch`, ten times as many steps as the short training has (200 for a model that is not large);
@@ -63,11 +63,12 @@ def batch_not_overfitted(training: ShortTraining, limits: Limits) -> Iterator[Hi
     if not alone.asked and (training.warming_up or min(alone.start, alone.end) <= 0):
         return
     yield Hit(
-        message=f"{alone.steps} steps of your optimizer on the first batch alone take its loss from "
-        f"{number(alone.start)} to {number(alone.end)}: it is not learned by heart.",
-        remedy="Look at the way from the parameters to the loss on this one batch: whether each output meets "
-        "its own target, whether the loss has a floor above 0, and whether the rate fits "
-        "(`gradscope find-lr`).",
+        message=f"Trained on one and the same batch (the first) for {alone.steps} steps, your optimizer "
+        f"leaves the loss of that batch where it was: from {number(alone.start)} to {number(alone.end)}. A "
+        "network that can learn usually fits a single batch almost exactly.",
+        remedy="Before more data, more steps or regularization, look at this one batch: whether each output "
+        "is compared with its own target, whether the loss can become lower at all, and whether the learning "
+        "rate fits (`gradscope find-lr`).",
         evidence={
             "loss_before": alone.start,
             "loss_after": alone.end,
