@@ -239,6 +239,7 @@ from gradscope.records.through_time import (
 from gradscope.records.train_step import (
     LostState as LostState,
     OwnTrainStep as OwnTrainStep,
+    SameParameters as SameParameters,
     SteppedLeaf as SteppedLeaf,
     StepTrial as StepTrial,
 )

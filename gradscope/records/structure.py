@@ -109,10 +109,7 @@ class DiscardedResult:
     function: str
     """As it is written there."""
     kind: str
-    """`array` (an update by `.at`), `state` (of Flax), `optimizer`, `function` of a library, or `the same`: a
-    loop gives the training step the same parameters again and again."""
-    name: str | None = None
-    """Of `the same`: what the loop calls them."""
+    """`array` (an update by `.at`), `state` (of Flax), `optimizer`, or `function` of a library."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,16 @@ class StepTrial:
 
 
 @dataclass(frozen=True, slots=True)
+class SameParameters:
+    """A loop of the file, read and not run, that gives the step the same parameters again and again."""
+
+    source: Source
+    """Of the call."""
+    name: str
+    """What it gives it."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnTrainStep:
     name: str
     source: Source | None
@@ -71,6 +81,8 @@ class OwnTrainStep:
     """Of the loss function, at the start and after the steps; NaN where the parameters do not come back."""
     end_optimizer: float
     """After as many steps of the optimizer of the short training."""
+    loop: SameParameters | None = None
+    """Where all loops of the file that call the step do so."""
     trials: tuple[StepTrial, ...] = ()
     """Tried where the loss does not fall, or falls by far less than with that optimizer."""
 

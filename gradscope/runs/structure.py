@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gradscope.load.model.frameworks.base import wrapped_functions
-from gradscope.load.model.frameworks.table import taken_apart
+from gradscope.load.model.frameworks.base import written
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.discarded import discarded_results
 from gradscope.load.usercode.fault import Looks
@@ -86,13 +85,12 @@ def structure_of(
 def _discarded(problem: Problem) -> list[DiscardedResult]:
     """In the files of the loss and of the training step; none in a session, which has no file."""
     step = problem.train_step
-    in_place = step is None or taken_apart(problem.initial) is not None
     found: dict[str, list[DiscardedResult]] = {}
-    for function in (problem.loss_fn, None if step is None else step.function):
-        (*_, written) = (None, *wrapped_functions(function))
-        file = written.__code__.co_filename if inspect.isfunction(written) else ""
+    for function in (problem.loss_fn, *([] if step is None else [step.function])):
+        inner = written(function)
+        file = inner.__code__.co_filename if inspect.isfunction(inner) else ""
         if file not in found and Path(file).is_file():
-            found[file] = discarded_results(written.__globals__, file, None if in_place else step)
+            found[file] = discarded_results(inner.__globals__, file)
     return [each for results in found.values() for each in results]
 
 

@@ -12,13 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradscope.blocks.by_part import by_part
-from gradscope.blocks.forward import compile_forward
-from gradscope.load.model.frameworks.base import wrapped_functions
-from gradscope.load.model.train_step import OPTIMIZER_STATES, CannotBeCalled, StepCall
+from gradscope.load.model.frameworks.base import written
+from gradscope.load.model.train_step import OPTIMIZER_STATES, CannotBeCalled
 from gradscope.load.problem import Problem
 from gradscope.load.signature.companions import STATE_NAMES
-from gradscope.load.signature.keys import NO_KEY, prng_key
 from gradscope.load.usercode.fault import headline
 from gradscope.records import (
     LostState,
@@ -30,14 +27,12 @@ from gradscope.records import (
     StepTrial,
 )
 from gradscope.records.train_step import GROWS, HALF, NO_DESCENT
-from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs.inlining import live
-from gradscope.trace.leaves import split
-from gradscope.trace.nested.registry import called_in_place
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_at
 from gradscope.training.optimizer import Leaves, widened
 from gradscope.training.short import Trained
+from gradscope.training.step_program import StepProgram
 
 SHORTER = 0.1, 0.01, 0.001
 LONGER = 10.0, 100.0, 1e3, 1e4, 1e5
@@ -58,7 +53,7 @@ def own_step(
     name = problem.train_step.name
     try:
         call = problem.train_step.call_for(problem.initial, problem.optimizer, found.trainer.feed.drawn[0])
-        traced = _StepProgram(call, found, problem.seed)
+        traced = StepProgram(call, found, problem.seed)
     except CannotBeCalled as error:
         return Skipped(f"`{name}`", f"it was not run: {error}")
     except Exception as error:  # whatever the user's function raises at what it was given
@@ -66,83 +61,7 @@ def own_step(
     return _judged(traced, program, found, record)
 
 
-class _StepProgram:
-    """The step as a program of its arrays."""
-
-    def __init__(self, call: StepCall, found: Trained, seed: int) -> None:
-        self.call, self._found, self._seed = call, found, seed
-        self.places = call.places()
-        weights = found.trainer.weights
-        if [np.shape(call.moving[call.role].arrays[place]) for place in self.places] != [
-            np.shape(weight) for weight in weights
-        ]:
-            raise CannotBeCalled(f"`{call.role}` holds other parameters than the loss takes")
-        self.names = sorted(call.moving)
-        self.start = {name: list(call.moving[name].arrays) for name in self.names}
-        for place, weight in zip(self.places, weights, strict=True):
-            self.start[call.role][place] = weight
-        self._batch = split(found.trainer.feed.drawn[0])
-        self._after: dict[str, Any] = {}
-        self._given, self._structure = jax.tree.flatten((self.start, *self._drawn(0)))
-        body = jaxprs.body_of(jax.make_jaxpr(self._flat)(*self._given))
-        if body.jaxpr.effects:
-            raise CannotBeCalled("it does something beside its results, as a callback does")
-        self.body = jaxprs.written_out(body, called_in_place).body
-        read = live(self.body, [True] * len(self.body.jaxpr.outvars))[1]
-        first = self._position(call.role, self.names)
-        if not any(read[first + place] for place in self.places):
-            raise CannotBeCalled(f"it does not read `{call.role}`, taken for its parameters")
-        self._run: Any = None
-
-    def comes_back(self, name: str) -> bool:
-        return self._after[name] is not None
-
-    def variables(self, name: str) -> tuple[list[Any], list[Any] | None]:
-        """Of the program, for the arrays of an object: before and after the step."""
-        before = self.body.jaxpr.invars[self._position(name, self.names) :]
-        back = [each for each in self.names if self.comes_back(each)]
-        after = self.body.jaxpr.outvars[self._position(name, back) :] if name in back else None
-        size = len(self.start[name])
-        return before[:size], None if after is None else after[:size]
-
-    def as_they_came(self) -> list[bool]:
-        """By leaf: whether the step gives back the very array that it is given."""
-        before, after = self.variables(self.call.role)
-        return [after is not None and after[place] is before[place] for place in self.places]
-
-    def _position(self, name: str, names: Sequence[str]) -> int:
-        return sum(len(self.start[each]) for each in names[: names.index(name)])
-
-    def _drawn(self, step: int, *, first: bool = False) -> tuple[list[Any], Any, Any]:
-        drawn = self._found.trainer.feed.drawn
-        batch = drawn[0 if first else step % len(drawn)]
-        key = jax.random.fold_in(prng_key(self._seed), step) if self.call.takes_key else NO_KEY
-        return list(split(batch).traced.values()), key, np.int32(step)
-
-    def _flat(self, *given: Any) -> list[Any]:
-        arrays, batch, key, number = jax.tree.unflatten(self._structure, given)
-        self._after, others = self.call(arrays, self._batch.join(batch), key, number)
-        return [*(array for name in self.names for array in self._after[name] or ()), *others]
-
-    def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> list[Leaves]:
-        """The weights after each step, each `factor` times as long; `first`: all on the first batch."""
-        if self._run is None:
-            self._run = compile_forward(by_part(self.body), self._given, steps, outputs=None)
-        arrays, role, seen = {name: list(each) for name, each in self.start.items()}, self.call.role, []
-        for step in range(steps):
-            results = iter(self._run(jax.tree.leaves((arrays, *self._drawn(step, first=first)))))
-            before = arrays[role]
-            for name in self.names:
-                if self.comes_back(name):
-                    arrays[name] = [next(results) for _ in arrays[name]]
-            for place in self.places if factor != 1.0 else ():
-                longer = before[place] + factor * (arrays[role][place] - before[place])
-                arrays[role][place] = longer.astype(before[place].dtype)
-            seen.append([arrays[role][place] for place in self.places])
-        return seen
-
-
-def _judged(traced: _StepProgram, program: Program, found: Trained, record: ShortTraining) -> OwnTrainStep:
+def _judged(traced: StepProgram, program: Program, found: Trained, record: ShortTraining) -> OwnTrainStep:
     trainer, role = found.trainer, traced.call.role
     gradients = trainer.gradients()[1]
     alive = jax.device_get([jnp.any(gradient != 0) for gradient in gradients])
@@ -185,6 +104,7 @@ def _judged(traced: _StepProgram, program: Program, found: Trained, record: Shor
         start=start,
         end=end,
         end_optimizer=reference,
+        loop=traced.loop() if any(moved) else None,
         trials=tuple(trials),
     )
 
@@ -245,7 +165,7 @@ def _falls_again(start: float, trial: StepTrial, reference: float) -> bool:
     return start - trial.end > enough
 
 
-def _lost(traced: _StepProgram) -> Iterator[LostState]:
+def _lost(traced: StepProgram) -> Iterator[LostState]:
     """States that come in and do not go on: what the step gives back of them is what it was given."""
     for name, field, places in _states(traced):
         before, after = traced.variables(name)
@@ -259,7 +179,7 @@ def _lost(traced: _StepProgram) -> Iterator[LostState]:
             yield LostState(field, field in OPTIMIZER_STATES, returned=after is not None, read=read)
 
 
-def _states(traced: _StepProgram) -> Iterator[tuple[str, str, list[int]]]:
+def _states(traced: StepProgram) -> Iterator[tuple[str, str, list[int]]]:
     """The object, the name of the state, and the places of its arrays: objects beside the parameters, and
     fields of a training state."""
     role = traced.call.role
@@ -274,7 +194,7 @@ def _states(traced: _StepProgram) -> Iterator[tuple[str, str, list[int]]]:
             yield role, field, fields[field]
 
 
-def _read(traced: _StepProgram, own: Sequence[Any], name: str, places: Sequence[int]) -> bool:
+def _read(traced: StepProgram, own: Sequence[Any], name: str, places: Sequence[int]) -> bool:
     """Whether anything else that the step gives back depends on it."""
     after = traced.variables(name)[1]
     mine = {id(after[place]) for place in places} if after is not None else set()
@@ -284,8 +204,7 @@ def _read(traced: _StepProgram, own: Sequence[Any], name: str, places: Sequence[
 
 
 def _source(function: Any) -> Source | None:
-    (*_, inner) = wrapped_functions(function)
-    code = getattr(inner, "__code__", None)
+    code = getattr(written(function), "__code__", None)
     if code is None:
         return None
     first = code.co_firstlineno

@@ -211,8 +211,8 @@ def in_a_global(params: Any, batch: Any) -> None:
     kept = jax.grad(loss_fn)(params, batch)
 
 
-def of_a_counter(i: Any, state: Any, batch: Any) -> Any:
-    return jax.tree.map(lambda p, g: p - g, state, jax.grad(loss_fn)(state, batch))
+def of_a_counter(i: Any, carry: Any, batch: Any) -> Any:
+    return jax.tree.map(lambda p, g: p - g, carry, jax.grad(loss_fn)(carry, batch))
 
 
 @pytest.mark.parametrize("step", [recurrent, gradients_alone, in_a_global, of_a_counter])
@@ -311,6 +311,16 @@ def test_a_loop_that_never_runs_is_read(tmp_path: Any) -> None:
         "if __name__ == '__main__':\n    for _ in range(9):\n        new = update(params, batch)\n"
     )
     report = check(str(tmp_path / "model.py"))
-    (found,) = [each for each in report.findings if each.rule == "discarded-result"]
+    (found,) = [each for each in report.findings if each.rule == "broken-train-step"]
     assert (found.severity, found.source.line) == (Severity.WARNING, 11)
     assert "same `params`" in found.message
+
+
+def test_a_state_beside_a_static_model_is_what_is_trained() -> None:
+    def train_step(state: Any, batch: Any, model: Any) -> Any:
+        return state.apply_gradients(grads=jax.grad(loss_fn)(state.params, batch))
+
+    state = TrainState.create(apply_fn=loss_fn, params=jax.tree.map(jnp.asarray, PARAMS), tx=ADAM)
+    report = report_of(train_step, params=state.params, state=state, model=len)
+    assert report.training.own_step.returned
+    assert findings(report) == []

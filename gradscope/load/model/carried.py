@@ -25,11 +25,9 @@ class Carried:
     read: Callable[[Any], list[Any]]
     """The arrays of such an object, in the same order."""
 
-    def found_in(
-        self, result: Any, taken: set[int], given: Any = None, arrays: Sequence[Any] = ()
-    ) -> list[Any] | None:
-        """Its arrays after the step: of the first part of the results that has its form, else of the object
-        that was `given`, with these arrays, if the step has changed that; `None` where neither is so.
+    def found_in(self, result: Any, taken: set[int], given: Any = None) -> list[Any] | None:
+        """Its arrays after the step: of the first part of the results that has its form, or is the object
+        that was `given`; `None` where there is none.
 
         `taken` are parts of the results, by `id`, that were found before.
         """
@@ -37,7 +35,11 @@ class Carried:
             if self._is_like(part) or (given is not None and part is given):
                 taken.add(id(part))
                 return self.read(part)
-        now = [] if given is None else self.read(given)
+        return None
+
+    def changed(self, given: Any, arrays: Sequence[Any]) -> list[Any] | None:
+        """The arrays of an object that was made of `arrays`, if something has changed it in place."""
+        now = self.read(given)
         return None if all(new is old for new, old in zip(now, arrays, strict=False)) else now
 
     def _is_like(self, part: Any) -> bool:

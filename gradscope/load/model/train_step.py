@@ -18,6 +18,7 @@ from gradscope.load.model.carried import Carried, carried, is_array
 from gradscope.load.model.find_params import is_function
 from gradscope.load.model.frameworks.base import OpeningContext, wrapped_functions
 from gradscope.load.model.frameworks.table import adapter_of, is_companion, opened, transform_of
+from gradscope.load.model.frameworks.train_state import STATE_NAMES
 from gradscope.load.model.optimizers import is_optimizer
 from gradscope.load.signature.arguments import BATCH_NAMES, Arguments, arrange, params_name
 from gradscope.load.signature.keys import is_key_name, required_parameters
@@ -26,6 +27,7 @@ STEP_NAMES = (
     "train_step", "training_step", "train_one_step", "update_step", "make_step", "step_fn", "step", "update",
 )  # fmt: skip
 OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
+_CERTAIN = ("params", "parameters", "weights", "theta")
 _OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
 _COUNTERS = ("step", "i", "it", "iteration", "epoch", "n_step", "step_number")
 _DATA = ("x", "y", "xs", "ys", "x_batch", "y_batch", "labels", "targets", "images", *BATCH_NAMES)
@@ -54,7 +56,7 @@ class TrainStep:
         the step takes, `batch` the first one. Raises `CannotBeCalled`."""
         if _keeps_globals(self.function):
             raise CannotBeCalled("it keeps what it computes in variables of the file")
-        role = params_name(self.function)
+        role = self.role
         if role in _COUNTERS:
             raise CannotBeCalled("the names of its parameters do not tell which of them are trained")
         rest = [p for p in required_parameters(self.function) if p.name != role and not is_key_name(p.name)]
@@ -73,13 +75,21 @@ class TrainStep:
                 fixed[name] = value
         return StepCall(self, role, moving, fixed, tuple(counters), self._of_data(role, open_ones, batch))
 
+    @property
+    def role(self) -> str:
+        """The parameter in which the trained parameters come, as far as the names tell."""
+        names = [p.name for p in required_parameters(self.function)]
+        certain = [name for name in names if name in _CERTAIN]
+        states = [name for name in names if name in STATE_NAMES]
+        if not certain and states and not {*OPTIMIZER_STATES, *_OPTIMIZERS} & set(names):
+            return states[0]
+        return certain[0] if certain else params_name(self.function)
+
     def trained_argument(self, call: ast.Call) -> ast.expr | None:
         """What a call that stands in the file gives it as the parameters."""
-        role = params_name(self.function)
-        names = list(inspect.signature(self.function).parameters)
+        place = list(inspect.signature(self.function).parameters).index(self.role)
         by_name = {word.arg: word.value for word in call.keywords}
-        place = names.index(role)
-        return call.args[place] if place < len(call.args) else by_name.get(role)
+        return call.args[place] if place < len(call.args) else by_name.get(self.role)
 
     def _model(self, role: str, initial: Any) -> Any:
         """The object in which the parameters come: the file's of that name, else its only training state."""
@@ -115,6 +125,16 @@ class TrainStep:
             raise CannotBeCalled(f"nothing in the file fills {listed}") from error
 
 
+@dataclass(frozen=True)
+class AfterStep:
+    arrays: Mapping[str, list[Any] | None]
+    """Of each moving object; `None` where it does not come back."""
+    in_place: frozenset[str]
+    """Those that the step changes in place."""
+    others: list[Any]
+    """All else that it gives back."""
+
+
 @dataclass(frozen=True, eq=False)
 class StepCall:
     """One call of a training step, with what goes from step to step taken apart."""
@@ -145,11 +165,8 @@ class StepCall:
             raise CannotBeCalled("its parameters could not be told from what else it is given")
         return [at[id(leaf)] for leaf in weights]
 
-    def __call__(
-        self, arrays: Mapping[str, Sequence[Any]], batch: Any, key: Any, number: Any
-    ) -> tuple[dict[str, list[Any] | None], list[Any]]:
-        """Traceable: the arrays of each moving object after the step (`None`: it did not come back), and all
-        else that the step gives back. Raises `CannotBeCalled` where that is ambiguous."""
+    def __call__(self, arrays: Mapping[str, Sequence[Any]], batch: Any, key: Any, number: Any) -> AfterStep:
+        """Traceable. Raises `CannotBeCalled` where it is ambiguous what comes back."""
         objects = {name: each.rebuilt(arrays[name]) for name, each in self.moving.items()}
         values = {**self.fixed, **dict.fromkeys(self.counters, number)}
 
@@ -162,13 +179,18 @@ class StepCall:
         taken: set[int] = set()
         # The parameters last: a step may give back gradients beside them, of the same form.
         names = sorted(self.moving, key=lambda name: name == self.role)
-        after = {n: self.moving[n].found_in(result, taken, objects[n], arrays[n]) for n in names}
+        after = {name: self.moving[name].found_in(result, taken, objects[name]) for name in names}
+        in_place = {n: self.moving[n].changed(objects[n], arrays[n]) for n in names if after[n] is None}
         if self.moving[self.role].found_in(result, taken) is not None:
             raise CannotBeCalled(f"it gives back several things of the form of `{self.role}`")
-        if after[self.role] is None and self._gives_gradients(result):
+        if after[self.role] is None and in_place[self.role] is None and self._gives_gradients(result):
             raise CannotBeCalled("it gives back arrays of the shapes of the parameters that are not they")
         others = jax.tree.leaves(result, is_leaf=lambda part: id(part) in taken)
-        return after, [each for each in others if id(each) not in taken and is_array(each)]
+        return AfterStep(
+            {**after, **in_place},
+            frozenset(name for name, changed in in_place.items() if changed is not None),
+            [each for each in others if id(each) not in taken and is_array(each)],
+        )
 
     def _gives_gradients(self, result: Any) -> bool:
         """Whether weights, or something of their shapes, are among the results in another form."""

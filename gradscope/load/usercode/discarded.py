@@ -7,13 +7,12 @@ calls. What it does with results is all that can be told of it, and JAX's functi
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gradscope.load.model.optimizers import is_optimizer
-from gradscope.load.model.train_step import TrainStep
 from gradscope.load.usercode.edited import read
 from gradscope.load.usercode.user_code import shown_path
 from gradscope.records import DiscardedResult, Source
@@ -26,49 +25,66 @@ _PURE_FUNCTIONS = {
 _NOT_PURE = ("save", "savez", "set_printoptions", "map")
 _UPDATES_OF_AT = ("set", "add", "subtract", "multiply", "mul", "divide", "power", "min", "max", "apply")
 _LOOPS = (ast.For, ast.While)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, *_LOOPS)
+Argument = Callable[[ast.Call], ast.expr | None]
 
 
-def discarded_results(names: Mapping[str, Any], file: str, step: TrainStep | None) -> list[DiscardedResult]:
-    """In the order of the file; `names` are those of its module. Of `step`, where what it trains comes back
-    as a result, also loops that give it the same parameters again and again, where no loop keeps them."""
-    text = read(Path(file))
-    lines = text.decode(errors="replace").splitlines()
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:  # a notebook's text, or one that has changed since
-        return []
-
-    def source(node: ast.stmt) -> Source:
-        return Source(shown_path(file), node.lineno, lines[node.lineno - 1].strip())
-
+def discarded_results(names: Mapping[str, Any], file: str) -> list[DiscardedResult]:
+    """In the order of the file; `names` are those of its module."""
+    text = Text(file)
     found = [
-        DiscardedResult(source(statement), ast.unparse(statement.value.func), kind)
-        for statement in _statements(tree)
-        if (kind := _effectless(statement.value, names)) is not None
+        DiscardedResult(text.source(statement), ast.unparse(call.func), kind)
+        for statement, call, local in _statements(text.tree, frozenset())
+        if (kind := _effectless(call, {n: v for n, v in names.items() if n not in local})) is not None
     ]
-    if step is not None:
-        loops = [loop for loop in ast.walk(tree) if isinstance(loop, _LOOPS) and _calls(loop, step.name)]
-        stale = [each for loop in loops for each in _stale(loop, step)]
-        if len({id(loop) for loop, _, _ in stale}) == len(loops):
-            found += [
-                DiscardedResult(source(call), step.name, "the same", name) for _, call, name in stale[:1]
-            ]
     return sorted(found, key=lambda each: each.source.line)
 
 
-class _Statement(ast.Expr):
-    value: ast.Call
+class Text:
+    """A file as it is, or would be after an edit; without statements where it is no Python."""
+
+    def __init__(self, file: str) -> None:
+        self._file, text = file, read(Path(file))
+        self._lines = text.decode(errors="replace").splitlines()
+        try:
+            self.tree = ast.parse(text)
+        except SyntaxError:  # it has changed since it was run
+            self.tree = ast.Module([], [])
+
+    def source(self, node: ast.stmt) -> Source:
+        return Source(shown_path(self._file), node.lineno, self._lines[node.lineno - 1].strip())
 
 
-def _statements(tree: ast.Module) -> Iterator[_Statement]:
-    """Calls that stand as statements inside of functions and loops; at the level of a file they may be what a
-    notebook shows."""
-    for scope in ast.walk(tree):
-        if isinstance(scope, _SCOPES):
-            for statement in _own(scope):
-                if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-                    yield statement  # type: ignore[misc]
+def same_parameters(file: str, step: str, argument: Argument) -> tuple[Source, str] | None:
+    """Where a loop calls a function of that name with what `argument` picks out of the call, a name to which
+    nothing in the loop gives another value: its first such call and that name. `None` where any loop that
+    calls it does otherwise."""
+    text = Text(file)
+    loops = [loop for loop in ast.walk(text.tree) if isinstance(loop, _LOOPS)]
+    calls = [(loop, statement, call) for loop in loops for statement, call in _calls(loop, step)]
+    stale = [
+        (statement, given.id)
+        for loop, statement, call in calls
+        if isinstance(given := argument(call), ast.Name) and given.id not in _stored(loop)
+    ]
+    if not stale or len(stale) < len(calls):
+        return None
+    statement, name = stale[0]
+    return text.source(statement), name
+
+
+def _statements(scope: ast.AST, local: frozenset[str]) -> Iterator[tuple[ast.stmt, ast.Call, frozenset[str]]]:
+    """Calls that stand as statements inside of functions and loops, and the names that mean something of the
+    functions around them. At the level of a file they may be what a notebook shows."""
+    inside = isinstance(scope, _SCOPES)
+    if isinstance(scope, _FUNCTIONS):
+        local |= {each.arg for each in ast.walk(scope.args) if isinstance(each, ast.arg)} | _stored(scope)
+    for child in _own(scope):
+        if inside and isinstance(child, ast.Expr) and isinstance(child.value, ast.Call):
+            yield child, child.value, local
+        if isinstance(child, (*_SCOPES, ast.ClassDef)):
+            yield from _statements(child, local)
 
 
 def _own(scope: ast.AST) -> Iterator[ast.stmt]:
@@ -76,7 +92,7 @@ def _own(scope: ast.AST) -> Iterator[ast.stmt]:
     for child in ast.iter_child_nodes(scope):
         if isinstance(child, ast.stmt):
             yield child
-        if not isinstance(child, _SCOPES):
+        if not isinstance(child, (*_SCOPES, ast.ClassDef)):
             yield from _own(child)
 
 
@@ -107,40 +123,23 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     return None
 
 
-def _calls(loop: ast.AST, name: str) -> list[ast.Call]:
+def _calls(loop: ast.AST, name: str) -> Iterator[tuple[ast.stmt, ast.Call]]:
     """Of a function of the file, in this loop and in no loop inside of it."""
-    nodes = [node for statement in _own(loop) for node in _expressions(statement)]
-    return [node for node in nodes if isinstance(node, ast.Call) and _is_named(node.func, name)]
-
-
-def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(statement):
-        if not isinstance(child, ast.stmt):
-            yield from ast.walk(child)
-
-
-def _is_named(function: ast.expr, name: str) -> bool:
-    return isinstance(function, ast.Name) and function.id == name
-
-
-def _stale(loop: ast.AST, step: TrainStep) -> Iterator[tuple[ast.AST, ast.stmt, str]]:
-    """Calls of the step whose parameters are a name to which nothing in the loop gives another value."""
-    given = {
-        node.id for node in ast.walk(loop) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    given |= {
-        root
-        for node in ast.walk(loop)
-        if isinstance(node, ast.Subscript | ast.Attribute)
-        for root in [_root(node)]
-        if isinstance(node.ctx, ast.Store) and root is not None
-    }
     for statement in _own(loop):
-        for node in _expressions(statement):
-            if isinstance(node, ast.Call) and _is_named(node.func, step.name):
-                argument = step.trained_argument(node)
-                if isinstance(argument, ast.Name) and argument.id not in given:
-                    yield loop, statement, argument.id
+        for child in ast.iter_child_nodes(statement):
+            for node in ast.walk(child) if not isinstance(child, ast.stmt) else ():
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                    yield statement, node
+
+
+def _stored(scope: ast.AST) -> set[str]:
+    """Names that something in it gives a value, or a part of one."""
+    targets = [
+        node
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store)
+    ]
+    return {root for node in targets if (root := _root(node)) is not None}
 
 
 def _root(node: ast.expr) -> str | None:

