@@ -64,6 +64,8 @@ class SameParameters:
 class OwnTrainStep:
     name: str
     source: Source | None
+    last_line: int
+    """Of the function, in the file of `source`; 0 where that is not known."""
     steps: int
     batches: int
     """Different ones, over which the losses here are averaged."""
@@ -85,6 +87,11 @@ class OwnTrainStep:
     """Where all loops of the file that call the step do so."""
     trials: tuple[StepTrial, ...] = ()
     """Tried where the loss does not fall, or falls by far less than with that optimizer."""
+
+    def holds(self, source: Source) -> bool:
+        """Whether that line is one of the function."""
+        own = self.source
+        return own is not None and own.file == source.file and own.line <= source.line <= self.last_line
 
     @property
     def handed_back(self) -> tuple[SteppedLeaf, ...]:

@@ -91,6 +91,7 @@ def _judged(traced: StepProgram, program: Program, found: Trained, record: Short
     return OwnTrainStep(
         name=traced.call.step.name,
         source=_source(traced.call.step.function),
+        last_line=_last_line(traced.call.step.function),
         steps=count,
         batches=record.batches,
         returned=traced.comes_back(role),
@@ -213,3 +214,8 @@ def _source(function: Any) -> Source | None:
         (n for n in lines if linecache.getline(code.co_filename, n).lstrip().startswith("def ")), first
     )
     return source_at((code.co_filename, line))
+
+
+def _last_line(function: Any) -> int:
+    code = getattr(written(function), "__code__", None)
+    return 0 if code is None else max((line for *_, line in code.co_lines() if line), default=0)

@@ -57,8 +57,10 @@ EXPECTED = {
     "gated_rnn.py": healthy(),
     "he_init_mlp.py": healthy(),
     "huge_init_mlp.py": sick("exploding-gradient", "[0]", line="jnp.dot(x, w)"),
+    "kept_update.py": healthy(),
     "live_relu_mlp.py": healthy(),
     "masked_softmax.py": sick("non-finite", "key", "query", "value", line="jax.nn.softmax(scores)"),
+    "lost_update.py": sick("broken-train-step", None, line="optax.apply_updates(params, updates)"),
     "log_of_softmax.py": warned("unstable-expression", "w2", line="jnp.log(jax.nn.softmax("),
     "log_softmax.py": healthy(),
     "misplaced_stop_gradient.py": sick(

@@ -56,7 +56,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from gradscope.records import OwnTrainStep, SameParameters, Severity, ShortTraining, SteppedLeaf
+from gradscope.records import Measurement, OwnTrainStep, SameParameters, Severity, ShortTraining, SteppedLeaf
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
 
@@ -74,8 +74,8 @@ EACH = "Update every leaf, as `jax.tree.map` or an optimizer does."
 ERROR_STEPS = 100
 
 
-@rule("broken-train-step", severity=Severity.ERROR, needs=("training",), cosine=0.05)
-def broken_train_step(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
+@rule("broken-train-step", severity=Severity.ERROR, uses=("training",), cosine=0.05)
+def broken_train_step(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     step = training.own_step
     if step is None or not any(leaf.gradient for leaf in step.leaves):
         return
@@ -92,13 +92,22 @@ def broken_train_step(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
             f"`{step.name}` gives back every parameter as it came: it returns the very arrays that it is "
             f"given. {_with_gradient(alive)}"
         )
-        yield _hit(step, alive, text, APPLY, Severity.ERROR)
+        yield _thrown_away(measurement, step, _hit(step, alive, text, APPLY, Severity.ERROR))
     elif step.loop is not None:
         yield _loop(step, step.loop, alive)
     else:
         if back:
             yield _hit(step, back, _partly(step, len(alive)), EACH, Severity.WARNING)
         yield from _directed(step, alive, limits["cosine"])
+
+
+def _thrown_away(measurement: Measurement, step: OwnTrainStep, hit: Hit) -> Hit:
+    """With the line of the step that throws a result away, where there is one."""
+    found = next((each for each in measurement.structure.discarded if step.holds(each.source)), None)
+    if found is None:
+        return hit
+    text = f"{hit.message} The result of `{found.function}(...)` is thrown away."
+    return replace(hit, message=text, source=found.source)
 
 
 def _loop(step: OwnTrainStep, loop: SameParameters, alive: Sequence[SteppedLeaf]) -> Hit:

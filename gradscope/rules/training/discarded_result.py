@@ -42,7 +42,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, Severity
+from gradscope.records import Measurement, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
 
 WHY = {
@@ -59,10 +59,16 @@ REMEDY = {
 }
 
 
-@rule("discarded-result", severity=Severity.WARNING, single_seed_suffices=True)
-def discarded_result(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+@rule("discarded-result", severity=Severity.WARNING, uses=("training",), single_seed_suffices=True)
+def discarded_result(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
     del limits
+    step = training.own_step if training is not None else None
+    as_it_came = step is not None and all(leaf.as_it_came for leaf in step.leaves if leaf.gradient)
     for found in measurement.structure.discarded:
+        if as_it_came and step is not None and step.holds(found.source):
+            continue  # `broken-train-step` names it
         yield Hit(
             message=f"The result of `{found.function}(...)` is thrown away here, and {WHY[found.kind]}.",
             remedy=REMEDY[found.kind],
