@@ -85,7 +85,7 @@ class _CountedMasks(Changed):
         found = jnp.asarray(values[drop.mask])
         if drop.kept is not None:
             found = found == (drop.kept == 2)
-        value = found.astype(jnp.float32)
+        value = jnp.real(found).astype(jnp.float32)
         seen = jnp.stack([jnp.sum(value != 0, dtype=jnp.float32), jnp.float32(value.size), jnp.sum(value)])
         return {**state, path: state[path] + seen}
 

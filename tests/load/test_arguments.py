@@ -201,6 +201,11 @@ def test_a_builtin_without_a_signature_is_called_with_params_and_batch():
     assert problem.loss(1.0, 2.0, None)[0] == 1.0
 
 
+def len_of_text() -> int:
+    """A helper of the user's file that is named like a parameter of the loss."""
+    return 3
+
+
 @pytest.mark.parametrize(
     ("loss_fn", "batch", "given", "arrives"),
     [
@@ -220,9 +225,21 @@ def test_a_builtin_without_a_signature_is_called_with_params_and_batch():
             (W["w"], X, Y),
         ),
         (lambda params, x, y: (params, (x, y), None), None, {"x": X, "y": Y}, (X, Y)),
+        (lambda params, tokens: (params, tokens, None), X, {"tokens": len_of_text}, X),
+        (lambda params, apply, *xy: (params, xy, None), (X, Y), {"apply": len_of_text}, (X, Y)),
         (lambda params, scale=2.0: (params, scale, None), None, {"scale": 5.0}, 2.0),
     ],
-    ids=["data", "array named state", "state", "setting", "left open", "no batch", "default"],
+    ids=[
+        "data",
+        "array named state",
+        "state",
+        "setting",
+        "left open",
+        "no batch",
+        "helper",
+        "rest",
+        "default",
+    ],
 )
 def test_values_of_the_file_fill_what_they_are_meant_for(loss_fn, batch, given, arrives):
     (params, found, _), _ = wrapped(Problem(loss_fn, W, batch, given=given))

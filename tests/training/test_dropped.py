@@ -108,3 +108,14 @@ def test_masks_inside_of_a_loop_are_counted_at_every_step() -> None:
     assert found.total == 32 * 3 * 64 * 16
     assert found.share == pytest.approx(0.1, abs=0.005)
     assert found.trial is not None
+
+
+def test_masks_of_complex_numbers_are_counted() -> None:
+    def loss_fn(params: Any, batch: Any, key: Any) -> Any:
+        x, y = batch
+        h = masked(jnp.exp(1j * (x @ params["body"]["w"])), 0.1, key)
+        return jnp.mean((jnp.real(h * (1 + 2j)) @ params["head"]["w"] - y) ** 2)
+
+    report, (found,) = told(loss_fn)
+    assert "dropout-too-high" not in [each.what for each in report.skipped]
+    assert found.share == pytest.approx(0.1, abs=0.01)

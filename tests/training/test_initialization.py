@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
+from gradscope.measure import copies
 from gradscope.runs.check import check_loss
 
 K = jax.random.split(jax.random.key(0), 6)
@@ -91,3 +93,34 @@ def test_a_target_network_is_a_copy_on_purpose() -> None:
 
     w = drawn(K[4], 6, 16)
     assert "copied-initialization" not in found({"online": w, "target": jnp.array(w)}, bootstrapped)
+
+
+MADE = {
+    "decays": np.linspace(0, 1, 16) ** 0.7,
+    "periodic": np.arange(16) % 3 - 1.0,
+    "tiled": np.tile(np.log(np.arange(1, 17)), (16, 1)),
+    "positions": np.sin(np.arange(16)[:, None] / 100 ** (np.arange(16) / 16)),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_numbers_that_were_computed_are_alike_by_design(name: str) -> None:
+    def mixed(p: Any, batch: Any) -> Any:
+        h = jnp.tanh(batch[0] @ p["hidden"]["w"])
+        for each in ("one", "two"):
+            h = h + jnp.tanh(h * p[each] if p[each].ndim == 1 else h @ p[each])
+        return jnp.mean((h @ p["head"]["w"] - batch[1]) ** 2)
+
+    made = np.asarray(MADE[name], np.float32)
+    params = {"hidden": {"w": RANDOM["hidden"]["w"]}, "head": RANDOM["head"]}
+    assert "copied-initialization" not in found(
+        params | {"one": jnp.array(made), "two": jnp.array(made)}, mixed
+    )
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(8,), (16, 16), (4, 3, 8)])
+@pytest.mark.parametrize("draw", [jax.random.normal, jax.random.uniform, jax.random.truncated_normal])
+def test_random_numbers_look_drawn(draw: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    more = (-2, 2) if draw is jax.random.truncated_normal else ()
+    assert copies.looks_drawn(np.asarray(draw(jax.random.key(0), *more, shape, dtype)))

@@ -102,7 +102,8 @@ def arrange(
     if params is None:
         raise unmatched_parameters(f"{name} takes no parameter that could be params", signature, name, batch)
     found[params.name] = ArgumentSource(Role.PARAMS)
-    found |= _extra(named, found, batch, {n: v for n, v in (given or {}).items() if n not in parts})
+    own = {n: v for n, v in (given or {}).items() if n not in parts}
+    found |= _extra(named, found, batch, own, rest=star)
     open_ones = _open(named, found)
     if open_ones and batch is None:
         raise no_batch(open_ones, signature, name)
@@ -137,14 +138,26 @@ def _open(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -
 
 
 def _extra(
-    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], batch: Any, given: Mapping[str, Any]
+    named: list[inspect.Parameter],
+    found: Mapping[str, ArgumentSource],
+    batch: Any,
+    given: Mapping[str, Any],
+    *,
+    rest: bool,
 ) -> dict[str, ArgumentSource]:
-    """Values of the file for required parameters: certain ones, and those that the batch leaves unmatched."""
+    """Values of the file for required parameters: certain ones, and those that the batch leaves unmatched.
+
+    `rest`: the batch may go to `*parts`.
+    """
     sources = {
         p.name: ArgumentSource(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given
     }
     sure = {name: each for name, each in sources.items() if is_extra_argument(name, each.detail)}
     left = _open(named, {**found, **sure})
+    if batch is not None and not left and not rest and not _open_defaults(named, found):
+        # A helper `tokens()` beside `loss_fn(params, tokens)`: somewhere the batch has to go.
+        sure = {name: each for name, each in sure.items() if not inspect.isfunction(each.detail)}
+        left = _open(named, {**found, **sure})
     filled = None if batch is None else _fill_data(left, batch, _parts_by_name(batch))
     if filled is None:
         return sources if left else sure
@@ -152,6 +165,10 @@ def _extra(
     guessed = {name for name, each in filled.items() if each.role is Role.KEY}
     own = {name: each for name, each in sources.items() if name in guessed and not is_key(each.detail)}
     return sure | own
+
+
+def _open_defaults(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -> bool:
+    return any(p.name not in found and p.default is not p.empty for p in named)
 
 
 def _keys(

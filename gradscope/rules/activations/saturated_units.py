@@ -31,7 +31,8 @@ Use instead:
 ## What it does not say
 The last layer is not looked at: a classifier that is sure of itself saturates its output. A sigmoid
 whose result is multiplied by other data is a gate, and may be open or closed; nor is a cell looked at that
-adds two products before its function.
+adds two products before its function, nor a layer whose parameters are single numbers (a learned schedule of
+noise levels: its sigmoid is a variance that goes from 0 to 1).
 
 ## Source
 Glorot and Bengio 2010 (AISTATS); Rakitianskaia and Engelbrecht 2015, *Measuring saturation in neural
@@ -46,7 +47,7 @@ from gradscope.records import Measurement, Severity, ShortTraining, UnitActivity
 from gradscope.rules.activations.another_start import tried, worst
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.initial_scale import started_otherwise
-from gradscope.rules.parts import source_of
+from gradscope.rules.parts import by_layer, source_of
 from gradscope.rules.words import number
 
 _NAMES = {"logistic": "sigmoid"}
@@ -74,7 +75,16 @@ IN_TRAINING = "Lower the learning rate or warm it up"
 def saturated_units(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
 ) -> Iterator[Hit]:
-    seen = [units for units in measurement.units if units.bound is not None and units.hidden]
+    single = {
+        layer
+        for layer, leaves in by_layer(measurement, measurement.parameters).items()
+        if leaves and all(leaf.size == 1 for leaf in leaves)
+    }
+    seen = [
+        units
+        for units in measurement.units
+        if units.bound is not None and units.hidden and units.layer not in single
+    ]
     found = worst(seen, _share, limits["share"])
     if found is None:
         return

@@ -9,8 +9,10 @@ diverse than they look, members of an ensemble are one member, and two critics t
 
 ## How it is measured
 Exactly, by comparing the leaves. Left out are constant leaves, leaves of fewer than 8 elements, leaves that
-get no gradient (a target network is a copy on purpose) and one array that is in the params twice (tied
-weights).
+get no gradient (a target network is a copy on purpose), one array that is in the params twice (tied weights),
+and numbers that were computed and not drawn, as the decays and time steps of state-space models: few
+different ones, or neighbours that are close to each other along an axis (mean square of their differences
+below half of the variance, where random numbers have twice the variance).
 
 ## Limits
 None: they are equal or they are not.

@@ -38,7 +38,9 @@ Not reported: a bias before a normalization and a key bias under a softmax (the 
 them; any vector is passed over where another leaf of its layer has a gradient), everything below a
 zero-initialized head, unused rows of an embedding table. An expert that gets no input from this batch, while
 similar layers have a gradient, is a note; one whose later layers have a gradient is in use, and dead. A
-vector by itself (a gain, a temperature) is a warning.
+vector by itself (a gain, a temperature) is a warning. So is one of several weights of a module that take
+parts of its input, where δ comes to it and the others have a gradient: its part may be zero in these data, as
+some irreducible representations of an equivariant network are.
 
 ## Source
 Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
@@ -183,10 +185,33 @@ def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
     return root.nonzero_after_steps is False or all(leaf.nonzero_after_steps is False for leaf in leaves)
 
 
-def _severity(root: Layer, leaves: Sequence[Parameter], unrouted: bool) -> Severity:
+def _one_part(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
+    """Whether δ comes to it, and other weights of the same module at the same depth have a gradient: its part
+    of the input is zero in these data."""
+    module = _module(layer.name)
+    return (
+        bool(module)
+        and _has_delta(layer)
+        and any(
+            other.depth == layer.depth
+            and _module(other.name) == module
+            and other.name not in dead
+            and other.gradient_max > 0
+            for other in measurement.layers
+        )
+    )
+
+
+def _module(name: str) -> str:
+    """What has it: `linear` of `linear['w[0,0] 8x0e']`, `block` of `block.q`."""
+    return name[: name.index("['")] if "['" in name else name.rpartition(".")[0]
+
+
+def _severity(measurement: Measurement, root: Layer, dead: Dead, unrouted: bool) -> Severity:
     if unrouted:
         return Severity.NOTE
-    looked = _looked(root, leaves)
+    leaves = dead[root.name]
+    looked = _looked(root, leaves) and not _one_part(measurement, root, dead)
     stacked = any(leaf.layer != root.name for leaf in leaves)
     matrix = any(len(leaf.shape) > 1 + stacked for leaf in leaves)
     return Severity.ERROR if looked and matrix else Severity.WARNING
@@ -213,7 +238,7 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
         layer=root.name,
         parameter=only(leaves) if mine else None,
         source=root.source,
-        severity=_severity(root, leaves, unrouted),
+        severity=_severity(measurement, root, dead, unrouted),
         layers=(root.name, *(other.name for other in others)),
         explains=(root.name, *(other.name for other in others)),
     )

@@ -1,7 +1,8 @@
 """Weight decay also shrinks the scales and shifts of normalizations.
 
 ## What it does
-Lists the parameters of normalizations that the optimizer's weight decay pulls towards 0.
+Lists what scales or shifts normalized numbers, parameters of normalizations above all, and is pulled towards
+0 by the optimizer's weight decay.
 
 ## Why is this bad
 Decay keeps the weights of a product small. The scale of a normalization is meant to be near 1, and a layer in
@@ -66,7 +67,8 @@ def decayed_norm(measurement: Measurement, training: ShortTraining, limits: Limi
     names = list(dict.fromkeys(found))
     taken = f": a step takes {number(max(shares))} of each number" if shares else ""
     yield Hit(
-        message=f"Weight decay also pulls parameters of normalizations to 0, {names_of(names)}{taken}.",
+        message="Weight decay also pulls to 0 what scales or shifts normalized numbers, "
+        f"{names_of(names)}{taken}.",
         remedy=(
             "Leave them out: `mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)` decays "
             "matrices alone."

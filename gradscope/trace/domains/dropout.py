@@ -82,7 +82,8 @@ class _Dropout(Domain[Masked, Path]):
 
     def literal(self, atom: Any, place: Path) -> Masked:
         del place
-        number = float(atom.val) if np.ndim(atom.val) == 0 and is_real(atom.aval) else None
+        real = is_real(atom.aval) and not np.iscomplexobj(atom.val)
+        number = float(atom.val) if np.ndim(atom.val) == 0 and real else None
         return Masked(ZERO if jaxprs.is_zero(atom) else 0, number=number)
 
     def constant(self, value: Any, place: Path) -> Masked:

@@ -94,3 +94,10 @@ def test_what_training_from_another_start_does_not_mend_is_a_note(rule: str, fou
     assert "rescaled layer by layer at 0.5" in finding.message
     (finding,) = told(rule, found, start=(0.5, 1.9))
     assert finding.severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 0), (2, 1)])
+def test_a_learned_schedule_of_single_numbers_is_meant_to_saturate(size: int, count: int) -> None:
+    leaves = (parameter("layers[1].w", size=size), parameter("layers[1].b", size=1))
+    flow = replace(chain([1.0] * 3), units=(units("layers[1]", saturated=0.9),), parameters=leaves)
+    assert len(judge(Parts(flow=flow), select=(SATURATED,))[0]) == count

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gradscope.records import Connection, Severity
 from tests.rules.activations.made import units
 from tests.rules.made import decay, found, judge, layer, measured, parameter, zero
@@ -206,3 +208,17 @@ def test_one_part_of_a_module_beside_others_may_be_unused_by_this_batch():
     ]
     (finding,) = found(measured(layers, leaves), RULE)
     assert finding.severity is Severity.NOTE
+
+
+@pytest.mark.parametrize(("others", "severity"), [(1.0, Severity.WARNING), (0.0, Severity.ERROR)])
+def test_a_part_that_is_zero_in_these_data_is_a_warning(others: float, severity: Severity) -> None:
+    """An irreducible representation that no example has: δ comes to its weights, and the others learn."""
+    names = {"linear['w[0,0] 8x0e']": others, "linear['w[1,1] 8x2o']": 0.0}
+    layers = [layer(name, 1, **({} if alive else zero())) for name, alive in names.items()]
+    leaves = [
+        parameter(f"{name}.w", layer=name, **({} if alive else zero(nonzero_after_steps=False)))
+        for name, alive in names.items()
+    ]
+    rest = [layer("out", 2)]
+    told = found(measured([*layers, *rest], [*leaves, parameter("out.w")]), RULE)
+    assert [each.severity for each in told] == [severity]
