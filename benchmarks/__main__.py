@@ -25,6 +25,7 @@ PARTS = {
     "remedies": "remedies",
     "memory": "memory",
     "cost": "cost",
+    "scale": "scale",
 }
 
 

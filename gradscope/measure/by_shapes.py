@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from gradscope.records import Layer, Measurement, Parameter
+from gradscope.measure.dealt_rows import shared_noise, splits_of, summed_losses
+from gradscope.measure.objective import pairings
+from gradscope.records import Layer, Measurement, Objective, Parameter
 from gradscope.trace.loss_terms import loss_terms
-from gradscope.trace.program import Program
+from gradscope.trace.program import Inputs, Program
 
 NAN = math.nan
-STRUCTURAL = ("disconnected-parameter", "blocked-gradient", "dead-loss-term")
+STRUCTURAL = (
+    "disconnected-parameter",
+    "blocked-gradient",
+    "dead-loss-term",
+    "broadcast-loss",
+    "summed-loss",
+    "shared-noise",
+)
 """The rules that judge by the program alone."""
 
 
-def structure(program: Program) -> Measurement:
+def structure(program: Program, inputs: Inputs, batch: Any) -> Measurement:
     """With NaN for every number; for the rules that read none."""
     owners = {leaf: group.name for group in program.layers for leaf in group.leaves}
     named = list(enumerate(program.leaves))
@@ -53,4 +63,7 @@ def structure(program: Program) -> Measurement:
         ),
         unseen=program.unseen,
         terms=tuple(loss_terms(program)),
+        objective=Objective(example_pairings=pairings(program, batch)),
+        summed_losses=tuple(summed_losses(program, batch, inputs)),
+        shared_noise=tuple(shared_noise(splits_of(program, inputs, batch))),
     )

@@ -53,7 +53,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
     seen = observe(program, batch)
     examples = examples_of(program, batch)
     return Objective(
-        example_pairings=tuple(_pairing(each, owner) for each in find_meetings(program, batch)),
+        example_pairings=pairings(program, batch),
         outputs=(
             *_found(_mismatch(program, each, given, owner) for each in seen),
             *_found(_several(program, each, given, owner, examples) for each in seen),
@@ -68,6 +68,11 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         imbalances=imbalances(program),
         batch_leaks=_found(_wrong_softmax(each, given, owner) for each in seen),
     )
+
+
+def pairings(program: Program, batch: Any) -> tuple[ExamplePairing, ...]:
+    """Where each example of the batch meets all others; by the shapes of `batch` alone."""
+    return tuple(_pairing(each, program.layer_names) for each in find_meetings(program, batch))
 
 
 def _found(records: Iterable[T | None]) -> tuple[T, ...]:

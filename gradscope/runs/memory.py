@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NO_OPTIMIZER = "The file gives no optimizer: Adam would keep twice the parameters besides."
 CHECKPOINTS, LARGEST = "gradient checkpointing", "the largest batch"
+NUMBERS = "rules that go by numbers: sizes of values and gradients, units, NaN, training"
 
 
 def memory(
@@ -131,7 +132,7 @@ def memory_of(
     parts = Parts(memory=found)
     findings, unjudged = judge(parts)
     if shapes_alone:
-        findings = (*findings, *judge(Parts(flow=structure(program)), select=STRUCTURAL)[0])
+        findings = (*findings, *judge(Parts(flow=structure(program, inputs, batch)), select=STRUCTURAL)[0])
     timing = Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s)
     return Report(
         target,
@@ -161,6 +162,7 @@ def _untried(options: MemoryOptions, shapes_alone: bool) -> tuple[Skipped, ...]:
     """What is tried of whole arrays on one device."""
     reason = "nothing is run with --shapes" if shapes_alone else "the arrays lie on several devices"
     asked = [CHECKPOINTS] * options.checkpoints + [LARGEST] * (options.limit is not None)
+    asked += [NUMBERS] * shapes_alone
     return tuple(Skipped(what, reason) for what in asked)
 
 

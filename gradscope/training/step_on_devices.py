@@ -47,6 +47,7 @@ class StepOnDevices:
     body: Body
     args: list[Any]
     params_in: range
+    """Which inputs are the params and the state: of ZeRO the state alone is split."""
     batch_in: range
     state: Any
     """That of the optimizer before the step; `None` where the step takes none."""
@@ -109,7 +110,7 @@ def _traced(problem: Problem, roles: tuple[StepRole, ...], state: Any, batch: An
         return Skipped(WHAT, "it does not return the new params and the new state, each of the form given")
     differentiated = leaves_of(problem.params, problem.kinds)
     weights = tuple(out for place, out in enumerate(new_params) if place in differentiated)
-    return StepOnDevices(body, args, range(places[0]), range(places[1], places[2]), state, weights, new_state)
+    return StepOnDevices(body, args, range(places[1]), range(places[1], places[2]), state, weights, new_state)
 
 
 def _place(parts: Sequence[Any], wanted: Any) -> tuple[int, ...] | None:

@@ -142,6 +142,19 @@ def test_shapes_alone_account_for_what_would_not_fit_and_are_judged(run: Run, tm
     ]
     assert result.code == 1
     assert {each["reason"] for each in found["skipped"]} == {"nothing is run with --shapes"}
+    assert "rules that go by numbers" in found["skipped"][-1]["what"]
+
+
+def test_examples_that_meet_all_others_are_seen_by_their_shapes(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.py"
+    pairs = LARGE.replace("batch = jnp.ones((4, 2**15))", "batch = jnp.ones((4, 2**15)), jnp.ones(4)")
+    pairs = pairs.replace("(key, (2**15, 2**15))", "(key, (2**15, 1))")
+    path.write_text(pairs.replace('batch @ params["w"]', 'batch[0] @ params["w"] - batch[1]'))
+    result = run("memory", str(path), "--shapes", "--format", "json", "--no-progress")
+    assert {each["rule"] for each in json.loads(result.out)["findings"]} == {
+        "broadcast-loss",
+        "disconnected-parameter",
+    }
 
 
 def test_shapes_in_the_file_need_the_option(run: Run, tmp_path: Path) -> None:

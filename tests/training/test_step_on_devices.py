@@ -194,6 +194,40 @@ def test_clipping_that_does_nothing_is_quiet() -> None:
     assert list(norms_of_devices(own)) == []
 
 
+def zero(globally: bool) -> Step:
+    """Each device steps a quarter of the rows of `w`, whose gradient is scattered, and all gather them."""
+
+    def local(params: Any, opt_state: Any, batch: Any) -> Any:
+        def own(w: Any) -> Any:
+            return lax.dynamic_slice_in_dim(w, 2 * lax.axis_index("data"), 2)
+
+        gradient = jax.grad(loss_fn)(params, batch)["w"]
+        part = lax.psum_scatter(jnp.pad(gradient, ((0, 2), (0, 0))), "data", tiled=True) / 4
+        squares = jnp.sum(part**2)
+        norm = jnp.sqrt(lax.psum(squares, "data") if globally else squares)
+        moment = 0.9 * opt_state + part * jnp.minimum(1.0, 0.1 / (norm + 1e-9))
+        padded = jnp.pad(params["w"], ((0, 2), (0, 0)))
+        whole = lax.all_gather(own(padded) - 0.1 * moment, "data", tiled=True)[:6]
+        return {**params, "w": whole}, moment
+
+    def train_step(params: Any, opt_state: Any, batch: Any) -> Any:
+        specs = (P(), P("data"), P("data"))
+        mapped = jax.shard_map(local, mesh=MESH, in_specs=specs, out_specs=specs[:2], check_vma=False)
+        params, moment = mapped(params, jnp.pad(opt_state[0].trace["w"], ((0, 2), (0, 0))), batch)
+        trace = {**opt_state[0].trace, "w": moment[:6]}
+        return params, (opt_state[0]._replace(trace=trace), *opt_state[1:])
+
+    return train_step
+
+
+@pytest.mark.parametrize("globally", [True, False])
+def test_a_scattered_gradient_is_clipped_by_the_norm_of_all_or_told(globally: bool) -> None:
+    momentum = optax.sgd(0.1, momentum=0.9)
+    own, _ = traced(zero(globally), momentum)
+    found = list(norms_of_devices(own))
+    assert [(each.axes, each.parts) for each in found] == ([] if globally else [(("data",), True)])
+
+
 def plain(params: Any, opt_state: Any, batch: Any) -> Any:
     updates, opt_state = SGD.update(jax.grad(loss_fn)(params, batch), opt_state, params)
     return optax.apply_updates(params, updates), opt_state
