@@ -22,6 +22,7 @@ from gradscope.trace.jaxprs.rewriting import with_functions
 from gradscope.trace.program import Program
 from gradscope.trace.spliced import with_operands
 from gradscope.training.short import Trained
+from gradscope.training.trials import USUAL_STEPS
 from gradscope.training.variants import tried_variant
 
 Functions = Mapping[int, Callable[..., Any]]
@@ -58,17 +59,29 @@ def structure_of(
     returned = looks.listed(
         "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
     )
+    mirrored = tried("masks turned over", masks)
     return Structure(
         returned_messages=tuple(each.record for each in returned),
         received=_received(program, returned, trained),
         reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
         transposed=tried("axes exchanged", _transposing(reshapes)),
-        mirrored=tried("masks turned over", masks),
+        mirrored=mirrored,
+        not_mirrored=_not_mirrored(found, masks) if hidden and mirrored is None else "",
         order_blind=None if blind is None else blind.record,
         placed=tried("positions", {} if blind is None else blind.functions),
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
         over_features=tried("features normalized", layer_norms),
     )
+
+
+def _not_mirrored(found: Trained | None, masks: Functions) -> str:
+    if found is None:
+        return "no short training was run"
+    if not masks:
+        return "the mask is no array over both queries and keys that could be turned over"
+    if found.record.steps < USUAL_STEPS:
+        return f"the short training took {found.record.steps} steps, and {USUAL_STEPS} are needed to compare"
+    return "the training with it failed"
 
 
 def _received(

@@ -64,6 +64,18 @@ def test_a_transformer_without_a_mask_is_an_error_at_its_first_attention() -> No
     assert findings(causal, Gpt(nnx.Rngs(0)), TOKENS) == []
 
 
+def test_a_mask_that_is_off_by_one_is_named_by_the_line_that_makes_it() -> None:
+    def loss(model: Any, batch: Any) -> Any:
+        mask = jnp.tril(jnp.ones((L, L), bool), 1)
+        return entropy(model(batch[:, :-1], mask), batch[:, 1:])
+
+    (finding,) = findings(loss, Gpt(nnx.Rngs(0)), TOKENS)
+    assert finding.rule == "future-leak"
+    assert finding.source is not None
+    assert finding.source.text == "mask = jnp.tril(jnp.ones((L, L), bool), 1)"
+    assert "rows see a later place" in finding.message
+
+
 class Recurrent(linen.Module):
     both: bool
 
