@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from jax.extend.core import JaxprEqn
 
@@ -13,6 +14,8 @@ from gradscope.trace.nested.registry import inside
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
 
+JOINED = frozenset({"and", "or"})
+"""Of a mask and a constant the mask is what is looked for: libraries add masks that hide nothing."""
 Around = tuple[tuple[Body, JaxprEqn, Entry], ...]
 """The equations around a body, outermost first: the body each stands in, and which of its jaxprs is next."""
 
@@ -27,7 +30,7 @@ def made_at(body: Body, eqn: JaxprEqn, operand: int) -> Source | None:
 
 
 def _line(around: Around, here: Body, eqn: JaxprEqn, operand: int) -> Source | None:
-    maker = _maker(around, here, eqn, operand)
+    maker = _maker(around, here, eqn.invars[operand])
     calls = tuple(outer for _, outer, _ in reversed(around))
     return (None if maker is None else source_of(*maker)) or source_of(eqn, calls)
 
@@ -41,22 +44,28 @@ def _places(body: Body, wanted: JaxprEqn, around: Around) -> Iterator[tuple[Arou
                 yield from _places(entry.body, wanted, (*around, (body, eqn, entry)))
 
 
-def _maker(
-    around: Around, body: Body, eqn: JaxprEqn, operand: int
-) -> tuple[JaxprEqn, tuple[JaxprEqn, ...]] | None:
+def _maker(around: Around, body: Body, value: Any) -> tuple[JaxprEqn, tuple[JaxprEqn, ...]] | None:
     """The equation and those around it, innermost first; `None` for a constant, an input of the program."""
-    value = eqn.invars[operand]
     while not is_literal(value):
         maker = next((each for each in body.eqns if value in each.outvars), None)
-        if maker is not None and maker.primitive.name not in VIEWS:
-            return maker, tuple(outer for _, outer, _ in reversed(around))
-        if maker is not None:
+        if maker is None:
+            inputs = list(body.jaxpr.invars)
+            if value not in inputs or not around:
+                return None
+            *before, (outer, call, entry) = around
+            value = call.invars[entry.operands[inputs.index(value)]]
+            around, body = tuple(before), outer
+        elif maker.primitive.name in VIEWS:
             value = maker.invars[0]
-            continue
-        inputs = list(body.jaxpr.invars)
-        if value not in inputs or not around:
-            return None
-        *before, (outer, call, entry) = around
-        value = call.invars[entry.operands[inputs.index(value)]]
-        around, body = tuple(before), outer
+        elif (carried := inside(maker)) is not None and carried.calls:
+            (entry,) = carried.entries
+            results: list[Any] = list(maker.outvars)
+            inner = entry.body.jaxpr.outvars[results.index(value)]
+            around, body, value = (*around, (body, maker, entry)), entry.body, inner
+        else:
+            if maker.primitive.name in JOINED:
+                sides = [side for each in maker.invars if (side := _maker(around, body, each)) is not None]
+                if len(sides) == 1:
+                    return sides[0]
+            return maker, tuple(outer for _, outer, _ in reversed(around))
     return None
