@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "sample_models")
+COPIED = ("README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "sample_models")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "site_pages.py")
 
 

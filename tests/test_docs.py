@@ -19,7 +19,10 @@ from gradscope.serialization import report_json
 from tests.report.canned import broken
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "sample_models/README.md")]
+PAGES = [
+    ROOT / name
+    for name in ("README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md", "sample_models/README.md")
+]
 
 
 def dead_links(page: Path) -> list[str]:
@@ -142,7 +145,7 @@ def refused(words: list[str], whole: bool) -> str:
 
 
 WITH_COMMANDS = [
-    *(ROOT / name for name in ("README.md", "sample_models/README.md")),
+    *(ROOT / name for name in ("README.md", "README.ja.md", "sample_models/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs/ja").glob("*.md")),
 ]
@@ -160,6 +163,15 @@ def test_a_translated_page_has_the_commands_of_the_english_one(page: Path) -> No
     there, english = (commands_in(file.read_text(encoding="utf-8")) for file in (page, original))
     assert there
     assert sorted(there) == sorted(english)
+
+
+def test_the_japanese_readme_has_commands_and_exit_codes_of_the_english_one() -> None:
+    there, english = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.ja.md", "README.md"))
+    named = {words[0] for words, _ in commands_in(there)}
+    assert named >= {words[0] for words, _ in commands_in(english)} - {"skill", "mcp", "schema"}
+    assert re.findall(r"^\| (\d) \|", there, re.MULTILINE) == ["0", "1", "2", "3"]
+    (install,) = re.findall(r"^python3 .*$", there, re.MULTILINE)
+    assert install.removesuffix(" --lang ja") in english
 
 
 def test_a_command_that_there_is_not_is_seen() -> None:

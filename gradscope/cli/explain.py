@@ -17,7 +17,7 @@ from gradscope.cli.screen import Color
 from gradscope.errors import GradscopeError
 from gradscope.language import ENGLISH, pages, speak, spoken, translate
 from gradscope.report.shared.glyphs import glyphs_for
-from gradscope.report.terminal.lines import print_lines
+from gradscope.report.terminal.lines import print_lines, wrap
 from gradscope.rules import sources
 
 EPILOG = examples(
@@ -144,7 +144,9 @@ def page(name: str, text: str, color: bool) -> str:
         return "\n".join(glyphs.text(line) for line in source.split("\n"))
     if not (color or sys.stdout.isatty()):
         return source
-    lines = [[(name, "strong")], [], *laid_out(text, min(WIDEST, screen.width(to_file=False)), color)]
+    width = min(WIDEST, screen.width(to_file=False))
+    title = [[(piece, "strong")] for piece in wrap(name, width)]
+    lines = [*title, [], *laid_out(text, width, color)]
     out = io.StringIO()
     print_lines(lines, out, color)
     return out.getvalue()

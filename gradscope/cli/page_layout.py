@@ -27,6 +27,7 @@ _FENCE = "```"
 _WIDE = r"[\u3000-\u30ff\u3400-\u9fff\uff01-\uff60]"
 _BETWEEN_WIDE = re.compile(rf"(?<={_WIDE}) (?={_WIDE})")
 """What is left of a mark of emphasis."""
+NO_ROOM = "\u200b"
 _PUNCTUATION = "、。「」『』（）：；"
 
 
@@ -105,14 +106,15 @@ def joined(lines: list[str]) -> str:
 def _filled(text: str, width: int, lead: str, color: bool, style: str = "") -> Iterator[Line]:
     parts = _LINK.sub(r"\1", text).split("`")
     parts[::2] = (_BETWEEN_WIDE.sub("", _EMPHASIS.sub(r"\2", part)) for part in parts[::2])
-    plain = "`".join(parts)
+    # Where colour marks code, no mark takes room.
+    mark = NO_ROOM if color else "`"
+    plain = mark.join(parts)
     coded = False
     for number, piece in enumerate(wrap(plain, width - len(lead))):
         line: Line = [(" " * len(lead) if number else lead, "")]
-        for place, part in enumerate(piece.split("`")):
+        for place, part in enumerate(piece.split(mark)):
             coded ^= place > 0
-            mark = "" if color or not place else "`"
-            line.append((mark + part, "bar" if coded else style))
+            line.append(((mark if place and not color else "") + part, "bar" if coded else style))
         yield line
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from gradscope.language.patterns import VALUE, WORD, Pattern, found_in, matched, pattern_of, unescaped
 from gradscope.language.sentences import sentences
 from gradscope.language.texts import CODE, ENDS, forms, prose, several, split_at, tidied
+from gradscope.language.untold import english, nobody_knows, quotes
 from gradscope.language.words import AGREEING, VALUES
 
 FOLDER = Path(__file__).parent
@@ -29,8 +30,6 @@ DEEPEST = 8
 ENOUGH = 1.9
 """Of twice a text's length: it is looked for no better attempts."""
 LEAST = 0.5
-NAME = 8
-"""Letters of words in what may be a name."""
 PIECE = 16
 """What a further message costs, in letters counted twice: one that says all is meant before two that do."""
 FEW = 6
@@ -39,13 +38,6 @@ DOT = " · "
 """Between facts that stand beside each other."""
 _STOP = re.compile(r"(?<!\.)\.(?=\s*$)")
 """Of a sentence that ends with a name."""
-_ENGLISH = re.compile(r"[A-Za-z'’]+(?: [A-Za-z'’]+,?|, [A-Za-z'’]+) [A-Za-z'’]+")
-"""Three words, which are no list of names."""
-_LEFT = re.compile(r"(?<![\w./\-])[a-z'’]{2,}(?![\w./(\-])")
-_AS_IT_IS = re.compile(r'`[^`]*`|"[^"]*"')
-CLAUSES = re.compile("[:;,] ")
-_NAMES = re.compile(r"\S+?(?:(?:, (?:and |or )?| and | or )\S+?)+")
-"""Single words as a list: names, whichever they are."""
 _SIGN = re.compile(r"[^\w\s`(\"'-]+ +|")
 """What stands before a text and is no part of it: an ellipsis, a mark."""
 _COUNTED = re.compile(r"([\d,.]+)( (?:more )?)([a-z][a-z ]*?)(e?s)?$")
@@ -109,11 +101,11 @@ class Translator:
             if all(before != after or not prose(before) for before, after in read):
                 return sentence, "; ".join(after for _, after in read)
         covered, said = self._read(sentence, Attempts(), 0)
-        if covered >= prose(sentence) or not _english(said) or _quotes(sentence, said):
+        if covered >= prose(sentence) or not english(said) or quotes(sentence, said):
             return sentence, said
         head, colon, foreign = sentence.partition(": ")
         covered, said = self._read(head, Attempts(), 0) if foreign else (0, head)
-        known = covered >= prose(head) and not _english(said)
+        known = covered >= prose(head) and not english(said)
         return sentence, f"{said}{colon}{foreign}" if known else sentence
 
     def _spans(self, sentence: str) -> bool:
@@ -194,7 +186,7 @@ class Translator:
                 said[place] = ""
             elif value in VALUES and not pattern.coded[place]:
                 said[place] = self.exact.get(value, value)
-            unread = several(value) and not pattern.coded[place] and _unread(value, more)
+            unread = several(value) and not pattern.coded[place] and nobody_knows(value, more)
             if unread and not pattern.strong:
                 return None
             covered += more - (PIECE if "; " in value else 0)
@@ -274,29 +266,6 @@ class Translator:
                     1, 2 * len(noun) - PIECE
                 ), f"{'ほか ' if between.strip() else ''}{number} {translated}"
         return None
-
-
-def _english(said: str) -> bool:
-    """Whether three of its words in a row are no Japanese, no code and not quoted."""
-    return _ENGLISH.search(_AS_IT_IS.sub("`", said)) is not None
-
-
-def _quotes(sentence: str, said: str) -> bool:
-    """Whether all that is left of a sentence stood behind its first colon, and stands in one piece: what a
-    library or the user's own code said."""
-    left = list(_LEFT.finditer(CODE.sub(lambda code: " " * len(code.group()), said)))
-    foreign = sentence.partition(": ")[2]
-    piece = said[left[0].start() : left[-1].end()] if left else " "
-    return said != sentence and piece in foreign
-
-
-def _unread(value: str, covered: float) -> bool:
-    """Whether it is a text of which nothing is known, or more than one clause; a word or two may be a name
-    (`scan at m.py:3`)."""
-    if _NAMES.fullmatch(value):
-        return False
-    words = prose(value)
-    return bool(words) and ((not covered and words > NAME) or CLAUSES.search(value) is not None)
 
 
 def _ended(before: str, after: str) -> str:

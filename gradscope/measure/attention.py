@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from gradscope.measure.flow import Sample
-from gradscope.records import Attention, AttentionHead, Skipped
+from gradscope.records import Attention, AttentionHead, Skipped, Source
 from gradscope.trace.attention_rows import AttentionAxes, AttentionRows
 from gradscope.trace.domains.attention import AttentionUse
+from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.layers import layer_at
+from gradscope.trace.made_at import made_at
 from gradscope.trace.program import Program
 from gradscope.trace.sites import Axis
 from gradscope.trace.sources import source_of
@@ -51,7 +53,7 @@ def _layers(program: Program, about: AttentionUse, samples: Sequence[Sample]) ->
         names = layer_of(program, query, lead, index), layer_of(program, key_layer, lead, index)
         named.setdefault(names, []).extend(AttentionRows(*(each[index] for each in run)) for run in every)
     for both, runs in named.items():
-        record = _record(about, _pooled(runs))
+        record = _record(program, about, _pooled(runs))
         if record is not None:
             yield replace(record, name=_common(*both), query=both[0], key=both[1])
 
@@ -86,7 +88,7 @@ def _pooled(runs: Sequence[AttentionRows]) -> AttentionRows:
     return AttentionRows(**total)
 
 
-def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
+def _record(program: Program, about: AttentionUse, rows: AttentionRows) -> Attention | None:
     assert about.probe is not None
     axes, scores = about.probe.look, about.scores
     assert isinstance(axes, AttentionAxes)
@@ -114,7 +116,22 @@ def _record(about: AttentionUse, rows: AttentionRows) -> Attention | None:
         empty=0 if about.dropped else int(rows.empty.sum()),
         forward=int(rows.forward.sum()),
         backward=int(rows.backward.sum()),
+        mask=_mask_line(program, about, axes),
     )
+
+
+def _mask_line(program: Program, about: AttentionUse, axes: AttentionAxes) -> Source | None:
+    """Of the one mask that tells queries and keys apart."""
+    if axes.query is None:
+        return None
+    both = (axes.query, *axes.keys)
+    shapes = [(eqn, mask, shape_of(eqn.invars[mask])) for eqn, mask in about.scores.masks]
+    over = [
+        (eqn, mask)
+        for eqn, mask, shape in shapes
+        if len(shape) == len(axes.shape) and all(shape[axis] > 1 for axis in both)
+    ]
+    return made_at(program.body, *over[0]) if len(over) == 1 else None
 
 
 def _head(rows: AttentionRows, head: int, scored: bool) -> AttentionHead:

@@ -73,6 +73,8 @@ class Attention:
     forward: int = 0
     """Those that see a later place; 0 where there is no mask, or not a query for each key."""
     backward: int = 0
+    mask: Source | None = None
+    """Where the mask over queries and keys is made; `None` where there is none, or it is not known."""
 
     @property
     def looked_at(self) -> int:

@@ -136,6 +136,8 @@ class Structure:
     """With these summed by the one other index that the batch has; `None` where it has none or several."""
     mirrored: TriedVariant | None = None
     """Tried where attention sees what comes later and not what came before: with the mask turned over."""
+    not_mirrored: str = ""
+    """Why that was not tried, where attention does see so."""
     order_blind: OrderBlind | None = None
     """Looked at where an attention has as many queries as keys."""
     placed: TriedVariant | None = None

@@ -27,7 +27,9 @@ from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.rewriting import with_functions
 from gradscope.trace.program import Program
 from gradscope.trace.spliced import with_operands
+from gradscope.training.how_many import steps_of_trial
 from gradscope.training.short import Trained
+from gradscope.training.trials import USUAL_STEPS
 from gradscope.training.variants import tried_variant
 
 Functions = Mapping[int, Callable[..., Any]]
@@ -66,13 +68,15 @@ def structure_of(
     returned = looks.listed(
         "messages", lambda: returned_messages(program, prepared.batches[0], prepared.inputs)
     )
+    mirrored = tried("masks turned over", masks)
     return Structure(
         discarded=tuple(looks.listed("calls without an effect", lambda: _discarded(prepared.problem))),
         returned_messages=tuple(each.record for each in returned),
         received=_received(program, returned, trained),
         reshapes=tuple(looks.listed("reshapes", lambda: reshaped_axes(program, reshapes))),
         transposed=tried("axes exchanged", _transposing(reshapes)),
-        mirrored=tried("masks turned over", masks),
+        mirrored=mirrored,
+        not_mirrored=_not_mirrored(found, masks) if hidden and mirrored is None else "",
         order_blind=None if blind is None else blind.record,
         placed=tried("positions", {} if blind is None else blind.functions),
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
@@ -92,6 +96,16 @@ def _discarded(problem: Problem) -> list[DiscardedResult]:
         if file not in found and Path(file).is_file():
             found[file] = discarded_results(inner.__globals__, file)
     return [each for results in found.values() for each in results]
+
+
+def _not_mirrored(found: Trained | None, masks: Functions) -> str:
+    if found is None:
+        return "no short training was run"
+    if not masks:
+        return "the mask is no array over both queries and keys that could be turned over"
+    if steps_of_trial(found.trainer.flow.program, found.record.steps) is None:
+        return f"to compare takes {USUAL_STEPS} steps, more than were asked for or than a model of this size gets"
+    return "the training with it failed"
 
 
 def _received(

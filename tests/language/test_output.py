@@ -67,6 +67,13 @@ def test_text_of_a_picture_is_as_wide_as_its_cells() -> None:
         assert float(each.attrib["textLength"]) == pytest.approx(12.2 * cell_len(each.text or ""), rel=1e-3)
 
 
+@pytest.mark.parametrize("name", CANNED)
+def test_no_axis_of_a_page_keeps_its_english_word(name: str) -> None:
+    page = japanese(name, "html")
+    assert ">step</text>" not in page
+    assert "<span>step</span>" not in page
+
+
 def test_a_page_says_its_language() -> None:
     assert '<html lang="ja">' in japanese("deep", "html")
     assert '<html lang="en">' in shown(deep(), "html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_no_sentence_of_english_is_left(sample: Report, format: str) -> None:
     with language.speaking("ja"):
         text = shown(Suite.of(sample), format, width=2000)
     assert ENGLISH.findall(bare(text, sample)) == []
+
+
+def test_the_japanese_readme_shows_what_is_printed(sample: Report) -> None:
+    if not sample.target.endswith("deep_sigmoid_mlp.py"):
+        return
+    text = (SAMPLES.parent / "README.ja.md").read_text(encoding="utf-8")
+    quoted = next(part for part in text.split("```")[1::2] if part.startswith("\n✗"))
+    with language.speaking("ja"):
+        there = replace(sample, target="sample_models/deep_sigmoid_mlp.py")
+        lines = iter(shown(Suite.of(there), width=80).splitlines())
+    for line in quoted.strip("\n").split("\n"):
+        # In this order; what is left out is marked.
+        assert line == "..." or line in lines
 
 
 def test_it_would_be_found(sample: Report) -> None:

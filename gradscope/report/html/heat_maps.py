@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from gradscope.language import heading
 from gradscope.records import History
 from gradscope.report.html.markup import NOTHING, Html, details, joined, table, tag, tick
 from gradscope.report.html.profile import room
@@ -60,7 +61,9 @@ def heat_maps(history: History, marked: Sequence[int]) -> Html:
         )
         for place, name in enumerate(names)
     )
-    axis = tag("li", tag("span", "step"), *(_axis(history) for _ in maps), class_="axes", aria_hidden="true")
+    axis = tag(
+        "li", tag("span", heading("step")), *(_axis(history) for _ in maps), class_="axes", aria_hidden="true"
+    )
     figure = tag(
         "figure",
         tag("ol", head, *lines, axis),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from gradscope.language import heading
 from gradscope.records import Finding, History
 from gradscope.report.html.heat_maps import heat_maps
 from gradscope.report.html.markup import NOTHING, Frame, Html, details, prose, table, tag
@@ -71,7 +72,7 @@ def _figure(
         f"{_number(curve.first)} first, {_number(curve.last)} last",
         x=step_ticks(start, steps[-1][1]),
         y=_ticks(scale),
-        under="step",
+        under=heading("step"),
         strips=_strips(curve, across, scale),
         hover=[
             (

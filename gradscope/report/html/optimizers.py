@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from gradscope.language import heading
 from gradscope.records import Comparison, Contestant, Trial
 from gradscope.report.html.markup import NOTHING, Frame, Html, code, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Labels, Plot, Point, drawn, thinned
@@ -151,7 +152,7 @@ def _over_steps(row: Contestant, others: Sequence[Contestant], sheet: Axes) -> H
             "the other optimizers in grey",
             x=[(0, "0"), (100, str(sheet.steps))],
             y=sheet.heights,
-            under="step",
+            under=heading("step"),
             hover=_step_hover(trial, sheet),
             broken=[] if trial.diverged_at is None else [100 * trial.diverged_at / sheet.steps],
         )

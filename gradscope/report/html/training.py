@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gradscope.language import heading
 from gradscope.records import Report, ShortTraining
 from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, table, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
@@ -44,7 +45,7 @@ def _figure(training: ShortTraining) -> list[Html]:
         f"loss over {units.counted(training.steps, 'step')}",
         x=[(0, "1"), (100, str(training.steps))],
         y=[(scale.place(value) or 0, units.number(value)) for value in (scale.low, scale.high)],
-        under="step",
+        under=heading("step"),
         hover=[
             (max(0.0, x - width), min(100.0, x + width), f"step {number}: loss {units.number(loss)}")
             for number, (x, loss) in enumerate(places, 1)

@@ -16,7 +16,8 @@ element by element) tell such a model. The first batch runs once as it is, and a
 position on replaced by others of the batch, in every second sequence; targets, masks and random numbers stay
 the same. An output at an earlier position has to stay the same, too. It is reported where it does not, where
 the loss reads it, and where a repeated run of the first batch gives the same bits. The layer is the first
-whose output changed at earlier positions.
+whose output changed at earlier positions; the line is that of the mask where an attention with one sees
+later places, else that of this layer.
 
 ## Limits
 None that can be set. A change below 1e-6 of the largest change of the output is taken for rounding; where the
@@ -46,9 +47,9 @@ Networks*: "use backprop to chart dependencies".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gradscope.records import FutureLeak, Measurement, Severity
+from gradscope.records import Attention, FutureLeak, Measurement, Severity
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import number
 
@@ -56,12 +57,13 @@ from gradscope.rules.words import number
 @rule("future-leak", severity=Severity.ERROR, single_seed_suffices=True)
 def future_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     told = set[tuple[object, str | None]]()
+    mask = _mask(measurement.attentions)
     for found in measurement.objective.future_leaks:
         if (found.source, found.layer) in told:
             continue
         told.add((found.source, found.layer))
         yield Hit(
-            message=f"{_what(found)} {_consequence(found)}{_where(found)}{_filled(found)}",
+            message=f"{_what(found)} {_consequence(found)}{_where(found)}{_seen(mask)}{_filled(found)}",
             remedy=(
                 "Let position t see inputs up to t only, and predict input t + 1 from it: a causal mask in "
                 "every attention, no recurrence that runs backward, convolutions padded on the left, no "
@@ -78,7 +80,7 @@ def future_leak(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
                 "target": int(found.target),
             },
             layer=found.layer,
-            source=found.source,
+            source=found.source if mask is None else mask.mask,
             severity=Severity.NOTE if found.routed or found.encoded else None,
             explains=(),
         )
@@ -110,6 +112,22 @@ def _where(found: FutureLeak) -> str:
     if found.layer is None:
         return ""
     return f" `{found.layer}` is the first layer whose output changed at positions before {found.first}."
+
+
+def _mask(attentions: Sequence[Attention]) -> Attention | None:
+    """The attention whose mask lets a query see a later place, where all such masks are of one line."""
+    open_ = [each for each in attentions if each.forward]
+    lines = {each.mask for each in open_}
+    return open_[0] if len(lines) == 1 and None not in lines else None
+
+
+def _seen(attention: Attention | None) -> str:
+    if attention is None:
+        return ""
+    return (
+        f" The mask of attention that is made at this line lets {attention.forward:,} of "
+        f"{attention.rows:,} rows see a later place."
+    )
 
 
 def _filled(found: FutureLeak) -> str:

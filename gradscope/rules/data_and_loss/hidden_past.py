@@ -50,7 +50,8 @@ def hidden_past(measurement: Measurement, training: ShortTraining | None, limits
     masked = hides_the_past(measurement.attentions)
     if not masked:
         return
-    first, tried = masked[0], measurement.structure.mirrored
+    structure = measurement.structure
+    first, tried = masked[0], structure.mirrored
     better = tried is not None and tried.better
     more = (
         "" if len(masked) == 1 else f" The same holds for {len(masked) - 1} more, and no other sees the past."
@@ -58,7 +59,7 @@ def hidden_past(measurement: Measurement, training: ShortTraining | None, limits
     yield Hit(
         message=f"The mask of this attention hides what came before: none of the {first.rows:,} rows looked "
         f"at sees an earlier place, {first.forward:,} see later ones.{more}"
-        f"{compared(tried, training, 'the mask turned over')}",
+        f"{compared(tried, training, 'the mask turned over', structure.not_mirrored)}",
         remedy="The mask is upside down: `jnp.tril` for `jnp.triu`."
         if better
         else "If the model reads from left to right, the mask is upside down: `jnp.tril` for `jnp.triu`. "
@@ -71,6 +72,6 @@ def hidden_past(measurement: Measurement, training: ShortTraining | None, limits
         }
         | ({} if tried is None else {"loss_after": tried.end_without, "loss_after_mirrored": tried.end}),
         layer=first.query,
-        source=first.weighed,
+        source=first.mask or first.weighed,
         severity=Severity.ERROR if better else Severity.NOTE,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gradscope.records import Finding, FutureLeak, Objective, Severity
-from tests.rules.made import found, layer, measured, source
+from tests.rules.made import attention, found, head, layer, measured, source
 
 RULE = "future-leak"
 
@@ -48,6 +49,17 @@ def test_the_positions_the_change_and_the_first_layer_are_told() -> None:
     assert "the very element that it has to predict" in finding.message
     assert "`attention.out` is the first layer whose output changed at positions before 4." in finding.message
     assert "causal mask" in finding.remedy
+
+
+def test_the_line_is_that_of_the_mask_that_lets_a_later_place_through() -> None:
+    objective = Objective(future_leaks=(leak(),))
+    opened = attention(head(), forward=60, backward=60, rows=64, masked=True)
+    for masks, line in (([source(5)], 5), ([source(5), source(6)], 17), ([None], 17), ([], 17)):
+        attentions = tuple(replace(opened, mask=mask) for mask in masks)
+        flow = replace(measured([layer("attention.out", 1)], objective=objective), attentions=attentions)
+        (finding,) = found(flow, RULE)
+        assert finding.source == source(line)
+        assert ("lets 60 of 64 rows see a later place" in finding.message) == (line == 5)
 
 
 def test_other_arrays_unknown_layers_and_filled_weights_have_their_words() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from gradscope.records import Attention, Finding, Severity, Structure, TriedVariant
 from gradscope.rules import Parts, judge
-from tests.rules.made import attention, chain, found, head
+from tests.rules.made import attention, chain, found, head, source
 from tests.rules.training.made import trained
 
 
@@ -22,6 +22,20 @@ def test_a_mask_that_hides_the_past_is_noted() -> None:
     (finding,) = told(BACKWARDS, attention(head()))
     assert finding.severity is Severity.NOTE
     assert "none of the 64 rows looked at sees an earlier place, 60 see later ones." in finding.message
+
+
+def test_it_says_where_the_mask_is_made_and_why_nothing_was_tried() -> None:
+    (finding,) = told(BACKWARDS)
+    assert finding.source == BACKWARDS.weighed
+    assert "was not tried: no short training was run." in finding.message
+    flow = replace(
+        chain([1.0] * 2),
+        attentions=(replace(BACKWARDS, mask=source(3)),),
+        structure=Structure(not_mirrored="the mask is no array"),
+    )
+    (finding,), _ = judge(Parts(flow, training=trained()), select=("hidden-past",))
+    assert finding.source == source(3)
+    assert "was not tried: the mask is no array." in finding.message
 
 
 def test_a_model_that_reads_both_ways_or_from_left_to_right_is_quiet() -> None:
