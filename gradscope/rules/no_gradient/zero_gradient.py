@@ -22,6 +22,9 @@ Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is
 to zero: the input is all zeros (the layer is then a symptom of an earlier one, if that is dead), input and δ
 are zero in turn, row by row, or several uses of the layer cancel each other.
 
+Where δ is zero, zeros are added to the result of each operation behind the layer, and the gradient with
+respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output, say.
+
 ## Limits
 None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
 exactly; a gradient that is only small is a matter for `vanishing-gradient`.
@@ -50,7 +53,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from gradscope.records import Connection, Layer, Measurement, Parameter, Severity, ShortTraining
+from gradscope.records import (
+    Connection,
+    GradientEnd,
+    Layer,
+    Measurement,
+    Parameter,
+    Severity,
+    ShortTraining,
+)
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.initial_scale import common_activation, started_otherwise
 from gradscope.rules.parts import by_layer, only
@@ -206,13 +217,14 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     if others:
         message += f" The same holds for {names_of(_names(measurement, others, dead))}."
     cause, remedy = _cause(measurement, root, unrouted)
+    end = _end(measurement, root)
     return Hit(
         message=f"{message} {cause}",
         remedy=remedy,
         evidence={"gradient_max": 0.0, "layers": 1 + len(others), "parameters": len(leaves)},
         layer=root.name,
         parameter=only(leaves) if mine else None,
-        source=root.source,
+        source=root.source if end is None or end.source is None else end.source,
         severity=_severity(root, leaves, unrouted),
         layers=(root.name, *(other.name for other in others)),
         explains=(root.name, *(other.name for other in others)),
@@ -261,11 +273,29 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
         )
     if common_activation([root]) in ("relu", "relu6"):
         return _of_a_relu(measurement, root)
+    end = _end(measurement, root)
+    if end is not None:
+        at = "" if end.source is None else f" at {end.source}"
+        return (
+            f"δ at its output is exactly zero: the gradient ends in the `{end.function}`{at}, which gets one "
+            "and passes nothing back.",
+            "Start where some of what goes into it is positive (a bias above 0), or use `jax.nn.softplus`, "
+            "whose slope is not zero below."
+            if end.function == "relu"
+            else f"Look at what goes into the `{end.function}`: its derivative there is 0 at every element.",
+        )
     return (
         "δ at its output is exactly zero: the operations after it pass no gradient back.",
         "Look for an operation between it and the loss with a zero derivative: a product with zero, a clip, "
         "a saturated function, a softmax over a single entry.",
     )
+
+
+def _end(measurement: Measurement, root: Layer) -> GradientEnd | None:
+    """Told where nothing else says what passes no gradient back to a layer."""
+    if _has_delta(root) or common_activation([root]) in ("relu", "relu6"):
+        return None
+    return next((end for end in measurement.gradient_ends if end.layer == root.name), None)
 
 
 def _of_a_relu(measurement: Measurement, root: Layer) -> tuple[str, str]:
