@@ -271,9 +271,9 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
             "Bring what goes into it nearer to the threshold (larger weights, a lower threshold), or make "
             "the window of the surrogate wider.",
         )
-    if common_activation([root]) in ("relu", "relu6"):
-        return _of_a_relu(measurement, root)
     end = _end(measurement, root)
+    if end is None and common_activation([root]) in ("relu", "relu6"):
+        return _of_a_relu(measurement, root)
     if end is not None:
         at = "" if end.source is None else f" at {end.source}"
         return (
@@ -292,8 +292,9 @@ def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, 
 
 
 def _end(measurement: Measurement, root: Layer) -> GradientEnd | None:
-    """Told where nothing else says what passes no gradient back to a layer."""
-    if _has_delta(root) or common_activation([root]) in ("relu", "relu6"):
+    """Told where no dead units say what passes no gradient back to a layer."""
+    dead = any(each.layer == root.name and each.dead == each.units for each in measurement.units)
+    if _has_delta(root) or dead or root.weight_rms == 0:
         return None
     return next((end for end in measurement.gradient_ends if end.layer == root.name), None)
 
