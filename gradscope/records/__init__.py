@@ -41,6 +41,7 @@ from gradscope.records.comparison import (
 from gradscope.records.correctness import (
     ElementCheck as ElementCheck,
     GradientCheck as GradientCheck,
+    GradientEnd as GradientEnd,
     HandMadeGradient as HandMadeGradient,
     LayerAngle as LayerAngle,
     RuleCheck as RuleCheck,

@@ -133,6 +133,16 @@ class Surrogate:
 
 
 @dataclass(frozen=True, slots=True)
+class GradientEnd:
+    """An operation to whose result a gradient comes back, and to whose operands exactly none."""
+
+    function: str
+    source: Source | None
+    layer: str
+    """The last one that it is computed from."""
+
+
+@dataclass(frozen=True, slots=True)
 class LayerAngle:
     """Between the gradient of a layer by the rules of the file and that by backpropagation, on the first
     batch [degrees]: 0 where they point the same way, 90 where they have nothing in common. `None` where one

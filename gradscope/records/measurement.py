@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gradscope.records.attention import Attention
 from gradscope.records.common import Skipped
-from gradscope.records.correctness import HandMadeGradient, Surrogate
+from gradscope.records.correctness import GradientEnd, HandMadeGradient, Surrogate
 from gradscope.records.equality import IsolatedBranch
 from gradscope.records.experts import Routing
 from gradscope.records.histograms import Histogram
@@ -101,6 +101,8 @@ class Measurement:
     those that were found right: the flow pass takes what they say for right. `None`: not counted."""
     surrogates: tuple[Surrogate, ...] = ()
     """Of the custom rules of the file, where functions without a derivative have one."""
+    gradient_ends: tuple[GradientEnd, ...] = ()
+    """Looked for where layers get no gradient at all."""
     hand_made: HandMadeGradient | None = None
     """Where a custom rule of the file differs from backpropagation by an array of its own."""
     terms: tuple[LossTerm, ...] = ()

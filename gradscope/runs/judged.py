@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
+from gradscope.measure.gradient_ends import gradient_ends, without_gradient
 from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
 from gradscope.measure.precision import precision
@@ -68,6 +69,9 @@ class Judge:
         checked, unchecked = None if verified is None else verified.record, list[Skipped]()
         if first and verified is None and measurement.custom_rules:
             measurement, checked, unchecked = _wrong_rules(prepared, measurement, found.trained, progress)
+        if first and (dead := without_gradient(measurement.layers)):
+            measurement, unfound = _with_ends(prepared, measurement, dead, progress)
+            unchecked = [*unchecked, *unfound]
         if first and options.histograms:
             counted, spent = histograms(
                 prepared.program, prepared.flow, prepared.inputs[0], progress=progress
@@ -188,6 +192,17 @@ class Judge:
         return verify(
             prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
         )
+
+
+def _with_ends(
+    prepared: Prepared, measurement: Measurement, dead: Sequence[str], progress: Progress
+) -> tuple[Measurement, list[Skipped]]:
+    progress("looking for where the gradient ends")
+    looks = Looks()
+    ends = looks.listed(
+        "where the gradient ends", lambda: gradient_ends(prepared.program, dead, prepared.inputs[0])
+    )
+    return replace(measurement, gradient_ends=tuple(ends)), looks.failed
 
 
 def _wrong_rules(

@@ -18,9 +18,9 @@ are 100 times apart while those along each other one are within 10 times; else t
 it. The loss compares with the same targets, so that the two ends compare.
 
 Numbers that the model scales itself, as pixels that are divided by 255 twice, show in the output of the
-first layer: where it is far from 1, the layer's weights have the size of a usual initialization, and the
-short training goes better from weights that bring that output to mean 0 and standard deviation 1, the input
-is told.
+first layer: where it is far from 1, the layer's weights have the size of a usual initialization (or one that
+explains less than half of it, in orders of magnitude), and the short training goes better from weights that
+bring that output to mean 0 and standard deviation 1, the input is told.
 
 ## Limits
 `ratio = 2`: the loss has to end this many times as high as it does with the array standardized. Where one
@@ -75,6 +75,8 @@ FALL = 4.0
 EXTREME = 1000.0
 """Standard deviation of one feature over that of another."""
 LOWER = 0.8
+EXPLAINED = 0.5
+"""By the size of the weights, of that of the first layer's output: below it, it is the input's."""
 LEARNS = 0.5
 """Of the lower of the two losses at the start: below it the steps did their work as it is."""
 
@@ -124,10 +126,10 @@ def _scaled_by_the_model(
         return
     first = start.layers[0]
     yield Hit(
-        message=f"What goes into the first layer, `{first.name}`, is too "
-        f"{'small' if first.deviation < 1 else 'large'}: its weights have the size "
-        f"of {scale.scheme} initialization ({number(scale.ratio)} of it), and the standard deviation of "
-        f"its output is {number(first.deviation)}. {start.steps} steps of {training.optimizer} take the loss "
+        message=f"What goes into the first layer, `{first.name}`, varies too "
+        f"{'little' if first.deviation < 1 else 'much'}: its weights have {number(scale.ratio)} times the "
+        f"size of {scale.scheme} initialization, and the standard deviation of its output is "
+        f"{number(first.deviation)}. {start.steps} steps of {training.optimizer} take the loss "
         f"from {number(start.start_without)} to {number(start.end_without)}; with that output brought to "
         f"mean 0 and standard deviation 1, from {number(start.start)} to {number(start.end)}.",
         remedy=f"Look at what is done to the input before `{first.name}`, as a division that the loader has "
@@ -146,13 +148,17 @@ def _scaled_by_the_model(
 
 
 def badly_fed(measurement: Measurement, start: RescaledStart) -> WeightScale | None:
-    """The weights of the first layer where these have a usual size, and its output has not."""
+    """The weights of the first layer where these have a usual size, or one that explains less than half of
+    that of its output, in orders of magnitude."""
     first = start.layers[0]
     fed = [layer for layer in measurement.layers if layer.depth is not None]
     if SMALL <= first.deviation <= LARGE or not fed or min(fed, key=_depth).name != first.name:
         return None
     scale = weight_scale(measurement, [min(fed, key=_depth)])
-    return scale if scale is not None and is_usual(scale) else None
+    if scale is None or is_usual(scale):
+        return scale
+    explained = math.log(scale.ratio) / math.log(first.deviation)
+    return scale if -EXPLAINED < explained < EXPLAINED else None
 
 
 def _depth(layer: Layer) -> int:

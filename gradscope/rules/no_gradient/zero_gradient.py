@@ -22,6 +22,9 @@ Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is
 to zero: the input is all zeros (the layer is then a symptom of an earlier one, if that is dead), input and δ
 are zero in turn, row by row, or several uses of the layer cancel each other.
 
+Where δ is zero, zeros are added to the result of each operation behind the layer, and the gradient with
+respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output, say.
+
 ## Limits
 None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
 exactly; a gradient that is only small is a matter for `vanishing-gradient`.
@@ -52,11 +55,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from gradscope.records import Connection, Layer, Measurement, Parameter, Severity, ShortTraining
+from gradscope.records import (
+    Connection,
+    Layer,
+    Measurement,
+    Parameter,
+    Severity,
+    ShortTraining,
+)
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.initial_scale import common_activation, started_otherwise
+from gradscope.rules.no_gradient.zero_gradient_causes import cause_of, end_of, has_delta
 from gradscope.rules.parts import by_layer, only
-from gradscope.rules.profile import PRODUCTS
 from gradscope.rules.words import names_of
 
 Dead = Mapping[str, Sequence[Parameter]]
@@ -144,18 +153,14 @@ def _root(measurement: Measurement, run: Sequence[Layer]) -> Layer:
     """The first layer all of whose units are dead: those after it get zeros from it, and those before it no
     gradient. Else the one nearest to the loss to which no δ comes."""
     whole = {units.layer for units in measurement.units if units.dead == units.units}
-    without_delta = [layer for layer in run if not _has_delta(layer)]
+    without_delta = [layer for layer in run if not has_delta(layer)]
     dead = [layer for layer in without_delta if layer.name in whole]
     return dead[0] if dead else (without_delta or run[:1])[-1]
 
 
-def _has_delta(layer: Layer) -> bool:
-    return layer.delta_norm is not None and layer.delta_norm > 0
-
-
 def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     """Whether a sibling at the same depth has a gradient: experts, or heads, that this batch did not use."""
-    if _has_delta(layer) or layer.depth is None:
+    if has_delta(layer) or layer.depth is None:
         return False
     alike = [
         other
@@ -168,7 +173,7 @@ def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     ]
     member = layer.name[: layer.name.rfind("]") + 1]
     mine = [other for other in measurement.layers if member and other.name.startswith(member)]
-    if any(_has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
+    if any(has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
         # The loss uses this member: only its own layers at the same depth can show that this one is unused.
         alike = [other for other in alike if other in mine]
     return bool(alike)
@@ -191,7 +196,7 @@ def _one_part(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
     module = _module(layer.name)
     return (
         bool(module)
-        and _has_delta(layer)
+        and has_delta(layer)
         and any(
             other.depth == layer.depth
             and _module(other.name) == module
@@ -230,14 +235,15 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
     message = f"The gradient of {what} is exactly zero{later}."
     if others:
         message += f" The same holds for {names_of(_names(measurement, others, dead))}."
-    cause, remedy = _cause(measurement, root, unrouted)
+    cause, remedy = cause_of(measurement, root, unrouted)
+    end = end_of(measurement, root)
     return Hit(
         message=f"{message} {cause}",
         remedy=remedy,
         evidence={"gradient_max": 0.0, "layers": 1 + len(others), "parameters": len(leaves)},
         layer=root.name,
         parameter=only(leaves) if mine else None,
-        source=root.source,
+        source=root.source if end is None or end.source is None else end.source,
         severity=_severity(measurement, root, dead, unrouted),
         layers=(root.name, *(other.name for other in others)),
         explains=(root.name, *(other.name for other in others)),
@@ -252,63 +258,3 @@ def _names(measurement: Measurement, layers: Sequence[Layer], dead: Dead) -> lis
         part = layer.name in alive and all(leaf.layer == layer.name for leaf in dead[layer.name])
         found += [leaf.name for leaf in dead[layer.name]] if part else [layer.name]
     return found
-
-
-def _cause(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str, str]:
-    if unrouted:
-        return (
-            "Similar layers at the same depth have a gradient, so this batch may not use it.",
-            "Nothing to do if it is an expert or a branch; check over more batches to be sure.",
-        )
-    if _has_delta(root) and root.uses > 1:
-        return (
-            f"δ at its output is not zero, but over its {root.uses} uses the products of its input and δ sum "
-            "to exactly 0: the uses may cancel each other, as in a ratio of two equal terms.",
-            "Put `jax.lax.stop_gradient` around the use that is meant as a constant (an old log-probability, "
-            "a target).",
-        )
-    if _has_delta(root):
-        return (
-            "δ at its output is not zero, but the products of its input and δ sum to exactly 0: its input "
-            "may be all zeros, or zero in every row in which δ is not.",
-            "Look at what produces its input (dead units, data that is all zeros), and at masks: the rows "
-            "that one keeps may be those that another one clears.",
-        )
-    into = [each for each in measurement.surrogates if root.name in each.layers]
-    if into and all(each.window == 0 for each in into):
-        closed = into[0]
-        at = "" if closed.source is None else f" at {closed.source}"
-        return (
-            f"δ at its output is exactly zero. It goes into `{closed.function}`{at}, whose surrogate "
-            "gradient is 0 at every element that was looked at.",
-            "Bring what goes into it nearer to the threshold (larger weights, a lower threshold), or make "
-            "the window of the surrogate wider.",
-        )
-    if common_activation([root]) in ("relu", "relu6"):
-        return _of_a_relu(measurement, root)
-    return (
-        "δ at its output is exactly zero: the operations after it pass no gradient back.",
-        "Look for an operation between it and the loss with a zero derivative: a product with zero, a clip, "
-        "a saturated function, a softmax over a single entry.",
-    )
-
-
-def _of_a_relu(measurement: Measurement, root: Layer) -> tuple[str, str]:
-    passes = "It goes into a ReLU, which passes nothing back where its input is not positive"
-    known = next((each for each in measurement.units if each.layer == root.name), None)
-    dead = known is not None and known.dead == known.units
-    units = f"all its {known.units:,} units are dead" if known and dead else "all its units may be dead"
-    if root.op in PRODUCTS and root.weight_rms == 0:
-        return (
-            f"δ at its output is exactly zero. {passes}, and all its weights are 0: {units}.",
-            "Draw its weights at random (`jax.nn.initializers.he_normal()`); only biases may start at 0.",
-        )
-    start = started_otherwise(measurement, root.name)
-    remedy = (
-        f"{f'{start}, or use' if start else 'Use'} `jax.nn.leaky_relu` or GELU, whose slope is not zero "
-        "there."
-        if root.op in PRODUCTS
-        else "Look at what goes into it: a normalization over a single example leaves zeros, as the mean of "
-        "one is the example itself."
-    )
-    return f"δ at its output is exactly zero. {passes}: {units}.", remedy

@@ -46,9 +46,13 @@ def test_usual_weights_of_the_first_layer_speak_for_what_goes_into_it() -> None:
         Severity.ERROR,
         "layers[0]",
     )
-    assert "What goes into the first layer, `layers[0]`, is too small" in finding.message
+    assert "What goes into the first layer, `layers[0]`, varies too little" in finding.message
     assert "take the loss from 2 to 1.92; with that output brought" in finding.message
     assert told(another_start(1.0, 1.1, layers=small)) == []
+    third = parameter("layers[0].w", weight_rms=0.4 * (2 / 32) ** 0.5)
+    assert [each.rule for each in told(another_start(0.3, 1.92, layers=small), parameters=(third,))] == [
+        "unnormalized-input"
+    ]
     narrow = parameter("layers[0].w", weight_rms=1e-4)
     (other,) = told(another_start(0.3, 1.92, layers=small), parameters=(narrow,))
     assert other.rule == RULE
