@@ -35,7 +35,7 @@ WORDS = (
     "{0} in {1} parameter leaves: {2}", "{0} in {1} parameter leaf: {2}",
     "the {0} layers {1}", "{0} trial by {1}", "{0} trials by {1}",
     "{0} start", "{0} starts", "warnings", "Data", "tangents", "All",
-    "filler", "{0} further pair", "{0} further pairs",
+    "filler", "{0} further pair", "{0} further pairs", "{0} other", "{0} others", "({0} and {1} more)",
     "Process {0} of {1} was killed with {2}", "Process {0} of {1} crashed with {2}",
     "Process {0} of {1} was ended with {2}", "Process {0} of {1} ended with exit status {2}",
     "{0} in {1} layer", "{0} in {1} layers", "{0} in a step of {1}", "{0} in the curvature over {1}",
