@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from gradscope.measure.binary_targets import binary_targets
+from gradscope.measure.misdirected import misdirected
 from gradscope.measure.overlaps import overlap_targets
 from gradscope.measure.several_labels import asks_for_classes, several_labels
 from gradscope.measure.wrong_softmax import softmax_over_examples, softmax_over_places
@@ -67,6 +68,7 @@ def objective_of(program: Program, batch: Any, inputs: Sequence[Inputs]) -> Obje
         index_ranges=_found(_index_range(program, each, given, owner) for each in seen),
         imbalances=imbalances(program),
         batch_leaks=_found(_wrong_softmax(each, given, owner) for each in seen),
+        misdirected=tuple(misdirected(program, inputs[0])),
     )
 
 

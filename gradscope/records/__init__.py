@@ -126,6 +126,10 @@ from gradscope.records.memory import (
     MemoryByDevice as MemoryByDevice,
     MemoryLimit as MemoryLimit,
 )
+from gradscope.records.misdirected import (
+    MisdirectedCredit as MisdirectedCredit,
+    Misdirection as Misdirection,
+)
 from gradscope.records.network import (
     Connection as Connection,
     Cut as Cut,

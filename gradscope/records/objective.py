@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from gradscope.records.common import Source
 from gradscope.records.loss_terms import TermImbalance
+from gradscope.records.misdirected import MisdirectedCredit
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,3 +258,5 @@ class Objective:
     """Layers, in forward order, that are one affine function of the batch together; of a bottleneck none."""
     index_ranges: tuple[IndexRange, ...] = ()
     """Those that ask for a place that is not there."""
+    misdirected: tuple[MisdirectedCredit, ...] = ()
+    """Each kind and line once."""

@@ -17,8 +17,10 @@ from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
+from gradscope.measure.leaks.counted_labels import counted_labels
 from gradscope.measure.leaks.future import future_leaks
 from gradscope.measure.leaks.mixed import mixed_examples
+from gradscope.measure.leaks.other_rows import labels_of_others
 from gradscope.measure.leaks.padded import padding_leaks
 from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
@@ -192,8 +194,11 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
     later = looks.listed("future-leak", lambda: future_leaks(trials))
     mixed = looks.listed("batch-leak", lambda: mixed_examples(trials))
     padded = looks.listed("padding-leak", lambda: padding_leaks(trials))
+    others = looks.listed("labels of other examples", lambda: labels_of_others(trials))
+    counted = looks.listed("labels that count", lambda: counted_labels(trials))
     return replace(
         objective,
+        misdirected=(*objective.misdirected, *others, *counted),
         future_leaks=tuple(later),
         batch_leaks=(*objective.batch_leaks, *mixed),
         padding_leaks=tuple(padded),

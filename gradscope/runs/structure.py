@@ -104,7 +104,7 @@ def _not_mirrored(found: Trained | None, masks: Functions) -> str:
     if not masks:
         return "the mask is no array over both queries and keys that could be turned over"
     if steps_of_trial(found.trainer.flow.program, found.record.steps) is None:
-        return f"to compare takes {USUAL_STEPS} steps, more than were asked for or than a model of this size gets"
+        return f"to compare takes {USUAL_STEPS} steps, more than asked for or than a model of this size gets"
     return "the training with it failed"
 
 

@@ -35,6 +35,7 @@ class _Reader:
         """`live` is what terms with a gradient depend on."""
         self._names = names
         self._live = live
+        self._trained = graph.outs[0].grad
         self._derivatives = Derivatives(graph)
         self._cancelled = [node for node in graph.cancelled if is_user_file(author(node.eqn, node.calls))]
 
@@ -56,6 +57,8 @@ class _Reader:
 
     def _blocked(self, value: Quantity, source: Source | None) -> LossTerm:
         ends = [node for node in upstream([value], past_cuts=False) if node.cuts]
+        # What nothing else trains is not there for its value: it was meant to be trained by this term.
+        elsewhere = bool(self._trained & value.reads)
         cuts = [Cut(node.name, source_of(node.eqn, node.calls), False) for node in ends]
         return LossTerm(
             source,
@@ -63,7 +66,8 @@ class _Reader:
             parameters=self._named(value.reads),
             cuts=tuple(sorted(dict.fromkeys(cuts), key=lambda cut: (str(cut.source), cut.op))),
             detached=all(
-                node.name == "stop_gradient" and (node is value.node or node in self._live) for node in ends
+                node.name == "stop_gradient" and (node is value.node or (node in self._live and elsewhere))
+                for node in ends
             ),
         )
 

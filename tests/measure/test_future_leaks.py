@@ -420,3 +420,23 @@ def test_the_first_layer_behind_the_mixing_is_named() -> None:
 def test_weights_that_are_all_zero_hide_nothing() -> None:
     (found,) = leaks(language_model(attention), params=PARAMS | {"head": np.zeros((D, V), np.float32)})
     assert found.filled
+
+
+def run_over(p: Any, x: Any) -> Any:
+    def step(state: Any, row: Any) -> Any:
+        state = jnp.tanh(row @ p["series"] + state @ p["o"])
+        return state, state
+
+    return lax.scan(step, jnp.zeros((x.shape[0], D)), x.swapaxes(0, 1))[1].swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("backwards", [True, False])
+def test_a_loop_that_gets_the_series_turned_round_sees_what_comes(backwards: bool) -> None:
+    def loss(p: Any, b: Any) -> Any:
+        x, y = b
+        h = run_over(p, x)
+        h = h + jnp.flip(run_over(p, jnp.flip(x, 1)), 1) if backwards else h
+        return jnp.mean((h @ p["out"] - y) ** 2)
+
+    found = leaks(loss, (SERIES[:, :-1], SERIES[:, 1:]))
+    assert [each.target for each in found] == [True] * backwards

@@ -204,3 +204,13 @@ def test_a_mask_that_the_network_takes_in_beside_the_values_tells_fillers_apart(
     params = PARAMS | {"both": weight(2 * L, D)}
     tracer = Tracer(Problem(loss, params, CLOUDS))
     assert not list(padding_leaks(Trials(tracer.trace(CLOUDS), CLOUDS, tracer.inputs(CLOUDS))))
+
+
+@pytest.mark.parametrize("on_queries", [True, False])
+def test_a_mask_of_the_loss_for_scores_has_to_lie_on_the_keys(on_queries: bool) -> None:
+    def loss(p: Any, b: Any) -> Any:
+        real = b["tokens"] != 0
+        seen = real[:, :, None] if on_queries else real[:, None, :]
+        return entropy(attention(p, p["embed"][b["tokens"]], seen)[:, 0] @ p["head"], b["label"]).mean()
+
+    assert bool(leaks(loss, {"tokens": TOKENS, "label": MASKED["label"]})) is on_queries

@@ -42,6 +42,7 @@ NAMES = [
     "index-out-of-range",
     "leaked-target",
     "linear-network",
+    "misdirected-credit",
     "mismatched-output",
     "missing-positions",
     "normalized-away",

@@ -57,6 +57,21 @@ def said(run: NdArray, place: int | None, array: NdArray) -> Fillers | None:
     return next((Fillers(each, place) for each in (real, ~real) if _leaves_out(run, each)), None)
 
 
+def of_a_score(mask: NdArray, run: NdArray) -> NdArray | None:
+    """A mask for scores of attention, as one for each sequence and position; `None` where it depends on
+    anything else, such as the order of positions."""
+    if mask.ndim < 3 or mask.shape[0] != run.shape[0]:
+        return None
+    for axis in range(1, mask.ndim):
+        if mask.shape[axis] != run.shape[1]:
+            continue
+        others = tuple(a for a in range(1, mask.ndim) if a != axis)
+        first = mask.min(axis=others, keepdims=True)
+        if (mask == first).all() and (first != first.take([0], axis)).any():
+            return np.asarray(first.reshape(run.shape))
+    return None
+
+
 def _leaves_out(run: NdArray, real: NdArray) -> bool:
     """Only fillers, in one piece."""
     left = ~real

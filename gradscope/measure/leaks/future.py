@@ -86,7 +86,7 @@ class _Leak:
         groups: list[list[int]] = []
         values = self._output.values
         for i, each in enumerate(values):
-            alike = (g for g in groups if np.array_equal(np.squeeze(values[g[0]][0]), np.squeeze(each[0])))
+            alike = (g for g in groups if self._same(values[g[0]][0], each[0], self._output.inputs[i].axis))
             group = next(alike, None)
             if group is None:
                 groups.append([i])
@@ -100,6 +100,12 @@ class _Leak:
             if moved.any() and not self._early(moved).any():
                 return False
         return True
+
+    @staticmethod
+    def _same(one: NdArray, other: NdArray, axis: int) -> bool:
+        """In either order of the positions: a loop may run backwards."""
+        turned = np.flip(other, axis) if axis < other.ndim else other
+        return any(np.array_equal(np.squeeze(one), np.squeeze(each)) for each in (other, turned))
 
     def counts(self) -> bool:
         """The loss reads the outputs that have changed."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradscope.measure.leaks.fillers import Fillers, positions_of, refilled, runs_of_fillers, said
+from gradscope.measure.leaks.fillers import Fillers, of_a_score, positions_of, refilled, runs_of_fillers, said
 from gradscope.measure.leaks.placing import NdArray
 from gradscope.measure.leaks.sequences import Sequences
 from gradscope.measure.leaks.shifted_outputs import copies
@@ -40,9 +40,10 @@ def _filled(trials: Trials, place: int, array: NdArray) -> Fillers | None:
                 # Where the network takes the mask in as well, it knows a filler from a value.
                 taken_in = uses_of(trials.program, other - len(trials.program.leaves)).is_input
                 return None if taken_in else found
-        masks = [each for each in trials.meetings if each.given.inputs == {place} and _size(each) == run.size]
+        masks = [each for each in trials.meetings if each.given.inputs == {place} and _masks(each, run.size)]
         for values in trials.given(masks, [{}])[0] if masks else ():
-            if (found := said(run, None, values)) is not None:
+            mask = values if values.size == run.size else of_a_score(values, run)
+            if mask is not None and (found := said(run, None, mask)) is not None:
                 return found
     return None
 
@@ -108,5 +109,9 @@ def _is_target(trials: Trials, compared: Compared, place: int, filled: Fillers) 
     return not ((value == 0) | (value == 1)).all() or bool((value != value[..., :1]).any())
 
 
-def _size(meeting: DataMeeting) -> int:
-    return int(np.prod(shape_of(meeting.eqn.invars[meeting.operand])))
+def _masks(meeting: DataMeeting, size: int) -> bool:
+    """One value for each element of the sequences, or copies of such values for the scores of attention."""
+    atom = meeting.eqn.invars[meeting.operand]
+    aval: Any = atom.aval
+    total = int(np.prod(shape_of(atom)))
+    return total == size or (aval.dtype == np.bool_ and total > size and total % size == 0)

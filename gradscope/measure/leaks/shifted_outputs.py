@@ -96,8 +96,34 @@ def _outputs_of(trials: Trials, sequences: Sequences) -> Iterator[ShiftedOutput]
         ]
         found = [(fed[i], inputs[i], columns[i]) for i in chosen if fed[i] is not compared.meeting]
         if found and not _realigned(compared, [placement for _, placement, _ in found]):
+            placed = [placement for _, placement, _ in found]
+            found += list(_backwards(fed, inputs, columns[: len(fed)], placed, compared))
             parts = [list(part) for part in zip(*found, strict=True)]
             yield ShiftedOutput(sequences, edits, compared, output, *parts)
+
+
+def _backwards(
+    fed: Sequence[DataMeeting],
+    inputs: Sequence[Placement | None],
+    columns: Sequence[list[NdArray]],
+    chosen: Sequence[Placement | None],
+    compared: Compared,
+) -> Iterator[tuple[DataMeeting, Placement, list[NdArray]]]:
+    """Where the same inputs come in once more, in the opposite order, as in a loop that runs backwards."""
+    for meeting, placed, column in zip(fed, inputs, columns, strict=True):
+        if placed is not None or meeting is compared.meeting:
+            continue
+        for each in chosen:
+            if each is None or column[0].shape != each.shape:
+                continue
+            turned = [np.flip(value, each.axis) for value in column]
+            if any(_same(turned, other) for other, at in zip(columns, inputs, strict=True) if at is each):
+                yield meeting, each, column
+                break
+
+
+def _same(values: Sequence[NdArray], others: Sequence[NdArray]) -> bool:
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, others, strict=True))
 
 
 def copies(trials: Trials, sequences: Sequences) -> list[DataMeeting]:

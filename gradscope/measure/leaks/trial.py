@@ -65,6 +65,7 @@ class Trials:
         self.program, self.batch = program, batch
         self._originals = [*inputs.weights, *inputs.others, *program.body.consts]
         self._given: dict[tuple[Spot, ...], Compiled] = {}
+        self._losses: dict[Spot, Callable[[Sequence[NdArray]], NdArray]] = {}
         traced = split(batch).traced
         self.first = len(program.body.jaxpr.invars) - len(traced) - 1
         paths = [path_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(batch)[0]]
@@ -146,6 +147,13 @@ class Trials:
             return np.asarray(jax.device_get(compiled[0](inputs)[0]))
 
         return call
+
+    def loss_at(self, meeting: DataMeeting) -> Callable[[Sequence[NdArray]], NdArray]:
+        """The loss as a function of what is met there, compiled once."""
+        spot = meeting.path, meeting.operand
+        if spot not in self._losses:
+            self._losses[spot] = self.forward(None, [spot])
+        return self._losses[spot]
 
     def values(
         self, reads: Sequence[Spot], puts: Sequence[Spot], values: Sequence[Sequence[NdArray]]

@@ -1,0 +1,305 @@
+"""Credit that is sent the wrong way, and programs that look alike and are as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import lax
+
+from gradscope.load.problem import Problem
+from gradscope.measure.leaks.counted_labels import counted_labels
+from gradscope.measure.leaks.other_rows import labels_of_others
+from gradscope.measure.leaks.trial import Trials
+from gradscope.measure.misdirected import misdirected
+from gradscope.records import MisdirectedCredit, Misdirection
+from gradscope.trace.loss_terms import loss_terms
+from gradscope.trace.program import Tracer
+
+N, K = 16, 4
+RNG = np.random.default_rng(3)
+BATCH = {
+    "s": RNG.normal(size=(N, 3)).astype(np.float32),
+    "next": RNG.normal(size=(N, 3)).astype(np.float32),
+    "a": RNG.integers(0, K, N),
+    "r": RNG.normal(size=N).astype(np.float32),
+    "done": RNG.random(N) < 0.3,
+    "positive": RNG.random(N).astype(np.float32),
+}
+PARAMS = {
+    "h": RNG.normal(size=(3, 8)).astype(np.float32),
+    "v": RNG.normal(size=(8, 1)).astype(np.float32),
+    "pi": RNG.normal(size=(8, K)).astype(np.float32),
+    "z": np.zeros((), np.float32),
+}
+Loss = Callable[[Any, Any], Any]
+
+
+def value(p: Any, s: Any) -> Any:
+    return (jnp.tanh(s @ p["h"]) @ p["v"])[:, 0]
+
+
+def scores(p: Any, s: Any) -> Any:
+    return jnp.tanh(s @ p["h"]) @ p["pi"]
+
+
+def log_p(p: Any, b: Any) -> Any:
+    return jax.nn.log_softmax(scores(p, b["s"]))
+
+
+def taken(p: Any, b: Any) -> Any:
+    return jnp.take_along_axis(log_p(p, b), b["a"][:, None], 1)[:, 0]
+
+
+def entropy(p: Any, b: Any) -> Any:
+    logs = log_p(p, b)
+    return -jnp.sum(jnp.exp(logs) * logs, -1)
+
+
+def found(loss: Loss, batch: Any = BATCH) -> list[MisdirectedCredit]:
+    tracer = Tracer(Problem(loss, PARAMS, batch))
+    return list(misdirected(tracer.trace(batch), tracer.inputs(batch, 0)))
+
+
+def q_learning(p: Any, b: Any) -> Any:
+    best = scores(p, b["next"]).max(-1)
+    target = jnp.where(b["done"], b["r"], b["r"] + 0.9 * best)
+    q = jnp.take_along_axis(scores(p, b["s"]), b["a"][:, None], 1)[:, 0]
+    return optax.huber_loss(q, target).mean()
+
+
+def temporal_difference(p: Any, b: Any) -> Any:
+    error = b["r"] + 0.9 * (1 - b["done"]) * value(p, b["next"]) - value(p, b["s"])
+    return jnp.mean(error**2)
+
+
+def lambda_returns(p: Any, b: Any) -> Any:
+    v = value(p, b["s"])
+
+    def back(total: Any, step: Any) -> Any:
+        total = step[0] + 0.9 * (0.1 * step[1] + 0.9 * total)
+        return total, total
+
+    returns = lax.scan(back, v[-1], (b["r"][:-1], v[1:]), reverse=True)[1]
+    return jnp.mean((v[:-1] - returns) ** 2)
+
+
+def critic_in_the_advantage(p: Any, b: Any) -> Any:
+    advantage = b["r"] - value(p, b["s"])
+    scaled = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+    return -jnp.mean(taken(p, b) * scaled) + 0.5 * jnp.mean(advantage**2)
+
+
+def mean_of_logs_times_returns(p: Any, b: Any) -> Any:
+    return -jnp.sum(taken(p, b).mean() * b["r"])
+
+
+def weights_after_the_mean(p: Any, b: Any) -> Any:
+    return jnp.sum(-taken(p, b).mean() * b["positive"]) / b["positive"].sum()
+
+
+def sum_of_all_rows(p: Any, b: Any) -> Any:
+    return jnp.mean(0.5 * jnp.sum(log_p(p, b)) - value(p, b["s"])[:, None])
+
+
+def every_choice(p: Any, b: Any) -> Any:
+    advantage = lax.stop_gradient(b["r"] - value(p, b["s"]))
+    return -jnp.mean(jnp.sum(log_p(p, b) * advantage[:, None], -1)) - 0.01 * entropy(p, b).mean()
+
+
+def labels_in_a_column(p: Any, b: Any) -> Any:
+    return optax.softmax_cross_entropy(scores(p, b["s"]), b["a"][:, None].astype(jnp.float32)).mean()
+
+
+def entropy_minimized(p: Any, b: Any) -> Any:
+    return -jnp.mean(taken(p, b) * b["r"]) + 0.01 * entropy(p, b).mean()
+
+
+def optimistic_clip(p: Any, b: Any) -> Any:
+    ratio = jnp.exp(taken(p, b) + 1.4)
+    return jnp.mean(jnp.minimum(-ratio * b["r"], -jnp.clip(ratio, 0.8, 1.2) * b["r"]))
+
+
+def offset_alone(p: Any, b: Any) -> Any:
+    return jnp.mean((p["z"] + lax.stop_gradient(taken(p, b)) - b["r"]) ** 2)
+
+
+SICK = [
+    (q_learning, Misdirection.TARGET),
+    (temporal_difference, Misdirection.TARGET),
+    (lambda_returns, Misdirection.TARGET),
+    (critic_in_the_advantage, Misdirection.BASELINE),
+    (mean_of_logs_times_returns, Misdirection.AVERAGED),
+    (weights_after_the_mean, Misdirection.AVERAGED),
+    (sum_of_all_rows, Misdirection.SUMMED),
+    (every_choice, Misdirection.EVERY_CHOICE),
+    (labels_in_a_column, Misdirection.EVERY_CHOICE),
+    (entropy_minimized, Misdirection.ENTROPY),
+    (optimistic_clip, Misdirection.CLIP),
+    (offset_alone, Misdirection.OFFSET),
+]
+
+
+@pytest.mark.parametrize(("loss", "kind"), SICK, ids=[each[0].__name__ for each in SICK])
+def test_each_kind_is_found_once_on_the_line_that_it_stands_on(loss: Loss, kind: Misdirection) -> None:
+    (only,) = found(loss)
+    assert only.kind is kind
+    assert only.source is not None
+    assert only.source.file.endswith("test_misdirected.py")
+
+
+def test_a_target_says_the_discount_and_a_mean_the_rows() -> None:
+    assert found(q_learning)[0].discount == pytest.approx(0.9)
+    assert found(mean_of_logs_times_returns)[0].count == N
+    assert found(every_choice)[0].count == K
+
+
+def held_target(p: Any, b: Any) -> Any:
+    target = lax.stop_gradient(b["r"] + 0.9 * value(p, b["next"]))
+    advantage = lax.stop_gradient(target - value(p, b["s"]))
+    ratio = jnp.exp(taken(p, b) + 1.4)
+    gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 0.8, 1.2) * advantage)
+    return -gain.mean() + optax.l2_loss(value(p, b["s"]), target).mean() - 0.01 * entropy(p, b).mean()
+
+
+def smoothness(p: Any, b: Any) -> Any:
+    step = value(p, b["next"]) - value(p, b["s"]) - 0.1 * b["r"]
+    return jnp.mean(step**2) + jnp.mean((value(p, b["s"]) - b["r"]) ** 2)
+
+
+def boosted(p: Any, b: Any) -> Any:
+    return jnp.mean((b["r"] - 0.5 * value(p, b["next"]) - value(p, b["s"])) ** 2)
+
+
+def centered(p: Any, b: Any) -> Any:
+    v = value(p, b["s"])
+    return jnp.mean((v - v.mean() - b["r"]) ** 2) + jnp.mean(v - v.mean())
+
+
+def contrastive(p: Any, b: Any) -> Any:
+    logits = scores(p, b["s"]) @ scores(p, b["next"]).T
+    return -jnp.mean(jnp.diag(logits) - jax.nn.logsumexp(logits, 1))
+
+
+def label_smoothing(p: Any, b: Any) -> Any:
+    smooth = -jnp.sum(log_p(p, b) * b["positive"][:, None], -1) / K
+    return jnp.mean(-0.9 * taken(p, b) * b["positive"] + 0.1 * smooth)
+
+
+def certain_on_unlabelled_rows(p: Any, b: Any) -> Any:
+    return -jnp.mean(taken(p, b) * b["positive"]) + 0.1 * entropy(p, {**b, "s": b["next"]}).mean()
+
+
+def multiplier(p: Any, b: Any) -> Any:
+    constraint = b["r"] - value(p, b["s"])
+    return p["z"] * constraint.mean() + jnp.mean(constraint**2)
+
+
+def offset_beside_a_network(p: Any, b: Any) -> Any:
+    return jnp.mean((p["z"] + lax.stop_gradient(taken(p, b)) + value(p, b["s"]) - b["r"]) ** 2)
+
+
+HEALTHY: list[Loss] = [
+    held_target,
+    smoothness,
+    boosted,
+    centered,
+    contrastive,
+    label_smoothing,
+    certain_on_unlabelled_rows,
+    multiplier,
+    offset_beside_a_network,
+]
+
+
+@pytest.mark.parametrize("loss", HEALTHY, ids=[each.__name__ for each in HEALTHY])
+def test_what_only_looks_like_it_is_quiet(loss: Loss) -> None:
+    assert found(loss) == []
+
+
+def test_weights_that_are_all_one_make_no_difference_after_a_mean() -> None:
+    assert found(weights_after_the_mean, {**BATCH, "positive": np.ones(N, np.float32)}) == []
+
+
+def test_a_critic_whose_every_gradient_is_cut_has_a_dead_term() -> None:
+    def loss(p: Any, b: Any) -> Any:
+        advantage = b["r"] - lax.stop_gradient(jnp.tanh(b["next"] @ p["w"]))
+        return -jnp.mean(taken(p, b) * advantage) + 0.5 * jnp.mean(advantage**2)
+
+    params = {**PARAMS, "w": np.ones(3, np.float32)}
+    terms = loss_terms(Tracer(Problem(loss, params, BATCH)).trace(BATCH))
+    assert [term.detached for term in terms if term.parameters == ("w",)] == [False]
+
+
+V, T = 9, 6
+WORDS = {
+    "table": RNG.normal(size=(V, 8)).astype(np.float32),
+    "out": RNG.normal(size=(8, V)).astype(np.float32),
+}
+LENGTHS = RNG.integers(2, 4, N)
+FILLED = np.where(np.arange(T + 1) < LENGTHS[:, None], RNG.integers(1, V, (N, T + 1)), 0)
+X, Y = RNG.integers(0, V, (N, T)), RNG.integers(0, V, (N, T))
+
+
+def cross_entropy(p: Any, x: Any, y: Any) -> Any:
+    logits = jnp.tanh(p["table"][x]) @ p["out"]
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y)
+
+
+def trials(loss: Loss, batch: Any) -> Trials:
+    tracer = Tracer(Problem(loss, WORDS, batch))
+    return Trials(tracer.trace(batch), batch, tracer.inputs(batch, 0))
+
+
+def labels_said(loss: Loss, batch: Any) -> list[Misdirection]:
+    return [each.kind for each in counted_labels(trials(loss, batch))]
+
+
+def every_label(p: Any, ids: Any) -> Any:
+    return cross_entropy(p, ids[:, :-1], ids[:, 1:]).mean()
+
+
+def masked(sign: bool) -> Loss:
+    def loss(p: Any, ids: Any) -> Any:
+        mask = (ids[:, 1:] != 0) == sign
+        return jnp.sum(cross_entropy(p, ids[:, :-1], ids[:, 1:]) * mask) / mask.sum()
+
+    return loss
+
+
+def test_fillers_that_count_are_told_from_fillers_that_do_not() -> None:
+    assert labels_said(every_label, FILLED) == [Misdirection.FILLERS]
+    assert labels_said(masked(False), FILLED) == [Misdirection.ONLY_FILLERS]
+    assert labels_said(masked(True), FILLED) == []
+
+
+def test_labels_below_zero_are_told_where_no_mask_leaves_them_out() -> None:
+    batch = X, np.where(RNG.random((N, T)) < 0.5, Y, -1)
+
+    def wrapped(p: Any, b: Any) -> Any:
+        return cross_entropy(p, *b).mean()
+
+    def left_out(p: Any, b: Any) -> Any:
+        return jnp.sum(cross_entropy(p, *b) * (b[1] >= 0)) / (b[1] >= 0).sum()
+
+    assert labels_said(wrapped, batch) == [Misdirection.NEGATIVE]
+    assert labels_said(left_out, batch) == []
+
+
+def test_labels_that_were_flattened_in_the_other_order_belong_to_other_rows() -> None:
+    def flat(turned: bool) -> Loss:
+        def loss(p: Any, b: Any) -> Any:
+            logits = (jnp.tanh(p["table"][b[0].T]) @ p["out"]).reshape(-1, V)
+            labels = (b[1].T if turned else b[1]).reshape(-1)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        return loss
+
+    (only,) = labels_of_others(trials(flat(False), (X, Y)))
+    assert (only.kind, only.count) == (Misdirection.OTHER_ROWS, N)
+    assert list(labels_of_others(trials(flat(True), (X, Y)))) == []
