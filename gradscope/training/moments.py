@@ -65,7 +65,7 @@ def averages(made: Trainer) -> Iterator[tuple[Pair, tuple[float, float]]]:
     weights = filled(made.weights, 0.0)
     size = NORM / max(sum(weight.size for weight in weights), 1) ** 0.5
     once, twice = ([striped(weight, times * size) for weight in weights] for times in (1, 2))
-    loss, fresh = jnp.zeros((), jnp.float32), made.fresh(weights)
+    loss, fresh = jnp.zeros_like(made.gradients()[0]), made.fresh(weights)
 
     def after(state: Any, gradients: Leaves) -> Any:
         return made.asked(weights, gradients, state, loss)[1]

@@ -156,3 +156,15 @@ def test_bfloat16_weights_with_wide_averages_have_the_same_rates(prepared: Prepa
     assert found is not None
     assert found.decay_rates is not None
     assert (found.decay_rates.first, found.decay_rates.second) == (0.999, 0.9)
+
+
+def test_a_loss_in_another_precision_is_looked_at() -> None:
+    """The step is compiled for the dtype of the loss."""
+
+    def half(params: Any, batch: Any) -> Any:
+        return loss_fn(params, batch).astype(jnp.float16)
+
+    report = check_problem(
+        Problem(half, PARAMS, BATCH, optimizer=ADAMS["adam"]), CheckOptions(), target="half"
+    )
+    assert [each for each in report.skipped if "itself failed" in each.reason] == []

@@ -324,3 +324,13 @@ def test_a_state_beside_a_static_model_is_what_is_trained() -> None:
     report = report_of(train_step, params=state.params, state=state, model=len)
     assert report.training.own_step.returned
     assert findings(report) == []
+
+
+@pytest.mark.parametrize("options", [CheckOptions(steps=0), CheckOptions()])
+def test_a_loss_that_is_not_finite_is_no_matter_of_the_step(options: CheckOptions) -> None:
+    def loss(params: Any, batch: Any) -> Any:
+        return loss_fn(params, batch) + jnp.log(0.0 * params["w2"][0, 0])
+
+    problem = Problem(loss, PARAMS, batches=BATCHES, train_step=sgd(0.1))
+    report = check_problem(problem, options, target="a problem")
+    assert (report.training, findings(report)) == (None, [])

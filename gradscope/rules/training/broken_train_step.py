@@ -75,8 +75,10 @@ ERROR_STEPS = 100
 
 
 @rule("broken-train-step", severity=Severity.ERROR, uses=("training",), cosine=0.05)
-def broken_train_step(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:
-    step = training.own_step
+def broken_train_step(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
+    step = training.own_step if training is not None else None
     if step is None or not any(leaf.gradient for leaf in step.leaves):
         return
     alive = [leaf for leaf in step.leaves if leaf.gradient]
