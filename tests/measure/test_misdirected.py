@@ -204,7 +204,22 @@ def offset_beside_a_network(p: Any, b: Any) -> Any:
     return jnp.mean((p["z"] + lax.stop_gradient(taken(p, b)) + value(p, b["s"]) - b["r"]) ** 2)
 
 
+def difference_equation(p: Any, b: Any) -> Any:
+    """A network of time and place that decays and is driven: u(t + h) = 0.95 u(t) + h f(t)."""
+    step = value(p, b["s"] + 0.01) - (0.95 * value(p, b["s"]) + 0.01 * b["r"])
+    return jnp.mean(step**2) + jnp.mean((value(p, jnp.zeros((1, 3))) - 1) ** 2)
+
+
+def linear_dynamics(p: Any, b: Any) -> Any:
+    """Features whose next values are a part of these and of a control."""
+    now, then = b["s"] @ p["h"], b["next"] @ p["h"]
+    rebuilt = jnp.tanh(now) @ p["h"].T
+    return jnp.mean((then - (0.9 * now + b["r"][:, None])) ** 2) + jnp.mean((rebuilt - b["s"]) ** 2)
+
+
 HEALTHY: list[Loss] = [
+    difference_equation,
+    linear_dynamics,
     held_target,
     smoothness,
     boosted,

@@ -24,12 +24,13 @@ actions are credited for all rewards of a batch alike, or for none; a policy bec
 ## How it is measured
 From the program (its jaxpr), behind the last products with parameters. Sums are followed through
 constant factors, views and arrays without a gradient that multiply them. A target is told by its terms: an
-array of the batch, and the network's own value times a number below 1 or an array of the batch, less another
-value of the network with a factor of 1; the difference ends in a square or an absolute value. Or it is made
-by a loop over the very values that it is compared with. An offset is all
-that is trained where only sums, squares and factors that the program writes stand behind it. An advantage
-is told by a critic whose values are
-compared elsewhere. A sum or a mean is told by the axis that it is taken over, along which it is copied again.
+array of the batch, and the network's own value times an array of the batch (the end of an episode), or times
+a number below 1 where one of the values is chosen among several, less another value of the network with a
+factor of 1; the difference ends in a square or an absolute value. Without either it may be a difference
+equation, and nothing is said. Or the target is made by a loop over the very values that it is compared with.
+An offset is all that is trained where only sums, squares and factors that the program writes stand behind
+it. An advantage is told by a critic whose values are compared elsewhere. A sum or a mean is told by the axis
+that it is taken over, along which it is copied again.
 
 Labels of other rows are looked for where two axes of the data are made one in one order, and two of the
 model's in the other: one example of the batch is replaced, and the rows of the predictions that change are

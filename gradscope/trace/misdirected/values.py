@@ -11,6 +11,7 @@ from gradscope.trace.misdirected.tail import LOOPS, Tail, is_chance
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
 
+_CHOICES = frozenset({"reduce_max", "reduce_min", "gather", "max", "min"})
 FEW_TERMS = 8
 """In the difference of a value and its target."""
 
@@ -28,7 +29,7 @@ def targets(tail: Tail) -> Iterator[MisdirectedCredit]:
             continue
         moving = [each for each in terms if each.base.grad and tail.is_data(each.base) and not each.summed]
         rewards = [each for each in terms if not each.base.reads and tail.is_data(each.base)]
-        found = _own_target(moving, rewards) or _target_of_a_loop(tail, moving)
+        found = _own_target(tail, moving, rewards) or _target_of_a_loop(tail, moving)
         if found is not None:
             met.update(node.results)
             number = abs(found.factor) if 0 < abs(found.factor) < 1 else None
@@ -40,16 +41,25 @@ def targets(tail: Tail) -> Iterator[MisdirectedCredit]:
             )
 
 
-def _own_target(moving: list[AffineTerm], rewards: list[AffineTerm]) -> AffineTerm | None:
+def _own_target(tail: Tail, moving: list[AffineTerm], rewards: list[AffineTerm]) -> AffineTerm | None:
     if len(moving) != 2 or not rewards:
         return None
     for value, target in (moving, moving[::-1]):
         whole = abs(value.factor) == 1 and not value.weights
-        part = bool(target.weights) or 0 < abs(target.factor) < 1
+        ends = any(tail.is_data(each) for each in target.weights)
+        chosen = _is_chosen(value) or _is_chosen(target)
+        part = ends or (chosen and 0 < abs(target.factor) < 1)
         with_reward = any(each.factor * target.factor > 0 for each in rewards)
         if whole and part and value.factor * target.factor < 0 and with_reward:
             return target
     return None
+
+
+def _is_chosen(term: AffineTerm) -> bool:
+    """One of several numbers: the value of an action. Without a choice, and without an array of the batch
+    that ends an episode, a difference equation says the same of the values of a network at two times."""
+    base = behind(term.base, VIEWS)
+    return base.node is not None and base.node.name in _CHOICES
 
 
 def _target_of_a_loop(tail: Tail, moving: list[AffineTerm]) -> AffineTerm | None:
