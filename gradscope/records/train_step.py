@@ -26,6 +26,8 @@ class SteppedLeaf:
     """Whether any of the steps changed one of its bits."""
     as_it_came: bool
     """The step gives back the very array that it is given: no arithmetic stands between."""
+    cosine: float | None = None
+    """Of what the first step adds and minus the gradient, of this leaf; `None` where either is 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import itertools
 import linecache
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradscope.load.model.frameworks.base import written
-from gradscope.load.model.train_step import OPTIMIZER_STATES, CannotBeCalled
+from gradscope.load.model.frameworks.table import transform_of
+from gradscope.load.model.optimizers import is_optimizer
+from gradscope.load.model.step_call import CannotBeCalled
+from gradscope.load.model.train_step import OPTIMIZER_STATES
 from gradscope.load.problem import Problem
 from gradscope.load.signature.companions import STATE_NAMES
 from gradscope.load.usercode.fault import headline
@@ -27,6 +31,7 @@ from gradscope.records import (
     StepTrial,
 )
 from gradscope.records.train_step import GROWS, HALF, NO_DESCENT
+from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs.inlining import live
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_at
@@ -48,12 +53,13 @@ def own_step(
     problem: Problem, program: Program, found: Trained, record: ShortTraining
 ) -> OwnTrainStep | Skipped | None:
     """`None` where the file writes none, `Skipped` where it cannot be run as it stands."""
-    if problem.train_step is None:
+    step = problem.train_step
+    if step is None:
         return None
-    name = problem.train_step.name
+    name = step.name
     try:
-        call = problem.train_step.call_for(problem.initial, problem.optimizer, found.trainer.feed.drawn[0])
-        traced = StepProgram(call, found, problem.seed)
+        call = step.call_for(problem.initial, problem.optimizer, found.trainer.feed.drawn[0])
+        traced = StepProgram(step, call, found, problem.seed)
     except CannotBeCalled as error:
         return Skipped(f"`{name}`", f"it was not run: {error}")
     except Exception as error:  # whatever the user's function raises at what it was given
@@ -68,6 +74,7 @@ def _judged(traced: StepProgram, program: Program, found: Trained, record: Short
     layer_of = {leaf: group.name for group in program.layers for leaf in group.leaves}
     count, moved, as_it_came = record.steps, [False] * len(gradients), [False] * len(gradients)
     cosine, growth, end = None, None, math.nan
+    cosines: list[float | None] = [None] * len(gradients)
     trials: list[StepTrial] = []
 
     def loss(weights: Leaves) -> float:
@@ -77,29 +84,29 @@ def _judged(traced: StepProgram, program: Program, found: Trained, record: Short
     if traced.comes_back(role):
         steps = traced.run(count)
         moved, as_it_came = _moved(trainer.weights, steps), traced.as_they_came()
-        cosine = _descent(trainer.weights, steps[0], gradients)
+        cosine, cosines = _descent(trainer.weights, steps[0], gradients)
         end = loss(steps[-1])
         if any(moved) and not end < start and count >= ENOUGH:
             count *= FURTHER
             end = loss(traced.run(count)[-1])
         if _far_too_little((start, end, reference), cosine):
             growth = _growth(trainer.weights, traced.run(record.steps, first=True))
-        for factor in _factors((start, end, reference), cosine, growth):
+        for factor in _factors((start, end, reference), cosine, growth) if not _both_ways(cosines) else ():
             trials.append(StepTrial(factor, loss(traced.run(count, factor)[-1])))
             if _falls_again(start, trials[-1], reference):
                 break
     return OwnTrainStep(
-        name=traced.call.step.name,
-        source=_source(traced.call.step.function),
-        last_line=_last_line(traced.call.step.function),
+        name=traced.step.name,
+        source=_source(traced.step.function),
+        last_line=_last_line(traced.step.function),
         steps=count,
         batches=record.batches,
         returned=traced.comes_back(role),
         leaves=tuple(
-            SteppedLeaf(leaf.name, layer_of[at], bool(alive[at]), moved[at], as_it_came[at])
+            SteppedLeaf(leaf.name, layer_of[at], bool(alive[at]), moved[at], as_it_came[at], cosines[at])
             for at, leaf in enumerate(program.leaves)
         ),
-        lost=tuple(_lost(traced)) if any(moved) else (),
+        lost=tuple(_lost(traced, found)) if any(moved) else (),
         cosine=cosine,
         growth=growth,
         start=start,
@@ -116,11 +123,19 @@ def _moved(start: Leaves, steps: Sequence[Leaves]) -> list[bool]:
     return [bool(each) for each in np.any(jax.device_get(changed), axis=0)]
 
 
-def _descent(start: Leaves, after: Leaves, gradients: Leaves) -> float | None:
-    """The cosine of a step and minus the gradient."""
-    step = _between(start, after)
-    products = [_product(step, gradients), _product(step, step), _product(gradients, gradients)]
-    along, moved, steepest = (float(each) for each in jax.device_get(products))
+def _descent(start: Leaves, after: Leaves, gradients: Leaves) -> tuple[float | None, list[float | None]]:
+    """The cosine of a step and minus the gradient, over all leaves together and of each."""
+    steps = _between(start, after)
+    products = [
+        [_product([step], [gradient]), _product([step], [step]), _product([gradient], [gradient])]
+        for step, gradient in zip(steps, gradients, strict=True)
+    ]
+    found = np.asarray(jax.device_get(products), np.float64)
+    return _cosine(found.sum(0)), [_cosine(each) for each in found]
+
+
+def _cosine(products: Any) -> float | None:
+    along, moved, steepest = (float(each) for each in products)
     size = math.sqrt(moved) * math.sqrt(steepest)
     return -along / size if 0 < size < math.inf else None
 
@@ -138,6 +153,12 @@ def _between(before: Leaves, after: Leaves) -> Leaves:
 
 def _product(one: Leaves, other: Leaves) -> Any:
     return sum(jnp.vdot(widened(a), widened(b)) for a, b in zip(one, other, strict=True))
+
+
+def _both_ways(cosines: Sequence[float | None]) -> bool:
+    """Players of a game climb and descend on purpose: nothing is tried."""
+    told = [each for each in cosines if each is not None]
+    return any(each < -NO_DESCENT for each in told) and any(each > NO_DESCENT for each in told)
 
 
 def _far_too_little(losses: tuple[float, float, float], cosine: float | None) -> bool:
@@ -166,18 +187,39 @@ def _falls_again(start: float, trial: StepTrial, reference: float) -> bool:
     return start - trial.end > enough
 
 
-def _lost(traced: StepProgram) -> Iterator[LostState]:
+def _lost(traced: StepProgram, found: Trained) -> Iterator[LostState]:
     """States that come in and do not go on: what the step gives back of them is what it was given."""
     for name, field, places in _states(traced):
         before, after = traced.variables(name)
         own = [before[place] for place in places]
         if after is not None and any(after[place] is not before[place] for place in places):
-            if field in OPTIMIZER_STATES and not _read(traced, own, name, places):
+            if field in OPTIMIZER_STATES and not _read(traced, own, name, places) and _is_used(traced, found):
                 yield LostState(field, optimizer=True, returned=True, read=False)
             continue
         read = _read(traced, own, name, places)
         if field in OPTIMIZER_STATES or not read:
             yield LostState(field, field in OPTIMIZER_STATES, returned=after is not None, read=read)
+
+
+def _is_used(traced: StepProgram, found: Trained) -> bool:
+    """Whether what the optimizer of the file adds depends on its state at all: that of `zero_nans` is a
+    report. Where the file gives none, nobody knows."""
+    trainer = found.trainer
+    named = [value for value in traced.call.names.values() if is_optimizer(value)]
+    transform = trainer.rule.transform if trainer.rule.own else transform_of(traced.holder)
+    if transform is None and len(named) != 1:
+        return False
+    transform = named[0] if transform is None else transform
+    rule, weights = replace(trainer.rule, transform=transform), trainer.weights
+    loss, gradients = trainer.gradients()
+    leaves, structure = jax.tree.flatten(rule.fresh(weights))
+
+    def updates(leaves: Leaves) -> Leaves:
+        state = jax.tree.unflatten(structure, leaves)
+        return rule(weights, gradients, state, loss, lambda _: loss)[0]
+
+    body = jaxprs.body_of(jax.make_jaxpr(updates)(leaves))
+    return any(live(body, [True] * len(body.jaxpr.outvars))[1])
 
 
 def _states(traced: StepProgram) -> Iterator[tuple[str, str, list[int]]]:

@@ -12,7 +12,8 @@ import numpy as np
 from gradscope.blocks.by_part import by_part
 from gradscope.blocks.forward import compile_forward
 from gradscope.load.model.frameworks.base import written
-from gradscope.load.model.train_step import AfterStep, CannotBeCalled, StepCall
+from gradscope.load.model.step_call import AfterStep, CannotBeCalled, StepCall
+from gradscope.load.model.train_step import TrainStep
 from gradscope.load.signature.keys import NO_KEY, prng_key
 from gradscope.load.usercode.discarded import same_parameters
 from gradscope.records import SameParameters
@@ -20,6 +21,7 @@ from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs.inlining import live
 from gradscope.trace.leaves import split
 from gradscope.trace.nested.registry import called_in_place
+from gradscope.training.additions import is_a_sum_with, sums_with
 from gradscope.training.optimizer import Leaves
 from gradscope.training.short import Trained
 
@@ -27,8 +29,8 @@ from gradscope.training.short import Trained
 class StepProgram:
     """The step as a program of its arrays."""
 
-    def __init__(self, call: StepCall, found: Trained, seed: int) -> None:
-        self.call, self._found, self._seed = call, found, seed
+    def __init__(self, step: TrainStep, call: StepCall, found: Trained, seed: int) -> None:
+        self.step, self.call, self._found, self._seed = step, call, found, seed
         self.places = call.places()
         weights = found.trainer.weights
         if [np.shape(call.moving[call.role].arrays[place]) for place in self.places] != [
@@ -50,7 +52,34 @@ class StepProgram:
         first = self._position(call.role, self.names)
         if not any(read[first + place] for place in self.places):
             raise CannotBeCalled(f"it does not read `{call.role}`, taken for its parameters")
+        self._require_an_update(call)
         self._run: Any = None
+
+    def _require_an_update(self, call: StepCall) -> None:
+        """Raises where what it makes of the parameters is no sum with them, or where another object of their
+        form may be what was trained: then neither is told by its results."""
+        before, after = self.variables(call.role)
+        own = [before[place] for place in self.places if np.ndim(self.start[call.role][place])]
+        wanted = {np.shape(var.aval) for var in own}
+        summed = sums_with(self.body, own)
+        if after is None and not wanted <= {np.shape(var.aval) for var in own if var in summed}:
+            raise CannotBeCalled(f"nothing is added to `{call.role}` in it")
+        if after is None:
+            return
+        ends = [after[place] for place in self.places if np.ndim(self.start[call.role][place])]
+        if not any(
+            end in before or is_a_sum_with(self.body, end, var) for end, var in zip(ends, own, strict=True)
+        ):
+            raise CannotBeCalled(f"what it gives back is not `{call.role}` with something added")
+        others = [name for name in call.alike() if name != call.role and self.comes_back(name)]
+        if all(self.as_they_came()) and any(self._changes(name) for name in others):
+            raise CannotBeCalled(
+                f"`{others[0]}` has the form of `{call.role}`, and which one comes back is not told"
+            )
+
+    def _changes(self, name: str) -> bool:
+        before, after = self.variables(name)
+        return after is not None and any(a is not b for a, b in zip(after, before, strict=True))
 
     def comes_back(self, name: str) -> bool:
         return self._after.arrays[name] is not None
@@ -63,10 +92,15 @@ class StepProgram:
         size = len(self.start[name])
         return before[:size], None if after is None else after[:size]
 
+    @property
+    def holder(self) -> Any:
+        """The object of the file with the parameters."""
+        return self.call.moving[self.call.role].value
+
     def loop(self) -> SameParameters | None:
         """A loop of the file that gives it the same parameters again and again, where they come back as a
         result."""
-        step, role = self.call.step, self.call.role
+        step, role = self.step, self.call.role
         file = getattr(getattr(written(step.function), "__code__", None), "co_filename", "")
         if role in self._after.in_place or not Path(file).is_file():
             return None

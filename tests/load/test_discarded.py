@@ -101,6 +101,28 @@ def test_a_loop_that_measures_the_speed_stands_beside_one_that_trains(tmp_path):
     assert stale(tmp_path, text) is None
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "def fit(params):\n    return lax.fori_loop(0, 9, lambda i, p: train_step(p, o, b)[0], params)\n",
+        "carry = lax.scan(train_step, params, batches)\n",
+        "for c in clients:\n    for b in c:\n        new = train_step(params, o, b)\n    params = new\n",
+        "for b in batches:\n    new = train_step(params, o, b)\n    params.update(new)\n",
+    ],
+)
+def test_another_use_of_the_step_may_keep_its_results(tmp_path, rest):
+    probe = "for rate in rates:\n    loss = train_step(params, o, b)\n"
+    assert stale(tmp_path, probe) == (2, "params")
+    assert stale(tmp_path, rest if "clients" in rest or "update" in rest else probe + rest) is None
+
+
+def test_a_try_that_expects_an_exception_keeps_nothing(tmp_path):
+    assert (
+        kinds(tmp_path, "def main():\n    try:\n        jnp.dot(a, b)\n    except TypeError:\n        pass\n")
+        == []
+    )
+
+
 def test_a_parameter_of_the_function_is_not_the_value_of_the_file(tmp_path):
     text = "def train_step(model, optimizer, batch):\n    optimizer.update(model, grads)\n"
     assert kinds(tmp_path, text) == []

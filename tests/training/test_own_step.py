@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -135,13 +135,13 @@ def test_a_step_that_does_not_train_is_told_why(
     assert words in found.message
 
 
-def test_parameters_that_come_back_as_they_came_beside_others_are_a_warning() -> None:
+def test_parameters_that_come_back_as_they_came_beside_others_are_a_note() -> None:
     def train_step(params: Any, batch: Any) -> Any:
         gradient = jax.grad(loss_fn)(params, batch)
         return {**params, "w2": params["w2"] - 0.1 * gradient["w2"]}
 
     (found,) = findings(report_of(train_step))
-    assert found.severity is Severity.WARNING
+    assert found.severity is Severity.NOTE
     assert "2 parameters (`b1` and `w1`) as they came" in found.message
 
 
@@ -334,3 +334,78 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_the_step(options: CheckOption
     problem = Problem(loss, PARAMS, batches=BATCHES, train_step=sgd(0.1))
     report = check_problem(problem, options, target="a problem")
     assert (report.training, findings(report)) == (None, [])
+
+
+def kept_beside(params: Any, old_params: Any, batch: Any) -> Any:
+    """Heavy ball: the step before this one comes along."""
+    gradient = jax.grad(loss_fn)(params, batch)
+    new = jax.tree.map(lambda p, o, g: p + 0.5 * (p - o) - 0.1 * g, params, old_params, gradient)
+    return new, params
+
+
+def by_name(params: Any, ema_params: Any, batch: Any) -> Any:
+    new = jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss_fn)(params, batch))
+    return {"ema_params": jax.tree.map(lambda e, p: 0.9 * e + 0.1 * p, ema_params, new), "params": new}
+
+
+@pytest.mark.parametrize(("step", "other"), [(kept_beside, "old_params"), (by_name, "ema_params")])
+def test_another_object_of_the_form_of_the_parameters(step: Callable[..., Any], other: str) -> None:
+    report = report_of(step, **{other: jax.tree.map(np.array, PARAMS)})
+    own = report.training.own_step
+    assert own.end < own.start - 0.05
+    assert findings(report) == []
+
+
+def attack(params: Any, x: Any, y: Any) -> Any:
+    return x + 0.1 * jnp.sign(jax.grad(lambda each: loss_fn(params, (each, y)))(x))
+
+
+def logs(params: Any, batch: Any) -> Any:
+    loss, gradient = jax.value_and_grad(loss_fn)(params, batch)
+    return loss, optax.tree.norm(gradient)
+
+
+def gradients(params: Any, batch: Any) -> Any:
+    return jax.grad(loss_fn)(params, batch)
+
+
+@pytest.mark.parametrize("step", [attack, logs, gradients])
+def test_what_adds_nothing_to_the_parameters_is_no_step(step: Callable[..., Any]) -> None:
+    report = report_of(step)
+    assert (report.training.own_step, findings(report)) == (None, [])
+    assert [each for each in report.skipped if each.what == f"`{step.__name__}`"]
+
+
+def test_players_that_climb_and_descend_are_no_matter_of_the_sign() -> None:
+    def game(params: Any, batch: Any) -> Any:
+        return loss_fn(params, batch) - 0.5 * jnp.sum(params["b1"] ** 2) + jnp.sum(params["b1"])
+
+    def train_step(params: Any, batch: Any) -> Any:
+        g = jax.grad(game)(params, batch)
+        return {name: params[name] + (1.0 if name == "b1" else -0.01) * g[name] for name in params}
+
+    assert findings(report_of(train_step, game)) == []
+
+
+class Counted(NamedTuple):
+    params: Any
+    step: int
+
+
+def test_a_python_counter_goes_on() -> None:
+    def train_step(state: Any, batch: Any) -> Any:
+        gradient = jax.grad(loss_fn)(state.params, batch)
+        rate = 1e-6 * state.step
+        params = jax.tree.map(lambda p, g: p - rate * g, state.params, gradient)
+        return Counted(params, state.step + 1)
+
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    report = report_of(train_step, params=params, state=Counted(params, 0))
+    assert report.training.own_step is not None
+    assert findings(report) == []
+
+
+def test_a_state_that_the_optimizer_never_reads_is_not_lost() -> None:
+    optimizer = optax.chain(optax.zero_nans(), optax.sgd(0.1))
+    report = report_of(scheduled(optimizer), opt_state=optimizer.init(PARAMS), optimizer=optimizer)
+    assert findings(report) == []

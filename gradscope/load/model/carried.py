@@ -12,6 +12,8 @@ import numpy as np
 
 from gradscope.load.model.frameworks.table import taken_apart
 
+_COUNTS = ("step", "steps", "count", "i", "it", "iteration", "epoch", "global_step", "num_steps")
+
 
 @dataclass(frozen=True, eq=False)
 class Carried:
@@ -24,6 +26,11 @@ class Carried:
     """A new object of the same form with other arrays."""
     read: Callable[[Any], list[Any]]
     """The arrays of such an object, in the same order."""
+    holds: frozenset[int] = frozenset()
+    """Variables of NNX in it, by `id`."""
+
+    def has_form_of(self, other: Carried) -> bool:
+        return other is self or other._is_like(self.value)
 
     def found_in(self, result: Any, taken: set[int], given: Any = None) -> list[Any] | None:
         """Its arrays after the step: of the first part of the results that has its form, or is the object
@@ -43,7 +50,7 @@ class Carried:
         return None if all(new is old for new, old in zip(now, arrays, strict=False)) else now
 
     def _is_like(self, part: Any) -> bool:
-        if type(part) is not type(self.value):
+        if type(part) is not type(self.value) and not (is_array(part) and is_array(self.value)):
             return False
         try:
             found = self.read(part)
@@ -55,10 +62,10 @@ class Carried:
 
 def carried(value: Any) -> Carried:
     if (apart := taken_apart(value)) is not None:
-        return Carried(value, apart.arrays, [""] * len(apart.arrays), apart.rebuilt, apart.read)
+        return Carried(value, apart.arrays, [""] * len(apart.arrays), apart.rebuilt, apart.read, apart.holds)
     found, structure = jax.tree_util.tree_flatten_with_path(value)
     leaves = [leaf for _, leaf in found]
-    at = [place for place, leaf in enumerate(leaves) if is_array(leaf)]
+    at = [place for place, (path, leaf) in enumerate(found) if is_array(leaf) or _counts(path, leaf)]
 
     def rebuilt(arrays: Sequence[Any]) -> Any:
         filled = list(leaves)
@@ -72,6 +79,15 @@ def carried(value: Any) -> Carried:
 
     fields = [_first_step(found[place][0]) for place in at]
     return Carried(value, [leaves[place] for place in at], fields, rebuilt, read)
+
+
+def _counts(path: Sequence[Any], leaf: Any) -> bool:
+    """A Python integer under a name that counts, as the `step` of a `TrainState`; others are settings."""
+    return type(leaf) is int and _last_step(path) in _COUNTS
+
+
+def _last_step(path: Sequence[Any]) -> str:
+    return _first_step(path[-1:])
 
 
 def _first_step(path: Sequence[Any]) -> str:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import dis
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from gradscope.load.model.carried import Carried, carried, is_array
+from gradscope.load.model.carried import Carried, carried
 from gradscope.load.model.find_params import is_function
-from gradscope.load.model.frameworks.base import OpeningContext, wrapped_functions
-from gradscope.load.model.frameworks.table import adapter_of, is_companion, opened, transform_of
+from gradscope.load.model.frameworks.base import wrapped_functions, written
+from gradscope.load.model.frameworks.table import adapter_of, is_companion, transform_of
 from gradscope.load.model.frameworks.train_state import STATE_NAMES
 from gradscope.load.model.optimizers import is_optimizer
+from gradscope.load.model.step_call import CannotBeCalled, StepCall
 from gradscope.load.signature.arguments import BATCH_NAMES, Arguments, arrange, params_name
 from gradscope.load.signature.keys import is_key_name, required_parameters
 
@@ -30,16 +31,14 @@ OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
 _CERTAIN = ("params", "parameters", "weights", "theta")
 _OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
 _COUNTERS = ("step", "i", "it", "iteration", "epoch", "n_step", "step_number")
+_NUMBERS = ("lr", "learning_rate", "rate", "step_size", "alpha", "eta", "t", "dt", "rng_seed")
+"""Never a part of the batch."""
 _DATA = ("x", "y", "xs", "ys", "x_batch", "y_batch", "labels", "targets", "images", *BATCH_NAMES)
 
 
 _GRADIENTS = ("grad", "gradient", "apply_updates")
 """Parts of the names that a function uses which makes a training step, or which it calls."""
 _DEPTH = 3
-
-
-class CannotBeCalled(Exception):
-    """Why gradscope does not know what to give the step, as the end of a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +56,8 @@ class TrainStep:
         if _keeps_globals(self.function):
             raise CannotBeCalled("it keeps what it computes in variables of the file")
         role = self.role
+        if self.name in _names_in_function(self.names.get("loss_fn")):
+            raise CannotBeCalled("the loss itself calls it")
         if role in _COUNTERS:
             raise CannotBeCalled("the names of its parameters do not tell which of them are trained")
         rest = [p for p in required_parameters(self.function) if p.name != role and not is_key_name(p.name)]
@@ -65,15 +66,19 @@ class TrainStep:
         counters, open_ones = [], []
         for name in (p.name for p in rest):
             value = self._value(name, role, initial, optimizer)
-            if value is None and name in _COUNTERS:
+            if name in _COUNTERS and (value is None or isinstance(value, int)):
                 counters.append(name)
+            elif value is None and name in _NUMBERS:
+                raise CannotBeCalled(f"nothing in the file fills `{name}`")
             elif value is None or (name.lower() in _DATA and not is_companion(value)):
                 open_ones.append(name)
             elif _has_arrays(value):
                 moving[name] = carried(value)
             else:
                 fixed[name] = value
-        return StepCall(self, role, moving, fixed, tuple(counters), self._of_data(role, open_ones, batch))
+        _require_no_shared(moving.values())
+        data = self._of_data(role, open_ones, batch)
+        return StepCall(self.function, self.names, initial, role, moving, fixed, tuple(counters), data)
 
     @property
     def role(self) -> str:
@@ -125,97 +130,6 @@ class TrainStep:
             raise CannotBeCalled(f"nothing in the file fills {listed}") from error
 
 
-@dataclass(frozen=True)
-class AfterStep:
-    arrays: Mapping[str, list[Any] | None]
-    """Of each moving object; `None` where it does not come back."""
-    in_place: frozenset[str]
-    """Those that the step changes in place."""
-    others: list[Any]
-    """All else that it gives back."""
-
-
-@dataclass(frozen=True, eq=False)
-class StepCall:
-    """One call of a training step, with what goes from step to step taken apart."""
-
-    step: TrainStep
-    role: str
-    """The parameter in which the trained parameters come."""
-    moving: Mapping[str, Carried]
-    fixed: Mapping[str, Any]
-    counters: Sequence[str]
-    data: Arguments
-
-    @property
-    def takes_key(self) -> bool:
-        return self.data.takes_key
-
-    def places(self) -> list[int]:
-        """Of each differentiated leaf, in the order of the program's, its place among the arrays of the
-        object in which it comes. Raises `CannotBeCalled`."""
-        holder = self.moving[self.role]
-        found = opened(holder.value, OpeningContext(self.step.names, role=self.role))
-        leaves = jax.tree.leaves(holder.value if found is None else found.params)
-        weights = [
-            leaf for leaf in leaves if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating)
-        ]
-        at = {id(array): place for place, array in enumerate(holder.arrays)}
-        if len(set(map(id, weights))) != len(weights) or any(id(leaf) not in at for leaf in weights):
-            raise CannotBeCalled("its parameters could not be told from what else it is given")
-        return [at[id(leaf)] for leaf in weights]
-
-    def __call__(self, arrays: Mapping[str, Sequence[Any]], batch: Any, key: Any, number: Any) -> AfterStep:
-        """Traceable. Raises `CannotBeCalled` where it is ambiguous what comes back."""
-        objects = {name: each.rebuilt(arrays[name]) for name, each in self.moving.items()}
-        values = {**self.fixed, **dict.fromkeys(self.counters, number)}
-
-        def collected(*given: Any, **named: Any) -> Any:
-            left = [p for p in self._parameters() if p not in objects and p not in values]
-            order = [p for p in self._parameters() if p == self.role or p in left]
-            return self._called({**values, **dict(zip(order, given, strict=False)), **named, **objects})
-
-        result = self.data.call(collected, objects[self.role], batch, key)
-        taken: set[int] = set()
-        # The parameters last: a step may give back gradients beside them, of the same form.
-        names = sorted(self.moving, key=lambda name: name == self.role)
-        after = {name: self.moving[name].found_in(result, taken, objects[name]) for name in names}
-        in_place = {n: self.moving[n].changed(objects[n], arrays[n]) for n in names if after[n] is None}
-        if self.moving[self.role].found_in(result, taken) is not None:
-            raise CannotBeCalled(f"it gives back several things of the form of `{self.role}`")
-        if after[self.role] is None and in_place[self.role] is None and self._gives_gradients(result):
-            raise CannotBeCalled("it gives back arrays of the shapes of the parameters that are not they")
-        others = jax.tree.leaves(result, is_leaf=lambda part: id(part) in taken)
-        return AfterStep(
-            {**after, **in_place},
-            frozenset(name for name, changed in in_place.items() if changed is not None),
-            [each for each in others if id(each) not in taken and is_array(each)],
-        )
-
-    def _gives_gradients(self, result: Any) -> bool:
-        """Whether weights, or something of their shapes, are among the results in another form."""
-        arrays = self.moving[self.role].arrays
-        wanted = {np.shape(arrays[place]) for place in self.places() if np.ndim(arrays[place])}
-        return wanted <= {np.shape(leaf) for leaf in jax.tree.leaves(result)}
-
-    def _parameters(self) -> list[str]:
-        return list(inspect.signature(self.step.function).parameters)
-
-    def _called(self, values: Mapping[str, Any]) -> Any:
-        """By position as far as that goes."""
-        parameters = inspect.signature(self.step.function).parameters.values()
-        given: list[Any] = []
-        named: dict[str, Any] = {}
-        for p in parameters:
-            if p.name in values and not named and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-                given.append(values[p.name])
-            elif p.name in values:
-                named[p.name] = values[p.name]
-            elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is not p.empty:
-                given.append(p.default) if not named else None
-        return self.step.function(*given, **named)
-
-
 def step_in(names: Mapping[str, Any]) -> TrainStep | None:
     """The training step that the file defines under a usual name, with two required parameters at least."""
     for name in STEP_NAMES:
@@ -248,10 +162,24 @@ def _names_in(code: CodeType) -> set[str]:
     return {*code.co_names, *code.co_freevars, *(name for each in inner for name in _names_in(each))}
 
 
+def _names_in_function(function: Any) -> set[str]:
+    code = getattr(written(function), "__code__", None)
+    return set() if code is None else _names_in(code)
+
+
 def _keeps_globals(function: Any) -> bool:
     (*_, inner) = wrapped_functions(function)
     code = getattr(inner, "__code__", None)
     return code is not None and any(each.opname == "STORE_GLOBAL" for each in dis.get_instructions(code))
+
+
+def _require_no_shared(moving: Iterable[Carried]) -> None:
+    """Objects of NNX are taken apart one by one, and a model that two of them hold would become two."""
+    met: set[int] = set()
+    for each in moving:
+        if met & each.holds:
+            raise CannotBeCalled("two of the objects that it takes hold the same variables")
+        met |= each.holds
 
 
 def step_of(given: Any, names: Mapping[str, Any]) -> TrainStep | None:
@@ -267,4 +195,5 @@ def _has_arrays(value: Any) -> bool:
     if is_companion(value):
         return True
     leaves = jax.tree.leaves(value)
-    return any(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)
+    numbers = dataclasses.is_dataclass(value) and any(isinstance(leaf, float) for leaf in leaves)
+    return numbers or any(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves)

@@ -1,8 +1,7 @@
 """Which argument of a user's loss function receives what, read from names and from the batch's shape.
 
-Public losses take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no
-batch at all. A name decides where it can, the position where it cannot; what remains open is an error that
-shows the signature and the forms that work, because a wrong guess would be a wrong gradient.
+Public losses take `(params, batch)`, `(params, x, y)`, a key first, weights in the middle, or no batch at
+all. A name decides, else the position; what remains open is an error: a wrong guess is a wrong gradient.
 """
 
 from __future__ import annotations
@@ -55,12 +54,15 @@ class ArgumentSource:
     """KEY: what the framework wraps around a key."""
 
 
+Sources = Mapping[str, ArgumentSource]
+
+
 @dataclass(frozen=True)
 class Arguments:
     """The plan for calling a loss function, made once from its signature and its first batch."""
 
     positional: tuple[ArgumentSource, ...]
-    keyword: Mapping[str, ArgumentSource]
+    keyword: Sources
     notes: tuple[str, ...] = ()
 
     @property
@@ -103,7 +105,7 @@ def arrange(
         raise unmatched_parameters(f"{name} takes no parameter that could be params", signature, name, batch)
     found[params.name] = ArgumentSource(Role.PARAMS)
     own = {n: v for n, v in (given or {}).items() if n not in parts}
-    found |= _extra(named, found, batch, own, rest=star)
+    found |= _extra(named, found, batch, own, star)
     open_ones = _open(named, found)
     if open_ones and batch is None:
         raise no_batch(open_ones, signature, name)
@@ -133,28 +135,22 @@ def params_name(loss_fn: Any) -> str:
     return "params" if found is None else found.name
 
 
-def _open(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -> list[inspect.Parameter]:
+def _open(named: list[inspect.Parameter], found: Sources) -> list[inspect.Parameter]:
     return [p for p in named if p.name not in found and p.default is p.empty]
 
 
 def _extra(
-    named: list[inspect.Parameter],
-    found: Mapping[str, ArgumentSource],
-    batch: Any,
-    given: Mapping[str, Any],
-    *,
-    rest: bool,
+    named: list[inspect.Parameter], found: Sources, batch: Any, given: Mapping[str, Any], star: bool
 ) -> dict[str, ArgumentSource]:
     """Values of the file for required parameters: certain ones, and those that the batch leaves unmatched.
-
-    `rest`: the batch may go to `*parts`.
-    """
+    `star`: the batch may go to `*parts`."""
     sources = {
         p.name: ArgumentSource(Role.GIVEN, given[p.name]) for p in _open(named, found) if p.name in given
     }
     sure = {name: each for name, each in sources.items() if is_extra_argument(name, each.detail)}
     left = _open(named, {**found, **sure})
-    if batch is not None and not left and not rest and not _open_defaults(named, found):
+    defaults = any(p.name not in found and p.default is not p.empty for p in named)
+    if batch is not None and not (left or star or defaults):
         # A helper `tokens()` beside `loss_fn(params, tokens)`: somewhere the batch has to go.
         sure = {name: each for name, each in sure.items() if not inspect.isfunction(each.detail)}
         left = _open(named, {**found, **sure})
@@ -165,10 +161,6 @@ def _extra(
     guessed = {name for name, each in filled.items() if each.role is Role.KEY}
     own = {name: each for name, each in sources.items() if name in guessed and not is_key(each.detail)}
     return sure | own
-
-
-def _open_defaults(named: list[inspect.Parameter], found: Mapping[str, ArgumentSource]) -> bool:
-    return any(p.name not in found and p.default is not p.empty for p in named)
 
 
 def _keys(
@@ -189,7 +181,7 @@ def _keys(
 
 
 def _params(
-    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], parts: Mapping[str, Any]
+    named: list[inspect.Parameter], found: Sources, parts: Mapping[str, Any]
 ) -> inspect.Parameter | None:
     free = [p for p in named if p.name not in found]
     required = [p for p in free if p.default is p.empty]
@@ -237,7 +229,7 @@ def _split(
 
 
 def _optional(
-    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], batch: Any, parts: Mapping[str, Any]
+    named: list[inspect.Parameter], found: Sources, batch: Any, parts: Mapping[str, Any]
 ) -> dict[str, ArgumentSource]:
     """Parameters with a default that the batch has a value for."""
     free = [p for p in named if p.name not in found]
@@ -249,9 +241,7 @@ def _optional(
     return {p.name: ArgumentSource(Role.BATCH) for p in free if p.name.lower() in WHOLE_BATCH_NAMES}
 
 
-def _ordered(
-    named: list[inspect.Parameter], found: Mapping[str, ArgumentSource], notes: tuple[str, ...]
-) -> Arguments:
+def _ordered(named: list[inspect.Parameter], found: Sources, notes: tuple[str, ...]) -> Arguments:
     """By position up to the last positional parameter that is filled; defaults fill the gaps."""
     positional = [p for p in named if p.kind is not p.KEYWORD_ONLY]
     while positional and positional[-1].name not in found:
@@ -277,11 +267,11 @@ def _parts_by_name(batch: Any) -> Mapping[str, Any]:
     return {field: index for index, field in enumerate(fields)}
 
 
-def _uses_batch(found: Mapping[str, ArgumentSource]) -> bool:
+def _uses_batch(found: Sources) -> bool:
     return any(f.role in (Role.BATCH, Role.PART, Role.REST) for f in found.values())
 
 
-def _notes(found: Mapping[str, ArgumentSource], batch: Any, name: str) -> tuple[str, ...]:
+def _notes(found: Sources, batch: Any, name: str) -> tuple[str, ...]:
     if batch is None:
         return ()
     if not _uses_batch(found):

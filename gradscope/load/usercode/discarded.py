@@ -58,20 +58,30 @@ class Text:
 
 def same_parameters(file: str, step: str, argument: Argument) -> tuple[Source, str] | None:
     """Where a loop calls a function of that name with what `argument` picks out of the call, a name to which
-    nothing in the loop gives another value: its first such call and that name. `None` where any loop that
-    calls it does otherwise."""
+    nothing in the loop gives another value: its first such call and that name. `None` where any other part of
+    the file uses the function: it may keep what comes back."""
     text = Text(file)
-    loops = [loop for loop in ast.walk(text.tree) if isinstance(loop, _LOOPS)]
-    calls = [(loop, statement, call) for loop in loops for statement, call in _calls(loop, step)]
-    stale = [
-        (statement, given.id)
-        for loop, statement, call in calls
-        if isinstance(given := argument(call), ast.Name) and given.id not in _stored(loop)
-    ]
-    if not stale or len(stale) < len(calls):
+    uses = [node for node in ast.walk(text.tree) if isinstance(node, ast.Name) and node.id == step]
+    found: dict[int, tuple[ast.stmt, str]] = {}
+    for loop in _outermost(text.tree):
+        kept = _stored(loop) | _asked(loop)
+        for statement, call in _calls(loop, step):
+            given = argument(call)
+            if isinstance(given, ast.Name) and given.id not in kept:
+                found[id(call.func)] = statement, given.id
+    if not found or any(id(node) not in found for node in uses):
         return None
-    statement, name = stale[0]
+    statement, name = min(found.values(), key=lambda each: each[0].lineno)
     return text.source(statement), name
+
+
+def _outermost(scope: ast.AST) -> Iterator[ast.For | ast.While]:
+    """Loops that stand in no other loop."""
+    for child in ast.iter_child_nodes(scope):
+        if isinstance(child, _LOOPS):
+            yield child
+        else:
+            yield from _outermost(child)
 
 
 def _statements(scope: ast.AST, local: frozenset[str]) -> Iterator[tuple[ast.stmt, ast.Call, frozenset[str]]]:
@@ -92,7 +102,8 @@ def _own(scope: ast.AST) -> Iterator[ast.stmt]:
     for child in ast.iter_child_nodes(scope):
         if isinstance(child, ast.stmt):
             yield child
-        if not isinstance(child, (*_SCOPES, ast.ClassDef)):
+        expects_an_error = isinstance(child, ast.Try) and child.handlers
+        if not isinstance(child, (*_SCOPES, ast.ClassDef)) and not expects_an_error:
             yield from _own(child)
 
 
@@ -111,7 +122,7 @@ def _effectless(call: ast.Call, names: Mapping[str, Any]) -> str | None:
         pure = owner.__name__ in _PURE_MODULES and function.attr not in _NOT_PURE
         return "function" if pure or (owner.__name__, function.attr) in _PURE_FUNCTIONS else None
     is_transform = is_optimizer(owner) and type(owner).__name__.startswith("GradientTransformation")
-    return "optimizer" if is_transform and function.attr in ("update", "init") else None
+    return "optimizer" if is_transform and function.attr == "update" else None
 
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
@@ -124,12 +135,12 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
 
 
 def _calls(loop: ast.AST, name: str) -> Iterator[tuple[ast.stmt, ast.Call]]:
-    """Of a function of the file, in this loop and in no loop inside of it."""
-    for statement in _own(loop):
-        for child in ast.iter_child_nodes(statement):
+    """Of a function of the file, in a loop and those in it, with the statement in which each stands."""
+    for statement in ast.walk(loop):
+        for child in ast.iter_child_nodes(statement) if isinstance(statement, ast.stmt) else ():
             for node in ast.walk(child) if not isinstance(child, ast.stmt) else ():
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
-                    yield statement, node
+                    yield statement, node  # type: ignore[misc]
 
 
 def _stored(scope: ast.AST) -> set[str]:
@@ -140,6 +151,12 @@ def _stored(scope: ast.AST) -> set[str]:
         if isinstance(node, ast.Name | ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store)
     ]
     return {root for node in targets if (root := _root(node)) is not None}
+
+
+def _asked(scope: ast.AST) -> set[str]:
+    """Names whose methods it calls, which may change them."""
+    calls = [node.func for node in ast.walk(scope) if isinstance(node, ast.Call)]
+    return {root for each in calls if isinstance(each, ast.Attribute) and (root := _root(each)) is not None}
 
 
 def _root(node: ast.expr) -> str | None:

@@ -27,9 +27,9 @@ train, and the loss trains with the optimizer of the short training as well. A s
 warming up: nothing is said. Source: measured over Optax, Equinox, Flax Linen and NNX.
 
 It is an error where nothing comes back, where everything comes back as it came, and where the turned or
-shortened steps train after a hundred steps that do not. It is a warning where only some parameters come back
-as they came, which may be frozen on purpose, and where a loop gives the step the same parameters again: one
-that measures its speed does so, and nothing is said where another loop keeps them.
+shortened steps train after a hundred steps that do not. It is a warning where a loop gives the step the same
+parameters again: one that measures its speed does so, and nothing is said where any other call keeps them. It
+is a note where only some parameters come back as they came, which may be frozen on purpose.
 
 ## Example
     def train_step(params, opt_state, batch):
@@ -99,7 +99,7 @@ def broken_train_step(
         yield _loop(step, step.loop, alive)
     else:
         if back:
-            yield _hit(step, back, _partly(step, len(alive)), EACH, Severity.WARNING)
+            yield _hit(step, back, _partly(step, len(alive)), EACH, Severity.NOTE)
         yield from _directed(step, alive, limits["cosine"])
 
 

@@ -78,6 +78,8 @@ class TakenApart:
     """A new object of the same form with other arrays."""
     read: Callable[[Any], list[Any]]
     """The arrays of such an object, in the same order."""
+    holds: frozenset[int]
+    """What it holds that another object may hold, too, by `id`."""
 
 
 class Adapter:

@@ -75,6 +75,7 @@ class FlaxNNX(Adapter):
             arrays,
             lambda new: nnx.merge(graph, jax.tree.unflatten(structure, new), copy=True),
             lambda made: jax.tree.leaves(nnx.state(made)),
+            frozenset(id(node) for _, node in nnx.iter_graph(value) if isinstance(node, nnx.Variable)),
         )
 
     def loss_of(self, function: Any) -> Any:
