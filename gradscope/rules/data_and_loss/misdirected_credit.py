@@ -123,15 +123,16 @@ def _of_labels(found: MisdirectedCredit) -> tuple[str, str] | None:
     kind, share = found.kind, f"{found.share or 0.0:.0%}"
     if kind is Misdirection.ONLY_FILLERS:
         return (
-            f"Of the labels only those count that fill up sequences ({share} of all): with others in the "
-            "place of the real labels the loss is the same. A mask of the loss that is meant to leave "
-            "fillers out is upside down.",
+            "Of the labels only those count that repeat one value where sequences end or begin, as fillers "
+            f"do ({share} of all): with others in the place of the other labels the loss is the same. A mask "
+            "of the loss that is meant to leave fillers out is upside down.",
             "Turn the mask of the loss over if it is meant to leave fillers out: `mask = labels != filler`.",
         )
     if kind is Misdirection.FILLERS:
         return (
-            f"{share} of the labels fill up sequences, and the loss counts them: with others in their place "
-            "it changes. Most of what it says is where a sequence ends.",
+            f"{share} of the labels repeat one value where sequences end or begin, as fillers do, and the "
+            "loss counts them: with others in their place it changes. Most of what it says is where a sequence "
+            "ends.",
             "Leave fillers out: `jnp.sum(loss * mask) / jnp.sum(mask)` with `mask = labels != filler`.",
         )
     if kind is Misdirection.NEGATIVE:
