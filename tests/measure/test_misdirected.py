@@ -146,7 +146,14 @@ def entropy_beside_a_ratio(p: Any, b: Any) -> Any:
     return -gain.mean() + 0.01 * entropy(p, b).mean()
 
 
+def critic_beside_a_yes_or_no(p: Any, b: Any) -> Any:
+    logit, advantage = scores(p, b["s"])[:, 0], b["r"] - value(p, b["next"])
+    chance = jnp.where(b["done"], jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit))
+    return -jnp.mean(chance * advantage) + 0.5 * jnp.mean(advantage**2)
+
+
 SICK = [
+    (critic_beside_a_yes_or_no, Misdirection.BASELINE),
     (q_learning, Misdirection.TARGET),
     (temporal_difference, Misdirection.TARGET),
     (lambda_returns, Misdirection.TARGET),

@@ -131,8 +131,8 @@ def _of_labels(found: MisdirectedCredit) -> tuple[str, str] | None:
     if kind is Misdirection.FILLERS:
         return (
             f"{share} of the labels repeat one value where sequences end or begin, as fillers do, and the "
-            "loss counts them: with others in their place it changes. Most of what it says is where a sequence "
-            "ends.",
+            "loss counts them: with others in their place it changes. Most of what it says is where a "
+            "sequence ends.",
             "Leave fillers out: `jnp.sum(loss * mask) / jnp.sum(mask)` with `mask = labels != filler`.",
         )
     if kind is Misdirection.NEGATIVE:
