@@ -14,7 +14,7 @@ from gradscope.trace.vocabulary import VIEWS
 
 _LIFTED = ONE | {"add", "max"}
 _BOUNDED = ONE | {"min", "max", "clamp", "mul"}
-_SHAPES_KEPT = frozenset({"neg", "convert_element_type", "copy", "reduce_precision", "optimization_barrier"})
+_SHAPES_KEPT = frozenset({"neg", "convert_element_type", "copy", "reduce_precision"})
 
 
 def every_choice(tail: Tail) -> Iterator[MisdirectedCredit]:
