@@ -23,8 +23,12 @@ def misdirected(program: Program, first: Inputs) -> Iterator[MisdirectedCredit]:
 
 
 def _holds(wiring: Wiring, numbers: Sequence[np.ndarray[Any, Any]]) -> bool:
+    if wiring.record.kind is Misdirection.TARGET:
+        return all(bool(((each >= 0) & (each <= 1)).all()) for each in numbers)
     if wiring.record.kind is Misdirection.ENTROPY:
-        return any(bool((each < 0).any() and (each > 0).any()) for each in numbers)
+        return any(
+            bool((each < 0).any() and (each > 0).any()) and len(np.unique(each)) > 2 for each in numbers
+        )
     return any(each.size > 1 and float(np.ptp(each)) > 0 for each in numbers)
 
 

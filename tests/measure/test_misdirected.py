@@ -129,7 +129,31 @@ def offset_alone(p: Any, b: Any) -> Any:
     return jnp.mean((p["z"] + lax.stop_gradient(taken(p, b)) - b["r"]) ** 2)
 
 
+def values_of_a_sequence(p: Any, b: Any) -> Any:
+    v = value(p, b["s"])
+    error = b["r"][:-1] + 0.9 * (1 - b["done"][:-1]) * v[1:] - v[:-1]
+    return jnp.mean(error**2)
+
+
+def masked_columns(p: Any, b: Any) -> Any:
+    weighed = (-log_p(p, b) * b["r"][:, None]).reshape(4, 4, K) * b["positive"].reshape(4, 4, 1)
+    return weighed.sum((1, 2)).mean()
+
+
+def entropy_beside_a_ratio(p: Any, b: Any) -> Any:
+    ratio = jnp.exp(taken(p, b) + b["positive"])
+    gain = jnp.minimum(ratio * b["r"], jnp.clip(ratio, 0.8, 1.2) * b["r"])
+    return -gain.mean() + 0.01 * entropy(p, b).mean()
+
+
+def critic_beside_a_yes_or_no(p: Any, b: Any) -> Any:
+    logit, advantage = scores(p, b["s"])[:, 0], b["r"] - value(p, b["next"])
+    chance = jnp.where(b["done"], jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit))
+    return -jnp.mean(chance * advantage) + 0.5 * jnp.mean(advantage**2)
+
+
 SICK = [
+    (critic_beside_a_yes_or_no, Misdirection.BASELINE),
     (q_learning, Misdirection.TARGET),
     (temporal_difference, Misdirection.TARGET),
     (lambda_returns, Misdirection.TARGET),
@@ -137,6 +161,9 @@ SICK = [
     (mean_of_logs_times_returns, Misdirection.AVERAGED),
     (weights_after_the_mean, Misdirection.AVERAGED),
     (sum_of_all_rows, Misdirection.SUMMED),
+    (values_of_a_sequence, Misdirection.TARGET),
+    (masked_columns, Misdirection.EVERY_CHOICE),
+    (entropy_beside_a_ratio, Misdirection.ENTROPY),
     (every_choice, Misdirection.EVERY_CHOICE),
     (labels_in_a_column, Misdirection.EVERY_CHOICE),
     (entropy_minimized, Misdirection.ENTROPY),
@@ -217,7 +244,115 @@ def linear_dynamics(p: Any, b: Any) -> Any:
     return jnp.mean((then - (0.9 * now + b["r"][:, None])) ** 2) + jnp.mean((rebuilt - b["s"]) ** 2)
 
 
+def soft_labels_masked_first(p: Any, b: Any) -> Any:
+    soft = jax.nn.softmax(b["s"] @ np.arange(3 * K, dtype=np.float32).reshape(3, K))
+    return -jnp.sum(log_p(p, b) * b["positive"][:, None] * soft) / b["positive"].sum()
+
+
+def weighed_before_the_choice(p: Any, b: Any) -> Any:
+    return -jnp.sum(
+        (log_p(p, b) * b["r"][:, None]).reshape(4, 4, K) * jax.nn.one_hot(b["a"].reshape(4, 4), K)
+    )
+
+
+def confused_domains(p: Any, b: Any) -> Any:
+    features = jnp.tanh(b["s"] @ p["h"])
+    confused = jax.nn.log_softmax(features @ lax.stop_gradient(p["pi"][:, :3]))
+    return -taken(p, b).mean() - (confused * b["positive"][:, None]).sum() / 3 / N
+
+
+def outliers_beside_one_hot(p: Any, b: Any) -> Any:
+    logits = scores(p, b["s"])
+    own = (jax.nn.logsumexp(logits, -1) - (logits * jax.nn.one_hot(b["a"], K)).sum(-1)).mean()
+    return own - 0.5 * (b["positive"][:, None] * log_p(p, {"s": b["next"]})).mean()
+
+
+def total_return(p: Any, b: Any) -> Any:
+    return -jnp.mean(taken(p, b).reshape(4, 4).sum(1, keepdims=True) * b["r"].reshape(4, 4))
+
+
+def public_good(p: Any, b: Any) -> Any:
+    given = jax.nn.sigmoid(value(p, b["s"])).reshape(2, 8)
+    return -jnp.mean(
+        jnp.log1p(given) - b["positive"].reshape(2, 8) * given**2 + 0.4 * given.sum(1, keepdims=True)
+    )
+
+
+def demand(p: Any, b: Any) -> Any:
+    return jnp.mean((b["r"] - (value(p, b["s"]) - b["positive"] * scores(p, b["s"])[:, 0])) ** 2)
+
+
+def effect_of_a_treatment(p: Any, b: Any) -> Any:
+    both = scores(p, b["s"])
+    return jnp.mean((b["r"] - (both[:, 0] - b["done"] * both[:, 1])) ** 2)
+
+
+def differential_equation(p: Any, b: Any) -> Any:
+    u, slope = jax.jvp(lambda s: value(p, s), (b["s"],), (jnp.ones_like(b["s"]),))
+    return jnp.mean((slope - b["positive"] * u - b["r"]) ** 2) + jnp.mean(
+        (value(p, jnp.zeros((1, 3))) - 1) ** 2
+    )
+
+
+def growth(p: Any, b: Any) -> Any:
+    then = value(p, b["s"] + 0.1) - (1 + b["positive"]) * value(p, b["s"]) - b["r"]
+    return jnp.mean(then**2)
+
+
+def integral_equation(p: Any, b: Any) -> Any:
+    u = value(p, b["s"])
+    return jnp.mean((u - 1 - jnp.cumsum(0.1 * (b["r"] - 0.8 * u))) ** 2)
+
+
+def integral_in_a_loop(p: Any, b: Any) -> Any:
+    u = value(p, b["s"])
+
+    def step(total: Any, each: Any) -> Any:
+        total = total + 0.1 * (each[0] - 0.8 * each[1])
+        return total, total
+
+    return jnp.mean((u - lax.scan(step, 1.0, (b["r"], u))[1]) ** 2)
+
+
+def spread_of_its_own(p: Any, b: Any) -> Any:
+    mu, log_sigma = scores(p, b["s"])[:, 0], scores(p, b["s"])[:, 1]
+    z = (b["r"] - mu) * jnp.exp(-log_sigma)
+    return jnp.mean(0.5 * z**2 + log_sigma) + 0.1 * jnp.mean((b["r"] - mu) ** 2)
+
+
+def gated_regression(p: Any, b: Any) -> Any:
+    gate = jax.nn.sigmoid(scores(p, b["s"])[:, 0])
+    error = b["r"] - value(p, b["s"])
+    return jnp.mean(gate * error) + jnp.mean((gate * error) ** 2) + 0.5 * jnp.mean(error**2)
+
+
+def sparse_experts(p: Any, b: Any) -> Any:
+    w = jax.nn.softmax(scores(p, b["s"]))
+    experts = b["s"] @ np.linspace(-1, 1, 3 * K, dtype=np.float32).reshape(3, K)
+    return -jnp.mean((w * experts).sum(-1)) - 0.01 * (w * jnp.log(w + 1e-8)).sum(-1).mean()
+
+
+def labels_to_unlearn(p: Any, b: Any) -> Any:
+    return -jnp.mean(taken(p, b) * jnp.where(b["done"], -0.2, 1.0)) + 0.1 * entropy(p, b).mean()
+
+
 HEALTHY: list[Loss] = [
+    soft_labels_masked_first,
+    weighed_before_the_choice,
+    confused_domains,
+    outliers_beside_one_hot,
+    total_return,
+    public_good,
+    demand,
+    effect_of_a_treatment,
+    differential_equation,
+    growth,
+    integral_equation,
+    integral_in_a_loop,
+    spread_of_its_own,
+    gated_regression,
+    sparse_experts,
+    labels_to_unlearn,
     difference_equation,
     linear_dynamics,
     held_target,
@@ -291,6 +426,34 @@ def test_fillers_that_count_are_told_from_fillers_that_do_not() -> None:
     assert labels_said(every_label, FILLED) == [Misdirection.FILLERS]
     assert labels_said(masked(False), FILLED) == [Misdirection.ONLY_FILLERS]
     assert labels_said(masked(True), FILLED) == []
+
+
+def sequences(p: Any, b: Any) -> Any:
+    return cross_entropy(p, b["x"], b["y"]).mean()
+
+
+def weighed_sequences(p: Any, b: Any) -> Any:
+    return jnp.sum(cross_entropy(p, b["x"], b["y"]) * b["w"]) / b["w"].sum()
+
+
+ENDED = np.arange(T) >= LENGTHS[:, None]
+ENDING = {"x": X, "y": np.where(ENDED, 0, RNG.integers(1, V, (N, T)))}
+
+
+def test_labels_that_end_alike_are_fillers_only_where_another_array_says_so() -> None:
+    assert labels_said(sequences, ENDING) == []
+    assert labels_said(weighed_sequences, {**ENDING, "w": ENDED.astype(np.float32)}) == []
+    assert labels_said(sequences, {**ENDING, "x": np.where(ENDED, 0, X)}) == [Misdirection.FILLERS]
+    unused = {**ENDING, "w": (~ENDED).astype(np.float32)}
+    assert labels_said(lambda p, b: sequences(p, b) + 0 * b["w"].sum(), unused) == [Misdirection.FILLERS]
+    assert labels_said(lambda p, b: sequences(p, b) + 0 * b["n"].sum(), {**ENDING, "n": LENGTHS}) == [
+        Misdirection.FILLERS
+    ]
+
+
+def test_a_class_that_is_kept_for_labels_below_zero_is_theirs() -> None:
+    free = X % (V - 1), np.where(RNG.random((N, T)) < 0.5, Y % (V - 1), -1)
+    assert labels_said(lambda p, b: cross_entropy(p, *b).mean(), free) == []
 
 
 def test_labels_below_zero_are_told_where_no_mask_leaves_them_out() -> None:

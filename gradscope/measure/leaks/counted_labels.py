@@ -7,10 +7,12 @@ from itertools import islice
 
 import numpy as np
 
-from gradscope.measure.leaks.fillers import runs_of_fillers
+from gradscope.measure.leaks.fillers import runs_of_fillers, tells_of
 from gradscope.measure.leaks.placing import NdArray
 from gradscope.measure.leaks.trial import Compared, Trials
 from gradscope.records import MisdirectedCredit, Misdirection
+from gradscope.trace import jaxprs
+from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.sources import source_of
 
 TRIED = 2
@@ -27,8 +29,15 @@ def counted_labels(trials: Trials) -> Iterator[MisdirectedCredit]:
         runs = list(islice(runs_of_fillers(array), 1)) if array.dtype.kind in "iu" else []
         if below.any() and array.ndim:
             yield from _below(trials, place, array, below)
-        elif runs and array.ndim == 2:
+        elif runs and array.ndim == 2 and _are_fillers(trials, place, runs[0]):
             yield from _fillers(trials, place, array, runs[0])
+
+
+def _are_fillers(trials: Trials, place: int, run: NdArray) -> bool:
+    """Labels alone may end alike since what they describe does. These are an input as well, or another array
+    says so."""
+    entering = any(place in each.given.inputs and not len(each.outputs) for each in trials.meetings)
+    return entering or any(tells_of(run, array) for other, array in trials.arrays.items() if other != place)
 
 
 def _compared(trials: Trials, place: int) -> Iterator[Compared]:
@@ -55,9 +64,20 @@ def _below(trials: Trials, place: int, array: NdArray, below: NdArray) -> Iterat
         return
     for compared in islice(_compared(trials, place), TRIED):
         changed = _changes_loss(trials, compared, {place: np.where(below, _another(array), array)})
-        if changed and compared.meeting.eqn.primitive.name == "gather":
+        if changed and _wraps_to_others(trials, compared, array, below):
             yield _record(Misdirection.NEGATIVE, compared, int(below.sum()), float(below.mean()))
             return
+
+
+def _wraps_to_others(trials: Trials, compared: Compared, array: NdArray, below: NdArray) -> bool:
+    """Whether a class from the end is another one's already: of a label, or of a token. The last class is
+    kept free for what is -1 elsewhere."""
+    eqn = compared.meeting.eqn
+    if eqn.primitive.name != "gather":
+        return False
+    classes = shape_of(eqn.invars[0])[jaxprs.lookup(eqn).indexed[-1]]
+    known = [each[each >= 0] for each in trials.arrays.values() if each.dtype.kind in "iu"]
+    return bool(np.isin(classes + array[below], np.concatenate([each.reshape(-1) for each in known])).any())
 
 
 def _fillers(trials: Trials, place: int, array: NdArray, run: NdArray) -> Iterator[MisdirectedCredit]:

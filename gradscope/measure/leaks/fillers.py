@@ -57,6 +57,22 @@ def said(run: NdArray, place: int | None, array: NdArray) -> Fillers | None:
     return next((Fillers(each, place) for each in (real, ~real) if _leaves_out(run, each)), None)
 
 
+def tells_of(run: NdArray, array: NdArray) -> bool:
+    """Whether another array of the batch says that these are fillers: by lengths, by a mask that is 0 there
+    alone, or since it, too, repeats one value there. One that is 1 there alone may choose them on purpose."""
+    known = said(run, None, array)
+    if known is not None and (array.ndim == 1 or ((np.squeeze(array) != 0) == known.real).all()):
+        return True
+    if array.ndim < 2 or array.shape[:2] != run.shape:
+        return False
+    inner = run & np.pad(run, ((0, 0), (1, 0)))[:, :-1]
+    return any(_repeats(array[each], array[~run]) for each in (run, inner) if each.any())
+
+
+def _repeats(there: NdArray, elsewhere: NdArray) -> bool:
+    return bool((there == there[0]).all() and _varies(elsewhere))
+
+
 def of_a_score(mask: NdArray, run: NdArray) -> NdArray | None:
     """A mask for scores of attention, as one for each sequence and position; `None` where it depends on
     anything else, such as the order of positions."""

@@ -7,7 +7,7 @@ reinforcement learning, where a value is at once what is trained and what others
 - a *target* that is made of the network's own values (`reward + discount * value(next)`), with a gradient
   through it;
 - an *advantage* that weighs log-probabilities, with a gradient into the critic's values in it;
-- a value that is *averaged* over rows before it is multiplied by the number of each row;
+- a value that is *averaged* over all rows before it is multiplied by the number of each row;
 - a *sum* over all rows that is added to a value of each row, and counts once for each of them;
 - log-probabilities of *every choice* that are weighed alike, whatever was chosen;
 - a network behind a `stop_gradient`, of which an *offset* alone is left to train;
@@ -22,28 +22,37 @@ No error is raised and the loss falls. But a value is drawn to what would make i
 actions are credited for all rewards of a batch alike, or for none; a policy becomes certain before it knows.
 
 ## How it is measured
-From the program (its jaxpr), behind the last products with parameters. Sums are followed through
-constant factors, views and arrays without a gradient that multiply them. A target is told by its terms: an
-array of the batch, and the network's own value times an array of the batch (the end of an episode), or times
-a number below 1 where one of the values is chosen among several, less another value of the network with a
-factor of 1; the difference ends in a square or an absolute value. Without either it may be a difference
-equation, and nothing is said. Or the target is made by a loop over the very values that it is compared with.
+From the program (its jaxpr), behind the last products with parameters. Sums are followed through constant
+factors, views and arrays without a gradient that multiply them. A target is told by its terms: an array of
+the batch, and the network's own value times an array of the batch whose numbers all lie in [0, 1] (the end
+of an episode), or times a number below 1 where one of the values is chosen among several, less another
+value of the network with a factor of 1; the difference ends in a square or an absolute value. Both values
+have the same parameters and are made by the same operations, or are rows or times of one output: not two
+columns of it, not a derivative. Without these it may be an equation of its own kind, and nothing is said.
+Or the target is made by a scan over the very values that it is compared with, each step of which takes a
+number below 1 of the one before.
+
 An offset is all that is trained where only sums, squares and factors that the program writes stand behind
-it. An advantage is told by a critic whose values are compared elsewhere. A sum or a mean is told by the axis
-that it is taken over, along which it is copied again.
+it. An advantage is told by a critic whose values are compared elsewhere, and by a logarithm in what it
+multiplies, in a term that the loss is a sum with. A sum or a mean is told by all axes being taken, and the
+result copied again. Log-probabilities are weighed alike where every use of them multiplies all choices by one
+number and adds them up.
 
 Labels of other rows are looked for where two axes of the data are made one in one order, and two of the
 model's in the other: one example of the batch is replaced, and the rows of the predictions that change are
 held against the rows of the labels that do. Which labels count is told by the loss with others in their
-place, where sequences are filled up to one length or labels are below 0.
+place, where sequences are filled up to one length or labels are below 0. That labels are fillers is told by
+a mask or lengths in the batch, or by inputs that repeat one value at the same places. Labels below 0 are
+told of where the class that they are taken for stands in the batch, too: a class may be kept for them.
 
 ## Limits
 None: the program is wired so, or it is not; of fillers, half of all labels or more. An error where the
-gradient can say nothing of the rows or of the choices: a mean before the product, all choices alike, an
-offset alone, labels of other rows (fewer than half of an example's labels meet its own predictions), and
-fillers alone. Else a warning, since each of them is also a method of its own: a gradient through the target
-is the residual gradient of Baird 1995, and an entropy is minimized in semi-supervised learning. Entropies are
-looked at only beside log-probabilities that are multiplied by numbers of both signs.
+gradient can say nothing of the rows or of the choices: a mean before the product, all choices alike, labels
+of other rows (fewer than half of an example's labels meet its own predictions), and fillers alone. Else a
+warning, since each of them is also a method of its own: a gradient through the target is the residual
+gradient of Baird 1995, and an entropy is minimized in semi-supervised learning. Entropies are looked at
+only beside log-probabilities of the same parameters that are multiplied by more than two numbers, of both
+signs.
 
 ## Example
     target = rewards + 0.99 * q(params, next_states).max(-1)
@@ -54,9 +63,10 @@ Use instead:
     target = jax.lax.stop_gradient(rewards + 0.99 * q(params, next_states).max(-1))
 
 ## What it does not say
-How much it matters: with a discount near 0, or rows that are alike, it hardly does. Returns that are added up
-outside of the loss are data, and so is what a loop over time computes of values and rewards inside of
-itself, but for the case above.
+How much it matters: with a discount near 0, or rows that are alike, it hardly does. A mean or a sum within
+an example (of the steps of an episode, of the agents of a team) is taken to be meant. Returns that are
+added up outside of the loss are data, and so is what a loop over time computes of values and rewards inside
+of itself, but for the case above.
 
 ## Source
 Baird 1995, *Residual Algorithms* (ICML): the gradient through the target converges slowly. Williams 1992 and
@@ -79,7 +89,6 @@ _ERRORS = frozenset(
         Misdirection.AVERAGED,
         Misdirection.EVERY_CHOICE,
         Misdirection.OTHER_ROWS,
-        Misdirection.OFFSET,
     }
 )
 
@@ -114,14 +123,16 @@ def _of_labels(found: MisdirectedCredit) -> tuple[str, str] | None:
     kind, share = found.kind, f"{found.share or 0.0:.0%}"
     if kind is Misdirection.ONLY_FILLERS:
         return (
-            f"Of the labels only those count that fill up sequences ({share} of all): with others in the "
-            "place of the real labels the loss is the same. The mask of the loss is upside down.",
-            "Turn the mask of the loss over: `mask = labels != filler`.",
+            "Of the labels only those count that repeat one value where sequences end or begin, as fillers "
+            f"do ({share} of all): with others in the place of the other labels the loss is the same. A mask "
+            "of the loss that is meant to leave fillers out is upside down.",
+            "Turn the mask of the loss over if it is meant to leave fillers out: `mask = labels != filler`.",
         )
     if kind is Misdirection.FILLERS:
         return (
-            f"{share} of the labels fill up sequences, and the loss counts them: with others in their place "
-            "it changes. Most of what it says is where a sequence ends.",
+            f"{share} of the labels repeat one value where sequences end or begin, as fillers do, and the "
+            "loss counts them: with others in their place it changes. Most of what it says is where a "
+            "sequence ends.",
             "Leave fillers out: `jnp.sum(loss * mask) / jnp.sum(mask)` with `mask = labels != filler`.",
         )
     if kind is Misdirection.NEGATIVE:
@@ -138,8 +149,7 @@ def _of_terms(found: MisdirectedCredit) -> tuple[str, str]:
     if kind is Misdirection.TARGET:
         return (
             f"A value of the network is compared with a target that holds its own value{_by(of)}, and the "
-            "gradient flows through both: the value at the next step is changed, too, so that the target "
-            "comes true.",
+            "gradient flows through both: what is in the target changes, too, so that the target comes true.",
             "Hold the target: `jax.lax.stop_gradient(rewards + discount * next_values)`.",
         )
     if kind is Misdirection.BASELINE:
@@ -159,7 +169,8 @@ def _of_terms(found: MisdirectedCredit) -> tuple[str, str]:
         return (
             f"A sum over {found.count} rows{_by(of)} is added to a value of each of them: in the mean over "
             f"rows it counts {found.count} times as much as if each row had its own part of it.",
-            "Sum over the axis of the features alone: `jnp.sum(x, axis=-1)`.",
+            "Sum over the axis of the features alone: `jnp.sum(x, axis=-1)`. Where each row has one number, "
+            "leave the sum out.",
         )
     if kind is Misdirection.EVERY_CHOICE:
         return (
@@ -172,9 +183,8 @@ def _of_terms(found: MisdirectedCredit) -> tuple[str, str]:
     if kind is Misdirection.OFFSET:
         return (
             f"`stop_gradient` blocks every path from {of} to the loss, and what is left to train is only "
-            "added to what the network makes: it can shift all outputs alike, and nothing that depends on "
-            "an input is learned.",
-            "Remove this `stop_gradient`, or clone the value without it.",
+            "added: no number of the batch multiplies it, and nothing that depends on an input is learned.",
+            "Remove this `stop_gradient` if the network behind it is meant to learn.",
         )
     if kind is Misdirection.OTHER_ROWS:
         return (
@@ -191,7 +201,7 @@ def _of_terms(found: MisdirectedCredit) -> tuple[str, str]:
         )
     return (
         f"The loss falls as the entropy of the choices{_by(of)} falls, beside log-probabilities that are "
-        "multiplied by numbers of both signs: a policy is made more certain from the first step on.",
+        "multiplied by numbers of both signs: a policy would be made more certain from the first step on.",
         "Subtract the entropy from the loss: `policy_loss - coefficient * entropy`.",
     )
 

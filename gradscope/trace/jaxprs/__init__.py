@@ -94,6 +94,7 @@ from gradscope.trace.jaxprs.programs import (
     branches as branches,
     called_body as called_body,
     carries_program as carries_program,
+    carry_first as carry_first,
     checkpoint_options as checkpoint_options,
     differentiations as differentiations,
     function_name as function_name,

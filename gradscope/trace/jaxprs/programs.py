@@ -57,6 +57,13 @@ def scan_params(eqn: JaxprEqn) -> ScanParams:
     return ScanParams(body_of(p["jaxpr"]), p["length"], p["reverse"], p["unroll"], consts, carry)
 
 
+def carry_first(scan: ScanParams) -> Body:
+    """One step of a scan whose first inputs are its carry, its constants and slices behind them."""
+    given, behind = scan.body.jaxpr.invars, scan.consts + scan.carry
+    invars = [*given[scan.consts : behind], *given[: scan.consts], *given[behind:]]
+    return Body(scan.body.jaxpr.replace(invars=invars), scan.body.consts)
+
+
 def called_body(eqn: JaxprEqn) -> Body:
     """The function of an equation that merely calls it: jit, closed_call, remat, custom_*."""
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):

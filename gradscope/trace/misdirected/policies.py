@@ -8,12 +8,13 @@ from gradscope.records import MisdirectedCredit, Misdirection
 from gradscope.trace import jaxprs
 from gradscope.trace.affine_terms import affine_terms, number_of
 from gradscope.trace.graph import Node, Quantity, behind
-from gradscope.trace.misdirected.tail import ONE, Tail, Wiring, is_chance
+from gradscope.trace.misdirected.tail import ONE, Tail, Wiring, is_chance, is_log_chance, is_ratio
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
 
 _LIFTED = ONE | {"add", "max"}
 _BOUNDED = ONE | {"min", "max", "clamp", "mul"}
+_SHAPES_KEPT = frozenset({"neg", "convert_element_type", "copy", "reduce_precision"})
 
 
 def every_choice(tail: Tail) -> Iterator[MisdirectedCredit]:
@@ -21,8 +22,8 @@ def every_choice(tail: Tail) -> Iterator[MisdirectedCredit]:
     among."""
     read = {value: (classes, *_uses(tail, value)) for value, classes in _log_softmaxes(tail)}
     for value, (classes, alike, apart) in read.items():
-        others = (uses[2] for other, uses in read.items() if other.grad == value.grad)
-        if alike and not apart and not any(others) and not _chosen_among(tail, value):
+        others = (uses[2] for other, uses in read.items() if other.grad & value.grad)
+        if alike and not apart and not any(others) and not _chosen_among(tail, value, classes):
             node = alike[0]
             yield MisdirectedCredit(
                 Misdirection.EVERY_CHOICE,
@@ -33,19 +34,69 @@ def every_choice(tail: Tail) -> Iterator[MisdirectedCredit]:
 
 
 def _uses(tail: Tail, value: Quantity) -> tuple[list[Node], list[Node]]:
-    """Those that weigh all choices alike, and others; entropies are neither."""
-    uses = [node for node in tail.users.get(value, []) if node.name not in ("exp", "stop_gradient")]
-    uses = [node for node in uses if not _is_entropy(node, value)]
-    alike = [node for node in uses if _weighs_alike(node, value)]
-    return alike, [node for node in uses if node not in alike]
+    """What weighs all choices alike before they are added up, and all else; entropies are neither."""
+    alike: list[Node] = []
+    apart: list[Node] = []
+    waiting: list[tuple[Quantity, int, Node | None]] = [(value, len(value.aval.shape) - 1, None)]
+    while waiting:
+        each, axis, weighed = waiting.pop()
+        for node in tail.users.get(each, []):
+            if _is_entropy(node, value) or _feeds_entropy(tail, node, value):
+                continue
+            to = _axis_after(node, each, axis)
+            if to is not None:
+                by = node if node.name in ("mul", "div") and number_of(_other(node, each)) is None else None
+                waiting.append((node.results[0], to, weighed or by))
+            elif node.name == "reduce_sum" and weighed is not None:
+                alike.append(weighed)
+            else:
+                apart.append(node)
+    return alike, apart
 
 
-def _chosen_among(tail: Tail, value: Quantity) -> bool:
-    """Numbers of the batch choose among scores of the same parameters elsewhere."""
-    return any(
-        node.name == "gather" and node.operands[0].grad == value.grad and tail.is_data(node.operands[1])
-        for node in tail.nodes
-    )
+def _axis_after(node: Node, value: Quantity, axis: int) -> int | None:
+    """Where the axis of choices is after an operation that does to all choices the same; else `None`."""
+    if node.name in _SHAPES_KEPT:
+        return axis
+    if node.name in ("mul", "div"):
+        other = _other(node, value)
+        if other is value or other.grad or (node.name == "div" and node.operands[0] is not value):
+            return None
+        return axis if number_of(other) is not None or _copied(other, axis) else None
+    if node.name in ("transpose", "broadcast_in_dim", "squeeze", "reduce_sum"):
+        (moves,) = jaxprs.moves(node.eqn) or [()]
+        return moves[axis]
+    if node.name == "reshape":
+        before, after = value.aval.shape, node.results[0].aval.shape
+        return len(after) - 1 if axis == len(before) - 1 and after[-1:] == before[-1:] else None
+    return None
+
+
+def _other(node: Node, value: Quantity) -> Quantity:
+    return node.operands[1] if node.operands[0] is value else node.operands[0]
+
+
+def _feeds_entropy(tail: Tail, node: Node, value: Quantity) -> bool:
+    """The exponential that nothing but an entropy reads, or what no gradient comes back from."""
+    if node.name == "stop_gradient":
+        return True
+    users = tail.users.get(node.results[0], [])
+    return node.name == "exp" and all(_is_entropy(each, value) for each in users)
+
+
+def _chosen_among(tail: Tail, value: Quantity, classes: int) -> bool:
+    """Numbers of the batch choose among scores of the same parameters elsewhere, or weigh each for itself."""
+    for node in tail.nodes:
+        if node.name not in ("gather", "mul"):
+            continue
+        for place, scores in enumerate(node.operands[: 1 if node.name == "gather" else 2]):
+            given = node.operands[1 - place]
+            if not scores.grad & value.grad or given.grad or not tail.is_data(given):
+                continue
+            each = scores.aval.shape[-1:] == (classes,) and not _copied(given, len(scores.aval.shape) - 1)
+            if node.name == "gather" or each:
+                return True
+    return False
 
 
 def _log_softmaxes(tail: Tail) -> Iterator[tuple[Quantity, int]]:
@@ -79,29 +130,21 @@ def _is_entropy(node: Node, value: Quantity) -> bool:
     return False
 
 
-def _weighs_alike(node: Node, value: Quantity) -> bool:
-    if node.name not in ("mul", "div") or node.operands[0] is node.operands[1]:
-        return False
-    (other,) = (each for each in node.operands if each is not value)
-    if other.grad or number_of(other) is not None:
-        return False
-    return _copied(other)
-
-
-def _copied(value: Quantity) -> bool:
-    """Whether one number stands for all along the last axis."""
-    if value.aval.shape[-1:] in ((), (1,)):
-        return True
-    node = value.node
-    while node is not None and node.name in ("convert_element_type", "copy", "neg"):
-        node = node.operands[0].node
-    if node is None or node.name != "broadcast_in_dim":
-        return False
-    (moves,) = jaxprs.moves(node.eqn) or [()]
-    last = len(node.results[0].aval.shape) - 1
-    if last not in moves:
-        return True
-    return bool(node.operands[0].aval.shape[moves.index(last)] == 1)
+def _copied(value: Quantity, axis: int) -> bool:
+    """Whether one number stands for all along an axis."""
+    while axis < len(value.aval.shape) and value.aval.shape[axis] > 1:
+        node = value.node
+        if node is None:
+            return False
+        if node.name == "broadcast_in_dim":
+            (moves,) = jaxprs.moves(node.eqn) or [()]
+            if axis not in moves:
+                return True
+            axis = moves.index(axis)
+        elif node.name not in _SHAPES_KEPT:
+            return False
+        value = node.operands[0]
+    return True
 
 
 def clipped(tail: Tail) -> Iterator[MisdirectedCredit]:
@@ -139,25 +182,28 @@ def _elementwise(value: Quantity) -> Iterator[Node]:
 
 
 def entropies(tail: Tail) -> Iterator[Wiring]:
-    """Sums of p log p that the loss falls by, beside log-probabilities that numbers without a gradient
-    multiply."""
+    """Sums of p log p that the loss falls by, beside log-probabilities of the same parameters that numbers
+    without a gradient multiply."""
     products = [
-        (node.path, 1 - place)
+        (node, place, each)
         for node in tail.nodes
         if node.name == "mul"
         for place, each in enumerate(node.operands)
-        if each.grad and _is_policy(tail, each, node.operands[1 - place])
+        if each.grad and not node.operands[1 - place].grad and tail.is_data(node.operands[1 - place])
     ]
     for term in affine_terms(tail.loss):
         node = term.base.node
-        if not products or node is None or node.name != "mul" or not term.factor < 0:
+        if node is None or node.name != "mul" or not term.factor < 0:
             continue
-        if any(_is_entropy(node, behind(each, ONE)) for each in node.operands):
+        if not any(_is_entropy(node, behind(each, ONE)) for each in node.operands):
+            continue
+        spots = tuple(
+            (product.path, 1 - place)
+            for product, place, chance in products
+            if chance.grad == term.base.grad and (is_log_chance(chance) or is_ratio(tail, chance))
+        )
+        if spots:
             record = MisdirectedCredit(
                 Misdirection.ENTROPY, source_of(node.eqn, node.calls), tail.layers(term.base)
             )
-            yield Wiring(record, tuple(products))
-
-
-def _is_policy(tail: Tail, chance: Quantity, numbers: Quantity) -> bool:
-    return not numbers.grad and tail.is_data(numbers) and is_chance(chance)
+            yield Wiring(record, spots)

@@ -1,4 +1,4 @@
-"""Values that are summed over rows before they meet the value or the number of each row."""
+"""Values that are summed over all rows before they meet the value or the number of each row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from gradscope.records import MisdirectedCredit, Misdirection
 from gradscope.trace import jaxprs
 from gradscope.trace.affine_terms import number_of
-from gradscope.trace.graph import Node, Quantity, behind
+from gradscope.trace.graph import Quantity, behind
 from gradscope.trace.jaxprs.stable import is_stable
-from gradscope.trace.misdirected.tail import ONE, Tail, Wiring
+from gradscope.trace.misdirected.tail import Tail, Wiring, sums_to
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
 
@@ -20,7 +20,7 @@ MEAN = 2.0
 
 
 def averaged(tail: Tail) -> Iterator[Wiring]:
-    for node in _sums_to(tail.loss):
+    for node in sums_to(tail.loss):
         if node.name != "mul":
             continue
         size = node.results[0].aval.size
@@ -36,7 +36,7 @@ def averaged(tail: Tail) -> Iterator[Wiring]:
 
 
 def summed(tail: Tail) -> Iterator[MisdirectedCredit]:
-    for node in _sums_to(tail.loss):
+    for node in sums_to(tail.loss):
         if node.name not in ("add", "sub") or is_stable(node.eqn, node.calls):
             continue
         for whole, rows in (node.operands, node.operands[::-1]):
@@ -56,25 +56,10 @@ def summed(tail: Tail) -> Iterator[MisdirectedCredit]:
                 )
 
 
-def _sums_to(value: Quantity) -> Iterator[Node]:
-    """The operations that the loss is a sum by."""
-    met: set[Node] = set()
-    waiting = [value]
-    while waiting:
-        node = waiting.pop().node
-        if node is None or node in met:
-            continue
-        met.add(node)
-        yield node
-        moving = [each for each in node.operands if each.grad]
-        linear = node.name in (*ONE, "reduce_sum", "mul", "div") and len(moving) == 1
-        if linear or node.name in ("add", "sub", "add_any", "concatenate", "stack"):
-            waiting.extend(moving)
-
-
 def _reduced(value: Quantity, size: int) -> tuple[Quantity, float, int] | None:
-    """What a value was summed from that is copied along an axis again, to so many elements: with the factor
-    of the sum, and the elements along that axis. `None` of any other value."""
+    """What a value was summed from as a whole that is copied along an axis again, to so many elements: with
+    the factor of the sum, and the elements along that axis. `None` of any other value: what is summed within
+    an example is meant for the example."""
     factor, base = 1.0, value
     while base.node is not None:
         node = base.node
@@ -94,10 +79,9 @@ def _reduced(value: Quantity, size: int) -> tuple[Quantity, float, int] | None:
         elif node.name not in VIEWS:
             return None
         base = moving[0]
-    if base.node is None or size <= base.aval.size:
+    if base.node is None or base.aval.size != 1 or size < 2:
         return None
-    copies = size // max(base.aval.size, 1)
     (moves,) = jaxprs.moves(base.node.eqn) or [()]
     summed = base.node.operands[0]
     gone = [size for size, to in zip(summed.aval.shape, moves, strict=True) if to is None]
-    return (summed, factor, copies) if copies in gone else None
+    return (summed, factor, size) if size in (*gone, summed.aval.size) else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gradscope.records import MisdirectedCredit
+from gradscope.trace import jaxprs
 from gradscope.trace.affine_terms import affine_terms
-from gradscope.trace.graph import Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, behind, upstream
 from gradscope.trace.program import Program
 from gradscope.trace.spliced import Spot
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
@@ -17,6 +18,7 @@ EVEN = frozenset({"integer_pow", "square", "abs", "pow"})
 LOOPS = frozenset({"scan", "while", "cumsum", "cumlogsumexp"})
 LOGS = frozenset({"log", "log1p", "exp", "logistic", "exp2"})
 ONE = VIEWS | {"neg"}
+_LOG_FUNCTIONS = frozenset({"log_sigmoid", "softplus", "logaddexp"})
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,51 @@ def is_chance(value: Quantity) -> bool:
         if node.name not in PRODUCTS:
             waiting.extend(each for each in node.operands if each.grad)
     return False
+
+
+def is_log_chance(value: Quantity) -> bool:
+    """A logarithm is among what it is a sum of: of a normalizer, of a probability, or of a deviation.
+    Exponentials and gates are none."""
+    waiting, met = [value], set[Quantity]()
+    while waiting:
+        each = waiting.pop()
+        if each in met:
+            continue
+        met.add(each)
+        node = each.node
+        if node is None or not each.grad:
+            continue
+        if node.name in ("log", "log1p") or jaxprs.function_name(node.eqn) in _LOG_FUNCTIONS:
+            return True
+        if node.name == "gather":
+            waiting.append(node.operands[0])
+        else:
+            waiting.extend(term.base for term in affine_terms(each))
+    return False
+
+
+def is_ratio(tail: Tail, value: Quantity) -> bool:
+    """The exponential of a log-probability less what the batch says that it was."""
+    node = behind(value, ONE).node
+    if node is None or node.name != "exp" or not is_log_chance(node.operands[0]):
+        return False
+    return any(not each.base.grad and tail.is_data(each.base) for each in affine_terms(node.operands[0]))
+
+
+def sums_to(value: Quantity) -> Iterator[Node]:
+    """The operations that the loss is a sum by."""
+    met: set[Node] = set()
+    waiting = [value]
+    while waiting:
+        node = waiting.pop().node
+        if node is None or node in met:
+            continue
+        met.add(node)
+        yield node
+        moving = [each for each in node.operands if each.grad]
+        linear = node.name in (*ONE, "reduce_sum", "mul", "div") and len(moving) == 1
+        if linear or node.name in ("add", "sub", "add_any", "concatenate", "stack"):
+            waiting.extend(moving)
 
 
 def is_square(node: Node) -> bool:

@@ -10,7 +10,7 @@ from gradscope.records import MisdirectedCredit, Misdirection, Objective, Severi
 from tests.rules.made import found, layer, measured, source
 
 RULE = "misdirected-credit"
-ERRORS = {"averaged", "every-choice", "offset", "other-rows", "only-fillers"}
+ERRORS = {"averaged", "every-choice", "other-rows", "only-fillers"}
 
 
 def told(*credits: MisdirectedCredit) -> list[Any]:
