@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradscope.measure.cleared import Cleared
 from gradscope.records import GradientEnd, Layer
 from gradscope.trace import jaxprs
 from gradscope.trace.changed import Change, Changed
@@ -39,7 +40,9 @@ def without_gradient(layers: Sequence[Layer]) -> list[str]:
     ]
 
 
-def gradient_ends(program: Program, layers: Sequence[str], inputs: Inputs) -> Iterator[GradientEnd]:
+def gradient_ends(
+    program: Program, layers: Sequence[str], inputs: Inputs, cleared: Cleared
+) -> Iterator[GradientEnd]:
     """From the last one on to the first, each line once."""
     nodes = _behind(program, layers)
     if not 0 < len(nodes) <= MOST:
@@ -52,7 +55,7 @@ def gradient_ends(program: Program, layers: Sequence[str], inputs: Inputs) -> It
         layer = _layer(program, node, layers)
         if not arrives[id(node)] > 0 or not known or any(known) or layer is None:
             continue
-        end = GradientEnd(_name(node), source_of(node.eqn, node.calls), layer)
+        end = GradientEnd(_name(node), source_of(node.eqn, node.calls), layer, cleared.clears(node))
         if (end.function, end.source) not in told:
             told.add((end.function, end.source))
             yield end

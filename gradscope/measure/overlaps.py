@@ -1,12 +1,13 @@
 """Targets of an overlap that are not between 0 and 1, where the outputs are: masks of 0 and 255 under Dice.
 
-An overlap is a sum of products of outputs and targets over what holds the sum of the outputs (or of their
-squares) and that of the targets.
+An overlap is a sum of products of outputs and targets over the sum of these outputs and that of these targets
+(or of their squares), each a term of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,6 +25,8 @@ from gradscope.trace.walk import Path
 _PRODUCTS = frozenset({"mul", "dot_general"})
 _SQUARES = VIEWS | {"square", "integer_pow"}
 _SOFTMAX = frozenset({"softmax", "_softmax"})
+_ADDED = frozenset({"add", "add_any", "sub", "max"})
+_SCALED = frozenset({"mul", "div"})
 
 
 def overlap_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[OutputMismatch]:
@@ -55,29 +58,68 @@ def overlap_targets(program: Program, inputs: Sequence[Inputs]) -> Iterator[Outp
 
 
 def _overlap(quotient: Node, products: Mapping[Path, DataMeeting]) -> DataMeeting | None:
-    above, below = (upstream([each]) for each in quotient.operands)
-    sums = [node for node in below if node.name == "reduce_sum"]
-    if not any(not each.results[0].reads for each in sums):
+    """The product of an output and a target over what holds the sums of both of them."""
+    summed = [end for each in _terms(quotient.operands[1]) for end in _ends(each)]
+    if not any(each.reads for each in summed) or all(each.reads for each in summed):
         return None
-    summed = [end for each in sums for end in _ends(each.operands[0])]
-    for node in above:
+    for node in upstream([quotient.operands[0]]):
         meeting = products.get(node.path)
         if meeting is None:
             continue
         output = behind(node.operands[meeting.outputs[0]], VIEWS)
-        if _is_share(output) and any(each is output for each in summed):
+        target = _plain(node.operands[meeting.operand], VIEWS)
+        if _is_share(output) and _among(output, summed) and _among(target, summed):
             return meeting
     return None
 
 
+def _terms(value: Quantity) -> Iterator[Quantity]:
+    """What is summed over places in the terms of a sum, times numbers."""
+    value = _plain(value, VIEWS)
+    if value.node is None:
+        return
+    if value.node.name == "reduce_sum":
+        yield value.node.operands[0]
+    elif value.node.name in _ADDED or (value.node.name in _SCALED and _numbers(value.node)):
+        for each in value.node.operands:
+            yield from _terms(each)
+
+
 def _ends(value: Quantity) -> list[Quantity]:
     """What is summed, or what its squares are of."""
-    end = behind(value, _SQUARES)
+    end = _plain(value, _SQUARES | {"reduce_sum"})
     if end.node is not None and end.node.name == "mul" and end.node.operands[0] is end.node.operands[1]:
-        return [end, behind(end.node.operands[0], VIEWS)]
+        return [end, _plain(end.node.operands[0], VIEWS)]
     if end.node is not None and end.node.name in ("add", "add_any"):
-        return [behind(each, _SQUARES) for each in end.node.operands]
+        return [_plain(each, _SQUARES) for each in end.node.operands]
     return [end]
+
+
+def _plain(value: Quantity, names: Collection[str]) -> Quantity:
+    """Back through operations of these names, and factors that are numbers."""
+    while value.node is not None:
+        node = value.node
+        if node.name in _SCALED and _numbers(node):
+            value = next(each for each in node.operands if _number(each) is None)
+        elif node.name in names:
+            value = node.operands[0]
+        else:
+            break
+    return value
+
+
+def _numbers(node: Node) -> bool:
+    return sum(_number(each) is not None for each in node.operands) == 1
+
+
+def _number(value: Quantity) -> Any:
+    while value.node is not None and value.node.name in VIEWS:
+        value = value.node.operands[0]
+    return value.number
+
+
+def _among(value: Quantity, summed: Sequence[Quantity]) -> bool:
+    return any(each is value for each in summed)
 
 
 def _is_share(value: Quantity) -> bool:

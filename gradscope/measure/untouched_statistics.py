@@ -16,20 +16,21 @@ from jax import lax
 
 from gradscope.records import UntouchedStatistics
 from gradscope.trace import jaxprs
-from gradscope.trace.graph import Node, Quantity
+from gradscope.trace.graph import Node, Quantity, behind
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import ELEMENTWISE, VIEWS
 
 EPSILON = 1e-5
 _ROOTS = frozenset({"sqrt", "rsqrt"})
+_SUMS = frozenset({"add", "add_any", "sub"})
 _THROUGH = VIEWS | ELEMENTWISE | {"neg"}
 
 
 @dataclass(frozen=True)
 class Untouched:
     scaled: Node
-    """Values of the model times, or over, what is made of the root of the statistics."""
+    """Values of the model over the root of the statistics, or times what is made of one over it."""
     at: int
     """The operand that is these values."""
     axes: tuple[int, ...]
@@ -47,8 +48,9 @@ def untouched_statistics(program: Program, inputs: Inputs) -> list[Untouched]:
     if not any(jaxprs.has_primitive(program.body, frozenset({name})) for name in _ROOTS):
         return []
     values = [*inputs.weights, *inputs.others]
-    found = [_untouched(node, values) for node in program.graph.nodes if node.name in ("mul", "div")]
-    return [each for each in found if each is not None]
+    nodes = program.graph.nodes
+    found = [_untouched(node, values) for node in nodes if node.name in ("mul", "div")]
+    return [each for each in found if each is not None and _goes_on(nodes, each)]
 
 
 def untouched_records(program: Program, found: Sequence[Untouched]) -> tuple[UntouchedStatistics, ...]:
@@ -63,7 +65,11 @@ def _untouched(node: Node, values: Sequence[Any]) -> Untouched | None:
         shape = _shape(x)
         if not x.reads or len(shape) < 2 or len(shape) != len(_shape(by)) or _varying(x)[0] == 1:
             continue
-        for root in _roots(by):
+        if _difference_with_data(x):
+            continue
+        for root, divides in _roots(by, node.name == "div"):
+            if not divides:
+                continue
             variances = _ones(root, values)
             kept = _kept(by, root)
             axes = tuple(axis for axis in range(len(shape)) if axis not in (kept or ()))
@@ -72,18 +78,45 @@ def _untouched(node: Node, values: Sequence[Any]) -> Untouched | None:
     return None
 
 
-def _roots(by: Quantity) -> Iterator[Node]:
-    """Behind views and factors, but no sum with values of the model."""
-    waiting, met = [by], set()
+def _difference_with_data(x: Quantity) -> bool:
+    """An error of each example: what is taken away is no mean over them."""
+    node = behind(x, VIEWS | {"neg"}).node
+    if node is None or node.name != "sub":
+        return False
+    return any(not each.reads and _shape(each) and _varying(each)[0] > 1 for each in node.operands)
+
+
+def _goes_on(nodes: Sequence[Node], found: Untouched) -> bool:
+    """Whether parameters scale what was divided, or are multiplied with it later on: what goes from there to
+    the loss alone is an error in units of a deviation."""
+    if found.scaled.operands[1 - found.at].reads:
+        return True
+    behind_it = {id(found.scaled)}
+    for node in nodes:
+        made = [each.node is not None and id(each.node) in behind_it for each in node.operands]
+        if any(made):
+            behind_it.add(id(node))
+            others = (each for each, inner in zip(node.operands, made, strict=True) if not inner)
+            if node.name not in _SUMS and any(each.reads for each in others):
+                return True
+    return False
+
+
+def _roots(by: Quantity, divides: bool) -> Iterator[tuple[Node, bool]]:
+    """Behind views and factors, but no sum with values of the model; and whether the values end up divided by
+    the root. `divides`: whether they are divided by `by`."""
+    waiting, met = [(by, divides)], set()
     while waiting:
-        node = waiting.pop().node
+        value, divides = waiting.pop()
+        node = value.node
         if node is None or id(node) in met:
             continue
         met.add(id(node))
         if node.name in _ROOTS:
-            yield node
+            yield node, divides == (node.name == "sqrt")
         elif node.name in VIEWS | {"mul", "div", "neg"}:
-            waiting.extend(node.operands)
+            below = node.name == "div"
+            waiting.extend((each, divides != (below and i == 1)) for i, each in enumerate(node.operands))
 
 
 def _ones(root: Node, values: Sequence[Any]) -> int:

@@ -139,7 +139,9 @@ class GradientEnd:
     function: str
     source: Source | None
     layer: str
-    """The last one that it is computed from."""
+    """The last one that it is computed from; that of its own weights where it is a product with them."""
+    cleared: bool = False
+    """It is multiplied by an array of the batch that is 0 everywhere, or one chooses no element of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,10 @@ LEFT = 0.5
 """The loss at the end over that of the program as it is; of losses that are not negative."""
 CLEAR = 0.05
 """Share of the gain that the two ends have to be apart: below it, losses near 0 differ by chance."""
+LEAST = 0.01
+"""Of the loss at its start: a variant that falls by less has nothing left to learn, or does not learn it."""
+OF_OWN = 0.1
+"""Of what the program as it is gains by the same steps: one that gains less has a loss in other units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,22 @@ class TriedVariant:
     def better(self) -> bool:
         """Clearly, at any scale of the loss. Both gains are measured from the lower of the two starts."""
         gain = min(self.start, self.start_without) - self.end
-        if not (math.isfinite(gain) and gain > 0):
+        if not (math.isfinite(gain) and gain > LEAST * abs(self.start)):
+            return False
+        own = self.start_without - self.end_without
+        if math.isfinite(own) and gain < OF_OWN * own and not self._falls_further:
             return False
         behind = self.end_without - self.end
         if not behind < GAINED * gain:
             return True
         return 0 <= self.end <= LEFT * self.end_without and behind >= CLEAR * gain
+
+    @property
+    def _falls_further(self) -> bool:
+        """In shares of the losses at the start, whose units may differ; of losses that are not negative."""
+        if not (self.end >= 0 and self.start > 0 and self.end_without > 0):
+            return False
+        return self.end * self.start_without <= LEFT * self.end_without * self.start
 
 
 @dataclass(frozen=True, slots=True)

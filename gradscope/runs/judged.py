@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
+from gradscope.measure.cleared import Cleared, cleared_inputs, without_input
 from gradscope.measure.gradient_ends import gradient_ends, without_gradient
 from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
@@ -17,6 +18,7 @@ from gradscope.measure.precision import precision
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import (
     Finding,
+    GradientEnd,
     HandMadeGradient,
     Measurement,
     Reference,
@@ -69,8 +71,8 @@ class Judge:
         checked, unchecked = None if verified is None else verified.record, list[Skipped]()
         if first and verified is None and measurement.custom_rules:
             measurement, checked, unchecked = _wrong_rules(prepared, measurement, found.trained, progress)
-        if first and (dead := without_gradient(measurement.layers)):
-            measurement, unfound = _with_ends(prepared, measurement, dead, progress)
+        if without_gradient(measurement.layers) or without_input(measurement):
+            measurement, unfound = _with_ends(prepared, measurement, progress)
             unchecked = [*unchecked, *unfound]
         if first and options.histograms:
             counted, spent = histograms(
@@ -195,13 +197,18 @@ class Judge:
 
 
 def _with_ends(
-    prepared: Prepared, measurement: Measurement, dead: Sequence[str], progress: Progress
+    prepared: Prepared, measurement: Measurement, progress: Progress
 ) -> tuple[Measurement, list[Skipped]]:
     progress("looking for where the gradient ends")
-    looks = Looks()
-    ends = looks.listed(
-        "where the gradient ends", lambda: gradient_ends(prepared.program, dead, prepared.inputs[0])
-    )
+    program, inputs, looks = prepared.program, prepared.inputs[0], Looks()
+
+    def found() -> Iterator[GradientEnd]:
+        cleared = Cleared(program, inputs, prepared.batches[0])
+        if dead := without_gradient(measurement.layers):
+            yield from gradient_ends(program, dead, inputs, cleared)
+        yield from cleared_inputs(program, without_input(measurement), cleared)
+
+    ends = looks.listed("where the gradient ends", found)
     return replace(measurement, gradient_ends=tuple(ends)), looks.failed
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gradscope.load.problem import Problem
+from gradscope.measure.cleared import Cleared
 from gradscope.measure.gradient_ends import gradient_ends
 from gradscope.records import GradientEnd, Severity
 from gradscope.runs.check import check_loss
@@ -42,7 +43,8 @@ HEADS: dict[str, tuple[Head, str]] = {
 
 def ends(head: Head) -> list[GradientEnd]:
     tracer = Tracer(Problem(loss_of(head), PARAMS, X))
-    return list(gradient_ends(tracer.trace(X), ["w", "v"], tracer.inputs(X)))
+    program, inputs = tracer.trace(X), tracer.inputs(X)
+    return list(gradient_ends(program, ["w", "v"], inputs, Cleared(program, inputs, X)))
 
 
 @pytest.mark.parametrize("name", HEADS)

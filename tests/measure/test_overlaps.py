@@ -96,3 +96,34 @@ def test_means_with_weights_are_no_overlaps(other: Overlap) -> None:
 
 def test_an_overlap_of_amounts_has_outputs_of_any_size() -> None:
     assert found(squared, 255 * MASK, jax.nn.softplus) == []
+
+
+def boundary(p: Any, t: Any) -> Any:
+    """Distances to the border of the mask, over the size of both masks."""
+    return jnp.sum(p * t) / (jnp.sum(p) + jnp.sum(t > 0))
+
+
+def test_what_is_multiplied_is_not_what_is_summed() -> None:
+    assert found(boundary, X[:, :C]) == []
+
+
+def test_sums_in_the_network_are_none_of_the_overlap() -> None:
+    """Readings weighted by how far they are trusted, of readings less their mean."""
+
+    def loss(params: Any, batch: Any) -> Any:
+        x, y = batch
+        trust = jax.nn.sigmoid((x - x.mean(1, keepdims=True)) @ params["w"])
+        return jnp.mean(((trust * x[:, :C]).sum(1) / (trust.sum(1) + 1e-6) - y) ** 2)
+
+    batch = X, X[:, 0]
+    tracer = Tracer(Problem(loss, PARAMS, batch))
+    assert list(overlap_targets(tracer.trace(batch), [tracer.inputs(batch)])) == []
+
+
+def weighted(p: Any, t: Any) -> Any:
+    return 1 - 2 * jnp.mean(p * t) / jnp.maximum(0.5 * jnp.mean(p) + 0.5 * jnp.mean(t), 1e-6)
+
+
+def test_an_overlap_of_means_is_found() -> None:
+    assert found(weighted, MASK) == []
+    assert len(found(weighted, 255 * MASK)) == 1

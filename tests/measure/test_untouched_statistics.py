@@ -100,6 +100,53 @@ def normalized_rows(h: Any, p: Any, mean: Any, variance: Any) -> Any:
     return (h - mean) * lax.rsqrt(jnp.mean(h**2, -1, keepdims=True) + variance[0])
 
 
+TARGETS = X @ normal(5, F, D)
+
+
+def error_of(made: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The mean square of it, for the output of the network."""
+    return lambda p, batch: jnp.mean(
+        made(jnp.tanh(batch[0] @ p["w"]) * p["scale"], jnp.sqrt(ONES + 1e-5)) ** 2
+    )
+
+
+def through_the_head(h: Any, p: Any, mean: Any, variance: Any) -> Any:
+    """Scaled back to the units of the data: multiplied by the root."""
+    del p
+    return h * jnp.sqrt(variance + 1e-5) + mean
+
+
+def twice_inverted(h: Any, p: Any, mean: Any, variance: Any) -> Any:
+    del p
+    return h / (1 / jnp.sqrt(variance + 1e-5)) + mean
+
+
+@pytest.mark.parametrize("norm", [through_the_head, twice_inverted])
+def test_scaling_back_is_no_normalization(norm: Norm) -> None:
+    assert found(loss_of(norm))[2] == []
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda out, root: (out - TARGETS) / root,
+        lambda out, root: (out - TARGETS) * (1 / root),
+        lambda out, root: (out - 0.5) / root - TARGETS / root,
+        lambda out, root: (out * root - TARGETS) / root,
+    ],
+)
+def test_errors_in_units_of_a_deviation_are_no_normalization(made: Callable[[Any, Any], Any]) -> None:
+    assert found(error_of(made))[2] == []
+
+
+def divided(h: Any, p: Any, mean: Any, variance: Any) -> Any:
+    return (h - mean) * (1 / jnp.sqrt(variance + 1e-5)) * p["scale"]
+
+
+def test_times_one_over_the_root_is_one() -> None:
+    assert len(found(loss_of(divided))[2]) == 1
+
+
 @pytest.mark.parametrize(
     "loss",
     [

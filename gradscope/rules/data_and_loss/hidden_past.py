@@ -16,7 +16,9 @@ batches, five times as many steps as the short training has.
 ## Limits
 Not one of the rows sees an earlier place. It is an error where the training with the masks turned over is
 clearly better: it gains twice as much, or it ends at half of the loss or less, by at least 5 % of what it
-gains. Else it is a note.
+gains. Else it is a note. A loss that falls by 1 % of itself or less with it is not better, nor one that
+falls by less than a tenth of what it falls by without, unless it ends at half that share of its start or
+less.
 
 ## Example
     mask = jnp.triu(jnp.ones((n, n), bool))

@@ -28,7 +28,7 @@ followed to the loss through sums, views and numbers that the program writes: wh
 be negative. A binary cross-entropy is the sum of two logarithms of the model, times numbers of the batch that
 add up to a constant, or max(x, 0) - x y + log(1 + exp(-|x|)) of a logit x. What its logarithms are of is
 followed back through clips to a ReLU, a tanh or a layer with its bias. An overlap is a sum of products of a
-sigmoid or softmax with targets, over what holds the sums of both.
+sigmoid or softmax with targets, over what holds the sum of each of these two (or of its squares) as a term.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target

@@ -16,8 +16,10 @@ batches, five times as many steps as the short training has.
 
 ## Limits
 The loss stays within 1e-5 of itself. Clearly better is a training that gains twice as much, or ends at half
-of the loss or less, by at least 5 % of what it gains. With a single batch, which positions may help to
-learn by heart, it is a warning.
+of the loss or less, by at least 5 % of what it gains. With a single batch, which positions may help to learn
+by heart, it is a warning. A loss that falls by 1 % of itself or less with it is not better, nor one that
+falls by less than a tenth of what it falls by without, unless it ends at half that share of its start or
+less.
 
 ## Example
     x = tokens_table[tokens]

@@ -15,8 +15,10 @@ last, over a root of what is summed along the same axes. Then the program is tra
 their place, from the same weights on the same batches, five times as many steps as the short training has.
 
 ## Limits
-Told only where that is clearly better: it gains twice as much, or it ends at half of the loss or less, by
-at least 5 % of what it gains.
+Told only where that is clearly better: it gains twice as much, or it ends at half of the loss or less, by at
+least 5 % of what it gains. A loss that falls by 1 % of itself or less with it is not better, nor one that
+falls by less than a tenth of what it falls by without, unless it ends at half that share of its start or
+less.
 
 ## Example
     h = (h - h.mean(axis=1, keepdims=True)) / (h.std(axis=1, keepdims=True) + 1e-5)   # rows, places, features

@@ -20,7 +20,9 @@ many steps as the short training has.
 ## Limits
 An error where that is clearly better: it gains twice as much, or it ends at half of the loss or less, by at
 least 5 % of what it gains. Source: a choice; in programs with this fault the loss ended 19 times lower and
-more. Where it was not tried, and an axis is split or merged, a warning; else a note.
+more. Where it was not tried, and an axis is split or merged, a warning; else a note. A loss that falls by 1
+% of itself or less with it is not better, nor one that falls by less than a tenth of what it falls by
+without, unless it ends at half that share of its start or less.
 
 ## Example
     q = (x @ wq).reshape(batch, heads, steps, width)

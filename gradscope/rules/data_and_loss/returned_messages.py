@@ -18,7 +18,8 @@ times, and the same rows reach no other sum by another index.
 Where the batch has one other index of as many messages, the sums take it, and the program is trained from
 the same weights, five times as many steps as the short training has: an error where that is clearly better
 (it gains twice as much, or ends at half of the loss or less, by at least 5 % of what it gains), else a
-warning.
+warning. A loss that falls by 1 % of itself or less with it is not better, nor one that falls by less than a
+tenth of what it falls by without, unless it ends at half that share of its start or less.
 
 ## Example
     total = jax.ops.segment_sum(nodes[senders], senders, len(nodes))

@@ -20,8 +20,10 @@ standard deviation 1 over the batch, feature by feature.
 
 ## Limits
 None: no element exceeds the epsilon. Source: the divisor is then at most 1.42 times the root of the epsilon.
-Variances of 1 are an error where the statistics of the batch are clearly better: the steps gain twice as much
-with them, or end at half of the loss or less. Else nothing is said of them, nor where it was not tried.
+Variances of 1 are an error where the statistics of the batch are clearly better: the steps gain twice as
+much with them, or end at half of the loss or less. Else nothing is said of them, nor where it was not tried.
+A loss that falls by 1 % of itself or less with it is not better, nor one that falls by less than a tenth of
+what it falls by without, unless it ends at half that share of its start or less.
 
 ## Example
     model = eqx.nn.inference_mode(model)           # BatchNorm has seen no batch yet
@@ -32,9 +34,11 @@ Use instead:
     model = eqx.nn.inference_mode(model, False)    # statistics of the batch, which fill the state
 
 ## What it does not say
-Statistics of a trained model are not reported, nor is a state of which some elements are 0 (channels that are
-dead), nor statistics that are parameters. Whether the other mode is right for this loss is
-for you to say: to train, the statistics are those of the batch; to evaluate, load those of the training.
+Statistics of a trained model are not reported, nor is a state of which some elements are 0 (channels that
+are dead), nor statistics that are parameters, nor what is multiplied by the root (an output that is scaled
+back), a difference with data of each example, or what no parameter scales or is multiplied with afterwards:
+an error in units of a standard deviation of 1. Whether the other mode is right for this loss is for you to
+say: to train, the statistics are those of the batch; to evaluate, load those of the training.
 
 ## Source
 Ioffe and Szegedy 2015, *Batch Normalization*, arXiv:1502.03167.

@@ -23,7 +23,10 @@ to zero: the input is all zeros (the layer is then a symptom of an earlier one, 
 are zero in turn, row by row, or several uses of the layer cancel each other.
 
 Where δ is zero, zeros are added to the result of each operation behind the layer, and the gradient with
-respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output, say.
+respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output,
+say. Where that is a product with an array that is made of the batch alone and is 0 everywhere, or a choice
+by one, as the mask of a task is that the batch has no labels for, it is a warning as long as other layers
+learn.
 
 ## Limits
 None: exactly zero. Source: `jax.nn.relu` has derivative exactly 0 at and below 0, and JAX sums exact zeros
@@ -37,13 +40,15 @@ Use instead:
     h = jax.nn.leaky_relu(x @ w)            # or a bias of 0 with He initialization
 
 ## What it does not say
-Not reported: a bias before a normalization and a key bias under a softmax (the loss does not depend on
-them; any vector is passed over where another leaf of its layer has a gradient), everything below a
+Not reported: a bias before a normalization and a key bias under a softmax (the loss does not depend on them;
+any vector is passed over where another leaf of its layer has a gradient), everything below a
 zero-initialized head, unused rows of an embedding table. An expert that gets no input from this batch, while
 similar layers have a gradient, is a note; one whose later layers have a gradient is in use, and dead. A
-vector by itself (a gain, a temperature) is a warning. So is one of several weights of a module that take
-parts of its input, where δ comes to it and the others have a gradient: its part may be zero in these data, as
-some irreducible representations of an equivariant network are.
+vector by itself (a gain, a temperature) is a warning. So is a weight that is used once, on an array of the
+batch that is 0 everywhere, where weights beside it have a gradient; and one of several weights of an
+equivariant module (names of the form `linear['w[1,1] 8x2o']`) where δ comes to it and the others have a
+gradient: no example may have its irreducible representation. A recurrent weight whose state is never
+carried, or a query that no gradient comes from, is an error.
 
 ## Source
 Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
@@ -64,7 +69,7 @@ from gradscope.records import (
     ShortTraining,
 )
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.no_gradient.zero_gradient_causes import cause_of, end_of, has_delta
+from gradscope.rules.no_gradient.zero_gradient_causes import cause_of, cleared_input, end_of, has_delta
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import names_of
 
@@ -191,32 +196,40 @@ def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
 
 
 def _one_part(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
-    """Whether δ comes to it, and other weights of the same module at the same depth have a gradient: its part
-    of the input is zero in these data."""
-    module = _module(layer.name)
-    return (
-        bool(module)
-        and has_delta(layer)
-        and any(
-            other.depth == layer.depth
-            and _module(other.name) == module
-            and other.name not in dead
-            and other.gradient_max > 0
-            for other in measurement.layers
-        )
+    """Whether δ comes to it, and other weights beside it have a gradient: its part of the input is zero in
+    these data, as is known of an array of the batch, and may be of an irreducible representation."""
+    zero, kind = cleared_input(measurement, layer), _numbered(layer.name)
+    if zero and layer.gradient_max > 0:
+        return True
+    return has_delta(layer) and any(
+        other.depth == layer.depth
+        and (zero or (bool(kind) and _numbered(other.name) == kind))
+        and other.name not in dead
+        and other.gradient_max > 0
+        for other in measurement.layers
     )
 
 
-def _module(name: str) -> str:
-    """What has it: `linear` of `linear['w[0,0] 8x0e']`, `block` of `block.q`."""
-    return name[: name.index("['")] if "['" in name else name.rpartition(".")[0]
+def _numbered(name: str) -> str:
+    """Of weights that an equivariant module has for each representation: `linear['w` of
+    `linear['w[0,0] 8x0e']`. Empty of others: a query beside a value, a recurrent weight beside that of the
+    input are other weights, with an input that no data should leave at zero."""
+    found = re.match(r".*\['\w+(?=\[\d+,\d+\])", name)
+    return found[0] if found else ""
+
+
+def _masked(measurement: Measurement, root: Layer) -> bool:
+    """Whether the batch alone clears what is computed from it, and other layers learn."""
+    end = end_of(measurement, root)
+    return end is not None and end.cleared and any(each.gradient_max > 0 for each in measurement.layers)
 
 
 def _severity(measurement: Measurement, root: Layer, dead: Dead, unrouted: bool) -> Severity:
     if unrouted:
         return Severity.NOTE
     leaves = dead[root.name]
-    looked = _looked(root, leaves) and not _one_part(measurement, root, dead)
+    unused = _one_part(measurement, root, dead) or _masked(measurement, root)
+    looked = _looked(root, leaves) and not unused
     stacked = any(leaf.layer != root.name for leaf in leaves)
     matrix = any(len(leaf.shape) > 1 + stacked for leaf in leaves)
     return Severity.ERROR if looked and matrix else Severity.WARNING

@@ -25,6 +25,12 @@ def cause_of(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str
             "Put `jax.lax.stop_gradient` around the use that is meant as a constant (an old log-probability, "
             "a target).",
         )
+    if cleared_input(measurement, root):
+        return (
+            "δ at its output is not zero, but its input is an array of the batch that is 0 everywhere.",
+            "Nothing to do if these examples have none of it; check over more batches to be sure. Else look "
+            "at how that part of the batch is made.",
+        )
     if has_delta(root):
         return (
             "δ at its output is not zero, but the products of its input and δ sum to exactly 0: its input "
@@ -45,6 +51,8 @@ def cause_of(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str
     end = end_of(measurement, root)
     if end is None and common_activation([root]) in ("relu", "relu6"):
         return _of_a_relu(measurement, root)
+    if end is not None and end.cleared:
+        return _of_a_mask(end)
     if end is not None:
         at = "" if end.source is None else f" at {end.source}"
         return (
@@ -62,12 +70,33 @@ def cause_of(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str
     )
 
 
+def cleared_input(measurement: Measurement, layer: Layer) -> bool:
+    """Whether it is known that what goes into a layer is an array of the batch that is 0 everywhere."""
+    return has_delta(layer) and any(
+        end.cleared and end.layer == layer.name for end in measurement.gradient_ends
+    )
+
+
 def end_of(measurement: Measurement, root: Layer) -> GradientEnd | None:
     """Told where no dead units say what passes no gradient back to a layer."""
     dead = any(each.layer == root.name and each.dead == each.units for each in measurement.units)
     if has_delta(root) or dead or root.weight_rms == 0:
         return None
     return next((end for end in measurement.gradient_ends if end.layer == root.name), None)
+
+
+def _of_a_mask(end: GradientEnd) -> tuple[str, str]:
+    at = "" if end.source is None else f" at {end.source}"
+    how = (
+        f"the `select_n`{at} takes no element of what is computed from it, by an array of the batch"
+        if end.function == "select_n"
+        else f"it is multiplied{at} by an array of the batch that is 0 everywhere"
+    )
+    return (
+        f"δ at its output is exactly zero: {how}, as the mask of a task may be.",
+        "Nothing to do if no example of this batch has a label for it; check over more batches to be sure. "
+        "Else look at how that array is made.",
+    )
 
 
 def _of_a_relu(measurement: Measurement, root: Layer) -> tuple[str, str]:

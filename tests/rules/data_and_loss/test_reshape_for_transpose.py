@@ -103,6 +103,12 @@ def test_one_line_is_told_by_one_rule() -> None:
         (3.0, float("nan"), 3.0, 1.0, True),
         (3.0, 2.0, 3.0, float("nan"), False),
         (3.0, 3.5, 3.0, 3.1, False),
+        (7.28, 3.53, 1.0, 1.0 - 1e-6, False),  # the other one is constant
+        (1.0, 1.0, 1.0, 0.995, False),
+        (7.28, 3.53, 1.0, 0.7, False),  # in other units, and no better in its own
+        (50.0, 8.0, 2.3, 0.1, True),
+        (3.0, 1.0, -5.0, -5.02, False),
+        (float("inf"), 9.0, 2.3, 0.1, True),
     ],
 )
 @pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])

@@ -213,12 +213,30 @@ def test_one_part_of_a_module_beside_others_may_be_unused_by_this_batch():
 @pytest.mark.parametrize(("others", "severity"), [(1.0, Severity.WARNING), (0.0, Severity.ERROR)])
 def test_a_part_that_is_zero_in_these_data_is_a_warning(others: float, severity: Severity) -> None:
     """An irreducible representation that no example has: δ comes to its weights, and the others learn."""
-    names = {"linear['w[0,0] 8x0e']": others, "linear['w[1,1] 8x2o']": 0.0}
+    assert severity_beside("linear['w[1,1] 8x2o']", "linear['w[0,0] 8x0e']", others) is severity
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("cell.h", "cell.x"),
+        ("block.q", "block.v"),
+        ("attn['to q']", "attn['to v']"),
+        ("linear['u[1,1]']", "linear['w[0,0]']"),
+    ],
+)
+def test_a_state_that_is_not_carried_is_no_part_of_the_data(name: str, other: str) -> None:
+    assert severity_beside(name, other, 1.0) is Severity.ERROR
+
+
+def severity_beside(name: str, other: str, others: float) -> Severity:
+    """Of a layer with δ and no gradient beside another one, which learns where `others` is not 0."""
+    names = {other: others, name: 0.0}
     layers = [layer(name, 1, **({} if alive else zero())) for name, alive in names.items()]
     leaves = [
         parameter(f"{name}.w", layer=name, **({} if alive else zero(nonzero_after_steps=False)))
         for name, alive in names.items()
     ]
     rest = [layer("out", 2)]
-    told = found(measured([*layers, *rest], [*leaves, parameter("out.w")]), RULE)
-    assert [each.severity for each in told] == [severity]
+    (told,) = found(measured([*layers, *rest], [*leaves, parameter("out.w")]), RULE)
+    return told.severity
