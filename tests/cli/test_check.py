@@ -96,7 +96,7 @@ def test_a_healthy_verdict_with_code_1_is_explained(run: Run, pipeline: Pipeline
     pipeline.answer = replace(deep(), findings=warned)
     result = run("check", "model.py", "--fail-on", "warning")
     assert result.code == 1
-    assert result.out.startswith("! healthy")
+    assert result.out.startswith("! no errors")
     assert "--fail-on warning" in result.err
 
 

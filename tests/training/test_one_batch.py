@@ -57,7 +57,7 @@ def test_it_is_what_a_loop_over_one_batch_reaches() -> None:
 def test_one_that_cannot_be_learned_is_a_warning_where_it_was_asked_for() -> None:
     _, report = checked(of_the_mean, overfit_batch=True, steps=40, select="batch-not-overfitted")
     (finding,) = report.findings
-    assert finding.message.startswith("400 steps of your optimizer on the first batch alone take its loss")
+    assert finding.message.startswith("Trained on one and the same batch (the first) for 400 steps,")
     assert finding.severity.value == "warning"
 
 
