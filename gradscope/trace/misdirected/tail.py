@@ -108,17 +108,7 @@ class Tail:
     def layers(self, *values: Quantity) -> tuple[str, ...]:
         """Whose products are the last ones before these values."""
         owner = {id(site.eqn): layer.name for layer in self.program.layers for site in layer.sites}
-        found: dict[str, None] = {}
-        waiting, met = list(values), set[Node]()
-        while waiting:
-            node = waiting.pop().node
-            if node is None or node in met:
-                continue
-            met.add(node)
-            if id(node.eqn) in owner:
-                found.setdefault(owner[id(node.eqn)])
-            if node.name not in PRODUCTS:
-                waiting.extend(each for each in node.operands if each.grad)
+        found = {owner[id(node.eqn)]: None for node in nodes_before(*values) if id(node.eqn) in owner}
         return tuple(found)
 
 
@@ -132,20 +122,22 @@ def _along(value: Quantity) -> Iterator[Quantity]:
         yield from moving if len(moving) == 1 or node.name in ("concatenate", "stack") else ()
 
 
-def is_chance(value: Quantity) -> bool:
-    """Logarithms or exponentials are behind it, and no product with parameters before them."""
-    met: set[Node] = set()
-    waiting = [value]
+def nodes_before(*values: Quantity) -> Iterator[Node]:
+    """What a gradient reaches on the way back to the last products with parameters, these too."""
+    waiting, met = list(values), set[Node]()
     while waiting:
         node = waiting.pop().node
         if node is None or node in met:
             continue
         met.add(node)
-        if node.name in LOGS:
-            return True
+        yield node
         if node.name not in PRODUCTS:
             waiting.extend(each for each in node.operands if each.grad)
-    return False
+
+
+def is_chance(value: Quantity) -> bool:
+    """Logarithms or exponentials are behind it, and no product with parameters before them."""
+    return any(node.name in LOGS for node in nodes_before(value))
 
 
 def is_log_chance(value: Quantity) -> bool:

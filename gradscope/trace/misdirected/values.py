@@ -10,7 +10,7 @@ from gradscope.records import MisdirectedCredit, Misdirection
 from gradscope.trace import jaxprs
 from gradscope.trace.affine_terms import AffineTerm, affine_terms
 from gradscope.trace.graph import Graph, Node, Quantity, behind, upstream
-from gradscope.trace.misdirected.tail import Tail, Wiring, is_log_chance, sums_to
+from gradscope.trace.misdirected.tail import Tail, Wiring, is_log_chance, nodes_before, sums_to
 from gradscope.trace.sources import source_of
 from gradscope.trace.spliced import Spot
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
@@ -85,17 +85,7 @@ def _of_one_network(tail: Tail, value: AffineTerm, target: AffineTerm, *, chosen
 
 
 def _last_products(value: Quantity) -> set[Node]:
-    found, met, waiting = set[Node](), set[Node](), [value]
-    while waiting:
-        node = waiting.pop().node
-        if node is None or node in met:
-            continue
-        met.add(node)
-        if node.name in PRODUCTS:
-            found.add(node)
-        else:
-            waiting.extend(each for each in node.operands if each.grad)
-    return found
+    return {node for node in nodes_before(value) if node.name in PRODUCTS}
 
 
 def _outputs(tail: Tail, product: Node) -> int:
