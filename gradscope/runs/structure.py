@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gradscope.load.model.frameworks.base import written
+from gradscope.load.model.frameworks.base import code_of, written
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.discarded import discarded_results
 from gradscope.load.usercode.fault import Looks
@@ -91,10 +90,10 @@ def _discarded(problem: Problem) -> list[DiscardedResult]:
     step = problem.train_step
     found: dict[str, list[DiscardedResult]] = {}
     for function in (problem.loss_fn, *([] if step is None else [step.function])):
-        inner = written(function)
-        file = inner.__code__.co_filename if inspect.isfunction(inner) else ""
+        code = code_of(function)
+        file = "" if code is None else code.co_filename
         if file not in found and Path(file).is_file():
-            found[file] = discarded_results(inner.__globals__, file)
+            found[file] = discarded_results(written(function).__globals__, file)
     return [each for results in found.values() for each in results]
 
 

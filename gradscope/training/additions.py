@@ -9,15 +9,14 @@ from jax.extend.core import Var
 
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.registry import inside
+from gradscope.trace.vocabulary import VIEWS
 
 ADDED = frozenset({"add", "sub", "add_any"})
-_THROUGH = ADDED | {
-    "mul", "div", "neg", "convert_element_type", "reduce_precision", "copy", "select_n", "max", "min",
-    "clamp", "reshape", "squeeze", "broadcast_in_dim", "transpose", "slice", "concatenate", "pad", "split",
-    "optimization_barrier", "dynamic_update_slice", "dynamic_slice", "scatter", "scatter-add", "scatter_add",
-    "sharding_constraint", "pvary",
+_THROUGH = ADDED | VIEWS | {
+    "mul", "div", "neg", "select_n", "max", "min", "clamp", "slice", "dynamic_slice", "split", "concatenate",
+    "pad", "dynamic_update_slice", "scatter", "scatter-add",
 }  # fmt: skip
-"""Of which a result is still its operand, scaled, cut or chosen."""
+"""Of which a result is still its operand, scaled, cut, joined or chosen."""
 
 
 def _carries(eqn: Any) -> bool:

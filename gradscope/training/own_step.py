@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import linecache
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from gradscope.load.model.frameworks.base import written
+from gradscope.load.model.frameworks.base import code_of
 from gradscope.load.model.frameworks.table import transform_of
 from gradscope.load.model.optimizers import is_optimizer
 from gradscope.load.model.step_call import CannotBeCalled
@@ -35,8 +34,18 @@ from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs.inlining import live
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_at
+from gradscope.trace.spread import in_reach
 from gradscope.training.optimizer import Leaves, widened
 from gradscope.training.short import Trained
+from gradscope.training.step_numbers import (
+    GRADIENT_MAX,
+    UPDATE,
+    UPDATE_MAX,
+    Floats,
+    cosine_of,
+    numbers_of_updates,
+    together,
+)
 from gradscope.training.step_program import StepProgram
 
 SHORTER = 0.1, 0.01, 0.001
@@ -70,7 +79,7 @@ def own_step(
 def _judged(traced: StepProgram, program: Program, found: Trained, record: ShortTraining) -> OwnTrainStep:
     trainer, role = found.trainer, traced.call.role
     gradients = trainer.gradients()[1]
-    alive = jax.device_get([jnp.any(gradient != 0) for gradient in gradients])
+    alive = numbers_of_updates(gradients, gradients)[:, GRADIENT_MAX] != 0
     layer_of = {leaf: group.name for group in program.layers for leaf in group.leaves}
     count, moved, as_it_came = record.steps, [False] * len(gradients), [False] * len(gradients)
     cosine, growth, end = None, None, math.nan
@@ -82,17 +91,21 @@ def _judged(traced: StepProgram, program: Program, found: Trained, record: Short
 
     start, reference = loss(trainer.weights), loss(found.weights)
     if traced.comes_back(role):
-        steps = traced.run(count)
-        moved, as_it_came = _moved(trainer.weights, steps), traced.as_they_came()
-        cosine, cosines = _descent(trainer.weights, steps[0], gradients)
-        end = loss(steps[-1])
+        as_it_came, weights = traced.as_they_came(), trainer.weights
+        for number, after in enumerate(traced.run(count)):
+            seen = numbers_of_updates(gradients, _between(weights, after))
+            moved = [old or bool(row[UPDATE_MAX] != 0) for old, row in zip(moved, seen, strict=True)]
+            if number == 0:
+                cosine, cosines = _descent(together(seen)), [_descent(row) for row in seen]
+            weights = after
+        end = loss(weights)
         if any(moved) and not end < start and count >= ENOUGH:
             count *= FURTHER
-            end = loss(traced.run(count)[-1])
+            end = loss(_last(traced.run(count)))
         if _far_too_little((start, end, reference), cosine):
             growth = _growth(trainer.weights, traced.run(record.steps, first=True))
         for factor in _factors((start, end, reference), cosine, growth) if not _both_ways(cosines) else ():
-            trials.append(StepTrial(factor, loss(traced.run(count, factor)[-1])))
+            trials.append(StepTrial(factor, loss(_last(traced.run(count, factor)))))
             if _falls_again(start, trials[-1], reference):
                 break
     return OwnTrainStep(
@@ -117,42 +130,33 @@ def _judged(traced: StepProgram, program: Program, found: Trained, record: Short
     )
 
 
-def _moved(start: Leaves, steps: Sequence[Leaves]) -> list[bool]:
-    pairs = itertools.pairwise([start, *steps])
-    changed = [[jnp.any(a != b) for a, b in zip(before, after, strict=True)] for before, after in pairs]
-    return [bool(each) for each in np.any(jax.device_get(changed), axis=0)]
+def _descent(row: Floats) -> float | None:
+    """The cosine of a step and minus the gradient."""
+    found = cosine_of(row)
+    return None if found is None else -found
 
 
-def _descent(start: Leaves, after: Leaves, gradients: Leaves) -> tuple[float | None, list[float | None]]:
-    """The cosine of a step and minus the gradient, over all leaves together and of each."""
-    steps = _between(start, after)
-    products = [
-        [_product([step], [gradient]), _product([step], [step]), _product([gradient], [gradient])]
-        for step, gradient in zip(steps, gradients, strict=True)
-    ]
-    found = np.asarray(jax.device_get(products), np.float64)
-    return _cosine(found.sum(0)), [_cosine(each) for each in found]
-
-
-def _cosine(products: Any) -> float | None:
-    along, moved, steepest = (float(each) for each in products)
-    size = math.sqrt(moved) * math.sqrt(steepest)
-    return -along / size if 0 < size < math.inf else None
-
-
-def _growth(start: Leaves, steps: Sequence[Leaves]) -> float | None:
+def _growth(start: Leaves, steps: Iterable[Leaves]) -> float | None:
     """The length of the last step over that of the first."""
-    first, last = (_between(*pair) for pair in ([start, steps[0]], [start, *steps][-2:]))
-    early, late = (float(each) for each in jax.device_get([_product(each, each) for each in (first, last)]))
+    before, lengths = start, []
+    for after in steps:
+        moved = _between(before, after)
+        lengths.append(together(numbers_of_updates(moved, moved))[UPDATE])
+        before = after
+    early, late = float(lengths[0]), float(lengths[-1])
     return math.sqrt(late / early) if 0 < early < math.inf and math.isfinite(late) else None
 
 
+def _last(steps: Iterable[Leaves]) -> Leaves:
+    """No copy of the others is kept."""
+    (last,) = deque(steps, maxlen=1)
+    return last
+
+
 def _between(before: Leaves, after: Leaves) -> Leaves:
-    return [widened(b) - widened(a) for a, b in zip(before, after, strict=True)]
-
-
-def _product(one: Leaves, other: Leaves) -> Any:
-    return sum(jnp.vdot(widened(a), widened(b)) for a, b in zip(one, other, strict=True))
+    """On a CPU NumPy subtracts where they lie: JAX would compile a program for each shape."""
+    near = [map(np.asarray, pair) if in_reach(pair) else pair for pair in zip(before, after, strict=True)]
+    return [widened(b) - widened(a) for a, b in near]
 
 
 def _both_ways(cosines: Sequence[float | None]) -> bool:
@@ -247,7 +251,7 @@ def _read(traced: StepProgram, own: Sequence[Any], name: str, places: Sequence[i
 
 
 def _source(function: Any) -> Source | None:
-    code = getattr(written(function), "__code__", None)
+    code = code_of(function)
     if code is None:
         return None
     first = code.co_firstlineno
@@ -259,5 +263,5 @@ def _source(function: Any) -> Source | None:
 
 
 def _last_line(function: Any) -> int:
-    code = getattr(written(function), "__code__", None)
+    code = code_of(function)
     return 0 if code is None else max((line for *_, line in code.co_lines() if line), default=0)

@@ -35,16 +35,15 @@ from gradscope.training.standardized import standardized_arrays
 from gradscope.training.step_numbers import (
     ARRIVED,
     ASKED,
-    GRADIENT,
     GRADIENT_MAX,
     RAW,
     UNCHANGED,
-    UPDATE,
     UPDATE_MAX,
     UPHILL,
     WANTED,
     Floats,
-    numbers_of_step,
+    cosine_of,
+    numbers_of_updates,
 )
 from gradscope.training.symmetry import equal_units
 from gradscope.training.trainer import Trainer, Trajectory
@@ -215,19 +214,19 @@ def _ascent(made: Trainer, run: Trajectory) -> tuple[float, list[tuple[float | N
     if made.restored:
         loss, gradients = made.gradients()
         updates = made.fresh_update(gradients, loss)
-        seen = _numbers(gradients, updates)
+        seen = numbers_of_updates(gradients, updates)
     else:
         loss = gradients = None
         seen = run.leaves[0]
     fresh = float(np.max(seen[:, UPDATE_MAX], initial=0.0))
-    found = [_cosine(row) for row in seen]
+    found = [cosine_of(row) for row in seen]
     if any(each is not None and each > 0 for each in found):
         if gradients is None:
             loss, gradients = made.gradients()
         nothing = made.fresh_update([jax.numpy.zeros_like(each) for each in gradients], loss)
         updates = made.fresh_update(gradients, loss)
         alone = [update - without for update, without in zip(updates, nothing, strict=True)]
-        probed = [_cosine(row) for row in _numbers(gradients, alone)]
+        probed = [cosine_of(row) for row in numbers_of_updates(gradients, alone)]
         climbs = _climbs(run)
         found = [
             cosine if cosine is None or cosine <= 0 else (own if own is not None else cosine) if up else 0.0
@@ -243,14 +242,3 @@ def _climbs(run: Trajectory) -> list[bool]:
         sizes = run.leaves[:, :, UPDATE_MAX] * run.leaves[:, :, GRADIENT_MAX]
         total = np.sum(run.leaves[:, :, UPHILL] * sizes, axis=0)
     return [not up <= 0 for up in total]
-
-
-def _numbers(gradients: Any, updates: Any) -> Floats:
-    return np.asarray(jax.device_get(numbers_of_step(gradients, updates, gradients, gradients)), np.float64)
-
-
-def _cosine(row: Floats) -> float | None:
-    size = float(row[UPDATE] * row[GRADIENT])
-    if not (math.isfinite(size) and size > 0 and math.isfinite(row[UPHILL])):
-        return None
-    return float(row[UPHILL]) / math.sqrt(size)

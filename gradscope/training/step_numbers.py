@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,29 @@ def numbers_of_step(
             _by_pieces(*map(np.asarray, arrays)) if in_reach(arrays) else _on_device(*arrays)
             for arrays in leaves
         ]
+
+
+def numbers_of_updates(gradients: Sequence[Any], updates: Sequence[Any]) -> Floats:
+    """By leaf, those of an update that no weight has met."""
+    return np.asarray(jax.device_get(numbers_of_step(gradients, updates, gradients, gradients)), np.float64)
+
+
+def cosine_of(row: Floats) -> float | None:
+    """Of update and gradient; `None` where one of them is 0 or not finite."""
+    size = float(row[UPDATE] * row[GRADIENT])
+    if not (math.isfinite(size) and size > 0 and math.isfinite(row[UPHILL])):
+        return None
+    return float(row[UPHILL]) / math.sqrt(size)
+
+
+def together(rows: Floats) -> Floats:
+    """The numbers of several leaves as of one; of the sums those that `cosine_of` reads alone."""
+    with np.errstate(all="ignore"):
+        updates, gradients = (np.where(each > 0, each, 1.0) for each in rows[:, :2].T)
+        row = np.full(NUMBERS, np.nan)
+        row[UPDATE], row[GRADIENT] = rows[:, UPDATE] @ updates**2, rows[:, GRADIENT] @ gradients**2
+        row[UPHILL] = rows[:, UPHILL] @ (updates * gradients)
+    return row
 
 
 def _by_pieces(*arrays: Any) -> Floats:

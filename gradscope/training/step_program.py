@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from gradscope.blocks.by_part import by_part
 from gradscope.blocks.forward import compile_forward
-from gradscope.load.model.frameworks.base import written
+from gradscope.load.model.frameworks.base import code_of
 from gradscope.load.model.step_call import AfterStep, CannotBeCalled, StepCall
 from gradscope.load.model.train_step import TrainStep
 from gradscope.load.signature.keys import NO_KEY, prng_key
@@ -101,10 +101,10 @@ class StepProgram:
         """A loop of the file that gives it the same parameters again and again, where they come back as a
         result."""
         step, role = self.step, self.call.role
-        file = getattr(getattr(written(step.function), "__code__", None), "co_filename", "")
-        if role in self._after.in_place or not Path(file).is_file():
+        code = code_of(step.function)
+        if role in self._after.in_place or code is None or not Path(code.co_filename).is_file():
             return None
-        found = same_parameters(file, step.name, step.trained_argument)
+        found = same_parameters(code.co_filename, step.name, step.trained_argument)
         return None if found is None else SameParameters(*found)
 
     def as_they_came(self) -> list[bool]:
@@ -126,11 +126,11 @@ class StepProgram:
         after = self._after = self.call(arrays, self._batch.join(batch), key, number)
         return [*(array for name in self.names for array in after.arrays[name] or ()), *after.others]
 
-    def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> list[Leaves]:
+    def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> Iterator[Leaves]:
         """The weights after each step, each `factor` times as long; `first`: all on the first batch."""
         if self._run is None:
             self._run = compile_forward(by_part(self.body), self._given, steps, outputs=None)
-        arrays, role, seen = {name: list(each) for name, each in self.start.items()}, self.call.role, []
+        arrays, role = {name: list(each) for name, each in self.start.items()}, self.call.role
         for step in range(steps):
             results = iter(self._run(jax.tree.leaves((arrays, *self._drawn(step, first=first)))))
             before = arrays[role]
@@ -140,5 +140,4 @@ class StepProgram:
             for place in self.places if factor != 1.0 else ():
                 longer = before[place] + factor * (arrays[role][place] - before[place])
                 arrays[role][place] = longer.astype(before[place].dtype)
-            seen.append([arrays[role][place] for place in self.places])
-        return seen
+            yield [arrays[role][place] for place in self.places]

@@ -16,7 +16,7 @@ import numpy as np
 
 from gradscope.load.model.carried import Carried, carried
 from gradscope.load.model.find_params import is_function
-from gradscope.load.model.frameworks.base import wrapped_functions, written
+from gradscope.load.model.frameworks.base import code_of, written
 from gradscope.load.model.frameworks.table import adapter_of, is_companion, transform_of
 from gradscope.load.model.frameworks.train_state import STATE_NAMES
 from gradscope.load.model.optimizers import is_optimizer
@@ -56,7 +56,7 @@ class TrainStep:
         if _keeps_globals(self.function):
             raise CannotBeCalled("it keeps what it computes in variables of the file")
         role = self.role
-        if self.name in _names_in_function(self.names.get("loss_fn")):
+        if self.name in _names_in(code_of(self.names.get("loss_fn"))):
             raise CannotBeCalled("the loss itself calls it")
         if role in _COUNTERS:
             raise CannotBeCalled("the names of its parameters do not tell which of them are trained")
@@ -98,9 +98,8 @@ class TrainStep:
 
     def _model(self, role: str, initial: Any) -> Any:
         """The object in which the parameters come: the file's of that name, else its only training state."""
-        if (own := self.names.get(role)) is not None and not callable(own):
-            return own
-        if own is not None and adapter_of(own) is not None:
+        own = self.names.get(role)
+        if own is not None and (not callable(own) or adapter_of(own) is not None):
             return own
         states = [
             each for each in self.names.values() if getattr(adapter_of(each), "title", "") == "TrainState"
@@ -136,7 +135,7 @@ def step_in(names: Mapping[str, Any]) -> TrainStep | None:
         value = names.get(name)
         if value is None or not callable(value) or isinstance(value, type):
             continue
-        (*_, inner) = wrapped_functions(value)
+        inner = written(value)
         here = getattr(inner, "__module__", None) == names.get("__name__")
         takes = inspect.isfunction(inner) and len(required_parameters(value)) > 1
         if here and takes and _differentiates(inner, names):
@@ -147,29 +146,22 @@ def step_in(names: Mapping[str, Any]) -> TrainStep | None:
 def _differentiates(function: Any, names: Mapping[str, Any], depth: int = _DEPTH) -> bool:
     """Whether it, or a function of the file that it calls, uses a name that speaks of gradients: a `step` may
     be that of a recurrence, and a `training_step` give back the loss alone."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return False
-    used = _names_in(code)
+    used = _names_in(code_of(function))
     if any(part in name.lower() for name in used for part in _GRADIENTS):
         return True
-    called = [list(wrapped_functions(names[name]))[-1] for name in used if callable(names.get(name))]
+    called = [names[name] for name in used if callable(names.get(name))]
     return depth > 0 and any(_differentiates(each, names, depth - 1) for each in called)
 
 
-def _names_in(code: CodeType) -> set[str]:
+def _names_in(code: CodeType | None) -> set[str]:
+    if code is None:
+        return set()
     inner = [each for each in code.co_consts if isinstance(each, CodeType)]
     return {*code.co_names, *code.co_freevars, *(name for each in inner for name in _names_in(each))}
 
 
-def _names_in_function(function: Any) -> set[str]:
-    code = getattr(written(function), "__code__", None)
-    return set() if code is None else _names_in(code)
-
-
 def _keeps_globals(function: Any) -> bool:
-    (*_, inner) = wrapped_functions(function)
-    code = getattr(inner, "__code__", None)
+    code = code_of(function)
     return code is not None and any(each.opname == "STORE_GLOBAL" for each in dis.get_instructions(code))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 Loss = Callable[[Any], Any]
@@ -161,6 +162,11 @@ def wrapped_functions(function: Any) -> Iterator[Any]:
 def written(function: Any) -> Any:
     """The innermost of the functions that it wraps: what stands in the file."""
     return [function, *wrapped_functions(function)][-1]
+
+
+def code_of(function: Any) -> CodeType | None:
+    """Of what stands in the file; `None` of an object that is called."""
+    return getattr(written(function), "__code__", None)
 
 
 def plain_call(rebuild: Callable[[Any], Any]) -> Callable[[Any, Loss], tuple[Any, Any]]:

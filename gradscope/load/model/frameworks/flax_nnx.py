@@ -19,11 +19,12 @@ from gradscope.load.model.frameworks.base import (
     OpeningContext,
     Path,
     TakenApart,
+    code_of,
     kinds_of,
     nested,
     plain_call,
     unnested,
-    wrapped_functions,
+    written,
 )
 from gradscope.load.shapes import with_values
 
@@ -79,8 +80,7 @@ class FlaxNNX(Adapter):
         )
 
     def loss_of(self, function: Any) -> Any:
-        (*_, last) = wrapped_functions(function)
-        code = getattr(last, "__code__", None)
+        last, code = written(function), code_of(function)
         if code is None or code.co_qualname != "_grad_general.<locals>.grad_wrapper":
             return function
         return inspect.getclosurevars(last).nonlocals.get("f", function)
