@@ -125,6 +125,11 @@ class DiscardedResult:
     kind: str
     """`array` (an update by `.at`), `state` (of Flax), `optimizer`, or `function` of a library."""
 
+    @property
+    def is_an_update(self) -> bool:
+        """What it makes may be new parameters: a key that is split for nothing is none."""
+        return self.kind != "function" or self.function.endswith("apply_updates")
+
 
 @dataclass(frozen=True, slots=True)
 class UntouchedStatistics:

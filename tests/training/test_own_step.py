@@ -409,3 +409,18 @@ def test_a_state_that_the_optimizer_never_reads_is_not_lost() -> None:
     optimizer = optax.chain(optax.zero_nans(), optax.sgd(0.1))
     report = report_of(scheduled(optimizer), opt_state=optimizer.init(PARAMS), optimizer=optimizer)
     assert findings(report) == []
+
+
+def test_the_line_that_throws_the_update_away_is_named_and_no_other(tmp_path: Any) -> None:
+    (tmp_path / "model.py").write_text(
+        "import jax, jax.numpy as jnp, numpy as np, optax\n"
+        "params = {'w': np.ones(3, np.float32)}\nbatch = np.ones((4, 3), np.float32)\n"
+        "def loss_fn(params, batch):\n    return jnp.mean((batch @ params['w'] - 1) ** 2)\n"
+        "def train_step(params, batch):\n    jax.random.split(jax.random.PRNGKey(0))\n"
+        "    updates = jax.tree.map(lambda g: -g, jax.grad(loss_fn)(params, batch))\n"
+        "    optax.apply_updates(params, updates)\n    return params\n"
+    )
+    report = check(str(tmp_path / "model.py"))
+    lines = {each.rule: each.source.line for each in findings(report)}
+    lines |= {each.rule: each.source.line for each in report.findings if each.rule == "discarded-result"}
+    assert lines == {"broken-train-step": 9, "discarded-result": 7}

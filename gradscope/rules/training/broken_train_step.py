@@ -104,8 +104,9 @@ def broken_train_step(
 
 
 def _thrown_away(measurement: Measurement, step: OwnTrainStep, hit: Hit) -> Hit:
-    """With the line of the step that throws a result away, where there is one."""
-    found = next((each for each in measurement.structure.discarded if step.holds(each.source)), None)
+    """With the line of the step that throws an update away, where there is one."""
+    thrown = [each for each in measurement.structure.discarded if each.is_an_update]
+    found = next((each for each in thrown if step.holds(each.source)), None)
     if found is None:
         return hit
     text = f"{hit.message} The result of `{found.function}(...)` is thrown away."

@@ -67,7 +67,7 @@ def discarded_result(
     step = training.own_step if training is not None else None
     as_it_came = step is not None and all(leaf.as_it_came for leaf in step.leaves if leaf.gradient)
     for found in measurement.structure.discarded:
-        if as_it_came and step is not None and step.holds(found.source):
+        if as_it_came and step is not None and found.is_an_update and step.holds(found.source):
             continue  # `broken-train-step` names it
         yield Hit(
             message=f"The result of `{found.function}(...)` is thrown away here, and {WHY[found.kind]}.",
