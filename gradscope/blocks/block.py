@@ -274,7 +274,7 @@ def _plan_key(plan: Plan) -> Hashable:
 
 
 def _site_key(site: Site) -> Hashable:
-    return site.position, site.members, site.shape, str(site.dtype), _lead_key(site.lead)
+    return site.position, site.members, site.units, site.shape, str(site.dtype), _lead_key(site.lead)
 
 
 def _lead_key(lead: Sequence[Any]) -> Hashable:

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from gradscope.blocks.forward import Watched, compile_watched
 from gradscope.measure.readings import Reading
-from gradscope.trace.compiling import compile_program
 from gradscope.trace.program import Inputs, Program
-from gradscope.trace.statistics import COUNT, Selection, Statistic
+from gradscope.trace.statistics import COUNT, Statistic
 
 
 class OutputPass:
-    """Call it with the inputs of each batch; one program is compiled, at the first call."""
+    """Call it with the inputs of each batch; it is compiled once, at the first call, in blocks where that
+    pays."""
 
     def __init__(self, program: Program, statistics: tuple[Statistic, ...]) -> None:
         """`COUNT` is among the statistics."""
-        self._program = program
-        self._selection = Selection(value=statistics, delta=())
-        self._run: Callable[..., Any] | None = None
+        self._program, self._statistics = program, statistics
+        self._run: Watched | None = None
 
     def __call__(self, inputs: Inputs) -> dict[int, Reading]:
         """By site."""
-        program, chosen = self._program, self._selection
-        gains, consts = program.gains(), list(program.body.consts)
-
-        def measured(weights: list[Any], others: list[Any]) -> Any:
-            return program.tapped(weights, program.sinks(chosen), gains, others, consts, chosen)[1]
-
+        values: list[Any] = [*inputs.weights, *inputs.others]
         if self._run is None:
-            self._run = compile_program(measured, (inputs.weights, inputs.others), runs=1)
-        found = jax.device_get(self._run(inputs.weights, inputs.others))
+            self._run = compile_watched(self._program, values, self._statistics, runs=1)
+        found = jax.device_get(self._run(values))
         return {
-            site.id: Reading.of(chosen.value, found[site.id], np.ones(site.shape), found[site.id][COUNT.name])
-            for site in program.sites
+            site.id: Reading.of(
+                self._statistics, found[site.id], np.ones(site.shape), found[site.id][COUNT.name]
+            )
+            for site in self._program.sites
         }

@@ -84,11 +84,15 @@ def averages(made: Trainer) -> Iterator[tuple[Pair, tuple[float, float]]]:
         for power, found in kinds.items():
             if degree is not None and steady[place] and abs(degree / 2**power - 1) <= EXACT:
                 found.append(place)
+    squares: dict[Any, list[int]] = {}
+    for second in kinds[2]:
+        for near in _places(paths[second]):
+            squares.setdefault(near, []).append(second)
     for first in kinds[1]:
-        for second in kinds[2]:
-            if _beside(paths[first], paths[second]):
-                rates = shrinks[first], shrinks[second]
-                yield (first, second), (round(float(rates[0] or 0), 4), round(float(rates[1] or 0), 4))
+        # Of the same parameter in one part of the state: `mu['w']` and `nu['w']`.
+        for second in sorted({other for near in _places(paths[first]) for other in squares.get(near, ())}):
+            rates = shrinks[first], shrinks[second]
+            yield (first, second), (round(float(rates[0] or 0), 4), round(float(rates[1] or 0), 4))
 
 
 def _quotients(states: Any, before: Any) -> list[float | None]:
@@ -111,9 +115,9 @@ def _looked_at(array: Any) -> Any:
     return np.asarray(whole[: max(1, LOOKED_AT * len(whole) // whole.size)], np.float64)
 
 
-def _beside(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Of the same parameter in one part of the state: `mu['w']` and `nu['w']`."""
-    return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1
+def _places(path: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
+    """The path without each of its steps: two paths that differ in one step have one place in common."""
+    return ((left_out, (*path[:left_out], *path[left_out + 1 :])) for left_out in range(len(path)))
 
 
 def _exchanged(transform: Any, pairs: Sequence[Pair], first: float, second: float) -> Any:
