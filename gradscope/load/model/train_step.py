@@ -20,14 +20,13 @@ from gradscope.load.model.frameworks.base import code_of, written
 from gradscope.load.model.frameworks.table import adapter_of, is_companion, transform_of
 from gradscope.load.model.frameworks.train_state import STATE_NAMES
 from gradscope.load.model.optimizers import is_optimizer
-from gradscope.load.model.step_call import CannotBeCalled, StepCall
+from gradscope.load.model.step_call import OPTIMIZER_STATES, CannotBeCalled, StepCall
 from gradscope.load.signature.arguments import BATCH_NAMES, Arguments, arrange, params_name
 from gradscope.load.signature.keys import is_key_name, required_parameters
 
 STEP_NAMES = (
     "train_step", "training_step", "train_one_step", "update_step", "make_step", "step_fn", "step", "update",
 )  # fmt: skip
-OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
 _CERTAIN = ("params", "parameters", "weights", "theta")
 _OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
 _COUNTERS = ("step", "i", "it", "iteration", "epoch", "n_step", "step_number")

@@ -47,8 +47,9 @@ class LocalNormSite:
     """Along one of these axes parameters are split: the norm is that of a part of the gradient."""
 
 
-def local_norms(body: Body, params: range, batch: range) -> list[LocalNormSite]:
-    """In the order of the program; `params` and `batch` are the places of its inputs. None in a loop."""
+def local_norms(body: Body, batch: range) -> list[LocalNormSite]:
+    """In the order of the program; `batch` are the places of the batch among its inputs, behind the params.
+    None in a loop."""
     if not jaxprs.has_primitive(body, frozenset({"shard_map"})):
         return []
     domain = _Outside()
@@ -56,7 +57,7 @@ def local_norms(body: Body, params: range, batch: range) -> list[LocalNormSite]:
     walk(
         domain,
         body,
-        [_PARAMS if i in params else _BATCH if i in batch else 0 for i in range(count)],
+        [_PARAMS if i < batch.start else _BATCH if i in batch else 0 for i in range(count)],
         (),
     )
     return [site for sites in domain.found.values() for site in sites]
