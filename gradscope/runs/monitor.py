@@ -16,8 +16,7 @@ from gradscope.records import Heading, History, Report, Tool
 from gradscope.records.options import LoadOptions, MonitorOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, get, judge, judging, left_out
-from gradscope.runs.check import Limits
-from gradscope.runs.common import names, problem_of
+from gradscope.runs.common import Limits, names, problem_of
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
