@@ -171,7 +171,3 @@ def _by_name(result: Any) -> Mapping[str, Any]:
     if isinstance(result, Mapping):
         return {name: part for name, part in result.items() if isinstance(name, str)}
     return result._asdict() if hasattr(result, "_asdict") else {}
-
-
-def _is_floating(array: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(array), jnp.floating))
