@@ -282,6 +282,14 @@ def in_a_train_state(how: Local) -> Objects:
     return loss_fn, PARAMS, jax.jit(train_step, donate_argnums=0), {"state": state}
 
 
+def with_opt(how: Local) -> Objects:
+    def train_step(params: Any, opt: Any, batch: Any) -> Any:
+        updates, opt = ADAM.update(of_devices(how, loss_fn, params, batch), opt)
+        return optax.apply_updates(params, updates), opt
+
+    return loss_fn, PARAMS, train_step, {"optimizer": ADAM}
+
+
 def in_a_dict(how: Local) -> Objects:
     def train_step(state: Any, batch: Any) -> Any:
         gradient = of_devices(how, loss_fn, state["params"], batch)
@@ -333,7 +341,7 @@ def in_equinox(how: Local) -> Objects:
 @pytest.mark.parametrize(
     ("made", "how"),
     [
-        *((made, lax.psum) for made in (in_a_train_state, in_a_dict, in_nnx, in_equinox)),
+        *((made, lax.psum) for made in (in_a_train_state, with_opt, in_a_dict, in_nnx, in_equinox)),
         *((made, lax.pmean) for made in (in_a_train_state, in_nnx)),
     ],
 )

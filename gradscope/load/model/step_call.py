@@ -17,6 +17,8 @@ from gradscope.load.model.frameworks.table import opened
 from gradscope.load.signature.arguments import Arguments
 
 OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
+OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
+"""An object of NNX, a transform of optax, or, where a step takes no state beside it, that."""
 
 
 class CannotBeCalled(Exception):
@@ -86,12 +88,12 @@ class StepCall:
         given = {**{name: each.value for name, each in self.moving.items()}, **self.fixed}
         for name, holder in given.items():
             apart = self.moving.get(name)
-            if name in OPTIMIZER_STATES:
-                return OptimizerState(name, holder, [] if apart is None else list(range(len(apart.arrays))))
             state = _state_in(holder)
             if state is not None:
                 leaves = jax.tree.leaves(state)
                 return OptimizerState(name, holder, [] if apart is None else apart.places_of(leaves))
+            if name in OPTIMIZER_STATES or (name in OPTIMIZERS and apart is not None):
+                return OptimizerState(name, holder, [] if apart is None else list(range(len(apart.arrays))))
         return None
 
     def alike(self) -> list[str]:
