@@ -17,6 +17,7 @@ DATA = {"errors", "records"}
 MAY_IMPORT = {
     "errors": set(),
     "display": set(),
+    "xla": set(),
     "language": {"rules"},
     "records": {"errors", "display"},
     "peers": DATA,
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "config": DATA | {"rules", "gate", "language"},
     "report": DATA | {"rules", "serialization", "language"},
     "load": DATA | {"peers"},
-    "trace": DATA | {"load", "peers"},
+    "trace": DATA | {"load", "peers", "xla"},
     "blocks": DATA | {"trace"},
     "measure": DATA | {"load", "trace", "blocks", "peers"},
     "footprint": DATA | {"load", "trace", "blocks"},
@@ -53,7 +54,7 @@ MAY_IMPORT = {
         "optimizers",
     }
     | {"remedies", "rules", "gate", "serialization", "recording", "peers"},
-    "processes": DATA | {"serialization", "config", "gate", "load", "runs", "peers"},
+    "processes": DATA | {"serialization", "config", "gate", "load", "runs", "peers", "xla"},
     "integrations": DATA
     | {"config", "changes", "serialization", "gate", "load", "recording", "report", "rules"}
     | {"runs", "processes"},

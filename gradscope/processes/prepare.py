@@ -6,6 +6,7 @@ import gc
 import os
 
 from gradscope.processes import compilation_cache
+from gradscope.xla import LEVEL, compiling
 
 # Python's own is (700, 10, 10): importing and tracing make a million objects that stay, and looking through
 # them again and again took a tenth of a small model's check. This is enough for what a training throws away.
@@ -20,18 +21,10 @@ def prepare_process() -> None:
     """
     gc.set_threshold(*COLLECTIONS)
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_backend_optimization_level" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {' '.join(_quick())}".strip()
+    if LEVEL not in flags:
+        quick = [f"--{name}={value}".lower() for name, value in compiling(0, quickly=True).items()]
+        os.environ["XLA_FLAGS"] = " ".join([flags, *quick]).strip()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Keras chooses its backend when it is imported, and without this it would be TensorFlow.
     os.environ.setdefault("KERAS_BACKEND", "jax")
     compilation_cache.use()
-
-
-def _quick() -> list[str]:
-    """As `gradscope.trace.optimization` has it for single programs; XLA ends a process that gives it a flag
-    which it does not know."""
-    from jaxlib.version import __version_info__
-
-    emitters = ["--xla_cpu_use_fusion_emitters=false"] if __version_info__ < (0, 11) else []
-    return ["--xla_backend_optimization_level=0", *emitters]

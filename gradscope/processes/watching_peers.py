@@ -36,12 +36,15 @@ class _Seen:
             self.moved = now
         self.beat, self.heard = beat, now
 
+    @property
+    def place(self) -> str:
+        """Its last known one, for people."""
+        return f"{self.beat.stage}, at {self.beat.line}" if self.beat.line else self.beat.stage
+
     def told(self, now: float) -> str:
-        """Its last known place, for people."""
-        at = f", at {self.beat.line}" if self.beat.line else ""
         quiet = now - self.heard
         since = f" (last heard of {quiet:.0f} s ago)" if quiet > 2 else ""
-        return f"process {self.beat.process}: {self.beat.stage}{at}{since}"
+        return f"process {self.beat.process}: {self.place}{since}"
 
 
 class Watch:
@@ -107,11 +110,10 @@ class Watch:
 
     def silence(self, process: int) -> TargetError:
         seen, now = self._seen[process], self._clock()
-        at = f", at {seen.beat.line}" if seen.beat.line else ""
         return TargetError(
             FailureKind.TIMEOUT,
             f"Process {process} of {seen.beat.count} has given no sign of life for {now - seen.heard:.0f} s.",
-            f"It was {seen.beat.stage}{at}. It is stopped or was killed, or its machine is out of reach.",
+            f"It was {seen.place}. It is stopped or was killed, or its machine is out of reach.",
             "Look at its machine and at its own messages, and run it again.",
             self.places(),
             "processes-apart",
@@ -120,11 +122,10 @@ class Watch:
     def gone(self, process: int) -> TargetError:
         """Where others have lost the connection to it."""
         seen = self._seen[process]
-        at = f", at {seen.beat.line}" if seen.beat.line else ""
         return TargetError(
             FailureKind.KILLED,
             f"Process {process} of {seen.beat.count} is gone.",
-            f"The connection to it broke; last heard, it was {seen.beat.stage}{at}.",
+            f"The connection to it broke; last heard, it was {seen.place}.",
             "Look at its machine and at its own messages: memory may have run out.",
             self.places(),
             "processes-apart",

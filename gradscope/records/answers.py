@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LabelShare:
     """How often the most frequent class occurs among the labels: one class for each row."""
 
@@ -22,7 +22,7 @@ class LabelShare:
     """Of the frequencies, in nats: the smallest cross-entropy of an answer that is the same for all rows."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConstantOutput:
     """How unlike the rows of the first batch are in the output of a last layer, whose targets differ."""
 

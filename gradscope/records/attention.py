@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
 class WrongAxis(StrEnum):
@@ -18,7 +18,7 @@ class WrongAxis(StrEnum):
     EXAMPLES = "examples"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttentionHead:
     """Means over the rows that were looked at and have at least two keys that no mask hides."""
 
@@ -36,7 +36,7 @@ class AttentionHead:
     """Absolute; `None` where the scores are not at hand."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attention:
     """Scores, products of two values of the model, whose softmax weighs a third one."""
 

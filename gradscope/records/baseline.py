@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gradscope.records.common import Number, Severity
 from gradscope.records.finding import Key, Votes
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerProfile:
     """The numbers of one layer that a baseline keeps; each means what it means in `Layer`."""
 
@@ -21,7 +21,7 @@ class LayerProfile:
     delta_norm_spread: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reference:
     """How a target was when its baseline was written: what `changed-profile` measures a run against."""
 
@@ -30,7 +30,7 @@ class Reference:
     layers: tuple[LayerProfile, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KnownFinding:
     """A finding as a baseline keeps it: found again by rule, layer, parameter and the text of its line."""
 
@@ -50,7 +50,7 @@ class KnownFinding:
         return self.rule, self.layer, self.parameter, self.text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BaselineResult:
     """The run compared with its baseline; each finding has its own `baseline_status`."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClippedStep:
     """A step of which the optimizer sees only a part of the gradient, as where it clips.
 

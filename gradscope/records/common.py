@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gradscope.records.record import record
 
 Number = float | int | str
 
@@ -21,7 +22,7 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A line of the user's code; `text` is that line, stripped, or empty where it cannot be read."""
 
@@ -33,7 +34,7 @@ class Source:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Excerpt:
     """Lines of the user's code around one that a finding names, as they were when it was found."""
 
@@ -43,7 +44,7 @@ class Excerpt:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skipped:
     """Something that was not judged, and why: shown by every reporter."""
 

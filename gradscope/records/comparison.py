@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from gradscope.records.common import Number
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Trial:
     """One optimizer at one learning rate from one seed."""
 
@@ -30,7 +30,7 @@ class Trial:
     """It chose the setting and judges none: its seed is none of `Comparison.seeds`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerUpdate:
     """What an optimizer does to one layer on the first batch: medians over the seeds that judge."""
 
@@ -47,7 +47,7 @@ class LayerUpdate:
     cosine_last: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contestant:
     """One optimizer over its settings and seeds."""
 
@@ -130,7 +130,7 @@ class Contestant:
         return self.final_loss
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PairOfEnds:
     """Two ends of training, and the straight line between them."""
 
@@ -143,7 +143,7 @@ class PairOfEnds:
     """The most by which `line` lies above the straight line between the losses of the two ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SeveralStarts:
     """Where one optimizer ends from several starts."""
 
@@ -161,7 +161,7 @@ class SeveralStarts:
     """Starts that are left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OptimizerAtWidth:
     """One optimizer on a network of one width, tuned there."""
 
@@ -179,7 +179,7 @@ class OptimizerAtWidth:
     gain_high: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison:
     """Optimizers in the order of their rank, and the terms on which they were compared."""
 
@@ -249,7 +249,7 @@ class Comparison:
         return bool(self.contestants) and all(row.validation_loss is not None for row in self.contestants)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RangeTest:
     """One learning-rate range test: exponential ramp, smoothed loss, stopped at a multiple of the best."""
 
@@ -259,7 +259,7 @@ class RangeTest:
     """Smoothed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RateSearch:
     """What the range tests say: the suggestion and the other readings of the same curves."""
 

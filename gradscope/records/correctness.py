@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
 class Verdict(StrEnum):
@@ -14,7 +14,7 @@ class Verdict(StrEnum):
     CANNOT_JUDGE = "cannot judge"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientCheck:
     """One parameter leaf: its gradient against finite differences along directions inside the leaf.
 
@@ -53,7 +53,7 @@ class GradientCheck:
         return self.error / larger if larger else 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ElementCheck:
     """One element of a leaf, as textbooks check it: `verify --per-element`."""
 
@@ -65,7 +65,7 @@ class ElementCheck:
     uncertainty: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleCheck:
     """One argument of one `custom_vjp` or `custom_jvp`, checked by itself at the values it really got."""
 
@@ -94,7 +94,7 @@ class RuleCheck:
     """It differs, and depends on an array that the function takes and does not read."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Transposition:
     """Forward against reverse mode: `<u, J v>` by jvp and `<Jᵀ u, v>` by vjp, which needs no step."""
 
@@ -105,7 +105,7 @@ class Transposition:
     uncertainty: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verification:
     """What `verify` found: the gradient of each leaf, and each custom rule by itself."""
 
@@ -118,7 +118,7 @@ class Verification:
     transposition: Transposition | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Surrogate:
     """A custom rule that gives a function whose own derivative is 0 another one: a spike, a rounding."""
 
@@ -132,7 +132,7 @@ class Surrogate:
     """Places in the program from which the function is called, with the output of any layer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientEnd:
     """An operation to whose result a gradient comes back, and to whose operands exactly none."""
 
@@ -144,7 +144,7 @@ class GradientEnd:
     """It is multiplied by an array of the batch that is 0 everywhere, or one chooses no element of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerAngle:
     """Between the gradient of a layer by the rules of the file and that by backpropagation, on the first
     batch [degrees]: 0 where they point the same way, 90 where they have nothing in common. `None` where one
@@ -156,7 +156,7 @@ class LayerAngle:
     """After the short training with the rules of the file."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandMadeGradient:
     """Custom rules that read an array of their own: feedback alignment, for instance."""
 

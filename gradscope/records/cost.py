@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PassCost:
     """Of the forward or of the backward pass."""
 
@@ -26,7 +27,7 @@ class PassCost:
         return self.operations / self.size if self.size else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerCost:
     name: str | None
     """`None`: what stands in no layer."""
@@ -51,7 +52,7 @@ class LayerCost:
         return (self.forward.seconds or 0.0) + (self.backward.seconds or 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LineCost:
     """The operations of one primitive of the loss at one line, and those of its derivative."""
 
@@ -65,7 +66,7 @@ class LineCost:
     """[bytes] moved, forward and backward."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KindCost:
     """`matrix products`, `convolutions`, `elementwise`, `reductions`, ..."""
 
@@ -74,7 +75,7 @@ class KindCost:
     backward: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompilerCost:
     """XLA's own count of the operations of the loss and its gradient, and ours in its way: the step of a loop
     once."""
@@ -98,7 +99,7 @@ class CompilerCost:
         return self.counted / self.given - 1 if self.given else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GrowthPoint:
     size: int
     forward: float
@@ -115,7 +116,7 @@ class GrowthPoint:
         return self.forward + self.backward
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CostGrowth:
     """Along `batch`, `length`, `width` or `depth`."""
 
@@ -143,7 +144,7 @@ class CostGrowth:
         return tuple(point for point in self.points if point.seconds is not None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepeatedBlock:
     """The block of which the network is made, or the step of a loop."""
 
@@ -160,7 +161,7 @@ class RepeatedBlock:
         return self.forward + self.backward
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UpdateCost:
     """One update of the optimizer, its addition to the parameters included."""
 
@@ -171,7 +172,7 @@ class UpdateCost:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cost:
     batch_size: int | None
     """`None` where the arrays of the batch share no leading axis."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Eigenvalue:
     """A Rayleigh quotient of the Hessian: the largest is at least this, the smallest at most."""
 
@@ -18,7 +17,7 @@ class Eigenvalue:
     """The error is small beside the largest eigenvalue."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DensityBin:
     """A part of the axis of eigenvalues."""
 
@@ -28,7 +27,7 @@ class DensityBin:
     """Of all eigenvalues, by what the probes saw; all bins together have 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerSharpness:
     """The largest eigenvalue of the diagonal block of one layer: all other layers are held."""
 
@@ -39,7 +38,7 @@ class LayerSharpness:
     """`None` where there was no time for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinePoint:
     """A way along a direction of length 1."""
 
@@ -50,7 +49,7 @@ class LinePoint:
     """Change of the loss."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NegativeDirection:
     """The direction of the smallest eigenvalue, tried on both sides."""
 
@@ -77,7 +76,7 @@ class NegativeDirection:
         return max(seen, key=lambda each: each[1], default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientStep:
     """The step along the gradient that is best by the quadratic model, measured."""
 
@@ -92,7 +91,7 @@ class GradientStep:
     measured: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CriticalStep:
     """Multiples of the optimizer's first update, each measured: where the loss is back at its start."""
 
@@ -105,7 +104,7 @@ class CriticalStep:
     """The smallest that was higher than the start; `None` where none was."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OwnRate:
     """What the user's optimizer does with a gradient, by asking it, and the curvature that it stands."""
 
@@ -121,7 +120,7 @@ class OwnRate:
     """Why not."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GaussNewton:
     """The matrix JᵀHJ, J the derivative of the outputs of the network and H the Hessian of the loss by these,
     and the step (JᵀHJ + damping)⁻¹ gradient, measured."""
@@ -150,7 +149,7 @@ class GaussNewton:
     """Of that step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Curvature:
     """At the parameters of the file, of the mean loss over the batches."""
 

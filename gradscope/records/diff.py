@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope import display
 from gradscope.records.finding import Finding
+from gradscope.records.record import record
 
 
 class Presence(StrEnum):
@@ -16,7 +16,7 @@ class Presence(StrEnum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """One number before and after; `None` is "not measured"."""
 
@@ -45,7 +45,7 @@ class Change:
         return abs(math.log10(factor))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerChange:
     name: str
     presence: Presence
@@ -64,7 +64,7 @@ class LayerChange:
         return math.inf if self.presence is not Presence.BOTH else max(each.size for each in self.numbers)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Side:
     """What is said of one run as a whole."""
 
@@ -72,7 +72,7 @@ class Side:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changes:
     old: Side
     new: Side
@@ -90,7 +90,7 @@ class Changes:
         return display.changes_of(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SuiteChanges:
     """Target by target, in the order of the new run."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Routing:
     """The largest scores of each row are chosen, over all batches that were looked at."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Number, Severity, Source
+from gradscope.records.record import record
 
 Key = tuple[str, str | None, str | None, str]
 """Rule, layer, parameter, and the text of the source line."""
@@ -21,7 +21,7 @@ class BaselineStatus(StrEnum):
     """The baseline has it, and it is clearly beyond what it was."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Votes:
     """In how many of the seeds a finding was there."""
 
@@ -29,7 +29,7 @@ class Votes:
     of: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One fault, named at its root, with the numbers that show it and one remedy."""
 

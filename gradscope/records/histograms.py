@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 PER_DECADE = 2
 """Bins of half a decade: fixed, so that those of two layers and of two runs compare."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Histogram:
     """The elements of one layer by their absolute value; all of them are counted somewhere."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 OF_PARAMETERS = ("gradient_rms", "weight_rms", "update_rms")
 QUANTITIES = ("activation_rms", "delta_rms", *OF_PARAMETERS)
@@ -30,13 +30,13 @@ class Ending(StrEnum):
     """No end was recorded: the training goes on, or was killed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RecordedLayer:
     name: str
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Heading:
     """What is the same for all steps of a training."""
 
@@ -58,7 +58,7 @@ class Heading:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRecord:
     """One measured step; step 0 is the first, and its loss is the one before any update."""
 
@@ -71,7 +71,7 @@ class StepRecord:
     """f64[quantities, layers]; NaN where a layer has no such value, infinite where it is not finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossRecord:
     """Losses of the last steps of a training, whose layers were not measured."""
 
@@ -80,14 +80,14 @@ class LossRecord:
     losses: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValidationRecord:
     step: int
     """Steps that had been taken."""
     loss: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extremes:
     """The smallest and the largest of a number within each span of steps. NaN counts as infinite."""
 
@@ -95,7 +95,7 @@ class Extremes:
     high: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerHistory:
     """Each quantity over the spans; `None` where the layer has no such value."""
 
@@ -108,7 +108,7 @@ class LayerHistory:
     update_rms: Extremes | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class History:
     """A whole training, in a bounded number of spans of steps: up to that many steps, each is its own."""
 

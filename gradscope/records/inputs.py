@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FeatureShare:
     index: str
     """Within a row: `[3]`, `[0][12]`."""
@@ -13,7 +13,7 @@ class FeatureShare:
     """Of the squared gradient."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputGradient:
     """The gradient of the loss with respect to one array of the batch, feature by feature.
 
@@ -35,7 +35,7 @@ class InputGradient:
     """Features that are the same in all rows, whatever their gradient is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AdversarialStep:
     """The loss after a small step of all inputs along the sign of its gradient (Goodfellow et al. 2015)."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Intervention:
     """The same training with one thing changed."""
 
@@ -31,7 +30,7 @@ class Intervention:
         return self.start - self.end
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TriedSkips:
     """A stack of layers that nothing goes past, and the same training with residual connections."""
 
@@ -52,7 +51,7 @@ class TriedSkips:
     """The same with the outputs added."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StandardizedArray:
     """The same training with one array of the batches standardized.
 
@@ -80,7 +79,7 @@ class StandardizedArray:
     standardized; looked at where the loss ends lower then."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DecayedRate:
     """A schedule that makes the updates for one and the same gradient next to nothing within some steps."""
 
@@ -96,7 +95,7 @@ class DecayedRate:
     """The same with the schedule held where the updates are largest."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WarmUp:
     """What a schedule makes of one and the same gradient at steps far ahead."""
 
@@ -110,7 +109,7 @@ class WarmUp:
         return self.steps[self.sizes.index(max(self.sizes))]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OneBatch:
     """The same optimizer on the first batch alone."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
 from gradscope.records.network import Connection, Cut
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ZeroDerivative:
     """A derivative that the loss takes of a function of parameters, and that none of them is connected to."""
 
@@ -26,7 +25,7 @@ class ZeroDerivative:
     """What it is everywhere: 1 of a sum by what is summed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cancellation:
     """A difference or a ratio of two values that are computed in the same way from the same parameters."""
 
@@ -36,7 +35,7 @@ class Cancellation:
     """`sub`, whose result is 0, or `div`, whose result is 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossTerm:
     """One summand of the loss."""
 
@@ -57,7 +56,7 @@ class LossTerm:
     """The same of a difference or a ratio."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TermImbalance:
     """A term of the loss that is averaged, and one that is a sum of what the first is computed from."""
 

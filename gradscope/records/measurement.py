@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from gradscope.records.attention import Attention
 from gradscope.records.common import Skipped
@@ -18,6 +18,7 @@ from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, No
 from gradscope.records.objective import Objective
 from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
+from gradscope.records.record import record
 from gradscope.records.shards import (
     DivergedReplicas,
     FrozenShard,
@@ -33,7 +34,7 @@ from gradscope.records.through_time import TimeCredit, Truncation
 from gradscope.records.units import UnitActivity
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Measurement:
     """What `check` measured: the flow of the gradient through one problem. Layers stand in forward order."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DerivedOperation:
     """A primitive in the linearized loss, and whose derivative it belongs to."""
 
@@ -19,7 +20,7 @@ class DerivedOperation:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeptArray:
     """An array that forward makes and backward reads (a residual)."""
 
@@ -36,7 +37,7 @@ class KeptArray:
     """The first in the backward pass; `None` where JAX holds it, and backward does not read it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledMemory:
     """What XLA says of the compiled loss and gradient. All in bytes."""
 
@@ -54,7 +55,7 @@ class CompiledMemory:
         return self.arguments + self.outputs + self.temporaries - self.aliased
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointTrial:
     """The repeated block in `jax.checkpoint` with one policy."""
 
@@ -77,7 +78,7 @@ class CheckpointTrial:
     leaf; `None` where it did not run."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checkpointing:
     """Gradient checkpointing, tried in memory on the block that repeats."""
 
@@ -102,7 +103,7 @@ class Checkpointing:
         return next((trial for trial in self.trials if trial.policy == self.recommended), None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Accumulation:
     """A large batch as several small ones whose gradients are added up."""
 
@@ -116,7 +117,7 @@ class Accumulation:
     """Largest difference, over the largest element of its leaf."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryLimit:
     """The largest batch whose step stays below a limit."""
 
@@ -132,7 +133,7 @@ class MemoryLimit:
     """Where the batch at hand does not fit."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryByDevice:
     """What lies on each device of a mesh. All in bytes."""
 
@@ -146,7 +147,7 @@ class MemoryByDevice:
     """Laid out as the parameters of its shapes; as in `Memory`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Memory:
     """All in bytes, and of whole arrays; what XLA says is of one device."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
 class Misdirection(StrEnum):
@@ -35,7 +35,7 @@ class Misdirection(StrEnum):
     """The entropy of a policy is minimized."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MisdirectedCredit:
     kind: Misdirection
     source: Source | None

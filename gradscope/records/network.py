@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
 class Connection(StrEnum):
@@ -21,7 +21,7 @@ class Connection(StrEnum):
     DISCONNECTED = "disconnected"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cut:
     """An operation that passes a value on and stops its gradient."""
 
@@ -40,7 +40,7 @@ class Cut:
     """The line that subtracts x from that, or `stop_gradient(x)`: what should move q to x moves x."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parameter:
     """One floating leaf of the params pytree and its gradient."""
 
@@ -66,7 +66,7 @@ class Parameter:
     """For a gradient of exactly zero: is it non-zero after a few optimizer steps? `None`: not looked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer:
     """The leaves of one parent path that are consumed together, and the value they produce.
 
@@ -124,7 +124,7 @@ class Layer:
         return self.gradient_rms / self.weight_rms if self.weight_rms else float("nan")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Recurrence:
     """The carried state of one loop over time, and δ of that state at every step.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NonFiniteInput:
     """A leaf of the batch that holds a NaN or an infinity before anything ran."""
 
@@ -18,7 +18,7 @@ class NonFiniteInput:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NonFiniteValue:
     """A layer whose output (`forward`) or δ (not `forward`) is not finite, in the order of execution."""
 
@@ -29,7 +29,7 @@ class NonFiniteValue:
     """First step at which it happens, for a value inside a loop."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Operation:
     """One operation that ran on the way to a non-finite value, and the range of what it gave."""
 
@@ -82,7 +82,7 @@ class Cause(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Calculation:
     """One operation at one element. Of an operation that mixes elements (a sum, a product of matrices) the
     operands are those of the largest magnitude."""
@@ -92,7 +92,7 @@ class Calculation:
     result: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Origin:
     """The operation at which a value that reaches the loss or a gradient stopped being finite."""
 
@@ -136,7 +136,7 @@ class Origin:
     """The last operations before it, the oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LostInfinity:
     """An infinity that is gone before the loss: a number divided by it is 0, and passes no gradient back.
 
@@ -152,7 +152,7 @@ class LostInfinity:
     """The finite number that was tried in its place."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hazard:
     """An expression that can stop being finite, and how near its operands came to it."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
 from gradscope.records.common import Source
 from gradscope.records.loss_terms import TermImbalance
 from gradscope.records.misdirected import MisdirectedCredit
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExamplePairing:
     """Values of each example that meet those of every other one by broadcasting, and are all summed alike."""
 
@@ -55,7 +55,7 @@ class OutputFault(StrEnum):
     """A softmax runs over places, and the labels choose among classes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutputMismatch:
     """An output that cannot be what the loss wants it to be. Numbers are those of all measured batches."""
 
@@ -93,7 +93,7 @@ class OutputMismatch:
     most: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ClassAverage:
     """Log-probabilities times class labels that are averaged over the classes, too."""
 
@@ -104,7 +104,7 @@ class ClassAverage:
     """By which the cross-entropy is too small."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CrossEntropy:
     """The whole loss, where it is the mean cross-entropy of class labels."""
 
@@ -114,7 +114,7 @@ class CrossEntropy:
     classes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnsetState:
     """A divisor that is the root of a state no element of which exceeds what keeps it from 0."""
 
@@ -127,7 +127,7 @@ class UnsetState:
     """The smallest number that values are multiplied by."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FutureLeak:
     """An output of a model that predicts the next element of a sequence, and depends on later ones."""
 
@@ -170,7 +170,7 @@ class BatchMix(StrEnum):
     """Steps of a loop are the examples, and its state goes from one to the next."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BatchLeak:
     """The output for one example depends on the others."""
 
@@ -197,7 +197,7 @@ class BatchLeak:
     """The largest change of any output."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PaddingLeak:
     """The loss depends on the elements that fill sequences up to one length."""
 
@@ -219,7 +219,7 @@ class PaddingLeak:
     """The loss with these fillers replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IndexRange:
     """Numbers of the batch that choose among fewer places than they ask for."""
 
@@ -240,7 +240,7 @@ class IndexRange:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Objective:
     """What was read from the program of the loss, and of the data that it gets."""
 

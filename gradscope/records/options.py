@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoadOptions:
     """What wins over the names in the user's file."""
 
@@ -43,7 +45,7 @@ AUTO = "auto"
 """In the place of a coordinator: what SLURM, Open MPI, Kubernetes or a TPU pod says of the processes."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Peers:
     """The processes that are to measure one target together, as one of them is told."""
 
@@ -64,7 +66,7 @@ AXES = ("data", "model")
 PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckOptions:
     """What is measured, and which rules judge it."""
 
@@ -100,7 +102,7 @@ class CheckOptions:
     """A file of known findings and profiles: only what is new or worse fails."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MonitorOptions:
     """How a training is watched, and which rules judge it."""
 
@@ -118,7 +120,7 @@ class MonitorOptions:
     limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FixOptions:
     """How remedies are tried."""
 
@@ -132,7 +134,7 @@ class FixOptions:
     """[seconds] for the whole command; what was not tried by then is said. `None`: no limit."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MemoryOptions:
     """What is asked of the memory of a training step."""
 
@@ -144,7 +146,7 @@ class MemoryOptions:
     """Try gradient checkpointing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CostOptions:
     """What is asked of the cost of a training step."""
 
@@ -162,7 +164,7 @@ class CostOptions:
     """Compile the loss as one program, also where that takes long."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CurvatureOptions:
     """What is asked of the curvature of the loss."""
 
@@ -174,7 +176,7 @@ class CurvatureOptions:
     """Find the sharpness of each layer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Task:
     """One target of a run with all that is asked of it."""
 
@@ -201,7 +203,7 @@ SCHEDULES = ("constant", "cosine", "warmup-cosine", "wsd")
 VMAP = ("auto", "on", "off")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompareOptions:
     """On which terms optimizers are compared; `None` where gradscope is to choose within the budget."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParameterGroup:
     """Leaves that the optimizer treats alike.
 
@@ -31,7 +31,7 @@ class ParameterGroup:
     proportion to the weight."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnpenalizedTraining:
     """The same training without the terms of the loss that are functions of the weights alone."""
 
@@ -49,7 +49,7 @@ class UnpenalizedTraining:
     """The same where all weights are 0, which is where most penalties lead to."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutweighedTerms:
     """The same training without the entropy of a choice, which reads the batch through the model alone,
     beside terms that are compared with it."""
@@ -67,7 +67,7 @@ class OutweighedTerms:
     end_without: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EmptyCode:
     """A penalty on outputs of layers, the same training with less of it, and what those outputs carry."""
 
@@ -100,7 +100,7 @@ class EmptyCode:
         return self.exchanged_with_less - self.end_with_less
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DecayRates:
     """What the moving averages of an optimizer keep of themselves at each step, where that of the gradient
     keeps more than the proofs of Adam allow; and the training with the two rates exchanged."""
@@ -117,7 +117,7 @@ class DecayRates:
     end_exchanged: float = math.nan
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UndecayedTraining:
     """The same training without weight decay: the optimizer sees weights of 0."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exponent:
     """Of a quantity that goes as width^value: 0 where the width does not matter to it."""
 
@@ -15,7 +15,7 @@ class Exponent:
     """`low` to `high`: 95 % interval of the least squares fit over all widths and seeds."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerAtWidth:
     """The output of one layer on the first batch, in one training."""
 
@@ -27,7 +27,7 @@ class LayerAtWidth:
     """rms of its difference after the steps, element by element."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerOverWidths:
     layer: str
     kind: str
@@ -46,7 +46,7 @@ class LayerOverWidths:
     """Of each output, at the narrowest width."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Parametrization:
     """The coordinate check of muP: the same steps of the same optimizer at each width."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Severity
 from gradscope.records.finding import BaselineStatus, Finding
+from gradscope.records.record import record
 
 SEVERITIES = frozenset(severity.value for severity in Severity)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Policy:
     """What a run fails on: severities (each with all graver ones) and names of rules; empty for never."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerInPrecision:
     """One layer of the program as it is, and with every value rounded."""
 
@@ -28,7 +27,7 @@ class LayerInPrecision:
     rounds them down."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeptWide:
     """A trial: some operations, and δ behind them, as they are, and everything else rounded."""
 
@@ -40,7 +39,7 @@ class KeptWide:
     """The lowest of a layer; -1 where one has none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NarrowSum:
     """A sum that the program itself adds up in a small format."""
 
@@ -52,7 +51,7 @@ class NarrowSum:
     source: Source | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Precision:
     """The first batch once as it is, and once with every result, and every cotangent, rounded to a format."""
 

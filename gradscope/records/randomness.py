@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepeatedNoiseTrial:
     """Two trainings from the same start: with the noise as it is, the same at each step, and with new noise.
 
@@ -27,7 +27,7 @@ class RepeatedNoiseTrial:
     """Standard error of the ends, over draws of the noise."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RepeatedNoise:
     """Random numbers for each example whose key is a constant of the program."""
 
@@ -42,7 +42,7 @@ class RepeatedNoise:
     """Of all such draws together; `None` where too few steps could be taken."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DropoutTrial:
     """Two trainings from the same start, with dropout as it is and without it, and the loss without it: the
     mean over the batches, each value times the mean of its mask."""
@@ -67,7 +67,7 @@ class DropoutTrial:
         return cost / (min(above) - self.end_without) if math.isfinite(cost) else math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dropout:
     """A random mask that lets through some elements of a layer's output."""
 

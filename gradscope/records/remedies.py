@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gradscope.records.record import record
 
 CLEAR = 0.1
 """Of the loss at the start: a smaller gain may be chance."""
@@ -24,7 +25,7 @@ class Effect(StrEnum):
     FAILED = "cannot be run"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SeedEnds:
     """The same short training from each seed."""
 
@@ -53,7 +54,7 @@ class SeedEnds:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TriedRemedy:
     """One change of the problem, and the training with it."""
 
@@ -88,7 +89,7 @@ class TriedRemedy:
         return self.effect in (Effect.HELPS, Effect.CURES)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chance:
     """Random search: learning rates and scales of the weights drawn at random, the best of the first seed."""
 
@@ -97,7 +98,7 @@ class Chance:
     training: SeedEnds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LongerTraining:
     """From the first seed, for more steps than the trials had: does the gain last?"""
 
@@ -113,7 +114,7 @@ class LongerTraining:
         return math.isfinite(self.after) and not self.after >= self.before
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Remedies:
     """In the order of what they brought, those that help first."""
 

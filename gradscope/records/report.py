@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from gradscope import display
@@ -18,11 +18,12 @@ from gradscope.records.finding import Finding
 from gradscope.records.history import History
 from gradscope.records.measurement import Measurement
 from gradscope.records.memory import Memory
+from gradscope.records.record import record
 from gradscope.records.remedies import Remedies
 from gradscope.records.training import ShortTraining
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Timing:
     """Wall-clock seconds of each part of a run, and how the flow pass was compiled."""
 
@@ -53,7 +54,7 @@ class Timing:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tool:
     gradscope: str
     jax: str
@@ -61,7 +62,7 @@ class Tool:
     """`cpu`, `gpu` or `tpu`."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record
 class Report:
     """What was measured, by the question that was asked; the findings; what was skipped and why."""
 

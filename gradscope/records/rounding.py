@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RoundedTrial:
     """The training as it is, and with what parameters meet computed without the casts; mean losses of the
     batches, each with what it was trained with."""
@@ -19,7 +18,7 @@ class RoundedTrial:
     end_exact: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RoundedInput:
     """A cast after which numbers are equal that were not, and what is made of them is far from exact."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnreducedShard:
     """A result of a `shard_map` that its `out_specs` declare the same on all devices, and that is not."""
 
@@ -26,7 +25,7 @@ class UnreducedShard:
     """Of the loss, with the value of each device in the place of the first one's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DivergedReplicas:
     """An array that several devices hold, of which their copies are not equal bit for bit."""
 
@@ -49,7 +48,7 @@ class DivergedReplicas:
     """It was found after one step of the file's `train_step`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SharedNoise:
     """Random numbers that each device draws for its own examples, and that are the same on all of them."""
 
@@ -61,7 +60,7 @@ class SharedNoise:
     """Of what each device draws; the first axis has its examples."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShardDependence:
     """The loss with the same examples, dealt to the devices in other ways."""
 
@@ -77,7 +76,7 @@ class ShardDependence:
     """With the examples exchanged between devices."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LocalNorm:
     """A norm in the file's `train_step` that each device computes of what it has alone, and that scales a
     gradient there."""
@@ -99,7 +98,7 @@ class LocalNorm:
     scales by that one number."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ScaledGradient:
     """The file's `train_step` does what its optimizer does with a multiple of the gradient of its loss."""
 
@@ -120,7 +119,7 @@ class ScaledGradient:
     size of the gradient, as Adam's."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SummedLoss:
     """A term of the loss that is the sum over devices of the mean over the examples of each."""
 
@@ -132,7 +131,7 @@ class SummedLoss:
     """Of each device."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FrozenShard:
     """A parameter that is split over devices, of which some parts have no gradient although the loss depends
     on them."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 GAINED = 0.5
 """Of what the steps gain otherwise: the share by which the program as it is stays behind."""
@@ -19,7 +19,7 @@ OF_OWN = 0.1
 """Of what the program as it is gains by the same steps: one that gains less has a loss in other units."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TriedVariant:
     """The same steps on the same batches from the same weights, with equations of the program exchanged."""
 
@@ -53,7 +53,7 @@ class TriedVariant:
         return self.end * self.start_without <= LEFT * self.end_without * self.start
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReshapedAxes:
     """A reshape whose result has the shape of another axis order, and not its elements."""
 
@@ -78,7 +78,7 @@ class ReshapedAxes:
     """What exchanges the axes, as one writes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReturnedMessages:
     """Rows that are gathered by an index and summed by the same one."""
 
@@ -93,7 +93,7 @@ class ReturnedMessages:
     """That they are gathered from."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OrderBlind:
     """A model with attention whose loss stays as it is with the places of its sequences in another order."""
 
@@ -105,7 +105,7 @@ class OrderBlind:
     """With the places in another order, in all arrays of the batch that have them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NormalizedPlaces:
     """A value of the model less its mean along some axes, over a root of what is summed along them."""
 
@@ -115,7 +115,7 @@ class NormalizedPlaces:
     """Neither the first, which counts examples, nor the last one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DiscardedResult:
     """A call in the user's file whose result goes nowhere, and that does nothing else."""
 
@@ -131,7 +131,7 @@ class DiscardedResult:
         return self.kind != "function" or self.function.endswith("apply_updates")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UntouchedStatistics:
     """A normalization by running variances all of which are exactly 1, where they begin."""
 
@@ -139,7 +139,7 @@ class UntouchedStatistics:
     variances: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Structure:
     """What was found in the program, and what was tried of it."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records.finding import Finding
 from gradscope.records.policy import Policy
+from gradscope.records.record import record
 from gradscope.records.report import Report
 
 
@@ -25,7 +26,7 @@ class FailureKind(StrEnum):
     """The system ended its process: out of memory, a crash in native code."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TargetError:
     """Why a target has no report: what happened, why we think so, what to do, as in `GradscopeError`."""
 
@@ -71,7 +72,7 @@ class NotJudgedError(GradscopeError):
             self.exit_code = ExitCode.INTERNAL
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """One target: its report, or why there is none; never both."""
 
@@ -88,7 +89,7 @@ class Outcome:
         return tuple(f for f in self.report.findings if self.policy.fails(f)) if self.report else ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Suite:
     """All targets of a run, in the order in which they were asked for."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskSteps:
     """What one step of the optimizer does to what a task adds to the loss, on the batch of the step; each
     batch by itself, from the same weights."""
@@ -23,7 +22,7 @@ class TaskSteps:
     gradients of the whole loss."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LossTask:
     """A summand of the loss that a gradient of the parameters comes back from."""
 
@@ -37,7 +36,7 @@ class LossTask:
     """At the weights after the short training, with the optimizer's state there."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerAgreement:
     """Of two tasks' gradients of one layer; `None` where one of them is 0."""
 
@@ -48,7 +47,7 @@ class LayerAgreement:
     """After the short training."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskPair:
     first: str
     second: str
@@ -63,7 +62,7 @@ class TaskPair:
     """Those that both reach, in forward order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskGradients:
     tasks: tuple[LossTask, ...]
     pairs: tuple[TaskPair, ...]

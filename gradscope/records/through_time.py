@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 REMEMBERED = 0.01
 """A memory lasts as long as this share of the gradient is left of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerSteps:
     """δ of one layer inside the loop, at each step."""
 
@@ -19,7 +18,7 @@ class LayerSteps:
     """Norm of ∂L/∂z of the layer's output z; steps in the order in which they run."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contribution:
     """What each step contributes to the gradient of something that all steps use alike.
 
@@ -38,7 +37,7 @@ class Contribution:
     """By step; NaN where the sum is exactly zero or not finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateJacobian:
     """The recurrent Jacobian ∂(state after the step)/∂(state before it), at the values met at one step.
 
@@ -58,7 +57,7 @@ class StateJacobian:
     """From all eigenvalues; else about, from a Krylov subspace."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StateMemory:
     """How far back credit reaches through a state, or through several that feed each other (LSTM: two).
 
@@ -78,7 +77,7 @@ class StateMemory:
     jacobians: tuple[StateJacobian, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TimeCredit:
     """One loop over time."""
 
@@ -91,7 +90,7 @@ class TimeCredit:
     memories: tuple[StateMemory, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TruncatedGradient:
     """The gradient of one parameter, with backpropagation through time cut, against the whole one."""
 
@@ -102,7 +101,7 @@ class TruncatedGradient:
     """Between the two; `None` where the cut one is zero."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Truncation:
     """Truncated backpropagation through time: no gradient goes back from a step to the one before it, where
     the number of the step, from 0, is a multiple of `steps`. In all loops over time at once."""

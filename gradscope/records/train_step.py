@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gradscope.records.common import Source
+from gradscope.records.record import record
 
 NO_DESCENT = 0.05
 """Cosine of what a step adds and the direction of steepest descent, at or below which it does not descend."""
@@ -14,7 +13,7 @@ HALF = 0.5
 """Of the optimizer's fall of the loss: what longer steps have to reach."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SteppedLeaf:
     """One parameter leaf in the steps."""
 
@@ -30,7 +29,7 @@ class SteppedLeaf:
     """Of what the first step adds and minus the gradient, of this leaf; `None` where either is 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LostState:
     """An object that the step takes beside the parameters, and that does not go on from step to step."""
 
@@ -44,7 +43,7 @@ class LostState:
     """Anything that the step does give back depends on it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepTrial:
     """The same steps, each so many times as long."""
 
@@ -52,7 +51,7 @@ class StepTrial:
     end: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SameParameters:
     """A loop of the file, read and not run, that gives the step the same parameters again and again."""
 
@@ -62,7 +61,7 @@ class SameParameters:
     """What it gives it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OwnTrainStep:
     name: str
     source: Source | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
@@ -25,6 +24,7 @@ from gradscope.records.parameter_groups import (
     UnpenalizedTraining,
 )
 from gradscope.records.randomness import Dropout, RepeatedNoise
+from gradscope.records.record import record
 from gradscope.records.rounding import RoundedInput
 from gradscope.records.tasks import TaskGradients
 from gradscope.records.train_step import OwnTrainStep
@@ -44,7 +44,7 @@ LATER_STEPS = 1000
 """Steps of the optimizer alone after which one that moves nothing is taken to move nothing ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeafUpdate:
     """What the steps of an optimizer did to one parameter leaf."""
 
@@ -72,7 +72,7 @@ class LeafUpdate:
     """Units that are equal to each other, bit for bit, before and after the steps; 0 where they are not."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LabelMixing:
     """How the classes are spread over the batches: of an array with one integer for each row."""
 
@@ -86,7 +86,7 @@ class LabelMixing:
     """The same of rows that are drawn at random from all of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConstantArray:
     """An array of the batch of which all rows are equal, in all batches that were drawn."""
 
@@ -100,7 +100,7 @@ class ConstantArray:
     """Of labels."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GradientNoise:
     """How much the gradients of different batches have in common, at the first step."""
 
@@ -112,7 +112,7 @@ class GradientNoise:
     alike, 0 where they have nothing in common; below 0 by chance."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LayerAfter:
     """A layer after the steps, measured as those of the table before them, on the same batches."""
 
@@ -123,7 +123,7 @@ class LayerAfter:
     weight_rms: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RowSpread:
     """How unlike the rows of a batch are in the output of a layer.
 
@@ -138,7 +138,7 @@ class RowSpread:
     """After the last one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShortTraining:
     """A short training with the optimizer of the problem, or with Adam where it has none."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gradscope.records.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnitActivity:
     """How the units of one layer stand to the activation function that its output goes into.
 
@@ -33,7 +33,7 @@ class UnitActivity:
     saturated_later: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PartlyDeadWeight:
     """A weight of which some units had no gradient on any batch, before and after the short training and with
     all weights drawn anew, while the others have one."""
@@ -53,7 +53,7 @@ class PartlyDeadWeight:
     """A constant array of the program has zeros at these units, or at the others, and nowhere else."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RescaledLayer:
     """A layer whose output was brought to mean 0 and standard deviation 1."""
 
@@ -66,7 +66,7 @@ class RescaledLayer:
     """rms of the means of its units, which its bias took away; 0 where it has none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RescaledStart:
     """The same steps from weights whose layers were rescaled one after the other on the first batch."""
 

@@ -17,14 +17,13 @@ from gradscope.records import Reference, Report, Timing
 from gradscope.records.options import CheckOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import get
-from gradscope.runs.common import names, problem_of, tool
+from gradscope.runs.common import Limits, names, problem_of, tool
 from gradscope.runs.excerpts import excerpts
 from gradscope.runs.parametrization import with_widths
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
 
-Limits = Mapping[str, Mapping[str, float]]
 ONE_SEED = (
     "One seed was measured: the next one begins with the same numbers. `def init(key)` that draws from its "
     "key makes params of any seed."

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from gradscope import __version__
-from gradscope.records import Tool
+from gradscope.records import Report, Skipped, Timing, Tool
 from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress
+from gradscope.rules import Parts, judge, judging
+from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
+
+Limits = Mapping[str, Mapping[str, float]]
+"""In the place of numbers of rules: by the rule, by the number."""
 
 
 @contextlib.contextmanager
@@ -40,6 +45,33 @@ def tool() -> Tool:
     import jax
 
     return Tool(__version__, jax.__version__, jax.default_backend())
+
+
+def judged_report(
+    target: str,
+    parts: Parts,
+    timing: Timing,
+    *,
+    notes: Sequence[str],
+    skipped: Sequence[Skipped] = (),
+    limits: Limits | None = None,
+) -> Report:
+    """The report of one question: what was measured, and what all rules make of it. Imports JAX."""
+    findings, unjudged = judge(parts, limits=limits)
+    return Report(
+        target,
+        tool(),
+        gradients=parts.gradients,
+        memory=parts.memory,
+        curvature=parts.curvature,
+        cost=parts.cost,
+        findings=findings,
+        notes=tuple(notes),
+        skipped=(*skipped, *unjudged),
+        timing=timing,
+        rules=judging(parts, skipped=unjudged),
+        excerpts=excerpts(findings),
+    )
 
 
 def problem_of(loss_fn: Any, params: Any, batch: Any, **fields: Any) -> Problem:

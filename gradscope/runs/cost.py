@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from gradscope.records import Cost, LayerCost, PassCost, RepeatedBlock, Report, Skipped, Timing
 from gradscope.records.options import CostOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import Parts, judge, judging
-from gradscope.runs.common import loaded, problem_of, tool
+from gradscope.rules import Parts
+from gradscope.runs.common import judged_report, loaded, problem_of
 from gradscope.runs.cost_growth import grown, grown_with_network
 from gradscope.runs.cost_timing import UPDATE, timed
-from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -135,20 +134,8 @@ def cost_of(
     except KeyboardInterrupt:
         found = replace(found, complete=False)
         skipped.append(Skipped("what else is measured", "interrupted"))
-    parts = Parts(cost=found)
-    findings, unjudged = judge(parts)
     timing = Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s)
-    return Report(
-        target,
-        tool(),
-        cost=found,
-        findings=findings,
-        notes=notes,
-        skipped=(*skipped, *looks.failed, *unjudged),
-        timing=timing,
-        rules=judging(parts, skipped=unjudged),
-        excerpts=excerpts(findings),
-    )
+    return judged_report(target, Parts(cost=found), timing, notes=notes, skipped=(*skipped, *looks.failed))
 
 
 @dataclass(frozen=True)

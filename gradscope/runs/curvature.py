@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gradscope.records import Connection, Curvature, OwnRate, Report, Skipped, Timing
 from gradscope.records.options import CurvatureOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import Parts, judge, judging
-from gradscope.runs.common import loaded, problem_of, tool
-from gradscope.runs.excerpts import excerpts
+from gradscope.rules import Parts
+from gradscope.runs.common import judged_report, loaded, problem_of
 
 if TYPE_CHECKING:
     from gradscope.landscape.products import Products
@@ -98,21 +97,11 @@ def curvature_of(
     traced = perf_counter()
     study, complete = _studied(problem, at, options, progress)
     found = replace(study.record, complete=complete)
-    parts = Parts(curvature=found)
-    findings, unjudged = judge(parts)
     compiled_s = study.products.compile_s
+    timing = Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s)
     interrupted = () if complete else (Skipped("what else is looked at", "interrupted"),)
-    return Report(
-        target,
-        tool(),
-        curvature=found,
-        findings=findings,
-        notes=at.notes,
-        skipped=(*at.skipped, *study.skipped, *interrupted, *unjudged),
-        timing=Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s),
-        rules=judging(parts, skipped=unjudged),
-        excerpts=excerpts(findings),
-    )
+    skipped = (*at.skipped, *study.skipped, *interrupted)
+    return judged_report(target, Parts(curvature=found), timing, notes=at.notes, skipped=skipped)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def measure(
             ),
         ),
         training=record,
-        skipped=(*prepared.skipped, *unread, *untrained, *taken.unfound, *looks.failed),
+        skipped=tuple(dict.fromkeys((*prepared.skipped, *unread, *untrained, *taken.unfound, *looks.failed))),
         run_s=run_s,
         train_s=train_s,
         samples=samples,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gradscope.records import Checkpointing, Memory, MemoryLimit, Report, Skipped, Timing
 from gradscope.records.options import LoadOptions, MemoryOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import Parts, judge, judging
-from gradscope.runs.common import loaded, problem_of, tool
+from gradscope.rules import Parts, judge
+from gradscope.runs.common import judged_report, loaded, problem_of
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -129,22 +129,14 @@ def memory_of(
     gate = options.gate if options.gate is not None else options.limit
     if found.limit is None and gate is not None:
         found = replace(found, limit=MemoryLimit(gate))
-    parts = Parts(memory=found)
-    findings, unjudged = judge(parts)
-    if shapes_alone:
-        findings = (*findings, *judge(Parts(flow=structure(program, inputs, batch)), select=STRUCTURAL)[0])
     timing = Timing(load_s, traced - start, compiled_s, perf_counter() - traced - compiled_s)
-    return Report(
-        target,
-        tool(),
-        memory=found,
-        findings=findings,
-        notes=notes,
-        skipped=(*skipped, *unjudged),
-        timing=timing,
-        rules=(*judging(parts, skipped=unjudged), *(STRUCTURAL if shapes_alone else ())),
-        excerpts=excerpts(findings),
-    )
+    report = judged_report(target, Parts(memory=found), timing, notes=notes, skipped=skipped)
+    if not shapes_alone:
+        return report
+    structural, _ = judge(Parts(flow=structure(program, inputs, batch)), select=STRUCTURAL)
+    findings = (*report.findings, *structural)
+    rules = (*report.rules, *STRUCTURAL)
+    return replace(report, findings=findings, rules=rules, excerpts=excerpts(findings))
 
 
 def _optimizer_state(problem: Problem, tracer: Tracer, inputs: Any) -> list[Any] | None:

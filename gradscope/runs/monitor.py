@@ -5,7 +5,7 @@ JAX is imported inside the functions, as in `check`; a recording needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,7 @@ from gradscope.records import Heading, History, Report, Tool
 from gradscope.records.options import LoadOptions, MonitorOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, get, judge, judging, left_out
-from gradscope.runs.check import Limits
-from gradscope.runs.common import names, problem_of
+from gradscope.runs.common import Limits, names, problem_of
 from gradscope.runs.excerpts import excerpts
 
 if TYPE_CHECKING:
@@ -86,15 +85,10 @@ def monitor_loss(
     return monitor_problem(given, options, target=given.name, progress=silent)
 
 
-def judged_recording(
-    path: str,
-    select: tuple[str, ...] = (),
-    ignore: tuple[str, ...] = (),
-    limits: Mapping[str, Mapping[str, float]] | None = None,
-) -> Report:
+def judged_recording(path: str) -> Report:
     """The report of a recording, without JAX and without the model. Raises `GradscopeError` where the file is
     none."""
-    return report_of(*read(path), select=select, ignore=ignore, limits=limits)
+    return report_of(*read(path))
 
 
 def report_of(
@@ -103,11 +97,10 @@ def report_of(
     *,
     select: tuple[str, ...] = (),
     ignore: tuple[str, ...] = (),
-    limits: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Report:
     """What the rules over steps make of a history that is at hand."""
     parts = Parts(history=history)
-    findings, skipped = judge(parts, select=select, ignore=ignore, limits=limits)
+    findings, skipped = judge(parts, select=select, ignore=ignore)
     return Report(
         heading.target,
         Tool(heading.gradscope, heading.jax, heading.backend),

@@ -57,13 +57,12 @@ def _own_step(
     if own is None or isinstance(own, Skipped):
         return {}, [], [] if own is None else [own]
     found = looks.taken(
-        "the gradient of train_step",
-        lambda: scaled_gradient(own, problem, tracer, prepared.program, inputs),
-        None,
+        "the gradient of train_step", lambda: scaled_gradient(own, prepared.program, inputs), None
     )
     norms = looks.listed("norms in train_step", lambda: norms_of_devices(own))
     drifted = looks.listed("copies after train_step", lambda: diverged_after(own, prepared.program))
-    return {"local_norms": tuple(norms), "scaled_gradient": found}, drifted, []
+    unread = [own.optimizer] if isinstance(own.optimizer, Skipped) else []
+    return {"local_norms": tuple(norms), "scaled_gradient": found}, drifted, unread
 
 
 def _traits(own: StepOnDevices | Skipped | None) -> dict[str, Trait]:

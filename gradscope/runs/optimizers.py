@@ -17,8 +17,7 @@ from gradscope.records.options import CompareOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts, judge, judging
 from gradscope.rules.optimizer.saved_run import lost
-from gradscope.runs.check import Limits
-from gradscope.runs.common import tool
+from gradscope.runs.common import Limits, tool
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem

@@ -12,10 +12,8 @@ from gradscope.errors import GradscopeError
 from gradscope.records import Report, Timing
 from gradscope.records.options import LoadOptions
 from gradscope.records.progress import Progress, silent
-from gradscope.rules import Parts, judge, judging
-from gradscope.runs.check import Limits
-from gradscope.runs.common import loaded, problem_of, tool
-from gradscope.runs.excerpts import excerpts
+from gradscope.rules import Parts
+from gradscope.runs.common import Limits, judged_report, loaded, problem_of
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
@@ -58,19 +56,9 @@ def verify_problem(
     from gradscope.verification.verify import verify as verify_gradients
 
     found = verify_gradients(problem, directions=directions, per_element=per_element, progress=progress)
-    parts = Parts(gradients=found.record)
-    findings, skipped = judge(parts, limits=limits)
-    return Report(
-        target,
-        tool(),
-        gradients=found.record,
-        findings=findings,
-        notes=(*problem.notes, *found.notes),
-        skipped=skipped,
-        timing=Timing(load_s).plus(found.timing),
-        rules=judging(parts, skipped=skipped),
-        excerpts=excerpts(findings),
-    )
+    timing = Timing(load_s).plus(found.timing)
+    notes = (*problem.notes, *found.notes)
+    return judged_report(target, Parts(gradients=found.record), timing, notes=notes, limits=limits)
 
 
 def verify_loss(

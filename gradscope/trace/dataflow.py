@@ -56,9 +56,8 @@ class Flow(Provenance):
         self.batch = 1 << leaves
         self.backward = 1 << (leaves + 1)
         self._next = leaves + 2
-        self._around: list[JaxprEqn] = []
         stacks = Stacks(shapes)
-        super().__init__(stacks, Placing(stacks, same_parent, self.new_bit, self._around))
+        super().__init__(stacks, Placing(stacks, same_parent, self.new_bit, lambda: self.around))
         self._closed_over: dict[int, Value] = {}
         self._squashed: dict[Any, Site] = {}
         """Results of activation functions, and views of them, to the site that went in."""
@@ -90,12 +89,6 @@ class Flow(Provenance):
     def before(self, eqn: JaxprEqn, values: list[Value], place: Plan, index: int) -> None:
         del place, index
         self._note_activation(eqn, values)
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[Value], place: Plan, index: int) -> list[Value]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[Value], place: Plan, index: int) -> list[Value]:
         """An equation that is run as it is: a view, a consumer of weights, or anything else."""
@@ -149,7 +142,7 @@ class Flow(Provenance):
         key = (id(plan), index)
         bit = self.cuts[key].bit if key in self.cuts else self.new_bit()
         on_weight = any(v.kind is Kind.WEIGHT and v.grad & lost for v in ins)
-        self.cuts[key] = CutSite(bit, eqn, tuple(self._around), lost, on_weight)
+        self.cuts[key] = CutSite(bit, eqn, self.around, lost, on_weight)
         return replace(base, reads=base.reads | bit)
 
     def _place(self, spot: Spot, ins: list[Value], out: Value) -> Value:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jaxlib.version
+
+from gradscope.xla import compiling
 
 FEW_RUNS = 20
 """Up to so many runs XLA's own optimizations cost more time than they save: a 12-layer transformer's pass
@@ -15,8 +16,6 @@ MUCH_WORK = 4e9
 """Operations of all those runs together from which the first level of XLA's optimizations pays. The blocks of
 that transformer take 1.1 s more to compile, and 0.31 s of the processor's time in place of 0.68 s to run; of
 small models compiling takes 0.1 to 0.25 s more, and a run some milliseconds less."""
-OLDER_EMITTERS = jaxlib.version.__version_info__ < (0, 11)
-"""Whether XLA still has those that make a loop's code without MLIR, in 0.3 to 0.6 of the time."""
 
 
 def options(runs: int, work: float = 0.0, *, side_by_side: bool = False) -> dict[str, Any]:
@@ -26,12 +25,8 @@ def options(runs: int, work: float = 0.0, *, side_by_side: bool = False) -> dict
         return {}
     if runs > FEW_RUNS:
         # Said for many runs too: the command sets level 0 and the older emitters for the whole process.
-        return {
-            "xla_backend_optimization_level": 3,
-            **({"xla_cpu_use_fusion_emitters": True} if OLDER_EMITTERS else {}),
-        }
+        return compiling(3, quickly=False)
     return {
-        "xla_backend_optimization_level": 1 if work > MUCH_WORK else 0,
-        **({"xla_cpu_use_fusion_emitters": False} if OLDER_EMITTERS else {}),
+        **compiling(1 if work > MUCH_WORK else 0, quickly=True),
         **({"xla_cpu_parallel_codegen_split_count": 1} if side_by_side else {}),
     }

@@ -31,14 +31,14 @@ class Spot:
 
 
 class Placing:
-    """Makes sites and moves them; `calls` are the equations around the one at hand, innermost first."""
+    """Makes sites and moves them; `calls` gives the equations around the one at hand, innermost first."""
 
     def __init__(
         self,
         stacks: Stacks,
         same_parent: Callable[[int, int], bool],
         new_bit: Callable[[], int],
-        calls: list[JaxprEqn],
+        calls: Callable[[], tuple[JaxprEqn, ...]],
     ) -> None:
         self._stacks = stacks
         self._same_parent = same_parent
@@ -168,7 +168,7 @@ class Placing:
         site.eqn, site.leaves, site.activation, site.moved = eqn, leaves, None, False
         site.constants = site.replaced = 0
         site.strides = {}
-        site.calls = tuple(self._calls)
+        site.calls = self._calls()
         return site
 
     def _settle(self, site: Site, spot: Spot, out: Value) -> Value:

@@ -43,6 +43,9 @@ class Visit(Generic[V, P]):
 class Domain(ABC, Generic[V, P]):
     """What flows through a program, from its inputs to its outputs."""
 
+    around: tuple[JaxprEqn, ...] = ()
+    """The equation at hand and those around it, innermost first: `walk` keeps it."""
+
     @abstractmethod
     def literal(self, atom: Any, place: P) -> V: ...
 
@@ -104,6 +107,7 @@ def walk(domain: Domain[V, P], body: Body, inputs: Sequence[V], place: P) -> lis
     """What is known of the outputs of `body`, given that of its inputs."""
 
     def equation(index: int, eqn: JaxprEqn, values: list[V]) -> list[V]:
+        domain.around = (eqn, *domain.around)
         domain.before(eqn, values, place, index)
         carried = inside(eqn)
         visit = None if carried is None else Visit(eqn, carried, values, place, index)
@@ -111,7 +115,9 @@ def walk(domain: Domain[V, P], body: Body, inputs: Sequence[V], place: P) -> lis
             outs = _enter(domain, visit)
         else:
             outs = domain.plain(eqn, values, place, index)
-        return [domain.bound(out) for out in domain.after(eqn, outs, place, index)]
+        found = domain.after(eqn, outs, place, index)
+        domain.around = domain.around[1:]
+        return [domain.bound(out) for out in found]
 
     return straight(
         body,

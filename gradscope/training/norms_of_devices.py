@@ -26,7 +26,7 @@ ROUNDING = 1e-5
 def norms_of_devices(own: StepOnDevices) -> Iterator[LocalNorm]:
     """Those that differ between devices, and whose difference changes what the step gives."""
     seen = set()
-    for site in local_norms(own.body, own.params_in, own.batch_in):
+    for site in local_norms(own.body, own.batch_in):
         source = source_of(site.eqn, site.calls)
         if (site.around, source) in seen:
             continue

@@ -59,17 +59,14 @@ class StepRule:
     """What a file's optimizer does with a gradient, or Adam where it gives none."""
 
     transform: Any
-    problem: Problem
+    own: bool
+    """It is the user's."""
     tracer: Tracer
 
     @classmethod
     def of(cls, problem: Problem, tracer: Tracer) -> StepRule:
         given = problem.optimizer
-        return cls(optax.adam(USUAL_RATE) if given is None else given, problem, tracer)
-
-    @property
-    def own(self) -> bool:
-        return self.problem.optimizer is not None
+        return cls(optax.adam(USUAL_RATE) if given is None else given, given is not None, tracer)
 
     @property
     def name(self) -> str:

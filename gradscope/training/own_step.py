@@ -15,11 +15,9 @@ import numpy as np
 from gradscope.load.model.frameworks.base import code_of
 from gradscope.load.model.frameworks.table import transform_of
 from gradscope.load.model.optimizers import is_optimizer
-from gradscope.load.model.step_call import CannotBeCalled
-from gradscope.load.model.train_step import OPTIMIZER_STATES
+from gradscope.load.model.step_call import OPTIMIZER_STATES
 from gradscope.load.problem import Problem
 from gradscope.load.signature.companions import STATE_NAMES
-from gradscope.load.usercode.fault import headline
 from gradscope.records import (
     LostState,
     OwnTrainStep,
@@ -46,7 +44,7 @@ from gradscope.training.step_numbers import (
     numbers_of_updates,
     together,
 )
-from gradscope.training.step_program import StepProgram
+from gradscope.training.step_program import StepProgram, step_program
 
 SHORTER = 0.1, 0.01, 0.001
 LONGER = 10.0, 100.0, 1e3, 1e4, 1e5
@@ -62,18 +60,8 @@ def own_step(
     problem: Problem, program: Program, found: Trained, record: ShortTraining
 ) -> OwnTrainStep | Skipped | None:
     """`None` where the file writes none, `Skipped` where it cannot be run as it stands."""
-    step = problem.train_step
-    if step is None:
-        return None
-    name = step.name
-    try:
-        call = step.call_for(problem.initial, problem.optimizer, found.trainer.feed.drawn[0])
-        traced = StepProgram(step, call, found, problem.seed)
-    except CannotBeCalled as error:
-        return Skipped(f"`{name}`", f"it was not run: {error}")
-    except Exception as error:  # whatever the user's function raises at what it was given
-        return Skipped(f"`{name}`", f"it was not run: it raised {headline(error)}")
-    return _judged(traced, program, found, record)
+    traced = step_program(problem, found.trainer.weights, found.trainer.feed.drawn)
+    return _judged(traced, program, found, record) if isinstance(traced, StepProgram) else traced
 
 
 def _judged(traced: StepProgram, program: Program, found: Trained, record: ShortTraining) -> OwnTrainStep:

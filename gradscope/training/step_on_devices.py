@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,22 +18,19 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn
 
-from gradscope.errors import GradscopeError
+from gradscope.load.model.frameworks.table import transform_of
+from gradscope.load.model.optimizer_state import fits
 from gradscope.load.problem import Problem
-from gradscope.load.signature.arguments import Role
-from gradscope.load.signature.steps import STATE, StepRole, step_roles
-from gradscope.load.usercode.user_code import user_code
 from gradscope.measure.replicas import diverged
 from gradscope.records import DivergedReplicas, ScaledGradient, Skipped
 from gradscope.trace import jaxprs
 from gradscope.trace.compiling import compile_program
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.leaves import leaves_of, split
 from gradscope.trace.program import Inputs, Program, Tracer
 from gradscope.trace.sources import source_of
 from gradscope.training.optimizer import StepRule, stepped
+from gradscope.training.step_program import StepProgram, step_program
 
-WHAT = "train_step"
 AS_IT_IS = 0.1
 """Of what a step changes: a step that is closer than this to the optimizer's own is taken for it."""
 THE_SAME = 0.01
@@ -42,100 +39,83 @@ THE_SAME = 0.01
 
 @dataclass(frozen=True)
 class StepOnDevices:
-    """The traced step. Its inputs are the arrays of params, state, batch and key, in this order."""
+    """The traced step. Its first inputs are the arrays that go from step to step: of ZeRO the state alone is
+    split."""
 
     body: Body
     args: list[Any]
-    params_in: range
-    """Which inputs are the params and the state: of ZeRO the state alone is split."""
     batch_in: range
-    state: Any
-    """That of the optimizer before the step; `None` where the step takes none."""
+    """Which inputs are the batch."""
     weights_out: tuple[int, ...]
     """Which results are the differentiated leaves of the new params."""
+    optimizer: OptimizerInStep | Skipped
+    """`Skipped`: why the step cannot be held against that of an optimizer."""
+
+
+@dataclass(frozen=True)
+class OptimizerInStep:
+    rule: StepRule
+    state: Any
+    """Before the step."""
     state_out: tuple[int, ...]
-    """Which are the leaves of the new state."""
+    """Which results of the step are its leaves after it."""
 
 
 def step_on_devices(
     problem: Problem, tracer: Tracer, inputs: Inputs, batch: Any
 ) -> StepOnDevices | Skipped | None:
     """`None` where the file has no step, or none that runs on the devices of a mesh by itself."""
-    step = problem.train_step
-    if step is None or len(jax.devices()) < 2:
+    if len(jax.devices()) < 2:
         return None
-    roles = step_roles(step.function)
-    if roles is None:
-        return Skipped(WHAT, "its parameters are not params, opt_state, batch and, if wanted, key")
-    if problem.model is not None:
-        return Skipped(WHAT, "it steps a model object; one that takes params as a pytree is compared")
-    rule = StepRule.of(problem, tracer)
-    if STATE in roles and not rule.own:
-        return Skipped(WHAT, "it takes the state of an optimizer, and the file gives no `optimizer`")
-    begun = rule.begun(inputs.weights) if STATE in roles else None
-    state = begun if begun is not None or STATE not in roles else jax.jit(rule.fresh)(inputs.weights)
-    try:
-        found = _traced(problem, roles, state, batch)
-    except GradscopeError as error:
-        return Skipped(WHAT, f"it could not be traced. {error.what}")
-    if isinstance(found, StepOnDevices) and not jaxprs.has_primitive(found.body, frozenset({"shard_map"})):
+    traced = step_program(problem, inputs.weights, [batch])
+    if not isinstance(traced, StepProgram):
+        return traced
+    if not jaxprs.has_primitive(traced.body, frozenset({"shard_map"})):
         return None
-    return found
+    outs = traced.results(traced.call.role)
+    if outs is None:
+        return Skipped(f"`{traced.step.name}` on devices", "it does not give the new parameters back")
+    weights = tuple(outs[place] for place in traced.places)
+    optimizer = _optimizer_in(traced, problem, tracer, inputs)
+    return StepOnDevices(traced.body, traced.given, traced.batch_in, weights, optimizer)
 
 
-def _traced(problem: Problem, roles: tuple[StepRole, ...], state: Any, batch: Any) -> StepOnDevices | Skipped:
-    params, rows = split(problem.params), split(batch)
-    state_leaves, structure = jax.tree.flatten(state)
-    places = list(itertools.accumulate([len(params.traced), len(state_leaves), len(rows.traced)]))
-    args = [*params.traced.values(), *state_leaves, *rows.traced.values(), problem.key()]
-    results: list[Any] = []
+def _optimizer_in(
+    traced: StepProgram, problem: Problem, tracer: Tracer, inputs: Inputs
+) -> OptimizerInStep | Skipped:
+    """The optimizer that the step takes its state of, that of an object with both or the file's."""
 
-    def run(*given: Any) -> list[Any]:
-        values = {
-            Role.PARAMS: params.join(given[: places[0]]),
-            STATE: jax.tree.unflatten(structure, given[places[0] : places[1]]),
-            Role.BATCH: rows.join(given[places[1] : places[2]]),
-            Role.KEY: given[-1],
-        }
-        assert problem.train_step is not None
-        results[:] = [problem.train_step.function(*[values[role] for role in roles])]
-        return [leaf for leaf in jax.tree.leaves(results) if hasattr(leaf, "dtype")]
+    def not_compared(reason: str) -> Skipped:
+        return Skipped(f"the gradient of `{traced.step.name}`", reason)
 
-    with user_code("tracing train_step"):
-        body = jaxprs.body_of(jax.make_jaxpr(run)(*args))
-    whole = results[0]
-    parts = list(whole) if isinstance(whole, tuple) and not hasattr(whole, "_fields") else [whole]
-    new_params, new_state = _place(parts, problem.params), _place(parts, state) if state_leaves else ()
-    if new_params is None or new_state is None:
-        return Skipped(WHAT, "it does not return the new params and the new state, each of the form given")
-    differentiated = leaves_of(problem.params, problem.kinds)
-    weights = tuple(out for place, out in enumerate(new_params) if place in differentiated)
-    return StepOnDevices(body, args, range(places[1]), range(places[1], places[2]), state, weights, new_state)
-
-
-def _place(parts: Sequence[Any], wanted: Any) -> tuple[int, ...] | None:
-    """The numbers, among all results, of the leaves of the first part that has the form of `wanted`."""
-    form, first = _form(wanted), 0
-    for part in parts:
-        count = sum(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(part))
-        if _form(part) == form:
-            return tuple(range(first, first + count))
-        first += count
-    return None
+    if problem.takes_key:
+        return not_compared("the loss draws random numbers, which are others in each")
+    found = traced.call.optimizer_state()
+    if found is None:
+        return not_compared("it takes no state of an optimizer, by whose step it could be judged")
+    rule, held = StepRule.of(problem, tracer), transform_of(found.holder)
+    if held is not None:
+        rule = replace(rule, transform=held, own=True)
+    if not rule.own:
+        return not_compared("it takes the state of an optimizer, and the file gives no `optimizer`")
+    outs = traced.results(found.name) if found.places else ()
+    if outs is None:
+        return not_compared(f"it does not give `{found.name}` back")
+    places = found.places or []
+    given = [traced.start[found.name][place] for place in places]
+    wanted, structure = jax.tree.flatten(jax.eval_shape(rule.fresh, inputs.weights))
+    if not fits(given, wanted):
+        return not_compared("the state that it takes is not that of the optimizer of the file")
+    state = jax.tree.unflatten(structure, given)
+    return OptimizerInStep(rule, state, tuple(outs[place] for place in places))
 
 
-def _form(tree: Any) -> Any:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, [np.shape(leaf) for leaf in leaves]
-
-
-def scaled_gradient(
-    own: StepOnDevices, problem: Problem, tracer: Tracer, program: Program, inputs: Inputs
-) -> ScaledGradient | None:
+def scaled_gradient(own: StepOnDevices, program: Program, inputs: Inputs) -> ScaledGradient | None:
     """Compares what the step gives with what the optimizer makes of the gradient, and of multiples of it by
     the sizes of axes of the mesh. `None` where the gradient itself explains the step, or no multiple does."""
-    if own.state is None or problem.takes_key:
+    if isinstance(own.optimizer, Skipped):
         return None
+    rule, state = own.optimizer.rule, own.optimizer.state
     sizes = _axes(own.body)
     factors = {1.0: ()} | {
         float(factor): axes
@@ -144,8 +124,8 @@ def scaled_gradient(
         for devices in [math.prod(sizes[axis] for axis in axes)]
         for factor in (devices, 1 / devices)
     }
-    rule, run, weights = StepRule.of(problem, tracer), jaxprs.compiled(program.body), inputs.weights
-    outs = (*own.weights_out, *own.state_out)
+    run, weights = jaxprs.compiled(program.body), inputs.weights
+    outs = (*own.weights_out, *own.optimizer.state_out)
 
     def compare(weights: list[Array], others: list[Array], state: Any, args: list[Array]) -> list[Any]:
         made = jaxprs.compiled(own.body)(*args)
@@ -164,7 +144,7 @@ def scaled_gradient(
             found.append([_apart(*each) for each in zip(new, wanted, before, strict=True)])
         return found
 
-    args = (weights, inputs.others, own.state, own.args)
+    args = (weights, inputs.others, state, own.args)
     rows = np.asarray(jax.device_get(compile_program(compare, args, runs=1)(*args)), np.float64)
     apart = {factor: _largest(row) for factor, row in zip(factors, rows, strict=True)}
     best = min(apart, key=lambda factor: apart[factor])

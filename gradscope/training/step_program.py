@@ -14,25 +14,29 @@ from gradscope.blocks.forward import compile_forward
 from gradscope.load.model.frameworks.base import code_of
 from gradscope.load.model.step_call import AfterStep, CannotBeCalled, StepCall
 from gradscope.load.model.train_step import TrainStep
+from gradscope.load.problem import Problem
 from gradscope.load.signature.keys import NO_KEY, prng_key
 from gradscope.load.usercode.discarded import same_parameters
-from gradscope.records import SameParameters
+from gradscope.load.usercode.fault import headline
+from gradscope.records import SameParameters, Skipped
 from gradscope.trace import jaxprs
+from gradscope.trace.compiling import laid_out
 from gradscope.trace.jaxprs.inlining import live
 from gradscope.trace.leaves import split
 from gradscope.trace.nested.registry import called_in_place
 from gradscope.training.additions import is_a_sum_with, sums_with
 from gradscope.training.optimizer import Leaves
-from gradscope.training.short import Trained
 
 
 class StepProgram:
     """The step as a program of its arrays."""
 
-    def __init__(self, step: TrainStep, call: StepCall, found: Trained, seed: int) -> None:
-        self.step, self.call, self._found, self._seed = step, call, found, seed
+    def __init__(
+        self, step: TrainStep, call: StepCall, weights: Leaves, drawn: Sequence[Any], seed: int
+    ) -> None:
+        """From the differentiated leaves `weights`, with the batches `drawn` in turn."""
+        self.step, self.call, self._drawn, self._seed = step, call, drawn, seed
         self.places = call.places()
-        weights = found.trainer.weights
         if [np.shape(call.moving[call.role].arrays[place]) for place in self.places] != [
             np.shape(weight) for weight in weights
         ]:
@@ -41,10 +45,11 @@ class StepProgram:
         self.start = {name: list(call.moving[name].arrays) for name in self.names}
         for place, weight in zip(self.places, weights, strict=True):
             self.start[call.role][place] = weight
-        self._batch = split(found.trainer.feed.drawn[0])
+        self._batch = split(drawn[0])
         self._after = AfterStep({}, frozenset(), [])
-        self._given, self._structure = jax.tree.flatten((self.start, *self._drawn(0)))
-        body = jaxprs.body_of(jax.make_jaxpr(self._flat)(*self._given))
+        self.given, self._structure = jax.tree.flatten((self.start, *self._beside(0)))
+        """The arrays of what goes from step to step, of the batch, the key and the number of the step."""
+        body = jaxprs.body_of(jax.make_jaxpr(self._flat)(*self.given))
         if body.jaxpr.effects:
             raise CannotBeCalled("it does something beside its results, as a callback does")
         self.body = jaxprs.written_out(body, called_in_place).body
@@ -54,6 +59,12 @@ class StepProgram:
             raise CannotBeCalled(f"it does not read `{call.role}`, taken for its parameters")
         self._require_an_update(call)
         self._run: Any = None
+
+    @property
+    def batch_in(self) -> range:
+        """The inputs that are the batch; before them is what goes from step to step."""
+        first = sum(map(len, self.start.values()))
+        return range(first, first + len(self._batch.traced))
 
     def _require_an_update(self, call: StepCall) -> None:
         """Raises where what it makes of the parameters is no sum with them, or where another object of their
@@ -86,11 +97,16 @@ class StepProgram:
 
     def variables(self, name: str) -> tuple[list[Any], list[Any] | None]:
         """Of the program, for the arrays of an object: before and after the step."""
-        before = self.body.jaxpr.invars[self._position(name, self.names) :]
-        back = [each for each in self.names if self.comes_back(each)]
-        after = self.body.jaxpr.outvars[self._position(name, back) :] if name in back else None
-        size = len(self.start[name])
-        return before[:size], None if after is None else after[:size]
+        first, outs = self._position(name, self.names), self.results(name)
+        before = self.body.jaxpr.invars[first : first + len(self.start[name])]
+        return before, None if outs is None else [self.body.jaxpr.outvars[out] for out in outs]
+
+    def results(self, name: str) -> range | None:
+        """Which results are the arrays of an object after the step; `None` where it does not come back."""
+        if not self.comes_back(name):
+            return None
+        first = self._position(name, [each for each in self.names if self.comes_back(each)])
+        return range(first, first + len(self.start[name]))
 
     @property
     def holder(self) -> Any:
@@ -115,9 +131,8 @@ class StepProgram:
     def _position(self, name: str, names: Sequence[str]) -> int:
         return sum(len(self.start[each]) for each in names[: names.index(name)])
 
-    def _drawn(self, step: int, *, first: bool = False) -> tuple[list[Any], Any, Any]:
-        drawn = self._found.trainer.feed.drawn
-        batch = drawn[0 if first else step % len(drawn)]
+    def _beside(self, step: int, *, first: bool = False) -> tuple[list[Any], Any, Any]:
+        batch = self._drawn[0 if first else step % len(self._drawn)]
         key = jax.random.fold_in(prng_key(self._seed), step) if self.call.takes_key else NO_KEY
         return list(split(batch).traced.values()), key, np.int32(step)
 
@@ -127,12 +142,13 @@ class StepProgram:
         return [*(array for name in self.names for array in after.arrays[name] or ()), *after.others]
 
     def run(self, steps: int, factor: float = 1.0, *, first: bool = False) -> Iterator[Leaves]:
-        """The weights after each step, each `factor` times as long; `first`: all on the first batch."""
+        """The weights after each step, each `factor` times as long, where they lay at the start; `first`: all
+        on the first batch."""
         if self._run is None:
-            self._run = compile_forward(by_part(self.body), self._given, steps, outputs=None)
+            self._run = compile_forward(by_part(self.body), self.given, steps, outputs=None)
         arrays, role = {name: list(each) for name, each in self.start.items()}, self.call.role
         for step in range(steps):
-            results = iter(self._run(jax.tree.leaves((arrays, *self._drawn(step, first=first)))))
+            results = iter(self._run(jax.tree.leaves((arrays, *self._beside(step, first=first)))))
             before = arrays[role]
             for name in self.names:
                 if self.comes_back(name):
@@ -140,4 +156,19 @@ class StepProgram:
             for place in self.places if factor != 1.0 else ():
                 longer = before[place] + factor * (arrays[role][place] - before[place])
                 arrays[role][place] = longer.astype(before[place].dtype)
-            yield [arrays[role][place] for place in self.places]
+            weights = tuple(arrays[role][place] for place in self.places)
+            yield list(laid_out(weights, [self.start[role][place].sharding for place in self.places]))
+
+
+def step_program(problem: Problem, weights: Leaves, drawn: Sequence[Any]) -> StepProgram | Skipped | None:
+    """That of the problem; `None` where it has none, `Skipped` where it cannot be run as it stands."""
+    step = problem.train_step
+    if step is None:
+        return None
+    try:
+        call = step.call_for(problem.initial, problem.optimizer, drawn[0])
+        return StepProgram(step, call, weights, drawn, problem.seed)
+    except CannotBeCalled as error:
+        return Skipped(f"`{step.name}`", f"it was not run: {error}")
+    except Exception as error:  # whatever the user's function raises at what it was given
+        return Skipped(f"`{step.name}`", f"it was not run: it raised {headline(error)}")

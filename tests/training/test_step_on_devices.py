@@ -6,17 +6,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
+from flax.training.train_state import TrainState
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec as P
 
 from gradscope import Problem
-from gradscope.load.signature.steps import step_roles
 from gradscope.records import Skipped
+from gradscope.records.options import CheckOptions
+from gradscope.runs.check import check_problem
 from gradscope.trace.program import Tracer
 from gradscope.training.norms_of_devices import norms_of_devices
 from gradscope.training.step_on_devices import StepOnDevices, diverged_after, scaled_gradient, step_on_devices
@@ -103,12 +107,15 @@ whole.defvjp(lambda part: (whole(part), None), lambda _, ct: (ct,))
 
 
 def traced(train_step: Step, optimizer: Any) -> tuple[StepOnDevices, tuple[Any, ...]]:
-    problem = Problem(loss_fn, PARAMS, BATCH, optimizer=optimizer, train_step=train_step)
+    return traced_of(Problem(loss_fn, PARAMS, BATCH, optimizer=optimizer, train_step=train_step))
+
+
+def traced_of(problem: Problem) -> tuple[StepOnDevices, tuple[Any, ...]]:
     tracer = Tracer(problem)
     inputs, program = tracer.inputs(BATCH), tracer.trace(BATCH)
     own = step_on_devices(problem, tracer, inputs, BATCH)
     assert isinstance(own, StepOnDevices), own
-    return own, (problem, tracer, program, inputs)
+    return own, (program, inputs)
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
@@ -121,7 +128,7 @@ def test_a_sum_of_gradients_is_as_many_times_too_large(optimizer: Any) -> None:
     assert (found.params_apart > 1) == (optimizer is SGD)
     assert found.source is not None
     assert "how(each" in found.source.text
-    assert list(diverged_after(own, given[2])) == []
+    assert list(diverged_after(own, given[0])) == []
 
 
 def test_a_mean_after_the_sum_that_jax_makes_is_told() -> None:
@@ -148,12 +155,12 @@ def test_the_mean_of_the_gradients_is_quiet(gradients: Local, checked: bool) -> 
     own, given = traced(step(CLIPPED, gradients, checked=checked), CLIPPED)
     assert scaled_gradient(own, *given) is None
     assert list(norms_of_devices(own)) == []
-    assert list(diverged_after(own, given[2])) == []
+    assert list(diverged_after(own, given[0])) == []
 
 
 def test_gradients_that_stay_apart_part_the_params() -> None:
     own, given = traced(step(SGD, partial(taken, lambda each, axis: each)), SGD)
-    (found,) = diverged_after(own, given[2])
+    (found,) = diverged_after(own, given[0])
     assert (found.name, found.axes, found.differing, found.own_step) == ("v", ("data",), 3, True)
     assert scaled_gradient(own, *given) is None
 
@@ -241,9 +248,9 @@ def test_a_step_that_leaves_devices_to_jax_is_not_looked_at() -> None:
 
 def test_a_step_of_another_form_says_so() -> None:
     for train_step, why in (
-        (lambda state, batch: state, "its parameters are not"),
-        (lambda params, opt_state, batch: params["none"], "could not be traced"),
-        (lambda params, opt_state, batch: 1.0, "does not return the new params"),
+        (lambda params, temperature, x, y: params, "nothing in the file fills"),
+        (lambda params, opt_state, batch: params["none"], "it raised KeyError"),
+        (lambda params, opt_state, batch: 1.0, "it does not read `params`"),
     ):
         problem = Problem(loss_fn, PARAMS, BATCH, optimizer=SGD, train_step=train_step)
         tracer = Tracer(problem)
@@ -252,7 +259,119 @@ def test_a_step_of_another_form_says_so() -> None:
         assert why in found.reason
 
 
-def test_parameters_of_a_step_are_known_by_their_names() -> None:
-    assert step_roles(lambda rng, params, opt_state, batch, scale=1: 0) == ("key", "params", "state", "batch")
-    assert step_roles(lambda params, weights, batch: 0) is None
-    assert step_roles(lambda params, opt_state: 0) is None
+Objects = tuple[Callable[..., Any], Any, Step, dict[str, Any]]
+"""A loss, the params or the model, a training step and what else the file defines."""
+
+
+def of_devices(how: Local, loss: Callable[..., Any], params: Any, batch: Any) -> Any:
+    """A gradient that all devices have after `how`, by whole arrays."""
+
+    def local(params: Any, batch: Any) -> Any:
+        return jax.tree.map(lambda each: how(each, "data"), jax.grad(loss)(params, batch))
+
+    return jax.shard_map(
+        local, mesh=MESH, in_specs=(P(), P("data")), out_specs=P(), check_vma=False
+    )(params, batch)  # fmt: skip
+
+
+def in_a_train_state(how: Local) -> Objects:
+    def train_step(state: Any, batch: Any) -> Any:
+        return state.apply_gradients(grads=of_devices(how, loss_fn, state.params, batch)), {"loss": 0.0}
+
+    state = TrainState.create(apply_fn=loss_fn, params=PARAMS, tx=ADAM)
+    return loss_fn, PARAMS, jax.jit(train_step, donate_argnums=0), {"state": state}
+
+
+def with_opt(how: Local) -> Objects:
+    def train_step(params: Any, opt: Any, batch: Any) -> Any:
+        updates, opt = ADAM.update(of_devices(how, loss_fn, params, batch), opt)
+        return optax.apply_updates(params, updates), opt
+
+    return loss_fn, PARAMS, train_step, {"optimizer": ADAM}
+
+
+def in_a_dict(how: Local) -> Objects:
+    def train_step(state: Any, batch: Any) -> Any:
+        gradient = of_devices(how, loss_fn, state["params"], batch)
+        updates, opt_state = ADAM.update(gradient, state["opt_state"])
+        return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}
+
+    given = {"state": {"params": PARAMS, "opt_state": ADAM.init(PARAMS)}, "optimizer": ADAM}
+    return loss_fn, PARAMS, train_step, given
+
+
+class Net(nnx.Module):
+    def __init__(self) -> None:
+        self.hidden, self.out = nnx.Linear(6, 8, rngs=nnx.Rngs(0)), nnx.Linear(8, 2, rngs=nnx.Rngs(1))
+
+    def __call__(self, x: Any) -> Any:
+        return self.out(nnx.tanh(self.hidden(x)))
+
+
+def in_nnx(how: Local) -> Objects:
+    def loss(model: Any, batch: Any) -> Any:
+        return jnp.mean((model(batch[0]) - batch[1]) ** 2)
+
+    @nnx.jit
+    def train_step(model: Any, optimizer: Any, batch: Any) -> Any:
+        graph, params = nnx.split(model)
+        gradient = of_devices(how, lambda params, rows: loss(nnx.merge(graph, params), rows), params, batch)
+        optimizer.update(model, gradient)
+
+    model = Net()
+    return loss, model, train_step, {"model": model, "optimizer": nnx.Optimizer(model, ADAM, wrt=nnx.Param)}
+
+
+def in_equinox(how: Local) -> Objects:
+    def loss(model: Any, batch: Any) -> Any:
+        return jnp.mean((jax.vmap(model)(batch[0]) - batch[1]) ** 2)
+
+    @eqx.filter_jit
+    def make_step(model: Any, opt_state: Any, x: Any, y: Any) -> Any:
+        params, rest = eqx.partition(model, eqx.is_array)
+        gradient = of_devices(how, lambda p, batch: loss(eqx.combine(p, rest), batch), params, (x, y))
+        updates, opt_state = ADAM.update(gradient, opt_state)
+        return eqx.apply_updates(model, updates), opt_state
+
+    model = eqx.nn.MLP(6, 2, 8, 1, key=jax.random.key(0))
+    state = ADAM.init(eqx.filter(model, eqx.is_array))
+    return loss, model, make_step, {"model": model, "opt_state": state, "optimizer": ADAM}
+
+
+@pytest.mark.parametrize(
+    ("made", "how"),
+    [
+        *((made, lax.psum) for made in (in_a_train_state, with_opt, in_a_dict, in_nnx, in_equinox)),
+        *((made, lax.pmean) for made in (in_a_train_state, in_nnx)),
+    ],
+)
+def test_a_step_of_another_signature_is_judged_as_well(made: Callable[[Local], Objects], how: Any) -> None:
+    loss, params, train_step, given = made(how)
+    optimizer = given.get("optimizer")
+    problem = Problem(loss, params, BATCH, optimizer=optimizer, train_step=train_step, given=given)
+    own, about = traced_of(problem)
+    assert not isinstance(own.optimizer, Skipped), own.optimizer
+    found = scaled_gradient(own, *about)
+    assert (None if found is None else found.factor) == (4.0 if how is lax.psum else None)
+    assert list(norms_of_devices(own)) == []
+    assert list(diverged_after(own, about[0])) == []
+
+
+def test_a_check_trains_with_the_step_that_it_holds_against_the_optimizer() -> None:
+    loss, params, train_step, given = in_a_train_state(lax.psum)
+    problem = Problem(loss, params, BATCH, train_step=train_step, given=given)
+    report = check_problem(problem, CheckOptions(), target="a problem")
+    assert "scaled-gradient" in [each.rule for each in report.findings]
+    assert report.training is not None
+    assert report.training.own_step is not None
+    assert report.training.own_step.end < report.training.own_step.start
+    assert [each.what for each in report.skipped if "train_step" in each.what] == []
+
+
+def test_why_a_step_is_not_judged_is_said_once() -> None:
+    def train_step(params: Any, temperature: Any, x: Any, y: Any) -> Any:
+        return jax.grad(loss_fn)(params, (x, y))
+
+    problem = Problem(loss_fn, PARAMS, BATCH, train_step=train_step)
+    report = check_problem(problem, CheckOptions(), target="a problem")
+    assert [each.what for each in report.skipped if "step" in each.what] == ["`train_step`"]

@@ -44,6 +44,12 @@ class Carried:
                 return self.read(part)
         return None
 
+    def places_of(self, leaves: Sequence[Any]) -> list[int] | None:
+        """Of each of these leaves its place among the arrays; `None` where one is not there, or twice."""
+        at = {id(array): place for place, array in enumerate(self.arrays)}
+        found = [at[id(leaf)] for leaf in leaves if id(leaf) in at]
+        return found if len(set(found)) == len(leaves) else None
+
     def changed(self, given: Any, arrays: Sequence[Any]) -> list[Any] | None:
         """The arrays of an object that was made of `arrays`, if something has changed it in place."""
         now = self.read(given)

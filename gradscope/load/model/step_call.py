@@ -16,6 +16,10 @@ from gradscope.load.model.frameworks.base import OpeningContext
 from gradscope.load.model.frameworks.table import opened
 from gradscope.load.signature.arguments import Arguments
 
+OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
+OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
+"""An object of NNX, a transform of optax, or, where a step takes no state beside it, that."""
+
 
 class CannotBeCalled(Exception):
     """Why gradscope does not know what to give the step, as the end of a sentence."""
@@ -29,6 +33,17 @@ class AfterStep:
     """Those that the step changes in place."""
     others: list[Any]
     """All else that it gives back."""
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    name: str
+    """Of the parameter in which it comes."""
+    holder: Any
+    """The file's object that is given for it: the state, or one with more in it."""
+    places: list[int] | None
+    """Of each of its leaves, in the order of the optimizer's, among the arrays of that object; `None` where
+    they are not told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +70,6 @@ class StepCall:
         """Of each differentiated leaf, in the order of the program's, its place among the arrays of the
         object in which it comes. Raises `CannotBeCalled`."""
         holder = self.moving[self.role]
-        at = {id(array): place for place, array in enumerate(holder.arrays)}
         for value in (self.initial, holder.value):
             found = opened(value, OpeningContext(self.names, role=self.role))
             leaves = jax.tree.leaves(value if found is None else found.params)
@@ -64,9 +78,23 @@ class StepCall:
                 for each in leaves
                 if is_array(each) and jnp.issubdtype(jnp.result_type(each), jnp.floating)
             ]
-            if weights and len(set(map(id, weights))) == len(weights) and all(id(w) in at for w in weights):
-                return [at[id(leaf)] for leaf in weights]
+            places = holder.places_of(weights)
+            if places:
+                return places
         raise CannotBeCalled(f"the parameters of the loss could not be found in `{self.role}`")
+
+    def optimizer_state(self) -> OptimizerState | None:
+        """As far as names tell: a parameter for it, or the part of an object that holds one."""
+        given = {**{name: each.value for name, each in self.moving.items()}, **self.fixed}
+        for name, holder in given.items():
+            apart = self.moving.get(name)
+            state = _state_in(holder)
+            if state is not None:
+                leaves = jax.tree.leaves(state)
+                return OptimizerState(name, holder, [] if apart is None else apart.places_of(leaves))
+            if name in OPTIMIZER_STATES or (name in OPTIMIZERS and apart is not None):
+                return OptimizerState(name, holder, [] if apart is None else list(range(len(apart.arrays))))
+        return None
 
     def alike(self) -> list[str]:
         """The objects of the form of the one with the parameters, itself too, in the order in which the step
@@ -134,12 +162,14 @@ class StepCall:
         return self.function(*given, **named)
 
 
+def _state_in(holder: Any) -> Any:
+    """Of an optimizer, in a training state or an optimizer object."""
+    named = holder if isinstance(holder, Mapping) else {n: getattr(holder, n, None) for n in OPTIMIZER_STATES}
+    return next((named[name] for name in OPTIMIZER_STATES if named.get(name) is not None), None)
+
+
 def _by_name(result: Any) -> Mapping[str, Any]:
     """Parts of the results that carry a name: `{"params": ..., "loss": ...}`, a named tuple."""
     if isinstance(result, Mapping):
         return {name: part for name, part in result.items() if isinstance(name, str)}
     return result._asdict() if hasattr(result, "_asdict") else {}
-
-
-def _is_floating(array: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(array), jnp.floating))

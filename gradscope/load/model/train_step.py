@@ -20,16 +20,14 @@ from gradscope.load.model.frameworks.base import code_of, written
 from gradscope.load.model.frameworks.table import adapter_of, is_companion, transform_of
 from gradscope.load.model.frameworks.train_state import STATE_NAMES
 from gradscope.load.model.optimizers import is_optimizer
-from gradscope.load.model.step_call import CannotBeCalled, StepCall
+from gradscope.load.model.step_call import OPTIMIZER_STATES, OPTIMIZERS, CannotBeCalled, StepCall
 from gradscope.load.signature.arguments import BATCH_NAMES, Arguments, arrange, params_name
 from gradscope.load.signature.keys import is_key_name, required_parameters
 
 STEP_NAMES = (
     "train_step", "training_step", "train_one_step", "update_step", "make_step", "step_fn", "step", "update",
 )  # fmt: skip
-OPTIMIZER_STATES = ("opt_state", "optimizer_state", "optim_state", "opt_states")
 _CERTAIN = ("params", "parameters", "weights", "theta")
-_OPTIMIZERS = ("optimizer", "opt", "optim", "tx")
 _COUNTERS = ("step", "i", "it", "iteration", "epoch", "n_step", "step_number")
 _NUMBERS = ("lr", "learning_rate", "rate", "step_size", "alpha", "eta", "t", "dt", "rng_seed")
 """Never a part of the batch."""
@@ -86,7 +84,7 @@ class TrainStep:
         names = [p.name for p in required_parameters(self.function)]
         certain = [name for name in names if name in _CERTAIN]
         states = [name for name in names if name in STATE_NAMES]
-        if not certain and states and not {*OPTIMIZER_STATES, *_OPTIMIZERS} & set(names):
+        if not certain and states and not {*OPTIMIZER_STATES, *OPTIMIZERS} & set(names):
             return states[0]
         return certain[0] if certain else params_name(self.function)
 
@@ -110,9 +108,13 @@ class TrainStep:
         own = self.names.get(name)
         if own is not None and not (name in _DATA and is_function(own)):
             return own
-        if name in OPTIMIZER_STATES and optimizer is not None:
-            return optimizer.init(initial)
-        return optimizer if name in _OPTIMIZERS else None
+        if optimizer is None or name not in (*OPTIMIZER_STATES, *OPTIMIZERS):
+            return None
+        # One that takes `opt` and no state calls the state so.
+        beside = role in STATE_NAMES or any(
+            p.name in OPTIMIZER_STATES for p in required_parameters(self.function)
+        )
+        return optimizer if name in OPTIMIZERS and beside else optimizer.init(initial)
 
     def _of_data(self, role: str, names: Sequence[str], batch: Any) -> Arguments:
         """The plan for what is left, which has to come from the batch and from a key."""

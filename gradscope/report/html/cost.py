@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gradscope.records import Cost, CostGrowth
+from gradscope.report.html.layer_bars import MOST_BARS, BarPiece, LayerBar, layer_bars
 from gradscope.report.html.markup import NOTHING, Frame, Html, joined, prose, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
-from gradscope.report.html.profile import room
-from gradscope.report.html.scales import logarithmic, short
+from gradscope.report.html.scales import logarithmic
 from gradscope.report.html.shades import SHADES
-from gradscope.report.html.small_tables import small_table
+from gradscope.report.html.small_tables import explained, small_table
 from gradscope.report.shared import units
 from gradscope.report.shared.cost import CostRow, alike, every_row, summary, trusted
 from gradscope.report.shared.cost_growth import axis_name, growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
-from gradscope.report.shared.table import SmallTable
-
-MOST_BARS = 60
-WIDTH = 100.0
 
 
 def cost(found: Cost | None, frame: Frame) -> Html:
@@ -32,15 +28,10 @@ def cost(found: Cost | None, frame: Frame) -> Html:
                 *(tag("p", prose(sentence)) for sentence in summary(found)),
                 _picture(found),
             ),
-            *(_table(each, frame) for each in tables(found)),
+            *(explained(each, frame) for each in tables(found)),
             *_growth(found, frame),
         ]
     )
-
-
-def _table(found: SmallTable, frame: Frame) -> Html:
-    name = found.title.lower().replace(" ", "-")
-    return frame.section(name, found.title, tag("p", prose(found.meaning)), small_table(found))
 
 
 def _picture(found: Cost) -> Html:
@@ -52,16 +43,11 @@ def _picture(found: Cost) -> Html:
     largest = max((_amounts(row, timed)[2] for row in shown), default=0.0)
     if not largest:
         return NOTHING
-    bars = (
-        tag("li", tag("span", tag("bdi", row.name, dir="ltr"), class_="name"), _bar(row, timed, largest))
-        for row in shown
-    )
     what = "Seconds" if timed else "Operations"
     text = f"{what} of each layer in forward order, all on one scale: forward dark, backward lighter."
     if len(shown) < len(rows):
         text += f" {units.count(len(rows) - len(shown))} more are in the table."
-    names = [row.name for row in shown]
-    return tag("figure", tag("ol", *bars), tag("figcaption", text), class_="heat memory", style=room(names))
+    return layer_bars([_bar(row, timed, largest) for row in shown], text)
 
 
 def _amounts(row: CostRow, timed: bool) -> tuple[float, float, float]:
@@ -71,26 +57,14 @@ def _amounts(row: CostRow, timed: bool) -> tuple[float, float, float]:
     return forward, backward, forward + backward
 
 
-def _bar(row: CostRow, timed: bool, largest: float) -> Html:
+def _bar(row: CostRow, timed: bool, largest: float) -> LayerBar:
     forward, backward, both = _amounts(row, timed)
     said = units.brief if timed else units.operations
-    pieces, left = [], 0.0
-    for name, amount, shade in (("forward", forward, SHADES), ("backward", backward, SHADES // 2)):
-        width = WIDTH * amount / largest
-        about = tag("title", f"{row.name}, {name}: {said(amount)}")
-        pieces.append(
-            tag("rect", about, x=short(left), width=short(width), height=1, class_=f"s{max(1, shade)}")
-        )
-        left += width
-    label = f"{row.name} takes {said(both)}"
-    return tag(
-        "svg",
-        tag("title", label),
-        *pieces,
-        viewBox=f"0 0 {short(WIDTH)} 1",
-        preserveAspectRatio="none",
-        role="img",
-    )
+    pieces = [
+        BarPiece(f"{row.name}, {name}: {said(amount)}", amount / largest, shade)
+        for name, amount, shade in (("forward", forward, SHADES), ("backward", backward, SHADES // 2))
+    ]
+    return LayerBar(row.name, f"{row.name} takes {said(both)}", pieces)
 
 
 def _growth(found: Cost, frame: Frame) -> Iterator[Html]:

@@ -6,11 +6,10 @@ from gradscope.records import Curvature
 from gradscope.report.html.markup import NOTHING, Frame, Html, details, joined, prose, tag
 from gradscope.report.html.plots import Curve, Plot, drawn
 from gradscope.report.html.scales import Linear, logarithmic
-from gradscope.report.html.small_tables import small_table
+from gradscope.report.html.small_tables import explained, small_table
 from gradscope.report.shared import units
 from gradscope.report.shared.curvature import summary
 from gradscope.report.shared.curvature_tables import density_table, span_of, tables
-from gradscope.report.shared.table import SmallTable
 
 
 def curvature(found: Curvature | None, frame: Frame) -> Html:
@@ -22,14 +21,9 @@ def curvature(found: Curvature | None, frame: Frame) -> Html:
                 "curvature", "Curvature of the loss", *(tag("p", prose(each)) for each in summary(found))
             ),
             _density(found, frame),
-            *(_table(each, frame) for each in tables(found)),
+            *(explained(each, frame) for each in tables(found)),
         ]
     )
-
-
-def _table(found: SmallTable, frame: Frame) -> Html:
-    name = found.title.lower().replace(" ", "-")
-    return frame.section(name, found.title, tag("p", prose(found.meaning)), small_table(found))
 
 
 def _density(found: Curvature, frame: Frame) -> Html:

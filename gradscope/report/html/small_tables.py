@@ -20,6 +20,12 @@ def _section(found: SmallTable, frame: Frame) -> Html:
     return frame.section(found.title.lower(), found.title, said, small_table(found), below, detail)
 
 
+def explained(found: SmallTable, frame: Frame) -> Html:
+    """A section of its own, with what the table means."""
+    name = found.title.lower().replace(" ", "-")
+    return frame.section(name, found.title, tag("p", prose(found.meaning)), small_table(found))
+
+
 def small_table(found: SmallTable) -> Html:
     kept = filled(found.columns)
     names = map(phrase, found.names)

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import math
 
+from gradscope.rules.words import bytes_of
+
 NOT_MEASURED = "-"
+size = bytes_of
+"""Bytes, as the messages of rules write them."""
 
 
 def number(value: float | None) -> str:
@@ -61,16 +65,6 @@ def seconds(duration: float) -> str:
     if duration < 60:
         return f"{duration:.1f} s"
     return f"{int(duration // 60)} min {int(duration % 60)} s"
-
-
-def size(amount: float) -> str:
-    """Bytes as `512 B`, `1.5 MiB`, `12.3 GiB`: three digits."""
-    value, unit = float(amount), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if abs(value) < 1000:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.3g} {unit}"
 
 
 def operations(amount: float) -> str:

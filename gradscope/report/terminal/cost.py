@@ -11,27 +11,21 @@ from gradscope.report.shared.cost import summary
 from gradscope.report.shared.cost_growth import growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
 from gradscope.report.shared.table import Column, SmallTable
-from gradscope.report.terminal.lines import paragraph
+from gradscope.report.terminal.lines import sentences
 from gradscope.report.terminal.small_tables import small_table
 
-PROSE = 110
 BAR = 16
 
 
 def cost(found: Cost | None, view: View) -> list[Line]:
     if found is None:
         return []
-    narrow = view.at_most(PROSE)
-    lines: list[Line] = [[]]
-    for sentence in summary(found):
-        lines += paragraph(sentence, narrow)
+    lines: list[Line] = [[], *sentences(summary(found), view)]
     if not view.quiet:
         for table in tables(found):
             lines += small_table(table, view)
     said = growth_sentences(found)
-    lines += [[]] if said else []
-    for sentence in said:
-        lines += paragraph(sentence, narrow)
+    lines += [[], *sentences(said, view)] if said else []
     if not view.quiet:
         for growth in found.growth:
             lines += small_table(_drawn(growth, view), view)

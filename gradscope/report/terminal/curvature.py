@@ -11,10 +11,9 @@ from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.curvature import summary
 from gradscope.report.shared.curvature_tables import layer_table, line_table
 from gradscope.report.shared.table import Column, SmallTable
-from gradscope.report.terminal.lines import paragraph
+from gradscope.report.terminal.lines import paragraph, sentences
 from gradscope.report.terminal.small_tables import small_table
 
-PROSE = 110
 INDENT, CELL = 2, 2
 """Characters of each part of the density."""
 BAR = 12
@@ -23,10 +22,7 @@ BAR = 12
 def curvature(found: Curvature | None, view: View) -> list[Line]:
     if found is None:
         return []
-    narrow = view.at_most(PROSE)
-    lines: list[Line] = [[]]
-    for sentence in summary(found):
-        lines += paragraph(sentence, narrow)
+    lines: list[Line] = [[], *sentences(summary(found), view)]
     if view.quiet:
         return lines
     lines += _density(found, view)

@@ -24,8 +24,8 @@ from gradscope.report.shared.diff import (
 )
 from gradscope.report.shared.table import Column
 from gradscope.report.terminal.grid import GridRow, grid
-from gradscope.report.terminal.lines import paragraph, print_lines
-from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
+from gradscope.report.terminal.lines import LONGEST_LINE, paragraph, print_lines
+from gradscope.report.terminal.sections import finding_lines
 
 
 def render(found: SuiteChanges, out: TextIO, view: View) -> None:

@@ -10,8 +10,8 @@ from gradscope.report.shared import units
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.glyphs import glyphs_for
 from gradscope.report.shared.wording import by_severity, ranked
-from gradscope.report.terminal.lines import paragraph, print_lines
-from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
+from gradscope.report.terminal.lines import LONGEST_LINE, paragraph, print_lines
+from gradscope.report.terminal.sections import finding_lines
 from gradscope.report.terminal.targets import not_judged
 
 MOST_FINDINGS = 5

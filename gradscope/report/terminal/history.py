@@ -31,7 +31,7 @@ from gradscope.report.shared.time_columns import (
     time_columns,
     validation,
 )
-from gradscope.report.terminal.lines import fold, pad, paragraph, width_of
+from gradscope.report.terminal.lines import LONGEST_LINE, fold, pad, paragraph, width_of
 from gradscope.report.terminal.short_names import short_names
 
 INDENT = 2
@@ -45,7 +45,6 @@ FEWEST_COLUMNS = 24
 MOST_MARKS = 4
 BOTH_MAPS = 100
 """From this width on update / weight is shown without `--verbose`."""
-LONGEST_LINE = 110
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ STYLES = {
 }
 
 
+LONGEST_LINE = 110
+"""Prose is hard to read across a wide terminal."""
 TITLE = "strong"
 """The style of a paragraph in which a single word is one of ours."""
 
@@ -122,6 +124,11 @@ def crop(text: str, width: int, ellipsis: str) -> str:
         return text
     room = max(1, width - cell_len(ellipsis))
     return chop_cells(text, room)[0] + ellipsis
+
+
+def sentences(texts: Iterable[str], view: View, style: str = "") -> list[Line]:
+    """Each a paragraph of its own."""
+    return [line for text in texts for line in paragraph(text, view.at_most(LONGEST_LINE), 0, style)]
 
 
 def paragraph(

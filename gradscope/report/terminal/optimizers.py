@@ -16,11 +16,10 @@ from gradscope.report.shared.starts import start_table
 from gradscope.report.shared.widths import width_table
 from gradscope.report.terminal import optimizer_details
 from gradscope.report.terminal.grid import GridRow, grid
-from gradscope.report.terminal.lines import fold, paragraph, width_of
+from gradscope.report.terminal.lines import LONGEST_LINE, fold, paragraph, sentences, width_of
 from gradscope.report.terminal.optimizer_details import INDENT, TITLE
 from gradscope.report.terminal.small_tables import small_table
 
-PROSE = 110
 ESCAPE = " \\"
 
 
@@ -34,7 +33,7 @@ def comparison(found: Comparison, target: str, view: View) -> list[Line]:
     lines += grid(TITLE, names, all_columns, view.width)
     lines.append([])
     for row in rows:
-        lines += paragraph(f"{row.name}: {row.summary}", view.at_most(PROSE), INDENT, "quiet")
+        lines += paragraph(f"{row.name}: {row.summary}", view.at_most(LONGEST_LINE), INDENT, "quiet")
     ends = start_table(found, view.glyphs)
     if ends is not None:
         lines += small_table(ends, view)
@@ -72,13 +71,13 @@ def _row(row: Contestant, found: Comparison, view: View) -> GridRow:
 
 
 def _terms(found: Comparison, view: View) -> list[Line]:
-    return [[], *paragraph(f" {view.glyphs.dot} ".join(facts(found)), view.at_most(PROSE), 0, "quiet")]
+    return [[], *sentences([f" {view.glyphs.dot} ".join(facts(found))], view, "quiet")]
 
 
 def _advice(found: Comparison, view: View) -> list[Line]:
     lines: list[Line] = [[]]
     for reason in found.reasons:
-        lines += paragraph(reason, view.at_most(PROSE))
+        lines += sentences([reason], view)
     if found.recommendation:
         lines += [[], *_pasted(found.recommendation, view)]
     return lines
@@ -94,7 +93,7 @@ def rate_search(found: RateSearch, view: View) -> list[Line]:
         lines = [*plot(middle.rates, middle.losses, marked, what, view.width - INDENT, view.glyphs), []]
     lines += _readings(found, view) if found.code else []
     if found.warning:
-        lines += paragraph(found.warning, view.at_most(PROSE), 0, "warning")
+        lines += sentences([found.warning], view, "warning")
     if not found.code:
         return lines
     return [*lines, [], *_pasted(pasted(found), view)]
@@ -127,5 +126,5 @@ def folded_code(code: str, width: int) -> list[str]:
 def _readings(found: RateSearch, view: View) -> list[Line]:
     others = ", ".join(f"{name} {units.number(value)}" for name, value in found.others.items())
     less = f"Other readings of the same curves, less reliable: {others}."
-    lines = paragraph(suggestion(found), view.at_most(PROSE), 0, "strong")
-    return lines + paragraph(less, view.at_most(PROSE), 0, "quiet")
+    lines = sentences([suggestion(found)], view, "strong")
+    return lines + sentences([less], view, "quiet")

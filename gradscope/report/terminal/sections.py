@@ -15,12 +15,10 @@ from gradscope.report.shared.parameter_groups import group_table
 from gradscope.report.shared.tasks import task_table
 from gradscope.report.shared.training import WIDEST, curve as loss_curve, sentence
 from gradscope.report.shared.wording import MOST_FINDINGS, durations, gaps, headline, ranked
-from gradscope.report.terminal.lines import crop, fold, paragraph, width_of
+from gradscope.report.terminal.lines import LONGEST_LINE, crop, fold, paragraph, width_of
 from gradscope.report.terminal.small_tables import small_table
 
 INDENT = 2
-LONGEST_LINE = 110
-"""Prose is hard to read across a wide terminal."""
 
 
 def verdict(report: Report, view: View) -> list[Line]:

@@ -8,8 +8,8 @@ from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.targets import NOT_JUDGED, columns, style, totals, unexamined
 from gradscope.report.terminal.baseline import baseline_lines
 from gradscope.report.terminal.grid import GridRow, grid
-from gradscope.report.terminal.lines import paragraph
-from gradscope.report.terminal.sections import LONGEST_LINE, finding_lines
+from gradscope.report.terminal.lines import LONGEST_LINE, paragraph
+from gradscope.report.terminal.sections import finding_lines
 
 MOST_FINDINGS = 3
 """Shown of each target without `--all`."""

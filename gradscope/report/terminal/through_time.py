@@ -20,8 +20,8 @@ from gradscope.report.shared.through_time import (
     truncation_sentence,
 )
 from gradscope.report.terminal.grid import GridRow, grid
-from gradscope.report.terminal.lines import fold, pad, paragraph, width_of
-from gradscope.report.terminal.sections import INDENT, LONGEST_LINE
+from gradscope.report.terminal.lines import LONGEST_LINE, fold, pad, paragraph, width_of
+from gradscope.report.terminal.sections import INDENT
 
 MOST_ROWS = 12
 """Of one kind without `--all`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from gradscope.records import OutputFault, OutputMismatch, Severity
+from gradscope.records import Number, OutputFault, OutputMismatch, Severity
 from gradscope.rules.base import Hit
 from gradscope.rules.words import number, shape_text
 
@@ -16,10 +16,23 @@ _TO_ONE = {
 """By the smallest and the largest target."""
 
 
+def _hit(
+    output: OutputMismatch,
+    *,
+    message: str,
+    remedy: str,
+    evidence: Mapping[str, Number],
+    severity: Severity = Severity.ERROR,
+) -> Hit:
+    layer, source = output.layer, output.source
+    return Hit(message, remedy, evidence, layer, source=source, severity=severity, explains=None)
+
+
 def _not_binary(output: OutputMismatch) -> Hit:
     smallest, largest, outside = output.smallest or 0.0, output.largest or 0.0, output.outside or 0.0
     where = f"`{output.layer}`" if output.layer else "the last layer"
-    return Hit(
+    return _hit(
+        output,
         message=(
             f"The targets of this binary cross-entropy go from {number(smallest)} to {number(largest)}, and "
             f"{outside:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
@@ -32,16 +45,13 @@ def _not_binary(output: OutputMismatch) -> Hit:
             "want a squared error.",
         ),
         evidence={"smallest": smallest, "largest": largest, "outside": outside},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.ERROR,
-        explains=None,
     )
 
 
 def _overlap(output: OutputMismatch) -> Hit:
     smallest, largest, outside = output.smallest or 0.0, output.largest or 0.0, output.outside or 0.0
-    return Hit(
+    return _hit(
+        output,
         message=(
             "The loss takes an overlap: sums of products of outputs and targets over the sums of both. The "
             f"outputs lie in [0, 1], and the targets go from {number(smallest)} to {number(largest)}, "
@@ -52,10 +62,6 @@ def _overlap(output: OutputMismatch) -> Hit:
             (smallest, largest), "Bring the targets to 0 and 1, with a channel for each of several classes."
         ),
         evidence={"smallest": smallest, "largest": largest, "outside": outside},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.ERROR,
-        explains=None,
     )
 
 
@@ -63,23 +69,21 @@ def _no_probability(output: OutputMismatch) -> Hit:
     what = (
         f"a {output.function}" if output.function != "linear layer" else "a layer with no function behind it"
     )
-    return Hit(
+    return _hit(
+        output,
         message=f"The two logarithms of this binary cross-entropy want a probability, and get the output of "
         f"{what}: nothing keeps it between 0 and 1, and where it is cut off to fit, no gradient comes back.",
         remedy="Give the loss the output of the layer as a logit: "
         "`optax.sigmoid_binary_cross_entropy(logits, y)`.",
         evidence={"function": output.function},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.ERROR,
-        explains=None,
     )
 
 
 def _wrong_axis(output: OutputMismatch) -> Hit:
     over, along = output.axis or 0, output.classes_axis or 0
     places = output.shape[over]
-    return Hit(
+    return _hit(
+        output,
         message=(
             f"The {output.function} runs over axis {over} of its {shape_text(output.shape)}, which has "
             f"{places} places, and the labels choose along axis {along}, among {output.classes} classes: the "
@@ -87,15 +91,12 @@ def _wrong_axis(output: OutputMismatch) -> Hit:
         ),
         remedy=f"Normalize over the classes: `axis={along - len(output.shape)}`.",
         evidence={"axis": over, "classes_axis": along, "places": places, "classes": output.classes},
-        layer=output.layer,
-        source=output.source,
-        severity=Severity.ERROR,
-        explains=None,
     )
 
 
 def _likelihood(output: OutputMismatch) -> Hit:
-    return Hit(
+    return _hit(
+        output,
         message=(
             "The loss is the log-probability of the labels, and no minus stands before it: it falls without "
             "end as the probability of the right answers goes to 0."
@@ -103,25 +104,20 @@ def _likelihood(output: OutputMismatch) -> Hit:
         remedy="Minimize the negative log-likelihood: put a minus before it. An adversarial attack and "
         "unlearning want the loss as it is; then ignore this.",
         evidence={"classes": output.classes},
-        layer=output.layer,
-        source=output.source,
         severity=Severity.WARNING,
-        explains=None,
     )
 
 
 def _never_negative(output: OutputMismatch) -> Hit:
-    return Hit(
+    return _hit(
+        output,
         message=(
             f"The scores of the {output.classes} classes are the output of a ReLU: none is below 0, and "
             "where one is 0 no gradient comes back through it."
         ),
         remedy="Leave out the ReLU: a cross-entropy takes scores of either sign.",
         evidence={"function": output.function, "classes": output.classes},
-        layer=output.layer,
-        source=output.source,
         severity=Severity.WARNING,
-        explains=None,
     )
 
 
@@ -138,14 +134,12 @@ def _twice(output: OutputMismatch) -> Hit:
             f"of the {output.classes} classes gets a probability above {number(largest)}"
         )
     floor = -math.log(largest)
-    return Hit(
+    return _hit(
+        output,
         message=f"{what}. A cross-entropy with class labels stays above {number(floor)}.",
         remedy=f"Leave out the first {first}: give the loss the logits, which it normalizes itself.",
         evidence={"function": first, "classes": output.classes, "largest": largest, "floor": floor},
-        layer=output.layer,
-        source=output.source,
         severity=Severity.WARNING,
-        explains=None,
     )
 
 

@@ -1,8 +1,9 @@
 """The training step of the file makes the step of a multiple of the gradient of its loss.
 
 ## What it does
-Reports a `train_step(params, opt_state, batch)` of the file that gives exactly what the file's `optimizer`
-makes of the gradient of `loss_fn` times the number of devices along an axis of the mesh, or divided by it.
+Reports a `train_step` of the file that gives exactly what its optimizer makes of the gradient of `loss_fn`
+times the number of devices along an axis of the mesh, or divided by it. The optimizer is that of the training
+state or of the optimizer object that the step takes, else the file's `optimizer`.
 
 ## Why is this bad
 Gradients that are summed over replicas in the place of their mean are too large by the number of devices:
@@ -10,10 +11,10 @@ plain gradient descent takes a step that many times as long, and clipping and we
 ratio to them. On another number of devices the same program trains otherwise.
 
 ## How it is measured
-The step is traced with the params of the file, a new state of its `optimizer` and the first batch, and run
-once. Beside it the optimizer is given the gradient of `loss_fn` on the whole batch, as JAX differentiates it,
-and multiples of it by the sizes of the axes of each `shard_map`. Params and state after the step are
-compared, leaf by leaf.
+The step is traced with the params of the file, the state of the optimizer that it has for it, or a new one,
+and the first batch, and run once. Beside it the optimizer is given the gradient of `loss_fn` on the whole
+batch, as JAX differentiates it, and multiples of it by the sizes of the axes of each `shard_map`. Params and
+state after the step are compared, leaf by leaf.
 
 ## Limits
 `apart = 0.01`: of what a step changes in a leaf; the step of the multiple is that near in every leaf, and the
@@ -35,8 +36,8 @@ that changes nothing:
 
 ## What it does not say
 A step that differs in any other way (micro-batches, clipping of its own, another optimizer) is not judged,
-nor one with random numbers, one without a `shard_map`, and one that steps a model object. Where clipping of
-the optimizer makes both steps the same, there is nothing to see.
+nor one with random numbers, one without a `shard_map`, and one that takes no state of an optimizer. Where
+clipping of the optimizer makes both steps the same, there is nothing to see.
 
 ## Source
 Goyal et al. 2017, *Accurate, Large Minibatch SGD*, arXiv:1706.02677; JAX documentation, *Manual parallelism

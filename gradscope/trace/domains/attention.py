@@ -73,7 +73,6 @@ class _Read(NamedTuple):
 class _Attentions(Located[Part]):
     def __init__(self, examples: int, first: int) -> None:
         """`first` is the number of the first probe, below 0; the next one is lower."""
-        super().__init__()
         self._examples, self._first = examples, first
         self._scores: dict[tuple[int, int], _Read] = {}
         """By jaxpr and number: where they were last read there."""
@@ -106,7 +105,6 @@ class _Attentions(Located[Part]):
         return replace(joined(values), factor=factors.pop() if len(factors) == 1 else None)
 
     def before(self, eqn: JaxprEqn, values: list[Part], place: Place, index: int) -> None:
-        super().before(eqn, values, place, index)
         for operand, value in enumerate(values):
             read = _Read((index, operand), eqn.invars[operand], value.labels)
             if value.scores is not None and not value.scores.shifted:
@@ -131,7 +129,7 @@ class _Attentions(Located[Part]):
         return [product(eqn, values, found, hash((id(place), id(eqn))))]
 
     def _note(self, part: Part, operand: int, place: Place, index: int) -> None:
-        eqn, calls, scores = self.around[0], tuple(self.around[1:]), part.weights
+        eqn, calls, scores = self.around[0], self.around[1:], part.weights
         assert scores is not None
         key = (id(place), *map(id, calls), id(eqn))
         number = len(self.found) if key not in self.found else list(self.found).index(key)

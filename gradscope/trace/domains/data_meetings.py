@@ -77,7 +77,6 @@ def data_meetings(body: Body, weights: int) -> list[DataMeeting]:
 class _Meetings(Domain[Fed, Path]):
     def __init__(self, positions: dict[int, int]) -> None:
         self._positions = positions
-        self._around: list[JaxprEqn] = []
         self.found: list[DataMeeting] = []
 
     def literal(self, atom: Any, place: Path) -> Fed:
@@ -101,15 +100,6 @@ class _Meetings(Domain[Fed, Path]):
     def join(self, values: Sequence[Fed]) -> Fed:
         return _gathered(values)
 
-    def before(self, eqn: JaxprEqn, values: list[Fed], place: Path, index: int) -> None:
-        del values, place, index
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[Fed], place: Path, index: int) -> list[Fed]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
-
     def plain(self, eqn: JaxprEqn, values: list[Fed], place: Path, index: int) -> list[Fed]:
         found = _gathered(values)
         noise = found.noise or eqn.primitive.name == _NOISE
@@ -130,7 +120,7 @@ class _Meetings(Domain[Fed, Path]):
         for i, value in enumerate(values):
             if value.given is not None and value.given.data:
                 output = _gathered([values[each] for each in outputs])
-                calls = tuple(self._around[1:])
+                calls = self.around[1:]
                 self.found.append(DataMeeting(path, i, value.given, eqn, calls, outputs, output))
 
 

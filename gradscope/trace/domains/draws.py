@@ -17,7 +17,6 @@ from gradscope.trace.domains.bits import Bits
 from gradscope.trace.domains.located import plan_at
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.jaxprs import Body
-from gradscope.trace.nested.contract import Entry
 from gradscope.trace.sites import Plan
 from gradscope.trace.walk import Path, Visit, walk
 
@@ -53,7 +52,6 @@ class Draws(Bits):
     def __init__(self, consts: int, plan: Plan) -> None:
         self._consts, self._plan = consts, plan
         self._met = 0
-        self._around: list[JaxprEqn] = []
         self.keys: dict[Path, int] = {}
         """By draw, the bits of its key."""
         self.bits: dict[Path, int] = {}
@@ -73,12 +71,11 @@ class Draws(Bits):
         return not visit.inside.own_rule and visit.inside.shards is None
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
-        self._around.insert(0, eqn)
         if eqn.primitive.name in (*DRAWS, _SEED):
             path = (*place, index)
             self.keys[path] = self.keys.get(path, 0) | values[0]
             self.bits.setdefault(path, 1 << (1 + self._consts + len(self.bits)))
-            self.made[path] = eqn, tuple(self._around[1:])
+            self.made[path] = eqn, self.around[1:]
 
     @property
     def draws(self) -> list[Path]:
@@ -96,7 +93,6 @@ class Draws(Bits):
 
     def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
         del eqn
-        self._around.pop(0)
         plan = plan_at(self._plan, place)
         site = plan.taps.get(index) if plan is not None else None
         if site is not None:
@@ -109,9 +105,6 @@ class Draws(Bits):
         del carried
         chosen = visit.inside.chosen_by
         return outs if chosen is None else [out | visit.values[chosen] for out in outs]
-
-    def below(self, visit: Visit[int, Path], entry: Entry) -> Path:
-        return (*visit.place, visit.index, entry.number)
 
 
 def constant_draws(body: Body, plan: Plan) -> list[Draw]:

@@ -71,7 +71,6 @@ class Drop:
 class _Dropout(Domain[Masked, Path]):
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._around: list[JaxprEqn] = []
         self.masks: dict[Path, int] = {}
         self.asked = 0
         """Masks that do something else, too."""
@@ -109,13 +108,8 @@ class _Dropout(Domain[Masked, Path]):
         number = numbers.pop() if len(numbers) == 1 else None
         return Masked(bits, masks, bare, dropped, max(sites, default=None), number)
 
-    def before(self, eqn: JaxprEqn, values: list[Masked], place: Path, index: int) -> None:
-        del values, place, index
-        self._around.insert(0, eqn)
-
     def after(self, eqn: JaxprEqn, outs: list[Masked], place: Path, index: int) -> list[Masked]:
         del eqn
-        self._around.pop(0)
         plan = plan_at(self._plan, place)
         site = plan.taps.get(index) if plan is not None else None
         if site is None:
@@ -169,7 +163,7 @@ class _Dropout(Domain[Masked, Path]):
         self.found[path] = Drop(
             path=path,
             eqn=eqn,
-            calls=tuple(self._around[1:]),
+            calls=self.around[1:],
             mask=mask,
             kept=kept,
             site=of.site,

@@ -36,7 +36,6 @@ class _Equalities(Reach):
         self.found: dict[Path, Equality] = {}
         self.deciding = 0
         """Bits of the tests that a `where` or a mask reads."""
-        self._around: list[JaxprEqn] = []
 
     def bit(self, path: Path) -> int:
         return 1 << self._leaves + list(self.found).index(path)
@@ -55,21 +54,14 @@ class _Equalities(Reach):
         return super().plain(eqn, values, place, index)
 
     def _test(self, eqn: JaxprEqn, path: Path, leaves: int) -> int:
-        author = jaxprs.author(eqn, self._around)
+        author = jaxprs.author(eqn, self.around[1:])
         if not leaves or jaxprs.in_backward(eqn) or (author and not jaxprs.is_user_file(author)):
             return 0
-        self.found[path] = Equality(path, eqn, tuple(self._around), leaves)
+        self.found[path] = Equality(path, eqn, self.around[1:], leaves)
         return self.bit(path)
 
     def enters(self, visit: Visit[int, Path]) -> bool:
-        entered = super().enters(visit) and not visit.inside.own_rule
-        if entered:
-            self._around.insert(0, visit.eqn)
-        return entered
-
-    def leaving(self, visit: Visit[int, Path], carried: list[int], outs: list[int]) -> list[int]:
-        self._around.pop(0)
-        return super().leaving(visit, carried, outs)
+        return super().enters(visit) and not visit.inside.own_rule
 
 
 def equalities(body: Body, leaves: int) -> list[Equality]:

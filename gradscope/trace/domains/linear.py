@@ -41,7 +41,6 @@ class Linearity(Located[Chain]):
     """The state of one walk."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.at: dict[int, Chain] = {}
 
     def literal(self, atom: Any, place: Place) -> Chain:

@@ -47,8 +47,9 @@ class LocalNormSite:
     """Along one of these axes parameters are split: the norm is that of a part of the gradient."""
 
 
-def local_norms(body: Body, params: range, batch: range) -> list[LocalNormSite]:
-    """In the order of the program; `params` and `batch` are the places of its inputs. None in a loop."""
+def local_norms(body: Body, batch: range) -> list[LocalNormSite]:
+    """In the order of the program; `batch` are the places of the batch among its inputs, behind the params.
+    None in a loop."""
     if not jaxprs.has_primitive(body, frozenset({"shard_map"})):
         return []
     domain = _Outside()
@@ -56,7 +57,7 @@ def local_norms(body: Body, params: range, batch: range) -> list[LocalNormSite]:
     walk(
         domain,
         body,
-        [_PARAMS if i in params else _BATCH if i in batch else 0 for i in range(count)],
+        [_PARAMS if i < batch.start else _BATCH if i in batch else 0 for i in range(count)],
         (),
     )
     return [site for sites in domain.found.values() for site in sites]
@@ -65,20 +66,13 @@ def local_norms(body: Body, params: range, batch: range) -> list[LocalNormSite]:
 class _Outside(Bits):
     def __init__(self) -> None:
         self.found: dict[Path, list[LocalNormSite]] = {}
-        self._around: list[JaxprEqn] = []
 
     def enters(self, visit: Visit[int, Path]) -> bool:
         return is_called(visit.eqn) and visit.inside.shards is None
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
-        self._around.insert(0, eqn)
         if eqn.primitive.name == "shard_map":
-            self.found[(*place, index)] = list(_in_shards(eqn, values, (*place, index), tuple(self._around)))
-
-    def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
+            self.found[(*place, index)] = list(_in_shards(eqn, values, (*place, index), self.around))
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         del place, index
@@ -129,7 +123,6 @@ class _Inside(Bits):
         self.varies = (1 << len(axes)) - 1
         self.batch, self._square, self._sum, self._next = (1 << (len(axes) + more) for more in range(4))
         self._shapes = shapes
-        self._around: list[JaxprEqn] = []
         self.norms: dict[Path, tuple[int, JaxprEqn, tuple[JaxprEqn, ...], int]] = {}
         self.scales = 0
         """The norms that scale a gradient."""
@@ -142,16 +135,10 @@ class _Inside(Bits):
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
         del place, index
-        self._around.insert(0, eqn)
         if eqn.primitive.name in _SCALES and shape_of(eqn.outvars[0]) in self._shapes:
             norms = [value & self._norms for value in values]
             if any(value & self.batch and not norm for value, norm in zip(values, norms, strict=True)):
                 self.scales |= self.join(norms)
-
-    def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         every, named = self.join(values), jaxprs.named_axes(eqn)
@@ -188,5 +175,5 @@ class _Inside(Bits):
 
     def _norm(self, eqn: JaxprEqn, path: Path, varies: int) -> int:
         first = self._next << len(self.norms)
-        bit, *_ = self.norms.setdefault(path, (first, eqn, tuple(self._around[1:]), varies))
+        bit, *_ = self.norms.setdefault(path, (first, eqn, self.around[1:], varies))
         return bit

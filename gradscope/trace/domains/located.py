@@ -26,21 +26,12 @@ def plan_at(plan: Place, path: Path) -> Place:
 class Located(Domain[V, Place]):
     """Names the line and the layer of what it notes."""
 
-    def __init__(self) -> None:
-        self.around: list[JaxprEqn] = []
-        """The equation at hand and those around it, innermost first."""
-
     @abstractmethod
     def at_site(self, value: V, site: int) -> V:
         """The same value, which is the output of a layer."""
 
-    def before(self, eqn: JaxprEqn, values: list[V], place: Place, index: int) -> None:
-        del values, place, index
-        self.around.insert(0, eqn)
-
     def after(self, eqn: JaxprEqn, outs: list[V], place: Place, index: int) -> list[V]:
         del eqn
-        self.around.pop(0)
         site = place.taps.get(index) if place is not None else None
         return outs if site is None else [self.at_site(out, site.id) for out in outs]
 

@@ -14,7 +14,7 @@ from jax.extend.core import JaxprEqn
 from gradscope.trace.domains.reach import Reach
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.vocabulary import NO_GRADIENT, PARTS, VIEWS, is_integer, is_real
-from gradscope.trace.walk import Path, Visit, walk
+from gradscope.trace.walk import Path, walk
 
 _COUNTS = (
     VIEWS
@@ -43,7 +43,6 @@ class Mending(Reach):
         self.casts: dict[int, tuple[JaxprEqn, tuple[JaxprEqn, ...]]] = {}
         """By bit of a cut: the equation in which its result becomes integers, and those around it."""
         self._leaf_bits = (1 << leaves) - 1
-        self._around: list[JaxprEqn] = []
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         del place, index
@@ -62,20 +61,10 @@ class Mending(Reach):
             for var in eqn.outvars
         ]
 
-    def enters(self, visit: Visit[int, Path]) -> bool:
-        entered = super().enters(visit)
-        if entered:
-            self._around.insert(0, visit.eqn)
-        return entered
-
-    def leaving(self, visit: Visit[int, Path], carried: list[int], outs: list[int]) -> list[int]:
-        self._around.pop(0)
-        return super().leaving(visit, carried, outs)
-
     def _note_cast(self, eqn: JaxprEqn, bits: int) -> None:
         for bit in self.lost:
             if bits & bit:
-                self.casts.setdefault(bit, (eqn, tuple(self._around)))
+                self.casts.setdefault(bit, (eqn, self.around[1:]))
 
 
 def mending(body: Body, cuts: Sequence[JaxprEqn], leaves: int) -> tuple[Mending, int]:

@@ -86,7 +86,6 @@ def messages(program: Program, batch: Any) -> Messages:
 
 class _Messages(Located[MessageRows]):
     def __init__(self, positions: dict[int, int], *, closed_over: bool) -> None:
-        super().__init__()
         self._positions, self._closed_over = positions, closed_over
         self.found = Messages([], [])
 
@@ -141,7 +140,7 @@ class _Messages(Located[MessageRows]):
         into, index, rows = values
         plain = len(shape_of(eqn.invars[1])) == 2 and shape_of(eqn.invars[1])[1] == 1
         if rows.gathers and index.given is not None and not into.data and into.flat and plain:
-            calls, gathers = tuple(self.around[1:]), tuple(sorted(rows.gathers))
+            calls, gathers = self.around[1:], tuple(sorted(rows.gathers))
             shape = shape_of(eqn.invars[2])
             self.found.sums.append(MessageSum(eqn, calls, index.given, gathers, rows.site, shape))
 

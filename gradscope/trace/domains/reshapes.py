@@ -170,7 +170,6 @@ class _Made:
 
 class _Reshapes(Located[_Made]):
     def __init__(self, *, closed_over: bool) -> None:
-        super().__init__()
         self._closed_over = closed_over
         self.found: dict[int, Suspect] = {}
 
@@ -198,7 +197,7 @@ class _Reshapes(Located[_Made]):
         if name == "reshape" and found.data and not (found.padded or jaxprs.in_backward(eqn)):
             exchange = exchange_of(eqn)
             if exchange is not None:
-                suspect = Suspect(eqn, tuple(self.around[1:]), found.site, exchange)
+                suspect = Suspect(eqn, self.around[1:], found.site, exchange)
                 self.found.setdefault(id(eqn), suspect)
         kept = name in _KEEPING and found.padded
         return [replace(found, padded=kept or name in _PADDING)] * len(eqn.outvars)

@@ -60,7 +60,6 @@ class Router:
 class _Routers(Located[Routed]):
     def __init__(self, first: int) -> None:
         """`first` is the number of the first probe, below 0; the next one is lower."""
-        super().__init__()
         self._first = first
         self._numbers: dict[tuple[Any, ...], int] = {}
         self.found: dict[int, Router] = {}
@@ -131,7 +130,7 @@ class _Routers(Located[Routed]):
                 places=((index, 0),),
                 look=Choice(axis, several, shape),
             )
-            self.found[number] = Router(eqn, tuple(self.around[1:]), found.site, plan, index, probe)
+            self.found[number] = Router(eqn, self.around[1:], found.site, plan, index, probe)
         bit = 1 << number
         self._made_of[number] = self._made_of.get(number, 0) | found.leaves
         if found.bent:

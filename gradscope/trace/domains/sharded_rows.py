@@ -69,22 +69,15 @@ class _Arrays(Bits):
     def __init__(self, examples: int) -> None:
         self._examples = examples
         self.found: dict[Path, SplitRows] = {}
-        self._around: list[JaxprEqn] = []
 
     def enters(self, visit: Visit[int, Path]) -> bool:
         return visit.inside.shards is None
 
     def before(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> None:
-        self._around.insert(0, eqn)
         if eqn.primitive.name == "shard_map":
-            found = _split(eqn, tuple(self._around[1:]), values, self._examples)
+            found = _split(eqn, self.around[1:], values, self._examples)
             if found is not None:
                 self.found[(*place, index)] = found
-
-    def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         del place, index
@@ -136,7 +129,6 @@ class _Draws(Bits):
 
     def __init__(self, axes: frozenset[str], rows: int) -> None:
         self._axes, self._rows = axes, rows
-        self._around: list[JaxprEqn] = []
         self.drawn: dict[Path, tuple[int, SharedDraw]] = {}
         self.met = 0
         """The draws that meet rows."""
@@ -150,12 +142,6 @@ class _Draws(Bits):
             )
             if varies:
                 self.met |= self.join([value for value in values if not value & _VARIES])
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         every, named = self.join(values), self._axes & jaxprs.named_axes(eqn)
@@ -164,7 +150,7 @@ class _Draws(Bits):
         elif eqn.primitive.name.startswith(_BRINGS_TOGETHER) and self._axes <= named:
             every &= ~_VARIES
         elif eqn.primitive.name in DRAWS and not every & _VARIES:
-            draw = SharedDraw(eqn, tuple(self._around[1:]), shape_of(eqn.outvars[0]))
+            draw = SharedDraw(eqn, self.around[1:], shape_of(eqn.outvars[0]))
             if draw.shape[:1] == (self._rows,):
                 known = self.drawn.setdefault((*place, index), (4 << len(self.drawn), draw))
                 every |= known[0]

@@ -43,7 +43,6 @@ class _Given(Bits):
 
     def __init__(self) -> None:
         self.found: dict[tuple[int, int], SplitLeaf] = {}
-        self._around: list[JaxprEqn] = []
 
     def enters(self, visit: Visit[int, Path]) -> bool:
         return is_called(visit.eqn) and visit.inside.shards is None
@@ -52,12 +51,6 @@ class _Given(Bits):
         del place, index
         if eqn.primitive.name == "shard_map":
             self._split(eqn, values)
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[int], place: Path, index: int) -> list[int]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[int], place: Path, index: int) -> list[int]:
         del place, index
@@ -71,5 +64,5 @@ class _Given(Bits):
                 axes = tuple(axis for axis in names_of(spec[dimension : dimension + 1]) if axis in sizes)
                 parts, leaf = math.prod(sizes[axis] for axis in axes), value.bit_length() - 1
                 if parts > 1:
-                    one = SplitLeaf(leaf, dimension, axes, parts, eqn, tuple(self._around))
+                    one = SplitLeaf(leaf, dimension, axes, parts, eqn, self.around[1:])
                     self.found.setdefault((leaf, dimension), one)

@@ -80,7 +80,7 @@ class _Means(Domain[_Value, Path]):
     ) -> None:
         """`sizes` of the axes of the `shard_map` around, and the rows that each device has there; both empty
         outside of one."""
-        self._found, self._sizes, self._rows, self._around = found, sizes, rows, [*calls]
+        self._found, self._sizes, self._rows, self.around = found, sizes, rows, calls
 
     def literal(self, atom: Any, place: Path) -> _Value:
         del place
@@ -101,15 +101,6 @@ class _Means(Domain[_Value, Path]):
 
     def enters(self, visit: Visit[_Value, Path]) -> bool:
         return is_called(visit.eqn) and visit.inside.shards is None
-
-    def before(self, eqn: JaxprEqn, values: list[_Value], place: Path, index: int) -> None:
-        del values, place, index
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[_Value], place: Path, index: int) -> list[_Value]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[_Value], place: Path, index: int) -> list[_Value]:
         del place, index
@@ -138,7 +129,7 @@ class _Means(Domain[_Value, Path]):
             return after
         known = [number for number, each in enumerate(self._found) if each.eqn is eqn]
         if not known:
-            self._found.append(SummedMean(eqn, tuple(self._around[1:]), axes, devices, value.rows))
+            self._found.append(SummedMean(eqn, self.around[1:], axes, devices, value.rows))
             known = [len(self._found) - 1]
         return replace(after, sums=frozenset(known))
 
@@ -155,7 +146,7 @@ class _Means(Domain[_Value, Path]):
             _Value(value.batch, frozenset(names_of(spec)) & sizes.keys(), sums=value.sums)
             for _, spec, value in given
         ]
-        within = _Means(self._found, sizes, frozenset(rows), tuple(self._around))
+        within = _Means(self._found, sizes, frozenset(rows), self.around)
         outs = walk(within, p.body, inputs, ())
         # One that still differs is no sum over all devices: what comes out is a row of them, or the first's.
         return [_Value(out.batch, sums=frozenset() if out.varies else out.sums) for out in outs]

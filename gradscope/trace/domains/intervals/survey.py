@@ -45,7 +45,6 @@ class Survey(Intervals):
 
     def __init__(self, *, made_inputs: bool) -> None:
         """`made_inputs`: the loss takes no batch, so what it closes over is its data."""
-        super().__init__()
         self._closed_over = Known(reads=BATCH if made_inputs else 0)
         self.candidates: dict[tuple[int, int], Candidate] = {}
         self._names = 0
@@ -73,7 +72,7 @@ class Survey(Intervals):
         return value if value.origin else replace(value, origin=value.name)
 
     def before(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> None:
-        super().before(eqn, values, place, index)
+        del values, place, index
         self._trace_back(eqn)
 
     def plain(self, eqn: JaxprEqn, values: list[Known], place: Place, index: int) -> list[Known]:
@@ -137,7 +136,7 @@ class Survey(Intervals):
             guarded=False,
             measure=danger.measure,
             eqn=eqn,
-            calls=tuple(self.around[1:]),
+            calls=self.around[1:],
             operand=ins[danger.operands[0]],
             ins=tuple(ins),
             bit=1 << (number + 2),

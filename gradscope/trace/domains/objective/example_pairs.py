@@ -83,7 +83,6 @@ class ExamplePairs(Located[ByExample]):
 
     def __init__(self, examples: int, *, closed_over: bool) -> None:
         """`closed_over`: the loss takes no batch, and its data are the arrays that it closes over."""
-        super().__init__()
         self._examples, self._closed_over = examples, closed_over
         self.meetings: dict[tuple[int, int], Meeting] = {}
         self._names = 0
@@ -223,7 +222,7 @@ class ExamplePairs(Located[ByExample]):
             meeting = Meeting(
                 len(self.meetings),
                 eqn,
-                tuple(self.around[1:]),
+                self.around[1:],
                 (shapes[0], shapes[1]),
                 asked,
                 a.learned != b.learned,

@@ -59,6 +59,6 @@ class _Exchanges(ExamplePairs):
         if _exchanges(eqn, self._count):
             along = [axis for axis, mark in enumerate(values[0].axes[:2]) if mark in COUNTING]
             if along:
-                calls = tuple(self.around[1:])
+                calls = self.around[1:]
                 self.found.setdefault(id(eqn), Exchange(eqn, calls, along[0], values[0].site))
         return super().plain(eqn, values, place, index)

@@ -47,7 +47,6 @@ class Outputs(Located[Output]):
     """The state of one walk."""
 
     def __init__(self, examples: int) -> None:
-        super().__init__()
         self._examples = examples
         self._names = 0
         self.seen: dict[tuple[Any, ...], Observation] = {}
@@ -195,7 +194,7 @@ class Outputs(Located[Output]):
             len(self.seen),
             kind,
             eqn,
-            tuple(self.around[1:] if inside else self.around),
+            self.around[1:] if inside else self.around,
             of.site,
             of.form if form else None,
             given,

@@ -83,7 +83,7 @@ class _Scans(ExamplePairs):
         if visit.inside.loop is not None:
             (entry,) = visit.inside.entries
             if any(visit.values[entry.operands[i]].axes[0] in COUNTING for i in entry.rows):
-                self.over[id(visit.eqn)] = visit, tuple(self.around[1:])
+                self.over[id(visit.eqn)] = visit, self.around[1:]
             marks = [value.axes for value in outs[: len(carried)]]
             if any(len(axes) > 1 and not COUNTING.isdisjoint(axes) for axes in marks):
                 self.carried.add(id(visit.eqn))
