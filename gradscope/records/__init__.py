@@ -210,6 +210,7 @@ from gradscope.records.shards import (
 )
 from gradscope.records.structure import (
     DiscardedResult as DiscardedResult,
+    LoneNormalization as LoneNormalization,
     NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,
     ReshapedAxes as ReshapedAxes,

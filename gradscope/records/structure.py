@@ -116,6 +116,19 @@ class NormalizedPlaces:
 
 
 @dataclass(frozen=True, slots=True)
+class LoneNormalization:
+    """A normalization (less the mean, over the deviation) each of whose means is over a single element."""
+
+    source: Source | None
+    shape: tuple[int, ...]
+    """Of what the mean is taken of."""
+    axes: tuple[int, ...]
+    """Along which it is taken, of one place each."""
+    layers: tuple[str, ...]
+    """That it is computed from, in the order of the program."""
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardedResult:
     """A call in the user's file whose result goes nowhere, and that does nothing else."""
 
@@ -165,6 +178,8 @@ class Structure:
     """In the order of the program."""
     over_features: TriedVariant | None = None
     """With the last axis normalized in all of them."""
+    lone: tuple[LoneNormalization, ...] = ()
+    """In the order of the program."""
     untouched: tuple[UntouchedStatistics, ...] = ()
     """In the order of the program."""
     over_batch: TriedVariant | None = None

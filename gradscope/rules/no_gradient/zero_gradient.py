@@ -89,6 +89,8 @@ Dead = Mapping[str, Sequence[Parameter]]
         "unnormalized-input",
         "attention-collapse",
         "one-key-attention",
+        "normalized-away",
+        "symmetric-units",
     ),
     uses=("training",),
     single_seed_suffices=True,
