@@ -188,6 +188,7 @@ from gradscope.records.randomness import (
     RepeatedNoise as RepeatedNoise,
     RepeatedNoiseTrial as RepeatedNoiseTrial,
 )
+from gradscope.records.recurrence import Idleness as Idleness, IdleRecurrence as IdleRecurrence
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,

@@ -74,6 +74,7 @@ NAMES = [
     "exploding-gradient",
     "exploding-through-time",
     "missing-residual",
+    "state-not-carried",
     "vanishing-gradient",
     "vanishing-through-time",
     "copied-initialization",

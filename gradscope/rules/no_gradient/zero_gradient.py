@@ -91,6 +91,7 @@ Dead = Mapping[str, Sequence[Parameter]]
         "one-key-attention",
         "normalized-away",
         "symmetric-units",
+        "state-not-carried",
     ),
     uses=("training",),
     single_seed_suffices=True,
