@@ -16,7 +16,9 @@ class Idleness(StrEnum):
     APART = "apart"
     """Every step begins with zeros, and hands nothing on that it makes with these weights."""
     WRITTEN_OUT = "written-out"
-    """The same of a loop in Python, each step of which begins with zeros; the loss reads the last one."""
+    """The same of a loop in Python, each step of which begins with zeros; the loss reads one alone."""
+    ONCE = "once"
+    """It is called with zeros, and no loop over time is known to be around it: a cell of one step."""
 
 
 @dataclass(frozen=True, slots=True)

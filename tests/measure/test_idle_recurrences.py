@@ -87,9 +87,10 @@ def in_one_product(p: Any, xs: Any) -> Any:
     weight = jnp.concatenate([p["x"], p["h"]])
 
     def step(h: Any, x: Any) -> Any:
-        return h, jnp.tanh(jnp.concatenate([x, h], axis=-1) @ weight)
+        del h
+        return jnp.tanh(jnp.concatenate([x, jnp.zeros(D)], axis=-1) @ weight), None
 
-    return lax.scan(step, jnp.zeros(D), xs)[1][-1]
+    return lax.scan(step, jnp.zeros(D), xs)[0]
 
 
 SICK: dict[str, tuple[Callable[..., Any], Idleness]] = {
@@ -101,7 +102,7 @@ SICK: dict[str, tuple[Callable[..., Any], Idleness]] = {
     "one of two states": (one_of_two, Idleness.OVERWRITTEN),
     "jit": (jax.jit(overwritten), Idleness.OVERWRITTEN),
     "remat": (jax.checkpoint(kept), Idleness.APART),
-    "one product": (in_one_product, Idleness.APART),
+    "one product": (in_one_product, Idleness.OVERWRITTEN),
 }
 
 
@@ -113,8 +114,12 @@ def loss_of(run: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def found(loss: Any, params: Any = PARAMS, silent: bool = True) -> list[IdleRecurrence]:
-    return list(idle_recurrences(Tracer(Problem(loss, params, (X, Y))).trace((X, Y)), (X, Y), silent))
+def found(loss: Any, silent: bool = True) -> list[IdleRecurrence]:
+    return list(idle_recurrences(Tracer(Problem(loss, PARAMS, (X, Y))).trace((X, Y)), (X, Y), silent))
+
+
+def of_loops(loss: Any) -> list[IdleRecurrence]:
+    return [each for each in found(loss) if each.kind is not Idleness.ONCE]
 
 
 @pytest.mark.parametrize("name", SICK)
@@ -155,12 +160,18 @@ def warmed_up(p: Any, xs: Any) -> Any:
     return lax.scan(lambda h, x: (cell(p, h, x), None), h, xs[1:])[0]
 
 
-HEALTHY = [carried, one_step, a_loop_of_one, two_encoders, summed_up, layers, warmed_up]
+def filled_features(p: Any, xs: Any) -> Any:
+    weight = jnp.concatenate([p["x"], p["h"]])
+    wide = lambda x: jnp.tanh(jnp.concatenate([x, jnp.zeros(D)], axis=-1) @ weight)  # noqa: E731
+    return lax.scan(lambda _, x: (None, wide(x)), None, xs)[1].mean(0)
+
+
+HEALTHY = [filled_features, carried, one_step, a_loop_of_one, two_encoders, summed_up, layers, warmed_up]
 
 
 @pytest.mark.parametrize("run", HEALTHY)
 def test_a_state_that_is_carried_and_cells_of_one_step_are_quiet(run: Any) -> None:
-    assert found(loss_of(run)) == []
+    assert of_loops(loss_of(run)) == []
 
 
 def test_cells_of_one_step_for_one_example_after_the_other_are_quiet() -> None:
@@ -169,11 +180,21 @@ def test_cells_of_one_step_for_one_example_after_the_other_are_quiet() -> None:
         h = lax.map(lambda row: cell(p["cell"], jnp.zeros(D), row[0]), x)
         return jnp.mean((h @ p["head"] - y) ** 2)
 
-    assert found(loss) == []
+    assert of_loops(loss) == []
 
 
 def test_a_loop_of_python_is_looked_at_only_where_weights_have_no_gradient() -> None:
     assert found(loss_of(written_out), silent=False) == []
+
+
+@pytest.mark.parametrize("run", [one_step, two_encoders])
+def test_a_cell_of_one_step_has_a_warning_that_says_so(run: Any) -> None:
+    (once,) = found(loss_of(run))
+    assert (once.kind, once.parameters) == (Idleness.ONCE, ("cell.h",))
+    report = check_loss(loss_of(run), PARAMS, (X, Y), optimizer=optax.adam(1e-2))
+    (finding,) = [each for each in report.findings if each.severity.value != "note"]
+    assert (finding.rule, finding.severity.value) == ("zero-gradient", "warning")
+    assert "its input is a constant 0 in the program" in finding.message
 
 
 def test_it_is_the_cause_of_the_zero_gradient() -> None:

@@ -28,8 +28,8 @@ Use instead:
 
 ## What it does not say
 A state that is not 0, as one that is learned, and is not carried either. A cell that is called once, or for
-each of several inputs with zeros each time where the loss reads all of them (encoders of one step), is not
-told here. Nor is a loop that ends when the data say so (`while_loop`).
+each of several inputs with zeros each time where the loss reads all of them (encoders of one step), is
+told by `zero-gradient`. Nor is a loop that ends when the data say so (`while_loop`).
 
 ## Source
 Humbatova et al. 2020, *Taxonomy of Real Faults in Deep Learning Systems* (wrong network architecture); the
@@ -49,6 +49,8 @@ from gradscope.rules.words import names_of
 def state_not_carried(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     del limits
     for found in measurement.idle_recurrences:
+        if found.kind is Idleness.ONCE:
+            continue
         silent = all(
             leaf.gradient_max == 0 for leaf in measurement.parameters if leaf.name in found.parameters
         )
@@ -61,15 +63,22 @@ def state_not_carried(measurement: Measurement, limits: Limits) -> Iterator[Hit]
             layer=found.layers[0] if found.layers else None,
             source=found.source,
             layers=found.layers,
-            explains=found.layers,
+            explains=tuple(dict.fromkeys([*found.layers, *_beside(measurement, found)])),
         )
+
+
+def _beside(measurement: Measurement, found: IdleRecurrence) -> list[str]:
+    """Other layers of the same cells: a gate that multiplies a state of 0 gets no gradient either."""
+    cells = {name.rpartition(".")[0] for name in found.layers}
+    return [layer.name for layer in measurement.layers if layer.name.rpartition(".")[0] in cells - {""}]
 
 
 def _how(found: IdleRecurrence) -> str:
     what = names_of(found.parameters)
-    state = (
-        f"the state beside the input, which {what} multiplies," if found.part else f"what {what} multiplies"
-    )
+    multiply = "multiplies" if len(found.parameters) == 1 else "multiply"
+    state = f"what {what} {multiply}"
+    if found.part:
+        state = f"the state beside the input, which {what} {multiply},"
     if found.kind is Idleness.APART:
         return (
             f"{state} is 0 at each of the {found.steps:,} steps of this loop, and nothing that a step makes "
