@@ -28,6 +28,7 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
+from gradscope.measure.rewards import misused_rewards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
@@ -206,9 +207,11 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
     padded = looks.listed("padding-leak", lambda: padding_leaks(trials))
     others = looks.listed("labels of other examples", lambda: labels_of_others(trials))
     counted = looks.listed("labels that count", lambda: counted_labels(trials))
+    loss, batch = prepared.problem.loss_fn, prepared.batches[0]
+    rewards = looks.listed("rewards", lambda: misused_rewards(prepared.program, loss, batch, prepared.inputs))
     return replace(
         objective,
-        misdirected=(*objective.misdirected, *others, *counted),
+        misdirected=(*objective.misdirected, *others, *counted, *rewards),
         future_leaks=tuple(later),
         batch_leaks=(*objective.batch_leaks, *mixed),
         padding_leaks=tuple(padded),
