@@ -211,6 +211,7 @@ from gradscope.records.shards import (
 )
 from gradscope.records.structure import (
     DiscardedResult as DiscardedResult,
+    HeldMatrices as HeldMatrices,
     LoneNormalization as LoneNormalization,
     NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,

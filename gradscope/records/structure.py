@@ -54,6 +54,19 @@ class TriedVariant:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldMatrices:
+    """The optimizer moves vectors alone, each of which begins as a constant, and holds all matrices."""
+
+    matrices: tuple[str, ...]
+    """That have a gradient."""
+    vectors: tuple[str, ...]
+    rate: float
+    """Of the Adam that was tried."""
+    tried: TriedVariant
+    """Adam on everything; without: Adam on the vectors alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReshapedAxes:
     """A reshape whose result has the shape of another axis order, and not its elements."""
 

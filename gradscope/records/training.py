@@ -26,6 +26,7 @@ from gradscope.records.parameter_groups import (
 )
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.rounding import RoundedInput
+from gradscope.records.structure import HeldMatrices
 from gradscope.records.tasks import TaskGradients
 from gradscope.records.train_step import OwnTrainStep
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
@@ -197,6 +198,8 @@ class ShortTraining:
     """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
     leaked: LeakedTarget | None = None
     """The target among the inputs of the model."""
+    held_matrices: HeldMatrices | None = None
+    """Tried where the optimizer moves nothing but vectors that begin as constants."""
     own_step: OwnTrainStep | None = None
     """What the training step that the file writes itself does; `None` where it writes none."""
     labels: tuple[LabelMixing, ...] = ()
