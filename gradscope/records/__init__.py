@@ -98,6 +98,7 @@ from gradscope.records.inputs import (
     AdversarialStep as AdversarialStep,
     FeatureShare as FeatureShare,
     InputGradient as InputGradient,
+    NumberedCategories as NumberedCategories,
 )
 from gradscope.records.interventions import (
     DecayedRate as DecayedRate,

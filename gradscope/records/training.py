@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
+from gradscope.records.inputs import NumberedCategories
 from gradscope.records.interventions import (
     DecayedRate,
     Intervention,
@@ -198,6 +199,8 @@ class ShortTraining:
     """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
     leaked: LeakedTarget | None = None
     """The target among the inputs of the model."""
+    categories: tuple[NumberedCategories, ...] = ()
+    """By column of whole numbers among the inputs."""
     held_matrices: HeldMatrices | None = None
     """Tried where the optimizer moves nothing but vectors that begin as constants."""
     own_step: OwnTrainStep | None = None

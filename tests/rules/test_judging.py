@@ -29,6 +29,7 @@ NAMES = [
     "attention-collapse",
     "batch-leak",
     "broadcast-loss",
+    "categories-as-numbers",
     "collapsed-representations",
     "conflicting-tasks",
     "constant-data",
