@@ -75,10 +75,10 @@ def _beside(measurement: Measurement, found: IdleRecurrence) -> list[str]:
 
 def _how(found: IdleRecurrence) -> str:
     what = names_of(found.parameters)
-    multiply = "multiplies" if len(found.parameters) == 1 else "multiply"
-    state = f"what {what} {multiply}"
+    one = len(found.parameters) == 1
+    state = f"what {what} {'multiplies' if one else 'multiply'}"
     if found.part:
-        state = f"the state beside the input, which {what} {multiply},"
+        state = f"the state beside the input, which {what} {'multiplies' if one else 'multiply'},"
     if found.kind is Idleness.APART:
         return (
             f"{state} is 0 at each of the {found.steps:,} steps of this loop, and nothing that a step makes "

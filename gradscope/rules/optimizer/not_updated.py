@@ -117,7 +117,7 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
 def _vectors_alone(training: ShortTraining, found: HeldMatrices, held: Sequence[LeafUpdate]) -> Hit:
     tried = found.tried
     return Hit(
-        message=f"Your optimizer moves {count(len(found.vectors), 'vector')} ({names_of(found.vectors)}) and "
+        message=f"Your optimizer moves {len(found.vectors)} vectors ({names_of(found.vectors)}) and "
         f"none of the {len(found.matrices)} matrices that have a gradient ({names_of(found.matrices)}), in "
         f"{count(training.steps, 'step')}. The vectors begin as constants, as those of a new network do, so "
         f"the matrices may be as they were drawn. {tried.steps} steps of Adam with a rate of "
