@@ -54,7 +54,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import LoneNormalization, Measurement, Severity, ShortTraining
+from gradscope.records import LoneNormalization, Measurement, Severity, ShortTraining, Skipped
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.variants import compared
 from gradscope.rules.words import names_of, shape_text
@@ -63,11 +63,13 @@ from gradscope.rules.words import names_of, shape_text
 @rule("normalized-away", severity=Severity.ERROR, uses=("training",), fallback=True)
 def normalized_away(
     measurement: Measurement, training: ShortTraining | None, limits: Limits
-) -> Iterator[Hit]:
+) -> Iterator[Hit | Skipped]:
     del limits
     for lone in measurement.structure.lone:
         yield _lone(measurement, lone)
     found, tried = measurement.structure.normalized, measurement.structure.over_features
+    if found and training is None:
+        yield Skipped("normalized-away", "no short training was run")
     if not found or training is None or tried is None or not tried.better:
         return
     first = found[0]

@@ -54,18 +54,17 @@ from gradscope.rules.words import count, names_of
 @rule(
     "symmetric-units",
     severity=Severity.ERROR,
-    needs=(),
-    uses=("flow", "training"),
+    needs=("training",),
+    uses=("flow",),
     single_seed_suffices=True,
 )
 def symmetric_units(
-    measurement: Measurement | None, training: ShortTraining | None, limits: Limits
+    training: ShortTraining, measurement: Measurement | None, limits: Limits
 ) -> Iterator[Hit]:
     del limits
     if measurement is not None:
         yield from _zeros(measurement)
-    if training is not None:
-        yield from _equal(training)
+    yield from _equal(training)
 
 
 def _zeros(measurement: Measurement) -> Iterator[Hit]:

@@ -67,3 +67,12 @@ def test_an_error_of_another_rule_does_not_speak_for_a_single_element() -> None:
     layers = [replace(layer("w", 1), gradient_max=0.0), layer("v", 2)]
     parts = Parts(measured(layers, loss=float("nan"), structure=Structure(lone=(LONE,))))
     assert "normalized-away" in [finding.rule for finding in judge(parts)[0]]
+
+
+def test_without_a_training_places_are_not_judged() -> None:
+    parts = Parts(measured([layer("w", 1)], structure=Structure(normalized=(NORM,))))
+    found, skipped = judge(parts, select=("normalized-away",))
+    assert found == ()
+    assert [(each.what, each.reason) for each in skipped] == [
+        ("normalized-away", "no short training was run")
+    ]
