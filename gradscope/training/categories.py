@@ -4,6 +4,7 @@ stands among the others."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -31,12 +32,15 @@ def numbered_categories(
     columns: list[tuple[str, int | None, Column]] = []
     targets: list[tuple[str, Column]] = []
     for each in arrays_of(batches[0], first):
+        shape = np.shape(flat[0][each.index])
+        if len(shape) not in (1, 2) or prod(shape[1:]) > MOST_COLUMNS:
+            continue
         parts = [np.asarray(leaves[each.index]) for leaves in flat]
-        if parts[0].ndim not in (1, 2) or parts[0].dtype.kind not in "iuf":
+        if parts[0].dtype.kind not in "iuf":
             continue
         array = np.concatenate(parts).reshape(sum(map(len, parts)), -1)
         uses = uses_of(program, each.place)
-        if uses.is_input and not (uses.is_target or uses.is_label) and array.shape[1] <= MOST_COLUMNS:
+        if uses.is_input and not (uses.is_target or uses.is_label):
             many = array.shape[1] > 1
             columns += [
                 (each.name, number if many else None, column)
