@@ -98,6 +98,7 @@ from gradscope.records.inputs import (
     AdversarialStep as AdversarialStep,
     FeatureShare as FeatureShare,
     InputGradient as InputGradient,
+    NumberedCategories as NumberedCategories,
 )
 from gradscope.records.interventions import (
     DecayedRate as DecayedRate,
@@ -188,6 +189,7 @@ from gradscope.records.randomness import (
     RepeatedNoise as RepeatedNoise,
     RepeatedNoiseTrial as RepeatedNoiseTrial,
 )
+from gradscope.records.recurrence import Idleness as Idleness, IdleRecurrence as IdleRecurrence
 from gradscope.records.remedies import (
     Chance as Chance,
     Effect as Effect,
@@ -210,6 +212,8 @@ from gradscope.records.shards import (
 )
 from gradscope.records.structure import (
     DiscardedResult as DiscardedResult,
+    HeldMatrices as HeldMatrices,
+    LoneNormalization as LoneNormalization,
     NormalizedPlaces as NormalizedPlaces,
     OrderBlind as OrderBlind,
     ReshapedAxes as ReshapedAxes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gradscope.records.record import record
 
 
@@ -45,3 +47,35 @@ class AdversarialStep:
     after: float
     random: float
     """After a step of the same size along random signs."""
+
+
+@record
+class NumberedCategories:
+    """What the values of one column of whole numbers, which goes in as a number, tell of the target."""
+
+    name: str
+    """The array of the batch."""
+    column: int | None
+    """`None` where it has one alone."""
+    target: str
+    values: int
+    """Different numbers."""
+    rows: int
+    share: float
+    """Of the variance of the target, that between the means of the values."""
+    ratio: float
+    """Variance of these means over what is expected of them by chance (F): 1 where they say nothing."""
+    apart: float
+    """Mean square difference of the means of neighbouring numbers over that of any two: 1 where their order
+    says nothing, near 0 where the target depends on the number smoothly."""
+
+    @property
+    def sure(self) -> float:
+        """Standard deviations by which the means vary more than by chance."""
+        return (self.ratio - 1) / math.sqrt(2 / (self.values - 1))
+
+    @property
+    def rough(self) -> float:
+        """Standard deviations by which neighbours are further apart than where the target depends on the
+        number smoothly: chance alone then leaves 1 / `ratio`."""
+        return (self.apart - 1 / self.ratio) * self.values / math.sqrt(self.values - 2) if self.ratio else 0.0

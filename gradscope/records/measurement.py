@@ -19,6 +19,7 @@ from gradscope.records.objective import Objective
 from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
 from gradscope.records.record import record
+from gradscope.records.recurrence import IdleRecurrence
 from gradscope.records.shards import (
     DivergedReplicas,
     FrozenShard,
@@ -104,6 +105,8 @@ class Measurement:
     """Of the custom rules of the file, where functions without a derivative have one."""
     gradient_ends: tuple[GradientEnd, ...] = ()
     """Looked for where layers get no gradient at all."""
+    idle_recurrences: tuple[IdleRecurrence, ...] = ()
+    """In the order of the program."""
     hand_made: HandMadeGradient | None = None
     """Where a custom rule of the file differs from backpropagation by an array of its own."""
     terms: tuple[LossTerm, ...] = ()

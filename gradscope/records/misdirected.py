@@ -33,6 +33,13 @@ class Misdirection(StrEnum):
     """Of a policy's gain with and without clipping the larger one counts."""
     ENTROPY = "entropy"
     """The entropy of a policy is minimized."""
+    UNENDED = "unended"
+    """A value is drawn to a reward and a part of the next value in every row, and nothing reads the array of
+    the batch that is called the ends of episodes."""
+    PAST = "past"
+    """Log-probabilities are weighed by sums of the rewards before them."""
+    DESCENDED = "descended"
+    """The loss grows with log-probabilities times what is called a reward, a return or an advantage."""
 
 
 @record
@@ -42,8 +49,10 @@ class MisdirectedCredit:
     layers: tuple[str, ...]
     """Next before the value that the gradient goes to."""
     count: int = 0
-    """Elements along the axis, rows, or labels."""
+    """Elements along the axis, rows, labels, ends of episodes, or steps."""
     share: float | None = None
     """Of all labels, in [0, 1]."""
     discount: float | None = None
     """Of a target: the number that multiplies the network's own value, where the program writes one."""
+    name: str = ""
+    """What an array is called in the batch or in the file, where that tells what it is."""

@@ -54,6 +54,19 @@ class TriedVariant:
 
 
 @record
+class HeldMatrices:
+    """The optimizer moves vectors alone, each of which begins as a constant, and holds all matrices."""
+
+    matrices: tuple[str, ...]
+    """That have a gradient."""
+    vectors: tuple[str, ...]
+    rate: float
+    """Of the Adam that was tried."""
+    tried: TriedVariant
+    """Adam on everything; without: Adam on the vectors alone."""
+
+
+@record
 class ReshapedAxes:
     """A reshape whose result has the shape of another axis order, and not its elements."""
 
@@ -116,6 +129,19 @@ class NormalizedPlaces:
 
 
 @record
+class LoneNormalization:
+    """A normalization (less the mean, over the deviation) each of whose means is over a single element."""
+
+    source: Source | None
+    shape: tuple[int, ...]
+    """Of what the mean is taken of."""
+    axes: tuple[int, ...]
+    """Along which it is taken, of one place each."""
+    layers: tuple[str, ...]
+    """That it is computed from, in the order of the program."""
+
+
+@record
 class DiscardedResult:
     """A call in the user's file whose result goes nowhere, and that does nothing else."""
 
@@ -165,6 +191,8 @@ class Structure:
     """In the order of the program."""
     over_features: TriedVariant | None = None
     """With the last axis normalized in all of them."""
+    lone: tuple[LoneNormalization, ...] = ()
+    """In the order of the program."""
     untouched: tuple[UntouchedStatistics, ...] = ()
     """In the order of the program."""
     over_batch: TriedVariant | None = None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gradscope.records.answers import ConstantOutput, LabelShare
 from gradscope.records.clipping import ClippedStep
+from gradscope.records.inputs import NumberedCategories
 from gradscope.records.interventions import (
     DecayedRate,
     Intervention,
@@ -26,6 +27,7 @@ from gradscope.records.parameter_groups import (
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.record import record
 from gradscope.records.rounding import RoundedInput
+from gradscope.records.structure import HeldMatrices
 from gradscope.records.tasks import TaskGradients
 from gradscope.records.train_step import OwnTrainStep
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
@@ -197,6 +199,10 @@ class ShortTraining:
     """Tried of a deep stack that no residual connection leads around, where the loss hardly falls."""
     leaked: LeakedTarget | None = None
     """The target among the inputs of the model."""
+    categories: tuple[NumberedCategories, ...] = ()
+    """By column of whole numbers among the inputs."""
+    held_matrices: HeldMatrices | None = None
+    """Tried where the optimizer moves nothing but vectors that begin as constants."""
     own_step: OwnTrainStep | None = None
     """What the training step that the file writes itself does; `None` where it writes none."""
     labels: tuple[LabelMixing, ...] = ()

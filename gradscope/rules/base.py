@@ -77,6 +77,8 @@ class Hit:
     """The affected layers; empty: `layer` alone."""
     explains: tuple[str, ...] | None = ()
     """Layers whose symptoms this hit accounts for; `None`: everything in the run."""
+    proved: bool = False
+    """Of a fallback: read from the program, so that no error of another rule speaks for it."""
 
 
 Check: TypeAlias = "Callable[..., Iterable[Hit | Skipped]]"

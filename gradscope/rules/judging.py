@@ -123,8 +123,8 @@ def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
     its symptom would let it pass `--fail-on`.
     """
     own = _rank(rule, hit)
-    errors = [root for other, root in hits if not (other.fallback or _rank(other, root))]
-    if rule.fallback and errors:
+    errors = [root for other, root in hits if not (_is_fallback(other, root) or _rank(other, root))]
+    if _is_fallback(rule, hit) and errors:
         return errors[0]
     for name in rule.symptom_of:
         roots = [root for other, root in hits if other.name == name and _rank(other, root) <= own]
@@ -136,6 +136,10 @@ def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
         if affected and 2 * sum(layer in explained for layer in affected) >= len(affected):
             return next(root for root in roots if set(affected) & set(root.explains or ()))
     return None
+
+
+def _is_fallback(rule: Rule, hit: Hit) -> bool:
+    return rule.fallback and not hit.proved
 
 
 def _rank(rule: Rule, hit: Hit) -> int:

@@ -9,8 +9,10 @@ from gradscope.records import Measurement, ShortTraining, Skipped
 from gradscope.runs.measuring_later import layers_after
 from gradscope.runs.preparing import Prepared
 from gradscope.training.answers import constant_outputs, label_shares
+from gradscope.training.categories import numbered_categories
 from gradscope.training.dropped import dropped_values
 from gradscope.training.empty_codes import empty_code
+from gradscope.training.held_matrices import held_matrices
 from gradscope.training.leaked import leaked_target
 from gradscope.training.moments import decay_rates
 from gradscope.training.one_batch import one_batch
@@ -78,6 +80,8 @@ def looked_closer(
     )
     dropped = looks.listed("dropout-too-high", lambda: dropped_values(program, trainer, record.steps))
     rates = looks.taken("mismatched-betas", lambda: decay_rates(trainer, record.steps, record.batches), None)
+    categories = looks.listed("categories-as-numbers", lambda: numbered_categories(program, first, drawn))
+    held = looks.taken("matrices that are held", lambda: held_matrices(trainer, record), None)
     leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
     step = looks.taken("train_step", lambda: own_step(prepared.problem, program, found, record), None)
@@ -97,6 +101,8 @@ def looked_closer(
         outputs=tuple(outputs),
         repeated_noise=tuple(noise),
         decay_rates=rates,
+        categories=tuple(categories),
+        held_matrices=held,
         leaked=leaked,
         skips=skips,
         own_step=None if isinstance(step, Skipped) else step,

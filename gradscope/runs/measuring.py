@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure import nonfinite_counts
 from gradscope.measure.attention import attentions_of
+from gradscope.measure.cleared import without_input
 from gradscope.measure.copies import copied_leaves
 from gradscope.measure.experts import routings_of
 from gradscope.measure.flow import Begun, Sample
 from gradscope.measure.hazards import measured_hazards
+from gradscope.measure.idle_recurrences import idle_recurrences
 from gradscope.measure.isolated_branches import isolated_branches
 from gradscope.measure.leaf_statistics import weight_statistics
 from gradscope.measure.leaks.counted_labels import counted_labels
@@ -26,10 +28,12 @@ from gradscope.measure.leaks.trial import Trials
 from gradscope.measure.lookahead import nonzero_after_steps, zero_leaves
 from gradscope.measure.measurement import Taken, measurement
 from gradscope.measure.objective import objective_of
+from gradscope.measure.rewards import misused_rewards
 from gradscope.measure.units import unit_activity
 from gradscope.nonfinite.find import find_origin
 from gradscope.nonfinite.lost_infinity import find_lost_infinity
 from gradscope.records import (
+    IdleRecurrence,
     IsolatedBranch,
     LostInfinity,
     Measurement,
@@ -142,6 +146,9 @@ def measure(
             routings=tuple(routings),
             custom_rules=count_rules(program.body, len(prepared.inputs[0].weights)),
             terms=tuple(looks.listed("terms of the loss", lambda: loss_terms(program))),
+            idle_recurrences=tuple(
+                looks.listed("state-not-carried", lambda: _idle_recurrences(prepared, measured))
+            ),
             **devices,
             copies=tuple(
                 looks.listed("copies among the params", lambda: copied_leaves(program, first.weights))
@@ -176,6 +183,10 @@ def _several(prepared: Prepared, found: Trained | None) -> list[Inputs]:
     return [*inputs, *(feed.at(step, inputs[0].weights) for step in more)]
 
 
+def _idle_recurrences(prepared: Prepared, measured: Measurement) -> Iterator[IdleRecurrence]:
+    return idle_recurrences(prepared.program, prepared.batches[0], bool(without_input(measured)))
+
+
 def _routings(prepared: Prepared, samples: list[Sample], found: Trained | None) -> Sequence[Routing]:
     if not prepared.routers:
         return ()
@@ -196,9 +207,11 @@ def _with_leaks(objective: Objective, prepared: Prepared, looks: Looks) -> Objec
     padded = looks.listed("padding-leak", lambda: padding_leaks(trials))
     others = looks.listed("labels of other examples", lambda: labels_of_others(trials))
     counted = looks.listed("labels that count", lambda: counted_labels(trials))
+    loss, batch = prepared.problem.loss_fn, prepared.batches[0]
+    rewards = looks.listed("rewards", lambda: misused_rewards(prepared.program, loss, batch, prepared.inputs))
     return replace(
         objective,
-        misdirected=(*objective.misdirected, *others, *counted),
+        misdirected=(*objective.misdirected, *others, *counted, *rewards),
         future_leaks=tuple(later),
         batch_leaks=(*objective.batch_leaks, *mixed),
         padding_leaks=tuple(padded),

@@ -11,6 +11,7 @@ from gradscope.load.model.frameworks.base import code_of, written
 from gradscope.load.problem import Problem
 from gradscope.load.usercode.discarded import discarded_results
 from gradscope.load.usercode.fault import Looks
+from gradscope.measure.lone_elements import lone_normalizations
 from gradscope.measure.messages import Returned, returned_messages
 from gradscope.measure.mirrored import mirrored_masks
 from gradscope.measure.normalized_places import normalizations, normalized_places
@@ -80,6 +81,7 @@ def structure_of(
         placed=tried("positions", {} if blind is None else blind.functions),
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
         over_features=tried("features normalized", layer_norms),
+        lone=tuple(looks.listed("normalizations of one element", lambda: lone_normalizations(program))),
         untouched=untouched_records(program, running),
         over_batch=tried("statistics of the batch", over_batch),
     )

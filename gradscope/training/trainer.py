@@ -25,6 +25,9 @@ from gradscope.training.optimizer import Leaves, LossOf, StepRule, stepped, wide
 from gradscope.training.scales import OddArray
 from gradscope.training.step_numbers import NUMBERS, Floats, numbers_of_step
 
+MANY = 1000
+"""Leaves from which on steps of the optimizer alone run part by part: XLA compiles a loop over all as one."""
+
 
 @dataclass(frozen=True)
 class Modification:
@@ -258,17 +261,12 @@ class Trainer:
 
         return loss_of
 
-    def later(self, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
-        """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
-        counted from 1, and the largest element of each step's update over all leaves."""
-        largest = self.alone(run, run.state, steps)
-        moving = np.flatnonzero(largest > 0)
-        return (int(moving[0]) + 1 if moving.size else None), largest
-
     def alone(self, run: Trajectory, state: Any, steps: int) -> Floats:
         """f64[steps], the largest element of the updates that the optimizer makes from a state of the last
         gradient of a run, over and over."""
         others = self.feed.at(len(run.losses) - 1, run.weights).others
+        if len(run.weights) >= MANY:
+            return self._alone_by_part(run, state, steps, others)
         given = state, others, list(self.flow.program.body.consts)
 
         def all_steps(state: Any, others: Leaves, consts: Leaves) -> Array:
@@ -280,6 +278,14 @@ class Trainer:
             return jax.lax.scan(step, state, length=steps)[1]
 
         return np.asarray(compile_program(all_steps, given, runs=1)(*given), np.float64)
+
+    def _alone_by_part(self, run: Trajectory, state: Any, steps: int, others: Leaves) -> Floats:
+        found = np.zeros(steps)
+        for step in range(steps):
+            advanced = self._step(Modification(), run.weights, [], run.gradients, state, run.loss, others)
+            updates, state = advanced[2:]
+            found[step] = np.max([np.max(np.abs(np.asarray(each)), initial=0.0) for each in updates])
+        return found
 
 
 def largest_of(leaves: Leaves) -> Array:

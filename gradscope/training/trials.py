@@ -12,6 +12,7 @@ from gradscope.records.training import GROWING, LATER_STEPS, SMALLEST_PART
 from gradscope.trace.program import Program
 from gradscope.training import step_numbers
 from gradscope.training.optimizer import Leaves, stepped
+from gradscope.training.step_numbers import Floats
 from gradscope.training.trainer import Modification, Trainer, Trajectory
 
 USUAL_STEPS = 20
@@ -34,13 +35,21 @@ def later(made: Trainer, run: Trajectory, program: Program) -> tuple[int, int | 
     size = sum(leaf.size for leaf in program.leaves)
     steps = int(min(LATER_STEPS, max(run.leaves.shape[0], LATER_WORK / max(size, 1))))
     if not moving.size:
-        at, _ = made.later(run, steps)
+        at, _ = _further(made, run, steps)
         return steps, None if at is None else at + len(largest), None
     if not _asks_for_more(run):
         return 0, int(moving[0]) + 1, None
-    _, after = made.later(run, steps)
+    _, after = _further(made, run, steps)
     last = float(largest[moving[-1]])
     return 0, int(moving[0]) + 1, float(np.max(after)) / last if np.isfinite(after).all() else None
+
+
+def _further(made: Trainer, run: Trajectory, steps: int) -> tuple[int | None, Floats]:
+    """The optimizer alone, for further steps at the last gradient: the first step that moves anything,
+    counted from 1, and the largest element of each step's update over all leaves."""
+    largest = made.alone(run, run.state, steps)
+    moving = np.flatnonzero(largest > 0)
+    return (int(moving[0]) + 1 if moving.size else None), largest
 
 
 def _asks_for_more(run: Trajectory) -> bool:

@@ -67,6 +67,80 @@ def test_constants_whose_gradients_differ_are_fine(params: Any) -> None:
     assert found(params) == {}
 
 
+UNUSED = {"disconnected-parameter"}
+"""Not each of these networks reads all of the layers."""
+
+
+def in_a_row(p: Any, batch: Any) -> Any:
+    h = jax.nn.relu(batch[0] @ p["hidden"]["w"] + p["hidden"]["b"])
+    return jnp.mean((jnp.tanh(h @ p["middle"]["w"]) @ p["head"]["w"] - batch[1]) ** 2)
+
+
+def adapted(p: Any, batch: Any) -> Any:
+    x, w = batch[0], jax.lax.stop_gradient(p["hidden"]["w"])
+    h = jnp.tanh(x @ w + x @ p["down"]["w"] @ p["up"]["w"])
+    return jnp.mean((h @ p["head"]["w"] - batch[1]) ** 2)
+
+
+def adapter(down: Any, up: Any) -> Any:
+    return changed() | {"down": {"w": down}, "up": {"w": up}}
+
+
+NOTHING = {name: {k: 0 * v for k, v in layer.items()} for name, layer in RANDOM.items()}
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "params", "named"),
+    [
+        (in_a_row, NOTHING, "`hidden`, `middle` and `head`"),
+        (in_a_row, changed(middle=jnp.zeros((16, 16)), head=jnp.zeros((16, 2))), "`middle` and `head`"),
+        (adapted, adapter(jnp.zeros((6, 2)), jnp.zeros((2, 16))), "`down` and `up`"),
+    ],
+    ids=["all", "the last two", "both of an adapter"],
+)
+def test_zeros_one_after_the_other_never_move(loss_fn: Any, params: Any, named: str) -> None:
+    weights = params
+    for _ in range(20):
+        gradient = jax.grad(loss_fn)(weights, (X, Y))
+        weights = jax.tree.map(lambda w, g: w - 0.1 * g, weights, gradient)
+    still = [
+        name for name in params if name in named and np.array_equal(weights[name]["w"], params[name]["w"])
+    ]
+    assert len(still) == named.count("`") / 2, "what the finding says"
+    said = found(params, loss_fn)
+    assert list(said.keys() - UNUSED) == ["symmetric-units"]
+    assert said["symmetric-units"].startswith(f"All weights of {named} are 0.")
+
+
+def modulated(p: Any, batch: Any) -> Any:
+    """A branch whose scale, shift and gate are 0 at the start, under a head of zeros (DiT)."""
+    h = batch[0] @ p["hidden"]["w"]
+    scale, shift, gate = jnp.split(jnp.tanh(h) @ p["modulation"]["w"], 3, axis=-1)
+    h = h + gate * jnp.tanh((h * (1 + scale) + shift) @ p["middle"]["w"])
+    return jnp.mean((h @ p["head"]["w"] - batch[1]) ** 2)
+
+
+def copied(p: Any, batch: Any) -> Any:
+    """Zeros before and behind a trained copy, beside what it is a copy of (Zhang et al. 2023)."""
+    h = batch[0] @ jax.lax.stop_gradient(p["hidden"]["w"])
+    control = jnp.tanh((h + batch[0] @ p["before"]["w"]) @ p["middle"]["w"]) @ p["behind"]["w"]
+    return jnp.mean(((jnp.tanh(h) + control) @ p["head"]["w"] - batch[1]) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "params"),
+    [
+        (in_a_row, changed(head=jnp.zeros((16, 2)))),
+        (adapted, adapter(drawn(K[5], 6, 2), jnp.zeros((2, 16)))),
+        (modulated, changed(head=jnp.zeros((16, 2))) | {"modulation": {"w": jnp.zeros((16, 48))}}),
+        (copied, changed() | {"before": {"w": jnp.zeros((6, 16))}, "behind": {"w": jnp.zeros((16, 16))}}),
+    ],
+    ids=["head", "adapter", "modulation and head", "before and behind a copy"],
+)
+def test_zeros_that_something_else_wakes_are_fine(loss_fn: Any, params: Any) -> None:
+    assert found(params, loss_fn).keys() <= UNUSED
+
+
 def test_a_key_that_was_used_twice() -> None:
     def deep(p: Any, batch: Any) -> Any:
         h = jnp.tanh(batch[0] @ p["hidden"]["w"])

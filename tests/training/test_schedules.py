@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
-from tests.training.test_short import BATCH, PARAMS, plain_loop, report, rules, training
+from gradscope.load.problem import Problem
+from gradscope.runs.preparing import prepare
+from gradscope.training import trainer
+from gradscope.training.short import trainer_of
+from tests.training.test_short import BATCH, PARAMS, loss_fn, plain_loop, report, rules, training
 
 HALVED = optax.exponential_decay(1e-2, transition_steps=1, decay_rate=0.5)
 ENDING = {
@@ -81,3 +86,18 @@ def test_a_warm_up_without_an_end_is_the_schedule_at_powers_of_ten() -> None:
 
 def test_a_warm_up_of_some_thousand_steps_is_none_too_long() -> None:
     assert rules(report(optax.adam(optax.linear_schedule(0.0, 3e-3, 10_000)))) == set()
+
+
+def test_many_leaves_take_the_steps_of_a_loop_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer = optax.adamw(optax.linear_schedule(0.0, 1e-2, 8, transition_begin=3))
+    problem = Problem(loss_fn, PARAMS, BATCH, optimizer=optimizer)
+    prepared = prepare(problem, progress=lambda text: None)
+    _, tracer, _, flow, first, _ = prepared.for_training
+    made = trainer_of(problem, tracer, flow, first, ([BATCH], iter(())))
+    run, fresh = made.run(2), made.fresh(made.weights)
+    whole = made.alone(run, fresh, 12)
+    monkeypatch.setattr(trainer, "MANY", 0)
+    by_part = made.alone(run, fresh, 12)
+    assert (by_part[:4] == 0).all()
+    assert (np.diff(by_part[4:]) > 0).all()
+    np.testing.assert_allclose(by_part, whole, rtol=1e-5)

@@ -63,6 +63,8 @@ IN_TRAINING = "Lower the learning rate or warm it up"
         "learning-rate-too-high",
         "ascending-update",
         "collapsed-representations",
+        "normalized-away",
+        "symmetric-units",
     ),
     uses=("training",),
     share=0.5,

@@ -15,7 +15,11 @@ reinforcement learning, where a value is at once what is trained and what others
 - *labels* that are not meant to count: fillers of sequences, or numbers below 0, which JAX takes as classes
   from the end;
 - the *entropy* of a policy that is minimized, where it is meant to be kept up;
-- the *clipping* of a policy's ratio that takes the larger gain and not the smaller one.
+- the *clipping* of a policy's ratio that takes the larger gain and not the smaller one;
+- a value that is drawn to a reward and a part of the next value in every row, where the batch says at which
+  rows an episode *ends* and the loss does not read it;
+- log-probabilities that are weighed by the rewards *before* an action, and not by those after it;
+- a loss that *grows* with log-probabilities times what the file calls a reward, a return or an advantage.
 
 ## Why is this bad
 No error is raised and the loss falls. But a value is drawn to what would make its own target come true,
@@ -45,6 +49,12 @@ place, where sequences are filled up to one length or labels are below 0. That l
 a mask or lengths in the batch, or by inputs that repeat one value at the same places. Labels below 0 are
 told of where the class that they are taken for stands in the batch, too: a class may be kept for them.
 
+The last three go by names, and say so: of the arrays of the batch (its keys and fields, or what the loss
+calls its parts where it unpacks it), and of the factors of a product in the file. The ends of episodes are
+zeros and ones that nothing in the program of the loss reads. Rewards are added up by a loop without
+parameters that takes a part of the sum so far to the next step, and nothing that goes in is reversed. Of a
+product the program tells the sign of the log-probability, and its line that of what multiplies it.
+
 ## Limits
 None: the program is wired so, or it is not; of fillers, half of all labels or more. An error where the
 gradient can say nothing of the rows or of the choices: a mean before the product, all choices alike, labels
@@ -52,7 +62,8 @@ of other rows (fewer than half of an example's labels meet its own predictions),
 warning, since each of them is also a method of its own: a gradient through the target is the residual
 gradient of Baird 1995, and an entropy is minimized in semi-supervised learning. Entropies are looked at
 only beside log-probabilities of the same parameters that are multiplied by more than two numbers, of both
-signs.
+signs. The last three are warnings: a task may go on at an end, rewards may be stored backwards, and what is
+called a reward may be meant to be small. The last one is not told where the optimizer climbs.
 
 ## Example
     target = rewards + 0.99 * q(params, next_states).max(-1)
@@ -79,9 +90,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gradscope.records import Measurement, MisdirectedCredit, Misdirection, Severity
+from gradscope.records import Measurement, MisdirectedCredit, Misdirection, Severity, ShortTraining
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.words import names_of
+from gradscope.rules.words import names_of, number
 
 _ERRORS = frozenset(
     {
@@ -93,8 +104,10 @@ _ERRORS = frozenset(
 )
 
 
-@rule("misdirected-credit", severity=Severity.ERROR, single_seed_suffices=True)
-def misdirected_credit(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+@rule("misdirected-credit", severity=Severity.ERROR, uses=("training",), single_seed_suffices=True)
+def misdirected_credit(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
     del limits
     for found in measurement.objective.misdirected:
         message, remedy = _said(found)
@@ -105,6 +118,10 @@ def misdirected_credit(measurement: Measurement, limits: Limits) -> Iterator[Hit
             evidence["share"] = found.share
         if found.discount is not None:
             evidence["discount"] = found.discount
+        if found.kind is Misdirection.DESCENDED and training is not None and climbs(training):
+            continue
+        if found.name:
+            evidence["name"] = found.name
         yield Hit(
             message=message,
             remedy=remedy,
@@ -115,8 +132,42 @@ def misdirected_credit(measurement: Measurement, limits: Limits) -> Iterator[Hit
         )
 
 
+def climbs(training: ShortTraining) -> bool:
+    """Whether the optimizer of the file goes up the gradient: the loss is what it makes large."""
+    told = [leaf.ascent for leaf in training.leaves if leaf.ascent is not None]
+    return training.own and bool(told) and all(each > 0 for each in told)
+
+
 def _said(found: MisdirectedCredit) -> tuple[str, str]:
-    return _of_labels(found) or _of_terms(found)
+    return _of_labels(found) or _of_rewards(found) or _of_terms(found)
+
+
+def _of_rewards(found: MisdirectedCredit) -> tuple[str, str] | None:
+    of = names_of(found.layers) if found.layers else ""
+    if found.kind is Misdirection.UNENDED:
+        return (
+            f"A value{_by(of)} is drawn to a reward and {number(found.discount or 0.0)} times the next value "
+            f"in every row, and the loss does not read `{found.name}` of the batch: zeros and ones, "
+            f"{found.count:,} ({found.share or 0.0:.1%}) of them ones. If they say where episodes end, what "
+            "comes after an end, as another episode, counts for the steps before it.",
+            f"End the sum there: `reward + discount * (1 - {found.name}) * next_value`, if 1 is an end.",
+        )
+    if found.kind is Misdirection.PAST:
+        return (
+            f"Log-probabilities{_by(of)} are weighed by sums of `{found.name}` from the first of "
+            f"{found.count:,} steps on, with {number(found.discount or 0.0)} times the sum so far at each: "
+            "an action is credited with the rewards before it, which it cannot change, and not with those "
+            "after it.",
+            "Add up from the last step back: `jax.lax.scan(..., reverse=True)`.",
+        )
+    if found.kind is Misdirection.DESCENDED:
+        return (
+            f"The loss grows with log-probabilities{_by(of)} times `{found.name}`: each step makes those "
+            "choices less likely whose number is above 0, and the others more likely. If it is to be large, "
+            "as a reward is, the policy learns to avoid it.",
+            f"Turn the sign: `-jnp.mean({found.name} * log_prob)`.",
+        )
+    return None
 
 
 def _of_labels(found: MisdirectedCredit) -> tuple[str, str] | None:

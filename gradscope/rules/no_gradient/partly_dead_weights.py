@@ -65,7 +65,13 @@ MASKED = (
 @rule(
     "partly-dead-weights",
     severity=Severity.WARNING,
-    symptom_of=("zero-gradient", "blocked-gradient", "disconnected-parameter", "dead-units"),
+    symptom_of=(
+        "zero-gradient",
+        "blocked-gradient",
+        "disconnected-parameter",
+        "dead-units",
+        "state-not-carried",
+    ),
     needs=("flow", "training"),
 )
 def partly_dead_weights(measurement: Measurement, training: ShortTraining, limits: Limits) -> Iterator[Hit]:

@@ -47,8 +47,9 @@ similar layers have a gradient, is a note; one whose later layers have a gradien
 vector by itself (a gain, a temperature) is a warning. So is a weight that is used once, on an array of the
 batch that is 0 everywhere, where weights beside it have a gradient; and one of several weights of an
 equivariant module (names of the form `linear['w[1,1] 8x2o']`) where δ comes to it and the others have a
-gradient: no example may have its irreducible representation. A recurrent weight whose state is never
-carried, or a query that no gradient comes from, is an error.
+gradient: no example may have its irreducible representation. A weight whose
+input is a constant 0 in the program, as that of the state of a cell that runs one step, is a warning. A query
+that no gradient comes from is an error; of a state that a loop does not carry `state-not-carried` tells.
 
 ## Source
 Lu et al. 2019, *Dying ReLU and Initialization*, arXiv:1903.06733. Zero-initialized heads and gains: Goyal et
@@ -69,7 +70,13 @@ from gradscope.records import (
     ShortTraining,
 )
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.no_gradient.zero_gradient_causes import cause_of, cleared_input, end_of, has_delta
+from gradscope.rules.no_gradient.zero_gradient_causes import (
+    begins_with_zeros,
+    cause_of,
+    cleared_input,
+    end_of,
+    has_delta,
+)
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import names_of
 
@@ -89,6 +96,9 @@ Dead = Mapping[str, Sequence[Parameter]]
         "unnormalized-input",
         "attention-collapse",
         "one-key-attention",
+        "normalized-away",
+        "symmetric-units",
+        "state-not-carried",
     ),
     uses=("training",),
     single_seed_suffices=True,
@@ -228,7 +238,11 @@ def _severity(measurement: Measurement, root: Layer, dead: Dead, unrouted: bool)
     if unrouted:
         return Severity.NOTE
     leaves = dead[root.name]
-    unused = _one_part(measurement, root, dead) or _masked(measurement, root)
+    unused = (
+        _one_part(measurement, root, dead)
+        or _masked(measurement, root)
+        or begins_with_zeros(measurement, root)
+    )
     looked = _looked(root, leaves) and not unused
     stacked = any(leaf.layer != root.name for leaf in leaves)
     matrix = any(len(leaf.shape) > 1 + stacked for leaf in leaves)

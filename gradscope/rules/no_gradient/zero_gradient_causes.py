@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradscope.records import GradientEnd, Layer, Measurement
+from gradscope.records import GradientEnd, Idleness, Layer, Measurement
 from gradscope.rules.initial_scale import common_activation, started_otherwise
 from gradscope.rules.profile import PRODUCTS
 
@@ -17,6 +17,12 @@ def cause_of(measurement: Measurement, root: Layer, unrouted: bool) -> tuple[str
         return (
             "Similar layers at the same depth have a gradient, so this batch may not use it.",
             "Nothing to do if it is an expert or a branch; check over more batches to be sure.",
+        )
+    if begins_with_zeros(measurement, root):
+        return (
+            "δ at its output is not zero, but its input is a constant 0 in the program, as the state of a "
+            "recurrent cell at its first step is.",
+            "Nothing to do if this cell runs one step alone; else give it the state of the step before.",
         )
     if has_delta(root) and root.uses > 1:
         return (
@@ -75,6 +81,12 @@ def cleared_input(measurement: Measurement, layer: Layer) -> bool:
     return has_delta(layer) and any(
         end.cleared and end.layer == layer.name for end in measurement.gradient_ends
     )
+
+
+def begins_with_zeros(measurement: Measurement, layer: Layer) -> bool:
+    """Whether all that it multiplies is a constant 0, and no loop over time is known to be around it."""
+    once = [each for each in measurement.idle_recurrences if each.kind is Idleness.ONCE]
+    return has_delta(layer) and any(layer.name in each.layers for each in once)
 
 
 def end_of(measurement: Measurement, root: Layer) -> GradientEnd | None:

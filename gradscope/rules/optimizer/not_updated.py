@@ -2,7 +2,8 @@
 
 ## What it does
 Reports an optimizer whose updates are zero, or next to nothing: a schedule that has come to its end, a
-learning rate of 0, labels that freeze everything. Where only a part is held, that is a note.
+learning rate of 0, labels that freeze everything. Where only a part is held, that is a note; where it is all
+matrices of what looks like a new network, and training them helps, a warning.
 
 ## Why is this bad
 Nothing is learned. A state that was restored with its step counter is the usual cause: the schedule of the
@@ -14,9 +15,15 @@ By the real steps of the short training, from the optimizer state that the file 
 alone, with the last gradient, for up to 1,000 steps: a warm-up or gradient accumulation moves something by
 then, and nothing is said. A large model is not given so many steps: then it is a note.
 
+A network looks new where everything that moves is a vector and all vectors begin as constants: the biases and
+scales of a trained one are not constant. Then Adam trains the vectors alone, and everything, from the same
+weights on the same batches, five times as many steps as the short training has.
+
 ## Limits
 `share = 1e-4`: with a restored state, the largest update over that of a first step from a fresh state; less
 is reported. A schedule that decays to a hundredth or a thousandth of its peak is above it. Source: a choice.
+Held matrices, two at least, are told where training everything is clearly better: it gains twice as much, or
+it ends at half of the loss or less.
 
 ## Example
     state = restored                    # its step counter says 1000
@@ -36,9 +43,9 @@ Optax documentation, schedules and `multi_transform`; Flax issue threads on lear
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gradscope.records import Severity, ShortTraining
+from gradscope.records import HeldMatrices, LeafUpdate, Severity, ShortTraining
 from gradscope.records.training import LATER_STEPS, layers_of
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.words import count, names_of, number
@@ -90,6 +97,8 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
             layers=everything,
             explains=None,
         )
+    elif training.held_matrices is not None and training.held_matrices.tried.better:
+        yield _vectors_alone(training, training.held_matrices, held)
     elif held and len(held) < len(with_gradient):
         yield Hit(
             message=f"Your optimizer holds {count(len(held), 'parameter')} that "
@@ -103,3 +112,28 @@ def not_updated(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
             severity=Severity.NOTE,
             layers=layers_of(held),
         )
+
+
+def _vectors_alone(training: ShortTraining, found: HeldMatrices, held: Sequence[LeafUpdate]) -> Hit:
+    tried = found.tried
+    return Hit(
+        message=f"Your optimizer moves {len(found.vectors)} vectors ({names_of(found.vectors)}) and "
+        f"none of the {len(found.matrices)} matrices that have a gradient ({names_of(found.matrices)}), in "
+        f"{count(training.steps, 'step')}. The vectors begin as constants, as those of a new network do, so "
+        f"the matrices may be as they were drawn. {tried.steps} steps of Adam with a rate of "
+        f"{number(found.rate)} take the loss from {number(tried.start)} to {number(tried.end)} where they "
+        f"move everything, and to {number(tried.end_without)} where they move the vectors alone.",
+        remedy="Correct the labels of the optimizer, or its mask, if the network is to be trained; to train "
+        "biases alone is for one that was trained before.",
+        evidence={
+            "matrices": len(found.matrices),
+            "vectors": len(found.vectors),
+            "loss_after": tried.end_without,
+            "loss_after_all": tried.end,
+            "steps": tried.steps,
+        },
+        layer=held[0].layer,
+        severity=Severity.WARNING,
+        layers=layers_of(held),
+        explains=layers_of(held),
+    )

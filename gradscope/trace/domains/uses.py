@@ -83,7 +83,11 @@ class Uses(Bits):
             before, after = (math.prod(shape_of(each)) for each in (eqn.invars[0], eqn.outvars[0]))
             return every | (SPREAD if every & ITSELF and after > before else 0)
         made = OUTPUT if every & OUTPUT or (name in PRODUCTS and every & PARAMETER) else 0
-        if name == "concatenate" and every & ITSELF and not every & (OUTPUT | DERIVED | CHOICE | ERROR):
+        if (
+            name in ("concatenate", "stack")
+            and every & ITSELF
+            and not every & (OUTPUT | DERIVED | CHOICE | ERROR)
+        ):
             return every & (ITSELF | SPREAD)
         if name == "eq" and every & ITSELF:
             return CHOICE | made

@@ -41,5 +41,11 @@ def test_numbers_stand_in_the_message() -> None:
     assert target.evidence["discount"] == 0.99
     (mean,) = told(credit(Misdirection.AVERAGED, count=200))
     assert "reduced over 200 rows" in mean.message
+    (end,) = told(credit(Misdirection.UNENDED, count=40, share=0.0391, discount=0.98, name="done"))
+    assert "0.98 times the next value in every row, and the loss does not read `done`" in end.message
+    assert "40 (3.9%) of them ones" in end.message
+    assert end.evidence["name"] == "done"
+    (past,) = told(credit(Misdirection.PAST, count=10, discount=0.7, name="reward"))
+    assert "by sums of `reward` from the first of 10 steps on, with 0.7 times" in past.message
     (fillers,) = told(credit(Misdirection.FILLERS, count=30, share=0.86))
     assert fillers.message.startswith("86% of the labels")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradscope.records import Finding, NormalizedPlaces, Severity, Structure, TriedVariant
+from gradscope.records import (
+    Finding,
+    LoneNormalization,
+    NormalizedPlaces,
+    Severity,
+    Structure,
+    TriedVariant,
+)
 from gradscope.rules import Parts, judge
 from tests.rules.made import layer, measured, source
 from tests.rules.training.made import trained
@@ -31,3 +38,41 @@ def test_an_instance_normalization_that_is_no_worse_is_quiet() -> None:
     assert told() == []
     assert told(NORM, tried=None) == []
     assert told(NORM, tried=replace(BETTER, end=0.9)) == []
+
+
+LONE = LoneNormalization(source(7), (1, 64), (0,), ("w",))
+
+
+def of_one(lone: LoneNormalization, gradient: float) -> list[Finding]:
+    layers = [replace(layer("w", 1), gradient_max=gradient), layer("v", 2)]
+    parts = Parts(measured(layers, structure=Structure(lone=(lone,))))
+    return list(judge(parts, select=("normalized-away",))[0])
+
+
+def test_a_single_element_is_told_without_a_training() -> None:
+    (finding,) = of_one(LONE, 0.0)
+    assert (finding.severity, finding.layer, finding.source) == (Severity.ERROR, "w", source(7))
+    assert "shape (1, 64) is normalized over axis 0, which holds a single element" in finding.message
+    assert "several examples" in finding.remedy
+
+
+def test_layers_that_have_a_gradient_by_another_way_make_it_a_warning() -> None:
+    (finding,) = of_one(replace(LONE, shape=(4, 1, 1, 8), axes=(1, 2)), 0.1)
+    assert finding.severity is Severity.WARNING
+    assert "axes 1, 2, which hold a single element" in finding.message
+    assert "over axes that hold several elements" in finding.remedy
+
+
+def test_an_error_of_another_rule_does_not_speak_for_a_single_element() -> None:
+    layers = [replace(layer("w", 1), gradient_max=0.0), layer("v", 2)]
+    parts = Parts(measured(layers, loss=float("nan"), structure=Structure(lone=(LONE,))))
+    assert "normalized-away" in [finding.rule for finding in judge(parts)[0]]
+
+
+def test_without_a_training_places_are_not_judged() -> None:
+    parts = Parts(measured([layer("w", 1)], structure=Structure(normalized=(NORM,))))
+    found, skipped = judge(parts, select=("normalized-away",))
+    assert found == ()
+    assert [(each.what, each.reason) for each in skipped] == [
+        ("normalized-away", "no short training was run")
+    ]

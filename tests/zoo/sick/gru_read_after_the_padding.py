@@ -63,8 +63,9 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong recurrence",
     "source": "Stack Overflow, last output of an LSTM on padded sequences; Humbatova et al. 2020, wrong network architecture",
-    "cause": ["reads-padding", "vanishing-through-time", "unused-batch-part"],
+    "cause": ["padding-leak", "reads-padding", "vanishing-through-time", "unused-batch-part"],
     "symptom": [
+        "constant-output",
         "loss-not-decreasing",
         "plateau",
         "vanishing-gradient",

@@ -35,7 +35,7 @@ optimizer = optax.adam(1e-2)
 EXPECTED = {
     "fault": "wrong sign",
     "source": "Nikanjam et al. 2022 (faults in deep reinforcement learning), wrong update rule",
-    "cause": ["wrong-sign"],
+    "cause": ["misdirected-credit", "wrong-sign"],
     "symptom": ["diverging-loss", "loss-not-decreasing"],
     "layer": [],
     "line": "",

@@ -64,7 +64,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong update rule",
     "source": "Nikanjam et al. 2022 (faults in deep reinforcement learning), wrong calculation of rewards; Irpan 2018; Stack Overflow, discounted rewards summed in the wrong direction",
-    "cause": ["wrong-target", "misaligned-labels"],
+    "cause": ["misdirected-credit", "wrong-target", "misaligned-labels"],
     "symptom": ["loss-not-decreasing", "plateau"],
     "layer": [],
     "line": "scan",

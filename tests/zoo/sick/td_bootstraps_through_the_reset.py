@@ -59,7 +59,7 @@ optimizer = optax.adam(3e-3)
 EXPECTED = {
     "fault": "wrong update rule",
     "source": "Nikanjam et al. 2022 (faults in deep reinforcement learning), missing terminal state; GitHub navneet-nmk/pytorch-rl #2, seungeunrho/minimalRL #21, done not used in the target",
-    "cause": ["wrong-target", "missing-terminal-mask", "unused-batch-part"],
+    "cause": ["misdirected-credit", "wrong-target", "missing-terminal-mask", "unused-batch-part"],
     "symptom": ["loss-not-decreasing", "plateau", "diverging-loss"],
     "layer": [],
     "line": "GAMMA",
