@@ -27,6 +27,7 @@ from gradscope.records.common import (
     Skipped as Skipped,
     Source as Source,
 )
+from gradscope.records.communication import Collective as Collective, Communication as Communication
 from gradscope.records.comparison import (
     Comparison as Comparison,
     Contestant as Contestant,
