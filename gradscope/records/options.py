@@ -57,8 +57,8 @@ class Peers:
     """All of them run on this machine, started by one command."""
 
 
-AXES = ("data", "model")
-"""Those that `--mesh` may have: over one rows are split, over the other parameters."""
+AXES = ("data", "fsdp", "model")
+"""Those that `--mesh` may have: over the first two rows are split, over the last two parameters."""
 
 
 PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
@@ -160,6 +160,8 @@ class CostOptions:
     """Look at other batches and lengths."""
     whole: bool = False
     """Compile the loss as one program, also where that takes long."""
+    meshes: tuple[Mapping[str, int], ...] = ()
+    """Others with which that of `LoadOptions` is compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gradscope.records import Cost
 from gradscope.report.markdown.marks import code, folded, prose, table
+from gradscope.report.shared.communication import between_devices, communication_tables
 from gradscope.report.shared.cost import summary
 from gradscope.report.shared.cost_growth import growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
@@ -15,9 +16,9 @@ MOST_ROWS = 20
 
 
 def cost(found: Cost, show_all: bool) -> Iterator[str]:
-    for sentence in [*summary(found), *growth_sentences(found)]:
+    for sentence in [*summary(found), *between_devices(found), *growth_sentences(found)]:
         yield f"{prose(sentence)}\n"
-    for each in [*tables(found), *map(growth_table, found.growth)]:
+    for each in [*tables(found), *communication_tables(found), *map(growth_table, found.growth)]:
         ranked = sorted(range(len(each.names)), key=lambda row: each.urgency[row])
         rows = range(len(each.names)) if show_all else sorted(ranked[:MOST_ROWS])
         kept = filled(each.columns)
