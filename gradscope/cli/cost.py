@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from gradscope import config
 from gradscope.cli import completion
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
-from gradscope.cli.loading import OTHER_MESHES, Given, Shapes, Target, given_layouts
+from gradscope.cli.loading import Given, Shapes, Target, given_layouts, other_meshes
 from gradscope.cli.options import GATE, examples, policy, sizes_in, source_of
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Policy, Suite
@@ -54,8 +53,8 @@ NoTime = Annotated[
     bool,
     typer.Option(
         "--no-time",
-        help="Count only: nothing of the step is run, and nothing is compiled but, on a mesh, what tells what "
-        "devices send each other.",
+        help="Count only: nothing of the step is run, and nothing is compiled but, on a mesh, the step that "
+        "tells what devices send each other.",
     ),
 ]
 Whole = Annotated[
@@ -105,7 +104,7 @@ def cost(
         time=not (no_time or shapes),
         growth=not no_growth,
         whole=whole,
-        meshes=tuple(config.axes_of(mesh) for mesh in loading[OTHER_MESHES]),
+        meshes=other_meshes(loading),
     )
     (task,) = configuration.plan(loading, [target]).tasks
 

@@ -193,15 +193,21 @@ def given_loading(
     return {name: value for name, value in options.items() if value is not None}
 
 
-OTHER_MESHES = "other-meshes"
-"""Beside the keys of a configuration: those that the first mesh is compared with."""
+_OTHERS = "other-meshes"
+"""Beside the keys of a configuration: the meshes behind the first one."""
 
 
 def given_layouts(mesh: Sequence[str] | None = None, **options: Any) -> Given:
     """The same for a command that compares meshes. For `groups.with_options`."""
     first, *others = mesh or (None,)
     given = given_loading(mesh=first, **options)
-    return {**given, OTHER_MESHES: tuple(config.mesh(each) for each in others if each is not None)}
+    return {**given, _OTHERS: tuple(config.mesh(each) for each in others if each is not None)}
+
+
+def other_meshes(given: Given) -> tuple[Mapping[str, int], ...]:
+    """Those that the first one is to be compared with."""
+    others = given.get(_OTHERS)
+    return tuple(config.axes_of(str(each)) for each in others) if isinstance(others, tuple) else ()
 
 
 _LOADING = inspect.signature(given_loading, eval_str=True)

@@ -157,8 +157,8 @@ def axes_of(given: str) -> dict[str, int]:
             raise GradscopeError(
                 f'"--mesh {given}" is not a mesh.',
                 why=f'"{part.strip()}" is not an axis with its size: the axes are `data`, over which rows '
-                "of the batch are split, `model`, over which parameters are, and `fsdp`, over which both are, "
-                "each once.",
+                "of the batch are split, `model`, over which parameters are, and `fsdp`, over which both "
+                "are, each once.",
                 fix="Write data=4, model=2 or data=4,model=2.",
                 slug="bad-option",
             )

@@ -60,4 +60,3 @@ def over_others(
         except GradscopeError as error:
             looks.failed.append(Skipped(f"{BETWEEN} over {name}", error.what.rstrip(".")))
     return tuple(found), tuple(looks.failed)
-

@@ -66,7 +66,7 @@ class _Computation:
     def taken(self, name: str) -> dict[int, str]:
         """For which operation each result of an instruction is, by its place."""
         done = {each.name for each in self.instructions.values() if each.operands[:1] == (name,)}
-        found = {}
+        found: dict[int, str] = {}
         for each in self.instructions.values():
             if each.opcode == "get-tuple-element" and each.operands[0] in {name, *done} and each.op_name:
                 place = re.search(r"\bindex=(\d+)", each.attributes)

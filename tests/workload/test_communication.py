@@ -57,7 +57,9 @@ def test_data_parallel_sums_each_gradient_once_and_the_loss() -> None:
     assert {each.axes for each in found.collectives} == {("x",)}
     assert found.sent == 2 * 3 / 4 * found.size
     assert found.parameters == 4 * (IN * WIDE + WIDE + WIDE * OUT)
-    lines = {each.layer: each.source.text for each in found.collectives if each.source and each.half != "forward"}
+    lines = {
+        each.layer: each.source.text for each in found.collectives if each.source and each.half != "forward"
+    }
     assert 'x @ params["up"]["w"]' in lines["up"]
     assert 'hidden @ params["down"]["w"]' in lines["down"]
 
@@ -103,7 +105,9 @@ def test_the_number_of_turns_of_a_while_loop_is_not_known() -> None:
 
         start = (jnp.zeros((), jnp.int32), x)
         turns = jnp.asarray(jnp.sum(x) > 0, jnp.int32) + 3
-        return jnp.sum(lax.stop_gradient(lax.while_loop(lambda c: c[0] < turns, turn, start)[1]) @ params["v"])
+        return jnp.sum(
+            lax.stop_gradient(lax.while_loop(lambda c: c[0] < turns, turn, start)[1]) @ params["v"]
+        )
 
     params = {"w": put(ones(8, 8), P("x")), "v": put(ones(8, 8), P())}
     found = read(loss, params, put(ones(4, 8), P(None, "x")))
@@ -150,7 +154,9 @@ def test_shapes_are_enough() -> None:
     shapes = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(MESH, P())), PARAMS
     )
-    program, inputs = traced(network, jax.tree.map(lambda a: put(a, P()), PARAMS), put(ones(ROWS, IN), P("x")))
+    program, inputs = traced(
+        network, jax.tree.map(lambda a: put(a, P()), PARAMS), put(ones(ROWS, IN), P("x"))
+    )
     made = read(network, jax.tree.map(lambda a: put(a, P()), PARAMS), put(ones(ROWS, IN), P("x")))
     bare = type(inputs)(jax.tree.leaves(shapes), inputs.others)
     assert communication(program, bare, {"x": 4}, 4, None) == made

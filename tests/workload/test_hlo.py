@@ -7,8 +7,10 @@ from gradscope.workload.hlo import exchanges, size_of
 
 def program(*lines: str, others: str = "") -> str:
     body = "\n".join(f"  {line}" for line in lines)
-    head = "HloModule m, is_scheduled=true, num_partitions=8\n\nFileNames\n1 \"a.py\"\n\n"
-    return f"{head}{others}\nENTRY %main (p: f32[4]) -> f32[4] {{\n  %p = f32[4]{{0}} parameter(0)\n{body}\n}}\n"
+    head = 'HloModule m, is_scheduled=true, num_partitions=8\n\nFileNames\n1 "a.py"\n\n'
+    return (
+        f"{head}{others}\nENTRY %main (p: f32[4]) -> f32[4] {{\n  %p = f32[4]{{0}} parameter(0)\n{body}\n}}\n"
+    )
 
 
 def told(text: str) -> list[tuple[str, int, int, bool]]:
@@ -75,7 +77,10 @@ def test_a_loop_counts_its_steps_and_one_without_a_known_number_counts_once() ->
     assert told(program(f"{loop}, {known}", others=BODY)) == [("collective-permute", 16, 12, False)]
     assert told(program(loop, others=BODY)) == [("collective-permute", 16, 1, True)]
     outer = f"%outer (o: f32[4]) -> f32[4] {{\n  %o = f32[4]{{0}} parameter(0)\n  {loop}, {known}\n}}\n"
-    nested = loop.replace("%body", "%outer").replace("(%p)", "(%p)") + ', backend_config={"known_trip_count":{"n":"3"}}'
+    nested = (
+        loop.replace("%body", "%outer").replace("(%p)", "(%p)")
+        + ', backend_config={"known_trip_count":{"n":"3"}}'
+    )
     assert told(program(nested, others=BODY + outer.replace("(%p)", "(%o)")))[0][2] == 36
 
 

@@ -14,6 +14,7 @@ from gradscope.report.shared.table import Column, SmallTable
 
 MANY = 12
 """Layers from which on those that are named alike are one row."""
+KINDS = "all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"
 UPDATE, ALL = "update of the optimizer", "all layers"
 
 
@@ -51,8 +52,8 @@ def between_devices(found: Cost) -> list[str]:
     if others:
         said.append(_least(found.communication))
     said.append(
-        "These are the bytes of the program that XLA made for these devices; another backend may choose others. "
-        "How much of it runs beside the computation is not measured."
+        "These are the bytes of the program that XLA made for these devices; another backend may choose "
+        "others. How much of it runs beside the computation is not measured."
     )
     return said
 
@@ -73,9 +74,10 @@ def _whole(found: Communication) -> str:
         f"{units.size(found.sent)} at least."
     )
     if found.open_loops:
+        one = found.open_loops == 1
         text += (
-            f" {found.open_loops} of them stand in a loop of which only the run knows the number of steps, and "
-            "count once."
+            f" {found.open_loops} of them {'stands' if one else 'stand'} in a loop of which only the run "
+            f"knows the number of steps, and {'counts' if one else 'count'} once."
         )
     return text
 
@@ -110,11 +112,11 @@ def communication_tables(found: Cost) -> list[SmallTable]:
 
 
 def _mesh_table(every: Sequence[Communication]) -> SmallTable:
-    kinds = list(dict.fromkeys(c.kind for each in every for c in each.collectives))
-
-    def of_kind(kind: str) -> list[str]:
-        sums = [sum(c.size for c in each.collectives if c.kind == kind) for each in every]
+    def of(*kinds: str) -> list[str]:
+        sums = [sum(c.size for c in each.collectives if c.kind in kinds) for each in every]
         return [units.size(amount) if amount else "" for amount in sums]
+
+    others = {c.kind for each in every for c in each.collectives}.difference(KINDS)
 
     return SmallTable(
         title="Meshes compared",
@@ -124,7 +126,8 @@ def _mesh_table(every: Sequence[Communication]) -> SmallTable:
             Column(("to send", "at least"), 0, [units.size(each.sent) for each in every]),
             Column(("arrays", "together"), 2, [units.size(each.size) for each in every]),
             Column(("", "times"), 3, [units.count(each.count) for each in every]),
-            *(Column(("", kind), 4, of_kind(kind)) for kind in kinds),
+            *(Column(("", kind), 4, of(kind)) for kind in KINDS),
+            Column(("", "others"), 4, of(*others)),
             Column(("parameters", "on each"), 1, [units.size(each.parameters) for each in every]),
             Column(("memory", "of a step"), 1, [units.size(each.peak) for each in every]),
         ],
@@ -156,8 +159,8 @@ def _layer_table(found: Communication) -> SmallTable:
             Column(("", "line"), 5, [*(row.lines for row in rows), ""], right=False),
         ],
         urgency=[*(-row.sent for row in rows), -float("inf")],
-        meaning="Bytes on each device of the arrays that are summed, gathered or exchanged in one step, and what "
-        "each device has to send of them at least.",
+        meaning="Bytes on each device of the arrays that are summed, gathered or exchanged in one step, and "
+        "what each device has to send of them at least.",
         heading="what devices send each other, by layer",
     )
 
