@@ -181,6 +181,7 @@ KEYS = (
     Key("through-time", flag, "true or false, without quotes", "true", False),
     Key("inputs", flag, "true or false, without quotes", "true", False),
     Key("what-if", precision, f"one of {', '.join(PRECISIONS)}", '"bf16"'),
+    Key("replicas", flag, "true or false, without quotes", "true", False),
     Key("overfit-batch", flag, "true or false, without quotes", "true", False),
     Key("truncate", count, "an integer of at least 1, without quotes", "20"),
     Key("widths", sizes, "a list of two integers or more, each at least 1", "[64, 128, 256]", ()),

@@ -18,6 +18,7 @@ from gradscope.records.nonfinite import Hazard, LostInfinity, NonFiniteInput, No
 from gradscope.records.objective import Objective
 from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
+from gradscope.records.replicas import ReplicaGradients
 from gradscope.records.shards import (
     DivergedReplicas,
     FrozenShard,
@@ -64,6 +65,8 @@ class Measurement:
     """By `check --inputs`."""
     precision: Precision | None = None
     """By `check --what-if`."""
+    replicas: ReplicaGradients | None = None
+    """By `check --replicas`."""
     parametrization: Parametrization | None = None
     """By `check --widths`."""
     unreduced: tuple[UnreducedShard, ...] = ()

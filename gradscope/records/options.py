@@ -90,6 +90,8 @@ class CheckOptions:
     """Look at the gradient with respect to the inputs, too."""
     what_if: str | None = None
     """One of `PRECISIONS`: also compare with the program rounded to it."""
+    replicas: bool = False
+    """Take the gradient of the rows of each replica, too."""
     overfit_batch: bool = False
     """Train on the first batch alone, too, to see whether it can be learned by heart."""
     truncate: int | None = None
