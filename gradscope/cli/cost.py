@@ -26,7 +26,7 @@ EPILOG = examples(
     "gradscope cost model.py --report html=cost.html",
 )
 MAIN = (
-    "--widths", "--depths", "--no-time", "--no-growth", "--data", "--batch-size", "--mesh", "--shapes",
+    "--widths", "--depths", "--no-time", "--data", "--batch-size", "--mesh",
     "--fail-on", "--report",
 )  # fmt: skip
 GATED = "cost:"

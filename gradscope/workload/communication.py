@@ -25,7 +25,7 @@ from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.spread import placed_as
 from gradscope.workload.device_groups import axes_along, axes_between, groups_of
-from gradscope.workload.hlo import Exchange, exchanges
+from gradscope.workload.hlo import DeviceExchange, exchanges
 from gradscope.workload.update import Update
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
@@ -128,7 +128,7 @@ class _Rows:
         self._rows: dict[Any, Collective] = {}
         self.open = 0
 
-    def add(self, each: Exchange) -> None:
+    def add(self, each: DeviceExchange) -> None:
         axes, count = self._among(each)
         if count < 2 or not each.size:
             return
@@ -144,7 +144,7 @@ class _Rows:
             sent=row.sent + each.times * least_sent(each.kind, size, count),
         )
 
-    def _among(self, each: Exchange) -> tuple[tuple[str, ...], int]:
+    def _among(self, each: DeviceExchange) -> tuple[tuple[str, ...], int]:
         """The axes, and how many devices take part together; 1 where none sends to another one."""
         if each.kind == "collective-permute":
             between = axes_between(each.attributes, self._mesh)

@@ -28,7 +28,7 @@ _OP_NAME = re.compile(r'\bop_name="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
-class Exchange:
+class DeviceExchange:
     """One operation between devices."""
 
     kind: str
@@ -41,7 +41,7 @@ class Exchange:
     open: bool = False
     """It stands in a loop of which only the run knows the number of turns."""
 
-    def again(self, times: int, open_loop: bool) -> Exchange:
+    def again(self, times: int, open_loop: bool) -> DeviceExchange:
         return replace(self, times=self.times * times, open=self.open or open_loop)
 
 
@@ -75,20 +75,20 @@ class _Computation:
         return found
 
 
-def exchanges(text: str) -> list[Exchange]:
+def exchanges(text: str) -> list[DeviceExchange]:
     """In the order in which the program has them; those of a loop as often as it turns, of the branches of a
     condition those of the one in which most bytes are exchanged."""
     computations, entry = _computations(text)
-    known: dict[str, list[Exchange]] = {}
+    known: dict[str, list[DeviceExchange]] = {}
 
-    def within(name: str) -> list[Exchange]:
+    def within(name: str) -> list[DeviceExchange]:
         if name not in known:
             known[name] = []  # no computation calls itself
             found = computations.get(name)
             known[name] = [] if found is None else [e for each in _each(found) for e in each]
         return known[name]
 
-    def _each(found: _Computation) -> Iterator[list[Exchange]]:
+    def _each(found: _Computation) -> Iterator[list[DeviceExchange]]:
         for each in found.instructions.values():
             if each.opcode.removesuffix("-start") in KINDS:
                 yield list(_exchanged(each, found))
@@ -109,19 +109,19 @@ def exchanges(text: str) -> list[Exchange]:
     return within(entry)
 
 
-def _bytes(found: list[Exchange]) -> int:
+def _bytes(found: list[DeviceExchange]) -> int:
     return sum(each.size * each.times for each in found)
 
 
-def _exchanged(each: _Instruction, where: _Computation) -> Iterator[Exchange]:
+def _exchanged(each: _Instruction, where: _Computation) -> Iterator[DeviceExchange]:
     kind = each.opcode.removesuffix("-start")
     shapes = [where.instructions[name].shape for name in each.operands if name in where.instructions]
     if kind not in JOINED or len(shapes) < 2:
-        yield Exchange(kind, sum(map(size_of, shapes)), each.attributes, each.op_name)
+        yield DeviceExchange(kind, sum(map(size_of, shapes)), each.attributes, each.op_name)
         return
     names = where.taken(each.name)
     for place, shape in enumerate(shapes):
-        yield Exchange(kind, size_of(shape), each.attributes, names.get(place, each.op_name))
+        yield DeviceExchange(kind, size_of(shape), each.attributes, names.get(place, each.op_name))
 
 
 def size_of(shape: str) -> int:
