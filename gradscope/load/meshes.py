@@ -167,6 +167,8 @@ class OnMesh:
         sharding = NamedSharding(self.mesh, spec)
         if isinstance(leaf, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
         return put(leaf, sharding)
 
 
