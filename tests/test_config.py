@@ -30,6 +30,7 @@ histograms = true
 through-time = true
 inputs = true
 what-if = "f16"
+replicas = true
 overfit-batch = true
 truncate = 20
 widths = [64, 128]
@@ -113,6 +114,7 @@ def test_every_key_reaches_its_option(folder: Path) -> None:
                 through_time=True,
                 inputs=True,
                 what_if="f16",
+                replicas=True,
                 overfit_batch=True,
                 truncate=20,
                 widths=(64, 128),

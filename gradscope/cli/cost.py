@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from gradscope.cli import completion
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
-from gradscope.cli.loading import Given, Target, given_loading
+from gradscope.cli.loading import Given, Shapes, Target, given_layouts, other_meshes
 from gradscope.cli.options import GATE, examples, policy, sizes_in, source_of
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Policy, Suite
@@ -21,10 +22,12 @@ EPILOG = examples(
     "gradscope cost model.py",
     "gradscope cost model.py --widths 64,128,256 --depths 2,4,8",
     "gradscope cost model.py --no-time --fail-on cost:2TFLOP",
+    "gradscope cost model.py --shapes --mesh data=8 --mesh fsdp=8 --mesh data=4,model=2",
     "gradscope cost model.py --report html=cost.html",
 )
 MAIN = (
-    "--widths", "--depths", "--no-time", "--no-growth", "--data", "--batch-size", "--fail-on", "--report",
+    "--widths", "--depths", "--no-time", "--data", "--batch-size", "--mesh",
+    "--fail-on", "--report",
 )  # fmt: skip
 GATED = "cost:"
 RULE = "cost-over-limit"
@@ -47,7 +50,12 @@ Depths = Annotated[
     ),
 ]
 NoTime = Annotated[
-    bool, typer.Option("--no-time", help="Count only: nothing is compiled, and nothing of the step is run.")
+    bool,
+    typer.Option(
+        "--no-time",
+        help="Count only: nothing of the step is run, and nothing is compiled but, on a mesh, the step that "
+        "tells what devices send each other.",
+    ),
 ]
 Whole = Annotated[
     bool,
@@ -72,7 +80,7 @@ FailOnCost = Annotated[
 ]
 
 
-@with_options(loading=given_loading, configuration=configured_file, delivery=delivery_options)
+@with_options(loading=given_layouts, configuration=configured_file, delivery=delivery_options)
 def cost(
     target: Target,
     loading: Given,
@@ -83,6 +91,7 @@ def cost(
     no_time: NoTime = False,
     no_growth: NoGrowth = False,
     whole: Whole = False,
+    shapes: Shapes = False,
     fail_on: FailOnCost = None,
 ) -> None:
     """Show what a training step computes, layer by layer: operations, time, and how they grow."""
@@ -92,9 +101,10 @@ def cost(
         limit,
         sizes_in("--widths", widths),
         sizes_in("--depths", depths),
-        time=not no_time,
+        time=not (no_time or shapes),
         growth=not no_growth,
         whole=whole,
+        meshes=other_meshes(loading),
     )
     (task,) = configuration.plan(loading, [target]).tasks
 
@@ -104,7 +114,7 @@ def cost(
 
     prepare.prepare_process()
     with delivery.judging(task.target, policed) as progress:
-        report = run_cost(target, task.loading, options, progress=progress)
+        report = run_cost(target, replace(task.loading, shapes=shapes), options, progress=progress)
     code = delivery.deliver(Suite.of(report_json.rounded(report), policed))
     complete = report.cost is None or report.cost.complete
     raise typer.Exit(code if complete else ExitCode.INTERRUPTED)

@@ -94,6 +94,15 @@ WhatIf = Annotated[
         show_default=False,
     ),
 ]
+Replicas = Annotated[
+    bool | None,
+    typer.Option(
+        "--replicas/--no-replicas",
+        help="Also take the gradient of the rows of each replica of a mesh, with two backward passes for "
+        "each: how far they agree, and the gradient noise scale.",
+        show_default="--no-replicas",
+    ),
+]
 OverfitBatch = Annotated[
     bool | None,
     typer.Option(
@@ -136,6 +145,7 @@ def given_judging(
     through_time: ThroughTime = None,
     inputs: InputGradients = None,
     what_if: WhatIf = None,
+    replicas: Replicas = None,
     overfit_batch: OverfitBatch = None,
     truncate: Truncate = None,
     widths: Widths = None,
@@ -155,6 +165,7 @@ def given_judging(
         "through-time": through_time,
         "inputs": inputs,
         "what-if": None if what_if is None else one_of("--what-if", what_if, PRECISIONS),
+        "replicas": replicas,
         "overfit-batch": overfit_batch,
         "truncate": truncate,
         "widths": sizes_in("--widths", widths) or None,

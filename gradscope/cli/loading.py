@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
@@ -120,7 +121,19 @@ Mesh = Annotated[
     typer.Option(
         metavar="AXES",
         help="Lay the arrays of TARGET out over devices, for instance data=4,model=2: rows of the batch are "
-        "split over data, and parameters over model, each along its largest axis that fits.",
+        "split over data, parameters over model, each along its largest axis that fits, and both over fsdp.",
+        show_default="where TARGET puts them",
+        rich_help_panel=LOADING,
+    ),
+]
+Meshes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mesh",
+        metavar="AXES",
+        help="Lay the arrays of TARGET out over devices, for instance data=4,model=2: rows of the batch are "
+        "split over data, parameters over model, each along its largest axis that fits, and both over fsdp. "
+        "Repeat it to compare what devices send each other.",
         show_default="where TARGET puts them",
         rich_help_panel=LOADING,
     ),
@@ -133,6 +146,15 @@ Devices = Annotated[
         help="Let JAX have N CPU devices, for a TARGET that makes a mesh itself.",
         show_default="as many as --mesh needs",
         rich_help_panel=LOADING,
+    ),
+]
+
+Shapes = Annotated[
+    bool,
+    typer.Option(
+        "--shapes",
+        help="Trace init(key) for the shapes of the parameters and make none of them: for models that do not "
+        "fit on this machine. Nothing is run.",
     ),
 ]
 
@@ -169,6 +191,32 @@ def given_loading(
         "devices": devices,
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+_OTHERS = "other-meshes"
+"""Beside the keys of a configuration: the meshes behind the first one."""
+
+
+def given_layouts(mesh: Sequence[str] | None = None, **options: Any) -> Given:
+    """The same for a command that compares meshes. For `groups.with_options`."""
+    first, *others = mesh or (None,)
+    given = given_loading(mesh=first, **options)
+    return {**given, _OTHERS: tuple(config.mesh(each) for each in others if each is not None)}
+
+
+def other_meshes(given: Given) -> tuple[Mapping[str, int], ...]:
+    """Those that the first one is to be compared with."""
+    others = given.get(_OTHERS)
+    return tuple(config.axes_of(str(each)) for each in others) if isinstance(others, tuple) else ()
+
+
+_LOADING = inspect.signature(given_loading, eval_str=True)
+given_layouts.__signature__ = _LOADING.replace(  # type: ignore[attr-defined]
+    parameters=[
+        each.replace(annotation=Meshes) if each.name == "mesh" else each
+        for each in _LOADING.parameters.values()
+    ]
+)
 
 
 @wraps(given_loading)

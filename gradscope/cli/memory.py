@@ -11,7 +11,7 @@ from gradscope.cli import completion
 from gradscope.cli.configured import Configured, configured_file
 from gradscope.cli.delivery import Delivery, delivery_options
 from gradscope.cli.groups import with_options
-from gradscope.cli.loading import Given, Target, given_loading
+from gradscope.cli.loading import Given, Shapes, Target, given_loading
 from gradscope.cli.options import GATE, examples, policy, source_of
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.records import Policy, Suite
@@ -52,14 +52,6 @@ Limit = Annotated[
 NoCheckpoints = Annotated[
     bool,
     typer.Option("--no-checkpoints", help="Do not try gradient checkpointing, which compiles more programs."),
-]
-Shapes = Annotated[
-    bool,
-    typer.Option(
-        "--shapes",
-        help="Trace init(key) for the shapes of the parameters and make none of them: for models that do not "
-        "fit on this machine. Nothing is run.",
-    ),
 ]
 FailOnSize = Annotated[
     str | None,

@@ -157,7 +157,8 @@ def axes_of(given: str) -> dict[str, int]:
             raise GradscopeError(
                 f'"--mesh {given}" is not a mesh.',
                 why=f'"{part.strip()}" is not an axis with its size: the axes are `data`, over which rows '
-                "of the batch are split, and `model`, over which parameters are, each once.",
+                "of the batch are split, `model`, over which parameters are, and `fsdp`, over which both "
+                "are, each once.",
                 fix="Write data=4, model=2 or data=4,model=2.",
                 slug="bad-option",
             )
@@ -180,6 +181,7 @@ KEYS = (
     Key("through-time", flag, "true or false, without quotes", "true", False),
     Key("inputs", flag, "true or false, without quotes", "true", False),
     Key("what-if", precision, f"one of {', '.join(PRECISIONS)}", '"bf16"'),
+    Key("replicas", flag, "true or false, without quotes", "true", False),
     Key("overfit-batch", flag, "true or false, without quotes", "true", False),
     Key("truncate", count, "an integer of at least 1, without quotes", "20"),
     Key("widths", sizes, "a list of two integers or more, each at least 1", "[64, 128, 256]", ()),

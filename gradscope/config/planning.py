@@ -159,6 +159,7 @@ def _task(target: Named, config: Config | None, settings: Sequence[Setting]) -> 
             through_time=value["through-time"],
             inputs=value["inputs"],
             what_if=value["what-if"],
+            replicas=value["replicas"],
             overfit_batch=value["overfit-batch"],
             truncate=value["truncate"],
             widths=value["widths"],

@@ -19,20 +19,28 @@ def by_device(program: Program, inputs: Inputs, state: Sequence[Any] | None) -> 
 
     An array of the state lies as a parameter of its shape does, which is where `optimizer.init` puts it.
     """
-    arrays = [*inputs.weights, *inputs.others, *program.body.consts]
-    spread = [sharding for array in arrays if (sharding := _spread(array)) is not None]
-    if not spread:
+    mesh = spread_over([*inputs.weights, *inputs.others, *program.body.consts])
+    if mesh is None:
         return None
     like = {(tuple(weight.shape)): _spread(weight) for weight in reversed(inputs.weights)}
     return MemoryByDevice(
-        axes=_axes(spread),
-        devices=max(len(sharding.device_set) for sharding in spread),
-        parameters=sum(map(_part, inputs.weights)),
-        data=sum(map(_part, [*inputs.others, *program.body.consts])),
+        axes=mesh[0],
+        devices=mesh[1],
+        parameters=sum(map(part_of, inputs.weights)),
+        data=sum(map(part_of, [*inputs.others, *program.body.consts])),
         optimizer_state=None
         if state is None
-        else sum(_part(leaf, like.get(tuple(leaf.shape))) for leaf in state),
+        else sum(part_of(leaf, like.get(tuple(leaf.shape))) for leaf in state),
     )
+
+
+def spread_over(arrays: Sequence[Any]) -> tuple[dict[str, int], int] | None:
+    """Names and sizes of the axes of their mesh, where they have names, and the number of its devices; `None`
+    where each array lies on one device."""
+    spread = [sharding for array in arrays if (sharding := _spread(array)) is not None]
+    if not spread:
+        return None
+    return _axes(spread), max(len(sharding.device_set) for sharding in spread)
 
 
 def _spread(array: Any) -> Any:
@@ -41,7 +49,7 @@ def _spread(array: Any) -> Any:
     return sharding if sharding is not None and len(sharding.device_set) > 1 else None
 
 
-def _part(array: Any, sharding: Any = None) -> int:
+def part_of(array: Any, sharding: Any = None) -> int:
     """Bytes on each device."""
     (about,) = shapes_of([array])
     sharding = _spread(array) or sharding

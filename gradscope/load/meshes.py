@@ -23,8 +23,9 @@ from gradscope.peers.joined import here
 from gradscope.peers.placing import put
 from gradscope.records.options import LoadOptions
 
-ROWS, WEIGHTS = "data", "model"
-"""The axes of a mesh that is asked for by an option: one divides rows, the other parameters."""
+ROWS, BOTH, WEIGHTS = "data", "fsdp", "model"
+"""The axes of a mesh that is asked for by an option: one divides rows, one parameters, and one both."""
+OF_ROWS, OF_WEIGHTS = (ROWS, BOTH), (WEIGHTS, BOTH)
 
 
 def require_devices(options: LoadOptions) -> None:
@@ -93,29 +94,36 @@ class OnMesh:
     mesh: Mesh
     sizes: Mapping[str, int]
 
+    @property
+    def parts(self) -> int:
+        """In which the rows are split."""
+        return math.prod(self.sizes.get(name, 1) for name in OF_ROWS)
+
     def params(self, tree: Any) -> Any:
-        """Each array split along the largest of its axes that `model` divides, the last of several; whole on
-        every device where there is none, or no axis `model`."""
+        """Each array split along the largest of its axes that `model` divides, the last of several, and along
+        the largest of the others that `fsdp` divides; whole on every device where there is none."""
         return jax.tree.map(lambda leaf: self._put(leaf, self._of_weights(leaf)), tree)
 
     def require_rows(self, batch: Any) -> None:
         """Raises where the rows cannot be divided."""
-        rows, parts = rows_of(batch), self.sizes.get(ROWS, 1)
+        rows, parts = rows_of(batch), self.parts
         if rows is None or rows % parts == 0:
             return
         down, up = rows // parts * parts, -(-rows // parts) * parts
+        axes = ",".join(f"{name}={size}" for name, size in self.sizes.items() if name in OF_ROWS)
         raise GradscopeError(
-            f"The batch has {rows} rows, which `{ROWS}={parts}` of --mesh does not divide.",
+            f"The batch has {rows} rows, which `{axes}` of --mesh does not divide.",
             why="Each device along that axis gets the same number of rows.",
-            fix=f"Give a batch of {f'{down} or {up}' if down else up} rows, or another size of `{ROWS}`.",
+            fix=f"Give a batch of {f'{down} or {up}' if down else up} rows, or another mesh.",
             slug="bad-option",
         )
 
     def batch(self, tree: Any) -> Any:
-        """Each array that has the rows of the batch split along them over `data`; the others are whole, and
-        so are all of a later batch whose rows cannot be divided, which has another form than the first."""
+        """Each array that has the rows of the batch split along them over `data` and `fsdp`; the others are
+        whole, and so are all of a later batch whose rows cannot be divided, which has another form than the
+        first."""
         rows = rows_of(tree)
-        rows = rows if rows is None or rows % self.sizes.get(ROWS, 1) == 0 else None
+        rows = rows if rows is None or rows % self.parts == 0 else None
         return jax.tree.map(lambda leaf: self._put(leaf, self._of_rows(leaf, rows)), tree)
 
     def told(self, params: Any, batch: Any) -> str:
@@ -123,8 +131,7 @@ class OnMesh:
         axes = ", ".join(f"{name} {size}" for name, size in self.sizes.items())
         leaves = [leaf for leaf in jax.tree.leaves(params) if _is_array(leaf)]
         split = sum(self._of_weights(leaf) != _spec() for leaf in leaves)
-        rows = rows_of(batch)
-        parts = self.sizes.get(ROWS, 1)
+        rows, parts = rows_of(batch), self.parts
         of_rows = f", {rows // parts} of the {rows} rows on each" if rows and parts > 1 else ""
         of_params = (
             f"all arrays of the params are split ({split})."
@@ -136,16 +143,23 @@ class OnMesh:
         return f"Laid out over {self.mesh.size} devices ({axes}){of_rows}; {of_params}"
 
     def _of_weights(self, leaf: Any) -> PartitionSpec:
-        parts, shape = self.sizes.get(WEIGHTS, 1), np.shape(leaf)
-        fitting = [axis for axis, length in enumerate(shape) if length and length % parts == 0]
-        if parts == 1 or not fitting:
-            return _spec()
-        best = max(fitting, key=lambda axis: (shape[axis], axis))
-        return _spec(*[WEIGHTS if axis == best else None for axis in range(best + 1)])
+        shape, split = np.shape(leaf), dict[int, str]()
+        for name in OF_WEIGHTS:
+            parts = self.sizes.get(name, 1)
+            fitting = [
+                axis
+                for axis, length in enumerate(shape)
+                if length and length % parts == 0 and axis not in split
+            ]
+            if parts > 1 and fitting:
+                split[max(fitting, key=lambda axis: (shape[axis], axis))] = name
+        return _spec(*[split.get(axis) for axis in range(max(split, default=-1) + 1)])
 
     def _of_rows(self, leaf: Any, rows: int | None) -> PartitionSpec:
-        divided = rows is not None and np.shape(leaf)[:1] == (rows,) and ROWS in self.sizes
-        return _spec(ROWS) if divided else _spec()
+        axes = tuple(name for name in OF_ROWS if name in self.sizes)
+        if rows is None or np.shape(leaf)[:1] != (rows,) or not axes:
+            return _spec()
+        return _spec(axes if len(axes) > 1 else axes[0])
 
     def _put(self, leaf: Any, spec: PartitionSpec) -> Any:
         if not _is_array(leaf):
@@ -153,10 +167,12 @@ class OnMesh:
         sharding = NamedSharding(self.mesh, spec)
         if isinstance(leaf, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
         return put(leaf, sharding)
 
 
-def _spec(*parts: str | None) -> PartitionSpec:
+def _spec(*parts: str | tuple[str, ...] | None) -> PartitionSpec:
     return PartitionSpec(*parts)  # type: ignore[no-untyped-call]
 
 

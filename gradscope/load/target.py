@@ -46,8 +46,9 @@ def load(target: str, options: LoadOptions | None = None) -> Problem:
         problem = problem_in(_module(where), name, str(where), options, rows)
         require_none_joined_elsewhere()
         problem = problem.with_options(seed=options.seed, batch_size=options.batch_size)
-        problem = with_checkpoint(problem, options.params) if options.params else problem
+        # Before its checkpoint is read: then each part of an array goes to its own device.
         problem = placed(problem, options.mesh) if options.mesh else problem
+        problem = with_checkpoint(problem, options.params) if options.params else problem
         return problem.placed(ShapesAlone()) if options.shapes else problem
 
 

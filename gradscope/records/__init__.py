@@ -27,6 +27,7 @@ from gradscope.records.common import (
     Skipped as Skipped,
     Source as Source,
 )
+from gradscope.records.communication import Collective as Collective, Communication as Communication
 from gradscope.records.comparison import (
     Comparison as Comparison,
     Contestant as Contestant,
@@ -198,6 +199,11 @@ from gradscope.records.remedies import (
     SeedEnds as SeedEnds,
     TriedRemedy as TriedRemedy,
 )
+from gradscope.records.replicas import (
+    GradientNoise as GradientNoise,
+    ReplicaGradients as ReplicaGradients,
+    ReplicaLayer as ReplicaLayer,
+)
 from gradscope.records.report import Report as Report, Timing as Timing, Tool as Tool
 from gradscope.records.rounding import RoundedInput as RoundedInput, RoundedTrial as RoundedTrial
 from gradscope.records.shards import (
@@ -254,7 +260,6 @@ from gradscope.records.train_step import (
 )
 from gradscope.records.training import (
     ConstantArray as ConstantArray,
-    GradientNoise as GradientNoise,
     LabelMixing as LabelMixing,
     LayerAfter as LayerAfter,
     LeafUpdate as LeafUpdate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradscope.records.common import Source
+from gradscope.records.communication import Communication
 from gradscope.records.record import record
 
 
@@ -207,6 +208,8 @@ class Cost:
     """Operations above which the run fails."""
     complete: bool = True
     """False where it was interrupted."""
+    communication: tuple[Communication, ...] = ()
+    """Over the mesh of the arrays, and over those that it is compared with; empty on one device."""
 
     @property
     def forward(self) -> float:

@@ -20,6 +20,7 @@ from gradscope.records.parametrization import Parametrization
 from gradscope.records.precision import Precision
 from gradscope.records.record import record
 from gradscope.records.recurrence import IdleRecurrence
+from gradscope.records.replicas import ReplicaGradients
 from gradscope.records.shards import (
     DivergedReplicas,
     FrozenShard,
@@ -66,6 +67,8 @@ class Measurement:
     """By `check --inputs`."""
     precision: Precision | None = None
     """By `check --what-if`."""
+    replicas: ReplicaGradients | None = None
+    """By `check --replicas`."""
     parametrization: Parametrization | None = None
     """By `check --widths`."""
     unreduced: tuple[UnreducedShard, ...] = ()

@@ -59,8 +59,8 @@ class Peers:
     """All of them run on this machine, started by one command."""
 
 
-AXES = ("data", "model")
-"""Those that `--mesh` may have: over one rows are split, over the other parameters."""
+AXES = ("data", "fsdp", "model")
+"""Those that `--mesh` may have: over the first two rows are split, over the last two parameters."""
 
 
 PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
@@ -92,6 +92,8 @@ class CheckOptions:
     """Look at the gradient with respect to the inputs, too."""
     what_if: str | None = None
     """One of `PRECISIONS`: also compare with the program rounded to it."""
+    replicas: bool = False
+    """Take the gradient of the rows of each replica, too."""
     overfit_batch: bool = False
     """Train on the first batch alone, too, to see whether it can be learned by heart."""
     truncate: int | None = None
@@ -162,6 +164,8 @@ class CostOptions:
     """Look at other batches and lengths."""
     whole: bool = False
     """Compile the loss as one program, also where that takes long."""
+    meshes: tuple[Mapping[str, int], ...] = ()
+    """Others with which that of `LoadOptions` is compared."""
 
 
 @record

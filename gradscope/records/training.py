@@ -26,6 +26,7 @@ from gradscope.records.parameter_groups import (
 )
 from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.record import record
+from gradscope.records.replicas import GradientNoise
 from gradscope.records.rounding import RoundedInput
 from gradscope.records.structure import HeldMatrices
 from gradscope.records.tasks import TaskGradients
@@ -100,18 +101,6 @@ class ConstantArray:
     """In all of them."""
     value: float | None = None
     """Of labels."""
-
-
-@record
-class GradientNoise:
-    """How much the gradients of different batches have in common, at the first step."""
-
-    batches: int
-    rows: int | None
-    """Of a batch; `None` where its arrays have no common first axis."""
-    signal: float
-    """Expected inner product of the gradients of two batches over that of one with itself: 1 where all are
-    alike, 0 where they have nothing in common; below 0 by chance."""
 
 
 @record

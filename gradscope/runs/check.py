@@ -133,6 +133,7 @@ def check_loss(
     through_time: bool = False,
     inputs: bool = False,
     what_if: str | None = None,
+    replicas: bool = False,
     overfit_batch: bool = False,
     truncate: int | None = None,
 ) -> Report:
@@ -145,8 +146,9 @@ def check_loss(
     too. `steps` is the number of steps of the short training, 0 for none; `after_steps` are taken before
     anything is measured. `through_time` follows the gradient through the steps of loops over time, and
     `truncate` cuts it every so many steps to see what is lost; `inputs` looks at the gradient with respect to
-    the inputs, `what_if` compares with the program rounded to `bf16`, `f16`, `fp8` or `mxfp8`, and
-    `overfit_batch` trains on the first batch alone. Raises `GradscopeError` where the loss cannot be judged.
+    the inputs, `what_if` compares with the program rounded to `bf16`, `f16`, `fp8` or `mxfp8`, `replicas`
+    takes the gradient of the rows of each replica of a mesh, and `overfit_batch` trains on the first batch
+    alone. Raises `GradscopeError` where the loss cannot be judged.
     """
     from gradscope.trace.compiling import programs_kept
 
@@ -173,6 +175,7 @@ def check_loss(
         through_time=through_time,
         inputs=inputs,
         what_if=what_if,
+        replicas=replicas,
         overfit_batch=overfit_batch,
         truncate=truncate,
     )

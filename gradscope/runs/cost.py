@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gradscope.records import Cost, LayerCost, PassCost, RepeatedBlock, Report, Skipped, Timing
+from gradscope.records import Communication, Cost, LayerCost, PassCost, RepeatedBlock, Report, Skipped, Timing
 from gradscope.records.options import CostOptions, LoadOptions
 from gradscope.records.progress import Progress, silent
 from gradscope.rules import Parts
 from gradscope.runs.common import judged_report, loaded, problem_of
 from gradscope.runs.cost_growth import grown, grown_with_network
+from gradscope.runs.cost_layouts import enough_devices, over_mesh, over_others
 from gradscope.runs.cost_timing import UPDATE, timed
 
 if TYPE_CHECKING:
     from gradscope.load.problem import Problem
+    from gradscope.load.usercode.fault import Looks
     from gradscope.trace.program import Inputs, Program, Tracer
     from gradscope.workload.account import Account
     from gradscope.workload.counting import CountedWork
@@ -37,8 +39,13 @@ def cost(
 ) -> Report:
     """Load a target, count and time one of its training steps."""
     loading, options = loading or LoadOptions(), options or CostOptions()
+    loading = enough_devices(loading, options)
     with loaded(target, loading, progress) as (problem, load_s):
         report = cost_of(problem, target=target, options=options, progress=progress, load_s=load_s)
+    if report.cost is None or not report.cost.complete:
+        return report
+    if options.meshes:
+        report = _beside_others(report, report.cost, target, loading, options, progress)
     found = report.cost
     if found is None or not found.complete or not (options.widths or options.depths):
         return report
@@ -48,6 +55,26 @@ def cost(
         left = Skipped("other widths and depths", "interrupted")
         return replace(report, cost=replace(found, complete=False), skipped=(*report.skipped, left))
     wider = replace(found, growth=(*found.growth, *growth))
+    return replace(report, cost=wider, skipped=(*report.skipped, *skipped))
+
+
+def _beside_others(
+    report: Report, found: Cost, target: str, loading: LoadOptions, options: CostOptions, progress: Progress
+) -> Report:
+    """With what devices send each other over the other meshes."""
+
+    def counted(other: LoadOptions, looks: Looks) -> tuple[Communication, ...]:
+        with loaded(target, other, progress) as (problem, _):
+            at = _traced(problem)
+            update = looks.taken(UPDATE, lambda: _update(problem, at, []), None)
+            return over_mesh(at.program, at.inputs, update, looks, progress)
+
+    try:
+        others, skipped = over_others(loading, options, counted, progress)
+    except KeyboardInterrupt:
+        left = Skipped("other meshes", "interrupted")
+        return replace(report, cost=replace(found, complete=False), skipped=(*report.skipped, left))
+    wider = replace(found, communication=(*found.communication, *others))
     return replace(report, cost=wider, skipped=(*report.skipped, *skipped))
 
 
@@ -115,6 +142,7 @@ def cost_of(
     try:
         update = looks.taken(UPDATE, lambda: _update(problem, at, skipped), None)
         found = replace(found, update=None if update is None else update.record, limit=options.limit)
+        found = replace(found, communication=over_mesh(at.program, at.inputs, update, looks, progress))
         step = None
         if options.time:
             found, step, compiled_s = timed(

@@ -11,10 +11,12 @@ from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
 from gradscope.measure.cleared import Cleared, cleared_inputs, without_input
+from gradscope.measure.dealt_replicas import NoReplicas
 from gradscope.measure.gradient_ends import gradient_ends, without_gradient
 from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
 from gradscope.measure.precision import precision
+from gradscope.measure.replica_gradients import replica_gradients
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import (
     Finding,
@@ -22,6 +24,7 @@ from gradscope.records import (
     HandMadeGradient,
     Measurement,
     Reference,
+    ReplicaGradients,
     Skipped,
     Surrogate,
     Timing,
@@ -47,7 +50,7 @@ CLEARLY = 0.05
 is off by a hundredth on purpose."""
 WAIT_FOR_STEPS = ("vanishing-gradient", "exploding-gradient")
 """Rules that cannot judge what is exactly zero before the first step."""
-CREDIT = "credit through time"
+CREDIT, REPLICAS = "credit through time", "gradients of replicas"
 NOTHING = ThroughTime((), None, (), Timing())
 
 
@@ -90,6 +93,9 @@ class Judge:
         if first and options.what_if is not None:
             measurement, unrounded = self._in_precision(prepared, measurement, progress)
             unfollowed = (*unfollowed, *unrounded)
+        if first and options.replicas:
+            measurement, unsplit = self._with_replicas(prepared, measurement, progress)
+            unfollowed = (*unfollowed, *unsplit)
         parts = Parts(
             measurement,
             checked,
@@ -174,6 +180,23 @@ class Judge:
         if not found.input_gradients and not looks.failed:
             return found, (Skipped("inputs", "no array of floats goes into the network"),)
         return found, tuple(looks.failed)
+
+    def _with_replicas(
+        self, prepared: Prepared, measurement: Measurement, progress: Progress
+    ) -> tuple[Measurement, tuple[Skipped, ...]]:
+        """The gradient of each replica; where that fails, the report is whole without it."""
+        looks = Looks()
+        progress("differentiating replica by replica")
+
+        def look() -> ReplicaGradients | None:
+            try:
+                return replica_gradients(prepared.program, prepared.flow, prepared.inputs, prepared.batches)
+            except NoReplicas as reason:
+                looks.failed.append(Skipped(REPLICAS, str(reason)))
+                return None
+
+        found = looks.taken(REPLICAS, look, None)
+        return replace(measurement, replicas=found), tuple(looks.failed)
 
     def _in_precision(
         self, prepared: Prepared, measurement: Measurement, progress: Progress

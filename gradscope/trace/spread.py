@@ -16,8 +16,13 @@ from gradscope.trace.compiling import compile_program
 
 
 def spread(arrays: Sequence[Any]) -> bool:
-    """Whether any of them lies on several devices."""
-    return any(isinstance(each, jax.Array) and len(each.sharding.device_set) > 1 for each in arrays)
+    """Whether any of them lies on several devices, or is a shape that will."""
+    return any(
+        isinstance(each, jax.Array | jax.ShapeDtypeStruct)
+        and each.sharding is not None
+        and len(each.sharding.device_set) > 1
+        for each in arrays
+    )
 
 
 def in_reach(arrays: Sequence[Any]) -> bool:

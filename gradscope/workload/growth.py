@@ -78,9 +78,16 @@ def _with_rows(batch: Any, rows: int) -> Any:
     def resized(leaf: Any) -> Any:
         if not is_array(leaf) or not np.ndim(leaf):
             return leaf
-        return leaf[np.arange(rows) % np.shape(leaf)[0]]
+        return _taken(leaf, (np.arange(rows) % np.shape(leaf)[0],))
 
     return jax.tree.map(resized, batch)
+
+
+def _taken(leaf: Any, index: Any) -> Any:
+    """Of a shape that stands for an array, the shape."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.eval_shape(lambda array: array[index], leaf)
+    return leaf[index]
 
 
 def length_axes(batch: Any, body: Body) -> list[ResizableAxis]:
@@ -129,7 +136,7 @@ def _cut_along(axis: int, length: int, every: bool) -> Resize:
                 return leaf
             for place in range(axis, np.ndim(leaf) if every else min(axis + 1, np.ndim(leaf))):
                 if np.shape(leaf)[place] == length:
-                    leaf = leaf[(*[slice(None)] * place, np.arange(size) % length)]
+                    leaf = _taken(leaf, (*[slice(None)] * place, np.arange(size) % length))
             return leaf
 
         return jax.tree.map(resized, batch)

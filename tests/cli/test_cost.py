@@ -122,6 +122,59 @@ def test_sizes_are_two_at_least() -> None:
             sizes_in("--widths", wrong)
 
 
+def test_meshes_are_compared_by_what_their_devices_send(run: Run, model: str) -> None:
+    path = Path(model)
+    path.write_text(MODEL.replace("(5, 4)", "(8, 4)").replace("width=3", "width=4"))
+    options = "--no-time", "--no-growth", "--no-progress", "--format", "json"
+    meshes = "--mesh", "data=4", "--mesh", "fsdp=2,model=2", "--mesh", "data=3"
+    result = run("cost", model, *options, *meshes)
+    assert result.code == 0
+    found = json.loads(result.out)
+    first, second = found["cost"]["communication"]
+    assert (first["mesh"], second["mesh"]) == ({"data": 4}, {"fsdp": 2, "model": 2})
+    sizes = [each["size"] for each in first["collectives"] if each["half"] == "backward"]
+    assert sum(sizes) == first["parameters"] == 4 * 2 * 4 * 4
+    assert second["parameters"] == first["parameters"] // 4
+    assert {each["kind"] for each in second["collectives"]} >= {"all-gather"}
+    (skipped,) = found["skipped"]
+    assert skipped["what"].endswith("data=3")
+    assert "8 rows" in skipped["reason"]
+
+
+LARGE = """
+import jax
+import jax.numpy as jnp
+
+def init(key):
+    return {"first": jnp.ones((2**15, 2**15)), "second": jnp.ones((2**15, 2**15))}
+
+batch = jnp.ones((8, 2**15))
+
+def loss_fn(params, batch):
+    return jnp.mean(jnp.sin(batch @ params["first"]) @ params["second"])
+"""
+
+
+def test_shapes_alone_are_counted_and_compared(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "large.py"
+    path.write_text(LARGE)
+    options = "--shapes", "--no-progress", "--format", "json"
+    result = run("cost", str(path), *options, "--mesh", "data=2,model=2")
+    found = json.loads(result.out)["cost"]
+    assert found["layers"][0]["forward"]["operations"] >= 2 * 8 * 2**30
+    (between,) = found["communication"]
+    assert between["parameters"] == 2 * 4 * 2**30 // 2
+    assert between["collectives"]
+    assert found["whole_s"] is None
+    assert [each["axis"] for each in found["growth"]] == ["batch"]
+
+
+def test_an_axis_that_is_not_known_is_told_with_those_that_are(run: Run, model: str) -> None:
+    result = run("cost", model, "--mesh", "data=1", "--mesh", "rows=2", "--no-progress")
+    assert result.code == 2
+    assert "`fsdp`, over which both are" in " ".join(result.err.split())
+
+
 def test_the_gate_stands_beside_other_policies() -> None:
     limit, policy = gate_of("cost:2TFLOP,warning")
     assert limit == 2e12

@@ -11,6 +11,8 @@ from gradscope.records import (
     Chance,
     Checkpointing,
     CheckpointTrial,
+    Collective,
+    Communication,
     Comparison,
     CompiledMemory,
     CompilerCost,
@@ -458,6 +460,23 @@ def remembered() -> Report:
     return Report("model.py", TOOL, memory=found, findings=(finding,), timing=TIMING)
 
 
+def communications(line: Source) -> tuple[Communication, ...]:
+    """Two meshes: a loop without a known number of steps, hostile names, groups that are no axes."""
+    first = tuple(
+        Collective("all-reduce", f"blocks[{number}].up", line, "backward", ("data",), 4, 2, 8192, 12288.0)
+        for number in range(13)
+    )
+    rest = (
+        Collective(HOSTILE, HOSTILE, None, "forward", (HOSTILE,), 2, 1, 100, 50.0),
+        Collective("all-reduce", None, None, "forward", (), 8, 1, 4, 7.0),
+        Collective("all-gather", None, None, "update", ("model",), 2, 1, 2048, 1024.0),
+    )
+    return (
+        Communication({"data": 4, HOSTILE: 2}, 8, (*first, *rest), 2**20, 2**23, True, 1),
+        Communication({"fsdp": 8}, 8, first[:1], 2**17, 2**22, True),
+    )
+
+
 def costly() -> Report:
     """What a step computes: layers alike, one with a hostile name, seconds shared out, growth, a limit."""
     line = Source("model.py", 12, f"h = jax.nn.gelu(h @ w)  # {HOSTILE}")
@@ -517,6 +536,7 @@ def costly() -> Report:
         repeated=RepeatedBlock("block", line, 14, False, 2.8e10, 5.6e10),
         growth=growth,
         limit=2e10,
+        communication=communications(line),
     )
     return Report("model.py", TOOL, cost=found, findings=(finding,), timing=TIMING)
 

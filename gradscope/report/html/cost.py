@@ -12,6 +12,7 @@ from gradscope.report.html.scales import logarithmic
 from gradscope.report.html.shades import SHADES
 from gradscope.report.html.small_tables import explained, small_table
 from gradscope.report.shared import units
+from gradscope.report.shared.communication import between_devices, communication_tables
 from gradscope.report.shared.cost import CostRow, alike, every_row, summary, trusted
 from gradscope.report.shared.cost_growth import axis_name, growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
@@ -25,10 +26,10 @@ def cost(found: Cost | None, frame: Frame) -> Html:
             frame.section(
                 "cost",
                 "Cost of a training step",
-                *(tag("p", prose(sentence)) for sentence in summary(found)),
+                *(tag("p", prose(sentence)) for sentence in [*summary(found), *between_devices(found)]),
                 _picture(found),
             ),
-            *(explained(each, frame) for each in tables(found)),
+            *(explained(each, frame) for each in [*tables(found), *communication_tables(found)]),
             *_growth(found, frame),
         ]
     )

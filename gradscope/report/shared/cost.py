@@ -70,11 +70,16 @@ def every_row(found: Cost) -> list[CostRow]:
     return [CostRow(layer.name or NO_LAYER, (layer,)) for layer in found.layers]
 
 
+def alike_name(name: str) -> str:
+    """With a star for each place in a list: `blocks[*].up`."""
+    return _NUMBER.sub("*", name)
+
+
 def alike(found: Cost) -> list[CostRow]:
     """Layers whose names differ by their numbers alone, together: `blocks[*].up`. In forward order."""
     groups: dict[str, list[LayerCost]] = {}
     for layer in found.layers:
-        groups.setdefault(_NUMBER.sub("*", layer.name or NO_LAYER), []).append(layer)
+        groups.setdefault(alike_name(layer.name or NO_LAYER), []).append(layer)
     return [
         CostRow(name if len(layers) > 1 else layers[0].name or NO_LAYER, tuple(layers))
         for name, layers in groups.items()

@@ -1,4 +1,4 @@
-"""What has a small table of its own where there is any: inputs, attention, routers among experts."""
+"""What has a small table of its own where there is any: inputs, replicas, attention, routers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from gradscope.report.shared import units
 from gradscope.report.shared.inputs import input_table
 from gradscope.report.shared.parametrization import parametrization_table
 from gradscope.report.shared.precision import precision_table
+from gradscope.report.shared.replicas import replica_table
 from gradscope.report.shared.table import Column, SmallTable
 
 _ENTROPY = (
@@ -29,6 +30,8 @@ def small_tables(flow: Measurement) -> Iterator[SmallTable]:
         yield input_table(flow.input_gradients, flow.adversarial)
     if flow.precision is not None:
         yield precision_table(flow.precision)
+    if flow.replicas is not None:
+        yield replica_table(flow.replicas)
     if flow.parametrization is not None:
         yield parametrization_table(flow.parametrization)
     if flow.surrogates:

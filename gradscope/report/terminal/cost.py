@@ -7,6 +7,7 @@ from dataclasses import replace
 from gradscope.records import Cost, CostGrowth
 from gradscope.report.shared.bars import LinearScale, bar
 from gradscope.report.shared.base import Line, View
+from gradscope.report.shared.communication import between_devices, communication_tables
 from gradscope.report.shared.cost import summary
 from gradscope.report.shared.cost_growth import growth_sentences
 from gradscope.report.shared.cost_tables import growth_table, tables
@@ -20,9 +21,9 @@ BAR = 16
 def cost(found: Cost | None, view: View) -> list[Line]:
     if found is None:
         return []
-    lines: list[Line] = [[], *sentences(summary(found), view)]
+    lines: list[Line] = [[], *sentences([*summary(found), *between_devices(found)], view)]
     if not view.quiet:
-        for table in tables(found):
+        for table in [*tables(found), *communication_tables(found)]:
             lines += small_table(table, view)
     said = growth_sentences(found)
     lines += [[], *sentences(said, view)] if said else []

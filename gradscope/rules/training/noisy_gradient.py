@@ -77,8 +77,7 @@ def noisy_gradient(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
 
 def _size(noise: GradientNoise) -> str:
     """The batch at which signal and noise are equal: noise falls with its size."""
-    if noise.signal <= 0:
+    if noise.times is None:
         return "No common part could be measured."
-    times = (1 - noise.signal) / noise.signal
-    of = "" if noise.rows is None else f", about {number(noise.rows * times)} rows"
-    return f"Signal and noise would be equal in a batch {number(times)} times as large{of}."
+    of = "" if noise.scale is None else f", about {number(noise.scale)} rows"
+    return f"Signal and noise would be equal in a batch {number(noise.times)} times as large{of}."

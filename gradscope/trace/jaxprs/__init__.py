@@ -61,6 +61,7 @@ from gradscope.trace.jaxprs.locations import (
     user_locations as user_locations,
     user_stack as user_stack,
 )
+from gradscope.trace.jaxprs.marked import MarkedProgram as MarkedProgram, marked as marked
 from gradscope.trace.jaxprs.meshes import (
     MeshAxes as MeshAxes,
     ShardMapParams as ShardMapParams,

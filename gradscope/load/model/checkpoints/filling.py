@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from gradscope.errors import GradscopeError
 from gradscope.load.message_text import listed
 from gradscope.load.model.checkpoints.matching import LeafToFill, match
 from gradscope.load.model.checkpoints.names import Steps, steps_of_path, text_of
+from gradscope.load.model.checkpoints.orbax import OrbaxCheckpoint, StoredPlace
 from gradscope.load.model.checkpoints.reading import Checkpoint, read_checkpoint
+from gradscope.peers.placing import put
 
 Array = np.ndarray[Any, Any]
 
@@ -27,11 +29,14 @@ class Filled:
     notes: tuple[str, ...]
 
 
-def fill(tree: Any, needed: frozenset[Steps] | None, path: str) -> Filled:
+def fill(
+    tree: Any, needed: frozenset[Steps] | None, path: str, layout: Mapping[Steps, Any] | None = None
+) -> Filled:
     """`tree` with the leaves of the checkpoint at `path`.
 
-    `needed` are the names without which it is refused, by default those of all floating arrays. Python
-    integers and booleans, which are settings of a program, and PRNG keys stay as they are.
+    `needed` are the names without which it is refused, by default those of all floating arrays; `layout` has
+    the shardings of those that are to lie elsewhere than in `tree`. Python integers and booleans, which are
+    settings of a program, and PRNG keys stay as they are.
     """
     checkpoint = read_checkpoint(Path(path))
     flat, structure = jax.tree_util.tree_flatten_with_path(tree)
@@ -42,10 +47,43 @@ def fill(tree: Any, needed: frozenset[Steps] | None, path: str) -> Filled:
     else:
         given, notes = _by_name(leaves, names, needed, checkpoint, path)
     casts: dict[str, list[str]] = {}
-    for index, array in given.items():
-        leaves[index] = _cast(array, leaves[index], text_of(names[index]), path, casts)
+    places = {index: _place_of(leaves[index], (layout or {}).get(names[index])) for index in given}
+    read = given if checkpoint.stored is None else _read(checkpoint.stored, given, places)
+    for index, array in read.items():
+        name, place = text_of(names[index]), places[index]
+        if isinstance(array, jax.Array):
+            _told_cast(given[index].dtype, np.dtype(array.dtype), name, path, casts)
+            leaves[index] = array
+        else:
+            made = _cast(array, leaves[index], name, path, casts)
+            leaves[index] = made if place is None else _put(made, place)
     notes = (*checkpoint.notes, *notes, *(_cast_note(how, which) for how, which in casts.items()))
     return Filled(jax.tree_util.tree_unflatten(structure, leaves), notes)
+
+
+def _read(
+    stored: OrbaxCheckpoint, given: Mapping[int, Any], places: Mapping[int, StoredPlace | None]
+) -> dict[int, Any]:
+    """The arrays that leaves get: part by part where they are to lie on several devices."""
+    spread = {index: place if place is not None and place.spread else None for index, place in places.items()}
+    found = stored.read({array.number: spread[index] for index, array in given.items()})
+    values = {index: found[array.number] for index, array in given.items()}
+    return {
+        index: value if isinstance(value, jax.Array) else np.asarray(value) for index, value in values.items()
+    }
+
+
+def _place_of(leaf: Any, sharding: Any) -> StoredPlace | None:
+    """`None` for what is no array of JAX."""
+    if not isinstance(leaf, jax.Array):
+        return None
+    here = leaf.sharding if leaf.committed else None
+    return StoredPlace(sharding or here, np.dtype(leaf.dtype))
+
+
+def _put(array: Array, place: StoredPlace) -> Any:
+    """One that nothing ties to a device goes wherever others are."""
+    return jnp.asarray(array) if place.sharding is None else put(array, place.sharding)
 
 
 def array_names(tree: Any) -> frozenset[Steps]:
@@ -60,7 +98,7 @@ def _by_name(
     needed: frozenset[Steps] | None,
     checkpoint: Checkpoint,
     path: str,
-) -> tuple[dict[int, Array], tuple[str, ...]]:
+) -> tuple[dict[int, Any], tuple[str, ...]]:
     places = {name: i for i, name in enumerate(names) if _is_fillable(leaves[i])}
     required = needed if needed is not None else {n for n, i in places.items() if _is_floating(leaves[i])}
     wanted = {
@@ -131,10 +169,22 @@ def _is_floating(leaf: Any) -> bool:
 
 
 def _cast(array: Array, leaf: Any, name: str, path: str, casts: dict[str, list[str]]) -> Any:
-    """`array` in the dtype and on the devices of `leaf`."""
+    """`array` in the dtype of `leaf`."""
     target = np.dtype(jnp.result_type(leaf))
     array = _typed(array, target)
-    source = array.dtype
+    _told_cast(array.dtype, target, name, path, casts)
+    if array.dtype != target:
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array.astype(target)
+    if isinstance(leaf, float | complex) and not isinstance(leaf, np.generic):
+        return type(leaf)(array.item())
+    return array
+
+
+def _told_cast(
+    source: np.dtype[Any], target: np.dtype[Any], name: str, path: str, casts: dict[str, list[str]]
+) -> None:
+    """Raises where one is of whole numbers and the other is not."""
     if jnp.issubdtype(target, jnp.inexact) != jnp.issubdtype(source, jnp.inexact) or source.kind in "OUSMm":
         raise _mismatch(
             f"{name} is {target} in the model and {source} in {path}.",
@@ -143,11 +193,6 @@ def _cast(array: Array, leaf: Any, name: str, path: str, casts: dict[str, list[s
         )
     if source != target:
         casts.setdefault(f"{source} to {target}", []).append(name)
-        with np.errstate(over="ignore", invalid="ignore"):
-            array = array.astype(target)
-    if isinstance(leaf, float | complex) and not isinstance(leaf, np.generic):
-        return type(leaf)(array.item())
-    return jax.device_put(array, leaf.sharding) if isinstance(leaf, jax.Array) else array
 
 
 def _typed(array: Array, target: np.dtype[Any]) -> Array:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +23,100 @@ _ITEM = "_METADATA"
 _PREFERRED = ("default", "params", "state", "model", "train_state")
 
 
-def read_orbax(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The tree as nested dicts and lists of NumPy arrays, on whichever devices it was saved; and notes."""
-    ocp = required("orbax.checkpoint", "checkpoints", f"read {path}")
-    folder = _item_in(path)
-    notes = () if folder == path else (f"{path} holds several checkpoints: {folder} is used.",)
-    level = logging.getLogger("absl").level
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    try:
-        # Its warnings are about sharding, which a copy in NumPy does not have.
-        with warnings.catch_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
-            warnings.simplefilter("ignore")
-            metadata = checkpointer.metadata(folder.absolute())
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of a checkpoint that was not read yet."""
+
+    path: tuple[Any, ...]
+    """The keys of JAX under which it stands."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    number: int
+
+
+@dataclass(frozen=True)
+class StoredPlace:
+    """Where an array is to lie, and in which dtype."""
+
+    sharding: Any
+    """`None` where nothing ties it to a device."""
+    dtype: np.dtype[Any]
+
+    @property
+    def spread(self) -> bool:
+        """Over several devices."""
+        return self.sharding is not None and len(self.sharding.device_set) > 1
+
+
+class OrbaxCheckpoint:
+    """What a folder holds. Arrays are read when it is known which are needed, and where each is to lie."""
+
+    def __init__(self, path: Path) -> None:
+        self._ocp = required("orbax.checkpoint", "checkpoints", f"read {path}")
+        self._folder = _item_in(path)
+        told = f"{path} holds several checkpoints: {self._folder} is used."
+        self.notes = () if self._folder == path else (told,)
+        with self._opened() as checkpointer:
+            metadata = checkpointer.metadata(self._folder.absolute())
             tree = getattr(metadata, "item_metadata", metadata)
             tree = getattr(tree, "tree", tree)
-            as_numpy = jax.tree_util.tree_map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return checkpointer.restore(folder.absolute(), restore_args=as_numpy), notes
-    except Exception as error:
-        # Orbax and TensorStore raise whatever failed inside them.
-        raise npy.corrupt(str(folder), f"Orbax reports: {(str(error).splitlines() or [''])[0]}") from None
-    finally:
-        logging.getLogger("absl").setLevel(level)
+            if tree is None:
+                raise ValueError("its metadata cannot be read")
+            leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
+        self._structure: Any = structure
+        self._count = len(leaves)
+        self.arrays = tuple(
+            StoredArray(path, tuple(leaf.shape), np.dtype(leaf.dtype), number)
+            for number, (path, leaf) in enumerate(leaves)
+            if _is_array(leaf)
+        )
+
+    def read(self, wanted: Mapping[int, StoredPlace | None]) -> dict[int, Any]:
+        """By number: as NumPy arrays, or, where a place is given, each part on its own device, so that no
+        device and no process holds more than its parts."""
+        ocp = self._ocp
+        # Before Orbax 0.12 there may be none: then everything is read.
+        nothing = getattr(ocp, "PLACEHOLDER", 0)
+        items = [0 if number in wanted else nothing for number in range(self._count)]
+        arguments = [_restored_to(ocp, wanted.get(number)) for number in range(self._count)]
+        with self._opened() as checkpointer:
+            tree = checkpointer.restore(
+                self._folder.absolute(),
+                item=self._structure.unflatten(items),
+                restore_args=self._structure.unflatten(arguments),
+            )
+            found = self._structure.flatten_up_to(tree)
+        return {number: found[number] for number in wanted}
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        level = logging.getLogger("absl").level
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        try:
+            # Its warnings are about sharding, which a copy in NumPy does not have.
+            with warnings.catch_warnings(), self._ocp.PyTreeCheckpointer() as checkpointer:
+                warnings.simplefilter("ignore")
+                yield checkpointer
+        except Exception as error:
+            # Orbax and TensorStore raise whatever failed inside them.
+            said = (str(error).splitlines() or [""])[0]
+            raise npy.corrupt(str(self._folder), f"Orbax reports: {said}") from None
+        finally:
+            logging.getLogger("absl").setLevel(level)
+
+
+def _restored_to(ocp: Any, place: StoredPlace | None) -> Any:
+    if place is None:
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.ArrayRestoreArgs(restore_type=jax.Array, sharding=place.sharding, dtype=place.dtype)
+
+
+def _is_array(metadata: Any) -> bool:
+    """Or a number; keys of a random generator and texts are none."""
+    try:
+        return metadata.shape is not None and np.dtype(metadata.dtype) is not None
+    except (AttributeError, TypeError):
+        return False
 
 
 def _item_in(path: Path) -> Path:

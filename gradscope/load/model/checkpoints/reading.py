@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gradscope.load.data import npy
 from gradscope.load.extras import required
 from gradscope.load.model.checkpoints.flax_msgpack import read_msgpack
 from gradscope.load.model.checkpoints.names import Steps, steps_of_path, steps_of_text
-from gradscope.load.model.checkpoints.orbax import read_orbax
+from gradscope.load.model.checkpoints.orbax import OrbaxCheckpoint, StoredArray
 from gradscope.load.paths import refuse_pickle, require_existing
 
 Array = np.ndarray[Any, Any]
@@ -30,17 +30,20 @@ KINDS = "safetensors, .npz, an Orbax folder, Flax msgpack, Equinox's tree_serial
 
 @dataclass(frozen=True)
 class Checkpoint:
-    named: dict[Steps, Array]
+    named: Mapping[Steps, Array | StoredArray]
     ordered: tuple[Array, ...] | None = None
     """Leaves without names, in the order of the tree; then `named` is empty."""
     notes: tuple[str, ...] = ()
+    stored: OrbaxCheckpoint | None = None
+    """Where arrays are that were not read yet."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     require_existing(path, "checkpoint")
     if path.is_dir():
-        tree, notes = read_orbax(path)
-        return Checkpoint(_flat(tree), notes=notes)
+        stored = OrbaxCheckpoint(path)
+        named = {steps_of_path(each.path): each for each in stored.arrays}
+        return Checkpoint(named, notes=stored.notes, stored=stored)
     refuse_pickle(path)
     with path.open("rb") as file:
         head = file.read(16)
