@@ -43,8 +43,8 @@ print(json.dumps([done.returncode, done.stdout, done.stderr, used.ru_utime + use
 """Runs a command and says what it and its processes used."""
 ROWS = 16
 DEVICES = [(devices, 8, 512) for devices in (1, 2, 4, 8)]
-PARAMETERS = [(1, 8, width) for width in (128, 512, 2048)]
-LAYERS = [(1, layers, 64) for layers in (10, 100, 500)]
+PARAMETERS = [(1, 8, width) for width in (128, 512, 2048, 6144)]
+LAYERS = [(1, layers, 64) for layers in (10, 100, 500, 2000)]
 
 
 def rows() -> Iterator[dict[str, Any]]:
