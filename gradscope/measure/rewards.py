@@ -27,6 +27,7 @@ GAINS = re.compile(
     r"(norm(ed|alized)?_)?(rewards?|returns?|rets?|advantages?|advs?|gaes?|returns?_to_go|rtgs?)(_t)?",
     re.IGNORECASE,
 )
+COSTS = re.compile(r"cost|loss|penalt|energ|error|regret|distance|length|^(c|e_loc)$", re.IGNORECASE)
 CHANCES = re.compile(r"log_?(p|pi|prob|probs|policy|likelihood)|^lp$|logp", re.IGNORECASE)
 SCALED = frozenset({0.0, 1.0})
 
@@ -40,7 +41,7 @@ def misused_rewards(
     rewards = {at: name for at, name in names.items() if REWARDS.fullmatch(name)}
     if rewards:
         yield from _once(replace(found, name=name) for found, name in past_returns(program, rewards))
-    yield from _once(_descended(program))
+    yield from _once(_descended(program, names))
 
 
 def _names(program: Program, loss: Any, batch: Any, inputs: Inputs) -> Mapping[int, str]:
@@ -71,13 +72,22 @@ def _unended(
             yield replace(found[0], name=names[at], share=float(flat.mean()), count=int(flat.sum()))
 
 
-def _descended(program: Program) -> Iterator[MisdirectedCredit]:
-    """Log-probabilities times what the line calls a gain, which the loss grows with."""
-    for found, sign in weighed_chances(program):
-        if found.source is not None and Path(found.source.file).is_file():
-            named = signed_factor(found.source, GAINS, CHANCES)
-            if named is not None and sign * named[1] > 0:
-                yield replace(found, name=named[0])
+def _descended(program: Program, names: Mapping[int, str]) -> Iterator[MisdirectedCredit]:
+    """Log-probabilities times what the line calls a gain, which the loss grows with. Not where it is made of
+    costs, or is less the more a gain of the batch is."""
+    for found in weighed_chances(program):
+        source = found.record.source
+        if source is None or not Path(source.file).is_file():
+            continue
+        named = signed_factor(source, GAINS, CHANCES)
+        if named is None or found.sign * named[1] < 0:
+            continue
+        costs = any(COSTS.search(names.get(at, "")) for at in found.inputs)
+        turned = any(
+            sign * named[1] < 0 and GAINS.fullmatch(names.get(at, "")) for at, sign in found.signs.items()
+        )
+        if not (costs or turned):
+            yield replace(found.record, name=named[0])
 
 
 def _once(found: Iterator[MisdirectedCredit]) -> Iterator[MisdirectedCredit]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradscope.records import NumberedCategories
 from gradscope.trace.domains.uses import arrays_of, uses_of
+from gradscope.trace.graph import upstream
 from gradscope.trace.program import Inputs, Program
 
 FEWEST = 20
@@ -40,7 +41,7 @@ def numbered_categories(
             continue
         array = np.concatenate(parts).reshape(sum(map(len, parts)), -1)
         uses = uses_of(program, each.place)
-        if uses.is_input and not (uses.is_target or uses.is_label):
+        if uses.is_input and not (uses.is_target or uses.is_label or _is_waved(program, each.place)):
             many = array.shape[1] > 1
             columns += [
                 (each.name, number if many else None, column)
@@ -55,6 +56,14 @@ def numbered_categories(
         best = max(found, key=lambda one: one.ratio, default=None)
         if best is not None:
             yield best
+
+
+def _is_waved(program: Program, place: int) -> bool:
+    """Whether sines are taken of what it goes into, as of coordinates: they tell neighbours apart."""
+    waves = [node for node in program.graph.nodes if node.name in ("sin", "cos")]
+    position = len(program.leaves) + place
+    above = [*waves, *upstream([each.operands[0] for each in waves])]
+    return any(operand.position == position for node in above for operand in node.operands)
 
 
 def _names_things(column: Any) -> bool:

@@ -140,6 +140,10 @@ def a_loop_of_one(p: Any, xs: Any) -> Any:
     return overwritten(p, xs[:1])
 
 
+def carried_once(p: Any, xs: Any) -> Any:
+    return carried(p, xs[:1])
+
+
 def two_encoders(p: Any, xs: Any) -> Any:
     return cell(p, jnp.zeros(D), xs[0]) * cell(p, jnp.zeros(D), xs[1])
 
@@ -187,7 +191,7 @@ def test_a_loop_of_python_is_looked_at_only_where_weights_have_no_gradient() -> 
     assert found(loss_of(written_out), silent=False) == []
 
 
-@pytest.mark.parametrize("run", [one_step, two_encoders])
+@pytest.mark.parametrize("run", [one_step, carried_once, two_encoders])
 def test_a_cell_of_one_step_has_a_warning_that_says_so(run: Any) -> None:
     (once,) = found(loss_of(run))
     assert (once.kind, once.parameters) == (Idleness.ONCE, ("cell.h",))

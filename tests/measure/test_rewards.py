@@ -167,8 +167,10 @@ def test_rewards_before_an_action_are_told_with_their_line() -> None:
         lambda rewards: summed(rewards[:, ::-1])[:, ::-1],
         lambda rewards: summed(rewards, reverse=True) - 0.1 * summed(rewards),
         lambda rewards: rewards,
+        lambda rewards: rewards.sum(1, keepdims=True) - summed(rewards) + rewards,
+        lambda rewards: rewards - 0.1 * summed(rewards),
     ],
-    ids=["reverse", "turned twice", "beside returns to go", "rewards alone"],
+    ids=["reverse", "turned twice", "beside returns to go", "rewards alone", "all less the past", "baseline"],
 )
 def test_rewards_after_an_action_are_quiet(sums: Sums) -> None:
     assert found(weighed_by(sums), EPISODES) == []
@@ -210,13 +212,30 @@ def keeps_a_cost_small(p: Any, b: Step) -> Any:
     return jnp.mean(cost * log_p)
 
 
+def of_a_gain_turned_over(p: Any, b: Step) -> Any:
+    advantage = b.reward.mean() - b.reward
+    log_p = log_taken(p, b.obs, b.action)
+    return jnp.mean(advantage / (advantage.std() + 1e-8) * log_p)
+
+
+def test_an_advantage_that_is_made_of_costs_is_quiet() -> None:
+    def loss(p: Any, batch: Any) -> Any:
+        adv = batch["cost"] - batch["cost"].mean()
+        log_p = log_taken(p, batch["obs"], batch["action"])
+        return jnp.mean(adv * log_p)
+
+    assert found(loss, {**EPISODES, "cost": EPISODES["rewards"]}) == []
+
+
 def test_a_loss_that_grows_with_the_reward_is_told() -> None:
     for loss, name in ((descends, "reward"), (descends_by_two_signs, "adv")):
         (record,) = found(loss, STEP)
         assert (record.kind, record.name) == (Misdirection.DESCENDED, name)
 
 
-@pytest.mark.parametrize("loss", [ascends, ascends_by_cross_entropy, keeps_a_cost_small])
+@pytest.mark.parametrize(
+    "loss", [ascends, ascends_by_cross_entropy, keeps_a_cost_small, of_a_gain_turned_over]
+)
 def test_a_loss_that_falls_with_the_reward_or_grows_with_a_cost_is_quiet(loss: Any) -> None:
     assert found(loss, STEP) == []
 

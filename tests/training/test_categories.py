@@ -51,6 +51,12 @@ def embedded(p: Any, batch: Any) -> Any:
     return jnp.mean((network(p, jnp.concatenate([p["table"][ids], other], axis=1)) - y) ** 2)
 
 
+def of_coordinates(p: Any, batch: Any) -> Any:
+    ids, other, y = batch
+    x = jnp.concatenate([ids[:, None], other], axis=1)
+    return jnp.mean(((jnp.sin(x @ p["w"]) @ p["v"])[:, 0] - y) ** 2)
+
+
 def told(loss: Any, *data: Any) -> list[Finding]:
     arrays = tuple(np.asarray(each, np.float32) if each.dtype == np.float64 else each for each in data)
     batches = [tuple(each[i : i + 256] for each in arrays) for i in range(0, N, 256)]
@@ -80,6 +86,7 @@ def test_a_column_of_a_table_and_labels_are_told_too() -> None:
 
 HEALTHY = {
     "embedded": (embedded, IDS, TARGET),
+    "coordinates": (of_coordinates, IDS, TARGET),
     "a count": (as_numbers, IDS, np.log1p(IDS) + NOISE),
     "an hour": (as_numbers, IDS, 2 * np.sin(IDS / K * 2 * np.pi) + 0.2 * NOISE),
     "waves": (as_numbers, IDS, np.sin(IDS / K * 6 * np.pi) + NOISE),

@@ -31,7 +31,7 @@ Use instead an embedding, or one-hot columns where there are few:
 ## What it does not say
 Numbers whose means do not differ, as where only the pair of two of them tells the target, are passed over.
 Whether the network learns it all the same was not tried: one that is wide enough can, slowly. Arrays of more
-than 256 columns, or of more than two axes, are not looked at.
+than 256 columns, or of more than two axes, are not looked at; nor are coordinates that go through sines.
 
 ## Source
 Humbatova et al. 2020, *Taxonomy of Real Faults in Deep Learning Systems* (missing encoding of categories);

@@ -150,7 +150,8 @@ def _of_rewards(found: MisdirectedCredit) -> tuple[str, str] | None:
             f"in every row, and the loss does not read `{found.name}` of the batch: zeros and ones, "
             f"{found.count:,} ({found.share or 0.0:.1%}) of them ones. If they say where episodes end, what "
             "comes after an end, as another episode, counts for the steps before it.",
-            f"End the sum there: `reward + discount * (1 - {found.name}) * next_value`, if 1 is an end.",
+            f"End the sum there: `reward + discount * (1 - {found.name}) * next_value`, if 1 is an end and "
+            "no mere time limit.",
         )
     if found.kind is Misdirection.PAST:
         return (

@@ -145,6 +145,12 @@ class IdleStates(Domain[Zeros, Path]):
                 inputs[at] = replace(inputs[at], weights=0)
         return inputs
 
+    def again(self, before: Zeros, after: Zeros, visit: Visit[Zeros, Path], *, first: bool) -> Zeros:
+        loop = self.loops.get((*visit.place, visit.index))
+        if loop is not None and loop.length == 1:
+            return before
+        return super().again(before, after, visit, first=first)
+
     def leaving(self, visit: Visit[Zeros, Path], carried: list[Zeros], outs: list[Zeros]) -> list[Zeros]:
         loop = self.loops.get((*visit.place, visit.index))
         if loop is not None:

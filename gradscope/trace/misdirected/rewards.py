@@ -99,7 +99,7 @@ def past_returns(program: Program, rewards: Mapping[int, str]) -> Iterator[tuple
                 continue
             sums, discount = loops[0], _forward_sum(loops[0])
             names = {rewards[at] for at in _inputs(sums.operands) if at in rewards}
-            if discount is not None and len(names) == 1:
+            if discount is not None and len(names) == 1 and _adds(weight, sums):
                 yield (
                     MisdirectedCredit(
                         Misdirection.PAST,
@@ -110,6 +110,42 @@ def past_returns(program: Program, rewards: Mapping[int, str]) -> Iterator[tuple
                     ),
                     names.pop(),
                 )
+
+
+def _adds(weight: Quantity, loop: Node) -> bool:
+    """Whether rows of a loop count in a value as they are: not as a baseline, nor less than the whole."""
+    used = [(value, sign) for value, sign in _signed(weight) if value.node is loop]
+    return bool(used) and all(value is not loop.results[0] and sign > 0 for value, sign in used)
+
+
+def _signed(value: Quantity) -> list[tuple[Quantity, int]]:
+    """What a value grows with, element by element, and what it falls with (-1). Arrays that multiply, or
+    divide, are taken to be positive."""
+    found: list[tuple[Quantity, int]] = []
+    waiting = [(value, 1)]
+    while waiting and len(found) < MOST:
+        each, sign = waiting.pop()
+        node = each.node
+        if node is None:
+            found.append((each, sign))
+        elif node.name in _THROUGH or node.name == "div":
+            number = number_of(node.operands[1]) if node.name == "div" else None
+            turned = node.name == "neg" or (number is not None and number < 0)
+            waiting.append((node.operands[0], -sign if turned else sign))
+        elif node.name in ("add", "add_any", "sub"):
+            one, other = node.operands
+            waiting += [(one, sign), (other, -sign if node.name == "sub" else sign)]
+        elif node.name == "mul":
+            numbers = [number_of(part) for part in node.operands]
+            turned = any(number is not None and number < 0 for number in numbers)
+            waiting += [
+                (part, -sign if turned else sign)
+                for part, number in zip(node.operands, numbers, strict=True)
+                if number is None
+            ]
+        else:
+            found.append((each, sign))
+    return found
 
 
 def _inputs(values: Collection[Quantity]) -> set[int]:
@@ -134,19 +170,33 @@ def _forward_sum(loop: Node) -> float | None:
     return kept[0].factor if total in rows and 0 < kept[0].factor <= 1 else None
 
 
-def weighed_chances(program: Program) -> Iterator[tuple[MisdirectedCredit, int]]:
-    """Terms of the loss that are a log-probability times an array without a gradient; and 1 where the loss
-    grows with the product, else -1."""
+@dataclass(frozen=True)
+class Weighed:
+    """A term of the loss that is a log-probability times an array without a gradient."""
+
+    record: MisdirectedCredit
+    sign: int
+    """1 where the loss grows with the product, else -1."""
+    inputs: Collection[int]
+    """Positions of those that the array depends on."""
+    signs: Mapping[int, int]
+    """By position, of the inputs that are terms of the array: 1 where it grows with them, else -1."""
+
+
+def weighed_chances(program: Program) -> Iterator[Weighed]:
     tail = Tail(program)
     for term in affine_terms(tail.loss):
         sign = _log_sign(term.base)
-        by = [node for each in term.weights if tail.is_data(each) for node in tail.users.get(each, [])]
-        products = [node for node in by if node.name == "mul"]
+        by = [
+            (node, each) for each in term.weights if tail.is_data(each) for node in tail.users.get(each, [])
+        ]
+        products = [(node, each) for node, each in by if node.name == "mul"]
         if sign is not None and len(products) == 1 and term.factor:
-            (node,) = products
+            ((node, weight),) = products
             source, layers = source_of(node.eqn, node.calls), tail.layers(term.base)
             record = MisdirectedCredit(Misdirection.DESCENDED, source, layers)
-            yield record, int(copysign(1, term.factor) * sign)
+            signs = {base.position: way for base, way in _signed(weight) if base.position is not None}
+            yield Weighed(record, int(copysign(1, term.factor) * sign), _inputs([weight]), signs)
 
 
 def _log_sign(value: Quantity) -> int | None:
