@@ -40,7 +40,7 @@ def test_a_mesh_is_told_with_what_its_devices_send() -> None:
 
 
 def test_a_loop_without_a_known_number_of_steps_is_told() -> None:
-    assert "1 of them stands in a loop" in told(FIRST)
+    assert "One of them stands in a loop" in told(FIRST)
     assert "2 of them stand in a loop" in told(replace(FIRST, open_loops=2))
 
 

@@ -59,25 +59,31 @@ def between_devices(found: Cost) -> list[str]:
 
 
 def _whole(found: Communication) -> str:
-    where = f"Over {units.counted(found.devices, 'device')}{_axes(found)}"
-    what = "a step and its update of the parameters" if found.updated else "loss and gradient"
+    whole, devices = found.updated, f"{units.counted(found.devices, 'device')}{_axes(found)}"
     if not found.collectives:
-        return f"{where} {what} take no operation between devices."
+        return (
+            f"Over {devices} {'a step and its update of the parameters' if whole else 'loss and gradient'} "
+            "take no operation between devices."
+        )
     kinds = dict.fromkeys(each.kind for each in sorted(found.collectives, key=lambda each: -each.sent))
     parts = [
         f"{visible(kind)} {units.size(sum(c.size for c in found.collectives if c.kind == kind))}"
         for kind in kinds
     ]
     text = (
-        f"{where} {what} take {units.counted(found.count, 'operation')} between devices, on arrays of "
+        f"Over {devices} {'a step and its update of the parameters' if whole else 'loss and gradient'} "
+        f"take {units.counted(found.count, 'operation')} between devices, on arrays of "
         f"{units.size(found.size)} together ({', '.join(parts)}). Each device has to send "
         f"{units.size(found.sent)} at least."
     )
-    if found.open_loops:
-        one = found.open_loops == 1
+    if found.open_loops == 1:
         text += (
-            f" {found.open_loops} of them {'stands' if one else 'stand'} in a loop of which only the run "
-            f"knows the number of steps, and {'counts' if one else 'count'} once."
+            " One of them stands in a loop of which only the run knows the number of steps, and counts once."
+        )
+    elif found.open_loops:
+        text += (
+            f" {found.open_loops} of them stand in a loop of which only the run knows the number of steps, "
+            "and count once."
         )
     return text
 
