@@ -90,19 +90,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-
-class Net(nnx.Module):
-    def __init__(self, rngs):
-        self.hidden = nnx.Linear(2, 16, rngs=rngs)
-        self.out = nnx.Linear(16, 2, rngs=rngs)
-
-    def __call__(self, x):
-        return self.out(nnx.relu(self.hidden(x)))
-
-
-model = Net(nnx.Rngs(0))
-x = np.random.default_rng(0).normal(size=(32, 2)).astype(np.float32)
-batch = (x, (x[:, 0] > 0).astype(np.int32))
+model = nnx.Sequential(nnx.Linear(2, 16, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(16, 3, rngs=nnx.Rngs(1)))
+x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+batch = (x, (x[:, 0] > 0).astype(np.int32) + (x[:, 1] > 0))
 optimizer = optax.adam(1e-2)
 """
 SICK = MODEL.replace("adam(1e-2)", "sgd(3.0)")
@@ -110,8 +100,7 @@ PROBLEMS = """
 
 import gradscope
 
-critic = lambda: gradscope.Problem(loss_fn=loss_fn, params=init(jax.random.key(1)), batch=rows(3, 32))
-tiny = critic
+tiny = critic = lambda: gradscope.Problem(loss_fn=loss_fn, params=init(jax.random.key(1)), batch=rows(3, 32))
 """
 
 
@@ -130,21 +119,21 @@ def _reads(words: str, name: str) -> bool:
 
 
 class Reader:
-    """In a folder of their own, which git has, with a clone's samples; nothing else is there unless made."""
+    """In a folder of their own, which git has; nothing is there before it is brought or made."""
 
-    def __init__(self, folder: Path, own: str = "", lang: str = "en") -> None:
+    def __init__(self, folder: Path, own: str = "") -> None:
         self.folder, self.own = folder / "mine", own
         self.folder.mkdir()
-        self.shell = Shell(self.folder, folder / "tools", lang)
+        self.shell = Shell(self.folder, folder / "tools")
         self._git("init", "-q")
 
     def types(self, line: str) -> Typed:
         """With what the line names and the reader brings."""
         words = line.partition(" #")[0]
-        if words.startswith("gradscope init"):
-            self._begins_anew()
         for name in ("model.py", "my_model.py", "train.py"):
-            if re.search(rf"(?<!/){name}", words) and not words.startswith("gradscope init"):
+            if words.startswith("gradscope init"):
+                (self.folder / name).unlink(missing_ok=True)
+            elif re.search(rf"(?<!/){name}", words):
                 self._write(name, self.own or problem_of(words) + PROBLEMS)
         if re.search(r"(?<!models/)deep_sigmoid_mlp.py", words):
             self._write("deep_sigmoid_mlp.py", (ROOT / "sample_models/deep_sigmoid_mlp.py").read_text())
@@ -154,14 +143,10 @@ class Reader:
         for name, command in PREPARED.items():
             if _reads(words, name) and not (self.folder / name).exists():
                 assert self.types(command).codes == [0]
-        if re.search(r"gradscope check(?: --|$)|pytest --gradscope| models/", words):
+        if re.search(r"gradscope check(?: --|$)|(?<!_)models/|pytest --gradscope", words):
             self._write("pyproject.toml", '[tool.gradscope]\ntargets = ["models/*.py"]\n')
             self._write("models/rnn.py", MODEL)
         return self.shell.types(re.sub(r"--steps \d{4,}", "--steps 200", line))
-
-    def _begins_anew(self) -> None:
-        for file in self.folder.glob("*.py"):
-            file.unlink()
 
     def _write(self, name: str, text: str) -> None:
         """Committed, so that an edit can be taken back."""
@@ -218,8 +203,7 @@ def parquet(path: Path) -> None:
 
 def csv(path: Path) -> None:
     x, y = drawn()
-    heads = {"houses.csv": "area,age,price", "iris.csv": "petal,sepal,species"}
-    np.savetxt(path, np.column_stack([x, y]), delimiter=",", header=heads[path.name], comments="")
+    np.savetxt(path, np.column_stack([x, y]), delimiter=",", header="area,age,price", comments="")
 
 
 def saved(path: Path) -> None:
@@ -242,14 +226,13 @@ BROUGHT: dict[str, Callable[[Path], object]] = {
     "train.npz": lambda path: np.savez(path, **dict(zip(("x", "y"), drawn(), strict=True))),
     "x.npy": lambda path: np.save(path, drawn()[0]),
     "y.npy": lambda path: np.save(path, drawn()[1]),
-    **dict.fromkeys(("houses.csv", "iris.csv"), csv),
+    "houses.csv": csv,
     "shard-0.parquet": parquet,
     "shard-1.parquet": parquet,
-    **dict.fromkeys(("old.json", "new.json", "main.json", "branch.json"), saved),
-    **dict.fromkeys(("init.json", "step1000.json", "step9000.json", "run.json"), saved),
+    **dict.fromkeys(("old.json", "new.json", "main.json", "branch.json", "step1000.json"), saved),
     "run.jsonl": recording,
 }
-"""What a reader has before the first line: data, checkpoints, saved runs. Made when first named."""
+"""What a reader has before the first line: data, checkpoints, runs of another day. Made when first named."""
 PREPARED = {
     "gradscope-baseline.json": "gradscope check model.py --seeds 5 --write-baseline gradscope-baseline.json",
     "monitor-baseline.json": "gradscope monitor model.py --steps 200 --write-baseline monitor-baseline.json",

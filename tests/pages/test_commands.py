@@ -1,5 +1,5 @@
-"""What a page tells its reader to type can be typed, from its top to its bottom, and so can every example of
-a help page. Trainings of a thousand steps and more are cut to 200."""
+"""What a page tells its reader to type can be typed, from its top to its bottom, and so can the examples of
+every help page. Trainings of a thousand steps and more are cut to 200."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gradscope.cli.commands import COMMANDS
-from tests.pages.reader import Reader, problem_of
+from tests.pages.reader import Reader, problem_of, saved
 from tests.pages.reading import PAGES, blocks, examples, lines, named
 from tests.pages.shell import Typed
 
@@ -41,7 +41,10 @@ LONG = {
     "docs/textbook.md",
     "docs/through-time.md",
     "docs/widths.md",
+    "docs/curvature.md",
     "docs/rules/optimizer-regression.md",
+    "gradscope/language/ja/pages/rules/optimizer-regression.md",
+    "gradscope/language/ja/pages/symptoms.md",
     "sample_models/README.md",
     "gradscope check",
     "gradscope compare-optimizers",
@@ -51,15 +54,13 @@ LONG = {
     "gradscope memory",
     "gradscope monitor",
 }
-OWN = {
-    "docs/first-five-minutes.md": "docs/first-five-minutes.md",
-    "docs/ja/first-five-minutes.md": "docs/ja/first-five-minutes.md",
-}
+OWN = {"docs/first-five-minutes.md", "docs/ja/first-five-minutes.md"}
 """Pages whose first program is the reader's file."""
+LANGUAGE = '[tool.gradscope]\nlang = "ja"\n'
 WRITES = re.compile(
     r"--save|--record|--report|--output|--write-baseline|--export|--apply|>|gradscope init|git"
 )
-typed_before: set[tuple[str, str]] = set()
+typed_before: dict[tuple[str, str], Typed] = {}
 """What writes nothing is typed once by each process."""
 
 
@@ -69,7 +70,7 @@ def elsewhere(line: str) -> bool:
 
 @pytest.fixture(autouse=True)
 def as_a_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Without the settings of a process for one command, and with nothing imported that is the reader's."""
+    """Without the settings of a process for one command, and with nothing left of what the reader imports."""
     monkeypatch.setattr("gradscope.processes.prepare.prepare_process", lambda: None)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
@@ -91,17 +92,24 @@ def wrong(line: str, typed: Typed) -> str:
     return "" if set(codes) <= allowed and not unseen else f"{codes}: {typed.err[-800:]}{typed.out[-800:]}"
 
 
-def faults(commands: list[str], folder: Path, own: str = "", lang: str = "en") -> dict[str, str]:
-    reader = Reader(folder, own, lang)
+def faults(
+    commands: list[str], folder: Path, own: str = "", *, settings: str = "", with_a_run: bool = False
+) -> dict[str, str]:
+    reader = Reader(folder, own)
+    if settings:
+        (reader.folder / "gradscope.toml").write_text(settings)
+    if with_a_run:
+        saved(reader.folder / "run.json")
     found = {}
     for line in commands:
-        known = (line.partition(" #")[0].strip(), own or problem_of(line))
-        if elsewhere(line) or known in typed_before:
+        known = (line.partition(" #")[0].strip(), (own or problem_of(line)) + settings)
+        if elsewhere(line):
             continue
-        if why := wrong(line, reader.types(line)):
+        typed = typed_before.get(known) or reader.types(line)
+        if not WRITES.search(line):
+            typed_before[known] = typed
+        if why := wrong(line, typed):
             found[line] = why
-        elif not WRITES.search(line):
-            typed_before.add(known)
     return found
 
 
@@ -114,14 +122,16 @@ WITH_COMMANDS = {named(page): found for page in PAGES if (found := lines(page.re
 
 @pytest.mark.parametrize("page", cases(list(WITH_COMMANDS)))
 def test_what_a_page_says_can_be_typed(page: str, tmp_path: Path) -> None:
-    own = blocks(OWN[page], "python")[0] if page in OWN else ""
-    lang = "ja" if "ja" in re.split(r"\W", page) else "en"
-    assert faults(WITH_COMMANDS[page], tmp_path, own, lang) == {}
+    own = blocks(page, "python")[0] if page in OWN else ""
+    settings = "".join(text for text in blocks(page, "toml") if text.startswith(LANGUAGE)) and 'lang = "ja"\n'
+    assert faults(WITH_COMMANDS[page], tmp_path, own, settings=settings) == {}
 
 
 @pytest.mark.parametrize("command", cases([f"gradscope {name}" for name in COMMANDS]))
 def test_the_examples_of_a_help_page_can_be_typed(command: str, tmp_path: Path) -> None:
-    assert faults(examples(command.partition(" ")[2]), tmp_path) == {}
+    """Those of `report` are for a run that is there."""
+    asked = examples(command.partition(" ")[2])
+    assert faults(asked, tmp_path, with_a_run=command == "gradscope report") == {}
 
 
 @pytest.mark.parametrize("part", ELSEWHERE)
@@ -135,7 +145,6 @@ def test_names_of_long_pages_are_pages() -> None:
 
 
 def test_a_command_that_does_not_do_what_the_page_says_is_seen(tmp_path: Path) -> None:
-    typed_before.clear()
     page = "    gradscope explain no-such\n\n    gradscope rules   # exit code 1\n\n    gradscope rules\n"
     assert list(faults(lines(page), tmp_path)) == [
         "gradscope explain no-such",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gradscope import language
 from gradscope.records import Calculation, Cause, Operation, Origin, Report, Source, Suite
 from gradscope.report import View, reporter
 from gradscope.report.terminal.lines import width_of
@@ -79,6 +80,16 @@ def test_no_line_of_it_is_wider_than_the_terminal_or_acts_on_it(width: int) -> N
     text = shown(width=width)
     assert [line for line in text.splitlines() if width_of(line) > width] == []
     assert text.replace("\n", "").isprintable()
+
+
+def test_in_japanese_its_ranges_and_counts_are_too() -> None:
+    with language.speaking("ja"):
+        lines = shown(width=120).splitlines()
+    start = lines.index("`sqrt` に至るまで")
+    product, exponential = lines[start + 1 : start + 3]
+    assert "-1.5 ～ 2.25" in product
+    assert "0 ～ 3e+38" in exponential
+    assert "elements" not in exponential
 
 
 def test_a_quiet_report_leaves_it_out() -> None:

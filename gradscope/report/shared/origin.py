@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from gradscope.language import translate
 from gradscope.records import Operation, Origin
 from gradscope.report.shared import units
 
 
 def values(step: Operation) -> str:
     """What it gave: `0.2 to 3.1, 4 elements not finite`."""
-    bad = f"{units.counted(step.nonfinite, 'element')} not finite" if step.nonfinite else ""
+    bad = translate(f"{units.counted(step.nonfinite, 'element')} not finite") if step.nonfinite else ""
     if step.low != step.low:
         return bad
     low, high = units.number(step.low + 0.0), units.number(step.high + 0.0)
-    span = low if low == high else f"{low} to {high}"
+    span = low if low == high else translate(f"{low} to {high}")
     return f"{span}, {bad}" if bad else span
 
 
