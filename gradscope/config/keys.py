@@ -12,7 +12,7 @@ from gradscope.config.places import Place
 from gradscope.errors import GradscopeError
 from gradscope.gate import policy as gate_policy
 from gradscope.language import LANGUAGES
-from gradscope.records.options import AXES, PRECISIONS
+from gradscope.records.options import AXES, PRECISIONS, mesh_text
 
 Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | None
 """A tuple is a list of names or paths; `None` is a setting that was not given."""
@@ -145,7 +145,7 @@ def language(given: Any) -> str:
 
 def mesh(given: Any) -> str:
     """A mesh as `--mesh` takes it, checked."""
-    return ",".join(f"{name}={size}" for name, size in axes_of(str(given)).items())
+    return mesh_text(axes_of(str(given)))
 
 
 def axes_of(given: str) -> dict[str, int]:

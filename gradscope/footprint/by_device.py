@@ -15,14 +15,11 @@ from gradscope.trace.program import Inputs, Program
 
 
 def by_device(program: Program, inputs: Inputs, state: Sequence[Any] | None) -> MemoryByDevice | None:
-    """`state` has the shapes of the optimizer's; `None` where all lies on one device.
-
-    An array of the state lies as a parameter of its shape does, which is where `optimizer.init` puts it.
-    """
+    """`state` has the shapes of the optimizer's; `None` where all lies on one device."""
     mesh = spread_over([*inputs.weights, *inputs.others, *program.body.consts])
     if mesh is None:
         return None
-    like = {(tuple(weight.shape)): _spread(weight) for weight in reversed(inputs.weights)}
+    like = spread_by_shape(inputs.weights)
     return MemoryByDevice(
         axes=mesh[0],
         devices=mesh[1],
@@ -41,6 +38,12 @@ def spread_over(arrays: Sequence[Any]) -> tuple[dict[str, int], int] | None:
     if not spread:
         return None
     return _axes(spread), max(len(sharding.device_set) for sharding in spread)
+
+
+def spread_by_shape(weights: Sequence[Any]) -> dict[tuple[int, ...], Any]:
+    """Where an array of the optimizer's state lies: as the first parameter of its shape does, which is where
+    `optimizer.init` puts it; `None` for one device."""
+    return {tuple(weight.shape): _spread(weight) for weight in reversed(weights)}
 
 
 def _spread(array: Any) -> Any:

@@ -21,7 +21,7 @@ from gradscope.errors import GradscopeError
 from gradscope.load.problem import Problem
 from gradscope.peers.joined import here
 from gradscope.peers.placing import put
-from gradscope.records.options import LoadOptions
+from gradscope.records.options import LoadOptions, mesh_text
 
 ROWS, BOTH, WEIGHTS = "data", "fsdp", "model"
 """The axes of a mesh that is asked for by an option: one divides rows, one parameters, and one both."""
@@ -110,7 +110,7 @@ class OnMesh:
         if rows is None or rows % parts == 0:
             return
         down, up = rows // parts * parts, -(-rows // parts) * parts
-        axes = ",".join(f"{name}={size}" for name, size in self.sizes.items() if name in OF_ROWS)
+        axes = mesh_text({name: size for name, size in self.sizes.items() if name in OF_ROWS})
         raise GradscopeError(
             f"The batch has {rows} rows, which `{axes}` of --mesh does not divide.",
             why="Each device along that axis gets the same number of rows.",

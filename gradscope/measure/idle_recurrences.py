@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import jax
@@ -79,10 +81,7 @@ def _written_out(
 
 
 def _bits(products: Sequence[IdleProduct]) -> int:
-    bits = 0
-    for each in products:
-        bits |= each.weights
-    return bits
+    return reduce(or_, (each.weights for each in products), 0)
 
 
 def _record(program: Program, kind: Idleness, products: Sequence[IdleProduct], steps: int) -> IdleRecurrence:

@@ -10,11 +10,10 @@ from gradscope.trace import jaxprs
 from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_of
-from gradscope.trace.vocabulary import VIEWS
+from gradscope.trace.vocabulary import ROOTS, VIEWS
 
 _IN_ORDER = VIEWS - {"transpose", "rev", "reduce_precision"}
 """Views that leave elements in their order, unless they repeat some."""
-_ROOTS = frozenset({"sqrt", "rsqrt", "pow"})
 _FACTORS = VIEWS | {"mul", "div", "add"}
 """A small number is added to a deviation."""
 
@@ -24,7 +23,7 @@ Centered = tuple[Quantity, Node]
 
 def lone_normalizations(program: Program) -> Iterator[LoneNormalization]:
     """Of values that depend on parameters, in the order of the program; none inside of a loop."""
-    if not jaxprs.has_primitive(program.body, _ROOTS):
+    if not jaxprs.has_primitive(program.body, ROOTS):
         return
     nodes = program.graph.nodes
     for node in nodes:
@@ -33,7 +32,7 @@ def lone_normalizations(program: Program) -> Iterator[LoneNormalization]:
             value, mean = found
             yield LoneNormalization(
                 source=source_of(node.eqn, node.calls),
-                shape=_shape(mean.operands[0]),
+                shape=mean.operands[0].shape,
                 axes=_axes(mean),
                 layers=_layers(program, value, mean.results[0]),
             )
@@ -73,13 +72,13 @@ def _sum_of(node: Node, value: Quantity, other: Quantity, *, minus: bool) -> Cen
     if positive != minus or mean.node is None or not _is_sum(mean.node):
         return None
     summed = mean.node.operands[0]
-    sizes = {math.prod(_shape(each)) for each in (value, summed, mean, node.results[0])}
+    sizes = {math.prod(each.shape) for each in (value, summed, mean, node.results[0])}
     return (value, mean.node) if len(sizes) == 1 and _in_order(summed) is _in_order(value) else None
 
 
 def _is_sum(node: Node) -> bool:
     """Along an axis that is gone then: not over the devices of a mesh."""
-    before, after = _shape(node.operands[0]), _shape(node.results[0])
+    before, after = node.operands[0].shape, node.results[0].shape
     return node.name in ("reduce_sum", "psum") and len(after) < len(before)
 
 
@@ -109,7 +108,7 @@ def _in_order(value: Quantity) -> Quantity:
 
 
 def _keeps(node: Node) -> bool:
-    same = math.prod(_shape(node.operands[0])) == math.prod(_shape(node.results[0]))
+    same = math.prod(node.operands[0].shape) == math.prod(node.results[0].shape)
     return same and (node.name in _IN_ORDER or node.name == "reduce_sum" or _is_one_of_one(node))
 
 
@@ -118,7 +117,7 @@ def _is_one_of_one(node: Node) -> bool:
 
 
 def _is_one(value: Quantity) -> bool:
-    return value.number is not None and math.prod(_shape(value)) == 1 and float(value.number) == 1.0
+    return value.number is not None and math.prod(value.shape) == 1 and float(value.number) == 1.0
 
 
 def _is_scaled(node: Node) -> bool:
@@ -133,7 +132,7 @@ def _has_root(value: Quantity) -> bool:
         if node is None or id(node) in met:
             continue
         met.add(id(node))
-        if node.name in _ROOTS:
+        if node.name in ROOTS:
             return True
         if node.name in _FACTORS:
             waiting.extend(node.operands)
@@ -157,7 +156,3 @@ def _layers(program: Program, *values: Quantity) -> tuple[str, ...]:
     names = program.layer_names
     found = (names[site.id] for site in program.sites if site.path[:-1] in above and site.id in names)
     return tuple(dict.fromkeys(found))
-
-
-def _shape(value: Quantity) -> tuple[int, ...]:
-    return tuple(map(int, value.aval.shape))

@@ -15,10 +15,9 @@ from gradscope.trace import jaxprs
 from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_of
-from gradscope.trace.vocabulary import VIEWS
+from gradscope.trace.vocabulary import ROOTS, VIEWS
 
 EPSILON = 1e-5
-_ROOTS = frozenset({"sqrt", "rsqrt", "pow"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Normalization:
 def normalizations(program: Program) -> list[Normalization]:
     """Those over axes that are neither the first, which counts examples, nor the last one; of values that
     depend on parameters, in the order of the program."""
-    names = frozenset({"reduce_sum"}), _ROOTS
+    names = frozenset({"reduce_sum"}), ROOTS
     if not all(jaxprs.has_primitive(program.body, each) for each in names):
         return []
     graph = program.graph
@@ -50,7 +49,7 @@ def normalized_places(found: Sequence[Normalization]) -> tuple[NormalizedPlaces,
     return tuple(
         NormalizedPlaces(
             source=source_of(each.scaled.eqn, each.scaled.calls),
-            shape=_shape(each.centered.results[0]),
+            shape=each.centered.results[0].shape,
             axes=each.axes,
         )
         for each in found
@@ -65,8 +64,8 @@ def _normalization(node: Node) -> Iterator[Normalization]:
         if centered is None or centered.name != "sub":
             continue
         x, mean = centered.operands
-        axes, rank = _mean_over(mean, x), len(_shape(x))
-        places = bool(axes) and 0 not in axes and rank - 1 not in axes and _shape(x)[-1] > 1
+        axes, rank = _mean_over(mean, x), len(x.shape)
+        places = bool(axes) and 0 not in axes and rank - 1 not in axes and x.shape[-1] > 1
         if places and x.reads and by.reads == x.reads and _is_root_over(by, axes):
             yield Normalization(centered, node, axes)
 
@@ -84,11 +83,11 @@ def _mean_over(mean: Quantity, x: Quantity) -> tuple[int, ...]:
 
 
 def _is_root_over(by: Quantity, axes: tuple[int, ...]) -> bool:
-    if any(size > 1 for axis, size in enumerate(_shape(by)) if axis in axes) and by.node is not None:
+    if any(size > 1 for axis, size in enumerate(by.shape) if axis in axes) and by.node is not None:
         by = by.node.operands[0] if by.node.name == "broadcast_in_dim" else by
     above = upstream([by])
     names = {node.name for node in above}
-    return not names.isdisjoint(_ROOTS) and any(
+    return not names.isdisjoint(ROOTS) and any(
         node.name == "reduce_sum" and _summed(node) == axes for node in above
     )
 
@@ -96,10 +95,6 @@ def _is_root_over(by: Quantity, axes: tuple[int, ...]) -> bool:
 def _summed(node: Node) -> tuple[int, ...]:
     (moves,) = jaxprs.moves(node.eqn) or [()]
     return tuple(axis for axis, to in enumerate(moves) if to is None)
-
-
-def _shape(value: Quantity) -> tuple[int, ...]:
-    return tuple(map(int, value.aval.shape))
 
 
 def _centered(x: Any, mean: Any) -> Any:

@@ -62,8 +62,8 @@ def untouched_records(program: Program, found: Sequence[Untouched]) -> tuple[Unt
 def _untouched(node: Node, values: Sequence[Any]) -> Untouched | None:
     for at in (0, 1) if node.name == "mul" else (0,):
         x, by = node.operands[at], node.operands[1 - at]
-        shape = _shape(x)
-        if not x.reads or len(shape) < 2 or len(shape) != len(_shape(by)) or _varying(x)[0] == 1:
+        shape = x.shape
+        if not x.reads or len(shape) < 2 or len(shape) != len(by.shape) or _varying(x)[0] == 1:
             continue
         if _difference_with_data(x):
             continue
@@ -83,7 +83,7 @@ def _difference_with_data(x: Quantity) -> bool:
     node = behind(x, VIEWS | {"neg"}).node
     if node is None or node.name != "sub":
         return False
-    return any(not each.reads and _shape(each) and _varying(each)[0] > 1 for each in node.operands)
+    return any(not each.reads and each.shape and _varying(each)[0] > 1 for each in node.operands)
 
 
 def _goes_on(nodes: Sequence[Node], found: Untouched) -> bool:
@@ -158,7 +158,7 @@ def _kept(by: Quantity, root: Node) -> frozenset[int] | None:
     moves = jaxprs.moves(by.node.eqn)
     if moves is not None:
         return frozenset(to for axis in kept if (to := moves[place][axis]) is not None)
-    before, after = _shape(by.node.operands[place]), _shape(by)
+    before, after = by.node.operands[place].shape, by.shape
     if by.node.name != "reshape":
         return kept
     sizes = [before[axis] for axis in sorted(kept)]
@@ -170,23 +170,19 @@ def _varying(value: Quantity) -> tuple[int, ...]:
     """Its shape with axes of 1 where it was only broadcast."""
     node = value.node
     if node is None:
-        return _shape(value)
+        return value.shape
     if node.name == "broadcast_in_dim":
         (moves,) = jaxprs.moves(node.eqn) or [()]
-        inner, shape = _varying(node.operands[0]), [1] * len(_shape(value))
+        inner, shape = _varying(node.operands[0]), [1] * len(value.shape)
         for axis, to in enumerate(moves):
             if to is not None:
                 shape[to] = inner[axis]
         return tuple(shape)
     if node.name in ELEMENTWISE:
         shapes = [_varying(each) for each in node.operands]
-        full = [each for each in shapes if len(each) == len(_shape(value))]
-        return tuple(max(sizes) for sizes in zip(*full, strict=True)) if full else _shape(value)
-    return _shape(value)
-
-
-def _shape(value: Quantity) -> tuple[int, ...]:
-    return tuple(map(int, value.aval.shape))
+        full = [each for each in shapes if len(each) == len(value.shape)]
+        return tuple(max(sizes) for sizes in zip(*full, strict=True)) if full else value.shape
+    return value.shape
 
 
 def _normalized(name: str, at: int, axes: tuple[int, ...], *operands: Any) -> Any:

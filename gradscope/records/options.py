@@ -63,6 +63,11 @@ AXES = ("data", "fsdp", "model")
 """Those that `--mesh` may have: over the first two rows are split, over the last two parameters."""
 
 
+def mesh_text(axes: Mapping[str, int]) -> str:
+    """As `--mesh` takes it: `data=4,model=2`."""
+    return ",".join(f"{name}={size}" for name, size in axes.items())
+
+
 PRECISIONS = ("bf16", "f16", "fp8", "mxfp8")
 
 

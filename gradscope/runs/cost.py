@@ -5,7 +5,7 @@ JAX is imported inside the functions, as in `check`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gradscope.workload.counting import CountedWork
     from gradscope.workload.update import Update
 
+Wider = tuple[Cost, Sequence[Skipped]]
+"""With more in it than there was, and what of that could not be looked at."""
 NO_OPTIMIZER = "The file gives no optimizer: its part of a step is not counted."
 
 
@@ -42,25 +44,34 @@ def cost(
     loading = enough_devices(loading, options)
     with loaded(target, loading, progress) as (problem, load_s):
         report = cost_of(problem, target=target, options=options, progress=progress, load_s=load_s)
+    if options.meshes:
+        report = _wider(
+            report, "other meshes", lambda found: _beside_others(found, target, loading, options, progress)
+        )
+    if options.widths or options.depths:
+
+        def grow(found: Cost) -> Wider:
+            growth, skipped = grown_with_network(target, loading, options, progress)
+            return replace(found, growth=(*found.growth, *growth)), skipped
+
+        report = _wider(report, "other widths and depths", grow)
+    return report
+
+
+def _wider(report: Report, what: str, look: Callable[[Cost], Wider]) -> Report:
+    """With what is found by loading the target again; as it is where it was interrupted before."""
     if report.cost is None or not report.cost.complete:
         return report
-    if options.meshes:
-        report = _beside_others(report, report.cost, target, loading, options, progress)
-    found = report.cost
-    if found is None or not found.complete or not (options.widths or options.depths):
-        return report
     try:
-        growth, skipped = grown_with_network(target, loading, options, progress)
+        found, skipped = look(report.cost)
     except KeyboardInterrupt:
-        left = Skipped("other widths and depths", "interrupted")
-        return replace(report, cost=replace(found, complete=False), skipped=(*report.skipped, left))
-    wider = replace(found, growth=(*found.growth, *growth))
-    return replace(report, cost=wider, skipped=(*report.skipped, *skipped))
+        found, skipped = replace(report.cost, complete=False), (Skipped(what, "interrupted"),)
+    return replace(report, cost=found, skipped=(*report.skipped, *skipped))
 
 
 def _beside_others(
-    report: Report, found: Cost, target: str, loading: LoadOptions, options: CostOptions, progress: Progress
-) -> Report:
+    found: Cost, target: str, loading: LoadOptions, options: CostOptions, progress: Progress
+) -> Wider:
     """With what devices send each other over the other meshes."""
 
     def counted(other: LoadOptions, looks: Looks) -> tuple[Communication, ...]:
@@ -69,13 +80,8 @@ def _beside_others(
             update = looks.taken(UPDATE, lambda: _update(problem, at, []), None)
             return over_mesh(at.program, at.inputs, update, looks, progress)
 
-    try:
-        others, skipped = over_others(loading, options, counted, progress)
-    except KeyboardInterrupt:
-        left = Skipped("other meshes", "interrupted")
-        return replace(report, cost=replace(found, complete=False), skipped=(*report.skipped, left))
-    wider = replace(found, communication=(*found.communication, *others))
-    return replace(report, cost=wider, skipped=(*report.skipped, *skipped))
+    others, skipped = over_others(loading, options, counted, progress)
+    return replace(found, communication=(*found.communication, *others)), skipped
 
 
 def cost_loss(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradscope.errors import GradscopeError
 from gradscope.records import Communication, Skipped
-from gradscope.records.options import CostOptions, LoadOptions
+from gradscope.records.options import CostOptions, LoadOptions, mesh_text
 from gradscope.records.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def over_others(
 
     looks, found = Looks(), list[Communication]()
     for mesh in options.meshes:
-        name = ",".join(f"{name}={size}" for name, size in mesh.items())
+        name = mesh_text(mesh)
         progress(f"{name}: loading")
         try:
             found += counted(replace(loading, mesh=mesh), looks)

@@ -41,6 +41,10 @@ class Quantity:
     constant: Any = None
     """Of an array that the program closes over, what it is."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(map(int, self.aval.shape))
+
 
 @dataclass(eq=False, slots=True)
 class Node:

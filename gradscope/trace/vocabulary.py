@@ -41,6 +41,7 @@ SIDE_BY_SIDE = frozenset(
 )
 """Operations on several operands at once, each of which gives the result at its own position."""
 
+ROOTS = frozenset({"sqrt", "rsqrt", "pow"})
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 ELEMENTWISE = frozenset({"add", "sub", "mul", "div", "add_any", "select_n", "pow", "max", "min"})

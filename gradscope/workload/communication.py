@@ -6,6 +6,7 @@ it is for. Nothing runs.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import jax
 
 from gradscope.footprint.account import shapes_of
-from gradscope.footprint.by_device import part_of, spread_over
+from gradscope.footprint.by_device import part_of, spread_by_shape, spread_over
 from gradscope.footprint.layers import Layers
 from gradscope.footprint.origins import Spotted
 from gradscope.records import Collective, Communication
@@ -45,7 +46,7 @@ def mesh_of(program: Program, inputs: Inputs) -> tuple[dict[str, int], int] | No
         for each in jaxprs.all_equations(eqn):
             if each.primitive.name == "shard_map":
                 mesh = dict(jaxprs.shard_map_params(each).mesh.shape)
-                count = _product(mesh.values())
+                count = math.prod(mesh.values())
                 return (mesh, count) if count > 1 else None
     return None
 
@@ -90,20 +91,12 @@ def communication(
 
 
 def _laid_out(state: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
-    """The shapes of the optimizer's state, each where a parameter of its shape lies: there `optimizer.init`
-    puts it."""
-    like = {tuple(weight.shape): weight for weight in reversed(weights)}
-    found = []
-    for leaf, shape in zip(state, shapes_of(state), strict=True):
-        other = like.get(tuple(leaf.shape))
-        sharding = None if other is None else getattr(other, "sharding", None)
-        committed = sharding is not None and len(sharding.device_set) > 1
-        found.append(
-            jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)  # type: ignore[no-untyped-call]
-            if committed
-            else shape
-        )
-    return found
+    """The shapes of the optimizer's state, each where a parameter of its shape lies."""
+    like = spread_by_shape(weights)
+    return [
+        jax.ShapeDtypeStruct(each.shape, each.dtype, sharding=like.get(each.shape))  # type: ignore[no-untyped-call]
+        for each in shapes_of(state)
+    ]
 
 
 def least_sent(kind: str, size: float, devices: int) -> float:
@@ -148,7 +141,7 @@ class _Rows:
         """The axes, and how many devices take part together; 1 where none sends to another one."""
         if each.kind == "collective-permute":
             between = axes_between(each.attributes, self._mesh)
-            return ((), 1) if between is None else (between, _product(self._mesh[axis] for axis in between))
+            return ((), 1) if between is None else (between, math.prod(self._mesh[axis] for axis in between))
         groups = groups_of(each.attributes, self._devices)
         return ((), self._devices) if groups is None else (axes_along(groups, self._mesh), groups.shape[1])
 
@@ -180,10 +173,3 @@ class _Rows:
                 key=lambda row: (order.get(row.layer or "", len(order)), halves.index(row.half), row.kind),
             )
         )
-
-
-def _product(sizes: Any) -> int:
-    found = 1
-    for size in sizes:
-        found *= size
-    return found

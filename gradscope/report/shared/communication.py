@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gradscope.records import Collective, Communication, Cost
+from gradscope.records.options import mesh_text
 from gradscope.report.shared import units
 from gradscope.report.shared.cost import NO_LAYER, alike_name
 from gradscope.report.shared.glyphs import visible
@@ -93,7 +94,7 @@ def _axes(found: Communication) -> str:
 
 
 def mesh_name(found: Communication) -> str:
-    return ",".join(f"{visible(name)}={size}" for name, size in found.mesh.items()) or str(found.devices)
+    return visible(mesh_text(found.mesh)) or str(found.devices)
 
 
 def _least(every: Sequence[Communication]) -> str:

@@ -22,7 +22,9 @@ def replica_table(found: ReplicaGradients) -> SmallTable:
         head="layer",
         names=[*(layer.layer for layer in layers), WHOLE],
         columns=[
-            Column(("", "cosine"), 0, [_cell(each) for each in (*(x.cosine for x in layers), found.cosine)]),
+            Column(
+                ("", "cosine"), 0, [units.cell(each) for each in (*(x.cosine for x in layers), found.cosine)]
+            ),
             Column(
                 ("signal", "share"),
                 1,
@@ -39,16 +41,12 @@ def replica_table(found: ReplicaGradients) -> SmallTable:
     )
 
 
-def _cell(value: float | None) -> str:
-    return units.NOT_MEASURED if value is None else units.cell(value)
-
-
 def replica_sentences(found: ReplicaGradients) -> list[str]:
     over = f" (over {', '.join(map(visible, found.axes))})" if found.axes else ""
     of = f", on {found.batches} batches" if found.batches > 1 else ""
     said = [
         f"Of {found.replicas} replicas with {units.counted(found.rows, 'row')} each{over}, the cosine of the "
-        f"gradient of one with the mean of the others is {_cell(found.cosine)} on average{of}."
+        f"gradient of one with the mean of the others is {units.cell(found.cosine)} on average{of}."
     ]
     if not found.averaged:
         return [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import jax
@@ -74,7 +76,6 @@ class IdleStates(Domain[Zeros, Path]):
     busy: int = 0
     """Bits of the leaves that are multiplied with something else."""
     loops: dict[Path, CountedLoop] = field(default_factory=dict)
-    _around: list[JaxprEqn] = field(default_factory=list)
 
     def literal(self, atom: Any, place: Path) -> Zeros:
         del place
@@ -102,12 +103,6 @@ class IdleStates(Domain[Zeros, Path]):
     def before(self, eqn: JaxprEqn, values: list[Zeros], place: Path, index: int) -> None:
         if eqn.primitive.name in PRODUCTS:
             self._meet(eqn, values, (*place, index))
-        self._around.insert(0, eqn)
-
-    def after(self, eqn: JaxprEqn, outs: list[Zeros], place: Path, index: int) -> list[Zeros]:
-        del eqn, place, index
-        self._around.pop(0)
-        return outs
 
     def plain(self, eqn: JaxprEqn, values: list[Zeros], place: Path, index: int) -> list[Zeros]:
         del place, index
@@ -166,8 +161,7 @@ class IdleStates(Domain[Zeros, Path]):
             if not (other.zero or other.part):
                 self.busy |= weight.weights
             else:
-                calls = tuple(self._around)
-                self.products[path] = IdleProduct(path, eqn, calls, other, weight.weights)
+                self.products[path] = IdleProduct(path, eqn, self.around[1:], other, weight.weights)
 
 
 def idle_states(body: Body, leaves: int) -> IdleStates:
@@ -180,11 +174,8 @@ def idle_states(body: Body, leaves: int) -> IdleStates:
     return domain
 
 
-def _bits(values: Any) -> int:
-    found = 0
-    for each in values:
-        found |= each
-    return found
+def _bits(values: Iterable[int]) -> int:
+    return reduce(or_, values, 0)
 
 
 def _along_the_last(eqn: JaxprEqn) -> bool:

@@ -17,6 +17,7 @@ from gradscope.trace.domains.bits import Bits
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.nested.registry import is_called
+from gradscope.trace.vocabulary import ROOTS
 from gradscope.trace.walk import Path, Visit, walk
 
 _PARAMS, _BATCH = 1, 2
@@ -24,7 +25,6 @@ _PARAMS, _BATCH = 1, 2
 _RESHAPES = frozenset({"broadcast_in_dim", "reshape", "convert_element_type", "squeeze", "copy", "pvary"})
 _KEEPS_SQUARES = _RESHAPES | {"reduce_sum", "add", "mul"}
 _SCALES = frozenset({"mul", "div", "select_n"})
-_ROOTS = frozenset({"sqrt", "rsqrt", "pow"})
 BRINGS_TOGETHER = ("psum", "pmax", "pmin", "all_gather", "pmean")
 """How the names of collectives begin after which all devices along their axes have the same."""
 
@@ -150,7 +150,7 @@ class _Inside(Bits):
         scalar = not shape_of(eqn.outvars[0]) if eqn.outvars else False
         if self._squares(eqn, values) or (every & self._square and eqn.primitive.name in _KEEPS_SQUARES):
             base |= self._sum if scalar else self._square
-        elif every & self._sum and scalar and eqn.primitive.name in _ROOTS and base & self.varies:
+        elif every & self._sum and scalar and eqn.primitive.name in ROOTS and base & self.varies:
             base |= self._norm(eqn, (*place, index), base & self.varies)
         elif every & self._sum and scalar:
             base |= self._sum

@@ -21,7 +21,7 @@ MOST = 64
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldTerm:
     """A term of a value, with or without a gradient."""
 
     value: Quantity
@@ -41,7 +41,7 @@ def bootstraps(program: Program) -> Iterator[MisdirectedCredit]:
     for node in tail.nodes:
         if node.name not in ("sub", "add", "add_any") or node.results[0] not in tail.ends_even:
             continue
-        terms = _held(node.results[0])
+        terms = _parts(node.results[0])
         own = [
             each for each in terms if each.value.grad and abs(each.factor) == 1 and tail.is_data(each.value)
         ]
@@ -60,27 +60,39 @@ def bootstraps(program: Program) -> Iterator[MisdirectedCredit]:
             )
 
 
-def _held(value: Quantity) -> list[Held]:
-    """Back through sums, numbers that multiply, views, and what stops a gradient."""
-    found: list[Held] = []
-    waiting = [(value, 1.0)]
+def _parts(value: Quantity, *, past_arrays: bool = False) -> list[HeldTerm]:
+    """Back through sums, numbers that multiply, views, and what stops a gradient. `past_arrays`: through
+    products with arrays, too, which are taken to be positive; of a factor the sign alone is then told."""
+    found: list[HeldTerm] = []
+    waiting = [HeldTerm(value, 1.0)]
     while waiting and len(found) < MOST:
-        each, factor = waiting.pop()
-        node = each.node
-        if node is None:
-            found.append(Held(each, factor))
-        elif node.name in _THROUGH:
-            waiting.append((node.operands[0], -factor if node.name == "neg" else factor))
-        elif node.name in ("add", "add_any", "sub"):
-            one, other = node.operands
-            waiting += [(one, factor), (other, -factor if node.name == "sub" else factor)]
-        elif node.name in ("mul", "div") and (number := number_of(node.operands[1])):
-            waiting.append((node.operands[0], factor * (number if node.name == "mul" else 1 / number)))
-        elif node.name == "mul" and (number := number_of(node.operands[0])):
-            waiting.append((node.operands[1], factor * number))
-        else:
-            found.append(Held(each, factor))
+        part = waiting.pop()
+        behind = _behind(part.value, past_arrays)
+        waiting += [HeldTerm(each, part.factor * factor) for each, factor in behind]
+        if not behind:
+            found.append(part)
     return found
+
+
+def _behind(value: Quantity, past_arrays: bool) -> list[tuple[Quantity, float]]:
+    """What a value is the sum of, and by how much each counts; empty where it is none."""
+    node = value.node
+    if node is None:
+        return []
+    if node.name in _THROUGH:
+        return [(node.operands[0], -1.0 if node.name == "neg" else 1.0)]
+    if node.name not in ("add", "add_any", "sub", "mul", "div"):
+        return []
+    one, other = node.operands
+    if node.name not in ("mul", "div"):
+        return [(one, 1.0), (other, -1.0 if node.name == "sub" else 1.0)]
+    if number := number_of(other):
+        return [(one, number if node.name == "mul" else 1 / number)]
+    if node.name == "mul" and (number := number_of(one)):
+        return [(other, number)]
+    if not past_arrays:
+        return []
+    return [(one, 1.0)] if node.name == "div" else [(one, 1.0), (other, 1.0)]
 
 
 def past_returns(program: Program, rewards: Mapping[int, str]) -> Iterator[tuple[MisdirectedCredit, str]]:
@@ -114,38 +126,8 @@ def past_returns(program: Program, rewards: Mapping[int, str]) -> Iterator[tuple
 
 def _adds(weight: Quantity, loop: Node) -> bool:
     """Whether rows of a loop count in a value as they are: not as a baseline, nor less than the whole."""
-    used = [(value, sign) for value, sign in _signed(weight) if value.node is loop]
-    return bool(used) and all(value is not loop.results[0] and sign > 0 for value, sign in used)
-
-
-def _signed(value: Quantity) -> list[tuple[Quantity, int]]:
-    """What a value grows with, element by element, and what it falls with (-1). Arrays that multiply, or
-    divide, are taken to be positive."""
-    found: list[tuple[Quantity, int]] = []
-    waiting = [(value, 1)]
-    while waiting and len(found) < MOST:
-        each, sign = waiting.pop()
-        node = each.node
-        if node is None:
-            found.append((each, sign))
-        elif node.name in _THROUGH or node.name == "div":
-            number = number_of(node.operands[1]) if node.name == "div" else None
-            turned = node.name == "neg" or (number is not None and number < 0)
-            waiting.append((node.operands[0], -sign if turned else sign))
-        elif node.name in ("add", "add_any", "sub"):
-            one, other = node.operands
-            waiting += [(one, sign), (other, -sign if node.name == "sub" else sign)]
-        elif node.name == "mul":
-            numbers = [number_of(part) for part in node.operands]
-            turned = any(number is not None and number < 0 for number in numbers)
-            waiting += [
-                (part, -sign if turned else sign)
-                for part, number in zip(node.operands, numbers, strict=True)
-                if number is None
-            ]
-        else:
-            found.append((each, sign))
-    return found
+    used = [each for each in _parts(weight, past_arrays=True) if each.value.node is loop]
+    return bool(used) and all(each.value is not loop.results[0] and each.factor > 0 for each in used)
 
 
 def _inputs(values: Collection[Quantity]) -> set[int]:
@@ -195,7 +177,11 @@ def weighed_chances(program: Program) -> Iterator[Weighed]:
             ((node, weight),) = products
             source, layers = source_of(node.eqn, node.calls), tail.layers(term.base)
             record = MisdirectedCredit(Misdirection.DESCENDED, source, layers)
-            signs = {base.position: way for base, way in _signed(weight) if base.position is not None}
+            signs = {
+                each.value.position: int(copysign(1, each.factor))
+                for each in _parts(weight, past_arrays=True)
+                if each.value.position is not None
+            }
             yield Weighed(record, int(copysign(1, term.factor) * sign), _inputs([weight]), signs)
 
 
