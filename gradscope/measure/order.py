@@ -51,8 +51,11 @@ def order_blind(
     attentions: Sequence[Attention],
 ) -> Entrance | None:
     """Where the loss stays as it is with the places in another order, in all arrays of the batch that have
-    them; looked at where an attention has as many queries as keys. `loss` is that of the inputs as they are.
+    them; looked at where an attention has as many queries as keys, and none hides earlier or later places: a
+    mask that does tells the order. `loss` is that of the inputs as they are.
     """
+    if any(bool(each.forward) != bool(each.backward) for each in attentions):
+        return None
     lengths = {each.keys for each in attentions if each.keys == each.queries and each.keys > 2}
     if len(lengths) != 1:
         return None

@@ -28,7 +28,11 @@ USUAL_RATE = 1e-3
 
 def widened(leaf: Any) -> Any:
     """In at least float32."""
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return leaf.astype(widened_dtype(leaf.dtype))
+
+
+def widened_dtype(dtype: Any) -> Any:
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def stepped(weight: Array, update: Array) -> Array:

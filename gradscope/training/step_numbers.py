@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradscope.trace.spread import in_reach
-from gradscope.training.optimizer import widened
+from gradscope.training.optimizer import widened, widened_dtype
 
 Floats = NDArray[np.float64]
 (UPDATE_MAX, GRADIENT_MAX, UPDATE, GRADIENT, UPHILL, WANTED, ARRIVED, ASKED, UNCHANGED, RAW) = range(10)
@@ -63,12 +63,22 @@ def together(rows: Floats) -> Floats:
 def _by_pieces(*arrays: Any) -> Floats:
     flat = [np.ravel(each) for each in arrays]
     g, u = flat[:2]
-    u_max, g_max = (np.max(np.abs(widened(each)), initial=0.0) for each in (u, g))
+    u_max, g_max = (_largest(_wide(each)) for each in (u, g))
     pieces = [slice(start, start + PIECE) for start in range(0, g.size, PIECE)]
     sums = np.zeros(7)
     for piece in pieces:
-        sums += _sums([widened(each[piece]) for each in flat], _or_one(u_max), _or_one(g_max))
+        sums += _sums([_wide(each[piece]) for each in flat], _or_one(u_max), _or_one(g_max))
     return np.array([u_max, g_max, *sums, all(np.array_equal(u[piece], g[piece]) for piece in pieces)])
+
+
+def _wide(values: Any) -> Any:
+    """In at least float32, as `widened`; where they are, the same array."""
+    return values.astype(widened_dtype(values.dtype), copy=False)
+
+
+def _largest(values: Any) -> Any:
+    """|element|, without an array of them; NaN where one is."""
+    return np.maximum(np.max(values, initial=0.0), np.abs(np.min(values, initial=0.0)))
 
 
 def _or_one(largest: Any) -> Any:
@@ -80,9 +90,10 @@ def _sums(piece: Sequence[Any], u_max: Any, g_max: Any) -> Sequence[Any]:
     g, u, p, q = piece
     to, of, real = u / u_max, g / g_max, (q - p) / u_max
     asked = (u != 0) & (g != 0)
-    wanted, still = to * asked, asked & (p == q)
+    count = np.count_nonzero(asked)
+    wanted = to if count == asked.size else to * asked
     products = to @ to, of @ of, to @ of, wanted @ to, wanted @ real
-    return *products, np.count_nonzero(asked), np.count_nonzero(still)
+    return *products, count, np.count_nonzero(asked & (p == q))
 
 
 def _in_one(gradient: Any, update: Any, before: Any, after: Any) -> Any:
