@@ -54,3 +54,12 @@ def test_no_field_is_set_twice_or_deleted_and_none_is_added() -> None:
         own.other = 1  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="name"):
         Own()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [((), {}), (("a", (), None, 1), {}), (("a",), {"name": "b"}), (("a",), {"other": 1})]
+)
+def test_a_record_refuses_fields_that_it_does_not_have(values: Any, named: Any) -> None:
+    for kind in (Own, Plain):
+        with pytest.raises(TypeError):
+            kind(*values, **named)
