@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gradscope.cli import screen, short_help
+from gradscope.cli.plain_values import unconverted
 from gradscope.errors import ExitCode, GradscopeError
 from gradscope.language import ENGLISH, LANGUAGES, heading, spoken, translate
 from gradscope.report.shared.base import Line
@@ -95,7 +96,7 @@ class Command(TyperCommand):
         _write(short_help.of_command(self, ctx, self.main_options, screen.view(sys.stdout)), formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return told(_without_types(super().get_params(ctx)))
+        return told(unconverted(_without_types(super().get_params(ctx))))
 
 
 class Group(TyperGroup):
@@ -113,7 +114,7 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return told(_without_types(super().get_params(ctx)))
+        return told(unconverted(_without_types(super().get_params(ctx))))
 
 
 def usage_error(error: Exception) -> GradscopeError | None:

@@ -14,7 +14,7 @@ import pytest
 from gradscope.serialization import report_json
 from tests.report.canned import deep
 
-HEAVY = ("jax", "jaxlib", "numpy", "optax")
+HEAVY = ("jax", "jaxlib", "numpy", "optax", "pydantic")
 GUARD = """
 import json, sys
 from gradscope.cli.app import main
