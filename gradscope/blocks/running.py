@@ -12,7 +12,7 @@ from jax.extend.core import Var
 
 from gradscope.blocks.block import Block, blocks_of
 from gradscope.blocks.step import BlockProgram
-from gradscope.trace.compiling import compile_parts
+from gradscope.trace.compiling import Part, compile_parts
 from gradscope.trace.interpret import Slot, Slots
 from gradscope.trace.program import Program
 from gradscope.trace.statistics import FLOW, Selection
@@ -38,8 +38,10 @@ class Blockwise:
         runs: int = 1,
         work: float = 0.0,
         selection: Selection = FLOW,
+        beside: Sequence[Part] = (),
     ) -> None:
-        """`blocks` are those of the program, where it has been cut before; `work` is that of all runs."""
+        """`blocks` are those of the program, where it has been cut before; `work` is that of all runs;
+        `beside` are programs of the caller's, compiled at the same time."""
         body = program.body
         gains = program.gains()
         self._slots: Slots = {
@@ -53,7 +55,7 @@ class Blockwise:
         self.steps = differentiated(self.blocks, self._weights, self._loss, self._slots, selection)
         self.distinct = {id(step): step for step in self.steps}
         self.trace_s, self.compile_s = compile_parts(
-            [(step.requests(runs, work), step.take) for step in self.distinct.values()]
+            [*((step.requests(runs, work), step.take) for step in self.distinct.values()), *beside]
         )
 
     @property

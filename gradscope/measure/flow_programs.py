@@ -24,7 +24,6 @@ from gradscope.trace.compiling import (
     Plain,
     Request,
     compile_program,
-    compile_programs,
     users_errors,
 )
 from gradscope.trace.optimization import FEW_RUNS
@@ -133,16 +132,26 @@ class InBlocks:
     def __init__(self, step: Step, blocks: Sequence[Block], arguments: tuple[Any, ...], runs: int) -> None:
         """Raises what JAX raises at a block, as it is."""
         self._step = step
-        self._blocks = Blockwise(step.program, blocks, runs=runs, work=step.work, selection=step.selection)
         weights, _, leaf_gains, _, _ = arguments
         kinds = {step.leaves.kind(leaf): leaf for leaf in reversed(leaf_gains)}
-        requests = [
+        reducers = [
             Request(step.leaves.reducer(leaf, GRADIENT), (weights[leaf], leaf_gains[leaf]), runs=runs)
             for leaf in kinds.values()
         ]
-        self._leaves: dict[Hashable, Compiled] = dict(zip(kinds, compile_programs(requests), strict=True))
-        self.trace_s = self._blocks.trace_s + sum(each.trace_s for each in self._leaves.values())
-        self.compile_s = self._blocks.compile_s + sum(each.compile_s for each in self._leaves.values())
+        self._leaves: dict[Hashable, Compiled] = {}
+
+        def take(compiled: Sequence[Compiled]) -> None:
+            self._leaves = dict(zip(kinds, compiled, strict=True))
+
+        self._blocks = Blockwise(
+            step.program,
+            blocks,
+            runs=runs,
+            work=step.work,
+            selection=step.selection,
+            beside=[(reducers, take)],
+        )
+        self.trace_s, self.compile_s = self._blocks.trace_s, self._blocks.compile_s
 
     @property
     def identity(self) -> Hashable:

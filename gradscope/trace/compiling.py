@@ -183,9 +183,11 @@ def compile_programs(requests: Sequence[Request]) -> list[Compiled]:
     ]
 
 
-def compile_parts(
-    parts: Sequence[tuple[Sequence[Request], Callable[[Sequence[Compiled]], None]]],
-) -> tuple[float, float]:
+Part = tuple[Sequence[Request], Callable[[Sequence[Compiled]], None]]
+"""Requests, and what takes what was compiled for them."""
+
+
+def compile_parts(parts: Sequence[Part]) -> tuple[float, float]:
     """The requests of several programs, handed back to each; seconds of tracing and of compiling."""
     compiled = compile_programs([request for requests, _ in parts for request in requests])
     found = iter(compiled)
