@@ -105,6 +105,7 @@ def measure(
     finite = _worst(samples) is None
     found, untrained = trained(prepared, steps, begun, progress) if finite else (None, ())
     train_s = time.perf_counter() - training
+    progress("looking closer at what was measured")
     taken = _taken(Run(prepared, samples), found, progress)
     hazards = measured_hazards(program, prepared.hazards, samples)
     looks = Looks()
