@@ -12,7 +12,8 @@ that is not centered, or a step that was too large has done it.
 ## How it is measured
 By value: the largest output of each unit before the activation function, over up to four batches, before and
 after the short training. It is looked at where at least a third of the layer's gradient is exactly 0, which
-so many dead units would make it. Units of a convolution are its channels, over all positions.
+so many dead units would make it. Units of a convolution are its channels, over all positions. Units that the
+steps of the short training wake, because the layers before them move, do not count.
 
 ## Limits
 - `share = 0.5`: of the units of a layer. Source: between a tenth, which is common in networks that train (Lu
@@ -98,7 +99,9 @@ def dead_units(measurement: Measurement, training: ShortTraining | None, limits:
 
 
 def _dead(units: UnitActivity, died: bool) -> int:
-    return units.dead_later or 0 if died else units.dead
+    """After the steps, where they have killed units; else before, less those that the steps have woken."""
+    later = units.dead_later
+    return later or 0 if died else units.dead if later is None else min(units.dead, later)
 
 
 def _share(units: UnitActivity, died: bool) -> float:
@@ -112,8 +115,8 @@ def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool
         f"for all {units.elements:,} values of each in {batches} they lie where the {function} after it has "
         "a derivative of exactly 0"
     )
-    percent = f"{number(100 * _share(units, died))} %"
     if died:
+        percent = f"{number(100 * _share(units, died))} %"
         when = "" if training is None else f" after {training.steps} steps of {training.optimizer}"
         return (
             f"{units.dead_later or 0:,} of the {units.units:,} units of `{units.layer}` ({percent}) are "
@@ -126,4 +129,5 @@ def _how_many(units: UnitActivity, training: ShortTraining | None, *, died: bool
             f"{'is' if units.dead_later == 1 else 'are'}"
         )
     of = f"{units.dead:,} of the {units.units:,} units of `{units.layer}`"
-    return f"{of} ({percent}) are dead: {where}{after}."
+    before = f"{number(100 * units.dead / units.units)} %"
+    return f"{of} ({before}) are dead: {where}{after}."

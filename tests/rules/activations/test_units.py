@@ -63,6 +63,14 @@ def test_below_the_limits_is_quiet() -> None:
     assert told(DEAD) == told(SATURATED) == []
 
 
+def test_units_that_the_steps_wake_are_not_dead() -> None:
+    assert told(DEAD, units("layers[1]", dead=64, dead_later=31)) == []
+    (finding,) = told(DEAD, units("layers[1]", dead=64, dead_later=32))
+    assert "64 of the 64 units of `layers[1]` (100 %) are dead" in finding.message
+    assert "after 20 steps of your optimizer 32 are" in finding.message
+    assert finding.evidence["share"] == 0.5
+
+
 def test_units_that_die_in_training_are_told_as_such() -> None:
     (finding,) = told(DEAD, units("layers[1]", dead=3, dead_later=60))
     assert (
