@@ -13,6 +13,7 @@ from gradscope.measure.binary_targets import binary_targets
 from gradscope.measure.misdirected import misdirected
 from gradscope.measure.overlaps import overlap_targets
 from gradscope.measure.several_labels import asks_for_classes, several_labels
+from gradscope.measure.unbounded import never_negative, unbounded
 from gradscope.measure.wrong_softmax import softmax_over_examples, softmax_over_places
 from gradscope.records import (
     BatchLeak,
@@ -29,7 +30,6 @@ from gradscope.trace.domains.linear import linear_chain
 from gradscope.trace.domains.objective import Seen, examples_of, find_meetings, observe
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.example_pairs import Meeting
-from gradscope.trace.domains.objective.forms import Form, Made
 from gradscope.trace.domains.objective.output import Observation, Question
 from gradscope.trace.imbalance import imbalances
 from gradscope.trace.leaves import split
@@ -126,8 +126,8 @@ def _mismatch(
         return OutputMismatch(OutputFault.SINGLE_UNIT, **place, function="softmax", classes=1)
     if each.kind is Question.RANGE and form is not None:
         return _out_of_range(each, _values(each, inputs), place)
-    if each.kind is Question.CLASSES and form is not None:
-        return _likelihood(seen, form, inputs, place)
+    if each.kind in (Question.CLASSES, Question.DISTANCE):
+        return unbounded(seen, inputs, **place) or never_negative(seen, **place)
     if each.kind is Question.NORMALIZED_ALONG:
         return softmax_over_places(each, _values(each, inputs), **place)
     if each.kind is Question.LABELS:
@@ -137,23 +137,6 @@ def _mismatch(
             **place,
             class_labels=each.eqn.primitive.name == "gather" or _one_hot(_values(each, inputs)),
             parameters=names,
-        )
-    return None
-
-
-def _likelihood(
-    seen: Seen, form: Form, inputs: Sequence[Sequence[Any]], place: dict[str, Any]
-) -> OutputMismatch | None:
-    """Log-probabilities that are minimized, or of scores that are never negative."""
-    each = seen.observation
-    if seen.scale > 0 and seen.alone:
-        labels = _values(each, inputs) if each.eqn.primitive.name == "mul" else []
-        if all(label.ndim and (label >= 0).all() for label in labels):
-            return OutputMismatch(OutputFault.LIKELIHOOD, **place, classes=form.size, class_labels=True)
-    scores = form.within
-    if scores is not None and scores.made is Made.RELU and not scores.scaled:
-        return OutputMismatch(
-            OutputFault.NEVER_NEGATIVE, **place, function=scores.made.value, classes=form.size
         )
     return None
 

@@ -41,6 +41,8 @@ class OutputFault(StrEnum):
     NO_MINIMUM = "no-minimum"
     LIKELIHOOD = "likelihood"
     """The log-probability of the labels is minimized."""
+    DISTANCE = "distance"
+    """The distance of outputs from targets is maximized."""
     SEVERAL_LABELS = "several-labels"
     """A softmax meets rows of 0 and 1 with more than one 1."""
     NOT_BINARY = "not-binary"

@@ -330,6 +330,73 @@ def test_a_likelihood_that_is_minimized_is_told_and_its_negative_is_not(name: st
     assert (found.fault, found.classes, found.layer) == (OutputFault.LIKELIHOOD, C, "w2")
 
 
+def bernoulli(p: Any, b: Any) -> Any:
+    q = jax.nn.sigmoid(logits(p, b))
+    return -jnp.mean(b["onehot"] * jnp.log(q + 1e-7) + (1 - b["onehot"]) * jnp.log(1 - q + 1e-7))
+
+
+def binary(p: Any, b: Any) -> Any:
+    return optax.sigmoid_binary_cross_entropy(logits(p, b), b["onehot"])
+
+
+BINARY: dict[str, Any] = {
+    "optax": lambda p, b: binary(p, b).mean(),
+    "a sum": lambda p, b: binary(p, b).sum(),
+    "by hand": bernoulli,
+    "jit": jax.jit(bernoulli),
+    "a penalty beside it": lambda p, b: binary(p, b).mean() + 0.01 * jnp.sum(p["w2"] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_a_binary_likelihood_that_is_minimized_is_told_once_and_its_negative_is_not(name: str) -> None:
+    loss = BINARY[name]
+    assert faults(loss) == []
+    (found,) = objective(lambda p, b: -loss(p, b)).outputs
+    assert (found.fault, found.classes, found.layer) == (OutputFault.LIKELIHOOD, 1, "w2")
+
+
+APART: dict[str, Any] = {
+    "squared": lambda p, b: jnp.mean((logits(p, b) - b["onehot"]) ** 2),
+    "square": lambda p, b: jnp.sum(jnp.square(b["onehot"] - logits(p, b))),
+    "a product": lambda p, b: (lambda d: jnp.sum(d * d))(logits(p, b) - b["onehot"]),
+    "optax": lambda p, b: optax.l2_loss(logits(p, b), b["onehot"]).mean(),
+    "absolute": lambda p, b: jnp.abs(logits(p, b) - b["onehot"]).mean(),
+    "of a known deviation": lambda p, b: 0.5 * jnp.sum(((logits(p, b) - b["onehot"]) / 0.3) ** 2),
+    "a penalty beside it": lambda p, b: APART["squared"](p, b) + 0.01 * jnp.sum(p["w2"] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_a_distance_that_is_maximized_is_told_and_its_negative_is_not(name: str) -> None:
+    loss = APART[name]
+    assert OutputFault.DISTANCE not in {each.fault for each in objective(loss).outputs}
+    (found,) = (
+        each
+        for each in objective(lambda p, b: -loss(p, b)).outputs
+        if each.fault is not OutputFault.NO_MINIMUM
+    )
+    assert (found.fault, found.layer) == (OutputFault.DISTANCE, "w2")
+
+
+SIGNED = np.random.default_rng(1).normal(size=(N, C)).astype(np.float32)
+BOUNDED: dict[str, Any] = {
+    "against another term": lambda p, b: entropy(logits(p, b), b) - 0.1 * binary(p, b).mean(),
+    "two distances": lambda p, b: APART["squared"](p, b) - 0.5 * jnp.mean((logits(p, b) - SIGNED) ** 2),
+    "a similarity": lambda p, b: -jnp.mean(jnp.exp(-((logits(p, b) - b["onehot"]) ** 2))),
+    "weighed by the data": lambda p, b: -jnp.mean(SIGNED * (logits(p, b) - b["onehot"]) ** 2),
+    "rewards of both signs": lambda p, b: -jnp.mean(SIGNED * jax.nn.log_sigmoid(logits(p, b))),
+    "a gain": lambda p, b: -jnp.mean(5.0 * b["onehot"] * jax.nn.log_sigmoid(logits(p, b)) - 1.0) + 3.0,
+    "between outputs": lambda p, b: -jnp.mean((logits(p, b) - logits(p, b)[::-1]) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_loss_that_something_keeps_from_falling_is_not_told(name: str) -> None:
+    told = {each.fault for each in objective(BOUNDED[name]).outputs}
+    assert not told & {OutputFault.DISTANCE, OutputFault.LIKELIHOOD}
+
+
 PARTS = ("masked", "a penalty beside it", "smoothed")
 
 

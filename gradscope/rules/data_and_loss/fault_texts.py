@@ -108,6 +108,20 @@ def _likelihood(output: OutputMismatch) -> Hit:
     )
 
 
+def _distance(output: OutputMismatch) -> Hit:
+    return _hit(
+        output,
+        message=(
+            "The loss is minus the distance of the outputs from the targets: it falls without end as they "
+            "part."
+        ),
+        remedy="Minimize the distance: take the minus away. An adversarial attack and unlearning want the "
+        "loss as it is; then ignore this.",
+        evidence={},
+        severity=Severity.WARNING,
+    )
+
+
 def _never_negative(output: OutputMismatch) -> Hit:
     return _hit(
         output,
@@ -146,6 +160,7 @@ def _twice(output: OutputMismatch) -> Hit:
 BY_ITSELF: dict[OutputFault, Callable[[OutputMismatch], Hit]] = {
     OutputFault.NORMALIZED_TWICE: _twice,
     OutputFault.LIKELIHOOD: _likelihood,
+    OutputFault.DISTANCE: _distance,
     OutputFault.NEVER_NEGATIVE: _never_negative,
     OutputFault.NOT_BINARY: _not_binary,
     OutputFault.OVERLAP: _overlap,

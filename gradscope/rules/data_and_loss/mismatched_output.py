@@ -4,18 +4,20 @@
 Reports outputs that cannot become what the loss asks for: probabilities that are normalized once more, a
 softmax over one unit, a ReLU, sigmoid, tanh or softmax compared with targets outside of its range, scores
 that the labels choose without a log-softmax, whose loss has no minimum, a log-likelihood whose minus is
-missing, a binary cross-entropy or an overlap (Dice, Jaccard) with targets outside of [0, 1], a binary
-cross-entropy of an output that is no probability, a softmax whose rows of labels have more than one 1 or that
-runs over another axis than the one that the labels choose along, and a ReLU on the scores of a cross-entropy.
+missing, a distance from the targets with a minus before it, a binary cross-entropy or an overlap (Dice,
+Jaccard) with targets outside of [0, 1], a binary cross-entropy of an output that is no probability, a softmax
+whose rows of labels have more than one 1 or that runs over another axis than the one that the labels choose
+along, and a ReLU on the scores of a cross-entropy.
 
 ## Why is this bad
 Nothing fails, and the loss falls for a while. Logits between 0 and 1 give nearly equal probabilities, so a
 second softmax keeps the loss high and the gradient small. A softmax over one unit is 1 whatever its input. An
 output that ends at 0 never reaches a negative target, and where a ReLU is 0 it passes no gradient either. A
-loss that is affine in a layer falls forever, and training is a race of the scores to infinity. So does a
-log-likelihood that is minimized: the optimizer makes the right answers improbable. Scores that are a ReLU's
-never say no: where one is 0, no gradient comes back to lower or to raise it. An overlap with masks of 0 and
-255 hardly asks what the output is outside of the mask, and goes below 0 as a loss.
+loss that is affine in a layer falls forever, and training is a race of the scores to infinity. So do a
+log-likelihood that is minimized, which makes the right answers improbable, and a distance from the targets
+that is maximized. Scores that are a ReLU's never say no: where one is 0, no gradient comes back to lower or
+to raise it. An overlap with masks of 0 and 255 hardly asks what the output is outside of the mask, and goes
+below 0 as a loss.
 
 ## How it is measured
 From the program (its jaxpr): a softmax is told by its exponentials and their sum, whoever wrote it, and is an
@@ -25,10 +27,12 @@ targets from the output's range over their variance: what no training can remove
 in a parameter where only sums, views and products with the batch or with other parameters lie behind it, no
 penalty included; with a gradient that is not 0 it then has no minimum. The log-probability of the labels is
 followed to the loss through sums, views and numbers that the program writes: what it is multiplied by has to
-be negative. A binary cross-entropy is the sum of two logarithms of the model, times numbers of the batch that
-add up to a constant, or max(x, 0) - x y + log(1 + exp(-|x|)) of a logit x. What its logarithms are of is
-followed back through clips to a ReLU, a tanh or a layer with its bias. An overlap is a sum of products of a
-sigmoid or softmax with targets, over what holds the sum of each of these two (or of its squares) as a term.
+be negative. The log of a sigmoid that labels multiply is followed in the same way, and so is the square or
+the absolute value of an output less targets, whose factor has to be positive. A binary cross-entropy is the
+sum of two logarithms of the model, times numbers of the batch that add up to a constant, or max(x, 0) - x y +
+log(1 + exp(-|x|)) of a logit x. What its logarithms are of is followed back through clips to a ReLU, a tanh
+or a layer with its bias. An overlap is a sum of products of a sigmoid or softmax with targets, over what
+holds the sum of each of these two (or of its squares) as a term.
 
 ## Limits
 - `unexplained = 0.05`: an error; R² stays below 0.95 however long the training. Source: our choice; a target
@@ -40,8 +44,8 @@ sigmoid or softmax with targets, over what holds the sum of each of these two (o
 A single unit is an error where the layer's gradient is exactly 0. A missing minimum is an error where class
 labels choose the scores of one run of the layer, else a warning: a critic whose weights are clipped after
 each step has one, too. A second softmax is a warning: it may train, slowly; so is a ReLU on scores. A
-log-likelihood with the wrong sign is told where the loss has no cross-entropy of the usual sign beside it, as
-an adversary's has. It is a warning, because an attack on a network wants just that.
+log-likelihood or a distance with the wrong sign is told where the loss has no such term of the usual sign
+beside it, as an adversary's has. It is a warning, because an attack on a network wants just that.
 
 ## Example
     probabilities = jax.nn.softmax(h @ params["out"])

@@ -127,6 +127,12 @@ def test_a_likelihood_without_its_minus_is_a_warning() -> None:
     assert "no minus stands before it" in finding.message
 
 
+def test_a_distance_that_is_maximized_is_a_warning() -> None:
+    (finding,) = found(of(mismatch(OutputFault.DISTANCE)), RULE)
+    assert (finding.severity, finding.layer) == (Severity.WARNING, "head")
+    assert "minus the distance of the outputs from the targets" in finding.message
+
+
 def test_scores_of_a_relu_are_a_warning() -> None:
     (finding,) = found(of(mismatch(OutputFault.NEVER_NEGATIVE, function="ReLU", classes=3)), RULE)
     assert finding.severity is Severity.WARNING

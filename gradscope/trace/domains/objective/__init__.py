@@ -12,7 +12,7 @@ import numpy as np
 from gradscope.trace.domains.objective.axes import Along, shape_of
 from gradscope.trace.domains.objective.example_pairs import ByExample, ExamplePairs, Meeting
 from gradscope.trace.domains.objective.given import Given
-from gradscope.trace.domains.objective.output import OTHER, Observation, Output, Question
+from gradscope.trace.domains.objective.output import Observation, Output, Question
 from gradscope.trace.domains.objective.outputs import Outputs
 from gradscope.trace.leaves import is_array, split
 from gradscope.trace.program import Program
@@ -29,9 +29,9 @@ class Seen:
     leaves: int = 0
     """Of labels: the parameters in which the whole loss is affine."""
     scale: float = 1.0
-    """Of log-probabilities: what each of them is multiplied by in the loss."""
-    alone: bool = False
-    """The loss has no other log-probabilities with the opposite sign."""
+    """Of log-probabilities and distances: what each of them is multiplied by in the loss."""
+    beside: tuple[tuple[Observation, float], ...] = ()
+    """The others of the loss, and what these are multiplied by."""
     whole: bool = False
     """They are all that the loss consists of."""
 
@@ -69,17 +69,18 @@ def observe(program: Program, batch: Any) -> tuple[Seen, ...]:
     loss = walk(domain, program.body, inputs, program.plan)[0]
     affine = loss.leaves & ~loss.bent & loss.labelled
     scales = {term.number: term.scale for term in loss.terms}
+    terms = [each for each in domain.seen.values() if each.number in scales]
     found = []
     for each in domain.seen.values():
         bits = loss.states if each.kind in (Question.STATE, Question.INDEX) else loss.noted
         if each.kind is Question.LABELS:
             if each.leaves & affine:
                 found.append(Seen(each, leaves=each.leaves & affine))
-        elif each.kind is Question.CLASSES:
+        elif each.kind in (Question.CLASSES, Question.DISTANCE):
             if each.number in scales:
-                scale = scales[each.number]
-                alone = all(other * scale > 0 for number, other in scales.items() if number != OTHER)
-                found.append(Seen(each, scale=scale, alone=alone, whole=len(loss.terms) == 1))
+                beside = tuple((one, scales[one.number]) for one in terms if one is not each)
+                whole = len(loss.terms) == 1
+                found.append(Seen(each, scale=scales[each.number], beside=beside, whole=whole))
         elif bits >> each.number & 1:
             found.append(Seen(each))
     return tuple(found)

@@ -18,7 +18,7 @@ from gradscope.trace.domains.objective.forms import (
     scaled,
     summed,
 )
-from gradscope.trace.domains.objective.output import Output, chosen_by_labels
+from gradscope.trace.domains.objective.output import Output, chosen_by_labels, is_data
 from gradscope.trace.vocabulary import VIEWS
 
 _RANGED = {"logistic": Made.SIGMOID, "tanh": Made.TANH}
@@ -62,6 +62,8 @@ def form_of(eqn: JaxprEqn, ins: Sequence[Output]) -> Form | None:
 def _log(form: Form | None) -> Form | None:
     if form is None:
         return None
+    if form.made is Made.SIGMOID and form.low >= 0:
+        return Form(Made.LOG_SIGMOID, of=form.of, high=0.0)
     if form.made is Made.SOFTMAX:
         return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, again=form.again)
     return replace(form, made=Made.LOG_SUM) if form.made is Made.SUM else None
@@ -94,6 +96,8 @@ def _of_two(name: str, ins: Sequence[Output]) -> Form | None:
             return a.form or Form(Made.SHIFTED)
         if (made := difference(a.name, a.shifted, a.form, b.form)) is not None:
             return made
+        if (a.leaves and is_data(b)) or (b.leaves and is_data(a)):
+            return Form(Made.DISTANCE)
         if numbers[0] is not None:
             return scaled(b.form, -1.0, numbers[0])
         return scaled(a.form, 1.0, -numbers[1]) if numbers[1] is not None else None

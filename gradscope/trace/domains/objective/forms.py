@@ -30,6 +30,9 @@ class Made(Enum):
     LOG_SUM = "log of a sum of exponentials"
     CHOSEN = "chosen"
     """Scores that labels choose."""
+    LOG_SIGMOID = "log_sigmoid"
+    DISTANCE = "distance"
+    """An output less targets."""
 
 
 RANGES = {
@@ -40,6 +43,7 @@ RANGES = {
 }
 NORMALIZED = frozenset({Made.SOFTMAX, Made.LOG_SOFTMAX})
 PROBABILITIES = frozenset({Made.SIGMOID, Made.SOFTMAX})
+LOG_PROBABILITIES = frozenset({Made.LOG_SOFTMAX, Made.LOG_SIGMOID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ def ranged(made: Made, **fields: object) -> Form:
 
 def scaled(form: Form | None, factor: float, shift: float) -> Form | None:
     """After numbers that the program writes: `2 * p - 1`."""
+    if form is not None and form.made is Made.DISTANCE and not shift:
+        return form
     if form is None or form.made not in RANGES or not (math.isfinite(factor) and math.isfinite(shift)):
         return None
     ends = sorted((form.low * factor + shift, form.high * factor + shift)) if factor else (shift, shift)

@@ -22,7 +22,8 @@ OTHER = -1
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Log-probabilities that targets weigh or labels choose, on their way to the loss."""
+    """Log-probabilities that targets weigh or labels choose, or distances from targets, on their way to the
+    loss."""
 
     number: int
     scale: float = 1.0
@@ -66,6 +67,8 @@ class Question(Enum):
     RANGE = "range"
     LABELS = "labels"
     CLASSES = "classes"
+    DISTANCE = "distance"
+    """Of an output from targets: squared, or without its sign."""
     STATE = "state"
     INDEX = "index"
     """Numbers of the batch that choose rows of a parameter, or scores of classes."""

@@ -16,9 +16,11 @@ from gradscope.trace.domains.objective.affine import BILINEAR, bent
 from gradscope.trace.domains.objective.axes import shape_of
 from gradscope.trace.domains.objective.forming import form_of
 from gradscope.trace.domains.objective.forms import (
+    LOG_PROBABILITIES,
     NORMALIZED,
     PROBABILITIES,
     RANGES,
+    Form,
     Made,
     is_likelihood,
     is_twice,
@@ -33,12 +35,13 @@ from gradscope.trace.domains.objective.output import (
     gathered,
     is_data,
 )
-from gradscope.trace.domains.objective.terms import terms_of, times
+from gradscope.trace.domains.objective.terms import is_distance, terms_of, times
 from gradscope.trace.nested.contract import Entry
 from gradscope.trace.vocabulary import VIEWS, is_integer
 from gradscope.trace.walk import Visit
 
 _LOG_SIGMOIDS = frozenset({"log_sigmoid", "softplus"})
+_LOG_SIGMOID = "log_sigmoid"
 _SAME = frozenset({"convert_element_type", "copy", "optimization_barrier", "name", "sharding_constraint"})
 """Views that leave every element at its place."""
 
@@ -92,7 +95,10 @@ class Outputs(Located[Output]):
             return [_across(out) for out in [*carried, *outs[len(carried) :]]]
         if visit.inside.own_rule:
             outs = [replace(out, bent=out.bent | out.leaves) for out in outs]
-        if jaxprs.function_name(visit.eqn) in _LOG_SIGMOIDS and _is_probability(visit.values[0]):
+        function = jaxprs.function_name(visit.eqn)
+        if function == _LOG_SIGMOID:
+            outs = [replace(out, form=Form(Made.LOG_SIGMOID, of=visit.values[0].name)) for out in outs]
+        if function in _LOG_SIGMOIDS and _is_probability(visit.values[0]):
             bit = self._see(Question.TWICE, visit.eqn, visit.values[0], visit.place, visit.index, form=True)
             return [replace(out, noted=out.noted | bit) for out in outs]
         return outs
@@ -166,8 +172,10 @@ class Outputs(Located[Output]):
             if is_likelihood(ins[1].form, ins[0].form):
                 return times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
         chosen = _chosen(eqn, ins)
-        if chosen is not None and chosen[0].form is not None and chosen[0].form.made is Made.LOG_SOFTMAX:
+        if chosen is not None and chosen[0].form is not None and chosen[0].form.made in LOG_PROBABILITIES:
             return (self._likelihood(eqn, *chosen, place, index),)
+        if is_distance(eqn, ins):
+            return (Term(self._see(Question.DISTANCE, eqn, ins[0], place, index).bit_length() - 1),)
         return terms_of(eqn, ins)
 
     def _likelihood(self, eqn: JaxprEqn, of: Output, labels: Output | None, place: Place, index: int) -> Term:

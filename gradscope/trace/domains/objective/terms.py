@@ -1,4 +1,5 @@
-"""Log-probabilities of labels on their way to the loss, and what they are multiplied by there."""
+"""Log-probabilities of labels, and distances from targets, on their way to the loss, and what they are
+multiplied by there."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 from jax.extend.core import JaxprEqn
 
+from gradscope.trace import jaxprs
 from gradscope.trace.domains.objective.forms import Made
 from gradscope.trace.domains.objective.output import OTHER, Output, Term
 from gradscope.trace.vocabulary import VIEWS
@@ -34,6 +36,15 @@ def terms_of(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Term, ...]:
         if number and a.terms:
             return times(a.terms, number if name == "mul" else 1 / number)
     return ()
+
+
+def is_distance(eqn: JaxprEqn, ins: Sequence[Output]) -> bool:
+    """The square or the absolute value of an output less targets."""
+    name, form = eqn.primitive.name, ins[0].form if ins else None
+    if form is None or form.made is not Made.DISTANCE:
+        return False
+    squared = name == "square" or (name == "integer_pow" and jaxprs.exponent(eqn) == 2)
+    return squared or name == "abs" or (name == "mul" and eqn.invars[0] is eqn.invars[1])
 
 
 def times(terms: Sequence[Term], factor: float) -> tuple[Term, ...]:
