@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradscope.load.problem import Problem
 from gradscope.measure.flow import FlowPass
@@ -118,7 +117,7 @@ def _drawn(problem: Problem, program: Program, cut: Node, weights: Sequence[Any]
     for leaf, (place, about) in enumerate(leaves_of(own).items()):
         if leaf not in before:
             continue
-        if np.array_equal(np.asarray(others[place]), np.asarray(weights[leaf])):
+        if bool(jnp.array_equal(others[place], weights[leaf])):
             if len(about.shape) > 1:
                 return []
         else:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from gradscope.records import Measurement, ShortTraining, TriedScores
 from gradscope.records.training import FAR_ABOVE, STILL_ABOVE
@@ -75,8 +75,8 @@ def _deviation(program: Program, node: Node, axes: tuple[int, ...], first: Input
     """Of the scores of one example, over all of them."""
     spot = (node.path, -1)
 
-    def scores(*arguments: Any) -> Any:
-        return Spliced([spot]).outcome(program.body, arguments, {})[1][0]
+    def reduced(*arguments: Any) -> Any:
+        scores = Spliced([spot]).outcome(program.body, arguments, {})[1][0].astype(jnp.float32)
+        return jnp.sqrt(jnp.mean(jnp.var(scores, axis=axes)))
 
-    found = np.asarray(jax.jit(scores)(*first.weights, *first.others), np.float64)
-    return float(np.sqrt(np.mean(np.var(found, axis=axes))))
+    return float(jax.jit(reduced)(*first.weights, *first.others))
