@@ -106,6 +106,8 @@ from gradscope.records.interventions import (
     Intervention as Intervention,
     OneBatch as OneBatch,
     StandardizedArray as StandardizedArray,
+    TriedGradient as TriedGradient,
+    TriedOffset as TriedOffset,
     TriedSkips as TriedSkips,
     WarmUp as WarmUp,
 )
@@ -225,6 +227,7 @@ from gradscope.records.structure import (
     ReshapedAxes as ReshapedAxes,
     ReturnedMessages as ReturnedMessages,
     Structure as Structure,
+    TriedScores as TriedScores,
     TriedVariant as TriedVariant,
     UntouchedStatistics as UntouchedStatistics,
 )

@@ -80,6 +80,56 @@ class StandardizedArray:
 
 
 @record
+class TriedOffset:
+    """The same training with the mean of a target taken off it, of a program in which every parameter is only
+    multiplied with: no bias anywhere."""
+
+    name: str
+    source: Source | None
+    """Of the last product with a parameter before the target is met."""
+    layer: str | None
+    mean: float
+    """Of the target, in the first batch; the largest of its features."""
+    rms: float
+    off_center: float
+    """Largest |mean| over standard deviation of a feature."""
+    steps: int
+    start_without: float
+    end_without: float
+    """Mean loss of up to 8 batches before and after as many steps with the target as it is."""
+    start: float
+    end: float
+    """The same with its mean taken off, as a bias of the output that holds it would do."""
+
+
+@record
+class TriedGradient:
+    """The same training with the gradient let through a `stop_gradient` behind which all learning stands.
+
+    Everything that is computed of the batch and meets a parameter that learns has gone through it, and the
+    parameters before it are drawn at random.
+    """
+
+    source: Source | None
+    """Of the `stop_gradient`."""
+    leaves: tuple[str, ...]
+    """Before it, those that another seed draws otherwise."""
+    given: int
+    """Numbers of each example that go into what is computed before it."""
+    kept: int
+    """Numbers that it passes on of each example."""
+    steps: int
+    longer: int
+    """Steps of the program as it is that it is held against: some times as many."""
+    start: float
+    end_without: float
+    """Mean loss of up to 8 batches after as many steps of the program as it is."""
+    end_longer: float
+    end: float
+    """With the gradient let through."""
+
+
+@record
 class DecayedRate:
     """A schedule that makes the updates for one and the same gradient next to nothing within some steps."""
 

@@ -49,7 +49,8 @@ class LossTerm:
     """Where the gradient of a blocked term ends."""
     detached: bool = False
     """Nothing but sums and factors stands between a `stop_gradient` and the loss, or each `stop_gradient` in
-    it also serves a term with a gradient: its value is added on purpose."""
+    it also serves a term with a gradient: its value is added on purpose. Or it is the log of a density that
+    is constant where it is not 0."""
     derivative: ZeroDerivative | None = None
     """In a term that no parameter is connected to, or that is connected in spite of it."""
     cancellation: Cancellation | None = None

@@ -54,6 +54,17 @@ class TriedVariant:
 
 
 @record
+class TriedScores:
+    """The same training with the scores of the classes divided by how far apart they are at the start."""
+
+    source: Source | None
+    """Of what makes the scores."""
+    deviation: float
+    """Standard deviation of the scores of one example, as the root of the mean of its squares."""
+    tried: TriedVariant
+
+
+@record
 class HeldMatrices:
     """The optimizer moves vectors alone, each of which begins as a constant, and holds all matrices."""
 

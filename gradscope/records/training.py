@@ -12,6 +12,8 @@ from gradscope.records.interventions import (
     Intervention,
     OneBatch,
     StandardizedArray,
+    TriedGradient,
+    TriedOffset,
     TriedSkips,
     WarmUp,
 )
@@ -28,7 +30,7 @@ from gradscope.records.randomness import Dropout, RepeatedNoise
 from gradscope.records.record import record
 from gradscope.records.replicas import GradientNoise
 from gradscope.records.rounding import RoundedInput
-from gradscope.records.structure import HeldMatrices
+from gradscope.records.structure import HeldMatrices, TriedScores
 from gradscope.records.tasks import TaskGradients
 from gradscope.records.train_step import OwnTrainStep
 from gradscope.records.units import PartlyDeadWeight, RescaledStart
@@ -43,6 +45,8 @@ OFF_CENTER = 3.0
 """|mean| over standard deviation."""
 UNEVEN = 100.0
 """Largest over smallest standard deviation of the features of one array."""
+FAR_ABOVE, STILL_ABOVE = 30.0, 10.0
+"""Times the cross-entropy of equal probabilities, before and after the short training."""
 LATER_STEPS = 1000
 """Steps of the optimizer alone after which one that moves nothing is taken to move nothing ever."""
 
@@ -127,6 +131,9 @@ class RowSpread:
     """At the first step."""
     after: float
     """After the last one."""
+    direction_before: float = 1.0
+    """The same of rows that are each brought to one length: 0 where all point in one direction."""
+    direction_after: float = 1.0
 
 
 @record
@@ -178,6 +185,12 @@ class ShortTraining:
     """Looked at where the loss does not fall, or where it was asked for."""
     standardized: tuple[StandardizedArray, ...] = ()
     """By array of the batch whose numbers are far from 0 and 1."""
+    let_through: TriedGradient | None = None
+    """Tried where a `stop_gradient` stands between parts drawn at random and all that learns."""
+    scores: TriedScores | None = None
+    """Tried where a cross-entropy begins far above that of equal probabilities, and does not come down."""
+    offsets: tuple[TriedOffset, ...] = ()
+    """By target that is far from 0, of a program without a bias."""
     rounded: tuple[RoundedInput, ...] = ()
     """Casts before any parameter that make numbers equal which the network has to tell apart."""
     dropouts: tuple[Dropout, ...] = ()

@@ -78,7 +78,8 @@ class Hit:
     explains: tuple[str, ...] | None = ()
     """Layers whose symptoms this hit accounts for; `None`: everything in the run."""
     proved: bool = False
-    """Of a fallback: read from the program, so that no error of another rule speaks for it."""
+    """Read from the program, or tried beside what usually causes it: no finding of another rule speaks for
+    it."""
 
 
 Check: TypeAlias = "Callable[..., Iterable[Hit | Skipped]]"

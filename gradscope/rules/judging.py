@@ -122,9 +122,11 @@ def _cause(rule: Rule, hit: Hit, hits: list[Judged]) -> Hit | None:
     Of a fallback, the first error of another rule does. A cause of lower severity explains nothing: merging
     its symptom would let it pass `--fail-on`.
     """
+    if hit.proved:
+        return None
     own = _rank(rule, hit)
     errors = [root for other, root in hits if not (_is_fallback(other, root) or _rank(other, root))]
-    if _is_fallback(rule, hit) and errors:
+    if rule.fallback and errors:
         return errors[0]
     for name in rule.symptom_of:
         roots = [root for other, root in hits if other.name == name and _rank(other, root) <= own]

@@ -14,7 +14,9 @@ from gradscope.training.dropped import dropped_values
 from gradscope.training.empty_codes import empty_code
 from gradscope.training.held_matrices import held_matrices
 from gradscope.training.leaked import leaked_target
+from gradscope.training.let_through import let_through
 from gradscope.training.moments import decay_rates
+from gradscope.training.offsets import tried_offsets
 from gradscope.training.one_batch import one_batch
 from gradscope.training.outweighed import outweighed_terms
 from gradscope.training.own_step import own_step
@@ -23,6 +25,7 @@ from gradscope.training.partly_dead import partly_dead
 from gradscope.training.penalties import unpenalized
 from gradscope.training.repeated_noise import repeated_noise
 from gradscope.training.rounded import rounded_inputs
+from gradscope.training.scores import tried_scores
 from gradscope.training.short import Trained
 from gradscope.training.skips import tried_skips
 from gradscope.training.tasks import task_gradients
@@ -84,6 +87,13 @@ def looked_closer(
     held = looks.taken("matrices that are held", lambda: held_matrices(trainer, record), None)
     leaked = looks.taken("leaked-target", lambda: leaked_target(program, trainer, record.steps), None)
     rounded = looks.listed("rounded-input", lambda: rounded_inputs(program, trainer, record.steps))
+    passed = looks.taken(
+        "stop_gradient", lambda: let_through(prepared.problem, program, trainer, record, first), None
+    )
+    scores = looks.taken(
+        "scores of the classes", lambda: tried_scores(program, trainer, record, measured, first), None
+    )
+    offsets = looks.listed("missing-bias", lambda: tried_offsets(program, trainer, record, first))
     step = looks.taken("train_step", lambda: own_step(prepared.problem, program, found, record), None)
     if isinstance(step, Skipped):
         looks.failed.append(step)
@@ -106,6 +116,9 @@ def looked_closer(
         leaked=leaked,
         skips=skips,
         own_step=None if isinstance(step, Skipped) else step,
+        let_through=passed,
+        scores=scores,
+        offsets=tuple(offsets),
         rounded=tuple(rounded),
         dropouts=tuple(dropped),
     )

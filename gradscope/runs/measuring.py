@@ -118,7 +118,7 @@ def measure(
         Objective(),
     )
     objective = _with_leaks(objective, prepared, looks) if finite else objective
-    measured = measurement(taken)
+    measured = replace(measurement(taken), objective=objective)
     units: list[UnitActivity] = []
     record = None if found is None else found.record
     if finite:
@@ -139,7 +139,6 @@ def measure(
         measurement=replace(
             measured,
             hazards=hazards,
-            objective=objective,
             structure=structure,
             isolated_branches=tuple(branches),
             units=tuple(units),

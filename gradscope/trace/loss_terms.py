@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from gradscope.records import Cancellation, Connection, Cut, LossTerm, Source
+from gradscope.trace.affine_terms import number_of
 from gradscope.trace.graph import Graph, Node, Quantity, upstream
 from gradscope.trace.jaxprs import is_user_file
 from gradscope.trace.jaxprs.authors import author
@@ -10,6 +13,7 @@ from gradscope.trace.program import Program
 from gradscope.trace.sites import members_of
 from gradscope.trace.sources import source_at, source_of, told_apart
 from gradscope.trace.summands import Summand, summands
+from gradscope.trace.vocabulary import VIEWS
 from gradscope.trace.zero_derivatives import Derivatives
 
 
@@ -65,7 +69,8 @@ class _Reader:
             Connection.BLOCKED,
             parameters=self._named(value.reads),
             cuts=tuple(sorted(dict.fromkeys(cuts), key=lambda cut: (str(cut.source), cut.op))),
-            detached=all(
+            detached=_is_support(value)
+            or all(
                 node.name == "stop_gradient" and (node is value.node or (node in self._live and elsewhere))
                 for node in ends
             ),
@@ -73,3 +78,30 @@ class _Reader:
 
     def _named(self, bits: int) -> tuple[str, ...]:
         return tuple(self._names[leaf] for leaf in members_of(bits))
+
+
+def _is_support(value: Quantity) -> bool:
+    """Whether it is the log of a density that is constant where it is not 0, as of a uniform distribution: it
+    depends on parameters by a choice between that and an infinity alone, or by the log of such a choice."""
+    waiting, chosen = [value], False
+    while waiting:
+        node = waiting.pop().node
+        if node is None or node.cuts:
+            return False
+        of_a_choice = node.name == "log" and _is_choice(node.operands[0])
+        infinite = node.name == "select_n" and any(map(_is_infinite, node.operands[1:]))
+        chosen |= of_a_choice or infinite
+        if not of_a_choice:
+            rest = node.operands[1:] if infinite else node.operands
+            waiting.extend(each for each in rest if each.reads)
+    return chosen
+
+
+def _is_choice(value: Quantity) -> bool:
+    node = value.node
+    return node is not None and node.name in VIEWS and node.operands[0].aval.dtype == bool
+
+
+def _is_infinite(value: Quantity) -> bool:
+    number = number_of(value)
+    return number is not None and math.isinf(number)

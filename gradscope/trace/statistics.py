@@ -37,7 +37,7 @@ class Operand:
     def __init__(self, value: Array, gain: Array, members: Axes) -> None:
         """`gain` f[members...] is a power of two that keeps the squares of `gain * value` in range."""
         self.value, self.dtype = value, stats_dtype(value.dtype)
-        self._gain, self._members = gain, members
+        self.gain, self.members = gain, members
 
     # `lax` and not `jnp`: a `jnp` function is a jit of its own, and a deep network has thousands of these.
 
@@ -49,8 +49,8 @@ class Operand:
     @cached_property
     def scaled(self) -> Array:
         """`gain` times `size`."""
-        gain = lax.convert_element_type(self._gain, self.dtype)
-        return self.size * lax.broadcast_in_dim(gain, self.size.shape, self._members)
+        gain = lax.convert_element_type(self.gain, self.dtype)
+        return self.size * lax.broadcast_in_dim(gain, self.size.shape, self.members)
 
 
 class Statistic:
@@ -183,7 +183,30 @@ class Spread(Statistic):
         return float(total / np.sqrt(count)) if count else 0.0
 
 
-COUNT, RMS, MAX, NONZERO, SPREAD = Count(), Rms(), Max(), Nonzero(), Spread()
+class Direction(Spread):
+    """The same of rows that are each brought to an rms of 1 first: 0 where all point in one direction,
+    however long they are. A row of zeros stays one."""
+
+    name = "direction"
+
+    def of(self, x: Operand, over: Axes) -> Array:
+        value = lax.convert_element_type(x.value, x.dtype)
+        if not value.ndim:
+            return value * value
+        along = tuple(axis for axis in over if axis)
+        top = _repeated(lax.reduce_max(lax.abs(value), along), value, along)
+        value = value / lax.select(top > 0, top, lax.full_like(top, 1))
+        size = _repeated(lax.reduce_sum(value * value, along), value, along)
+        count = math.prod(value.shape[axis] for axis in along)
+        root = lax.sqrt(lax.select(size > 0, size, lax.full_like(size, 1)) / count)
+        return super().of(Operand(value / root, x.gain, x.members), over)
+
+
+def _repeated(reduced: Array, value: Array, along: Axes) -> Array:
+    return lax.broadcast_in_dim(reduced, value.shape, [a for a in range(value.ndim) if a not in along])
+
+
+COUNT, RMS, MAX, NONZERO, SPREAD, DIRECTION = Count(), Rms(), Max(), Nonzero(), Spread(), Direction()
 
 
 class Selection(NamedTuple):

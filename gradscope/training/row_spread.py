@@ -20,7 +20,7 @@ from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import Site
-from gradscope.trace.statistics import COUNT, RMS, SPREAD, Floats
+from gradscope.trace.statistics import COUNT, DIRECTION, RMS, SPREAD, Floats
 
 FEWEST_ROWS = 4
 ASKED = 4
@@ -67,13 +67,14 @@ def row_spreads(program: Program, batch: Any, first: Inputs, after: list[Any]) -
     rows = _rows_of(ordered, batch, examples_of(program, batch))
     if rows < FEWEST_ROWS:
         return
-    run = OutputPass(program, (COUNT, RMS, SPREAD))
+    run = OutputPass(program, (COUNT, RMS, SPREAD, DIRECTION))
     found = [run(Inputs(weights, first.others)) for weights in (first.weights, after)]
     for row in ordered:
         uses = [(site, mask) for site, mask in row.uses if _has_rows(site, rows)]
         before, later = (_share(each, uses) for each in found)
         if before is not None and later is not None:
-            yield RowSpread(row.name, before, later)
+            turned = (pooled(DIRECTION, [each[site.id].at(mask) for site, mask in uses]) for each in found)
+            yield RowSpread(row.name, before, later, *map(float, turned))
 
 
 def _rows_of(ordered: Sequence[Row], batch: Any, examples: int) -> int:

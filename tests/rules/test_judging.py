@@ -45,6 +45,7 @@ NAMES = [
     "linear-network",
     "misdirected-credit",
     "mismatched-output",
+    "missing-bias",
     "missing-positions",
     "normalized-away",
     "one-key-attention",

@@ -322,6 +322,46 @@ def test_a_term_without_a_differentiable_path_is_cut(op: str, term: Callable[[Ar
     assert not found[1].detached
 
 
+def uniform(z: Array) -> Array:
+    return jnp.sum(jax.scipy.stats.uniform.logpdf(z), axis=1)
+
+
+def inside(z: Array) -> Array:
+    return jnp.all((z >= 0) & (z <= 1), axis=1)
+
+
+SUPPORTS = {
+    "scipy": uniform,
+    "where": lambda z: jnp.where(inside(z), 0.0, -jnp.inf),
+    "scaled": lambda z: jnp.where(jnp.abs(z) < 3, -jnp.log(6.0), -jnp.inf).sum(axis=1),
+    "log of an indicator": lambda z: jnp.log(inside(z).astype(jnp.float32)),
+    "with a constant": lambda z: uniform(z) - 0.5,
+}
+HARD = {
+    "penalty outside": lambda z: jnp.where(inside(z), 0.0, -10.0),
+    "log of a share": lambda z: jnp.log(jnp.mean(z > 0.5)),
+    "count": lambda z: jnp.sum(z > 0.5, axis=1).astype(jnp.float32),
+    "rounded": lambda z: uniform(z) + jnp.round(z).sum(axis=1),
+    "sign": lambda z: jnp.sign(z - 0.5).sum(axis=1),
+}
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("density", SUPPORTS.values(), ids=SUPPORTS)
+def test_a_density_that_is_constant_on_its_support_is_no_term_that_should_train(
+    density: Callable[[Array], Array],
+) -> None:
+    (_, found) = terms(lambda p, x: edge(p, x) - jnp.mean(density(jax.nn.sigmoid(x @ p["a"]))))
+    assert (found.connection, found.detached) == (CUT, True)
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize("choice", HARD.values(), ids=HARD)
+def test_a_choice_of_finite_numbers_is_one(choice: Callable[[Array], Array]) -> None:
+    found = terms(lambda p, x: edge(p, x) - jnp.mean(choice(jax.nn.sigmoid(x @ p["a"]))))
+    assert any(each.connection is CUT and not each.detached for each in found)
+
+
 def test_a_value_added_behind_stop_gradient_is_detached_on_purpose() -> None:
     def offset(p: Params, x: Array) -> Array:
         value = jnp.mean(jnp.tanh(x @ p["a"]))

@@ -68,8 +68,8 @@ def entropy(network: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return loss
 
 
-def checked(loss: Callable[..., Any], p: Any, batch: Any = (X, LABELS)) -> Report:
-    return check_loss(loss, p, batch, optimizer=optax.adam(1e-3))
+def checked(loss: Callable[..., Any], p: Any, batch: Any = (X, LABELS), rate: float = 1e-3) -> Report:
+    return check_loss(loss, p, batch, optimizer=optax.adam(rate))
 
 
 def collapsed(report: Report) -> list[Finding]:
@@ -87,6 +87,41 @@ def test_averages_over_neighbours_make_all_nodes_alike_from_a_layer_on() -> None
     assert found[0].layer == "first"
     assert np.isclose(found[0].before, spread, rtol=1e-4)
     assert [each.layer for each in found] == [layer.name for layer in report.flow.layers]  # type: ignore[union-attr]
+
+
+LIKELY = np.where(LABELS[:, None] == LABELS, 0.3, 0.05)
+NEAR = np.triu(np.random.default_rng(1).random((NODES, NODES)) < LIKELY, 1)
+NEAR = (NEAR | NEAR.T | np.eye(NODES, dtype=bool)).astype(np.float32)
+DEGREE = NEAR.sum(axis=1, keepdims=True) ** -0.5
+FEW = {**(GROWN := params(24, gain=1.0)), "layers": [layer["w"] for layer in GROWN["layers"]]}
+
+
+def by_both_degrees(p: Any, x: Any, through: float = 0.0) -> Any:
+    """What is left of a node is one vector times the root of its degree."""
+    h = x @ p["first"]
+    for w in p["layers"]:
+        mixed = jax.nn.relu(DEGREE * (NEAR @ (DEGREE * h)) @ w)
+        h = mixed + through * h if through else mixed
+    return h @ p["out"]
+
+
+def test_rows_of_one_direction_are_told_as_the_cause_where_residual_connections_cure_it() -> None:
+    report = checked(entropy(by_both_degrees), FEW, rate=1e-2)
+    (finding,) = collapsed(report)
+    assert report.findings[0] is finding
+    assert finding.severity.value == "error"
+    assert "nearly point in one direction" in finding.message
+    assert "missing-residual" in str(finding.evidence["silenced"])
+    assert report.training is not None
+    h, spreads = X @ FEW["first"], report.training.spreads
+    unit = h / np.sqrt(np.mean(h**2, axis=1, keepdims=True))
+    assert np.isclose(spreads[0].direction_before, np.sqrt(np.mean((unit - unit.mean(0)) ** 2)), rtol=1e-4)
+    assert spreads[-1].before > 0.1 > 1e-3 > spreads[-1].direction_before
+
+
+@pytest.mark.parametrize("through", [1.0, 0.5])
+def test_rows_that_go_past_the_averages_point_where_they_like(through: float) -> None:
+    assert collapsed(checked(entropy(by_both_degrees, through=through), FEW, rate=1e-2)) == []
 
 
 def scanned(p: Any, x: Any) -> Any:

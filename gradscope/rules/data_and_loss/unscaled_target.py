@@ -47,11 +47,18 @@ from gradscope.rules.data_and_loss.unnormalized_input import how, severity_of
 from gradscope.rules.words import number
 
 
-@rule("unscaled-target", severity=Severity.ERROR, needs=("training",), share=0.1, gain=3.0)
+@rule(
+    "unscaled-target",
+    severity=Severity.ERROR,
+    symptom_of=("missing-bias",),
+    needs=("training",),
+    share=0.1,
+    gain=3.0,
+)
 def unscaled_target(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     for array in training.standardized:
-        own = _share(array.start_without, array.end_without)
-        share = _share(array.start, array.end)
+        own = share_taken(array.start_without, array.end_without)
+        share = share_taken(array.start, array.end)
         if array.is_input or not share > max(limits["share"], limits["gain"] * own):
             continue
         yield Hit(
@@ -74,6 +81,6 @@ def unscaled_target(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
         )
 
 
-def _share(start: float, end: float) -> float:
+def share_taken(start: float, end: float) -> float:
     """Of the loss that the steps take away; 0 where it rises or has no meaning."""
     return max(0.0, (start - end) / start) if start > 0 and math.isfinite(end) else 0.0

@@ -59,6 +59,7 @@ HALF = 0.5
 @rule(
     "missing-residual",
     severity=Severity.ERROR,
+    symptom_of=("collapsed-representations",),
     needs=("training",),
     fallback=True,
     kept=0.2,
@@ -66,7 +67,7 @@ HALF = 0.5
 )
 def missing_residual(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     tried = training.skips
-    share = None if tried is None else _share(tried)
+    share = None if tried is None else share_of_gain(tried)
     if tried is None or share is None or not share < limits["slow"]:
         return
     yield Hit(
@@ -90,7 +91,7 @@ def missing_residual(training: ShortTraining, limits: Limits) -> Iterator[Hit]:
     )
 
 
-def _share(tried: TriedSkips) -> float | None:
+def share_of_gain(tried: TriedSkips) -> float | None:
     """What the stack as it is gains, of what it gains with residual connections; `None` where that is not
     clearly more."""
     base = min(tried.start, tried.start_without)

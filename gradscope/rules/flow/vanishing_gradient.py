@@ -84,7 +84,7 @@ GENTLE, LEFT = 0.65, 1e-5
 @rule(
     "vanishing-gradient",
     severity=Severity.ERROR,
-    symptom_of=("non-finite", "vanishing-through-time"),
+    symptom_of=("non-finite", "vanishing-through-time", "collapsed-representations"),
     measure="total",
     uses=("training",),
     ratio=1e-3,

@@ -21,14 +21,23 @@ Parts are the first step of the leaves' names; `layers[0]`, `layers[1]` are of o
 `dense_1` and `w1`, `w2`, while `backbone` and `head`, `target` and `online` are not. Where no parameter
 trains at all, it is an error in any case.
 
+A note becomes a warning where the frozen part was drawn at random and training it is worth far more: a matrix
+of it is another one for another seed of `init(key)`, no array of the batch meets a parameter that learns but
+through this `stop_gradient`, and that passes on fewer numbers of each example than go in. Tried: 100 steps of
+the short training with the gradient let through, against 500 of the program as it is.
+
 A straight-through estimator, `x + stop_gradient(q - x)`, is recognised by what it adds up to. If the loss
 then subtracts x from its result (a codebook loss that is computed after the straight-through line), the
 gradient that was meant for q goes to x: an error. If not, what makes q may learn in another way, as by a
 moving average.
 
 ## Limits
-None: a path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which
-was set by the healthy networks named below.
+A path is blocked or it is not. Intended and misplaced are distinguished by the naming rule above, which was
+set by the healthy networks named below. `left = 0.5`: a warning in the place of a note where the loss with
+the gradient let through ends below this share of that without, and `clear = 0.05`: and so much of its own
+fall below it. Sources: measured. With random encoders that keep 4 and 6 numbers of an example the share was
+0.01 to 0.32, and the rest 0.09 of the fall and more; with random projections to 32 numbers the share was
+0.91, and with some to 64 the rest 0.0009 of the fall.
 
 ## Example
     for layer in layers[:3]:
@@ -45,7 +54,9 @@ Use instead no `stop_gradient` between layers that are to learn, and a soft or s
 ## What it does not say
 A frozen backbone under a new head, a target network, a straight-through estimator and a momentum encoder are
 healthy: the first two are notes, the others have a second path or none. If you freeze `dense_0` on purpose
-and train `dense_1`, freeze the parameter itself, `stop_gradient(params["dense_0"])`: that is a note.
+and train `dense_1`, freeze the parameter itself, `stop_gradient(params["dense_0"])`: that is a note. Random
+features and reservoirs, which are wider than what goes into them, are notes as well, and so is whatever was
+loaded, or drawn when the file was run and not by a function of a key.
 
 ## Source
 Bengio et al. 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*, arXiv:1308.3432
@@ -57,10 +68,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from gradscope.records import Connection, Cut, Measurement, Parameter, Severity
+from gradscope.records import (
+    Connection,
+    Cut,
+    Measurement,
+    Parameter,
+    Severity,
+    ShortTraining,
+    TriedGradient,
+)
 from gradscope.rules.base import Hit, Limits, rule
 from gradscope.rules.parts import by_layer, kind_of, names, only, paths
-from gradscope.rules.words import count, names_of
+from gradscope.rules.words import count, names_of, number
 
 CutKey = tuple[str, str]
 REMEDY = {
@@ -85,8 +104,17 @@ COPY = (
 )
 
 
-@rule("blocked-gradient", severity=Severity.ERROR, single_seed_suffices=True)
-def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
+@rule(
+    "blocked-gradient",
+    severity=Severity.ERROR,
+    uses=("training",),
+    single_seed_suffices=True,
+    left=0.5,
+    clear=0.05,
+)
+def blocked_gradient(
+    measurement: Measurement, training: ShortTraining | None, limits: Limits
+) -> Iterator[Hit]:
     blocked = [
         _as_chosen(p) for p in measurement.parameters if p.connection is Connection.BLOCKED and p.size > 0
     ]
@@ -95,7 +123,36 @@ def blocked_gradient(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     while blocked:
         cut, unreached = _widest(blocked)
         blocked = [p for p in blocked if p not in unreached]
-        yield _hit(measurement, cut, unreached, trains, meant)
+        hit = _hit(measurement, cut, unreached, trains, meant)
+        tried = None if training is None else training.let_through
+        if training is not None and tried is not None and _harms(hit, tried, limits):
+            hit = _of_random_part(hit, tried, training.optimizer)
+        yield hit
+
+
+def _harms(hit: Hit, tried: TriedGradient, limits: Limits) -> bool:
+    """Whether a part that is frozen as if on purpose costs most of what the steps could reach."""
+    if hit.severity is not Severity.NOTE or hit.source != tried.source or not tried.end >= 0:
+        return False
+    apart = tried.end_longer - tried.end >= limits["clear"] * (tried.start - tried.end) > 0
+    return apart and tried.end < limits["left"] * tried.end_longer
+
+
+def _of_random_part(hit: Hit, tried: TriedGradient, optimizer: str) -> Hit:
+    layers, drawn, one = names_of(hit.layers), names_of(tried.leaves), len(hit.layers) == 1
+    message = (
+        f"`stop_gradient` blocks every path from {layers} to the loss, and no parameter that learns sees the "
+        f"batch but through it. {drawn} {'is' if len(tried.leaves) == 1 else 'are'} drawn at random. Of the "
+        f"{tried.given} numbers of an example {tried.kept} {'goes' if tried.kept == 1 else 'go'} on. "
+        f"{tried.longer} steps of {optimizer} end at a loss of {number(tried.end_longer)}; with the gradient "
+        f"let through, {tried.steps} steps end at {number(tried.end)}."
+    )
+    remedy = (
+        f"Remove this `stop_gradient`, unless another loss trains {layers}; to freeze "
+        f"{'it' if one else 'them'} on purpose, apply it to the parameters."
+    )
+    evidence = {**hit.evidence, "loss_after": tried.end_longer, "loss_after_let_through": tried.end}
+    return replace(hit, message=message, remedy=remedy, evidence=evidence, severity=Severity.WARNING)
 
 
 def _as_chosen(parameter: Parameter) -> Parameter:

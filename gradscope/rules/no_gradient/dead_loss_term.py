@@ -41,7 +41,9 @@ Use instead, in the network, an activation that bends everywhere:
 A term that happens to have a gradient of zero now (a hinge that is not active, a coefficient that warms up, a
 penalty on weights that start at zero) is alive. A constant, or a term made of data alone, is no fault. Nor is
 a value that is added behind `stop_gradient` on purpose: where nothing but sums and factors follows the
-`stop_gradient`, or where it also serves as the target of another term.
+`stop_gradient`, or where it also serves as the target of another term. Nor is the log of a
+density that is constant where it is not 0, as of the uniform base of a normalizing flow: a choice between a
+constant and an infinity.
 
 ## Source
 Raissi, Perdikaris and Karniadakis 2019, *Physics-informed neural networks*, Journal of Computational Physics

@@ -61,6 +61,7 @@ FEWEST = 10
 SYMPTOM_OF = (
     "learning-rate-too-high", "ascending-update", "exploding-gradient", "unnormalized-input",
     "unscaled-target", "mismatched-output", "wrong-mode", "mismatched-betas",
+    "unexpected-initial-loss",
 )  # fmt: skip
 
 

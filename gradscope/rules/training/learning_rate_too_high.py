@@ -57,6 +57,7 @@ OF_SCALE = 1e-3
 SYMPTOM_OF = (
     "ascending-update", "unnormalized-input", "unscaled-target", "non-finite", "exploding-gradient",
     "exploding-through-time", "mismatched-output", "wrong-mode", "weight-decay-too-high",
+    "unexpected-initial-loss",
 )  # fmt: skip
 
 

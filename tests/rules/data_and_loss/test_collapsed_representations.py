@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradscope.records import Finding, RowSpread, Severity
+from typing import Any
+
+from gradscope.records import Finding, RescaledLayer, RescaledStart, RowSpread, Severity, TriedSkips
 from gradscope.rules import Parts, judge
 from tests.rules.made import chain, source
 from tests.rules.training.made import trained
@@ -49,3 +51,63 @@ def test_rows_that_are_alike_in_the_batch_are_quiet() -> None:
 
 def test_nothing_measured_is_quiet() -> None:
     assert told() == []
+
+
+CURED: dict[str, Any] = {
+    "source": None,
+    "layers": ("layers[1]",),
+    "values": 3,
+    "steps": 100,
+    "start_without": 2.0,
+    "end_without": 1.9,
+    "end_faster": 1.9,
+    "start": 3.0,
+    "end": 0.0,
+}
+
+
+RESCALED = RescaledLayer("layers[0]", 1.5, 1.5, 0.0)
+
+
+def tried(
+    *directions: float, spread: float = 0.5, rescaled: float | None = None, **skips: Any
+) -> list[Finding]:
+    flow = chain([1.0] * len(directions))
+    rows = tuple(
+        RowSpread(one.name, spread, spread, each, each)
+        for one, each in zip(flow.layers, directions, strict=True)
+    )
+    start = None if rescaled is None else RescaledStart((RESCALED,), 100, 2.0, 1.9, 2.0, rescaled)
+    training = trained(spreads=rows, skips=TriedSkips(**(CURED | skips)), rescaled=start)
+    return [each for each in judge(Parts(flow=flow, training=training))[0] if each.rule == RULE]
+
+
+def test_rows_of_one_direction_are_an_error_where_residual_connections_cure_it() -> None:
+    (finding,) = tried(0.9, 0.3, 0.03, 0.01)
+    assert finding.severity is Severity.ERROR
+    assert finding.layer == "layers[2]"
+    assert (
+        "nearly point in one direction: brought to one length, what they do not have in common is 0.03"
+        in (finding.message)
+    )
+    assert (
+        "100 steps of your optimizer end at a loss of 1.9, and at 0 with each of 4 outputs" in finding.message
+    )
+    assert tried(0.9, 0.3, 0.03, 0.01, rescaled=1.95) != []
+
+
+def test_without_that_cure_or_with_another_one_a_direction_says_nothing() -> None:
+    assert tried(0.9, 0.3, 0.03, 0.01, end_without=1.5) == []
+    assert tried(0.9, 0.3, 0.03, 0.01, rescaled=0.1) == []
+    assert tried(0.9, 0.3, 0.031, 0.01) == []
+
+
+def test_rows_that_are_alike_are_an_error_where_residual_connections_cure_it_and_else_a_warning() -> None:
+    rows = tuple(RowSpread(f"layers[{i}]", each, each) for i, each in enumerate((0.9, 0.3, 0.02, 0.01)))
+    for kept, severity in ((1.9, Severity.ERROR), (1.5, Severity.WARNING)):
+        training = trained(spreads=rows, skips=TriedSkips(**(CURED | {"end_without": kept})))
+        (finding,) = [
+            each for each in judge(Parts(flow=chain([1.0] * 4), training=training))[0] if each.rule == RULE
+        ]
+        assert finding.severity is severity
+        assert "nearly alike" in finding.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradscope.records import Finding, StandardizedArray
+from gradscope.records import Finding, StandardizedArray, TriedOffset
 from gradscope.rules import Parts, judge
 from tests.rules.training.made import trained
 
@@ -76,3 +76,41 @@ def test_one_feature_that_hides_the_others_is_told_by_how_far_the_loss_falls() -
     assert found(**fields, end_without=0.66) == [], "the loss falls well as it is"
     assert found(**fields | {"uneven": 900.0}, end_without=0.691) == []
     assert found(**fields | {"end": 0.6}, end_without=0.691) == [], "hardly lower"
+
+
+def offset(**fields: Any) -> list[Finding]:
+    defaults: dict[str, Any] = {
+        "name": "y",
+        "source": None,
+        "layer": "head",
+        "mean": 3.0,
+        "rms": 3.1,
+        "off_center": 4.5,
+        "steps": 100,
+        "start_without": 9.0,
+        "end_without": 8.1,
+        "start": 1.0,
+        "end": 0.1,
+    }
+    target = array(name="y", is_input=False, start_without=9.0, end_without=8.1, start=1.0, end=0.1)
+    tried = TriedOffset(**(defaults | fields))
+    return list(judge(Parts(training=trained(standardized=(target,), offsets=(tried,))))[0])
+
+
+def test_a_missing_bias_speaks_for_the_scale_of_the_target() -> None:
+    (finding,) = offset()
+    assert (finding.rule, finding.severity.value, finding.layer) == ("missing-bias", "warning", "head")
+    assert "a mean of 3, 4.5 standard deviations from 0" in finding.message
+    assert "with the mean taken off, as a bias of the output would do, from 1 to 0.1" in finding.message
+    assert finding.evidence["silenced"] == "unscaled-target"
+
+
+def test_a_missing_bias_is_told_at_its_limits_and_no_further() -> None:
+    assert offset(end=0.71)[0].rule == "unscaled-target"
+    assert offset(end=0.69)[0].rule == "missing-bias"
+    assert offset(end_without=8.95, end=0.91)[0].rule == "unscaled-target"
+    assert offset(end=math.nan)[0].rule == "unscaled-target"
+
+
+def test_a_missing_bias_is_an_error_where_the_users_steps_do_harm() -> None:
+    assert offset(end_without=9.1)[0].severity.value == "error"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from gradscope.records import ClassAverage, CrossEntropy, Finding, Objective, Severity
+from gradscope.records import (
+    ClassAverage,
+    CrossEntropy,
+    Finding,
+    Objective,
+    Severity,
+    TriedScores,
+    TriedVariant,
+)
 from gradscope.rules import Parts, judge
 from tests.rules.made import found, layer, measured, source
 from tests.rules.training.made import trained
@@ -50,3 +59,23 @@ def test_below_a_limit_or_without_the_users_own_steps_it_is_not(
     start: float, end: float, fields: dict[str, Any]
 ) -> None:
     assert started(start, end, **fields) == []
+
+
+def divided(end: float) -> TriedScores:
+    return TriedScores(
+        source(6, "logits = a @ b.T / 0.01"), 500.0, TriedVariant(100, 1300.0, math.nan, 3.0, end)
+    )
+
+
+def test_it_is_an_error_where_the_steps_go_well_with_the_scores_divided() -> None:
+    (finding,) = started(1300.0, math.nan, scores=divided(1.2))
+    assert (finding.severity, finding.source) == (Severity.ERROR, source(6, "logits = a @ b.T / 0.01"))
+    assert "scores is 500: with them divided by it, 100 steps take the loss from 3 to 1.2" in finding.message
+    assert "as they are, from 1300 to NaN" in finding.message
+    assert started(1300.0, 295.0, scores=divided(1.2))[0].severity is Severity.ERROR
+
+
+def test_it_is_none_where_they_do_not() -> None:
+    assert started(1300.0, math.nan, scores=divided(3.1)) == []
+    assert started(1300.0, 295.0, scores=divided(3.1))[0].severity is Severity.WARNING
+    assert started(74.0, math.nan, scores=divided(1.2)) == []

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Cut, Severity
+from gradscope.records import Cut, Severity, TriedGradient
+from gradscope.rules import Parts, judge
 from tests.rules.made import blocked, found, layer, measured, parameter, source
+from tests.rules.training.made import trained
 
 RULE = "blocked-gradient"
 STOP = Cut("stop_gradient", source(5, "x = stop_gradient(x)"), on_parameter=False)
@@ -144,3 +146,38 @@ def test_a_codebook_behind_a_straight_through_line_alone_may_learn_by_a_moving_a
     (finding,) = found(net(*leaves), RULE)
     assert finding.severity is Severity.NOTE
     assert "moving average" in finding.remedy
+
+
+def tried(**fields):
+    defaults = {
+        "source": STOP.source,
+        "leaves": ("encoder.w",),
+        "given": 20,
+        "kept": 3,
+        "steps": 100,
+        "longer": 500,
+        "start": 4.0,
+        "end_without": 1.4,
+        "end_longer": 0.5,
+        "end": 0.1,
+    }
+    flow = net(blocked("encoder.w", STOP), parameter("head.w"))
+    training = trained(let_through=TriedGradient(**(defaults | fields)))
+    (finding,) = (each for each in judge(Parts(flow=flow, training=training))[0] if each.rule == RULE)
+    return finding
+
+
+def test_a_random_part_that_is_worth_training_is_a_warning():
+    finding = tried()
+    assert finding.severity is Severity.WARNING
+    assert (finding.layer, finding.source) == ("encoder", STOP.source)
+    assert "Of the 20 numbers of an example 3 go on." in finding.message
+    assert "end at a loss of 0.5; with the gradient let through, 100 steps end at 0.1." in finding.message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"end": 0.26}, {"end_longer": 0.29}, {"end": -0.1}, {"end": float("nan")}, {"source": source(6)}],
+)
+def test_one_that_learns_nearly_as_well_without_stays_a_note(fields):
+    assert tried(**fields).severity is Severity.NOTE

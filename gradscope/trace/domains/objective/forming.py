@@ -74,7 +74,7 @@ def _chosen(eqn: JaxprEqn, ins: Sequence[Output]) -> Form | None:
     form = ins[0].form
     if form is not None and form.made is Made.CHOSEN:
         return form
-    return Form(Made.CHOSEN, of=ins[0].name) if chosen_by_labels(eqn, ins) else None
+    return Form(Made.CHOSEN, of=ins[0].name) if chosen_by_labels(eqn, ins, numbered=True) else None
 
 
 def _case(cases: Sequence[Output]) -> Form | None:

@@ -104,9 +104,13 @@ def is_data(value: Output) -> bool:
     return value.given is not None and value.given.data and not value.weight
 
 
-def chosen_by_labels(eqn: JaxprEqn, ins: Sequence[Output]) -> bool:
-    """Integers of the data choose along the last axis, that of the classes."""
-    if eqn.primitive.name != "gather" or not ins[0].leaves or ins[0].weight or not is_data(ins[1]):
+def chosen_by_labels(eqn: JaxprEqn, ins: Sequence[Output], *, numbered: bool = False) -> bool:
+    """Integers of the data choose along the last axis, that of the classes; `numbered`: or those that the
+    program writes, as the number of each row, where each is the class of its own."""
+    if eqn.primitive.name != "gather" or not ins[0].leaves or ins[0].weight:
+        return False
+    written = numbered and ins[1].given is not None and not ins[1].given.inputs
+    if not (is_data(ins[1]) or written):
         return False
     scores = shape_of(eqn.invars[0])
     classes = len(scores) - 1 in jaxprs.lookup(eqn).indexed and len(scores) > 1 < scores[-1]

@@ -171,7 +171,7 @@ class Outputs(Located[Output]):
                 return (self._likelihood(eqn, ins[1], None, place, index),)
             if is_likelihood(ins[1].form, ins[0].form):
                 return times((self._likelihood(eqn, ins[0], None, place, index),), -1.0)
-        chosen = _chosen(eqn, ins)
+        chosen = _chosen(eqn, ins, numbered=True)
         if chosen is not None and chosen[0].form is not None and chosen[0].form.made in LOG_PROBABILITIES:
             return (self._likelihood(eqn, *chosen, place, index),)
         if is_distance(eqn, ins):
@@ -238,13 +238,13 @@ def _is_shift(ins: Sequence[Output]) -> bool:
     return peak is not None and peak.made is Made.PEAK and peak.of == ins[0].name
 
 
-def _chosen(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[Output, Output] | None:
-    """An output, and the data that weighs or chooses its elements."""
+def _chosen(eqn: JaxprEqn, ins: Sequence[Output], *, numbered: bool = False) -> tuple[Output, Output] | None:
+    """An output, and the data that weighs or chooses its elements; `numbered`: or numbers of the program."""
     name = eqn.primitive.name
     if name == "mul":
         pairs = [(a, b) for a, b in (ins, ins[::-1]) if a.leaves and not a.weight and is_data(b)]
         return pairs[0] if pairs else None
-    return (ins[0], ins[1]) if chosen_by_labels(eqn, ins) else None
+    return (ins[0], ins[1]) if chosen_by_labels(eqn, ins, numbered=numbered) else None
 
 
 def _last_starts(eqn: JaxprEqn, ins: Sequence[Output]) -> tuple[int, ...] | None:
