@@ -98,6 +98,7 @@ from gradscope.records.history import (
 from gradscope.records.inputs import (
     AdversarialStep as AdversarialStep,
     FeatureShare as FeatureShare,
+    FillValue as FillValue,
     InputGradient as InputGradient,
     NumberedCategories as NumberedCategories,
 )
