@@ -144,6 +144,7 @@ from gradscope.records.nonfinite import (
     Calculation as Calculation,
     Cause as Cause,
     Hazard as Hazard,
+    HazardForm as HazardForm,
     LostInfinity as LostInfinity,
     NonFiniteInput as NonFiniteInput,
     NonFiniteValue as NonFiniteValue,
