@@ -29,8 +29,8 @@ def read_steps(graph: Graph, loop: Loop) -> ReadSteps | None:
     (node,) = found
     axis = loop.states[0][0].plan.lead[-1]
     turned = any(_turned(each, axis.length) for each in node.operands if axis.length in each.shape[:1])
-    taken = next(_taken(graph, node, axis.length), None)
-    return ReadSteps(axis.reverse != turned, None if taken is None else source_of(taken.eqn, taken.calls))
+    at = next(taken(graph, node, axis.length), None)
+    return ReadSteps(axis.reverse != turned, None if at is None else source_of(at.eqn, at.calls))
 
 
 def _turned(value: Quantity, length: int) -> bool:
@@ -45,10 +45,11 @@ def _turned(value: Quantity, length: int) -> bool:
     return turned
 
 
-def _taken(graph: Graph, loop: Node, length: int) -> Iterator[Node]:
-    """In the order of the program, of all that is made of the outputs of the steps."""
-    sequences = {id(each) for each in loop.results if each.grad and length in each.shape[:1]}
-    for node in graph.nodes[graph.nodes.index(loop) + 1 :]:
+def taken(graph: Graph, made: Node, length: int) -> Iterator[Node]:
+    """What takes a single element along an axis of this length, in the order of the program, of all that is
+    made of the results of a node."""
+    sequences = {id(each) for each in made.results if each.grad and length in each.shape}
+    for node in graph.nodes[graph.nodes.index(made) + 1 :]:
         if not any(id(each) in sequences for each in node.operands):
             continue
         if _takes_one(node, length):

@@ -25,7 +25,8 @@ are zero in turn, row by row, or several uses of the layer cancel each other.
 Where that is so in a loop over time, its state begins with zeros, and δ of the state that enters each later
 step is exactly 0, the loss reads its first step alone: that is said, with the line that takes one step of its
 outputs. A loop that runs backward has seen one element there, as the backward half of a bidirectional network
-at the last position.
+at the last position. So it is of queries and keys of an attention that sees no later place, of which the loss
+reads the first one: δ of what the attention gives is then measured place by place.
 
 Where δ is zero, zeros are added to the result of each operation behind the layer, and the gradient with
 respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output,
@@ -70,12 +71,11 @@ from gradscope.records import (
     Layer,
     Measurement,
     Parameter,
-    Recurrence,
     Severity,
     ShortTraining,
 )
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.no_gradient.one_step_of_a_loop import of_one_step, read_once
+from gradscope.rules.no_gradient.read_alone import ReadAlone, read_alone
 from gradscope.rules.no_gradient.unused_parts import Dead, one_part, unrouted
 from gradscope.rules.no_gradient.zero_gradient_causes import (
     begins_with_zeros,
@@ -116,10 +116,10 @@ def zero_gradient(measurement: Measurement, training: ShortTraining | None, limi
         for layer, leaves in found.items()
         if not all(leaf.gradient_max == 0 and leaf.name in alive for leaf in leaves)
     }
-    for loops in read_once(measurement):
-        inside = [layer for loop in loops for layer in loop.layers if layer in dead]
+    for read in read_alone(measurement):
+        inside = [layer for layer in read.layers if layer in dead]
         if any(len(leaf.shape) > 1 for layer in inside for leaf in dead[layer]):
-            yield _of_one_step(measurement, loops, dead)
+            yield _of_one_step(measurement, read, dead)
             dead = {layer: leaves for layer, leaves in dead.items() if layer not in inside}
     for run in _runs(measurement, dead):
         root = _root(measurement, run)
@@ -238,23 +238,20 @@ def _later(looked: bool) -> str:
     return "; whether it still is after an optimizer step was not measured"
 
 
-def _of_one_step(measurement: Measurement, loops: Sequence[Recurrence], dead: Dead) -> Hit:
-    """Of all that is without a gradient in loops of which the loss reads the first step alone."""
-    inside = {layer for loop in loops for layer in loop.layers}
-    roots = [layer for layer in measurement.layers if layer.name in dead and layer.name in inside]
+def _of_one_step(measurement: Measurement, read: ReadAlone, dead: Dead) -> Hit:
+    """Of all that is without a gradient where the loss reads the first step or place alone."""
+    roots = [layer for layer in measurement.layers if layer.name in dead and layer.name in read.layers]
     looked = all(_looked(layer, dead[layer.name]) for layer in roots)
-    later = _later(looked)
-    cause, remedy = of_one_step(loops)
     names = names_of(_names(measurement, roots, dead))
     return Hit(
-        message=f"The gradient of {names} is exactly zero{later}. {cause}",
-        remedy=remedy,
-        evidence={"gradient_max": 0.0, "layers": len(roots), "steps": loops[0].length},
+        message=f"The gradient of {names} is exactly zero{_later(looked)}. {read.cause}",
+        remedy=read.remedy,
+        evidence={"gradient_max": 0.0, "layers": len(roots), "steps": read.length},
         layer=roots[-1].name,
-        source=loops[0].taken_at or loops[0].source,
-        severity=Severity.ERROR if looked else Severity.WARNING,
+        source=read.source,
+        severity=Severity.ERROR if looked and read.sure else Severity.WARNING,
         layers=tuple(layer.name for layer in roots),
-        explains=tuple(layer.name for layer in measurement.layers if layer.name in inside),
+        explains=read.layers,
     )
 
 
