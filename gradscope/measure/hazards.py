@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradscope.measure.flow import Sample
-from gradscope.records import Hazard
+from gradscope.records import Hazard, HazardForm
 from gradscope.trace.domains.intervals import Candidate
 from gradscope.trace.probe import float_info
 from gradscope.trace.program import Program
@@ -54,7 +54,15 @@ def _hazard(candidate: Candidate, distance: float, usual: float, on_it: int, own
         rounding=noise if measure in (Measure.ZERO, Measure.ORIGIN) else 0.0,
         on_it=on_it,
         dtype=str(info.dtype),
+        form=_form(candidate),
     )
+
+
+def _form(candidate: Candidate) -> HazardForm:
+    tags = candidate.operand.tags
+    if candidate.measure is Measure.MINUS_ONE or HazardForm.COMPLEMENT in tags:
+        return HazardForm.COMPLEMENT
+    return HazardForm.GATHERED if HazardForm.GATHERED in tags else HazardForm.WHOLE
 
 
 def _nearest(measure: Measure, danger: float, distance: float, eps: float) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from gradscope.records import LoneNormalization
 from gradscope.trace import jaxprs
+from gradscope.trace.domains.objective import examples_of
 from gradscope.trace.graph import Node, Quantity, upstream
 from gradscope.trace.program import Program
 from gradscope.trace.sources import source_of
@@ -21,7 +23,7 @@ Centered = tuple[Quantity, Node]
 """A value, and the sum behind the mean that is taken away from it."""
 
 
-def lone_normalizations(program: Program) -> Iterator[LoneNormalization]:
+def lone_normalizations(program: Program, batch: Any) -> Iterator[LoneNormalization]:
     """Of values that depend on parameters, in the order of the program; none inside of a loop."""
     if not jaxprs.has_primitive(program.body, ROOTS):
         return
@@ -35,6 +37,7 @@ def lone_normalizations(program: Program) -> Iterator[LoneNormalization]:
                 shape=mean.operands[0].shape,
                 axes=_axes(mean),
                 layers=_layers(program, value, mean.results[0]),
+                examples=examples_of(program, batch),
             )
 
 

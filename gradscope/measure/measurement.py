@@ -66,7 +66,7 @@ def measurement(taken: Taken) -> Measurement:
         recurrences=tuple(
             each
             for loop in taken.program.loops
-            for each in recurrences_of(loop, taken.program.layers, taken.samples)
+            for each in recurrences_of(loop, taken.program, taken.samples)
         ),
         nonfinite_inputs=taken.nonfinite_inputs,
         nonfinite_values=tuple(_nonfinite_values(taken)),

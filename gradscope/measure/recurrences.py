@@ -12,14 +12,14 @@ from gradscope.measure.readings import Reading
 from gradscope.records import Recurrence
 from gradscope.trace.layers import LayerGroup
 from gradscope.trace.loops import Chain, Loop, norms_of, sites_of
+from gradscope.trace.program import Program
+from gradscope.trace.read_steps import read_steps
 from gradscope.trace.sites import Site
 from gradscope.trace.sources import source_of
 from gradscope.trace.statistics import Floats, norm
 
 
-def recurrences_of(
-    loop: Loop, layers: Sequence[LayerGroup], samples: Sequence[Sample]
-) -> Sequence[Recurrence]:
+def recurrences_of(loop: Loop, program: Program, samples: Sequence[Sample]) -> Sequence[Recurrence]:
     """One for each state of the loop to which a gradient comes back."""
     source, title = source_of(loop.eqn), name_of(loop)
     found = []
@@ -34,7 +34,7 @@ def recurrences_of(
                 name=title,
                 source=source,
                 length=len(deltas),
-                layers=tuple(group.name for group in layers if _inside(group, loop)),
+                layers=tuple(group.name for group in program.layers if _inside(group, loop)),
                 delta_norms=tuple(deltas.tolist()),
                 state_rms=tuple((values / count**0.5).tolist()),
                 function=next((s.activation for s in reversed(loop.sites) if s.activation), None),
@@ -42,6 +42,10 @@ def recurrences_of(
                 added=all(stretch.added for stretch in state),
             )
         )
+    if any(each.is_read_once for each in found):
+        read = read_steps(program.graph, loop)
+        if read is not None:
+            found = [replace(each, backward=read.backward, taken_at=read.taken_at) for each in found]
     if len(found) == 1:
         return found
     return [replace(each, name=f"{title}, state {number}") for number, each in enumerate(found)]

@@ -98,6 +98,7 @@ from gradscope.records.history import (
 from gradscope.records.inputs import (
     AdversarialStep as AdversarialStep,
     FeatureShare as FeatureShare,
+    FillValue as FillValue,
     InputGradient as InputGradient,
     NumberedCategories as NumberedCategories,
 )
@@ -145,6 +146,7 @@ from gradscope.records.nonfinite import (
     Calculation as Calculation,
     Cause as Cause,
     Hazard as Hazard,
+    HazardForm as HazardForm,
     LostInfinity as LostInfinity,
     NonFiniteInput as NonFiniteInput,
     NonFiniteValue as NonFiniteValue,

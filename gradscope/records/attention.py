@@ -75,6 +75,11 @@ class Attention:
     backward: int = 0
     mask: Source | None = None
     """Where the mask over queries and keys is made; `None` where there is none, or it is not known."""
+    first_alone: bool = False
+    """It sees no later place, and δ of what it gives is exactly 0 at all places but the first; looked at
+    where the layers of queries and keys have no gradient."""
+    taken_at: Source | None = None
+    """The line behind it that takes one place."""
 
     @property
     def looked_at(self) -> int:

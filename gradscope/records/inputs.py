@@ -6,6 +6,9 @@ import math
 
 from gradscope.records.record import record
 
+SMALLEST_WHOLE = 90
+"""Of numbers that stand for missing ones: the log of an epsilon may be whole, too."""
+
 
 @record
 class FeatureShare:
@@ -79,3 +82,31 @@ class NumberedCategories:
         """Standard deviations by which neighbours are further apart than where the target depends on the
         number smoothly: chance alone then leaves 1 / `ratio`."""
         return (self.apart - 1 / self.ratio) * self.values / math.sqrt(self.values - 2) if self.ratio else 0.0
+
+
+@record
+class FillValue:
+    """A number that may stand for missing ones: the same again and again, and far from the rest."""
+
+    feature: int | None
+    """The column, from 0; `None` where the array has none."""
+    value: float
+    share: float
+    """Of the numbers of the column."""
+    lowest: float
+    highest: float
+    """Of the others."""
+    median: float
+    """Of the others."""
+
+    @property
+    def distance(self) -> float:
+        """From the nearest of the others, over how far these are apart."""
+        nearest = max(self.lowest - self.value, self.value - self.highest)
+        apart = self.highest - self.lowest
+        return nearest / apart if apart > 0 else math.inf
+
+    @property
+    def is_whole(self) -> bool:
+        """As -9999 and 65535 are, and no log of an epsilon is."""
+        return abs(self.value) >= SMALLEST_WHOLE and float(self.value).is_integer()

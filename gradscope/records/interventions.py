@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradscope.records.common import Source
+from gradscope.records.inputs import FillValue
 from gradscope.records.record import record
 
 
@@ -56,7 +57,7 @@ class StandardizedArray:
     """The same training with one array of the batches standardized.
 
     That is less its mean, over its standard deviation in the first batch; by feature where it has two axes,
-    or more of which one alone is uneven.
+    or more of which one alone is uneven. Where it has fill values, these are replaced by medians first.
     """
 
     name: str
@@ -77,6 +78,7 @@ class StandardizedArray:
     revived: tuple[str, ...] = ()
     """Leaves whose gradient is exactly zero after these steps as it is, and is not with the array
     standardized; looked at where the loss ends lower then."""
+    fills: tuple[FillValue, ...] = ()
 
 
 @record

@@ -145,3 +145,13 @@ class Recurrence:
     """A gate decides how much of the state is kept, as in an LSTM: it can open in training."""
     added: bool = False
     """A step adds to the state, as a simulation or an integrator does; it does not make it anew."""
+    backward: bool = False
+    """It runs from the end of the sequence to its start; looked at where `is_read_once`."""
+    taken_at: Source | None = None
+    """The line that takes one element along the steps, of what the loop gives; looked at as `backward`."""
+
+    @property
+    def is_read_once(self) -> bool:
+        """The loss gets a gradient through the first step that runs alone, which begins with zeros."""
+        first, *later = self.delta_norms
+        return first > 0 and len(later) > 0 and not any(later) and self.state_rms[0] == 0

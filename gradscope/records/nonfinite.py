@@ -152,6 +152,16 @@ class LostInfinity:
     """The finite number that was tried in its place."""
 
 
+class HazardForm(StrEnum):
+    """What the operand is of what its kind names."""
+
+    WHOLE = "whole"
+    COMPLEMENT = "complement"
+    """1 less it: `log(1 - sigmoid(x))`."""
+    GATHERED = "gathered"
+    """Elements of it that were looked up: `softmax(x)[rows, labels]`."""
+
+
 @record
 class Hazard:
     """An expression that can stop being finite, and how near its operands came to it."""
@@ -175,6 +185,7 @@ class Hazard:
     on_it: int
     """Elements on the dangerous point or beyond it: masked, where the run is finite."""
     dtype: str
+    form: HazardForm = HazardForm.WHOLE
 
     @property
     def reached(self) -> float:

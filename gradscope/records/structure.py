@@ -150,6 +150,8 @@ class LoneNormalization:
     """Along which it is taken, of one place each."""
     layers: tuple[str, ...]
     """That it is computed from, in the order of the program."""
+    examples: int = 0
+    """Of the batch; 0 where it has a single one, or does not tell."""
 
 
 @record

@@ -34,6 +34,15 @@ class Scaled:
     is_input: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    missing: tuple[float, ...] = ()
+    """Numbers that stand for missing ones."""
+    medians: tuple[float, ...] = ()
+    """To put in their place, one or one for each feature; those of others are not used."""
+
+    def what(self, name: str) -> str:
+        """The edit, where the array is called `name`."""
+        numbers = ", ".join(f"{value:.7g}" for value in self.missing)
+        return f"replace {numbers} and standardize `{name}`" if numbers else f"standardize `{name}`"
 
 
 def edits(code: SourceCode, loss: str, arrays: Sequence[Scaled]) -> Iterator[Remedy]:
@@ -58,7 +67,7 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
     if where not in names or not step or "." in step:
         return
     step = step.strip("'\"")
-    what = f"standardize `{array.name}`"
+    what = array.what(array.name)
     local = next(_unpacked(function, where, step), None)
     if local is not None and not _used_beside(function, *local):
         statement, name = local
@@ -84,7 +93,7 @@ def _standardized_at_once(code: SourceCode, jnp: str, array: Scaled) -> Iterator
                 value = _of(f"{name}[{step}]", jnp, array)
                 text = f"{name} = (*{name}[:{step}], {value}, *{name}[{int(step) + 1}:])"
                 line = (node.end_lineno or node.lineno) + 1
-                what = f"standardize `{name}[{step}]`"
+                what = array.what(f"{name}[{step}]")
                 edited = code.inserted(line, text)
                 yield Remedy(what, STANDARDIZE, code.path, edited, not array.is_input, True)
 
@@ -131,14 +140,23 @@ def _used_beside(function: ast.FunctionDef, statement: ast.stmt, name: str) -> b
 
 
 def _of(name: str, jnp: str, array: Scaled) -> str:
-    if len(array.mean) > FEW:
+    if array.missing:
+        name = _replaced(name, jnp, array)
+    elif len(array.mean) > FEW:
         return f"({name} - {name}.mean(0)) / ({name}.std(0) + 1e-6)"
     return f"({name} - {_literal(array.mean, jnp)}) / {_literal(array.std, jnp)}"
 
 
-def _literal(values: tuple[float, ...], jnp: str) -> str:
-    written = [f"{value:.4g}" for value in values]
+def _literal(values: tuple[float, ...], jnp: str, digits: int = 4) -> str:
+    written = [f"{value:.{digits}g}" for value in values]
     return written[0] if len(written) == 1 else f"{jnp}.array([{', '.join(written)}])"
+
+
+def _replaced(name: str, jnp: str, array: Scaled) -> str:
+    """Nine digits tell all numbers of float32 apart."""
+    numbers = _literal(array.missing, jnp, 9)
+    here = f"{name} == {numbers}" if len(array.missing) == 1 else f"{jnp}.isin({name}, {numbers})"
+    return f"{jnp}.where({here}, {_literal(array.medians, jnp, 9)}, {name})"
 
 
 def _shuffled(code: SourceCode) -> Iterator[Remedy]:

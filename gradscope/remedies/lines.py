@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from gradscope.records import Finding
 from gradscope.remedies import exchanges, rewrites
 from gradscope.remedies.exchanges import Made
+from gradscope.remedies.logarithms import in_one_step
 from gradscope.remedies.source_code import Remedy, SourceCode, Spot, bracketed, called, number, on, term
 
 STAIRS = ("round", "floor", "ceil", "sign")
@@ -24,6 +25,11 @@ PAIRED = (
 OF_LABELS = {"softmax_cross_entropy_with_integer_labels": 1, "one_hot": 0, "take_along_axis": 1}
 PRODUCTS = ("einsum", "matmul", "dot", "dot_general", "tensordot")
 MASKED = -1e9
+IN_ONE_STEP = {
+    "log_softmax": "take `log_softmax` for the logarithm of a softmax",
+    "log_sigmoid": "take `log_sigmoid` for the logarithm of a sigmoid",
+}
+BOTH_IN_ONE_STEP = "take `log_softmax` and `log_sigmoid` for logarithms"
 COUNTED = "let the labels count from 0"
 SAME_LOSS = (
     "blocked-gradient", "unscaled-attention", "mismatched-betas", "hidden-past", "rounded-input",
@@ -115,20 +121,14 @@ def _operands(code: SourceCode, line: int | None) -> Iterator[tuple[ast.expr, as
 def _domain(code: SourceCode, line: int | None, finding: Finding) -> Made:
     """Forms that compute the same, or a value that is kept off the edge of a function's domain."""
     jnp, jax = code.name_of("jax.numpy"), code.name_of("jax")
+    spots, functions = in_one_step(code, line)
+    if functions:
+        yield IN_ONE_STEP[functions[0]] if len(functions) == 1 else BOTH_IN_ONE_STEP, spots
     for call in code.calls("log", line=line):
         inner = call.args[0] if call.args else None
-        if isinstance(inner, ast.Call) and called(inner) == "softmax":
-            rest = ", ".join([*map(code.part, inner.args), *(code.part(k) for k in inner.keywords)])
-            yield (
-                "take `log_softmax` for the logarithm of a softmax",
-                [(call, f"{jax}.nn.log_softmax({rest})")],
-            )
-        elif isinstance(inner, ast.Call) and called(inner) == "sigmoid" and inner.args:
-            yield (
-                "take `log_sigmoid` for the logarithm of a sigmoid",
-                [(call, f"{jax}.nn.log_sigmoid({code.part(inner.args[0])})")],
-            )
-        elif (exponent := _one_and_exp(inner)) is not None:
+        if any(call is spot for spot, _ in spots):
+            continue
+        if (exponent := _one_and_exp(inner)) is not None:
             yield "take `softplus` for log(1 + exp(x))", [(call, f"{jax}.nn.softplus({code.part(exponent)})")]
         elif inner is not None:
             yield (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from gradscope.errors import GradscopeError
 from gradscope.gate.seed_votes import SeedRun
 from gradscope.load.usercode.fault import Looks
-from gradscope.measure.cleared import Cleared, cleared_inputs, without_input
+from gradscope.measure.cleared import without_input
 from gradscope.measure.dealt_replicas import NoReplicas
-from gradscope.measure.gradient_ends import gradient_ends, without_gradient
+from gradscope.measure.gradient_ends import without_gradient
 from gradscope.measure.histograms import histograms
 from gradscope.measure.inputs import input_arrays, input_gradients
 from gradscope.measure.precision import precision
@@ -20,7 +20,6 @@ from gradscope.measure.replica_gradients import replica_gradients
 from gradscope.measure.through_time import ThroughTime, through_time
 from gradscope.records import (
     Finding,
-    GradientEnd,
     HandMadeGradient,
     Measurement,
     Reference,
@@ -36,6 +35,7 @@ from gradscope.records.progress import Progress
 from gradscope.rules import Parts, judge, judging, left_out
 from gradscope.runs.measuring import Measured, measure
 from gradscope.runs.preparing import Prepared
+from gradscope.runs.silent_layers import with_ends
 from gradscope.trace.fed_by import fed_by
 from gradscope.trace.program import Program
 from gradscope.training.hand_made import hand_made_gradient
@@ -75,7 +75,7 @@ class Judge:
         if first and verified is None and measurement.custom_rules:
             measurement, checked, unchecked = _wrong_rules(prepared, measurement, found.trained, progress)
         if without_gradient(measurement.layers) or without_input(measurement):
-            measurement, unfound = _with_ends(prepared, measurement, progress)
+            measurement, unfound = with_ends(prepared, measurement, progress)
             unchecked = [*unchecked, *unfound]
         if first and options.histograms:
             counted, spent = histograms(
@@ -217,22 +217,6 @@ class Judge:
         return verify(
             prepared.problem, traced=Traced(prepared.batches[0], prepared.program), progress=progress
         )
-
-
-def _with_ends(
-    prepared: Prepared, measurement: Measurement, progress: Progress
-) -> tuple[Measurement, list[Skipped]]:
-    progress("looking for where the gradient ends")
-    program, inputs, looks = prepared.program, prepared.inputs[0], Looks()
-
-    def found() -> Iterator[GradientEnd]:
-        cleared = Cleared(program, inputs, prepared.batches[0])
-        if dead := without_gradient(measurement.layers):
-            yield from gradient_ends(program, dead, inputs, cleared)
-        yield from cleared_inputs(program, without_input(measurement), cleared)
-
-    ends = looks.listed("where the gradient ends", found)
-    return replace(measurement, gradient_ends=tuple(ends)), looks.failed
 
 
 def _wrong_rules(

@@ -123,7 +123,7 @@ def measure(
     record = None if found is None else found.record
     if finite:
         units = looks.listed("units", lambda: _units(prepared, measured, found))
-    if found is not None and suffers(measured.layers, units):
+    if found is not None and suffers(measured, units):
         progress("training from another start")
         record = looks.taken("another start", lambda: _from_another_start(program, found), found.record)
     if found is not None and record is not None:

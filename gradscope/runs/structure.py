@@ -81,7 +81,11 @@ def structure_of(
         placed=tried("positions", {} if blind is None else blind.functions),
         normalized=tuple(looks.listed("normalizations", lambda: normalized_places(norms))),
         over_features=tried("features normalized", layer_norms),
-        lone=tuple(looks.listed("normalizations of one element", lambda: lone_normalizations(program))),
+        lone=tuple(
+            looks.listed(
+                "normalizations of one element", lambda: lone_normalizations(program, prepared.batches[0])
+            )
+        ),
         untouched=untouched_records(program, running),
         over_batch=tried("statistics of the batch", over_batch),
     )

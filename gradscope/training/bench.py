@@ -18,6 +18,7 @@ from gradscope.training.trainer import Modification
 from gradscope.training.trials import LONGER
 
 MOST_FEATURES = 64
+Numbers = tuple[float, ...]
 Ends = tuple[float, float]
 """Mean loss of several batches before the first and after the last step."""
 
@@ -37,7 +38,7 @@ class Bench:
         `TooLarge`."""
         self.trainer = trainer_of(problem, tracer, flow, first, batches)
         self.steps = LONGER * steps_of(program) if steps is None else steps
-        self._program, self._batch, self._first = program, batches[0][0], first
+        self._program, self._first = program, first
         self.batches = self.trainer.feed.used(self.steps)
         self.optimizer = self.trainer.rule.name
 
@@ -50,13 +51,17 @@ class Bench:
         before, after = (self.trainer.mean_loss(w, self.batches)[0] for w in (weights, run.weights))
         return before, after
 
-    def odd_arrays(self) -> Iterator[tuple[str, bool, tuple[float, ...], tuple[float, ...]]]:
-        """Of the first batch: name, whether it is an input, mean and standard deviation, one number or one
-        for each feature."""
-        for odd in odd_arrays(self._program, self._batch, self._first):
-            mean, std = np.ravel(odd.mean), np.ravel(odd.std)
-            if mean.size <= MOST_FEATURES:
-                yield odd.name, odd.is_input, tuple(map(float, mean)), tuple(map(float, std))
+    def odd_arrays(self) -> Iterator[tuple[str, bool, Numbers, Numbers, Numbers, Numbers]]:
+        """Of the batches: name, whether it is an input, mean and standard deviation, numbers that stand for
+        missing ones and what to put there, one number or one for each feature."""
+        for odd in odd_arrays(self._program, self.trainer.feed.drawn, self._first):
+            mean, std = (tuple(map(float, np.ravel(each))) for each in (odd.mean, odd.std))
+            medians = {fill.feature: fill.median for fill in odd.fills}
+            missing = tuple({fill.value: None for fill in odd.fills})
+            by_feature = tuple(medians.get(feature, each) for feature, each in enumerate(mean))
+            if len(mean) <= MOST_FEATURES:
+                one = len(medians) == 1
+                yield odd.name, odd.is_input, mean, std, missing, (*medians.values(),) if one else by_feature
 
 
 def drawn(seed: int, count: int) -> list[tuple[float, float]]:

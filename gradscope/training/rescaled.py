@@ -17,7 +17,7 @@ import numpy as np
 from gradscope.measure.measurement import rows_of
 from gradscope.measure.output_pass import OutputPass
 from gradscope.measure.readings import Reading
-from gradscope.records import Layer, RescaledLayer, RescaledStart, UnitActivity
+from gradscope.records import Layer, Measurement, RescaledLayer, RescaledStart, UnitActivity
 from gradscope.trace.layers import LayerGroup, Row
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sites import Site
@@ -35,20 +35,32 @@ APART = 1e3
 """Largest over smallest rms of the outputs of hidden layers."""
 SMALL, LARGE = 0.01, 100.0
 """rms of such an output: usual initializations of inputs near 0 and 1 give about 1."""
+MOSTLY = 0.8
 USUAL = 0.5, 2.0
 """Standard deviations that are left as they are, and at most as large an offset."""
 
 
-def suffers(layers: Sequence[Layer], units: Sequence[UnitActivity]) -> bool:
-    """Whether the signal shows signs of weights that are too large or too small."""
+def suffers(measured: Measurement, units: Sequence[UnitActivity]) -> bool:
+    """Whether the signal shows signs of weights that are too large or too small, or outputs are little more
+    than a bias."""
+    layers = measured.layers
     if any(max(each.dead / each.units, each.saturated * each.hidden) >= MUCH for each in units):
         return True
     deepest = max((layer.depth or 0 for layer in layers), default=0)
     hidden = [layer for layer in layers if layer.op in PRODUCTS and (layer.depth or 0) < deepest]
+    if any(_is_mostly_bias(measured, layer) for layer in hidden):
+        return True
     sizes = [layer.activation_rms for layer in hidden if layer.activation_rms]
     if not sizes or not all(map(math.isfinite, sizes)):
         return False
     return max(sizes) > APART * min(sizes) or min(sizes) < SMALL or max(sizes) > LARGE
+
+
+def _is_mostly_bias(measured: Measurement, layer: Layer) -> bool:
+    """What of the output depends on the input is less than `1 - MOSTLY` of its mean square."""
+    biases = [leaf for leaf in measured.parameters if leaf.layer == layer.name and len(leaf.shape) == 1]
+    output = layer.activation_rms
+    return output is not None and len(biases) == 1 and 0 < MOSTLY**0.5 * output <= biases[0].weight_rms
 
 
 def rescaled_start(made: Trainer, program: Program, steps: int) -> RescaledStart | None:

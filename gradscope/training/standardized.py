@@ -25,7 +25,7 @@ def standardized_arrays(
     if count is None:
         return
     batches = made.feed.used(count)
-    for odd in itertools.islice(odd_arrays(program, made.feed.drawn[0], first), MOST_ARRAYS):
+    for odd in itertools.islice(odd_arrays(program, made.feed.drawn, first), MOST_ARRAYS):
         run = made.run(count, Modification(standardized=odd))
         end_without = made.mean_loss(made.unchanged(count), batches)[0]
         end = made.mean_loss(run.weights, batches, odd)[0]
@@ -40,6 +40,7 @@ def standardized_arrays(
             end_without=end_without,
             start=made.mean_loss(made.weights, batches, odd)[0],
             end=end,
+            fills=odd.fills,
             revived=_revived(made, program, run.gradients, count) if end < end_without else (),
         )
 

@@ -382,3 +382,24 @@ def test_an_exponent_of_zero_reads_zero() -> None:
     params, batch = {"w": np.zeros(3, np.float32)}, np.ones(3, np.float32)
     nearest = {hazard.kind: hazard.nearest for hazard in check(loss, params, batch).flow.hazards}
     assert nearest == {"log-of-exp": 0.0, "log-near-zero": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "form"),
+    [
+        (lambda z, b: jnp.log(jax.nn.softmax(z)), "log-of-softmax", "whole"),
+        (lambda z, b: jnp.log(1 - jax.nn.softmax(z)), "log-of-softmax", "complement"),
+        (lambda z, b: jnp.log(jax.nn.softmax(z)[jnp.arange(2), jnp.arange(2)]), "log-of-softmax", "gathered"),
+        (
+            lambda z, b: jnp.log(jnp.take_along_axis(jax.nn.softmax(z), jnp.zeros((len(z), 1), int), 1)),
+            "log-of-softmax",
+            "gathered",
+        ),
+        (lambda z, b: jnp.log(jax.nn.sigmoid(z)), "log-of-sigmoid", "whole"),
+        (lambda z, b: jnp.log(1 - jax.nn.sigmoid(z)), "log-of-sigmoid", "complement"),
+        (lambda z, b: jnp.log1p(-jax.nn.sigmoid(z)), "log-of-sigmoid", "complement"),
+    ],
+)
+def test_what_the_log_is_taken_of_is_told(loss: Any, kind: str, form: str) -> None:
+    (hazard,) = report(loss).flow.hazards
+    assert (hazard.kind, hazard.form) == (kind, form)

@@ -77,7 +77,7 @@ def loss_of(normalize: Normalize, axis: Any = 0) -> Callable[[Any, Any], Any]:
 
 
 def found(loss: Any, batch: Any, params: Any = PARAMS) -> list[LoneNormalization]:
-    return list(lone_normalizations(Tracer(Problem(loss, params, batch)).trace(batch)))
+    return list(lone_normalizations(Tracer(Problem(loss, params, batch)).trace(batch), batch))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -88,6 +88,17 @@ def test_a_batch_of_one_is_its_own_mean(name: str) -> None:
     gradient = jax.grad(loss)(PARAMS, X[:1])["w"]
     assert not np.any(gradient) or np.all(np.isnan(gradient)), "a deviation of 0 has no derivative"
     assert found(loss, X) == []
+
+
+def test_members_of_an_ensemble_are_told_from_examples() -> None:
+    def members(p: Any, x: Any) -> Any:
+        h = (x @ p["w"])[None]
+        return jnp.mean(((h - h.mean(0)) / jnp.sqrt(h.var(0) + 1e-5)) ** 2)
+
+    (lone,) = found(members, X)
+    assert (lone.axes, lone.examples) == ((0,), len(X))
+    (lone,) = found(loss_of(next(iter(FORMS.values()))), X[:1])
+    assert lone.examples == 0
 
 
 def test_half_precision_is_looked_through() -> None:

@@ -336,6 +336,30 @@ def test_features_have_their_own_means() -> None:
     assert "x = (x - jnp.array([1, 2])) / jnp.array([3, 4])" in found["standardize `batch[0]`"]
 
 
+def test_a_number_that_stands_for_missing_ones_is_replaced_before() -> None:
+    array = Scaled("batch[0]", True, (1.0, 2.0), (3.0, 4.0), (-9999.0,), (1.5,))
+    text = changed(data.edits(code(LOSS.format("x, y = batch")), "loss_fn", [array]))
+    line = "x = (jnp.where(x == -9999, 1.5, x) - jnp.array([1, 2])) / jnp.array([3, 4])"
+    assert line in text["replace -9999 and standardize `batch[0]`"]
+
+
+def test_several_of_them_are_each_replaced_by_the_median_of_their_feature() -> None:
+    means = tuple(map(float, range(9)))
+    array = Scaled("batch[0]", True, means, (2.0,) * 9, (-2.6223886, 999.0), means)
+    (line,) = (
+        line
+        for line in changed(data.edits(code(LOSS.format("x, y = batch")), "loss_fn", [array]))[
+            "replace -2.622389, 999 and standardize `batch[0]`"
+        ].splitlines()
+        if "isin" in line
+    )
+    assert (
+        "jnp.where(jnp.isin(x, jnp.array([-2.6223886, 999])), jnp.array([0, 1, 2, 3, 4, 5, 6, 7, 8]), x)"
+        in line
+    )
+    assert ".mean(0)" not in line
+
+
 BATCHES = "batches = [(x[i : i + {0}], y[i : i + {0}]) for i in range(0, 256, {0})]\n"
 
 

@@ -174,3 +174,18 @@ def test_no_weight_of_the_user_changes() -> None:
     before = jax.tree.map(np.array, params)
     checked(network(jax.nn.relu), params, optax.sgd(0.1))
     jax.tree.map(np.testing.assert_array_equal, before, params)
+
+
+def test_a_repair_in_part_is_told_what_still_holds_it_up() -> None:
+    """Leaky in place of dead units, with the biases that killed them: rows are alike by these alone."""
+    params = scaled(1.4, 1.4, 1.0, bias=-8.0)
+    params[0]["b"] = jnp.full(64, -5.0)
+    (finding,) = of_rule(checked(network(jax.nn.leaky_relu), params, optax.adam(1e-3)))
+    assert finding.severity is not Severity.NOTE
+    assert " from 0)" in finding.message
+    assert finding.remedy.startswith("Start the bias of")
+
+
+def test_a_network_without_such_biases_is_quiet() -> None:
+    report = checked(network(jax.nn.leaky_relu), scaled(1.4, 1.4, 1.0, bias=-0.5), optax.adam(1e-3))
+    assert of_rule(report) == []

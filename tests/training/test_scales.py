@@ -190,3 +190,43 @@ def test_an_input_beside_its_layer_is_no_target() -> None:
     report = check_loss(residual, p, {"x": 100 * X, "y": Y}, optimizer=optax.adam(1e-3))
     assert report.training is not None
     assert [array.name for array in report.training.standardized] == ["x"]
+
+
+MISSING = jax.random.uniform(KEYS[3], (128,)) < 0.15
+WITH_GAPS = X.at[:, 0].set(jnp.where(MISSING, -9999.0, 5.0 + 1.5 * X[:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("x", "value"),
+    [(WITH_GAPS, "-9999"), ((WITH_GAPS - WITH_GAPS.mean(0)) / WITH_GAPS.std(0), "-2.")],
+    ids=["raw", "standardized with it inside"],
+)
+def test_a_number_that_stands_for_missing_ones_is_named(x: Any, value: str) -> None:
+    report = found(squared, {"x": x, "y": Y}, optax.adam(1e-3))
+    (finding,) = (each for each in report.findings if each.rule == "unnormalized-input")
+    assert finding.severity.value in ("warning", "error")
+    assert f"of column 0 of the input `x` are exactly {value}" in finding.message
+    assert "Subtract the mean" not in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        X.at[:, 0].set(jnp.where(MISSING, 0.0, X[:, 0])),
+        jnp.clip(X, -1.0, 1.0),
+        X.at[:, 0].set(jnp.where(MISSING, 0.0, 3.0 + 0.5 * X[:, 0])),
+        X.at[:, 0].set(jnp.log10(jnp.where(MISSING, 0.0, jnp.exp(X[:, 0])) + 1e-8)),
+        X.at[:, 0].set(MISSING.astype(jnp.float32)),
+    ],
+    ids=["median", "clipped", "zeros", "log of an epsilon", "flags"],
+)
+def test_no_number_of_these_stands_for_missing_ones(x: Any) -> None:
+    report = found(squared, {"x": x, "y": Y}, optax.adam(1e-3))
+    assert not any("may stand for missing" in each.message for each in report.findings)
+
+
+def test_a_loss_that_replaces_them_itself_is_left_alone() -> None:
+    def replacing(p: Any, batch: Any) -> Any:
+        return squared(p, {"x": jnp.where(batch["x"] == -9999, 5.0, batch["x"]), "y": batch["y"]})
+
+    assert told(found(replacing, {"x": WITH_GAPS, "y": Y}, optax.adam(1e-3))) == {}

@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gradscope.records import RescaledStart, ShortTraining, UnitActivity
+from gradscope.records import RescaledStart, Severity, ShortTraining, UnitActivity
 from gradscope.rules.words import names_of, number
 
 GAINED = 0.5
 """Of what the steps gain from the rescaled weights, the share that they may gain from the user's own: below
 it, the scale of the weights is what holds the training up."""
+LEFT, LOWER = 0.1, 2.0
+"""Share of the loss at the start, and times the loss from the other start, of the loss after the steps: above
+both of them a sign that was seen may do harm, though the steps do most of their work."""
 
 
 def helps(start: RescaledStart) -> bool:
@@ -24,12 +27,24 @@ def helps(start: RescaledStart) -> bool:
     return not from_here - start.end_without > GAINED * gain
 
 
-def tried(training: ShortTraining | None) -> tuple[bool, str]:
-    """Whether another start was tried and brought nothing, and the sentence that says so."""
+def _ends_lower(start: RescaledStart) -> bool:
+    """Most of the loss is gone as it is, and clearly less of it is left from the other start."""
+    left = start.end_without / min(start.start_without, start.start)
+    return start.end > 0 and left > LEFT and start.end_without > LOWER * start.end
+
+
+def tried(training: ShortTraining | None) -> tuple[Severity | None, str]:
+    """How grave it is where another start was tried, `None` where it was not or explains it; and the sentence
+    that says what it brought."""
     start = None if training is None else training.rescaled
     if start is None or training is None or helps(start):
-        return False, ""
-    return True, (
+        return None, ""
+    if _ends_lower(start):
+        return Severity.WARNING, (
+            f" {start.steps} steps of {training.optimizer} end at a loss of {number(start.end_without)}, and "
+            f"from weights that were rescaled layer by layer at {number(start.end)}."
+        )
+    return Severity.NOTE, (
         f" It may do no harm: {start.steps} steps of {training.optimizer} end at a loss of "
         f"{number(start.end_without)}, and from weights that were rescaled layer by layer at "
         f"{number(start.end)}."

@@ -22,6 +22,8 @@ steps of the short training wake, because the layers before them move, do not co
   silent for sixteen of them once in 65,536 times.
 
 Where rescaled weights were tried and trained no better, it is a note.
+Where more than a tenth of the loss is left, and less than half of that from the rescaled weights, it stays a
+warning.
 
 ## Example
     h = jax.nn.relu(x @ w - 1.5)            # most units never exceed 0
@@ -77,7 +79,7 @@ def dead_units(measurement: Measurement, training: ShortTraining | None, limits:
     if found is None:
         return
     units, died = found.units, found.died
-    harmless, outcome = tried(training)
+    grave, outcome = tried(training)
     change = IN_TRAINING if died else started_otherwise(measurement, units.layer)
     yield Hit(
         message=f"{_how_many(units, training, died=died)}{found.others}{outcome}",
@@ -92,7 +94,7 @@ def dead_units(measurement: Measurement, training: ShortTraining | None, limits:
         },
         layer=units.layer,
         source=source_of(measurement, units.layer),
-        severity=Severity.NOTE if harmless else None,
+        severity=grave,
         layers=found.layers,
         explains=found.layers,
     )

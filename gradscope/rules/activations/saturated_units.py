@@ -20,6 +20,8 @@ root mean square of the layer's output is as large as that would make it.
 
 Where rescaled weights were tried and trained no better, it is a note; where they trained better the finding
 is `mis-scaled-initialization`.
+Where more than a tenth of the loss is left, and less than half of that from the rescaled weights, it stays a
+warning.
 
 ## Example
     h = jnp.tanh(x @ jax.random.normal(key, (256, 256)))               # 16 times too large
@@ -89,7 +91,7 @@ def saturated_units(
     if found is None:
         return
     units, died = found.units, found.died
-    harmless, outcome = tried(training)
+    grave, outcome = tried(training)
     change = IN_TRAINING if died else started_otherwise(measurement, units.layer)
     yield Hit(
         message=f"{_how_much(units, training, died=died)}{found.others}{outcome}",
@@ -103,7 +105,7 @@ def saturated_units(
         },
         layer=units.layer,
         source=source_of(measurement, units.layer),
-        severity=Severity.NOTE if harmless else None,
+        severity=grave,
         layers=found.layers,
         explains=found.layers,
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gradscope.records import Layer, Measurement, Severity, ShortTraining
+from gradscope.records import Layer, Measurement, ShortTraining
 from gradscope.rules.activations.another_start import tried
 from gradscope.rules.base import Hit
 from gradscope.rules.profile import PRODUCTS, steady_fall
@@ -30,7 +30,7 @@ def hits(
     if found is None:
         return
     first, last = found.layers[0], found.layers[-1]
-    harmless, outcome = tried(training)
+    grave, outcome = tried(training)
     total = f"{number(found.total)} {'of it' if ratio < 1 else 'times'}"
     yield Hit(
         message=f"The outputs of the layers {change} from an rms of {number(first.activation_rms or 0)} at "
@@ -41,7 +41,7 @@ def hits(
         evidence={"total": found.total, "limit": ratio, "layers": len(found.layers)},
         layer=first.name,
         source=first.source,
-        severity=Severity.NOTE if harmless else None,
+        severity=grave,
         layers=tuple(layer.name for layer in found.layers),
     )
 

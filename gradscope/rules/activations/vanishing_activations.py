@@ -21,6 +21,8 @@ out: a head may begin at any scale.
 
 Where rescaled weights were tried and trained no better, it is a note; where they trained better the finding
 is `mis-scaled-initialization`.
+Where more than a tenth of the loss is left, and less than half of that from the rescaled weights, it stays a
+warning.
 
 ## Example
     for w in params:                      # w = normal(key, (256, 256)) * 0.01

@@ -17,7 +17,8 @@ and where both axes of the result are only summed from there to the loss.
 
 ## Limits
 None: the shapes meet so or they do not. An error. It is a warning where the axis of the one operand was
-written out (`pred[:, None] - targets`), since the author may have meant pairs.
+written out (`pred[:, None] - targets`), since the author may have meant pairs. Lines at which the same shapes
+meet behind the same layer are one finding.
 
 ## Example
     pred = h @ params["w"] + params["b"]             # (N, 1)
@@ -42,7 +43,7 @@ every such promotion an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gradscope.records import ExamplePairing, Measurement, Severity, Source
 from gradscope.rules.base import Hit, Limits, rule
@@ -54,20 +55,26 @@ def broadcast_loss(measurement: Measurement, limits: Limits) -> Iterator[Hit]:
     for pairing in measurement.objective.example_pairings:
         if pairing.targets or not pairing.asked:
             lines.setdefault(pairing.source, []).append(pairing)
+    causes: dict[tuple[object, ...], list[ExamplePairing]] = {}
     for found in lines.values():
         # One that nobody asked for is the graver.
-        yield _hit(min(found, key=lambda pairing: pairing.asked))
+        gravest = min(found, key=lambda pairing: pairing.asked)
+        shapes = gravest.shape, gravest.promoted, gravest.result
+        causes.setdefault((*shapes, gravest.layer, gravest.asked, gravest.targets), []).append(gravest)
+    for first, *others in causes.values():
+        yield _hit(first, others)
 
 
-def _hit(pairing: ExamplePairing) -> Hit:
+def _hit(pairing: ExamplePairing, others: Sequence[ExamplePairing]) -> Hit:
     shape, promoted, result = map(_text, (pairing.shape, pairing.promoted, pairing.result))
     pairs = pairing.examples**2
+    met = (
+        f"`{pairing.op}` broadcasts an operand of shape {shape} against one of shape {promoted} to "
+        f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs} pairs go "
+        "alike into the loss."
+    )
     return Hit(
-        message=(
-            f"`{pairing.op}` broadcasts an operand of shape {shape} against one of shape {promoted} to "
-            f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs} pairs go "
-            "alike into the loss."
-        ),
+        message=met + _at_other_lines(others),
         remedy=_remedy(pairing),
         evidence={
             "op": pairing.op,
@@ -75,11 +82,17 @@ def _hit(pairing: ExamplePairing) -> Hit:
             "promoted": promoted,
             "result": result,
             "pairs": pairs,
+            "lines": 1 + len(others),
         },
         layer=pairing.layer,
         source=pairing.source,
         severity=Severity.WARNING if pairing.asked else Severity.ERROR,
     )
+
+
+def _at_other_lines(others: Sequence[ExamplePairing]) -> str:
+    where = [str(each.source) for each in others if each.source is not None]
+    return f" The same shapes meet at {', '.join(where)}." if where else ""
 
 
 def _remedy(pairing: ExamplePairing) -> str:

@@ -94,15 +94,11 @@ def _lone(measurement: Measurement, found: LoneNormalization) -> Hit:
     still = [layer.name for layer in before if layer.gradient_max == 0]
     stuck = bool(still) and len(still) == len(before)
     without = f" No gradient goes back to {names_of(still)}." if still else ""
-    rows = 0 in found.axes and len(found.shape) > 1
     return Hit(
         message=f"A value of shape {shape_text(found.shape)} is normalized over {_axes(found.axes)}, which "
         f"{'holds' if len(found.axes) == 1 else 'hold'} a single element: it is its own mean, the difference "
         f"is exactly 0, and what comes out is the same whatever goes in.{without}",
-        remedy="Take batches of several examples, or normalize the features of each example in place of the "
-        "batch (`LayerNorm`, `GroupNorm`)."
-        if rows
-        else "Normalize over axes that hold several elements, or leave this normalization out.",
+        remedy=_remedy(found),
         evidence={"elements": 1, "layers": len(before), "layers_without_gradient": len(still)},
         layer=before[-1].name if before else None,
         source=found.source,
@@ -110,6 +106,27 @@ def _lone(measurement: Measurement, found: LoneNormalization) -> Hit:
         layers=tuple(layer.name for layer in before),
         explains=None if stuck else tuple(still),
         proved=True,
+    )
+
+
+def _remedy(found: LoneNormalization) -> str:
+    first = 0 in found.axes and len(found.shape) > 1
+    if first and found.examples == 0:
+        return (
+            "Take batches of several examples, or normalize the features of each example in place of the "
+            "batch (`LayerNorm`, `GroupNorm`)."
+        )
+    several = [f"{axis} ({size:,})" for axis, size in enumerate(found.shape) if size > 1]
+    over = f", here axis {' or '.join(several)}" if several else ""
+    if first:
+        return (
+            f"The first axis has one place, where the batch has {found.examples:,} examples: it counts "
+            "something else, as the members of an ensemble or a stack of one. Normalize over an axis that "
+            f"holds several elements{over}, or only where there are several members."
+        )
+    return (
+        f"Normalize over an axis that holds several elements{over}, or leave this normalization out: a "
+        "feature, a place or a group of one has nothing to be compared with."
     )
 
 

@@ -2,8 +2,9 @@
 
 ## What it does
 Where layers are dead or saturated, where the outputs of hidden layers differ in size by more than 1,000
-times, and where one of them has an rms below 0.01 or above 100, the short training is run once more from
-weights that are rescaled layer by layer. A finding is told only where that trains clearly better.
+times, where one of them has an rms below 0.01 or above 100, and where a bias makes up four fifths of the mean
+square of one, the short training is run once more from weights that are rescaled layer by layer. A finding is
+told only where that trains clearly better.
 
 ## Why is this bad
 A signal that shrinks or grows with every layer leaves the first or the last ones without a usable gradient;
@@ -34,7 +35,8 @@ Use instead:
 ## What it does not say
 A short gain is not promised to last. Networks with more than 32 products, and those of which fewer than 20
 steps are affordable, are not tried. Products inside a loop over time stay as they are.
-Where layers make all rows alike, the finding is `collapsed-representations`; where an array of the batch has
+Where layers make all rows alike, other than by a bias that is far larger than the rest of the output, the
+finding is `collapsed-representations`; where an array of the batch has
 another scale, it is `unnormalized-input` or `unscaled-target`. An error of another rule speaks for this one:
 what is tried says little of a program that has another fault.
 
@@ -57,6 +59,8 @@ from gradscope.rules.words import number
 ALIKE = 0.03
 """As in `collapsed-representations`."""
 SHOWN = 3
+BIAS = 0.9
+"""Size of a bias over that of the mean outputs, which are then its own."""
 FAR = 2.0
 """A standard deviation so many times larger or smaller than one is what is told of a layer, not its bias."""
 
@@ -72,7 +76,9 @@ def mis_scaled_initialization(
     measurement: Measurement, training: ShortTraining, limits: Limits
 ) -> Iterator[Hit]:
     start = training.rescaled
-    if start is None or not helps(start) or _collapsed(training) or _odd_data(training):
+    if start is None or not helps(start) or _odd_data(training):
+        return
+    if _collapsed(training) and not _is_its_bias(measurement, start.layers[0]):
         return
     if badly_fed(measurement, start) is not None:
         return
@@ -113,6 +119,12 @@ def _centered(start: RescaledStart) -> bool:
 def _collapsed(training: ShortTraining) -> bool:
     """All rows are alike somewhere, of which a rescaled start lets a little more through: another cause."""
     return any(spread.before < ALIKE for spread in training.spreads)
+
+
+def _is_its_bias(measurement: Measurement, first: RescaledLayer) -> bool:
+    """Rows are alike since the layer adds the same to all of them, and little else."""
+    biases = [bias.weight_rms for bias in biases_of(measurement, first.name)]
+    return first.offset > FAR * first.deviation and any(rms > BIAS * first.offset for rms in biases)
 
 
 def _odd_data(training: ShortTraining) -> bool:

@@ -22,6 +22,12 @@ Where δ = ∂L/∂z of the layer is not zero but the gradient of its weights is
 to zero: the input is all zeros (the layer is then a symptom of an earlier one, if that is dead), input and δ
 are zero in turn, row by row, or several uses of the layer cancel each other.
 
+Where that is so in a loop over time, its state begins with zeros, and δ of the state that enters each later
+step is exactly 0, the loss reads its first step alone: that is said, with the line that takes one step of its
+outputs. A loop that runs backward has seen one element there, as the backward half of a bidirectional network
+at the last position. So it is of queries and keys of an attention that sees no later place, of which the loss
+reads the first one: δ of what the attention gives is then measured place by place.
+
 Where δ is zero, zeros are added to the result of each operation behind the layer, and the gradient with
 respect to these tells the one that gets a gradient and passes none back: a ReLU on a part of the output,
 say. Where that is a product with an array that is made of the batch alone and is 0 everywhere, or a choice
@@ -58,8 +64,7 @@ al. 2017, arXiv:1706.02677; Dosovitskiy et al. 2020, arXiv:2010.11929.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from gradscope.records import (
     Connection,
@@ -70,17 +75,16 @@ from gradscope.records import (
     ShortTraining,
 )
 from gradscope.rules.base import Hit, Limits, rule
+from gradscope.rules.no_gradient.read_alone import ReadAlone, read_alone
+from gradscope.rules.no_gradient.unused_parts import Dead, one_part, unrouted
 from gradscope.rules.no_gradient.zero_gradient_causes import (
     begins_with_zeros,
     cause_of,
-    cleared_input,
     end_of,
     has_delta,
 )
 from gradscope.rules.parts import by_layer, only
 from gradscope.rules.words import names_of
-
-Dead = Mapping[str, Sequence[Parameter]]
 
 
 @rule(
@@ -112,6 +116,11 @@ def zero_gradient(measurement: Measurement, training: ShortTraining | None, limi
         for layer, leaves in found.items()
         if not all(leaf.gradient_max == 0 and leaf.name in alive for leaf in leaves)
     }
+    for read in read_alone(measurement):
+        inside = [layer for layer in read.layers if layer in dead]
+        if any(len(leaf.shape) > 1 for layer in inside for leaf in dead[layer]):
+            yield _of_one_step(measurement, read, dead)
+            dead = {layer: leaves for layer, leaves in dead.items() if layer not in inside}
     for run in _runs(measurement, dead):
         root = _root(measurement, run)
         below = [layer for layer in run if layer is not root]
@@ -173,59 +182,9 @@ def _root(measurement: Measurement, run: Sequence[Layer]) -> Layer:
     return dead[0] if dead else (without_delta or run[:1])[-1]
 
 
-def _unrouted(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
-    """Whether a sibling at the same depth has a gradient: experts, or heads, that this batch did not use."""
-    if has_delta(layer) or layer.depth is None:
-        return False
-    alike = [
-        other
-        for other in measurement.layers
-        if other.depth == layer.depth
-        and other.name not in dead
-        and _siblings(other.name) == _siblings(layer.name)
-        and other.name != layer.name
-        and other.gradient_max > 0
-    ]
-    member = layer.name[: layer.name.rfind("]") + 1]
-    mine = [other for other in measurement.layers if member and other.name.startswith(member)]
-    if any(has_delta(other) and (other.depth or 0) > layer.depth for other in mine):
-        # The loss uses this member: only its own layers at the same depth can show that this one is unused.
-        alike = [other for other in alike if other in mine]
-    return bool(alike)
-
-
-def _siblings(name: str) -> str:
-    """`expert_3` and `expert_7` are siblings, and so are `heads.box` and `heads.class`."""
-    parent, dot, _ = name.rpartition(".")
-    return re.sub(r"\d+", "", parent if dot else name)
-
-
 def _looked(root: Layer, leaves: Sequence[Parameter]) -> bool:
     """Whether the gradient is still zero after some optimizer steps."""
     return root.nonzero_after_steps is False or all(leaf.nonzero_after_steps is False for leaf in leaves)
-
-
-def _one_part(measurement: Measurement, layer: Layer, dead: Dead) -> bool:
-    """Whether δ comes to it, and other weights beside it have a gradient: its part of the input is zero in
-    these data, as is known of an array of the batch, and may be of an irreducible representation."""
-    zero, kind = cleared_input(measurement, layer), _numbered(layer.name)
-    if zero and layer.gradient_max > 0:
-        return True
-    return has_delta(layer) and any(
-        other.depth == layer.depth
-        and (zero or (bool(kind) and _numbered(other.name) == kind))
-        and other.name not in dead
-        and other.gradient_max > 0
-        for other in measurement.layers
-    )
-
-
-def _numbered(name: str) -> str:
-    """Of weights that an equivariant module has for each representation: `linear['w` of
-    `linear['w[0,0] 8x0e']`. Empty of others: a query beside a value, a recurrent weight beside that of the
-    input are other weights, with an input that no data should leave at zero."""
-    found = re.match(r".*\['\w+(?=\[\d+,\d+\])", name)
-    return found[0] if found else ""
 
 
 def _masked(measurement: Measurement, root: Layer) -> bool:
@@ -234,16 +193,16 @@ def _masked(measurement: Measurement, root: Layer) -> bool:
     return end is not None and end.cleared and any(each.gradient_max > 0 for each in measurement.layers)
 
 
-def _severity(measurement: Measurement, root: Layer, dead: Dead, unrouted: bool) -> Severity:
-    if unrouted:
+def _severity(measurement: Measurement, root: Layer, dead: Dead, unused: bool) -> Severity:
+    if unused:
         return Severity.NOTE
     leaves = dead[root.name]
-    unused = (
-        _one_part(measurement, root, dead)
+    empty = (
+        one_part(measurement, root, dead)
         or _masked(measurement, root)
         or begins_with_zeros(measurement, root)
     )
-    looked = _looked(root, leaves) and not unused
+    looked = _looked(root, leaves) and not empty
     stacked = any(leaf.layer != root.name for leaf in leaves)
     matrix = any(len(leaf.shape) > 1 + stacked for leaf in leaves)
     return Severity.ERROR if looked and matrix else Severity.WARNING
@@ -251,18 +210,14 @@ def _severity(measurement: Measurement, root: Layer, dead: Dead, unrouted: bool)
 
 def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: Dead) -> Hit:
     leaves = dead[root.name]
-    unrouted = _unrouted(measurement, root, dead)
-    later = (
-        ", and still is after some optimizer steps"
-        if _looked(root, leaves)
-        else "; whether it still is after an optimizer step was not measured"
-    )
+    unused = unrouted(measurement, root, dead)
+    later = _later(_looked(root, leaves))
     mine = all(leaf.layer == root.name for leaf in leaves)
     what = names_of([leaf.name for leaf in leaves] if mine else [root.name])
     message = f"The gradient of {what} is exactly zero{later}."
     if others:
         message += f" The same holds for {names_of(_names(measurement, others, dead))}."
-    cause, remedy = cause_of(measurement, root, unrouted)
+    cause, remedy = cause_of(measurement, root, unused)
     end = end_of(measurement, root)
     return Hit(
         message=f"{message} {cause}",
@@ -271,9 +226,32 @@ def _hit(measurement: Measurement, root: Layer, others: Sequence[Layer], dead: D
         layer=root.name,
         parameter=only(leaves) if mine else None,
         source=root.source if end is None or end.source is None else end.source,
-        severity=_severity(measurement, root, dead, unrouted),
+        severity=_severity(measurement, root, dead, unused),
         layers=(root.name, *(other.name for other in others)),
         explains=(root.name, *(other.name for other in others)),
+    )
+
+
+def _later(looked: bool) -> str:
+    if looked:
+        return ", and still is after some optimizer steps"
+    return "; whether it still is after an optimizer step was not measured"
+
+
+def _of_one_step(measurement: Measurement, read: ReadAlone, dead: Dead) -> Hit:
+    """Of all that is without a gradient where the loss reads the first step or place alone."""
+    roots = [layer for layer in measurement.layers if layer.name in dead and layer.name in read.layers]
+    looked = all(_looked(layer, dead[layer.name]) for layer in roots)
+    names = names_of(_names(measurement, roots, dead))
+    return Hit(
+        message=f"The gradient of {names} is exactly zero{_later(looked)}. {read.cause}",
+        remedy=read.remedy,
+        evidence={"gradient_max": 0.0, "layers": len(roots), "steps": read.length},
+        layer=roots[-1].name,
+        source=read.source,
+        severity=Severity.ERROR if looked and read.sure else Severity.WARNING,
+        layers=tuple(layer.name for layer in roots),
+        explains=read.layers,
     )
 
 

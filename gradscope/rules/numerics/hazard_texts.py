@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradscope.records import Hazard
+from gradscope.records import Hazard, HazardForm
 from gradscope.rules.words import number
 
 
@@ -30,14 +30,14 @@ WORDS = {
     "log-of-softmax": Words(
         "The log of a softmax: its smallest probability is",
         "Where a probability underflows to 0 the log is -inf and the gradient NaN.",
-        "Compute `jax.nn.log_softmax(logits)` in one step; it does not underflow.",
+        "Compute `jax.nn.log_softmax(logits)` in one step; it does not underflow. With labels as weights of "
+        "the classes, as one-hot ones, `optax.softmax_cross_entropy(logits, labels)` does it all.",
         structural=True,
     ),
     "log-of-sigmoid": Words(
-        "The log of a sigmoid, or of 1 - sigmoid: its smallest operand is",
-        "Where the sigmoid rounds to 0 or 1 the log is -inf and the gradient NaN.",
-        "Write `jax.nn.log_sigmoid(x)` for log(sigmoid(x)) and `jax.nn.log_sigmoid(-x)` for "
-        "log(1 - sigmoid(x)).",
+        "The log of a sigmoid: its smallest operand is",
+        "Where the sigmoid rounds to 0 the log is -inf and the gradient NaN.",
+        "Write `jax.nn.log_sigmoid(x)` for log(sigmoid(x)).",
         structural=True,
     ),
     "log-of-tanh": Words(
@@ -140,6 +140,39 @@ WORDS = {
     ),
 }
 
+_UNDERFLOWS = "Where the probability rounds to 1 the log is -inf and the gradient NaN."
+OF_FORM = {
+    ("log-of-softmax", HazardForm.GATHERED): Words(
+        "The log of probabilities that were looked up in a softmax: the smallest is",
+        "Where a probability underflows to 0 the log is -inf and the gradient NaN.",
+        "Take the log first: `jax.nn.log_softmax(logits)[rows, labels]` (or `jnp.take_along_axis` of it), or "
+        "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`.",
+        structural=True,
+    ),
+    ("log-of-softmax", HazardForm.COMPLEMENT): Words(
+        "The log of 1 - softmax: its smallest operand is",
+        _UNDERFLOWS,
+        "1 - p is the share of all other classes: with `others = jnp.where(jnp.eye(classes, dtype=bool), "
+        "-jnp.inf, logits[..., None, :])` its log is `jax.nn.logsumexp(others, axis=-1) - "
+        "jax.nn.logsumexp(logits, axis=-1, keepdims=True)`. Where each label holds or not by itself, take "
+        "`optax.sigmoid_binary_cross_entropy(logits, labels)`.",
+        structural=True,
+    ),
+    ("log-of-sigmoid", HazardForm.COMPLEMENT): Words(
+        "The log of 1 - sigmoid: its smallest operand is",
+        _UNDERFLOWS,
+        "Write `jax.nn.log_sigmoid(-x)` for log(1 - sigmoid(x)).",
+        structural=True,
+    ),
+}
+"""By kind and form, where a form has a spelling of its own."""
+
+BOTH_LABELS = (
+    "Write `optax.sigmoid_binary_cross_entropy(x, labels)` for both terms, or `jax.nn.log_sigmoid(x)` for "
+    "log(sigmoid(x)) and `jax.nn.log_sigmoid(-x)` for log(1 - sigmoid(x))."
+)
+"""Where the log of a sigmoid and that of 1 less one stand on one line."""
+
 _UNKNOWN = Words(
     "An operation that is not finite everywhere: its nearest operand is",
     "At the singular point the result is not finite.",
@@ -148,7 +181,7 @@ _UNKNOWN = Words(
 
 
 def words_of(hazard: Hazard) -> Words:
-    return WORDS.get(hazard.kind, _UNKNOWN)
+    return OF_FORM.get((hazard.kind, hazard.form)) or WORDS.get(hazard.kind, _UNKNOWN)
 
 
 def how_near(hazard: Hazard) -> str:

@@ -50,11 +50,11 @@ where using where". Limits: the largest and smallest normal numbers and the eps 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gradscope.records import Hazard, Measurement, Severity, Source
+from gradscope.records import Hazard, HazardForm, Measurement, Severity, Source
 from gradscope.rules.base import Hit, Limits, rule
-from gradscope.rules.numerics.hazard_texts import how_near, words_of
+from gradscope.rules.numerics.hazard_texts import BOTH_LABELS, how_near, words_of
 from gradscope.rules.words import count
 
 
@@ -67,7 +67,7 @@ def unstable_expression(measurement: Measurement, limits: Limits) -> Iterator[Hi
             lines.setdefault(hazard.source, []).append((severity, hazard))
     for found in lines.values():
         severity, worst = min(found, key=lambda each: (each[0].rank, -each[1].reached))
-        yield _hit(severity, worst, len(found), limits)
+        yield _hit(severity, worst, [each for _, each in found], limits)
 
 
 def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
@@ -82,7 +82,7 @@ def _severity(hazard: Hazard, limits: Limits) -> Severity | None:
     return Severity.NOTE if structural else None
 
 
-def _hit(severity: Severity, hazard: Hazard, at_line: int, limits: Limits) -> Hit:
+def _hit(severity: Severity, hazard: Hazard, at_line: Sequence[Hazard], limits: Limits) -> Hit:
     words = words_of(hazard)
     on_it = ""
     if hazard.on_it == 1:
@@ -91,16 +91,22 @@ def _hit(severity: Severity, hazard: Hazard, at_line: int, limits: Limits) -> Hi
         on_it = f" {count(hazard.on_it, 'element')} are at that point already, and are masked in this run."
     return Hit(
         message=f"{words.what} {how_near(hazard)}. {words.fails}{on_it}",
-        remedy=words.remedy,
+        remedy=BOTH_LABELS if _both_labels(at_line) else words.remedy,
         evidence={
             "kind": hazard.kind,
             "nearest": hazard.nearest,
             "danger": hazard.danger,
             "reached": hazard.reached,
             "limit": limits["half"],
-            "at_this_line": at_line,
+            "at_this_line": len(at_line),
         },
         layer=hazard.layer,
         source=hazard.source,
         severity=severity,
     )
+
+
+def _both_labels(at_line: Sequence[Hazard]) -> bool:
+    """Log-probabilities of both labels of a binary cross-entropy that is written by hand."""
+    forms = {each.form for each in at_line if each.kind == "log-of-sigmoid"}
+    return {HazardForm.WHOLE, HazardForm.COMPLEMENT} <= forms

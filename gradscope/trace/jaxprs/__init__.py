@@ -19,6 +19,7 @@ from gradscope.trace.jaxprs.axes import (
     chosen_along as chosen_along,
     counted_along as counted_along,
     last_starts as last_starts,
+    leads as leads,
     lookup as lookup,
     moves as moves,
     order_before as order_before,

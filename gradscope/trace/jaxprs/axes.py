@@ -35,6 +35,14 @@ def moves(eqn: JaxprEqn) -> list[Moves] | None:
     return None
 
 
+def leads(eqn: JaxprEqn) -> bool:
+    """Whether all axes that a `broadcast_in_dim` adds stand before those that were there, as those do that
+    NumPy adds to an operand of lower rank; one that a reduction keeps stands where it was."""
+    there = tuple(int(axis) for axis in eqn.params["broadcast_dimensions"])
+    rank = len(_result(eqn))
+    return there == tuple(range(rank - len(there), rank))
+
+
 def _dot(eqn: JaxprEqn) -> list[Moves]:
     (left, right), (left_batch, right_batch) = eqn.params["dimension_numbers"]
     found: list[Moves] = []

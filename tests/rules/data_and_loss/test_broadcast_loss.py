@@ -57,7 +57,14 @@ def test_a_ranking_of_the_models_own_outputs_is_quiet() -> None:
 def test_a_line_is_one_finding_and_the_gravest() -> None:
     (finding,) = told(pairing(asked=True), pairing(op="mul"), pairing())
     assert finding.evidence["op"] == "mul"
-    assert len(told(pairing(), pairing(source=source(9)))) == 2
+
+
+def test_the_same_shapes_at_two_lines_are_one_finding_that_names_both() -> None:
+    (finding,) = told(pairing(), pairing(source=source(9)))
+    assert (finding.source, finding.evidence["lines"]) == (source(7, "return jnp.mean((pred - y) ** 2)"), 2)
+    assert f"The same shapes meet at {source(9)}." in finding.message
+    assert len(told(pairing(), pairing(source=source(9), layer="value"))) == 2
+    assert len(told(pairing(), pairing(source=source(9), shape=(64, 1, 1)))) == 2
 
 
 def test_other_ranks_are_told_without_an_index() -> None:

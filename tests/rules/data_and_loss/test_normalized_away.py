@@ -60,7 +60,16 @@ def test_layers_that_have_a_gradient_by_another_way_make_it_a_warning() -> None:
     (finding,) = of_one(replace(LONE, shape=(4, 1, 1, 8), axes=(1, 2)), 0.1)
     assert finding.severity is Severity.WARNING
     assert "axes 1, 2, which hold a single element" in finding.message
-    assert "over axes that hold several elements" in finding.remedy
+    assert "over an axis that holds several elements, here axis 0 (4) or 3 (8)" in finding.remedy
+
+
+def test_the_remedy_fits_members_of_an_ensemble_and_single_features() -> None:
+    (finding,) = of_one(replace(LONE, shape=(1, 64, 4), examples=64), 0.0)
+    assert "one place, where the batch has 64 examples" in finding.remedy
+    assert "here axis 1 (64) or 2 (4)" in finding.remedy
+    (finding,) = of_one(replace(LONE, shape=(64, 1), axes=(1,), examples=64), 0.0)
+    assert "here axis 0 (64), or leave this normalization out" in finding.remedy
+    assert "batches of several examples" not in finding.remedy
 
 
 def test_an_error_of_another_rule_does_not_speak_for_a_single_element() -> None:

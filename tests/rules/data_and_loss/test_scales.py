@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradscope.records import Finding, StandardizedArray, TriedOffset
+from gradscope.records import FillValue, Finding, StandardizedArray, TriedOffset
 from gradscope.rules import Parts, judge
 from tests.rules.training.made import trained
 
@@ -114,3 +114,55 @@ def test_a_missing_bias_is_told_at_its_limits_and_no_further() -> None:
 
 def test_a_missing_bias_is_an_error_where_the_users_steps_do_harm() -> None:
     assert offset(end_without=9.1)[0].severity.value == "error"
+
+
+def fill(**fields: Any) -> FillValue:
+    defaults: dict[str, Any] = {
+        "feature": 3,
+        "value": -9999.0,
+        "share": 0.15,
+        "lowest": 0.4,
+        "highest": 9.6,
+        "median": 5.0,
+    }
+    return FillValue(**(defaults | fields))
+
+
+PRESSED = {"value": -2.38, "lowest": 0.41981, "highest": 0.42031}
+
+
+def test_a_number_that_may_stand_for_missing_ones_is_named_and_standardizing_alone_is_not_advised() -> None:
+    (finding,) = found(end_without=1.9, fills=(fill(), fill(feature=5)))
+    assert (finding.rule, finding.severity.value) == ("unnormalized-input", "warning")
+    assert (
+        "15% of column 3 of the input `x` are exactly -9999, and all others lie between 0.4 and 9.6"
+        in finding.message
+    )
+    assert "1 other column has such a number, too" in finding.message
+    assert "put the median of the others of its column there before anything is scaled" in finding.remedy
+    assert "Subtract the mean" not in finding.remedy
+
+
+def test_it_is_told_where_the_array_was_standardized_with_it_inside() -> None:
+    (finding,) = found(rms=1.0, off_center=0.0, end=0.4, end_without=0.5, fills=(fill(**PRESSED),))
+    assert finding.severity.value == "warning"
+    assert "are exactly -2.38, and all others lie between 0.41981 and 0.42031" in finding.message
+    assert "as -9999 does" in finding.remedy
+
+
+def test_it_is_a_note_where_the_loss_does_not_end_lower_without_it() -> None:
+    assert found(rms=1.0, end=0.5, end_without=0.5, fills=(fill(),))[0].severity.value == "note"
+
+
+def test_one_that_may_be_the_log_of_an_epsilon_is_told_where_the_loss_ends_clearly_lower_without_it() -> None:
+    floor = fill(value=-18.42, lowest=-0.1, highest=1.1)
+    assert found(rms=1.0, off_center=0.0, end=0.41, end_without=0.5, fills=(floor,)) == []
+    assert found(rms=1.0, off_center=0.0, end=0.39, end_without=0.5, fills=(floor,)) != []
+    far = fill(value=-121.0 + 1e-3, lowest=-0.1, highest=1.1)
+    assert found(rms=1.0, off_center=0.0, end=0.41, end_without=0.5, fills=(far,)) != []
+
+
+def test_a_number_of_all_others_and_an_array_without_columns_are_worded_so() -> None:
+    (finding,) = found(fills=(fill(feature=None, value=65535.0, lowest=2.0, highest=2.0),))
+    assert "15% of the input `x` are exactly 65535, and all others are 2" in finding.message
+    assert "column" not in finding.evidence

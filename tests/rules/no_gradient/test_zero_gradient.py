@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from gradscope.records import Connection, Severity
+from gradscope.records import Connection, Recurrence, Severity
 from tests.rules.activations.made import units
-from tests.rules.made import decay, found, judge, layer, measured, parameter, zero
+from tests.rules.made import decay, found, judge, layer, measured, parameter, source, zero
 
 RULE = "zero-gradient"
 
@@ -240,3 +240,46 @@ def severity_beside(name: str, other: str, others: float) -> Severity:
     rest = [layer("out", 2)]
     (told,) = found(measured([*layers, *rest], [*leaves, parameter("out.w")]), RULE)
     return told.severity
+
+
+def one_step(**fields):
+    """A recurrent weight that only zeros are multiplied with, in a loop of which the first step is read."""
+    made = [layer("cell.x", 1), layer("cell.h", 1, gradient_max=0.0), layer("head", 2)]
+    leaves = [
+        parameter("cell.x.w"),
+        parameter("cell.h.w", gradient_norm=0.0, gradient_max=0.0, nonzero_after_steps=False),
+        parameter("head.w"),
+    ]
+    loop = {
+        "name": "scan",
+        "source": None,
+        "length": 4,
+        "layers": ("cell.x", "cell.h"),
+        "delta_norms": (0.5, 0.0, 0.0, 0.0),
+        "state_rms": (0.0, 1.0, 1.0, 1.0),
+    }
+    return measured(made, leaves, recurrences=(Recurrence(**(loop | fields)),))
+
+
+def test_a_loop_of_which_the_first_step_is_read_alone_is_the_cause():
+    (finding,) = found(one_step(taken_at=source(9)), RULE)
+    assert finding.severity is Severity.ERROR
+    assert finding.source == source(9)
+    assert "A single step of its outputs is taken at" in finding.message
+    assert "Let the loss read the last step" in finding.remedy
+    (finding,) = found(one_step(taken_at=source(9), backward=True), RULE)
+    assert "backward[:, 0]" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"delta_norms": (0.5, 0.1, 0.0, 0.0)},
+        {"state_rms": (1.0, 1.0, 1.0, 1.0)},
+        {"delta_norms": (0.5,), "state_rms": (0.0,), "length": 1},
+    ],
+    ids=["two steps", "a learned start", "one step"],
+)
+def test_another_loop_is_not(fields):
+    (finding,) = found(one_step(**fields), RULE)
+    assert "It is used in a loop" not in finding.message

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gradscope.records import Hazard, Severity
+from gradscope.records import Hazard, HazardForm, Severity
 from gradscope.rules.numerics.hazard_texts import WORDS
 from tests.rules.made import found, judge, layer, measured, parameter, source
 
@@ -139,3 +139,25 @@ def test_a_run_that_is_not_finite_is_told_by_its_own_rule_alone():
 def test_a_kind_of_a_later_gradscope_is_told_in_general_words():
     (finding,) = found(of(hazard("something-new", TINY**0.7)), RULE)
     assert "is not finite everywhere" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "said", "remedy"),
+    [
+        ("log-of-softmax", "whole", "The log of a softmax", "optax.softmax_cross_entropy(logits, labels)"),
+        ("log-of-softmax", "gathered", "looked up in a softmax", "with_integer_labels(logits, labels)"),
+        ("log-of-softmax", "complement", "The log of 1 - softmax", "jax.nn.logsumexp(others, axis=-1)"),
+        ("log-of-sigmoid", "whole", "The log of a sigmoid:", "`jax.nn.log_sigmoid(x)`"),
+        ("log-of-sigmoid", "complement", "The log of 1 - sigmoid", "`jax.nn.log_sigmoid(-x)`"),
+    ],
+)
+def test_each_form_has_its_own_spelling(kind, form, said, remedy):
+    (finding,) = found(of(hazard(kind, form=HazardForm(form))), RULE)
+    assert said in finding.message
+    assert remedy in finding.remedy
+
+
+def test_both_labels_on_one_line_are_one_cross_entropy():
+    pair = hazard("log-of-sigmoid"), hazard("log-of-sigmoid", form=HazardForm.COMPLEMENT)
+    (finding,) = found(of(*pair), RULE)
+    assert "optax.sigmoid_binary_cross_entropy(x, labels)" in finding.remedy

@@ -79,6 +79,8 @@ SICK = {
     "norm of each row": lambda p, b: jnp.linalg.norm(mlp(p, b["x"]) - b["y"], axis=-1).mean(),
     "root of the mean": lambda p, b: jnp.sqrt(jnp.mean((mlp(p, b["x"]) - b["y"]) ** 2)),
     "flattened": lambda p, b: jnp.mean((mlp(p, b["x"]) - b["y"]).ravel() ** 2),
+    "kept by a sum": lambda p, b: jnp.mean((features(p, b["x"]).sum(-1, keepdims=True) - b["y"]) ** 2),
+    "kept of targets": lambda p, b: jnp.mean((mlp(p, b["x"])[:, 0] - b["column"].max(1, keepdims=True)) ** 2),
     "kept axis": lambda p, b: jnp.mean((features(p, b["x"]).mean(-1, keepdims=True) - b["y"]) ** 2),
     "bootstrapped target": lambda p, b: jnp.mean(
         (mlp(p, b["x"]) - lax.stop_gradient(b["y"] + 0.9 * mlp(p, b["x"] + 1))) ** 2
@@ -210,6 +212,9 @@ def test_the_shapes_are_those_that_the_author_sees() -> None:
     assert found.shapes == ((4 * N, 1), (4 * N,))
     (found,) = meetings(SICK["column of targets"])
     assert (found.shapes, found.targets) == (((N, 1), (N,)), True)
+    for name in ("kept by a sum", "kept of targets", "kept axis"):
+        (found,) = meetings(SICK[name])
+        assert (found.shapes, found.asked) == (((N, 1), (N,)), False), name
 
 
 def test_an_axis_that_is_written_out_is_told_apart() -> None:

@@ -71,6 +71,12 @@ def some_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     return replace(a, name=0, origin=0, mirror=0, negated=0, peak=False, top_of=0, at_least=frozenset())
 
 
+def looked_up(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
+    """Some elements, and known as such of what a log should be taken of before."""
+    found = some_of(eqn, ins)
+    return replace(found, tags=found.tags | {"gathered"}) if "softmax" in found.tags else found
+
+
 def any_of(eqn: JaxprEqn, ins: Sequence[Known]) -> Known:
     return either(list(ins))
 

@@ -70,4 +70,5 @@ RULES: dict[str, Rule] = {
     "stop_gradient": lambda eqn, ins: ins[0],
     **dict.fromkeys(VIEWS - {"convert_element_type"}, lambda eqn, ins: ins[0]),
     **dict.fromkeys(PARTS - {"split"}, arrange.some_of),
+    "gather": arrange.looked_up,
 }

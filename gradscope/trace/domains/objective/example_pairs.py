@@ -168,7 +168,8 @@ class ExamplePairs(Located[ByExample]):
             pairs = tuple(pair.moved(where.get) for pair in found.pairs)
             return replace(found, axes=axes, pairs=pairs, name=ins[0].name)
         if name == "broadcast_in_dim" and moves:
-            written = ins[0].written or shape_of(eqn.invars[0]) if jaxprs.is_promotion(eqn) else ()
+            promoted = jaxprs.is_promotion(eqn) and jaxprs.leads(eqn)
+            written = ins[0].written or shape_of(eqn.invars[0]) if promoted else ()
             pairs = tuple(pair.moved(moves[0].__getitem__) for pair in found.pairs)
             axes = broadcast(eqn, ins[0].axes)
             return replace(found, axes=axes, pairs=pairs, name=ins[0].name, written=written)
