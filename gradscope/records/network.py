@@ -153,5 +153,5 @@ class Recurrence:
     @property
     def is_read_once(self) -> bool:
         """The loss gets a gradient through the first step that runs alone, which begins with zeros."""
-        first, *later = self.delta_norms
-        return first > 0 and len(later) > 0 and not any(later) and self.state_rms[0] == 0
+        norms = self.delta_norms
+        return len(norms) > 1 and norms[0] > 0 and not any(norms[1:]) and self.state_rms[0] == 0
