@@ -14,9 +14,14 @@ def number(value: float) -> str:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "infinity" if value > 0 else "-infinity"
+    return digits(value)
+
+
+def digits(value: float) -> str:
+    """Of a number that is finite, without an exponent from 0.0001 to 99999; a negative zero is 0."""
     if 1000 <= abs(value) < 1e5:
         return f"{float(f'{value:.3g}'):.0f}"
-    return f"{value:.3g}"
+    return f"{value + 0.0:.3g}"
 
 
 def bytes_of(amount: float) -> str:

@@ -1,13 +1,13 @@
 """How numbers read in every format for people: the same digits in the table, a finding and a web page.
 
-`gradscope.rules.words.number` writes the numbers inside messages the same way; a test holds the two together.
+`gradscope.rules.words.number` writes the numbers inside messages the same way.
 """
 
 from __future__ import annotations
 
 import math
 
-from gradscope.rules.words import bytes_of
+from gradscope.rules.words import bytes_of, digits
 
 NOT_MEASURED = "-"
 size = bytes_of
@@ -22,9 +22,7 @@ def number(value: float | None) -> str:
         return "NaN"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
-    if 1000 <= abs(value) < 1e5:
-        return f"{float(f'{value:.3g}'):.0f}"
-    return f"{value:.3g}"
+    return digits(value)
 
 
 def cell(value: float | None) -> str:
