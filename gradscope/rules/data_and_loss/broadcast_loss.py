@@ -65,8 +65,8 @@ def _hit(pairing: ExamplePairing) -> Hit:
     return Hit(
         message=(
             f"`{pairing.op}` broadcasts an operand of shape {shape} against one of shape {promoted} to "
-            f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs} pairs go "
-            "alike into the loss."
+            f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs:,} pairs "
+            "go alike into the loss."
         ),
         remedy=_remedy(pairing),
         evidence={

@@ -84,7 +84,7 @@ def what_happened(origin: Origin) -> str:
 
 
 def _calculated(step: Calculation) -> str:
-    """`log` at 0 gives -infinity; `div`: 2 / 0 = infinity."""
+    """`log` at 0 gives -inf; `div`: 2 / 0 = inf."""
     if step.op in SIGNS and len(step.operands) == 2:
         return f"`{step.op}`: {plainly(step)}"
     at, result = _point(step.operands), number(step.result)
@@ -107,7 +107,7 @@ def _point(operands: Sequence[float]) -> str:
 def _extent(origin: Origin) -> str:
     if origin.size <= 1 or not origin.elements:
         return ""
-    return f" ({origin.elements} of {origin.size} elements)"
+    return f" ({origin.elements:,} of {origin.size:,} elements)"
 
 
 def in_loops(steps: Sequence[int]) -> str:
