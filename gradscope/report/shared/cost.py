@@ -145,10 +145,12 @@ def _dominant(found: Cost) -> Iterator[str]:
     first = found.kinds[0]
     share = (first.forward + first.backward) / whole
     second = found.kinds[1] if len(found.kinds) > 1 and share < 0.9 else None
-    text = f"{visible(first.name).capitalize()} are {units.share(share)} of the operations"
-    if second is not None:
+    kind = visible(first.name).capitalize()
+    if second is None:
+        text = f"{kind} are {units.share(share)} of the operations"
+    else:
         less = units.share((second.forward + second.backward) / whole)
-        text += f", and {visible(second.name)} {less}"
+        text = f"{kind} are {units.share(share)} of the operations, and {visible(second.name)} {less}"
     rows = alike(found)
     if len(rows) < 2:
         yield f"{text}."
