@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import ParameterGroup, Report, Severity, ShortTraining, Suite
+from gradscope.records import OwnTrainStep, ParameterGroup, Report, Severity, ShortTraining, Suite
 from gradscope.report.html.page import fragment
 from gradscope.report.markdown import reporter as markdown
 from gradscope.report.shared.base import View
@@ -118,3 +118,11 @@ def test_the_page_has_the_groups_and_escapes_their_names() -> None:
 def test_one_group_or_one_for_each_leaf_is_no_table(groups: Any) -> None:
     assert "own kind" not in str(fragment(with_training(trained(groups=groups))))
     assert "frozen" not in str(fragment(with_training(trained(groups=groups))))
+
+
+@pytest.mark.parametrize(("end", "told"), [(0.5, True), (1.95, False), (math.nan, False)])
+def test_the_loop_is_named_beside_a_step_that_learns(end: float, told: bool) -> None:
+    step = OwnTrainStep("train_step", None, 0, 20, 8, True, (), (), 1.0, None, 2.0, end, 0.5)
+    said = sentence(trained(end=0.5, own_step=step))
+    assert "20 steps of `train_step` in your file take the mean loss of 8 batches from 2.00 to" in said
+    assert said.endswith("If your run does not learn, look at its loop.") == told

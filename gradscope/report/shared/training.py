@@ -34,13 +34,19 @@ def sentence(training: ShortTraining, findings: Sequence[Finding] = ()) -> str:
     else:
         text = f"{steps} of {who} {'takes' if one else 'take'} the loss{of} from {start} to {end}."
     step = training.own_step
-    if not blamed and step is None and training.own and training.fall > TELLING * abs(training.start):
-        text += " If your run does not learn, look at its loop."
     if training.one_batch is not None:
         alone = training.one_batch
         what = "that batch" if of else "it"
         text += f" {units.counted(alone.steps, 'step')} on {what} alone end at {units.cell(alone.end)}."
-    return text if step is None else f"{text} {_of_the_file(step)}"
+    if step is not None:
+        text += f" {_of_the_file(step)}"
+    if not blamed and training.own and _falls(step or training):
+        text += " If your run does not learn, look at its loop."
+    return text
+
+
+def _falls(training: ShortTraining | OwnTrainStep) -> bool:
+    return training.start - training.end > TELLING * abs(training.start)
 
 
 def _of_the_file(step: OwnTrainStep) -> str:
