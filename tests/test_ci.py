@@ -19,19 +19,14 @@ from pre_commit.clientlib import load_config, load_manifest
 
 from gradscope.cli.app import main
 from gradscope.records import Outcome, Suite
+from tests.pages.reading import blocks
 from tests.report.canned import healthy
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_models"
-PAGE = (ROOT / "docs/ci.md").read_text(encoding="utf-8")
+PAGE = "docs/ci.md"
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 SCRIPTS = [step for step in ACTION["runs"]["steps"] if "run" in step]
-
-
-def blocks(language: str, section: str = "") -> list[str]:
-    """Fenced blocks of the page, or of one section of it."""
-    page = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0] if section else PAGE
-    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def with_tools(folder: Path) -> dict[str, str]:
@@ -79,22 +74,24 @@ def test_the_action_is_one_to_github() -> None:
 
 
 def test_the_page_shows_workflows_and_pipelines_that_are_valid(tmp_path: Path) -> None:
-    by_action, by_hand = (yaml.safe_load(block) for block in blocks("yaml", "GitHub"))
+    by_action, by_hand = (yaml.safe_load(block) for block in blocks(PAGE, "yaml", "GitHub"))
     for name, workflow in (("action", by_action), ("hand", {**by_action, **by_hand})):
         # YAML reads the key `on` as true.
         text = yaml.safe_dump({("on" if key is True else key): value for key, value in workflow.items()})
         (tmp_path / f"{name}.yml").write_text(text)
     accepted("vendor.github-workflows", tmp_path / "action.yml", tmp_path / "hand.yml")
-    (tmp_path / "gitlab.yml").write_text(blocks("yaml", "GitLab")[0])
+    (tmp_path / "gitlab.yml").write_text(blocks(PAGE, "yaml", "GitLab")[0])
     accepted("vendor.gitlab-ci", tmp_path / "gitlab.yml")
 
 
 def test_the_page_names_every_input_of_the_action() -> None:
     named = {
-        name for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for name in row.split("`")[1::2]
+        name
+        for row in re.findall(r"^\| (`.*?) \|", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in row.split("`")[1::2]
     }
     assert set(ACTION["inputs"]) <= named
-    steps = yaml.safe_load(blocks("yaml", "GitHub")[0])["jobs"]["gradscope"]["steps"]
+    steps = yaml.safe_load(blocks(PAGE, "yaml", "GitHub")[0])["jobs"]["gradscope"]["steps"]
     assert set(steps[-1]["with"]) <= set(ACTION["inputs"])
 
 
@@ -230,7 +227,7 @@ def test_the_action_installs_what_it_is_told_and_runs_none_of_it(
 
 def test_the_commands_of_the_page_answer_what_it_says(tmp_path: Path) -> None:
     """The gate fails on the exploding sample and passes on its twin."""
-    (session,) = blocks("console", "The gate")
+    (session,) = blocks(PAGE, "console", "The gate")
     parts = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
     assert len(parts) == 2
     env = with_tools(tmp_path)
@@ -253,8 +250,9 @@ def test_every_check_on_the_page_writes_what_it_names(
     (tmp_path / "models").mkdir()
     for name in ("cnn.py", "rnn.py"):
         (tmp_path / "models" / name).touch()
-    (tmp_path / "pyproject.toml").write_text(blocks("toml", "The gate")[0])
-    commands = re.findall(r"(?:^|- |run: )(gradscope check (?!sample).*)$", PAGE, re.MULTILINE)
+    (tmp_path / "pyproject.toml").write_text(blocks(PAGE, "toml", "The gate")[0])
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    commands = re.findall(r"(?:^|- |run: )(gradscope check (?!sample).*)$", page, re.MULTILINE)
     assert len(commands) == 3
     suite = Suite((Outcome("models/rnn.py", healthy()),))
     monkeypatch.setattr("gradscope.processes.judged", lambda *_, **__: suite)
@@ -275,7 +273,7 @@ def test_the_hooks_are_hooks_to_pre_commit(tmp_path: Path) -> None:
         assert not hook["pass_filenames"]
         assert hook["require_serial"]
         assert hook["stages"] == ["pre-push", "manual"]
-    (tmp_path / "config.yaml").write_text(blocks("yaml", "pre-commit")[0])
+    (tmp_path / "config.yaml").write_text(blocks(PAGE, "yaml", "pre-commit")[0])
     (repository,) = load_config(str(tmp_path / "config.yaml"))["repos"]
     assert [hook["id"] for hook in repository["hooks"]] == ["gradscope"]
     assert HOOKS["gradscope"]["language"] in ("system", "unsupported"), "the user's model must be importable"

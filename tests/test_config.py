@@ -14,6 +14,7 @@ from gradscope import config
 from gradscope.config.keys import KEYS, Value
 from gradscope.errors import GradscopeError
 from gradscope.records.options import CheckOptions, LoadOptions, Task
+from tests.pages.reading import blocks
 
 PAGE = (Path(__file__).parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
 EVERY_KEY = """
@@ -407,7 +408,7 @@ def test_a_plan_as_json_has_the_same(folder: Path) -> None:
 
 
 def test_the_example_of_the_page_is_read_as_the_page_says(folder: Path) -> None:
-    example = PAGE.partition("```toml\n")[2].partition("```")[0]
+    (example,) = blocks("docs/configuration.md", "toml")
     found = written(example, "pyproject.toml")
     tasks = {task.target: task for task in config.plan(found, {}).tasks}
     assert list(tasks) == ["models/cnn.py", "models/rnn.py", "nets/tagger.py:small"]

@@ -16,6 +16,7 @@ from gradscope.report import FORMATS
 from gradscope.report.shared.columns import COLUMNS
 from gradscope.rules import all_rules
 from gradscope.serialization import report_json
+from tests.pages.reading import commands
 from tests.report.canned import broken
 
 ROOT = Path(__file__).parents[1]
@@ -66,11 +67,9 @@ def test_links_between_the_documents_lead_somewhere() -> None:
 
 def test_readme_has_one_command_to_try_and_one_to_test() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    commands = [line for line in lines if line.startswith("python3 -m venv")]
-    assert len(commands) == 2
-    sample = commands[0].split()[-1]
-    assert (ROOT / sample).is_file()
-    assert commands[1].endswith("pytest -n 2")
+    tried, tested = (line for line in lines if line.startswith("python3 -m venv"))
+    assert (ROOT / tried.split()[-1]).is_file()
+    assert tested.endswith("pytest -n 2")
 
 
 def test_readme_names_every_rule_under_one_question() -> None:
@@ -122,11 +121,9 @@ def test_the_page_on_formats_has_every_format() -> None:
 
 def commands_in(text: str) -> list[tuple[list[str], bool]]:
     """The words of each command of gradscope on a page, and whether it stands by itself, to be run."""
-    lines = re.findall(r"^(?:    |\$ )(gradscope [^\n]+)$", text, re.MULTILINE)
-    mentioned = re.findall(r"`(gradscope [a-z][^`\n]*)`", text)
     found = []
-    for command, whole in [*((line, True) for line in lines), *((span, False) for span in mentioned)]:
-        for part in re.split(r" \| | && | > |; ", command.partition(" #")[0]):
+    for command, whole in commands(text):
+        for part in re.split(r" \| | && | > |; |\n", command.partition(" #")[0]):
             if part.startswith("gradscope "):
                 found.append((shlex.split(part)[1:], whole))
     return found
@@ -153,8 +150,8 @@ WITH_COMMANDS = [
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_command_on_a_page_is_taken_as_it_stands_there(page: Path) -> None:
-    commands = commands_in(page.read_text(encoding="utf-8"))
-    assert {" ".join(words): why for words, whole in commands if (why := refused(words, whole))} == {}
+    found = commands_in(page.read_text(encoding="utf-8"))
+    assert {" ".join(words): why for words, whole in found if (why := refused(words, whole))} == {}
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs/ja").glob("*.md")), ids=lambda page: page.name)
@@ -175,7 +172,10 @@ def test_the_japanese_readme_has_commands_and_exit_codes_of_the_english_one() ->
 
 
 def test_a_command_that_there_is_not_is_seen() -> None:
-    text = "    gradscope check m.py --no-such\n$ gradscope fix\n`gradscope fix` and `gradscope chekc m.py`\n"
+    text = (
+        "    gradscope check m.py --no-such\n\n```text\n$ gradscope fix\n```\n"
+        "`gradscope fix` and `gradscope chekc m.py`\n"
+    )
     assert [bool(refused(words, whole)) for words, whole in commands_in(text)] == [True, True, False, True]
 
 

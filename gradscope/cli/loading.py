@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any
@@ -117,23 +116,13 @@ Timeout = Annotated[
     ),
 ]
 Mesh = Annotated[
-    str | None,
-    typer.Option(
-        metavar="AXES",
-        help="Lay the arrays of TARGET out over devices, for instance data=4,model=2: rows of the batch are "
-        "split over data, parameters over model, each along its largest axis that fits, and both over fsdp.",
-        show_default="where TARGET puts them",
-        rich_help_panel=LOADING,
-    ),
-]
-Meshes = Annotated[
     list[str] | None,
     typer.Option(
         "--mesh",
         metavar="AXES",
         help="Lay the arrays of TARGET out over devices, for instance data=4,model=2: rows of the batch are "
         "split over data, parameters over model, each along its largest axis that fits, and both over fsdp. "
-        "Repeat it to compare what devices send each other.",
+        "cost takes several, and compares what devices send each other.",
         show_default="where TARGET puts them",
         rich_help_panel=LOADING,
     ),
@@ -187,36 +176,38 @@ def given_loading(
         "batch-size": batch_size,
         "seed": seed,
         "timeout": timeout,
-        "mesh": None if mesh is None else config.mesh(mesh),
+        "mesh": _mesh(mesh or ()),
         "devices": devices,
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _mesh(given: Sequence[str]) -> str | None:
+    if len(given) > 1:
+        raise GradscopeError(
+            f'"--mesh" is given {len(given)} times: {", ".join(given)}.',
+            fix="Give one mesh. `gradscope cost` compares several.",
+            slug="bad-option",
+        )
+    return config.mesh(given[0]) if given else None
 
 
 _OTHERS = "other-meshes"
 """Beside the keys of a configuration: the meshes behind the first one."""
 
 
-def given_layouts(mesh: Sequence[str] | None = None, **options: Any) -> Given:
+@wraps(given_loading)
+def given_layouts(mesh: Mesh = None, **options: Any) -> Given:
     """The same for a command that compares meshes. For `groups.with_options`."""
-    first, *others = mesh or (None,)
-    given = given_loading(mesh=first, **options)
-    return {**given, _OTHERS: tuple(config.mesh(each) for each in others if each is not None)}
+    meshes = mesh or []
+    given = given_loading(mesh=meshes[:1], **options)
+    return {**given, _OTHERS: tuple(map(config.mesh, meshes[1:]))}
 
 
 def other_meshes(given: Given) -> tuple[Mapping[str, int], ...]:
     """Those that the first one is to be compared with."""
     others = given.get(_OTHERS)
     return tuple(config.axes_of(str(each)) for each in others) if isinstance(others, tuple) else ()
-
-
-_LOADING = inspect.signature(given_loading, eval_str=True)
-given_layouts.__signature__ = _LOADING.replace(  # type: ignore[attr-defined]
-    parameters=[
-        each.replace(annotation=Meshes) if each.name == "mesh" else each
-        for each in _LOADING.parameters.values()
-    ]
-)
 
 
 @wraps(given_loading)

@@ -34,8 +34,9 @@ def named(repeat: Repeat) -> BlockName:
     whole = repeat.loop is not None or not _made_elsewhere(repeat, inner, lines)
     if whole and inner.name.rpartition(".")[2] not in ("<lambda>", "<module>"):
         return BlockName(inner.name, inner.name, source)
-    span = f"line {lines[0]}" if lines[0] == lines[-1] else f"lines {lines[0]} to {lines[-1]}"
-    return BlockName("", f"{span} of {inner.name}", source)
+    if lines[0] == lines[-1]:
+        return BlockName("", f"line {lines[0]} of {inner.name}", source)
+    return BlockName("", f"lines {lines[0]} to {lines[-1]} of {inner.name}", source)
 
 
 def _shared(stacks: list[list[UserFunction]]) -> tuple[int, list[list[UserFunction]]]:

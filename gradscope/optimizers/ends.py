@@ -48,7 +48,7 @@ def of_starts(found: SeveralStarts) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "infinity"
+    return f"{value:.3g}" if math.isfinite(value) else "inf"
 
 
 def _batches(count: int) -> str:

@@ -70,15 +70,12 @@ def weight_scale(measurement: Measurement, layers: Sequence[Layer]) -> WeightSca
 def started_otherwise(measurement: Measurement, layer: str) -> str:
     """What of a layer's start is not as usual, as the beginning of a remedy: a bias that it has and that is
     not 0, weights of another size. Empty where nothing is."""
-    changes = []
-    if biases := nonzero_biases(measurement, layer):
-        changes.append(f"start {names_of(biases)} at 0")
-    found = [each for each in measurement.layers if each.name == layer]
-    scale = weight_scale(measurement, found)
-    if scale is not None and not 1 / NEAR < scale.ratio < NEAR:
-        changes.append(f"draw its weights from {DRAWN[scale.scheme]}")
-    text = " and ".join(changes)
-    return f"{text[:1].upper()}{text[1:]}"
+    biases = names_of(nonzero_biases(measurement, layer))
+    scale = weight_scale(measurement, [each for each in measurement.layers if each.name == layer])
+    if scale is None or 1 / NEAR < scale.ratio < NEAR:
+        return f"Start {biases} at 0" if biases else ""
+    drawn = DRAWN[scale.scheme]
+    return f"{f'Start {biases} at 0 and draw' if biases else 'Draw'} its weights from {drawn}"
 
 
 def nonzero_biases(measurement: Measurement, layer: str) -> list[str]:

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 
 
 def number(value: float) -> str:
-    """Three significant digits: `0.0312`, `1.2e-07`, `4100`, `NaN`."""
+    """Three significant digits, without an exponent from 0.0001 to 99999: `0.0312`, `1.2e-07`, `4100`, `NaN`,
+    `-inf`, which read the same in every language; a negative zero is `0`."""
     if value != value:
         return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "infinity" if value > 0 else "-infinity"
     if 1000 <= abs(value) < 1e5:
         return f"{float(f'{value:.3g}'):.0f}"
-    return f"{value:.3g}"
+    return f"{value + 0.0:.3g}"
 
 
 def bytes_of(amount: float) -> str:

@@ -159,7 +159,7 @@ def test_quiet_leaves_the_verdict_and_the_line_to_paste(run: Run, comparing: Sta
     result = run("compare-optimizers", "model.py", "--quiet")
     assert "lowest of 4" in result.out
     assert "optax.adam(0.01)" in result.out
-    assert "steps to" not in result.out
+    assert "to target" not in result.out
 
 
 def test_an_interrupted_comparison_is_shown_and_answers_130(run: Run, comparing: StandIn) -> None:

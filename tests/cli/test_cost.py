@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gradscope.cli.commands import COMMANDS, loaded
 from gradscope.cli.cost import gate_of, operations_in, sizes_in
 from gradscope.errors import GradscopeError
 from gradscope.workload import measuring
@@ -173,6 +174,21 @@ def test_an_axis_that_is_not_known_is_told_with_those_that_are(run: Run, model: 
     result = run("cost", model, "--mesh", "data=1", "--mesh", "rows=2", "--no-progress")
     assert result.code == 2
     assert "`fsdp`, over which both are" in " ".join(result.err.split())
+
+
+WITH_A_MESH = {name: option for name in COMMANDS for option in loaded(name).params if option.name == "mesh"}
+
+
+@pytest.mark.parametrize("command", sorted({*WITH_A_MESH} - {"cost"}))
+def test_other_commands_take_one_mesh(run: Run, model: str, command: str) -> None:
+    result = run(command, model, "--mesh", "data=1", "--mesh", "model=1")
+    assert (result.code, result.out) == (2, "")
+    assert '"--mesh" is given 2 times: data=1, model=1.' in " ".join(result.err.split())
+
+
+def test_the_help_of_a_mesh_is_one_text() -> None:
+    assert {"check", "cost", "memory"} <= set(WITH_A_MESH)
+    assert len({option.help for option in WITH_A_MESH.values()}) == 1
 
 
 def test_the_gate_stands_beside_other_policies() -> None:

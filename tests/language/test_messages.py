@@ -12,8 +12,8 @@ READ = {
         "`a`, `b` と `c` は損失に届きません: そこへ通じる演算の経路がありません。",
     ),
     "brackets that a message has itself": (
-        "`log` at 0 gives -infinity (3 of 24 elements).",
-        "0 での `log` の結果は -infinity (24 要素のうち 3 個) です。",
+        "`log` at 0 gives -inf (3 of 24 elements).",
+        "0 での `log` の結果は -inf (24 要素のうち 3 個) です。",
     ),
     "a file's name is no end of a sentence": (
         "Random numbers for each example, of shape (96,), come from a key that is made of a number: they are "
@@ -57,14 +57,41 @@ READ = {
         "4 層にわたる活性値 rms (対数目盛): 最初の層で 1.15、最後の層で 0.3、全体で 0.3 ～ 1.15",
     ),
     "a sentence after another, which is a value": (
-        "`exp` at 800 gives infinity. It is an infinity that is divided away: 1 / infinity = 0, and so is "
+        "`exp` at 800 gives inf. It is an infinity that is divided away: 1 / inf = 0, and so is "
         "the derivative.",
-        "800 での `exp` の結果は infinity です。これは除算によって消える無限大です: 1 / infinity = 0 で、"
+        "800 での `exp` の結果は inf です。これは除算によって消える無限大です: 1 / inf = 0 で、"
         "微分も同様です。",
     ),
     "a value that begins the sentence": (
         "the cotangent of `slope` is 0.5 times the right one: a factor of 2 is missing",
-        "`slope` の余接ベクトルは正しい値の 0.5 倍: 係数 2 が欠けています",
+        "`slope` の余接ベクトルは正しい値の 0.5 倍です: 係数 2 が欠けています",
+    ),
+    "lines of a function that repeat": (
+        "Lines 11 to 14 of `loss_fn` repeat 12 times: together 90% of the operations, and each further one "
+        "adds 3 FLOP.",
+        "`loss_fn` の 11～14 行目は 12 回繰り返されます: 合わせて演算の 90% を占め、1 つ増えるごとに 3 FLOP "
+        "増えます。",
+    ),
+    "one line that repeats": (
+        "line 11 of `loss_fn` repeats 12 times: together 90% of the operations, and each further one adds "
+        "3 FLOP.",
+        "`loss_fn` の 11 行目は 12 回繰り返されます: 合わせて演算の 90% を占め、1 つ増えるごとに 3 FLOP "
+        "増えます。",
+    ),
+    "a function with the name of a word": (
+        "`step` runs 80 times: together 90% of the operations, and each further step adds 3 FLOP.",
+        "`step` は 80 回実行されます: 合わせて演算の 90% を占め、ステップが 1 つ増えるごとに 3 FLOP "
+        "増えます。",
+    ),
+    "two changes of a start, or a normalization": (
+        "Start `b` at 0 and draw its weights from `jax.nn.initializers.he_normal()`, or put a normalization "
+        "(LayerNorm, BatchNorm) before the function.",
+        "`b` の初期値を 0 にし、重みを `jax.nn.initializers.he_normal()` で初期化するか、関数の前に正規化 "
+        "(LayerNorm、BatchNorm) を置いてください。",
+    ),
+    "a remedy with two ways": (
+        "Leave the output of `head` without tanh, or scale the targets into [-1, 1].",
+        "`head` の出力に tanh を適用しないか、目標値を [-1, 1] の範囲にスケーリングしてください。",
     ),
     "a part of a run": ("compile 7 of 10 blocks", "コンパイル (10 ブロック中 7)"),
     "a hand-made gradient": (

@@ -229,7 +229,8 @@ BROUGHT: dict[str, Callable[[Path], object]] = {
     "houses.csv": csv,
     "shard-0.parquet": parquet,
     "shard-1.parquet": parquet,
-    **dict.fromkeys(("old.json", "new.json", "main.json", "branch.json", "step1000.json"), saved),
+    **dict.fromkeys(("old.json", "new.json", "main.json", "branch.json", "init.json"), saved),
+    **dict.fromkeys(("step1000.json", "step9000.json"), saved),
     "run.jsonl": recording,
 }
 """What a reader has before the first line: data, checkpoints, runs of another day. Made when first named."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +11,19 @@ import pytest
 
 from gradscope.recording.file import Recording
 from gradscope.records import Ending, ValidationRecord
+from tests.pages.reading import blocks
 from tests.recording.made import heading, step
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitor.md"
+PAGE = "docs/monitor.md"
+
+
+def shown(line: str) -> str:
+    (snippet,) = (block for block in blocks(PAGE, "python") if line in block)
+    return snippet
 
 
 def test_it_logs_every_number_at_its_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (snippet,) = re.findall(r"```python\n(import json\n.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    snippet = shown("import wandb")
     logged: list[tuple[int, dict[str, Any]]] = []
     wandb = SimpleNamespace(
         init=lambda project: None, log=lambda found, step: logged.append((step, dict(found)))
@@ -30,7 +35,7 @@ def test_it_logs_every_number_at_its_step(tmp_path: Path, monkeypatch: pytest.Mo
         recording.add_validation(ValidationRecord(1, 1.0))
         recording.add(step(1, loss=1.0, norm=3.0))
         recording.end(Ending.COMPLETE, 2)
-    exec(compile(snippet, str(PAGE), "exec"), {})
+    exec(compile(snippet, PAGE, "exec"), {})
     assert [number for number, _ in logged] == [0, 1]
     first, second = (found for _, found in logged)
     assert (first["loss"], first["delta_rms/encoder"], first["delta_rms/head"]) == (2.0, 0.5, 0.25)
@@ -40,7 +45,7 @@ def test_it_logs_every_number_at_its_step(tmp_path: Path, monkeypatch: pytest.Mo
 def test_tensorboard_gets_scalars_and_the_layers_as_histograms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (snippet,) = re.findall(r"```python\n(from collections.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    snippet = shown("from tensorboardX")
     scalars: dict[tuple[str, int], float] = {}
     histograms: dict[tuple[str, int], list[float]] = {}
 
@@ -68,6 +73,6 @@ def test_tensorboard_gets_scalars_and_the_layers_as_histograms(
         recording.add(step(0, loss=2.0, delta_rms=(0.1, 10.0)))
         recording.add(step(1, loss=1.0, norm=3.0))
         recording.end(Ending.COMPLETE, 2)
-    exec(compile(snippet, str(PAGE), "exec"), {})
+    exec(compile(snippet, PAGE, "exec"), {})
     assert (scalars["loss", 0], scalars["delta_rms/head", 0], scalars["gradient_norm", 1]) == (2.0, 10.0, 3.0)
     assert histograms["log10 of delta_rms over the layers", 0] == pytest.approx([-1.0, 1.0])

@@ -29,8 +29,9 @@ def told(*communication: Communication) -> str:
 def test_a_mesh_is_told_with_what_its_devices_send() -> None:
     text = told(SECOND)
     assert (
-        "Over 8 devices (fsdp=8) a step and its update of the parameters take 2 operations between devices, "
-        "on arrays of 8 KiB together (all-reduce 8 KiB). Each device has to send 12 KiB at least." in text
+        "Over 8 devices (fsdp=8) a step and its update of the parameters take 2 operations between devices. "
+        "Their arrays have 8 KiB together (all-reduce 8 KiB). Each "
+        "device has to send 12 KiB at least." in text
     )
     assert "is not measured" in text
     assert "Least" not in text

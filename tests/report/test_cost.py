@@ -97,12 +97,14 @@ def test_what_repeats_is_told_with_what_one_more_adds() -> None:
     block = cost_of(costly()).repeated
     assert block is not None
     assert (
-        "block repeats 14 times: together >99% of the operations, and each further one adds 6.00 GFLOP"
+        "`block` repeats 14 times: together >99% of the operations, and each further one adds 6.00 GFLOP"
         in told()
     )
     lines = told(repeated=replace(block, block="lines 3 to 5 of f"))
-    assert "lines 3 to 5 of f repeat 14 times" in lines
-    assert "step runs 14 times" in told(repeated=replace(block, block="step", loop=True))
+    assert "lines 3 to 5 of `f` repeat 14 times" in lines
+    assert "line 3 of `f` repeats 14" in told(repeated=replace(block, block="line 3 of f"))
+    assert "a part of the program repeats 14" in told(repeated=replace(block, block="a part of the program"))
+    assert "`step` runs 14 times" in told(repeated=replace(block, block="step", loop=True))
 
 
 def test_layers_that_differ_by_their_place_are_alike_and_names_with_a_number_are_not() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gradscope.language import speaking
 from gradscope.records import Accumulation, CompiledMemory, Memory, Report
 from gradscope.report.shared.memory import form_of, summary
 from gradscope.report.shared.memory_advice import advice
@@ -70,7 +71,7 @@ def test_checkpoints_that_the_compiler_undid_are_told_as_such() -> None:
     assert "takes the accounted peak to 4 MiB" in text
     assert "takes the peak to 4 MiB for +30% operations, with the same gradient" in told()
     nothing = replace(tried, recommended="")
-    assert "No policy on block saves a tenth of the peak." in told(checkpointing=nothing)
+    assert "No policy on `block` saves a tenth of the peak." in told(checkpointing=nothing)
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,18 @@ def test_the_page_draws_a_bar_for_each_layer_and_names_do_nothing() -> None:
 @pytest.mark.parametrize("name", ["sarif", "junit", "github", "gitlab", "json"])
 def test_machines_get_the_finding(name: str) -> None:
     assert "memory-over-limit" in shown(remembered(), name)
+
+
+def test_the_line_to_write_is_code_in_every_language() -> None:
+    """`step` is a word of ours, too."""
+    tried = memory_of(remembered()).checkpointing
+    assert tried is not None
+    line = "step = jax.checkpoint(step)"
+    report = replace(
+        remembered(),
+        memory=replace(memory_of(remembered()), checkpointing=replace(tried, block="step", line=line)),
+    )
+    with speaking("ja"):
+        text = shown(report, "terminal")
+    assert line in text
+    assert "`step` の勾配チェックポイント" in text

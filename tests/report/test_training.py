@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import ParameterGroup, Report, ShortTraining, Suite
+from gradscope.records import OwnTrainStep, ParameterGroup, Report, Severity, ShortTraining, Suite
 from gradscope.report.html.page import fragment
 from gradscope.report.markdown import reporter as markdown
 from gradscope.report.shared.base import View
 from gradscope.report.shared.glyphs import UNICODE
 from gradscope.report.shared.training import curve, sentence
 from gradscope.report.terminal import reporter as terminal
-from tests.report.canned import healthy
+from tests.report.canned import deep, healthy
 from tests.rules.training.made import trained
 
 
@@ -44,6 +44,17 @@ from tests.rules.training.made import trained
 )
 def test_the_sentence(fields: dict[str, Any], said: str) -> None:
     assert sentence(trained(**fields)) == said
+
+
+@pytest.mark.parametrize(("severity", "told"), [("note", True), ("warning", False), ("error", False)])
+def test_the_loop_is_named_where_nothing_in_the_file_is_at_fault(severity: str, told: bool) -> None:
+    found = replace(deep().findings[0], severity=Severity(severity))
+    assert ("look at its loop" in sentence(trained(end=0.5), [found])) == told
+    shown = io.StringIO()
+    terminal.REPORTER.render(
+        Suite.of(replace(with_training(trained(end=0.5)), findings=(found,))), shown, View()
+    )
+    assert ("look at its loop" in " ".join(shown.getvalue().split())) == told
 
 
 def test_the_curve_is_linear_and_marks_what_is_not_finite() -> None:
@@ -107,3 +118,11 @@ def test_the_page_has_the_groups_and_escapes_their_names() -> None:
 def test_one_group_or_one_for_each_leaf_is_no_table(groups: Any) -> None:
     assert "own kind" not in str(fragment(with_training(trained(groups=groups))))
     assert "frozen" not in str(fragment(with_training(trained(groups=groups))))
+
+
+@pytest.mark.parametrize(("end", "told"), [(0.5, True), (1.95, False), (math.nan, False)])
+def test_the_loop_is_named_beside_a_step_that_learns(end: float, told: bool) -> None:
+    step = OwnTrainStep("train_step", None, 0, 20, 8, True, (), (), 1.0, None, 2.0, end, 0.5)
+    said = sentence(trained(end=0.5, own_step=step))
+    assert "20 steps of `train_step` in your file take the mean loss of 8 batches from 2.00 to" in said
+    assert said.endswith("If your run does not learn, look at its loop.") == told

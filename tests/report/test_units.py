@@ -15,7 +15,7 @@ from gradscope.rules import words
     [
         (None, "-"),
         (0.0, "0"),
-        (-0.0, "-0"),
+        (-0.0, "0"),
         (0.5, "0.5"),
         (0.031250001, "0.0313"),
         (999.4, "999"),
@@ -33,7 +33,9 @@ def test_a_number_has_three_digits(value: float | None, text: str) -> None:
     assert units.number(value) == text
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5, 0.031250001, 999.6, 1234.5, 99_999.0, 1e5, 1.2e-7, 3e300, -2.5])
+@pytest.mark.parametrize(
+    "value", [0.0, -0.0, 0.5, 0.031250001, 999.6, 1234.5, 99_999.0, 1e5, 1.2e-7, 3e300, -2.5]
+)
 def test_the_table_and_the_messages_of_rules_agree(value: float) -> None:
     assert units.number(value) == words.number(value)
 

@@ -221,7 +221,7 @@ def test_numbers_have_three_digits():
         "1.23e-07",
         "4120",
         "NaN",
-        "-infinity",
+        "-inf",
         "2",
     ]
 

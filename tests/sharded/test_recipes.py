@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import socket
 import subprocess
@@ -15,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from tests.pages.reading import blocks
 from tests.sharded.test_mesh_option import MODEL
 from tests.sharded.test_processes import OWN_MESH
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched in /proc")
 
-DOCS = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
-SLURM, NIGHTLY = re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
-(KUBERNETES,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+SLURM, NIGHTLY = blocks("docs/scale.md", "bash")
+(KUBERNETES,) = blocks("docs/scale.md", "yaml")
 SRUN = """#!/bin/sh
 for task in 0 1; do
     SLURM_PROCID=$task SLURM_LOCALID=$task "$@" 2>err.$task &

@@ -110,7 +110,7 @@ def _told(report: Report) -> Iterator[str]:
     if report.history is not None:
         yield history.sentence(report.history)
     elif report.training is not None and report.remedies is None:
-        yield sentence(report.training)
+        yield sentence(report.training, report.findings)
 
 
 def _finding(number: int, each: Placed, same: int) -> Iterator[str]:

@@ -21,7 +21,7 @@ def short_training(report: Report, frame: Frame) -> Html:
     training = report.training
     if training is None:
         return NOTHING
-    said = tag("p", prose(sentence(training)))
+    said = tag("p", prose(sentence(training, report.findings)))
     groups = group_table(training)
     table = NOTHING if groups is None else small_table(groups)
     tasks = task_table(training)

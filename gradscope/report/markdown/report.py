@@ -70,7 +70,7 @@ def _checked(report: Report, detail: Detail, head: str, fails: bool) -> Iterator
     if report.cost is not None:
         yield from cost(report.cost, detail.all_layers)
     if report.training is not None:
-        yield f"{prose(sentence(report.training))}\n"
+        yield f"{prose(sentence(report.training, report.findings))}\n"
     if (groups := group_table(report.training)) is not None:
         yield from small_table(groups)
     if (tasks := task_table(report.training)) is not None:

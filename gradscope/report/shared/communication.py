@@ -60,21 +60,20 @@ def between_devices(found: Cost) -> list[str]:
 
 
 def _whole(found: Communication) -> str:
-    whole, devices = found.updated, f"{units.counted(found.devices, 'device')}{_axes(found)}"
+    text = (
+        f"Over {units.counted(found.devices, 'device')}{_axes(found)} "
+        f"{'a step and its update of the parameters' if found.updated else 'loss and gradient'} take "
+        f"{units.counted(found.count, 'operation') if found.collectives else 'no operation'} between devices."
+    )
     if not found.collectives:
-        return (
-            f"Over {devices} {'a step and its update of the parameters' if whole else 'loss and gradient'} "
-            "take no operation between devices."
-        )
+        return text
     kinds = dict.fromkeys(each.kind for each in sorted(found.collectives, key=lambda each: -each.sent))
     parts = [
         f"{visible(kind)} {units.size(sum(c.size for c in found.collectives if c.kind == kind))}"
         for kind in kinds
     ]
-    text = (
-        f"Over {devices} {'a step and its update of the parameters' if whole else 'loss and gradient'} "
-        f"take {units.counted(found.count, 'operation')} between devices, on arrays of "
-        f"{units.size(found.size)} together ({', '.join(parts)}). Each device has to send "
+    text += (
+        f" Their arrays have {units.size(found.size)} together ({', '.join(parts)}). Each device has to send "
         f"{units.size(found.sent)} at least."
     )
     if found.open_loops == 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gradscope.records import Cost, LayerCost, PassCost, RepeatedBlock
 from gradscope.report.shared import units
 from gradscope.report.shared.glyphs import visible
+from gradscope.report.shared.repeats import block_name
 
 SAME = 5e-4
 AGREES = 0.02
@@ -144,10 +145,12 @@ def _dominant(found: Cost) -> Iterator[str]:
     first = found.kinds[0]
     share = (first.forward + first.backward) / whole
     second = found.kinds[1] if len(found.kinds) > 1 and share < 0.9 else None
-    text = f"{visible(first.name).capitalize()} are {units.share(share)} of the operations"
-    if second is not None:
+    kind = visible(first.name).capitalize()
+    if second is None:
+        text = f"{kind} are {units.share(share)} of the operations"
+    else:
         less = units.share((second.forward + second.backward) / whole)
-        text += f", and {visible(second.name)} {less}"
+        text = f"{kind} are {units.share(share)} of the operations, and {visible(second.name)} {less}"
     rows = alike(found)
     if len(rows) < 2:
         yield f"{text}."
@@ -230,9 +233,13 @@ def _parts(found: Cost) -> Iterator[str]:
 def _repeated(found: Cost, block: RepeatedBlock) -> str:
     each = block.operations / block.count
     share = block.operations / found.operations if found.operations else None
-    verb = "run" if block.loop else "repeat"
-    verb += "" if block.block.startswith("lines ") else "s"
+    name, many = block_name(block.block), block.block.startswith("lines ")
+    if block.loop:
+        return (
+            f"{name} {'run' if many else 'runs'} {units.count(block.count)} times: together "
+            f"{units.share(share)} of the operations, and each further step adds {units.operations(each)}."
+        )
     return (
-        f"{visible(block.block)} {verb} {units.count(block.count)} times: together {units.share(share)} of "
-        f"the operations, and each further {'step' if block.loop else 'one'} adds {units.operations(each)}."
+        f"{name} {'repeat' if many else 'repeats'} {units.count(block.count)} times: together "
+        f"{units.share(share)} of the operations, and each further one adds {units.operations(each)}."
     )

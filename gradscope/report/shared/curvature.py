@@ -69,8 +69,7 @@ def _spectrum(found: Curvature) -> Iterator[str]:
     middle = next((each for each in found.density if each.low < 0 < each.high), None)
     if middle is not None and not found.zero:
         yield (
-            f"About {units.share(middle.share)} of all eigenvalues lie within ± {units.number(middle.high)} "
-            "of zero."
+            f"About {middle.share:.0%} of all eigenvalues lie within ± {units.number(middle.high)} of zero."
         )
     if found.asymmetry is not None and found.asymmetry > SYMMETRIC:
         yield (

@@ -103,7 +103,7 @@ def layer_table(found: Memory) -> SmallTable | None:
         names=[group.name for group in groups],
         columns=[
             Column(("", "kept"), 0, [units.size(group.size) for group in groups]),
-            Column(("of", "all"), 1, [units.share(group.size / found.residuals) for group in groups]),
+            Column(("share", "of all"), 1, [units.share(group.size / found.residuals) for group in groups]),
             Column(("", "arrays"), 3, [units.count(len(group.arrays)) for group in groups]),
             Column(("", "largest"), 2, [form_of(group.largest) for group in groups], right=False),
             Column(("", "made by"), 4, [maker_of(group.largest.made_by) for group in groups], right=False),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradscope.records import Checkpointing, Memory, MemoryLimit
 from gradscope.report.shared import units
-from gradscope.report.shared.glyphs import visible
 from gradscope.report.shared.memory import layer_table, operation_table, parts_table
+from gradscope.report.shared.repeats import block_name
 from gradscope.report.shared.table import Column, SmallTable
 
 
@@ -45,7 +45,7 @@ def trial_table(found: Memory) -> SmallTable | None:
         ],
         urgency=range(len(trials)),
         meaning="The block that repeats, inside `jax.checkpoint` with each policy.",
-        heading=f"gradient checkpointing of {visible(tried.block)}, {_times(tried)}",
+        heading=f"gradient checkpointing of {block_name(tried.block)}, {_times(tried)}",
     )
 
 
@@ -53,7 +53,7 @@ def _times(tried: Checkpointing) -> str:
     return (
         f"{units.counted(tried.count, 'step')} of a loop"
         if tried.loop
-        else units.counted(tried.count, "time")
+        else f"repeated {units.count(tried.count)} times"
     )
 
 
@@ -84,10 +84,10 @@ def advice(found: Memory) -> list[str]:
 def _recommended(found: Memory, tried: Checkpointing) -> str:
     best = tried.best
     if best is None:
-        return f"No policy on {visible(tried.block)} saves a tenth of the peak."
+        return f"No policy on {block_name(tried.block)} saves a tenth of the peak."
     equal = "" if best.gradient_error is None else ", with the same gradient"
-    moved = f", once {visible(tried.block)} are a function" if tried.block.startswith("lines ") else ""
-    moved = f", once {visible(tried.block)} is a function" if tried.block.startswith("line ") else moved
+    moved = f", once {block_name(tried.block)} are a function" if tried.block.startswith("lines ") else ""
+    moved = f", once {block_name(tried.block)} is a function" if tried.block.startswith("line ") else moved
     peak = found.peak_with(best)
     return (
         f"{best.policy} takes the {'accounted ' if best.undone else ''}peak to {units.size(peak)} "

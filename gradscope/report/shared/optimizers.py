@@ -30,8 +30,8 @@ def columns(found: Comparison, glyphs: Glyphs) -> list[Column]:
         of("final", "loss", int(found.validated), [units.cell(row.final_loss) for row in rows]),
         of("lowest to", "highest", 6, [_spread(row) for row in rows]),
         of("valid.", "loss", int(not found.validated), [_validation(row) for row in rows]),
-        of("steps to", "target", 1, [_until(row.steps_to_target) for row in rows]),
-        of("time to", "target", 2, [_seconds(row.seconds_to_target) for row in rows]),
+        of("to target", "steps", 1, [_until(row.steps_to_target) for row in rows]),
+        of("to target", "time", 2, [_seconds(row.seconds_to_target) for row in rows]),
         of("per", "step", 5, [_seconds(row.step_seconds) for row in rows]),
         of("state", "/ params", 3, [_times(row.state_to_parameters) for row in rows]),
         of("lr within", "10% of best", 4, [_decades(row) for row in rows]),
@@ -145,10 +145,12 @@ def without_best(found: Comparison) -> str:
 
 def standing(found: Comparison) -> str:
     """How sure the first in rank is."""
-    count, undecided = units.counted(len(found.contestants), "optimizer"), len(found.undecided)
-    if found.best is not None and found.best.tied_with_best is None and len(found.contestants) > 1:
-        return f"best of {count} by one seed"
-    return f"lowest of {count}, undecided against {undecided}" if undecided else f"best of {count}"
+    count, undecided = len(found.contestants), len(found.undecided)
+    if found.best is not None and found.best.tied_with_best is None and count > 1:
+        return f"best of {count} optimizers by one seed"
+    if undecided:
+        return f"lowest of {count} optimizers, undecided against {undecided}"
+    return f"best of {count} {'optimizer' if count == 1 else 'optimizers'}"
 
 
 RateAndDecay = tuple[float, float | None]

@@ -12,7 +12,7 @@ def values(step: Operation) -> str:
     bad = translate(f"{units.counted(step.nonfinite, 'element')} not finite") if step.nonfinite else ""
     if step.low != step.low:
         return bad
-    low, high = units.number(step.low + 0.0), units.number(step.high + 0.0)
+    low, high = units.number(step.low), units.number(step.high)
     span = low if low == high else translate(f"{low} to {high}")
     return f"{span}, {bad}" if bad else span
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from gradscope.records import OwnTrainStep, ShortTraining
+from gradscope.records import Finding, OwnTrainStep, Severity, ShortTraining
 from gradscope.report.shared import units
 from gradscope.report.shared.bars import sparkline_between
 from gradscope.report.shared.glyphs import Glyphs
@@ -14,8 +15,12 @@ TELLING = 0.05
 """Share of the loss by which a training has to lower it to say something of the user's own."""
 
 
-def sentence(training: ShortTraining) -> str:
-    """`20 steps of your optimizer lower the loss of the first batch from 2.30 to 0.910.`"""
+def sentence(training: ShortTraining, findings: Sequence[Finding] = ()) -> str:
+    """`20 steps of your optimizer lower the loss of the first batch from 2.30 to 0.910.`
+
+    What lies outside of the file is named only where its findings say nothing against it.
+    """
+    blamed = any(finding.severity is not Severity.NOTE for finding in findings)
     who = (
         training.optimizer if training.own else f"{training.optimizer}, for want of an optimizer in the file,"
     )
@@ -29,13 +34,19 @@ def sentence(training: ShortTraining) -> str:
     else:
         text = f"{steps} of {who} {'takes' if one else 'take'} the loss{of} from {start} to {end}."
     step = training.own_step
-    if step is None and training.own and training.fall > TELLING * abs(training.start):
-        text += " If your run does not learn, look at its loop."
     if training.one_batch is not None:
         alone = training.one_batch
         what = "that batch" if of else "it"
         text += f" {units.counted(alone.steps, 'step')} on {what} alone end at {units.cell(alone.end)}."
-    return text if step is None else f"{text} {_of_the_file(step)}"
+    if step is not None:
+        text += f" {_of_the_file(step)}"
+    if not blamed and training.own and _falls(step or training):
+        text += " If your run does not learn, look at its loop."
+    return text
+
+
+def _falls(training: ShortTraining | OwnTrainStep) -> bool:
+    return training.start - training.end > TELLING * abs(training.start)
 
 
 def _of_the_file(step: OwnTrainStep) -> str:

@@ -1,30 +1,19 @@
-"""How numbers read in every format for people: the same digits in the table, a finding and a web page.
-
-`gradscope.rules.words.number` writes the numbers inside messages the same way; a test holds the two together.
-"""
+"""How numbers read in every format for people: the same digits in the table, a finding and a web page."""
 
 from __future__ import annotations
 
 import math
 
-from gradscope.rules.words import bytes_of
+from gradscope.rules import words
 
 NOT_MEASURED = "-"
-size = bytes_of
+size = words.bytes_of
 """Bytes, as the messages of rules write them."""
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, without an exponent from 0.0001 to 99999; `-` where nothing was measured."""
-    if value is None:
-        return NOT_MEASURED
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if 1000 <= abs(value) < 1e5:
-        return f"{float(f'{value:.3g}'):.0f}"
-    return f"{value:.3g}"
+    """`gradscope.rules.words.number`; `-` where nothing was measured."""
+    return NOT_MEASURED if value is None else words.number(value)
 
 
 def cell(value: float | None) -> str:

@@ -6,7 +6,7 @@ from gradscope.records import Memory
 from gradscope.report.shared.base import Line, View
 from gradscope.report.shared.memory import summary
 from gradscope.report.shared.memory_advice import advice, tables
-from gradscope.report.terminal.lines import LONGEST_LINE, paragraph, sentences
+from gradscope.report.terminal.lines import LONGEST_LINE, sentences, wrap
 from gradscope.report.terminal.small_tables import small_table
 
 
@@ -20,5 +20,7 @@ def memory(found: Memory | None, view: View) -> list[Line]:
     said = advice(found)
     lines += [[], *sentences(said, view)] if said else []
     line = found.checkpointing.line if found.checkpointing is not None else ""
-    lead = (f"{view.glyphs.arrow} ", "remedy")
-    return [*lines, *paragraph(line, view.at_most(LONGEST_LINE), lead=lead)] if line else lines
+    arrow = f"{view.glyphs.arrow} "
+    pieces = wrap(view.glyphs.text(line), view.at_most(LONGEST_LINE).width - len(arrow))
+    leads = [(arrow, "remedy"), *[(" " * len(arrow), "")] * len(pieces)]
+    return [*lines, *([lead, (piece, "")] for lead, piece in zip(leads, pieces, strict=False))]

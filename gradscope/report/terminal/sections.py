@@ -126,7 +126,7 @@ def short_training(report: Report, view: View) -> list[Line]:
     training = report.training
     if training is None:
         return []
-    lines: list[Line] = [[], *paragraph(sentence(training), view.at_most(LONGEST_LINE))]
+    lines: list[Line] = [[], *paragraph(sentence(training, report.findings), view.at_most(LONGEST_LINE))]
     curve = loss_curve(training, view.glyphs, min(WIDEST, view.width - INDENT))
     lines.append([(" " * INDENT, ""), (curve, "bad" if BROKEN in curve else "bar")])
     after = after_table(report) if view.verbose else None

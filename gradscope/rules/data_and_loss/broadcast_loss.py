@@ -70,7 +70,7 @@ def _hit(pairing: ExamplePairing, others: Sequence[ExamplePairing]) -> Hit:
     pairs = pairing.examples**2
     met = (
         f"`{pairing.op}` broadcasts an operand of shape {shape} against one of shape {promoted} to "
-        f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs} pairs go "
+        f"{result}: each of the {pairing.examples} examples meets all of them, and all {pairs:,} pairs go "
         "alike into the loss."
     )
     return Hit(

@@ -28,6 +28,16 @@ def _hit(
     return Hit(message, remedy, evidence, layer, source=source, severity=severity, explains=None)
 
 
+def _in_place_of_binary(where: str, smallest: float, largest: float) -> str:
+    if not (smallest.is_integer() and largest.is_integer()):
+        return f"Numbers that are no classes want a squared error, and {where} no sigmoid."
+    return (
+        f"For several classes give {where} a unit for each, and take "
+        "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`; numbers that are no classes want "
+        "a squared error."
+    )
+
+
 def _not_binary(output: OutputMismatch) -> Hit:
     smallest, largest, outside = output.smallest or 0.0, output.largest or 0.0, output.outside or 0.0
     where = f"`{output.layer}`" if output.layer else "the last layer"
@@ -38,12 +48,7 @@ def _not_binary(output: OutputMismatch) -> Hit:
             f"{outside:.1%} of them are no probabilities: above 1 or below 0 the loss has no "
             "minimum, and falls without end as the output grows."
         ),
-        remedy=_TO_ONE.get(
-            (smallest, largest),
-            f"For several classes give {where} a unit for each, and take "
-            "`optax.softmax_cross_entropy_with_integer_labels(logits, labels)`; numbers that are no classes "
-            "want a squared error.",
-        ),
+        remedy=_TO_ONE.get((smallest, largest)) or _in_place_of_binary(where, smallest, largest),
         evidence={"smallest": smallest, "largest": largest, "outside": outside},
     )
 

@@ -187,9 +187,9 @@ def _out_of_range(measurement: Measurement, output: OutputMismatch, limits: Limi
 def _range_remedy(output: OutputMismatch) -> str:
     where = f"`{output.layer}`" if output.layer else "the last layer"
     ends = f"[{number(output.low)}, {number(output.high)}]"
-    relu = output.function == "ReLU"
-    otherwise = ": a regression has a linear last layer." if relu else f", or scale the targets into {ends}."
-    return f"Leave the output of {where} without {output.function}{otherwise}"
+    if output.function == "ReLU":
+        return f"Leave the output of {where} without ReLU: a regression has a linear last layer."
+    return f"Leave the output of {where} without {output.function}, or scale the targets into {ends}."
 
 
 def _no_minimum(measurement: Measurement, output: OutputMismatch) -> Hit | None:

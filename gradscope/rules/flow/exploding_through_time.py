@@ -131,7 +131,7 @@ def _hit(measurement: Measurement, recurrence: Recurrence, rise: Fall, peak: int
     return Hit(
         message=(
             f"The gradient at the state of `{recurrence.name}` (δ) grows {number(per_step)} times a step "
-            f"back in time: at step {peak + 1} of {recurrence.length} it is {number(total)} times its last "
+            f"back in time: at step {peak + 1} of {recurrence.length:,} it is {number(total)} times its last "
             f"value (limit {number(limit)}). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
         remedy=f"{_remedy(measurement, recurrence, per_step)}{advice}",

@@ -128,8 +128,8 @@ def _hit(
     return Hit(
         message=(
             f"The gradient at the state of `{recurrence.name}` (δ) falls under {number(limit)} of its last "
-            f"value at step {fallen_at + 1} of {length}: only the last {horizon} steps get credit (a factor "
-            f"{number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
+            f"value at step {fallen_at + 1} of {length:,}: only the last {horizon} steps get credit (a "
+            f"factor {number(per_step)} a step). Layers in the loop: {names_of(recurrence.layers) or 'none'}."
         ),
         remedy=OF_ELEMENTS if elementwise else _remedy(recurrence, bias, horizon, length),
         evidence={

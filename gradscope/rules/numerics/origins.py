@@ -84,7 +84,7 @@ def what_happened(origin: Origin) -> str:
 
 
 def _calculated(step: Calculation) -> str:
-    """`log` at 0 gives -infinity; `div`: 2 / 0 = infinity."""
+    """`log` at 0 gives -inf; `div`: 2 / 0 = inf."""
     if step.op in SIGNS and len(step.operands) == 2:
         return f"`{step.op}`: {plainly(step)}"
     at, result = _point(step.operands), number(step.result)
@@ -92,7 +92,7 @@ def _calculated(step: Calculation) -> str:
 
 
 def plainly(step: Calculation) -> str:
-    operands = [_number(value) for value in step.operands]
+    operands = [number(value) for value in step.operands]
     if step.op in SIGNS and len(operands) == 2:
         return f"{operands[0]} {SIGNS[step.op]} {operands[1]} = {number(step.result)}"
     return f"{step.op}({', '.join(operands[:SHOWN])}) = {number(step.result)}"
@@ -100,18 +100,14 @@ def plainly(step: Calculation) -> str:
 
 def _point(operands: Sequence[float]) -> str:
     """Empty where none is a number."""
-    numbers = [_number(value) for value in operands if value == value][:SHOWN]
+    numbers = [number(value) for value in operands if value == value][:SHOWN]
     return f"({', '.join(numbers)})" if len(numbers) > 1 else "".join(numbers)
-
-
-def _number(value: float) -> str:
-    return number(value + 0.0) if value == 0 else number(value)
 
 
 def _extent(origin: Origin) -> str:
     if origin.size <= 1 or not origin.elements:
         return ""
-    return f" ({origin.elements} of {origin.size} elements)"
+    return f" ({origin.elements:,} of {origin.size:,} elements)"
 
 
 def in_loops(steps: Sequence[int]) -> str:

@@ -37,7 +37,7 @@ def test_a_column_against_a_row_is_an_error_with_both_shapes_and_the_remedy() ->
     (finding,) = told(pairing())
     assert finding.severity is Severity.ERROR
     assert "shape (64, 1) against one of shape (64,) to (64, 64)" in finding.message
-    assert "all 4096 pairs" in finding.message
+    assert "all 4,096 pairs" in finding.message
     assert "`[..., 0]`" in finding.remedy
     assert "(64,) with `[..., None]`" in finding.remedy
     assert (finding.layer, finding.source) == ("head", source(7, "return jnp.mean((pred - y) ** 2)"))

@@ -156,6 +156,13 @@ def test_targets_of_a_binary_cross_entropy_are_probabilities(smallest: float, re
     assert remedy in finding.remedy
 
 
+def test_targets_that_are_no_whole_numbers_are_no_classes() -> None:
+    fields = {"smallest": -3.33, "largest": 3.39, "outside": 0.6}
+    (finding,) = found(of(mismatch(OutputFault.NOT_BINARY, **fields)), RULE)
+    assert "want a squared error, and `" in finding.remedy
+    assert "classes give" not in finding.remedy
+
+
 def test_masks_of_255_under_an_overlap_are_an_error() -> None:
     fields = {"smallest": 0.0, "largest": 255.0, "outside": 0.08}
     (finding,) = found(of(mismatch(OutputFault.OVERLAP, **fields)), RULE)

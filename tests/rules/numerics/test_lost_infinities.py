@@ -36,8 +36,8 @@ def told(infinity: LostInfinity) -> Finding:
 def test_it_is_told_from_its_birth_to_the_gradient() -> None:
     finding = told(lost())
     assert finding.message == (
-        "`mul`: 300 * 300 = infinity (7 of 64 elements). The largest float16 is 65504. It is an infinity "
-        "that is divided away: 300 / infinity = 0 (model.py:22), and so is the derivative. So the loss is "
+        "`mul`: 300 * 300 = inf (7 of 64 elements). The largest float16 is 65504. It is an infinity "
+        "that is divided away: 300 / inf = 0 (model.py:22), and so is the derivative. So the loss is "
         "finite, and the gradient of 2 parameters is exactly zero: `body.w` and `head.w`. With the largest "
         "finite float16 in its place (65504) it is not zero."
     )
