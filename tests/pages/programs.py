@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 from tests.pages.reader import MODEL, SICK
 from tests.pages.reading import blocks
+
+os.environ.setdefault("KERAS_BACKEND", "jax")  # which Keras reads when it is imported
 
 OWN = (
     MODEL

@@ -25,12 +25,12 @@ deviations. Sources: choices, those of `unscaled-target`. A warning, or an error
 your optimizer.
 
 ## Example
-    x = jnp.tanh(hk.Linear(32, with_bias=False)(x))
-    return hk.Linear(1, with_bias=False)(x)                       # y has a mean of 3
+    x = jnp.tanh(x @ params["hidden"])
+    return x @ params["out"]                  # y has a mean of 3
 
 Use instead a bias in the last layer, which may begin at the mean of the targets:
 
-    return hk.Linear(1, b_init=hk.initializers.Constant(y.mean()))(x)
+    return x @ params["out"] + params["b"]
 
 ## What it does not say
 A network with a single bias, a shift of a normalization or an embedding is left to `unscaled-target`, and so
