@@ -140,7 +140,9 @@ attention = lambda q, k, v: jnp.ones((4, 6, 8))
     "unbalanced-experts": "p, experts, task_loss = jax.nn.softmax(x), 8, 1.0",
     "unbalanced-loss-terms": "z, decode, logvar, mean = x, lambda z: z, jnp.zeros((32, 8)), x",
     "unexpected-initial-loss": "logits, one_hot = x, jnp.eye(8)[jnp.zeros(32, int)]",
-    "unnormalized-input": "images, mean, std, medians = np.ones((4, 8, 8), np.uint8), 120.0, 60.0, np.zeros(8)",
+    "unnormalized-input": """
+images, mean, std, medians = np.ones((4, 8, 8), np.uint8), 120.0, 60.0, np.zeros(8)
+""",
     "unreduced-shard": "loss = loss_fn",
     "unscaled-attention": "q = k = jnp.ones((6, 8))",
     "unscaled-target": "prices = np.array([8e4, 9e5])",
