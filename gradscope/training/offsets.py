@@ -35,7 +35,7 @@ def tried_offsets(
     if count is None or not far or not _only_multiplies(program) or _constant_feature(program, made, first):
         return
     batches = made.feed.used(count)
-    for odd in odd_arrays(program, made.feed.drawn[0], first):
+    for odd in odd_arrays(program, made.feed.drawn[:1], first):
         node = _compared(program, odd) if odd.name in far and not odd.is_input else None
         if node is None:
             continue
