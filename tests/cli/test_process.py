@@ -14,7 +14,7 @@ import pytest
 from gradscope.serialization import report_json
 from tests.report.canned import deep
 
-HEAVY = ("jax", "jaxlib", "numpy", "optax", "pydantic")
+HEAVY = ("jax", "jaxlib", "numpy", "optax")
 GUARD = """
 import json, sys
 from gradscope.cli.app import main
@@ -46,6 +46,11 @@ def saved(tmp_path: Path) -> str:
 )
 def test_what_needs_no_jax_does_not_import_it(command: str, saved: str) -> None:
     assert heavy_imports(*command.replace("RUN", saved).split()) == []
+
+
+@pytest.mark.parametrize("command", ["explain non-finite", "report RUN", "check model.py --select nonsense"])
+def test_text_and_flags_are_read_without_a_validator(command: str, saved: str) -> None:
+    assert heavy_imports(*command.replace("RUN", saved).split(), heavy=("pydantic",)) == []
 
 
 def test_a_wrong_option_is_told_without_importing_jax() -> None:
