@@ -39,6 +39,11 @@ class Scaled:
     medians: tuple[float, ...] = ()
     """To put in their place, one or one for each feature; those of others are not used."""
 
+    @property
+    def is_fixed(self) -> bool:
+        """An input whose scale is written down, and is not that of each batch."""
+        return self.is_input and (bool(self.missing) or len(self.mean) <= FEW)
+
     def what(self, name: str) -> str:
         """The edit, where the array is called `name`."""
         numbers = ", ".join(f"{value:.7g}" for value in self.missing)
@@ -69,7 +74,11 @@ def _standardized(code: SourceCode, function: ast.FunctionDef, jnp: str, array: 
     step = step.strip("'\"")
     what = array.what(array.name)
     local = next(_unpacked(function, where, step), None)
-    if local is not None and not _used_beside(function, *local):
+    network = _network(code, function, *local) if local is not None and array.is_fixed else None
+    if network is not None:
+        function, name = network
+        line, text = _top(function), f"{name} = {_of(name, jnp, array)}"
+    elif local is not None and not _used_beside(function, *local):
         statement, name = local
         line, text = (statement.end_lineno or 0) + 1, f"{name} = {_of(name, jnp, array)}"
     elif step.isdigit():
@@ -131,6 +140,27 @@ def _unpacked(function: ast.FunctionDef, where: str, step: str) -> Iterator[tupl
             of = isinstance(value.value, ast.Name) and value.value.id == where
             if of and isinstance(value.slice, ast.Constant) and str(value.slice.value) == step:
                 yield node, target.id
+
+
+def _network(
+    code: SourceCode, loss: ast.FunctionDef, statement: ast.stmt, name: str
+) -> tuple[ast.FunctionDef, str] | None:
+    """The function of the file that gets the array from the loss, which does nothing else with it, and what it
+    calls it: predictions that are made with that function have to be of the same input."""
+    uses = [
+        node
+        for each in loss.body
+        if each is not statement
+        for node in ast.walk(each)
+        if isinstance(node, ast.Name) and node.id == name
+    ]
+    call = code.parent(uses[0]) if len(uses) == 1 else None
+    if not isinstance(call, ast.Call) or uses[0] not in call.args or not isinstance(call.func, ast.Name):
+        return None
+    function, place = code.function(call.func.id), call.args.index(uses[0])
+    if function is None or function is loss or place >= len(function.args.args):
+        return None
+    return (function, function.args.args[place].arg) if code.begins_line(function.body[0]) else None
 
 
 def _used_beside(function: ast.FunctionDef, statement: ast.stmt, name: str) -> bool:

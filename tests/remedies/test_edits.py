@@ -548,6 +548,43 @@ def test_missing_values_are_filled() -> None:
     )
 
 
+NETWORK = '''
+def predict(params, inputs):
+    """From rows to values."""
+    return inputs @ params
+
+def loss_fn(params, batch):
+    x, y = batch
+    return ((predict(params, x) - y) ** 2).mean()
+'''
+
+
+def test_an_input_is_standardized_where_the_network_takes_it() -> None:
+    """So that predictions that the file makes elsewhere are of the same input."""
+    array = Scaled("batch[0]", True, (1.0,), (2.0,))
+    text = changed(data.edits(code(NETWORK), "loss_fn", [array]))["standardize `batch[0]`"]
+    assert '"""From rows to values."""\n    inputs = (inputs - 1) / 2\n    return inputs @ params' in text
+    assert "x, y = batch\n    return" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "array"),
+    [
+        (NETWORK, Scaled("batch[1]", False, (1.0,), (2.0,))),
+        (NETWORK, Scaled("batch[0]", True, (1.0,) * 9, (2.0,) * 9)),
+        (NETWORK.replace("- y)", "- y - x.sum())"), Scaled("batch[0]", True, (1.0,), (2.0,))),
+        (
+            NETWORK.replace("predict(params, x)", "predict(params, x + 1)"),
+            Scaled("batch[0]", True, (1.0,), (2.0,)),
+        ),
+    ],
+)
+def test_else_it_is_where_the_loss_takes_it(source: str, array: Scaled) -> None:
+    text = changed(data.edits(code(source), "loss_fn", [array]))[f"standardize `{array.name}`"]
+    name = "x" if array.is_input else "y"
+    assert f"x, y = batch\n    {name} = ({name} - " in text
+
+
 def test_data_without_a_loss_of_the_file_is_standardized_where_it_is_made() -> None:
     found = changed(
         data.edits(code("data = table, label\n"), "compiled", [Scaled("batch[0]", True, (1.0,), (2.0,))])
