@@ -145,8 +145,8 @@ def _unpacked(function: ast.FunctionDef, where: str, step: str) -> Iterator[tupl
 def _network(
     code: SourceCode, loss: ast.FunctionDef, statement: ast.stmt, name: str
 ) -> tuple[ast.FunctionDef, str] | None:
-    """The function of the file that gets the array from the loss, which does nothing else with it, and what it
-    calls it: predictions that are made with that function have to be of the same input."""
+    """The function of the file that gets the array from the loss, which does nothing else with it, and what
+    it calls it: predictions that are made with that function have to be of the same input."""
     uses = [
         node
         for each in loss.body
