@@ -103,8 +103,8 @@ def _likelihood(output: OutputMismatch) -> Hit:
     return _hit(
         output,
         message=(
-            "The loss is the log-probability of the labels, and no minus stands before it: it falls without "
-            "end as the probability of the right answers goes to 0."
+            "The loss is the log-probability of the labels, and no minus stands before it: it falls as the "
+            "probability of the right answers goes to 0."
         ),
         remedy="Minimize the negative log-likelihood: put a minus before it. An adversarial attack and "
         "unlearning want the loss as it is; then ignore this.",
@@ -116,10 +116,7 @@ def _likelihood(output: OutputMismatch) -> Hit:
 def _distance(output: OutputMismatch) -> Hit:
     return _hit(
         output,
-        message=(
-            "The loss is minus the distance of the outputs from the targets: it falls without end as they "
-            "part."
-        ),
+        message=("The loss is minus the distance of the outputs from the targets: it falls as they part."),
         remedy="Minimize the distance: take the minus away. An adversarial attack and unlearning want the "
         "loss as it is; then ignore this.",
         evidence={},

@@ -59,7 +59,7 @@ def _told(array: StandardizedArray, fills: Sequence[FillValue], worst: FillValue
     )
     return (
         f"{worst.share:.0%} of {where} are exactly {_exact(worst)}, and {others}: "
-        f"that number may stand for missing ones.{same}"
+        f"that number may stand for missing ones.{same}{'' if whole else ' Columns count from 0.'}"
     )
 
 

@@ -64,12 +64,13 @@ def _of_a_loop(loop: Recurrence) -> tuple[str, str]:
     if not loop.backward:
         return cause, (
             "Let the loss read the last step, which has seen the whole sequence (`outputs[:, -1]`, or "
-            "`outputs[-1]` where time comes first), or the mean over all steps."
+            "`outputs[-1]` where time comes first)."
         )
     backward = "The loop runs from the end of the sequence, and its first step has seen one element of it."
     return f"{cause} {backward}", (
         "Read a backward direction where it has seen the whole sequence, at the first position: "
-        "`jnp.concatenate([forward[:, -1], backward[:, 0]], axis=-1)`; or take the mean over all positions."
+        "`jnp.concatenate([forward[:, -1], backward[:, 0]], axis=-1)`. Where a layer returns both joined, "
+        "they are the first and the second half of the features."
     )
 
 
@@ -86,6 +87,6 @@ def _of_an_attention(attention: Attention) -> tuple[str, str]:
             "one. The last one has seen the whole sequence."
         )
     return f"{cause} A single place is taken at {attention.taken_at}.", (
-        "Let the loss read the last place, which has seen the whole sequence (`x[:, -1]`), or the mean over "
-        "all places; or leave out the mask, if the first place is meant to see all others."
+        "Let the loss read the last place, which has seen the whole sequence (`x[:, -1]`), or leave out the "
+        "mask, if the first place is meant to see all others."
     )
