@@ -13,7 +13,7 @@ from gradscope.measure.binary_targets import binary_targets
 from gradscope.measure.misdirected import misdirected
 from gradscope.measure.overlaps import overlap_targets
 from gradscope.measure.several_labels import asks_for_classes, several_labels
-from gradscope.measure.unbounded import never_negative, unbounded
+from gradscope.measure.wrong_sign import falls_when_wrong, never_negative
 from gradscope.measure.wrong_softmax import softmax_over_examples, softmax_over_places
 from gradscope.records import (
     BatchLeak,
@@ -100,13 +100,6 @@ def _place(observation: Observation, owner: Owner) -> dict[str, Any]:
     return {"source": source_of(observation.eqn, observation.calls), "layer": layer}
 
 
-def _values(observation: Observation, inputs: Sequence[Sequence[Any]]) -> list[np.ndarray[Any, Any]]:
-    """What was given, in every batch, as float64."""
-    assert observation.given is not None
-    found = [observation.given.value(each) for each in inputs]
-    return [np.asarray(jax.device_get(each)).astype(np.float64) for each in found]
-
-
 def _mismatch(
     program: Program, seen: Seen, inputs: Sequence[Sequence[Array]], owner: Owner
 ) -> OutputMismatch | None:
@@ -125,17 +118,17 @@ def _mismatch(
     if each.kind is Question.ONE_UNIT:
         return OutputMismatch(OutputFault.SINGLE_UNIT, **place, function="softmax", classes=1)
     if each.kind is Question.RANGE and form is not None:
-        return _out_of_range(each, _values(each, inputs), place)
+        return _out_of_range(each, each.values(inputs), place)
     if each.kind in (Question.CLASSES, Question.DISTANCE):
-        return unbounded(seen, inputs, **place) or never_negative(seen, **place)
+        return falls_when_wrong(seen, inputs, **place) or never_negative(seen, **place)
     if each.kind is Question.NORMALIZED_ALONG:
-        return softmax_over_places(each, _values(each, inputs), **place)
+        return softmax_over_places(each, each.values(inputs), **place)
     if each.kind is Question.LABELS:
         names = tuple(program.leaves[leaf].name for leaf in members_of(seen.leaves))
         return OutputMismatch(
             OutputFault.NO_MINIMUM,
             **place,
-            class_labels=each.eqn.primitive.name == "gather" or _one_hot(_values(each, inputs)),
+            class_labels=each.eqn.primitive.name == "gather" or _one_hot(each.values(inputs)),
             parameters=names,
         )
     return None
@@ -146,7 +139,7 @@ def _several(
 ) -> OutputMismatch | None:
     if not asks_for_classes(program, seen, examples):
         return None
-    return several_labels(seen, _values(seen.observation, inputs), **_place(seen.observation, owner))
+    return several_labels(seen, seen.observation.values(inputs), **_place(seen.observation, owner))
 
 
 def _out_of_range(
@@ -192,7 +185,7 @@ def _average(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> Class
     cells = int(np.prod(shape_of(each.eqn.outvars[0])))
     if each.eqn.primitive.name != "mul" or abs(abs(seen.scale) * cells - 1) > ALIKE:
         return None
-    labels = _values(each, inputs)
+    labels = each.values(inputs)
     rank = len(shape_of(each.eqn.outvars[0]))
     if not all(label.ndim == rank and _shares(label, form.axes[0]) for label in labels):
         return None
@@ -205,7 +198,7 @@ def _cross_entropy(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) ->
         return None
     cells = int(np.prod(shape_of(each.eqn.outvars[0])))
     if each.eqn.primitive.name == "mul":
-        if not _one_hot(_values(each, inputs)):
+        if not _one_hot(each.values(inputs)):
             return None
         cells //= form.size
     if abs(seen.scale * cells + 1) > ALIKE:
@@ -217,14 +210,14 @@ def _wrong_softmax(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) ->
     each = seen.observation
     if each.kind is not Question.NORMALIZED_ALONG:
         return None
-    return softmax_over_examples(each, _values(each, inputs), **_place(each, owner))
+    return softmax_over_examples(each, each.values(inputs), **_place(each, owner))
 
 
 def _unset(seen: Seen, inputs: Sequence[Sequence[Any]], owner: Owner) -> UnsetState | None:
     each = seen.observation
     if each.kind is not Question.STATE:
         return None
-    values = _values(each, inputs[:1])[0]
+    values = each.values(inputs[:1])[0]
     if values.size == 0 or not np.isfinite(values).all() or np.abs(values).max() > each.small:
         return None
     largest = float(values.max())

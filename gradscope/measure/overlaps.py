@@ -7,7 +7,6 @@ An overlap is a sum of products of outputs and targets over the sum of these out
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +15,7 @@ from gradscope.measure.binary_targets import BEYOND
 from gradscope.records import OutputFault, OutputMismatch
 from gradscope.trace import jaxprs
 from gradscope.trace.domains.data_meetings import DataMeeting, data_meetings
-from gradscope.trace.graph import Node, Quantity, behind, upstream
+from gradscope.trace.graph import Node, Quantity, behind, upstream, viewed
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import VIEWS
@@ -100,7 +99,7 @@ def _plain(value: Quantity, names: Collection[str]) -> Quantity:
     while value.node is not None:
         node = value.node
         if node.name in _SCALED and _numbers(node):
-            value = next(each for each in node.operands if _number(each) is None)
+            value = next(each for each in node.operands if viewed(each).number is None)
         elif node.name in names:
             value = node.operands[0]
         else:
@@ -109,13 +108,7 @@ def _plain(value: Quantity, names: Collection[str]) -> Quantity:
 
 
 def _numbers(node: Node) -> bool:
-    return sum(_number(each) is not None for each in node.operands) == 1
-
-
-def _number(value: Quantity) -> Any:
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
-    return value.number
+    return sum(viewed(each).number is not None for each in node.operands) == 1
 
 
 def _among(value: Quantity, summed: Sequence[Quantity]) -> bool:

@@ -16,7 +16,7 @@ from jax import lax
 
 from gradscope.records import UntouchedStatistics
 from gradscope.trace import jaxprs
-from gradscope.trace.graph import Node, Quantity, behind
+from gradscope.trace.graph import Node, Quantity, behind, viewed
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import ELEMENTWISE, VIEWS
@@ -121,12 +121,12 @@ def _roots(by: Quantity, divides: bool) -> Iterator[tuple[Node, bool]]:
 
 def _ones(root: Node, values: Sequence[Any]) -> int:
     """How many variances stand under a root together with a small number, where each of them is 1."""
-    inside = _plain(root.operands[0]).node
+    inside = viewed(root.operands[0]).node
     if inside is None or inside.name != "add":
         return 0
     for state, small in (inside.operands, inside.operands[::-1]):
-        number = _plain(small).number
-        state = _plain(state)
+        number = viewed(small).number
+        state = viewed(state)
         if number is None or not 0 < float(np.max(number)) < 1 or state.reads or state.node is not None:
             continue
         value = state.constant if state.position is None else values[state.position]
@@ -134,12 +134,6 @@ def _ones(root: Node, values: Sequence[Any]) -> int:
         if array.size > 1 and array.dtype.kind not in "OV" and bool((array == 1).all()):
             return int(array.size)
     return 0
-
-
-def _plain(value: Quantity) -> Quantity:
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
-    return value
 
 
 def _kept(by: Quantity, root: Node) -> frozenset[int] | None:

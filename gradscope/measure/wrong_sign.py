@@ -1,11 +1,10 @@
-"""Losses that fall without end as the outputs become wrong, and scores that are never negative."""
+"""Losses that fall as the outputs become wrong, and scores that are never negative."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from gradscope.records import OutputFault, OutputMismatch, Source
@@ -14,11 +13,11 @@ from gradscope.trace.domains.objective.forms import Made
 from gradscope.trace.domains.objective.output import Observation, Question
 
 
-def unbounded(
+def falls_when_wrong(
     seen: Seen, inputs: Sequence[Sequence[Any]], source: Source | None, layer: str | None
 ) -> OutputMismatch | None:
     """The loss is the log-probability of labels, or minus the distance of outputs from targets, by the first
-    of its terms; `None` where another one keeps it from falling."""
+    of its terms; `None` where another one has the usual sign."""
     first, form = seen.observation, seen.observation.form
     if any(each.number < first.number for each, _ in seen.beside):
         return None
@@ -42,13 +41,13 @@ def never_negative(seen: Seen, source: Source | None, layer: str | None) -> Outp
 
 
 def _falls(each: Observation, scale: float, inputs: Sequence[Sequence[Any]]) -> bool:
-    """Without end, as the outputs become wrong."""
+    """As the outputs become wrong."""
     if each.kind is Question.DISTANCE:
         return scale < 0
     if each.kind is not Question.CLASSES or each.form is None:
         return False
     if each.eqn.primitive.name != "mul" or each.given is None:
         return scale > 0
-    weights = np.concatenate([np.ravel(jax.device_get(each.given.value(one))) for one in inputs]) * scale
+    weights = np.concatenate([np.ravel(one) for one in each.values(inputs)]) * scale
     shares = each.form.made is not Made.LOG_SIGMOID or bool((np.abs(weights) <= abs(scale)).all())
     return shares and weights.size > 1 and bool((weights >= 0).all() and (weights > 0).any())

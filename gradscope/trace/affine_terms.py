@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradscope.trace.graph import Quantity
+from gradscope.trace.graph import Quantity, viewed
 from gradscope.trace.vocabulary import VIEWS
 
 MOST = 256
@@ -72,8 +72,7 @@ def _parts(value: Quantity) -> list[tuple[Quantity, float, Quantity | None]]:
 
 def number_of(value: Quantity) -> float | None:
     """Of a literal, or of a constant of one element, in any shape and dtype."""
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
+    value = viewed(value)
     known = value.number if value.number is not None else value.constant
     if known is None or np.size(known) != 1 or not np.issubdtype(np.asarray(known).dtype, np.number):
         return None

@@ -19,7 +19,7 @@ from gradscope.trace import jaxprs
 from gradscope.trace.jaxprs import Body
 from gradscope.trace.jaxprs.identity import Identity
 from gradscope.trace.nested.registry import inside
-from gradscope.trace.vocabulary import NO_GRADIENT, is_real
+from gradscope.trace.vocabulary import NO_GRADIENT, VIEWS, is_real
 from gradscope.trace.walk import Path, straight
 
 
@@ -157,6 +157,13 @@ def behind(value: Quantity, names: Collection[str], ruled: Collection[str] = ())
         if len(moving) != 1 or (node.name not in names and (rule is None or rule.function not in ruled)):
             break
         value = moving[0]
+    return value
+
+
+def viewed(value: Quantity) -> Quantity:
+    """What a value is an arrangement of: the operand behind its views."""
+    while value.node is not None and value.node.name in VIEWS:
+        value = value.node.operands[0]
     return value
 
 

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from gradscope.records import Source, TermImbalance
-from gradscope.trace.graph import Node, Quantity, upstream
+from gradscope.trace.graph import Node, Quantity, upstream, viewed
 from gradscope.trace.jaxprs import is_user_file
 from gradscope.trace.jaxprs.authors import author
 from gradscope.trace.jaxprs.programs import inner_bodies
@@ -151,9 +151,7 @@ def _parts(value: Quantity) -> Iterator[tuple[Quantity, float, float]]:
 
 def _number(value: Quantity) -> float | None:
     """Of a literal, or of one in another dtype."""
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
-    literal = value.number
+    literal = viewed(value).number
     return float(np.asarray(literal).reshape(())) if literal is not None and np.size(literal) == 1 else None
 
 

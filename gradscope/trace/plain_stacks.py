@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gradscope.trace.domains.uses import LOOKUPS
-from gradscope.trace.graph import Node, Quantity
+from gradscope.trace.graph import Node, Quantity, viewed
 from gradscope.trace.program import Program
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
 
@@ -96,8 +96,7 @@ def _is_shift(node: Node) -> bool:
 
 def _of_weights(value: Quantity) -> bool:
     """A bias, brought to the shape of what it is added to."""
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
+    value = viewed(value)
     return value.node is None and bool(value.reads)
 
 

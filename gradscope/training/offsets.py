@@ -14,7 +14,7 @@ import numpy as np
 from gradscope.records import ShortTraining, TriedOffset
 from gradscope.records.training import OFF_CENTER
 from gradscope.trace.domains.uses import arrays_of, uses_of
-from gradscope.trace.graph import Node, Quantity, behind, upstream
+from gradscope.trace.graph import Node, Quantity, behind, upstream, viewed
 from gradscope.trace.program import Inputs, Program
 from gradscope.trace.sources import source_of
 from gradscope.trace.vocabulary import PRODUCTS, VIEWS
@@ -106,16 +106,10 @@ def _compared(program: Program, odd: OddArray) -> Node | None:
         for node in program.graph.nodes
         if node.name not in VIEWS
         for each in node.operands
-        if _viewed(each).position == place
+        if viewed(each).position == place
     ]
     node = used[0] if len(used) == 1 else None
     return node if node is not None and node.name == "sub" and any(v.grad for v in node.operands) else None
-
-
-def _viewed(value: Quantity) -> Quantity:
-    while value.node is not None and value.node.name in VIEWS:
-        value = value.node.operands[0]
-    return value
 
 
 def _last_product(program: Program, node: Node) -> Node | None:

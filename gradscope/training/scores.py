@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from gradscope.records import Measurement, ShortTraining, TriedScores
 from gradscope.records.training import FAR_ABOVE, STILL_ABOVE
 from gradscope.trace import jaxprs
+from gradscope.trace.compiling import compile_program
 from gradscope.trace.graph import Node, Quantity
 from gradscope.trace.jaxprs.rewriting import with_functions
 from gradscope.trace.program import Inputs, Program
@@ -79,4 +79,5 @@ def _deviation(program: Program, node: Node, axes: tuple[int, ...], first: Input
         scores = Spliced([spot]).outcome(program.body, arguments, {})[1][0].astype(jnp.float32)
         return jnp.sqrt(jnp.mean(jnp.var(scores, axis=axes)))
 
-    return float(jax.jit(reduced)(*first.weights, *first.others))
+    arguments = *first.weights, *first.others
+    return float(compile_program(reduced, arguments, runs=1)(*arguments))

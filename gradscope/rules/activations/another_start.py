@@ -39,14 +39,10 @@ def tried(training: ShortTraining | None) -> tuple[Severity | None, str]:
     start = None if training is None else training.rescaled
     if start is None or training is None or helps(start):
         return None, ""
-    if _ends_lower(start):
-        return Severity.WARNING, (
-            f" {start.steps} steps of {training.optimizer} end at a loss of {number(start.end_without)}, and "
-            f"from weights that were rescaled layer by layer at {number(start.end)}."
-        )
-    return Severity.NOTE, (
-        f" It may do no harm: {start.steps} steps of {training.optimizer} end at a loss of "
-        f"{number(start.end_without)}, and from weights that were rescaled layer by layer at "
+    lower = _ends_lower(start)
+    return Severity.WARNING if lower else Severity.NOTE, (
+        f" {'' if lower else 'It may do no harm: '}{start.steps} steps of {training.optimizer} end at a loss "
+        f"of {number(start.end_without)}, and from weights that were rescaled layer by layer at "
         f"{number(start.end)}."
     )
 

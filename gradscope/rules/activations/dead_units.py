@@ -102,8 +102,9 @@ def dead_units(measurement: Measurement, training: ShortTraining | None, limits:
 
 def _dead(units: UnitActivity, died: bool) -> int:
     """After the steps, where they have killed units; else before, less those that the steps have woken."""
-    later = units.dead_later
-    return later or 0 if died else units.dead if later is None else min(units.dead, later)
+    if died:
+        return units.dead_later or 0
+    return units.dead if units.dead_later is None else min(units.dead, units.dead_later)
 
 
 def _share(units: UnitActivity, died: bool) -> float:

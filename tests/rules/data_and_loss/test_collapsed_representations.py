@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradscope.records import Finding, RescaledLayer, RescaledStart, RowSpread, Severity, TriedSkips
+from gradscope.records import Finding, RescaledLayer, RescaledStart, RowSpread, Severity
 from gradscope.rules import Parts, judge
 from tests.rules.made import chain, source
-from tests.rules.training.made import trained
+from tests.rules.training.made import skips, trained
 
 RULE = "collapsed-representations"
 
@@ -53,24 +53,11 @@ def test_nothing_measured_is_quiet() -> None:
     assert told() == []
 
 
-CURED: dict[str, Any] = {
-    "source": None,
-    "layers": ("layers[1]",),
-    "values": 3,
-    "steps": 100,
-    "start_without": 2.0,
-    "end_without": 1.9,
-    "end_faster": 1.9,
-    "start": 3.0,
-    "end": 0.0,
-}
-
-
 RESCALED = RescaledLayer("layers[0]", 1.5, 1.5, 0.0)
 
 
 def tried(
-    *directions: float, spread: float = 0.5, rescaled: float | None = None, **skips: Any
+    *directions: float, spread: float = 0.5, rescaled: float | None = None, **cured: Any
 ) -> list[Finding]:
     flow = chain([1.0] * len(directions))
     rows = tuple(
@@ -78,7 +65,7 @@ def tried(
         for one, each in zip(flow.layers, directions, strict=True)
     )
     start = None if rescaled is None else RescaledStart((RESCALED,), 100, 2.0, 1.9, 2.0, rescaled)
-    training = trained(spreads=rows, skips=TriedSkips(**(CURED | skips)), rescaled=start)
+    training = trained(spreads=rows, skips=skips(**cured), rescaled=start)
     return [each for each in judge(Parts(flow=flow, training=training))[0] if each.rule == RULE]
 
 
@@ -105,7 +92,7 @@ def test_without_that_cure_or_with_another_one_a_direction_says_nothing() -> Non
 def test_rows_that_are_alike_are_an_error_where_residual_connections_cure_it_and_else_a_warning() -> None:
     rows = tuple(RowSpread(f"layers[{i}]", each, each) for i, each in enumerate((0.9, 0.3, 0.02, 0.01)))
     for kept, severity in ((1.9, Severity.ERROR), (1.5, Severity.WARNING)):
-        training = trained(spreads=rows, skips=TriedSkips(**(CURED | {"end_without": kept})))
+        training = trained(spreads=rows, skips=skips(end_without=kept))
         (finding,) = [
             each for each in judge(Parts(flow=chain([1.0] * 4), training=training))[0] if each.rule == RULE
         ]

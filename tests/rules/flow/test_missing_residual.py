@@ -7,27 +7,17 @@ from typing import Any
 
 import pytest
 
-from gradscope.records import Finding, TriedSkips
+from gradscope.records import Finding
 from gradscope.rules import Parts, judge
 from tests.rules.made import source
-from tests.rules.training.made import trained
+from tests.rules.training.made import skips, trained
 
 LINE = source(12, "x = block(x)")
 
 
 def told(**fields: Any) -> list[Finding]:
-    defaults: dict[str, Any] = {
-        "source": LINE,
-        "layers": ("blocks[0].out", "blocks[1].out"),
-        "values": 8,
-        "steps": 100,
-        "start_without": 2.0,
-        "end_without": 1.9,
-        "end_faster": 1.9,
-        "start": 3.0,
-        "end": 0.0,
-    }
-    parts = Parts(training=trained(skips=TriedSkips(**(defaults | fields))))
+    stack: dict[str, Any] = {"source": LINE, "layers": ("blocks[0].out", "blocks[1].out"), "values": 8}
+    parts = Parts(training=trained(skips=skips(**(stack | fields))))
     return [each for each in judge(parts)[0] if each.rule == "missing-residual"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradscope.records import Intervention, LeafUpdate, ShortTraining
+from gradscope.records import Intervention, LeafUpdate, ShortTraining, TriedSkips
 
 
 def leaf(name: str = "body.w", **fields: Any) -> LeafUpdate:
@@ -25,6 +25,22 @@ def tried(change: str, factor: float, end: float, **fields: Any) -> Intervention
     return Intervention(
         **({"change": change, "factor": factor, "steps": 20, "start": 2.0, "end": end} | fields)
     )
+
+
+def skips(**fields: Any) -> TriedSkips:
+    """Residual connections that cure a stack of its slowness."""
+    defaults: dict[str, Any] = {
+        "source": None,
+        "layers": ("layers[1]",),
+        "values": 3,
+        "steps": 100,
+        "start_without": 2.0,
+        "end_without": 1.9,
+        "end_faster": 1.9,
+        "start": 3.0,
+        "end": 0.0,
+    }
+    return TriedSkips(**(defaults | fields))
 
 
 def trained(*leaves: LeafUpdate, **fields: Any) -> ShortTraining:

@@ -63,7 +63,7 @@ def _log(form: Form | None) -> Form | None:
     if form is None:
         return None
     if form.made is Made.SIGMOID and form.low >= 0:
-        return Form(Made.LOG_SIGMOID, of=form.of, high=0.0)
+        return Form(Made.LOG_SIGMOID)
     if form.made is Made.SOFTMAX:
         return Form(Made.LOG_SOFTMAX, axes=form.axes, size=form.size, again=form.again)
     return replace(form, made=Made.LOG_SUM) if form.made is Made.SUM else None

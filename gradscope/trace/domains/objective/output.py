@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import reduce
 from operator import or_
+from typing import Any
 
+import jax
+import numpy as np
 from jax.extend.core import JaxprEqn
 
 from gradscope.trace import jaxprs
@@ -97,6 +100,12 @@ class Observation:
     """Of an index, by component: the largest that there is a place for."""
     weight: bool = False
     """What it chooses from is a parameter."""
+
+    def values(self, inputs: Sequence[Sequence[Any]]) -> list[np.ndarray[Any, Any]]:
+        """What was given, in every batch, as float64."""
+        assert self.given is not None
+        found = [self.given.value(each) for each in inputs]
+        return [np.asarray(jax.device_get(each)).astype(np.float64) for each in found]
 
 
 def is_data(value: Output) -> bool:

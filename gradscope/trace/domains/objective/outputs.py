@@ -41,7 +41,6 @@ from gradscope.trace.vocabulary import VIEWS, is_integer
 from gradscope.trace.walk import Visit
 
 _LOG_SIGMOIDS = frozenset({"log_sigmoid", "softplus"})
-_LOG_SIGMOID = "log_sigmoid"
 _SAME = frozenset({"convert_element_type", "copy", "optimization_barrier", "name", "sharding_constraint"})
 """Views that leave every element at its place."""
 
@@ -96,8 +95,8 @@ class Outputs(Located[Output]):
         if visit.inside.own_rule:
             outs = [replace(out, bent=out.bent | out.leaves) for out in outs]
         function = jaxprs.function_name(visit.eqn)
-        if function == _LOG_SIGMOID:
-            outs = [replace(out, form=Form(Made.LOG_SIGMOID, of=visit.values[0].name)) for out in outs]
+        if function == Made.LOG_SIGMOID.value:
+            outs = [replace(out, form=Form(Made.LOG_SIGMOID)) for out in outs]
         if function in _LOG_SIGMOIDS and _is_probability(visit.values[0]):
             bit = self._see(Question.TWICE, visit.eqn, visit.values[0], visit.place, visit.index, form=True)
             return [replace(out, noted=out.noted | bit) for out in outs]
