@@ -77,9 +77,8 @@ def _remedy(worst: FillValue) -> str:
     before = "" if worst.is_whole else " (as -9999 does, which would be another number after it was scaled)"
     return (
         f"Where {_exact(worst)} stands for a missing number{before}, put the median of the others of its "
-        "column there before anything is scaled, and add a column that is 1 there, else 0. Standardizing "
-        "alone does not help: with this number inside of the mean and the standard deviation, the others end "
-        "up next to each other."
+        "column there before anything is scaled, and add a column that is 1 there, else 0. With this number "
+        "inside of the mean and the standard deviation, standardizing presses the others together."
     )
 
 
